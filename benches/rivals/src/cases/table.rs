@@ -1,0 +1,228 @@
+//! The table itself. Ours stands first in each case: the ratios are against it.
+
+use super::{Case, Contender, OURS, Pin, Run};
+use crate::contenders::in_process;
+#[cfg(feature = "ours")]
+use crate::contenders::ours;
+use crate::contenders::procspawn;
+use crate::figure::Unit;
+
+const BOTH: &[Pin] = &[Pin::OneCpu, Pin::None];
+const UNPINNED: &[Pin] = &[Pin::None];
+
+/// Every case, in the order in which it is run.
+pub(crate) static CASES: &[Case] = &[
+    ONE_TASK,
+    SUBMITTERS,
+    MAP_SINGLE,
+    MAP_DEFAULT,
+    START,
+    POOL_LIFE,
+    BIG_ARGUMENT,
+    SPEEDUP,
+    TIMER,
+    MEMORY,
+    WAKE_UPS,
+];
+
+const ONE_TASK: Case = Case {
+    name: "one-task",
+    title: "one tiny task, awaited: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: BOTH,
+    contenders: &[
+        #[cfg(feature = "ours")]
+        here(OURS, ours::one_task),
+        #[cfg(feature = "ours")]
+        here("procession, multi-thread", ours::one_task_on_many),
+        here("spawn_blocking", in_process::one_task),
+        here("spawn_blocking, multi-thread", in_process::one_task_on_many),
+        here("procspawn", procspawn::one_task),
+        python("ProcessPoolExecutor", &["executor.py", "one-task"]),
+    ],
+};
+
+const SUBMITTERS: Case = Case {
+    name: "submitters",
+    title: "64 concurrent submitters, each awaiting its own tiny task: tasks/s",
+    unit: Unit::PerSecond,
+    percentile: 50.0,
+    pins: BOTH,
+    contenders: &[
+        #[cfg(feature = "ours")]
+        here(OURS, ours::submitters),
+        #[cfg(feature = "ours")]
+        here("procession, multi-thread", ours::submitters_on_many),
+        here("spawn_blocking", in_process::submitters),
+        here(
+            "spawn_blocking, multi-thread",
+            in_process::submitters_on_many,
+        ),
+        here(
+            "spawn_blocking, limited to 2",
+            in_process::submitters_on_many_with_few_blocking,
+        ),
+        here("procspawn", procspawn::submitters),
+        python("ProcessPoolExecutor", &["executor.py", "submitters"]),
+    ],
+};
+
+const MAP_SINGLE: Case = Case {
+    name: "map-single",
+    title: "map a trivial function, one item per message: items/s",
+    unit: Unit::PerSecond,
+    percentile: 50.0,
+    pins: BOTH,
+    contenders: &[
+        #[cfg(feature = "ours")]
+        here(OURS, ours::map_single),
+        here("procspawn", procspawn::map_single),
+        python("mp.Pool(chunksize=1)", &["pool.py", "map-single"]),
+        here("rayon (max_len 1)", in_process::map_single),
+    ],
+};
+
+const MAP_DEFAULT: Case = Case {
+    name: "map-default",
+    title: "map a trivial function over 1 M integers, defaults: items/s",
+    unit: Unit::PerSecond,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        #[cfg(feature = "ours")]
+        here(OURS, ours::map_default),
+        python("mp.Pool", &["pool.py", "map-default"]),
+        here("rayon", in_process::map_default),
+    ],
+};
+
+const START: Case = Case {
+    name: "start",
+    title: "start a process, run a tiny function, join: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: BOTH,
+    contenders: &[
+        #[cfg(feature = "ours")]
+        here(OURS, ours::start_exec),
+        here("procspawn", procspawn::start),
+        python("mp fork", &["process.py", "fork"]),
+        python("mp forkserver", &["process.py", "forkserver"]),
+        python("mp spawn", &["process.py", "spawn"]),
+    ],
+};
+
+const POOL_LIFE: Case = Case {
+    name: "pool-life",
+    title: "a pool of 4: started, every worker used, shut down: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        #[cfg(feature = "ours")]
+        here(OURS, ours::pool_life),
+        here("procspawn", procspawn::pool_life),
+        python("ProcessPoolExecutor", &["executor.py", "pool-life"]),
+        python("mp.Pool", &["pool.py", "pool-life"]),
+    ],
+};
+
+const BIG_ARGUMENT: Case = Case {
+    name: "big-argument",
+    title: "64 MiB as argument, its length as result: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        #[cfg(feature = "ours")]
+        here(OURS, ours::big_argument),
+        here("procspawn (serde_bytes)", procspawn::big_argument),
+        Contender {
+            name: "loky",
+            run: Run::Python {
+                arguments: &["executor.py", "big-argument", "loky"],
+                needs: Some("loky"),
+            },
+        },
+        python("ProcessPoolExecutor", &["executor.py", "big-argument"]),
+    ],
+};
+
+const SPEEDUP: Case = Case {
+    name: "speedup",
+    title: "tasks of 5 ms of CPU: 2 workers against 1",
+    unit: Unit::Times,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        #[cfg(feature = "ours")]
+        here(OURS, ours::speedup),
+        here("rayon", in_process::speedup),
+        here("procspawn", procspawn::speedup),
+        python("mp.Pool(chunksize=1)", &["pool.py", "speedup"]),
+    ],
+};
+
+const TIMER: Case = Case {
+    name: "timer",
+    title: "how late a 1 ms timer of the runtime is, the pool saturated: p99",
+    unit: Unit::Seconds,
+    percentile: 99.0,
+    pins: UNPINNED,
+    contenders: &[
+        #[cfg(feature = "ours")]
+        here(OURS, ours::timer),
+        here("idle runtime", in_process::timer_idle),
+        here("spawn_blocking x2", in_process::timer_saturated),
+        here("procspawn", procspawn::timer),
+    ],
+};
+
+const MEMORY: Case = Case {
+    name: "memory",
+    title: "an idle worker of 4, after its first task: PSS",
+    unit: Unit::Bytes,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        #[cfg(feature = "ours")]
+        here(OURS, ours::memory),
+        here("procspawn", procspawn::memory),
+        python("ProcessPoolExecutor", &["executor.py", "memory"]),
+        python("mp.Pool", &["pool.py", "memory"]),
+    ],
+};
+
+const WAKE_UPS: Case = Case {
+    name: "wake-ups",
+    title: "context switches of an idle pool of 2 in 2 s, all threads, parent and workers",
+    unit: Unit::Count,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        #[cfg(feature = "ours")]
+        here(OURS, ours::wake_ups),
+        here("no pool, sleeping runtime", in_process::wake_ups),
+        here("procspawn", procspawn::wake_ups),
+        python("ProcessPoolExecutor", &["executor.py", "wake-ups"]),
+        python("mp.Pool", &["pool.py", "wake-ups"]),
+    ],
+};
+
+const fn here(name: &'static str, run: fn() -> Vec<f64>) -> Contender {
+    Contender {
+        name,
+        run: Run::Here(run),
+    }
+}
+
+const fn python(name: &'static str, arguments: &'static [&'static str]) -> Contender {
+    Contender {
+        name,
+        run: Run::Python {
+            arguments,
+            needs: None,
+        },
+    }
+}

@@ -1,0 +1,245 @@
+//! What must come out: ratios within one run, and a few figures that stand for themselves.
+
+use crate::cases::{OURS, Pin};
+use crate::figure::{Unit, ratio};
+use crate::round::CaseResult;
+
+use Against::{Nobody, Rival};
+use Bound::{AtLeast, AtMost};
+
+/// Every target, in the order of the cases.
+pub(crate) static TARGETS: &[Target] = &[
+    pinned(
+        "one-task",
+        "one tiny task, one CPU, p50",
+        Rival("spawn_blocking"),
+        AtMost(1.5),
+    ),
+    pinned(
+        "one-task",
+        "one tiny task, one CPU, p50",
+        Rival("procspawn"),
+        AtMost(0.25),
+    ),
+    free(
+        "submitters",
+        "64 submitters, tasks/s",
+        Rival("spawn_blocking"),
+        AtLeast(1.0),
+    ),
+    free(
+        "submitters",
+        "64 submitters, tasks/s",
+        Rival("procspawn"),
+        AtLeast(10.0),
+    ),
+    free(
+        "map-single",
+        "map, one item per message",
+        Nobody(Unit::PerSecond),
+        AtLeast(1e6),
+    ),
+    free(
+        "map-single",
+        "map, one item per message",
+        Rival("mp.Pool(chunksize=1)"),
+        AtLeast(25.0),
+    ),
+    free(
+        "map-default",
+        "map 1 M integers, defaults",
+        Nobody(Unit::PerSecond),
+        AtLeast(30e6),
+    ),
+    free(
+        "map-default",
+        "map 1 M integers, defaults",
+        Rival("mp.Pool"),
+        AtLeast(5.0),
+    ),
+    free(
+        "start",
+        "start a process, run, join",
+        Rival("procspawn"),
+        AtMost(1.0),
+    ),
+    free(
+        "big-argument",
+        "64 MiB as argument",
+        Rival("procspawn (serde_bytes)"),
+        AtMost(0.2),
+    ),
+    free(
+        "big-argument",
+        "64 MiB as argument",
+        Rival("loky"),
+        AtMost(0.2),
+    ),
+    free(
+        "speedup",
+        "5 ms tasks, 2 workers against 1",
+        Nobody(Unit::Times),
+        AtLeast(1.95),
+    ),
+    free(
+        "timer",
+        "1 ms timer, pool saturated, p99",
+        Rival("idle runtime"),
+        AtMost(1.3),
+    ),
+    free(
+        "memory",
+        "idle worker, PSS",
+        Nobody(Unit::Bytes),
+        AtMost(524_288.0),
+    ),
+    free(
+        "wake-ups",
+        "idle pool, switches in 2 s",
+        Nobody(Unit::Count),
+        AtMost(IDLE_SWITCHES),
+    ),
+];
+
+/// Nothing may wake an idle pool. A bare runtime has two switches: the end of the sleep, and one
+/// look at its timer on the way; another two may be anybody's preemption.
+const IDLE_SWITCHES: f64 = 4.0;
+
+/// One thing that must hold.
+#[derive(Debug)]
+pub(crate) struct Target {
+    title: &'static str,
+    case: &'static str,
+    pin: Pin,
+    against: Against,
+    bound: Bound,
+}
+
+/// What our figure is held against.
+#[derive(Debug)]
+enum Against {
+    /// A contender's: the ratio counts.
+    Rival(&'static str),
+    /// Nobody's: the figure counts, in this unit.
+    Nobody(Unit),
+}
+
+#[derive(Debug)]
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// How it turned out.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Pass,
+    Miss,
+    /// One of the two has no figure.
+    NotRun,
+}
+
+impl Target {
+    /// What is measured, and against whom.
+    pub(crate) fn title(&self) -> String {
+        match self.against {
+            Rival(rival) => format!("{} ÷ {rival}", self.title),
+            Nobody(_) => self.title.to_owned(),
+        }
+    }
+
+    /// Whether it is in `result` that this must come out.
+    pub(crate) fn is_about(&self, result: &CaseResult) -> bool {
+        result.case.name == self.case && result.pin == self.pin
+    }
+
+    /// The ratio or the figure, when both sides of it were measured.
+    pub(crate) fn measured(&self, results: &[CaseResult]) -> Option<f64> {
+        let result = results.iter().find(|one| self.is_about(one))?;
+        let ours = result.median(OURS)?;
+        match self.against {
+            Nobody(_) => Some(ours),
+            Rival(rival) => Some(ours / result.median(rival)?),
+        }
+    }
+
+    pub(crate) fn verdict(&self, measured: Option<f64>) -> Verdict {
+        match (measured, &self.bound) {
+            (None, _) => Verdict::NotRun,
+            (Some(value), AtMost(most)) if value <= *most => Verdict::Pass,
+            (Some(value), AtLeast(least)) if value >= *least => Verdict::Pass,
+            (Some(_), _) => Verdict::Miss,
+        }
+    }
+
+    /// A measured value in the target's own terms.
+    pub(crate) fn show(&self, value: f64) -> String {
+        match self.against {
+            Rival(_) => ratio(value),
+            Nobody(unit) => unit.show(value),
+        }
+    }
+
+    /// The bound in the target's own terms.
+    pub(crate) fn needs(&self) -> String {
+        let (sign, bound) = match self.bound {
+            AtMost(bound) => ('≤', bound),
+            AtLeast(bound) => ('≥', bound),
+        };
+        match self.against {
+            Rival(_) => format!("{sign} {bound}"),
+            Nobody(unit) => format!("{sign} {}", unit.show(bound)),
+        }
+    }
+}
+
+const fn pinned(case: &'static str, title: &'static str, against: Against, bound: Bound) -> Target {
+    Target {
+        title,
+        case,
+        pin: Pin::OneCpu,
+        against,
+        bound,
+    }
+}
+
+const fn free(case: &'static str, title: &'static str, against: Against, bound: Bound) -> Target {
+    Target {
+        title,
+        case,
+        pin: Pin::None,
+        against,
+        bound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cases::CASES;
+
+    #[test]
+    fn every_target_names_a_case_a_pin_and_a_rival_that_exist() {
+        for target in TARGETS {
+            let case = CASES
+                .iter()
+                .find(|case| case.name == target.case)
+                .expect(target.case);
+            assert!(case.pins.contains(&target.pin), "{}", target.title());
+            if let Rival(rival) = target.against {
+                assert!(case.contender(rival).is_some(), "{}", target.title());
+            }
+        }
+    }
+
+    #[test]
+    fn the_bound_itself_passes() {
+        let at_most = pinned("one-task", "", Rival("procspawn"), AtMost(1.5));
+        assert_eq!(at_most.verdict(Some(1.5)), Verdict::Pass);
+        assert_eq!(at_most.verdict(Some(1.51)), Verdict::Miss);
+        let at_least = free("speedup", "", Nobody(Unit::Times), AtLeast(1.95));
+        assert_eq!(at_least.verdict(Some(1.95)), Verdict::Pass);
+        assert_eq!(at_least.verdict(Some(1.9)), Verdict::Miss);
+        assert_eq!(at_least.verdict(None), Verdict::NotRun);
+    }
+}

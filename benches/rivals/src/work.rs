@@ -1,0 +1,67 @@
+//! What the tasks do, the same for every contender, and how much of it.
+
+use std::process;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Workers of a pool, unless the case is about a pool of [`CROWD`].
+pub(crate) const WORKERS: usize = 2;
+/// Workers of the pool that is started and shut down, and of the one whose memory is measured.
+pub(crate) const CROWD: usize = 4;
+/// Tasks awaited at the same time in `submitters`.
+pub(crate) const SUBMITTERS: u64 = 64;
+/// Items of `map-default`.
+pub(crate) const ITEMS: u64 = 1_000_000;
+/// Bytes of `big-argument`.
+pub(crate) const BIG: usize = 64 << 20;
+/// Tasks of `speedup`: half a second of work for one worker.
+pub(crate) const LONG_TASKS: usize = 100;
+/// CPU time of one of them, in microseconds.
+pub(crate) const LONG_TASK: u64 = 5_000;
+/// Tasks that `timer` keeps submitted: several per worker, so that none ever waits for the next.
+pub(crate) const BACKLOG: usize = 8;
+/// How long each of them spins, in microseconds.
+pub(crate) const BUSY_TASK: u64 = 5_000;
+
+/// The tiny task.
+pub(crate) fn increment(x: u64) -> u64 {
+    x.wrapping_add(1)
+}
+
+/// Which worker this is. It dwells for a moment, so that the workers that are still starting get
+/// their share of the tasks.
+pub(crate) fn whoami() -> u32 {
+    thread::sleep(Duration::from_millis(1));
+    process::id()
+}
+
+/// Uses `micros` of this thread's CPU time: neither a neighbour nor a preemption makes it less.
+pub(crate) fn burn(micros: u64) {
+    let end = cpu_time() + Duration::from_micros(micros);
+    while cpu_time() < end {}
+}
+
+/// Computes for `micros` without ever entering the kernel, as real work does: the clock of a
+/// thread's CPU time is a system call, and each is a chance for the kernel to switch.
+pub(crate) fn spin(micros: u64) {
+    let end = Instant::now() + Duration::from_micros(micros);
+    while Instant::now() < end {}
+}
+
+/// Looks at both ends of a big argument, so that it must really be there.
+pub(crate) fn length(bytes: &[u8]) -> u64 {
+    assert_eq!((bytes.first(), bytes.last()), (Some(&1), Some(&1)));
+    bytes.len() as u64
+}
+
+/// The big argument, every page of it in memory.
+pub(crate) fn big() -> Vec<u8> {
+    vec![1; BIG]
+}
+
+fn cpu_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(now).expect("CPU time is never negative")
+}

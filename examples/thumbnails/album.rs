@@ -1,0 +1,84 @@
+//! Where the pictures are and where their thumbnails go.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug)]
+pub(crate) struct Album {
+    directory: PathBuf,
+    out: PathBuf,
+    names: Vec<OsString>,
+}
+
+impl Album {
+    /// Lists the pictures and makes the directory for the thumbnails, if it is not there yet.
+    pub(crate) fn open(directory: PathBuf, out: Option<PathBuf>) -> io::Result<Self> {
+        let names = list(&directory).map_err(|why| about(&directory, &why))?;
+        let out = match out {
+            Some(out) => fs::create_dir_all(&out)
+                .map_err(|why| about(&out, &why))
+                .map(|()| out),
+            None => new_temporary(),
+        }?;
+        if fs::canonicalize(&out)? == fs::canonicalize(&directory)? {
+            let why = "thumbnails would replace the pictures: OUT must not be DIR";
+            return Err(about(&out, &io::Error::other(why)));
+        }
+        Ok(Self {
+            directory,
+            out,
+            names,
+        })
+    }
+
+    pub(crate) fn names(&self) -> &[OsString] {
+        &self.names
+    }
+
+    pub(crate) fn out(&self) -> &Path {
+        &self.out
+    }
+
+    pub(crate) fn picture(&self, name: &OsStr) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    pub(crate) fn thumbnail(&self, name: &OsStr) -> PathBuf {
+        self.out.join(name)
+    }
+}
+
+/// The names of all files but notes about them, in order.
+fn list(directory: &Path) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        let note = path.extension() == Some(OsStr::new("md"));
+        if !note && path.is_file() {
+            names.push(entry.file_name());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// A directory that was not there before, so that nothing but this run's thumbnails is in it.
+fn new_temporary() -> io::Result<PathBuf> {
+    let mut attempts = 1..;
+    loop {
+        let number = attempts.next().unwrap_or(0);
+        let out = std::env::temp_dir().join(format!("thumbnails-{number}"));
+        match fs::create_dir(&out) {
+            Ok(()) => return Ok(out),
+            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(why) => return Err(about(&out, &why)),
+        }
+    }
+}
+
+fn about(path: &Path, why: &io::Error) -> io::Error {
+    io::Error::new(why.kind(), format!("{}: {why}", path.display()))
+}

@@ -1,0 +1,112 @@
+//! Photographs become thumbnails in worker processes, and one that goes wrong costs one line.
+//!
+//! ```text
+//! cargo run --release --example thumbnails
+//! cargo run --release --example thumbnails -- --crash rocket.jpg --hang coffee.png --timeout 2s
+//! cargo run --release --example thumbnails -- --help
+//! ```
+#![allow(
+    clippy::print_stdout,
+    reason = "the table on stdout is what this program is for"
+)]
+
+mod album;
+mod arguments;
+mod job;
+mod table;
+
+use std::error::Error;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use futures::StreamExt as _;
+use indicatif::ProgressBar;
+use procession::Pool;
+
+use album::Album;
+use arguments::{Arguments, USAGE};
+use job::{Accident, Job};
+use table::Table;
+
+#[procession::main]
+async fn main() -> ExitCode {
+    let failed = match Arguments::parse(lexopt::Parser::from_env()) {
+        Ok(Some(arguments)) => shrink_all(arguments).await,
+        Ok(None) => {
+            println!("{USAGE}");
+            Ok(0)
+        }
+        Err(mistake) => Err(mistake.into()),
+    };
+    match failed {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(1),
+        Err(mistake) => {
+            eprintln!("thumbnails: {mistake} (--help tells more)");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Says how many pictures have no thumbnail.
+async fn shrink_all(arguments: Arguments) -> Result<usize, Box<dyn Error>> {
+    let album = Album::open(arguments.pictures, arguments.out)?;
+    let (crash, hang) = (arguments.crash.as_deref(), arguments.hang.as_deref());
+    for named in [crash, hang].into_iter().flatten() {
+        if !album.names().iter().any(|name| name == named) {
+            return Err(format!("there is no picture {}", Path::new(named).display()).into());
+        }
+    }
+    let jobs = album.names().iter().map(|name| Job {
+        picture: album.picture(name).into(),
+        thumbnail: album.thumbnail(name).into(),
+        accident: accident(name, crash, hang),
+    });
+
+    let pool = match arguments.workers {
+        Some(workers) => Pool::with_workers(workers.get())?,
+        None => Pool::new()?,
+    };
+    let workers = pool.workers().len();
+    let start = Instant::now();
+    // Draws itself on stderr if that is a terminal, and nowhere otherwise.
+    let bar = ProgressBar::new(album.names().len() as u64);
+    let progress = bar.clone();
+    let mut outcomes = pool
+        .map(job::shrink, jobs)
+        .timeout(arguments.timeout)
+        .on_progress(move |done, _| progress.set_position(done as u64));
+
+    let mut table = Table::default();
+    for name in album.names() {
+        let Some(outcome) = outcomes.next().await else {
+            return Err("the pool lost a picture".into());
+        };
+        let sound = outcome.as_ref().is_ok_and(|report| report.outcome.is_ok());
+        if !sound {
+            // A worker that was stopped may have written half of it.
+            tokio::fs::remove_file(album.thumbnail(name)).await.ok();
+        }
+        table.add(name, outcome, arguments.timeout);
+    }
+    let wall = start.elapsed();
+    bar.finish_and_clear();
+    pool.shutdown().await;
+
+    print!("{table}");
+    println!("{}", table.totals(wall, workers));
+    println!("The thumbnails are in {}", album.out().display());
+    Ok(table.failed())
+}
+
+fn accident(name: &OsStr, crash: Option<&OsStr>, hang: Option<&OsStr>) -> Option<Accident> {
+    if crash == Some(name) {
+        Some(Accident::Crash)
+    } else if hang == Some(name) {
+        Some(Accident::Hang)
+    } else {
+        None
+    }
+}

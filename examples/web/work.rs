@@ -1,0 +1,55 @@
+//! What workers do for requests. None of it runs in the server's own process.
+
+use std::ffi::OsString;
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use image::imageops::FilterType;
+use image::{ImageError, ImageFormat, ImageReader};
+use serde::{Deserialize, Serialize};
+
+/// Why there is no thumbnail.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Fault {
+    Missing,
+    NotAPicture(String),
+}
+
+/// The picture as PNG, no side of it longer than `side`.
+#[allow(clippy::needless_pass_by_value, reason = "a task owns its arguments")]
+pub(crate) fn thumbnail(picture: OsString, side: u32) -> Result<Bytes, Fault> {
+    let reader = ImageReader::open(&*picture).map_err(unreadable)?;
+    let reader = reader.with_guessed_format().map_err(unreadable)?;
+    let mut image = reader.decode().map_err(fault)?;
+    if image.width().max(image.height()) > side {
+        image = image.resize(side, side, FilterType::Lanczos3);
+    }
+    let mut png = io::Cursor::new(Vec::new());
+    image.write_to(&mut png, ImageFormat::Png).map_err(fault)?;
+    Ok(png.into_inner().into())
+}
+
+/// Keeps a CPU busy for so long.
+pub(crate) fn burn(time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+/// What a bug in a C library may come to.
+pub(crate) fn crash() {
+    std::process::abort();
+}
+
+fn unreadable(why: io::Error) -> Fault {
+    match why.kind() {
+        io::ErrorKind::NotFound => Fault::Missing,
+        _ => Fault::NotAPicture(why.to_string()),
+    }
+}
+
+fn fault(why: ImageError) -> Fault {
+    Fault::NotAPicture(why.to_string())
+}

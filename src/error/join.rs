@@ -1,0 +1,308 @@
+//! The one error of every awaited outcome.
+
+use std::fmt;
+
+use super::PanicReport;
+
+/// What happened to a task or process that has no value to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The function panicked. Its process is well.
+    Panicked,
+    /// The process was ended by a signal: a fault, an abort, a kill from outside.
+    Crashed,
+    /// The process ended itself (`std::process::exit`) before the function returned.
+    Exited,
+    /// The time given to it, or to its wait for a worker, was over.
+    TimedOut,
+    /// It was aborted, or its pool was terminated.
+    Cancelled,
+    /// It used more memory than it may.
+    MemoryExceeded,
+    /// The arguments, or the result, could not be serialised.
+    Encode,
+    /// The arguments, or the result, could not be deserialised.
+    Decode,
+    /// No process could be started for it.
+    Spawn,
+    /// The pool no longer takes tasks.
+    Closed,
+}
+
+/// Why a task or a process gave no value.
+///
+/// `Display` is one line: the task, what happened, the process, and for a panic its message and
+/// place. [`JoinError::kind`] and its `is_` forms tell the cases apart.
+#[derive(Clone)]
+pub struct JoinError(Box<Details>);
+
+#[derive(Clone, Debug)]
+struct Details {
+    kind: ErrorKind,
+    task: &'static str,
+    started: bool,
+    pid: Option<u32>,
+    signal: Option<i32>,
+    exit_code: Option<i32>,
+    panic: Option<PanicReport>,
+    reason: Option<String>,
+}
+
+impl JoinError {
+    /// An error about `task`, which has not started as far as is known.
+    #[cold]
+    pub(crate) fn new(kind: ErrorKind, task: &'static str) -> Self {
+        Self(Box::new(Details {
+            kind,
+            task,
+            started: false,
+            pid: None,
+            signal: None,
+            exit_code: None,
+            panic: None,
+            reason: None,
+        }))
+    }
+
+    pub(crate) fn because(mut self, reason: impl Into<String>) -> Self {
+        self.0.reason = Some(reason.into());
+        self
+    }
+
+    pub(crate) fn in_process(mut self, pid: u32) -> Self {
+        self.0.pid = Some(pid);
+        self
+    }
+
+    pub(crate) fn after_start(mut self, started: bool) -> Self {
+        self.0.started = started;
+        self
+    }
+
+    pub(crate) fn with_panic(mut self, report: PanicReport) -> Self {
+        self.0.panic = Some(report);
+        self
+    }
+
+    /// The same outcome for another task.
+    pub(crate) fn about(mut self, task: &'static str) -> Self {
+        self.0.task = task;
+        self
+    }
+
+    pub(crate) fn with_status(mut self, status: std::process::ExitStatus) -> Self {
+        use std::os::unix::process::ExitStatusExt as _;
+        self.0.signal = status.signal();
+        self.0.exit_code = status.code();
+        self
+    }
+
+    /// What happened.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether the function panicked.
+    pub fn is_panic(&self) -> bool {
+        self.kind() == ErrorKind::Panicked
+    }
+
+    /// Whether the process was ended by a signal.
+    pub fn is_crashed(&self) -> bool {
+        self.kind() == ErrorKind::Crashed
+    }
+
+    /// Whether the process ended itself before the function returned.
+    pub fn is_exited(&self) -> bool {
+        self.kind() == ErrorKind::Exited
+    }
+
+    /// Whether its time was over.
+    pub fn is_timed_out(&self) -> bool {
+        self.kind() == ErrorKind::TimedOut
+    }
+
+    /// Whether it was aborted.
+    pub fn is_cancelled(&self) -> bool {
+        self.kind() == ErrorKind::Cancelled
+    }
+
+    /// Whether it used more memory than it may.
+    pub fn is_memory_exceeded(&self) -> bool {
+        self.kind() == ErrorKind::MemoryExceeded
+    }
+
+    /// Whether arguments or result could not be serialised.
+    pub fn is_encode(&self) -> bool {
+        self.kind() == ErrorKind::Encode
+    }
+
+    /// Whether arguments or result could not be deserialised.
+    pub fn is_decode(&self) -> bool {
+        self.kind() == ErrorKind::Decode
+    }
+
+    /// Whether no process could be started.
+    pub fn is_spawn(&self) -> bool {
+        self.kind() == ErrorKind::Spawn
+    }
+
+    /// Whether the pool no longer took it.
+    pub fn is_closed(&self) -> bool {
+        self.kind() == ErrorKind::Closed
+    }
+
+    /// What the panic said, if there was one.
+    pub fn panic(&self) -> Option<&PanicReport> {
+        self.0.panic.as_ref()
+    }
+
+    /// The signal that ended the process, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        self.0.signal
+    }
+
+    /// The status the process exited with, if it exited.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.0.exit_code
+    }
+
+    /// The process that ran it, if there was one.
+    pub fn pid(&self) -> Option<u32> {
+        self.0.pid
+    }
+
+    /// The function's path, as [`std::any::type_name`] gives it.
+    pub fn task(&self) -> &str {
+        self.0.task
+    }
+
+    /// Whether the function may have run. If not, running it again repeats nothing.
+    pub fn started(&self) -> bool {
+        self.0.started
+    }
+
+    fn write_outcome(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.kind {
+            ErrorKind::Panicked => f.write_str("panicked"),
+            ErrorKind::Crashed => match self.0.signal {
+                Some(signal) => write!(f, "crashed: its process was ended by {}", Signal(signal)),
+                None => f.write_str("crashed: its process ended"),
+            },
+            ErrorKind::Exited => match self.0.exit_code {
+                Some(code) => write!(f, "did not return: its process exited with status {code}"),
+                None => f.write_str("did not return: its process exited"),
+            },
+            ErrorKind::TimedOut if self.0.started => f.write_str("was stopped: its time was over"),
+            ErrorKind::TimedOut => f.write_str("did not start in time"),
+            ErrorKind::Cancelled => f.write_str("was cancelled"),
+            ErrorKind::MemoryExceeded => f.write_str("used more memory than it may"),
+            ErrorKind::Encode => f.write_str("has a value that cannot be serialised"),
+            ErrorKind::Decode => f.write_str("has a value that cannot be deserialised"),
+            ErrorKind::Spawn => f.write_str("did not run: its process could not be started"),
+            ErrorKind::Closed => f.write_str("was not run: the pool is closed"),
+        }
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task `{}` ", self.0.task)?;
+        self.write_outcome(f)?;
+        if let Some(panic) = &self.0.panic {
+            write!(f, " at {}: {}", panic.location(), one_line(panic.message()))?;
+        }
+        if let Some(reason) = &self.0.reason {
+            write!(f, ": {}", one_line(reason))?;
+        }
+        match self.0.pid {
+            Some(pid) => write!(f, " (pid {pid})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinError")
+            .field("kind", &self.0.kind)
+            .field("task", &self.0.task)
+            .field("started", &self.0.started)
+            .field("pid", &self.0.pid)
+            .field("signal", &self.0.signal)
+            .field("exit_code", &self.0.exit_code)
+            .field("panic", &self.0.panic)
+            .field("reason", &self.0.reason)
+            .finish()
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+fn one_line(text: &str) -> String {
+    text.replace('\n', " ")
+}
+
+/// A signal by name and number.
+struct Signal(i32);
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.0 {
+            libc::SIGHUP => "SIGHUP",
+            libc::SIGINT => "SIGINT",
+            libc::SIGQUIT => "SIGQUIT",
+            libc::SIGILL => "SIGILL",
+            libc::SIGTRAP => "SIGTRAP",
+            libc::SIGABRT => "SIGABRT",
+            libc::SIGBUS => "SIGBUS",
+            libc::SIGFPE => "SIGFPE",
+            libc::SIGKILL => "SIGKILL",
+            libc::SIGUSR1 => "SIGUSR1",
+            libc::SIGSEGV => "SIGSEGV",
+            libc::SIGUSR2 => "SIGUSR2",
+            libc::SIGPIPE => "SIGPIPE",
+            libc::SIGALRM => "SIGALRM",
+            libc::SIGTERM => "SIGTERM",
+            libc::SIGXCPU => "SIGXCPU",
+            libc::SIGXFSZ => "SIGXFSZ",
+            libc::SIGSYS => "SIGSYS",
+            other => return write!(f, "signal {other}"),
+        };
+        write!(f, "{name} (signal {})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt as _;
+
+    #[test]
+    fn one_line_says_who_what_where() {
+        let status = std::process::ExitStatus::from_raw(libc::SIGSEGV);
+        let error = JoinError::new(ErrorKind::Crashed, "app::parse")
+            .with_status(status)
+            .in_process(42)
+            .after_start(true);
+        assert_eq!(
+            error.to_string(),
+            "task `app::parse` crashed: its process was ended by SIGSEGV (signal 11) (pid 42)"
+        );
+        assert!(error.is_crashed() && error.started() && error.signal() == Some(11));
+    }
+
+    #[test]
+    fn a_panic_is_told_on_one_line() {
+        let error = JoinError::new(ErrorKind::Panicked, "app::parse").with_panic(PanicReport {
+            message: "two\nlines".to_owned(),
+            location: "src/a.rs:10:5".to_owned(),
+            backtrace: None,
+        });
+        assert_eq!(
+            error.to_string(),
+            "task `app::parse` panicked at src/a.rs:10:5: two lines"
+        );
+    }
+}

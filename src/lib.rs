@@ -1,0 +1,47 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(not(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+compile_error!("procession runs on Linux, on x86-64 and aarch64, so far");
+
+mod pool;
+mod process;
+
+mod handle;
+mod schedule;
+mod worker;
+
+mod entry;
+mod error;
+
+pub mod task;
+
+mod wire;
+
+mod ring;
+mod sys;
+
+pub use entry::init;
+pub use error::{ErrorKind, JoinError, PanicReport};
+pub use handle::AbortHandle;
+pub use pool::{
+    Histogram, Map, MapFuture, Metrics, Pool, PoolBuilder, Run, Shutdown, TaskHandle, WorkerInfo,
+    WorkerState,
+};
+pub use process::{
+    ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, StartMethod,
+    spawn,
+};
+pub use procession_macros::{main, test};
+pub use schedule::Priority;
+pub use task::{CurrentProcess, Setup, Task, TaskId, current};
+pub use worker::{ChildInfo, active_children};
+
+/// What the attributes' expansions call. Not for others.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::entry::enter_from_test;
+    pub use tokio;
+}

@@ -1,0 +1,185 @@
+//! Saying how a pool is to be built.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::core::{Core, Settings};
+use super::driver::Driver;
+use super::front::{Front, Pool, Shared};
+use super::preparation::{self, Initializer};
+use crate::process::StartMethod;
+use crate::sys::bell::Bell;
+use crate::sys::reactor::Watched;
+use crate::task::{Call, Setup};
+use crate::worker::Entrance;
+
+/// Workers step back this far for the application, which must keep answering: with nice 5 the lateness
+/// of the executor's timers under full load stays that of an idle machine.
+const NICE: i32 = 5;
+
+/// How a pool is to be built. The last word on everything counts.
+#[must_use = "a builder does nothing until `build`"]
+pub struct PoolBuilder {
+    workers: Option<usize>,
+    name: Option<String>,
+    start: StartMethod,
+    nice: i32,
+    task_timeout: Option<Duration>,
+    cancel_grace: Duration,
+    retries: u32,
+    initializer: Option<Initializer>,
+}
+
+impl Default for PoolBuilder {
+    fn default() -> Self {
+        Self {
+            workers: None,
+            name: None,
+            start: StartMethod::default(),
+            nice: NICE,
+            task_timeout: None,
+            cancel_grace: Duration::ZERO,
+            retries: 0,
+            initializer: None,
+        }
+    }
+}
+
+impl PoolBuilder {
+    /// How many workers there are, at least one. By default as many as this process may use processors, by
+    /// affinity and cgroup quota.
+    #[doc(alias = "processes")]
+    #[doc(alias = "max_workers")]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// What the pool is called; its workers are called `name/0`, `name/1` and so on.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How workers are started.
+    pub fn start(mut self, method: StartMethod) -> Self {
+        self.start = method;
+        self
+    }
+
+    /// A function that every worker runs once before its first task.
+    ///
+    /// If it panics or returns an error, that worker is replaced; when this goes on, nobody tries any more
+    /// and waiting tasks fail with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and the cause.
+    pub fn initializer<F, M, A>(mut self, f: F, args: A) -> Self
+    where
+        F: Setup<M, A>,
+    {
+        let _ = f; // has no bytes: its type is the function
+        self.initializer = Some(preparation::initializer::<F::Call>(F::arguments(args)));
+        self
+    }
+
+    /// How long every task may take, unless it says otherwise itself; counted from the moment a worker
+    /// starts it. What takes longer is killed and has [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut).
+    pub fn task_timeout(mut self, timeout: Duration) -> Self {
+        self.task_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a task that is cancelled or timed out may go on after it was told, before it is killed.
+    /// See [`task::cancelled`](crate::task::cancelled). By default it is killed at once.
+    pub fn cancel_grace(mut self, grace: Duration) -> Self {
+        self.cancel_grace = grace;
+        self
+    }
+
+    /// How often a task is run again whose worker crashed or exited while it ran. Work that had not
+    /// started is always run elsewhere, and does not count. By default 0.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// How far the workers step back for others, as `nice(1)`. By default 5: so a saturated pool does not
+    /// make the application's timers late.
+    pub fn nice(mut self, nice: i32) -> Self {
+        self.nice = nice;
+        self
+    }
+
+    /// Builds the pool and begins to start its workers. Does not wait for them.
+    ///
+    /// # Errors
+    ///
+    /// There is no Tokio runtime here, children cannot be started (see [`init`](crate::init)), or the
+    /// kernel has no descriptors left.
+    pub fn build(self) -> io::Result<Pool> {
+        let StartMethod::Exec = self.start;
+        Entrance::of_this_process()?;
+        let runtime = Handle::try_current().map_err(|_| {
+            io::Error::other("there is no Tokio runtime here; build a pool inside one")
+        })?;
+        let bell = Bell::new()?;
+        let heard = Watched::new(bell.try_clone()?.into())?;
+        let workers = match self.workers {
+            Some(workers) => workers.max(1),
+            None => std::thread::available_parallelism()?.get(),
+        };
+        let settings = Settings {
+            workers,
+            name: self.name,
+            nice: self.nice,
+            task_timeout: self.task_timeout,
+            cancel_grace: self.cancel_grace,
+            retries: self.retries,
+            initializer: self
+                .initializer
+                .unwrap_or_else(|| preparation::initializer::<Present>(())),
+        };
+        let (news, listener) = mpsc::unbounded_channel();
+        let core = Core::new(Arc::new(settings));
+        let shared = Arc::new(Shared::new(core, runtime.clone(), news, bell));
+        runtime.spawn(Driver::new(Arc::clone(&shared), heard, listener));
+        shared.with(|_| ());
+        Ok(Pool {
+            front: Arc::new(Front { shared }),
+        })
+    }
+}
+
+/// The preparation of a pool that has none: it only says that the worker is there.
+struct Present;
+
+impl Call for Present {
+    type Args = ();
+    type Output = Result<(), String>;
+
+    fn name() -> &'static str {
+        "procession::worker"
+    }
+
+    fn call((): ()) -> Self::Output {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for PoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolBuilder")
+            .field("workers", &self.workers)
+            .field("name", &self.name)
+            .field("start", &self.start)
+            .field("nice", &self.nice)
+            .field("task_timeout", &self.task_timeout)
+            .field("cancel_grace", &self.cancel_grace)
+            .field("retries", &self.retries)
+            .field("initializer", &self.initializer.is_some())
+            .finish()
+    }
+}

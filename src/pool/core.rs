@@ -1,0 +1,570 @@
+//! What a pool knows, and what it does about it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::doom::Doom;
+use super::metrics::Counts;
+use super::preparation::{Initializer, PREPARATION, Prepares};
+use super::record::{Options, Place, Record, Records};
+use crate::error::{ErrorKind, JoinError};
+use crate::schedule::{Breaker, Schedule, TaskKey, WorkerKey};
+use crate::sys::clock::Moment;
+use crate::task::envelope::Reply;
+use crate::task::job::Job;
+use crate::wire::parcel::Parcel;
+use crate::worker::{Blueprint, Lifeline, Post, RequestSide};
+
+/// How a pool was built.
+pub(super) struct Settings {
+    pub(super) workers: usize,
+    pub(super) name: Option<String>,
+    pub(super) nice: i32,
+    pub(super) task_timeout: Option<Duration>,
+    pub(super) cancel_grace: Duration,
+    pub(super) retries: u32,
+    pub(super) initializer: Initializer,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("workers", &self.workers)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Something to be done after the core's lock was let go.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// Start this worker.
+    Launch(WorkerKey, Box<Blueprint>),
+    /// Encode this task's first item.
+    Pack(TaskKey, Arc<dyn Job>),
+    /// Give these items their outcome.
+    End {
+        job: Arc<dyn Job>,
+        first: usize,
+        count: usize,
+        error: JoinError,
+    },
+    /// Drop this, which may run user code.
+    Drop(Arc<dyn Job>),
+    /// The encoded arguments are not needed any more.
+    Unpack(Arc<Parcel>),
+    /// The driver must look: there is something to wait for.
+    Nudge,
+}
+
+/// Whether a pool takes tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// No new tasks; those there are are finished.
+    Closing,
+    /// No tasks at all.
+    Over,
+}
+
+/// One worker, from the decision to start it to its burial.
+pub(super) struct Worker {
+    pub(super) number: usize,
+    pub(super) lifeline: Option<Arc<Lifeline>>,
+    pub(super) requests: Option<RequestSide>,
+    pub(super) preparation: Option<Arc<dyn Prepares>>,
+    pub(super) ready: bool,
+    pub(super) stopping: bool,
+    pub(super) doom: Option<Doom>,
+    pub(super) done: u64,
+    pub(super) since: Moment,
+    touched: bool,
+}
+
+impl Worker {
+    /// Kills it now. Its end is heard of later.
+    pub(super) fn kill(&mut self) {
+        if let Some(doom) = &mut self.doom {
+            doom.done = true;
+        }
+        self.stopping = true;
+        if let Some(lifeline) = &self.lifeline {
+            lifeline.kill();
+        }
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.lifeline.as_ref().map(|lifeline| lifeline.pid())
+    }
+}
+
+/// Everything under the pool's one lock.
+pub(super) struct Core {
+    pub(super) settings: Arc<Settings>,
+    pub(super) schedule: Schedule,
+    pub(super) records: Records,
+    pub(super) workers: Vec<Option<Worker>>,
+    pub(super) breaker: Breaker,
+    pub(super) target: usize,
+    pub(super) phase: Phase,
+    pub(super) counts: Counts,
+    pub(super) effects: Vec<Effect>,
+    /// The time of the event that is being handled.
+    pub(super) now: Moment,
+}
+
+impl Core {
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            target: settings.workers,
+            settings,
+            schedule: Schedule::default(),
+            records: Records::default(),
+            workers: Vec::new(),
+            breaker: Breaker::default(),
+            phase: Phase::Open,
+            counts: Counts::default(),
+            effects: Vec::new(),
+            now: Moment::now(),
+        }
+    }
+
+    /// Takes a task. `None` if the pool takes none any more.
+    pub(super) fn submit(&mut self, job: Arc<dyn Job>, options: Options) -> Option<TaskKey> {
+        if self.phase != Phase::Open {
+            return None;
+        }
+        let key = self.records.insert(job, options, self.now);
+        self.schedule.submit(key, options.priority);
+        self.breaker.try_again();
+        Some(key)
+    }
+
+    /// A task is not wanted any more, wherever it is.
+    pub(super) fn cancel(&mut self, key: TaskKey) {
+        let Some(record) = self.records.get_mut(key) else {
+            return;
+        };
+        record.cancelled = true;
+        match record.place {
+            Place::Waiting => {
+                self.schedule.withdraw(key);
+                self.end_unstarted(key, ErrorKind::Cancelled);
+            }
+            Place::Packing => self.end_unstarted(key, ErrorKind::Cancelled),
+            Place::Sent { worker, .. } => self.stop_running(worker, key, ErrorKind::Cancelled),
+        }
+    }
+
+    /// Gives waiting tasks to workers and starts the workers that are wanted.
+    pub(super) fn pump(&mut self) {
+        while let Some((worker, task)) = self.schedule.next() {
+            self.dispatch(worker, task);
+        }
+        for worker in self.workers.iter_mut().flatten() {
+            if std::mem::take(&mut worker.touched)
+                && let Some(requests) = &worker.requests
+            {
+                requests.wake();
+            }
+        }
+        self.hire();
+    }
+
+    /// Takes many tasks at once. False if the pool takes none any more.
+    pub(super) fn submit_all(&mut self, jobs: &mut Vec<Arc<dyn Job>>, options: Options) -> bool {
+        jobs.drain(..)
+            .all(|job| self.submit(job, options).is_some())
+    }
+
+    /// No task of this group is wanted any more.
+    pub(super) fn cancel_group(&mut self, group: usize) {
+        for key in self.records.keys() {
+            if self
+                .records
+                .get(key)
+                .is_some_and(|it| it.job.group() == group)
+            {
+                self.cancel(key);
+            }
+        }
+    }
+
+    /// When something must be looked at though nothing has happened.
+    pub(super) fn next_look(&self) -> Option<Moment> {
+        let deadlines = (0..self.workers.len()).filter_map(|worker| self.deadline(worker));
+        let balance = self
+            .schedule
+            .look_again(self.now)
+            .map(|wait| self.now.plus(wait));
+        let reopens = self
+            .breaker
+            .reopens()
+            .filter(|_| self.schedule.waiting() > 0);
+        deadlines.chain(balance).chain(reopens).min()
+    }
+
+    /// No new tasks. With `Over`, no old ones either, and every worker is killed.
+    pub(super) fn close(&mut self, phase: Phase) {
+        if self.phase != Phase::Over {
+            self.phase = phase;
+        }
+        self.effects.push(Effect::Nudge);
+        if self.phase != Phase::Over {
+            return;
+        }
+        for key in self.records.keys() {
+            if !matches!(
+                self.records.get(key).map(|it| it.place),
+                Some(Place::Sent { .. })
+            ) {
+                self.schedule.withdraw(key);
+                self.end_unstarted(key, ErrorKind::Cancelled);
+            }
+        }
+        for worker in 0..self.workers.len() {
+            self.schedule.close(worker);
+            if let Some(it) = &mut self.workers[worker] {
+                it.kill();
+            }
+        }
+    }
+
+    /// Ends the workers of a pool that has nothing to do and takes nothing more.
+    pub(super) fn dismiss(&mut self) {
+        if self.phase != Phase::Closing || !self.records.is_empty() {
+            return;
+        }
+        for worker in 0..self.workers.len() {
+            let Some(it) = self.workers[worker].as_mut().filter(|it| !it.stopping) else {
+                continue;
+            };
+            self.schedule.close(worker);
+            let told = it.ready && it.requests.as_mut().is_some_and(RequestSide::post_stop);
+            match told {
+                true => it.stopping = true,
+                false => it.kill(),
+            }
+        }
+    }
+
+    fn dispatch(&mut self, worker: WorkerKey, key: TaskKey) {
+        let Some(record) = self.records.get_mut(key) else {
+            return;
+        };
+        let Some(it) = self.workers.get_mut(worker).and_then(Option::as_mut) else {
+            return self.requeue(key);
+        };
+        let Some(requests) = &mut it.requests else {
+            return self.requeue(key);
+        };
+        let post = match &record.packed {
+            Some((parcel, len)) => requests.post_parcel(key, &*record.job, parcel, *len),
+            None => requests.post(key, &*record.job, record.options.timeout.is_some()),
+        };
+        match post {
+            Post::Sent { position, items } => {
+                it.touched = true;
+                record.place = Place::Sent {
+                    worker,
+                    position,
+                    received: 0,
+                };
+                self.schedule.sent(worker, key, items, self.now);
+                self.queue_rest(key, items);
+            }
+            Post::NoSpace => {
+                self.requeue(key);
+                self.schedule.no_space(worker);
+            }
+            Post::TooLarge => {
+                record.place = Place::Packing;
+                let job = Arc::clone(&record.job);
+                self.queue_rest(key, 1);
+                self.effects.push(Effect::Pack(key, job));
+            }
+            Post::Refused(why) => {
+                self.queue_rest(key, 1);
+                self.refuse(key, &why);
+            }
+        }
+    }
+
+    /// The items of a task behind the first `kept` wait as a task of their own.
+    fn queue_rest(&mut self, key: TaskKey, kept: usize) {
+        let Some(record) = self.records.get_mut(key) else {
+            return;
+        };
+        if record.job.items() > kept {
+            let rest = record.job.split(kept);
+            let options = record.options;
+            let key = self.records.insert(rest, options, self.now);
+            self.schedule.submit_again(key, options.priority);
+        }
+    }
+
+    /// A task whose arguments cannot be encoded ends here.
+    fn refuse(&mut self, key: TaskKey, why: &str) {
+        if let Some(record) = self.records.remove(key) {
+            let error = JoinError::new(ErrorKind::Encode, record.job.name())
+                .because(format!("the arguments: {why}"));
+            self.end(&record.job, 0, record.job.items(), error);
+            self.discard(record);
+        }
+    }
+
+    /// The arguments of a large task were encoded, or could not be.
+    pub(super) fn packed(&mut self, key: TaskKey, packed: Result<(Parcel, usize), String>) {
+        let known = self.records.get_mut(key);
+        match (packed, known) {
+            (Ok((parcel, len)), Some(record)) => {
+                record.packed = Some((Arc::new(parcel), len));
+                self.requeue(key);
+            }
+            (Ok((parcel, _)), None) => self.effects.push(Effect::Unpack(Arc::new(parcel))),
+            (Err(why), Some(_)) => self.refuse(key, &why),
+            (Err(_), None) => {}
+        }
+    }
+
+    /// Starts as many workers as are missing.
+    fn hire(&mut self) {
+        if self.phase == Phase::Over || self.phase == Phase::Closing && self.records.is_empty() {
+            return;
+        }
+        let alive = self.workers.iter().flatten().filter(|it| !it.stopping);
+        let missing = self.target.saturating_sub(alive.count());
+        if missing == 0 || !self.breaker.allows(self.now) {
+            return;
+        }
+        let starting = self
+            .workers
+            .iter()
+            .flatten()
+            .filter(|it| !it.ready && !it.stopping);
+        let at_once = self.breaker.at_once().saturating_sub(starting.count());
+        for _ in 0..missing.min(at_once) {
+            self.start_worker();
+        }
+    }
+
+    fn start_worker(&mut self) {
+        let key = self.schedule.add_worker();
+        if self.workers.len() <= key {
+            self.workers.resize_with(key + 1, || None);
+        }
+        let number = self.free_number();
+        self.workers[key] = Some(Worker {
+            number,
+            lifeline: None,
+            requests: None,
+            preparation: None,
+            ready: false,
+            stopping: false,
+            doom: None,
+            done: 0,
+            since: self.now,
+            touched: false,
+        });
+        let pool = self.settings.name.clone();
+        let blueprint = Blueprint {
+            name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
+            pool,
+            number: Some(number),
+            nice: self.settings.nice,
+            ..Blueprint::default()
+        };
+        self.effects.push(Effect::Launch(key, Box::new(blueprint)));
+    }
+
+    fn free_number(&self) -> usize {
+        let taken = |number| {
+            let mut workers = self.workers.iter().flatten();
+            workers.any(|it| it.number == number && !it.stopping)
+        };
+        (0..).find(|&number| !taken(number)).unwrap_or(0)
+    }
+
+    /// The job a reply is for, unless nobody waits for it.
+    pub(super) fn reply(&mut self, worker: WorkerKey, head: &Reply) -> Option<Arc<dyn Job>> {
+        if head.task == PREPARATION {
+            let it = self.workers.get(worker)?.as_ref()?;
+            return Some(Arc::clone(it.preparation.as_ref()?) as _);
+        }
+        let now = self.now;
+        let record = self.records.get_mut(head.task)?;
+        let items = record.job.items();
+        let end = (head.first as usize).saturating_add(head.count as usize);
+        let Place::Sent {
+            worker: sent_to,
+            received,
+            ..
+        } = &mut record.place
+        else {
+            return None;
+        };
+        if *sent_to != worker || head.first as usize != *received || end > items {
+            return None;
+        }
+        *received = end;
+        record.ran += Duration::from_nanos(head.run_nanos);
+        let job = Arc::clone(&record.job);
+        if head.last {
+            self.finish(worker, head.task, end);
+        } else {
+            self.schedule.progress(worker, head.task, items - end, now);
+        }
+        self.unless_doomed(worker, head, job)
+    }
+
+    fn finish(&mut self, worker: WorkerKey, key: TaskKey, received: usize) {
+        let Some(record) = self.records.remove(key) else {
+            return;
+        };
+        self.schedule.finished(worker, key, record.ran, self.now);
+        let waited = self.now.since(record.submitted).saturating_sub(record.ran);
+        self.counts.run_time.add(record.ran);
+        self.counts.wait_time.add(waited);
+        let missing = record.job.items().saturating_sub(received);
+        if missing > 0 {
+            let error = JoinError::new(ErrorKind::Decode, record.job.name())
+                .because("its worker left it out")
+                .after_start(true);
+            self.end(&record.job, received, missing, error);
+        }
+        if let Some(it) = self.workers[worker].as_mut() {
+            it.done += 1;
+        }
+        self.discard(record);
+    }
+
+    /// A doomed task that ended by itself, within its grace, saves its worker. It has its error
+    /// all the same.
+    fn unless_doomed(
+        &mut self,
+        worker: WorkerKey,
+        head: &Reply,
+        job: Arc<dyn Job>,
+    ) -> Option<Arc<dyn Job>> {
+        let it = self.workers[worker].as_mut()?;
+        match it.doom {
+            Some(doom) if doom.task == head.task && !doom.done && head.last => {
+                it.doom = None;
+                let pid = it.pid();
+                self.schedule.ready(worker, self.now);
+                let mut error = JoinError::new(doom.kind, job.name()).after_start(true);
+                if let Some(pid) = pid {
+                    error = error.in_process(pid);
+                }
+                self.end(&job, head.first as usize, head.count as usize, error);
+                None
+            }
+            _ => Some(job),
+        }
+    }
+
+    /// A worker has taken its preparation well, or not.
+    pub(super) fn prepared(&mut self, worker: WorkerKey, failure: Option<&JoinError>) {
+        let Some(it) = self.workers.get_mut(worker).and_then(Option::as_mut) else {
+            return;
+        };
+        match failure {
+            None => {
+                it.ready = true;
+                it.preparation = None;
+                if !it.stopping {
+                    self.schedule.ready(worker, self.now);
+                }
+                self.breaker.succeeded();
+            }
+            Some(cause) => {
+                it.kill();
+                self.start_failed(cause);
+            }
+        }
+    }
+
+    /// A worker failed to start. If that goes on, nobody waits for one any longer.
+    pub(super) fn start_failed(&mut self, cause: &JoinError) {
+        if !self.breaker.failed(self.now) {
+            return;
+        }
+        let others = self
+            .workers
+            .iter()
+            .flatten()
+            .any(|it| it.ready && !it.stopping);
+        if others {
+            return;
+        }
+        for key in self.schedule.take_waiting() {
+            if let Some(record) = self.records.remove(key) {
+                self.end(&record.job, 0, record.job.items(), cause.clone());
+                self.discard(record);
+            }
+        }
+    }
+
+    /// The task waits again, before all others.
+    pub(super) fn requeue(&mut self, key: TaskKey) {
+        if let Some(record) = self.records.get_mut(key) {
+            record.place = Place::Waiting;
+            let priority = record.options.priority;
+            if record.cancelled || self.phase == Phase::Over {
+                self.end_unstarted(key, ErrorKind::Cancelled);
+            } else {
+                self.schedule.submit_again(key, priority);
+            }
+        }
+    }
+
+    /// Ends a task that was never started.
+    pub(super) fn end_unstarted(&mut self, key: TaskKey, kind: ErrorKind) {
+        if let Some(record) = self.records.remove(key) {
+            self.end_all(&record.job, kind);
+            self.discard(record);
+        }
+    }
+
+    pub(super) fn end_all(&mut self, job: &Arc<dyn Job>, kind: ErrorKind) {
+        let error = JoinError::new(kind, job.name());
+        self.end(job, 0, job.items(), error);
+    }
+
+    pub(super) fn end(&mut self, job: &Arc<dyn Job>, first: usize, count: usize, error: JoinError) {
+        let counted = match error.kind() {
+            ErrorKind::Crashed | ErrorKind::Exited => &mut self.counts.crashed,
+            ErrorKind::TimedOut => &mut self.counts.timed_out,
+            ErrorKind::Cancelled => &mut self.counts.cancelled,
+            _ => &mut self.counts.failed,
+        };
+        *counted += count as u64;
+        self.effects.push(Effect::End {
+            job: Arc::clone(job),
+            first,
+            count,
+            error,
+        });
+    }
+
+    /// Lets go of a record, outside the lock as far as user code is concerned.
+    pub(super) fn discard(&mut self, record: Record) {
+        if let Some((parcel, _)) = record.packed {
+            self.effects.push(Effect::Unpack(parcel));
+        }
+        self.effects.push(Effect::Drop(record.job));
+    }
+
+    pub(super) fn position(&self, key: TaskKey) -> Option<(u64, usize)> {
+        match self.records.get(key)?.place {
+            Place::Sent {
+                position, received, ..
+            } => Some((position, received)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn requests(&mut self, worker: WorkerKey) -> Option<&mut RequestSide> {
+        self.workers.get_mut(worker)?.as_mut()?.requests.as_mut()
+    }
+}

@@ -1,0 +1,552 @@
+//! The one task of a pool that waits: for replies, for the ends of workers, for time to pass.
+//!
+//! It reads all reply rings in one go, lets the core decide under one lock what comes next, and only
+//! then decodes and wakes, so that workers are busy again before anybody looks at their results. After
+//! anything has happened it lets other tasks run and looks again before it arranges to be rung for:
+//! a stream of replies costs no bells.
+
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep};
+
+use super::core::{Core, Phase};
+use super::front::Shared;
+use super::preparation::{PREPARATION, Prepares};
+use crate::error::{ErrorKind, JoinError};
+use crate::schedule::WorkerKey;
+use crate::sys::clock::Moment;
+use crate::sys::mapping::Mapping;
+use crate::sys::reactor::Watched;
+use crate::task::envelope::{Reply, Status, next_outcome};
+use crate::task::job::{Job, Outcomes};
+use crate::wire::codec;
+use crate::wire::control::Message;
+use crate::worker::{Blueprint, Launched, Post, ReplySide, Streams, launch};
+
+/// Replies read from one worker before the next one has its turn.
+const REPLIES_PER_TURN: usize = 64;
+
+/// A result longer than this is decoded on a thread that may block, in bytes.
+const LONG_RESULT: usize = 256 * 1024;
+
+/// How long memory for large values is kept after the last task.
+const PARCELS_KEPT: Duration = Duration::from_secs(5);
+
+/// What the driver is told.
+#[derive(Debug)]
+pub(super) enum News {
+    /// A worker was started, or could not be.
+    Launched(WorkerKey, io::Result<Box<Hired>>),
+    /// A worker has ended; with no status, nobody knows how.
+    Ended(WorkerKey, Option<ExitStatus>),
+    /// There is something to look at.
+    Look,
+}
+
+/// A worker with its preparation before it.
+#[derive(Debug)]
+pub(super) struct Hired {
+    launched: Launched,
+    preparation: Arc<dyn Prepares>,
+    /// Holds the arguments of a preparation that did not fit the ring.
+    _parcel: Option<crate::wire::parcel::Parcel>,
+}
+
+/// Starts a worker, on a thread that may block.
+pub(super) fn launch_worker(shared: &Arc<Shared>, worker: WorkerKey, blueprint: Box<Blueprint>) {
+    let shared = Arc::clone(shared);
+    let runtime = shared.runtime.clone();
+    runtime.spawn_blocking(move || {
+        let hired = hire(&shared, &blueprint).map(Box::new);
+        // Nobody listens only when the driver is gone; then the worker is killed as it is dropped.
+        let _ = shared.news.send(News::Launched(worker, hired));
+    });
+}
+
+fn hire(shared: &Shared, blueprint: &Blueprint) -> io::Result<Hired> {
+    let initializer = shared.look(|core| Arc::clone(&core.settings.initializer));
+    let preparation = initializer();
+    let mut launched = launch(blueprint, Streams::default(), &shared.bell)?;
+    let job: &dyn Job = &*preparation;
+    let mut parcel = None;
+    let mut post = launched.requests.post(PREPARATION, job, false);
+    if let Post::TooLarge = post {
+        let (packed, len) = job.pack(&shared.parcels).map_err(io::Error::other)?;
+        post = launched
+            .requests
+            .post_parcel(PREPARATION, job, &packed, len);
+        parcel = Some(packed);
+    }
+    match post {
+        Post::Sent { .. } => launched.requests.wake(),
+        Post::Refused(why) => {
+            let why = format!("the initializer's arguments cannot be sent: {why}");
+            return Err(io::Error::other(why));
+        }
+        Post::NoSpace | Post::TooLarge => return Err(io::ErrorKind::OutOfMemory.into()),
+    }
+    Ok(Hired {
+        launched,
+        preparation,
+        _parcel: parcel,
+    })
+}
+
+/// The parent's end of one worker's replies.
+struct Desk {
+    replies: ReplySide,
+    pid: u32,
+    preparation: Option<Arc<dyn Prepares>>,
+    _parcel: Option<crate::wire::parcel::Parcel>,
+}
+
+/// A reply that was read: whose, its head, and where its outcomes are in the buffer.
+type Read = (WorkerKey, Reply, Range<usize>);
+
+/// See the module.
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    bell: Watched,
+    news: mpsc::UnboundedReceiver<News>,
+    desks: Vec<Option<Desk>>,
+    timer: Pin<Box<Sleep>>,
+    bytes: Vec<u8>,
+    read: Vec<Read>,
+    jobs: Vec<Option<Arc<dyn Job>>>,
+    trim_at: Option<Moment>,
+    /// Whether any worker may keep memory for large results.
+    large_results: bool,
+}
+
+impl Driver {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        bell: Watched,
+        news: mpsc::UnboundedReceiver<News>,
+    ) -> Self {
+        Self {
+            shared,
+            bell,
+            news,
+            desks: Vec::new(),
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            bytes: Vec::new(),
+            read: Vec::new(),
+            jobs: Vec::new(),
+            trim_at: None,
+            large_results: false,
+        }
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Look => {}
+            News::Launched(worker, Ok(hired)) => self.welcome(worker, *hired),
+            News::Launched(worker, Err(error)) => self.regret(worker, &error),
+            News::Ended(worker, status) => self.bury(worker, status),
+        }
+    }
+
+    fn welcome(&mut self, worker: WorkerKey, hired: Hired) {
+        let Launched {
+            requests,
+            replies,
+            remains,
+            pidfd,
+            ..
+        } = hired.launched;
+        let pidfd = match Watched::new(pidfd) {
+            Ok(pidfd) => pidfd,
+            Err(error) => return self.regret(worker, &error),
+        };
+        let lifeline = remains.lifeline();
+        if self.desks.len() <= worker {
+            self.desks.resize_with(worker + 1, || None);
+        }
+        self.desks[worker] = Some(Desk {
+            replies,
+            pid: lifeline.pid(),
+            preparation: Some(Arc::clone(&hired.preparation)),
+            _parcel: hired._parcel,
+        });
+        let news = self.shared.news.clone();
+        self.shared.runtime.spawn(async move {
+            let status = remains.end(pidfd).await.ok();
+            // Nobody listens only when the driver is gone.
+            let _ = news.send(News::Ended(worker, status));
+        });
+        self.shared.with(|core| {
+            let Some(it) = core.workers.get_mut(worker).and_then(Option::as_mut) else {
+                return lifeline.kill();
+            };
+            it.lifeline = Some(lifeline);
+            it.requests = Some(requests);
+            it.preparation = Some(hired.preparation);
+            if it.stopping || core.phase == Phase::Over {
+                it.kill();
+            }
+        });
+    }
+
+    fn regret(&self, worker: WorkerKey, error: &io::Error) {
+        let cause =
+            JoinError::new(ErrorKind::Spawn, "procession::worker").because(error.to_string());
+        self.shared.with(|core| {
+            core.schedule.remove_worker(worker);
+            if let Some(place) = core.workers.get_mut(worker) {
+                *place = None;
+            }
+            core.start_failed(&cause);
+        });
+    }
+
+    fn bury(&mut self, worker: WorkerKey, status: Option<ExitStatus>) {
+        while self.collect_from(worker) {
+            self.hand_out();
+        }
+        if let Some(desk) = self.desks.get_mut(worker).and_then(Option::as_mut) {
+            let from = self.bytes.len();
+            if let Some(head) = desk.replies.salvage(&mut self.bytes) {
+                self.read.push((worker, head, from..self.bytes.len()));
+                self.hand_out();
+            }
+        }
+        if let Some(place) = self.desks.get_mut(worker) {
+            *place = None;
+        }
+        self.shared.with(|core| core.buried(worker, status));
+    }
+
+    /// Reads what the workers have replied. True if there was anything.
+    fn collect(&mut self) -> bool {
+        let mut any = false;
+        for worker in 0..self.desks.len() {
+            any |= self.collect_from(worker);
+        }
+        any
+    }
+
+    fn collect_from(&mut self, worker: WorkerKey) -> bool {
+        let Some(desk) = self.desks.get_mut(worker).and_then(Option::as_mut) else {
+            return false;
+        };
+        let before = self.read.len();
+        while self.read.len() - before < REPLIES_PER_TURN {
+            let from = self.bytes.len();
+            match desk.replies.next(&mut self.bytes) {
+                Ok(Some(head)) => self.read.push((worker, head, from..self.bytes.len())),
+                Ok(None) => break,
+                Err(_) => {
+                    // Nothing it says can be believed any more.
+                    self.shared.with(|core| core.kill_worker(worker));
+                    break;
+                }
+            }
+        }
+        self.read.len() > before
+    }
+
+    /// Gives what was read to whom it belongs.
+    fn hand_out(&mut self) {
+        let (read, jobs) = (&self.read, &mut self.jobs);
+        self.shared.with(|core| {
+            let found = read
+                .iter()
+                .map(|(worker, head, _)| core.reply(*worker, head));
+            jobs.extend(found);
+        });
+        let bytes = std::mem::take(&mut self.bytes);
+        let read = std::mem::take(&mut self.read);
+        let mut jobs = std::mem::take(&mut self.jobs);
+        for ((worker, head, range), job) in read.iter().zip(jobs.drain(..)) {
+            self.hand_over(*worker, head, &bytes[range.clone()], job);
+        }
+        // Their memory is used again.
+        (self.bytes, self.read, self.jobs) = (bytes, read, jobs);
+        self.bytes.clear();
+        self.read.clear();
+    }
+
+    fn hand_over(
+        &mut self,
+        worker: WorkerKey,
+        head: &Reply,
+        bytes: &[u8],
+        job: Option<Arc<dyn Job>>,
+    ) {
+        if let Some((id, len)) = elsewhere(bytes) {
+            return self.hand_over_parcel(worker, head, bytes, job, (id, len));
+        }
+        let Some(job) = job else {
+            return;
+        };
+        let pid = self.pid(worker);
+        deliver(&self.shared, &*job, head, bytes, pid, None);
+        if head.task == PREPARATION {
+            self.prepared(worker);
+        }
+    }
+
+    fn prepared(&mut self, worker: WorkerKey) {
+        let pid = self.pid(worker);
+        let Some(desk) = self.desks.get_mut(worker).and_then(Option::as_mut) else {
+            return;
+        };
+        desk._parcel = None;
+        let Some(preparation) = desk.preparation.take() else {
+            return;
+        };
+        let failure = match preparation.outcome() {
+            None => return,
+            Some(Ok(Ok(()))) => None,
+            Some(Ok(Err(why))) => Some(spawn_error(pid).because(format!("the initializer: {why}"))),
+            Some(Err(error)) => {
+                let text = error.to_string();
+                let failure = spawn_error(pid).because(format!("the initializer: {text}"));
+                Some(match error.panic() {
+                    Some(report) => failure.with_panic(report.clone()),
+                    None => failure,
+                })
+            }
+        };
+        self.shared
+            .with(|core| core.prepared(worker, failure.as_ref()));
+    }
+
+    /// A result that came in shared memory: found here, decoded elsewhere if it is long.
+    fn hand_over_parcel(
+        &mut self,
+        worker: WorkerKey,
+        head: &Reply,
+        bytes: &[u8],
+        job: Option<Arc<dyn Job>>,
+        (id, len): (u64, usize),
+    ) {
+        self.large_results = true;
+        let pid = self.pid(worker);
+        let desk = self.desks.get_mut(worker).and_then(Option::as_mut);
+        let memory = desk.and_then(|desk| desk.replies.parcel(id).ok());
+        let (shared, head, bytes) = (Arc::clone(&self.shared), *head, bytes.to_vec());
+        let open = move || {
+            if let Some(job) = job {
+                let parcel = memory.as_ref().map(|memory| (&**memory, len));
+                deliver(&shared, &*job, &head, &bytes, pid, parcel);
+            }
+            drop(memory);
+            shared.with(|core| core.return_parcel(worker, id));
+        };
+        if len > LONG_RESULT {
+            self.shared.runtime.spawn_blocking(open);
+        } else {
+            open();
+        }
+    }
+
+    fn pid(&self, worker: WorkerKey) -> u32 {
+        let desk = self.desks.get(worker).and_then(Option::as_ref);
+        desk.map_or(0, |desk| desk.pid)
+    }
+
+    /// Arranges to be woken. False if there is something to do already.
+    fn fall_asleep(&mut self, cx: &mut Context<'_>) -> bool {
+        for desk in self.desks.iter_mut().flatten() {
+            if !desk.replies.announce_sleep() {
+                return false;
+            }
+        }
+        if let Poll::Ready(heard) = self.bell.poll_edge(cx) {
+            // An error says that the runtime is shutting down; it will drop this task.
+            return heard.is_err();
+        }
+        let next = self.shared.look(Core::next_look);
+        let next = [next, self.trim_at].into_iter().flatten().min();
+        let Some(next) = next else {
+            return true;
+        };
+        let wait = next.since(Moment::now());
+        self.timer.as_mut().reset(Instant::now() + wait);
+        self.timer.as_mut().poll(cx).is_pending()
+    }
+
+    /// What time alone brings about.
+    fn tick(&mut self) {
+        self.shared.with(|core| {
+            core.expire();
+            core.rebalance();
+            core.dismiss();
+            core.flush();
+        });
+        self.trim();
+    }
+
+    /// Gives memory for large values back to the kernel when the pool has been idle for a while.
+    fn trim(&mut self) {
+        let kept = self.shared.store().kept() > 0 || self.large_results;
+        let idle = kept && self.shared.look(|core| core.records.is_empty());
+        let now = Moment::now();
+        match self.trim_at {
+            _ if !idle => self.trim_at = None,
+            None => self.trim_at = Some(now.plus(PARCELS_KEPT)),
+            Some(at) if now >= at => {
+                self.trim_at = None;
+                self.large_results = false;
+                let given_up = self.shared.store().give_up();
+                self.shared.with(|core| {
+                    core.forget_parcels(&given_up);
+                    core.trim_workers();
+                });
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.shared.look(|core| {
+            core.phase != Phase::Open
+                && core.records.is_empty()
+                && core.workers.iter().all(Option::is_none)
+        })
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        for desk in self.desks.iter().flatten() {
+            desk.replies.awake();
+        }
+        let mut news = false;
+        while let Poll::Ready(Some(heard)) = self.news.poll_recv(cx) {
+            self.hear(heard);
+            news = true;
+        }
+        let collected = self.collect();
+        if collected {
+            self.hand_out();
+        }
+        self.tick();
+        if self.is_over() {
+            return Poll::Ready(());
+        }
+        if news || collected || !self.fall_asleep(cx) {
+            // Others first, then another look.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Driver {
+    /// The pool is over, or the runtime is. Either way nobody will give tasks an outcome any more.
+    fn drop(&mut self) {
+        self.shared.with(|core| {
+            core.close(Phase::Over);
+            core.fail_everything();
+        });
+        self.shared.settled.send_replace(true);
+    }
+}
+
+fn spawn_error(pid: u32) -> JoinError {
+    JoinError::new(ErrorKind::Spawn, "procession::worker").in_process(pid)
+}
+
+/// Where the only outcome of a reply is, if it is in a parcel.
+fn elsewhere(bytes: &[u8]) -> Option<(u64, usize)> {
+    let (status, body) = next_outcome(&mut &*bytes)?;
+    if status != Status::Elsewhere {
+        return None;
+    }
+    codec::decode::<(u64, u64)>(body)
+        .ok()
+        .map(|(id, len)| (id, len as usize))
+}
+
+fn deliver(
+    shared: &Shared,
+    job: &dyn Job,
+    head: &Reply,
+    bytes: &[u8],
+    pid: u32,
+    parcel: Option<(&Mapping, usize)>,
+) {
+    let outcomes = Outcomes {
+        rest: bytes,
+        count: head.count as usize,
+        pid,
+        ran: Duration::from_nanos(head.run_nanos),
+        parcel,
+    };
+    let failed = job.deliver(head.first as usize, outcomes) as u64;
+    if head.task != PREPARATION {
+        let done = u64::from(head.count).saturating_sub(failed);
+        shared.completed.fetch_add(done, Ordering::Relaxed);
+        shared.failed.fetch_add(failed, Ordering::Relaxed);
+    }
+}
+
+impl Core {
+    /// The worker cannot be believed any more.
+    fn kill_worker(&mut self, worker: WorkerKey) {
+        self.schedule.close(worker);
+        if let Some(it) = self.workers.get_mut(worker).and_then(Option::as_mut) {
+            it.kill();
+        }
+    }
+
+    /// The worker's parcel was read.
+    fn return_parcel(&mut self, worker: WorkerKey, id: u64) {
+        if let Some(requests) = self.requests(worker) {
+            requests.say(Message::Returned { id });
+        }
+    }
+
+    /// These parcels are gone; whoever knows them may let go of them.
+    pub(super) fn forget_parcels(&mut self, ids: &[u64]) {
+        for it in self.workers.iter_mut().flatten() {
+            if let Some(requests) = &mut it.requests {
+                requests.forget(ids);
+            }
+        }
+    }
+
+    fn trim_workers(&mut self) {
+        for it in self.workers.iter_mut().flatten() {
+            if let Some(requests) = &mut it.requests {
+                requests.say(Message::Trim);
+            }
+        }
+    }
+
+    /// Says what could not be said before, and gives tasks to workers that have space again.
+    fn flush(&mut self) {
+        for (worker, it) in self.workers.iter_mut().enumerate() {
+            if let Some(requests) = it.as_mut().and_then(|it| it.requests.as_mut()) {
+                requests.send_unsent();
+                self.schedule.space(worker);
+            }
+        }
+    }
+
+    /// Gives every task that has no outcome one.
+    fn fail_everything(&mut self) {
+        for key in self.records.keys() {
+            if let Some(record) = self.records.remove(key) {
+                let why = "the runtime in which the pool lived was shut down";
+                let error = JoinError::new(ErrorKind::Closed, record.job.name()).because(why);
+                self.end(&record.job, 0, record.job.items(), error);
+                self.discard(record);
+            }
+        }
+        self.workers.clear();
+    }
+}

@@ -1,0 +1,471 @@
+//! One function over many items.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::Stream;
+
+use super::batch::Batch;
+use super::front::{Front, Pool};
+use super::gather::{Gather, Stretch};
+use super::record::Options;
+use crate::error::{ErrorKind, JoinError};
+use crate::schedule::Priority;
+use crate::task::job::Job;
+use crate::task::{Call, Task};
+
+/// How long a batch should take: much longer than it takes to send it, and too short to notice.
+const BATCH_LASTS: Duration = Duration::from_micros(400);
+
+/// The most items in one batch. More would not make sending cheaper.
+const LARGEST_BATCH: usize = 4096;
+
+/// Work for so long is read ahead for every worker.
+const AHEAD_LASTS: Duration = Duration::from_micros(1500);
+
+/// The fewest and the most items that are read ahead for every worker by default.
+const FEWEST_AHEAD: usize = 2;
+const MOST_AHEAD: usize = 4 * LARGEST_BATCH;
+
+/// Batches that are handed over under one lock.
+const BATCHES_AT_ONCE: usize = 64;
+
+/// One function over many items, in a pool's workers.
+///
+/// Awaited, it gives all results in the order of the input; the first failure of any item, in the order of
+/// time, ends it and cancels the rest. Read as a stream, it gives the outcome of every item, in the order of the
+/// input, and goes on after a failed one. It begins when it is first polled.
+///
+/// The input is read as there is room: no more items are read ahead of the outcomes taken than
+/// [`Map::concurrency`] says, by default as many as keep the workers busy for about a millisecond. Items
+/// that take next to no time travel in batches, whose size follows from how long items take.
+///
+/// Dropping it cancels every item that has no outcome: what runs is killed.
+///
+/// # Cancel safety
+///
+/// As a stream it is cancel safe: dropping the future of `next` loses no outcome.
+#[must_use = "a map does nothing until it is awaited or read"]
+pub struct Map<'a, R> {
+    front: Arc<Front>,
+    feed: Option<Box<dyn Feed<R> + Send + 'a>>,
+    gather: Arc<Gather<R>>,
+    options: Options,
+    ordered: bool,
+    concurrency: Option<usize>,
+    chunk_size: Option<usize>,
+    progress: Option<Progress<'a>>,
+    workers: usize,
+    total: Option<usize>,
+    /// Items read from the input.
+    read: usize,
+    /// Outcomes taken from the gathering.
+    taken: usize,
+    /// Outcomes given to the caller.
+    given: usize,
+    stretch: std::vec::IntoIter<Result<R, JoinError>>,
+    jobs: Vec<Arc<dyn Job>>,
+}
+
+type Progress<'a> = Box<dyn FnMut(usize, Option<usize>) + Send + 'a>;
+
+/// Where items come from, with their type forgotten.
+trait Feed<R> {
+    /// The next items, at most `most`, as a job; `None` at the end.
+    fn next(
+        &mut self,
+        first: usize,
+        most: usize,
+        gather: &Arc<Gather<R>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<(Arc<dyn Job>, usize)>>;
+
+    /// How many items are left, if that is known.
+    fn left(&self) -> Option<usize>;
+}
+
+struct FromIterator<I, F, M>(I, std::marker::PhantomData<fn() -> (F, M)>);
+
+struct FromStream<S, F, M>(Pin<Box<S>>, bool, std::marker::PhantomData<fn() -> (F, M)>);
+
+pub(super) fn over_iterator<'a, F, M, I>(
+    pool: &Pool,
+    items: I,
+    options: Options,
+) -> Map<'a, F::Output>
+where
+    F: Task<M, I::Item>,
+    I: Iterator + Send + 'a,
+    M: 'a,
+{
+    let feed = FromIterator::<I, F, M>(items, std::marker::PhantomData);
+    Map::new(pool, Box::new(feed), options)
+}
+
+pub(super) fn over_stream<'a, F, M, S>(
+    pool: &Pool,
+    items: S,
+    options: Options,
+) -> Map<'a, F::Output>
+where
+    F: Task<M, S::Item>,
+    S: Stream + Send + 'a,
+    M: 'a,
+{
+    let feed = FromStream::<S, F, M>(Box::pin(items), false, std::marker::PhantomData);
+    Map::new(pool, Box::new(feed), options)
+}
+
+type BatchOf<F, M, A> = Batch<<F as Task<M, A>>::Call>;
+
+impl<I, F, M> Feed<F::Output> for FromIterator<I, F, M>
+where
+    I: Iterator,
+    F: Task<M, I::Item>,
+{
+    fn next(
+        &mut self,
+        first: usize,
+        most: usize,
+        gather: &Arc<Gather<F::Output>>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<(Arc<dyn Job>, usize)>> {
+        let items: Vec<_> = self.0.by_ref().take(most).map(F::arguments).collect();
+        let count = items.len();
+        if count == 0 {
+            return Poll::Ready(None);
+        }
+        let batch = BatchOf::<F, M, I::Item>::new(first, items, Arc::clone(gather));
+        Poll::Ready(Some((Arc::new(batch), count)))
+    }
+
+    fn left(&self) -> Option<usize> {
+        exact(self.0.size_hint())
+    }
+}
+
+impl<S, F, M> Feed<F::Output> for FromStream<S, F, M>
+where
+    S: Stream,
+    F: Task<M, S::Item>,
+{
+    fn next(
+        &mut self,
+        first: usize,
+        most: usize,
+        gather: &Arc<Gather<F::Output>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<(Arc<dyn Job>, usize)>> {
+        let mut items: Vec<<F::Call as Call>::Args> = Vec::new();
+        while items.len() < most && !self.1 {
+            match self.0.as_mut().poll_next(cx) {
+                Poll::Ready(Some(item)) => items.push(F::arguments(item)),
+                Poll::Ready(None) => self.1 = true,
+                Poll::Pending if items.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        let count = items.len();
+        if count == 0 {
+            return Poll::Ready(None);
+        }
+        let batch = BatchOf::<F, M, S::Item>::new(first, items, Arc::clone(gather));
+        Poll::Ready(Some((Arc::new(batch), count)))
+    }
+
+    fn left(&self) -> Option<usize> {
+        exact(self.0.size_hint())
+    }
+}
+
+fn exact((least, most): (usize, Option<usize>)) -> Option<usize> {
+    most.filter(|most| *most == least)
+}
+
+impl<'a, R> Map<'a, R> {
+    fn new(pool: &Pool, feed: Box<dyn Feed<R> + Send + 'a>, options: Options) -> Self {
+        Self {
+            front: Arc::clone(&pool.front),
+            total: feed.left(),
+            feed: Some(feed),
+            gather: Arc::new(Gather::new()),
+            options,
+            ordered: true,
+            concurrency: None,
+            chunk_size: None,
+            progress: None,
+            workers: pool.front.shared.look(|core| core.target),
+            read: 0,
+            taken: 0,
+            given: 0,
+            stretch: Vec::new().into_iter(),
+            jobs: Vec::new(),
+        }
+    }
+
+    /// Gives outcomes as items finish, and not in the order of the input.
+    pub fn unordered(mut self) -> Self {
+        self.ordered = false;
+        self
+    }
+
+    /// How many items may have been read whose outcome was not taken; at least one. It bounds how many run
+    /// at a time and how far ahead the input is read.
+    #[doc(alias = "buffersize")]
+    pub fn concurrency(mut self, items: usize) -> Self {
+        self.concurrency = Some(items.max(1));
+        self
+    }
+
+    /// How many items travel together, at least one. By default it follows from how long items take.
+    #[doc(alias = "chunksize")]
+    pub fn chunk_size(mut self, items: usize) -> Self {
+        self.chunk_size = Some(items.max(1));
+        self
+    }
+
+    /// How long each item may take, counted from the moment a worker starts it.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.options.timeout = Some(limit);
+        self
+    }
+
+    /// How often an item is run again whose worker crashes or exits while it runs.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.options.retries = retries;
+        self
+    }
+
+    /// Whether the items go before or after others that wait.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.options.priority = priority;
+        self
+    }
+
+    /// Calls `f` whenever items have finished, with how many have and how many there are, if the input
+    /// says so.
+    pub fn on_progress(mut self, f: impl FnMut(usize, Option<usize>) + Send + 'a) -> Self {
+        self.progress = Some(Box::new(f));
+        self
+    }
+
+    /// Reads input and hands it to the pool as long as there is room. Pending or not, the caller goes on.
+    fn feed(&mut self, cx: &mut Context<'_>) {
+        while let Some(mut feed) = self.feed.take() {
+            let ahead = self.read - self.given;
+            let room = self.ahead().saturating_sub(ahead);
+            if room == 0 || self.jobs.len() >= BATCHES_AT_ONCE {
+                self.feed = Some(feed);
+                if room == 0 {
+                    break;
+                }
+                self.hand_over();
+                continue;
+            }
+            let most = self.batch_size(feed.left()).min(room);
+            match feed.next(self.read, most, &self.gather, cx) {
+                Poll::Ready(Some((job, count))) => {
+                    self.read += count;
+                    self.jobs.push(job);
+                    self.feed = Some(feed);
+                }
+                Poll::Ready(None) => self.total = Some(self.read),
+                Poll::Pending => {
+                    self.feed = Some(feed);
+                    break;
+                }
+            }
+        }
+        self.hand_over();
+    }
+
+    fn hand_over(&mut self) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        let (jobs, options) = (&mut self.jobs, self.options);
+        let kept = jobs.clone();
+        let taken = self
+            .front
+            .shared
+            .with(|core| core.submit_all(jobs, options));
+        if !taken {
+            for job in kept {
+                job.fail(
+                    0,
+                    job.items(),
+                    &JoinError::new(ErrorKind::Closed, job.name()),
+                );
+            }
+        }
+    }
+
+    /// How many items may be ahead of what was given.
+    fn ahead(&self) -> usize {
+        if let Some(concurrency) = self.concurrency {
+            return concurrency;
+        }
+        let chunk = self.chunk_size.unwrap_or(1);
+        let each = match self.gather.mean() {
+            None => FEWEST_AHEAD,
+            Some(mean) => {
+                let lasting = AHEAD_LASTS.as_nanos() / mean.as_nanos().max(1);
+                (lasting as usize).clamp(FEWEST_AHEAD, MOST_AHEAD)
+            }
+        };
+        self.workers * each.max(FEWEST_AHEAD * chunk)
+    }
+
+    /// How many items the next batch has.
+    fn batch_size(&self, left: Option<usize>) -> usize {
+        if let Some(chunk) = self.chunk_size {
+            return chunk;
+        }
+        let Some(mean) = self.gather.mean() else {
+            return 1;
+        };
+        let lasting = (BATCH_LASTS.as_nanos() / mean.as_nanos().max(1)) as usize;
+        let mut size = lasting.clamp(1, LARGEST_BATCH);
+        if let Some(concurrency) = self.concurrency {
+            size = size.min(concurrency.div_ceil(2 * self.workers));
+        }
+        match left {
+            // Towards the end smaller ones, so that all workers end together.
+            Some(left) => size.min(left.div_ceil(2 * self.workers)).max(1),
+            None => size,
+        }
+    }
+
+    /// The next stretch of outcomes; `None` at the end.
+    fn poll_stretch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Stretch<R>>> {
+        self.feed(cx);
+        let next = self.ordered.then_some(self.taken);
+        let Some(stretch) = self.gather.take(next, cx) else {
+            let over = self.feed.is_none() && self.taken == self.read;
+            return if over {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            };
+        };
+        self.taken += stretch.len();
+        if let Some(progress) = &mut self.progress {
+            progress(self.taken, self.total);
+        }
+        Poll::Ready(Some(stretch))
+    }
+
+    fn cancel(&mut self) {
+        self.feed = None;
+        self.jobs.clear();
+        if self.taken < self.read {
+            let group = Arc::as_ptr(&self.gather).addr();
+            self.front.shared.with(|core| core.cancel_group(group));
+        }
+    }
+}
+
+// Nothing in it is pinned in place: a stream that feeds it is in a box.
+impl<R> Unpin for Map<'_, R> {}
+
+impl<R> Stream for Map<'_, R> {
+    type Item = Result<R, JoinError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(outcome) = self.stretch.next() {
+                self.given += 1;
+                return Poll::Ready(Some(outcome));
+            }
+            match ready!(self.poll_stretch(cx)) {
+                Some(stretch) => self.stretch = stretch.into_iter(),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self.total {
+            Some(total) => (total - self.given, Some(total - self.given)),
+            None => (self.read - self.given, None),
+        }
+    }
+}
+
+impl<R> Drop for Map<'_, R> {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+impl<R> fmt::Debug for Map<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map")
+            .field("read", &self.read)
+            .field("given", &self.given)
+            .field("total", &self.total)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a, R> IntoFuture for Map<'a, R> {
+    type Output = Result<Vec<R>, JoinError>;
+    type IntoFuture = MapFuture<'a, R>;
+
+    fn into_future(self) -> MapFuture<'a, R> {
+        MapFuture {
+            results: Vec::new(),
+            map: self,
+        }
+    }
+}
+
+/// All results of a [`Map`], or its first failure.
+///
+/// # Cancel safety
+///
+/// Dropping it cancels every item that has no outcome.
+#[must_use = "a map does nothing until it is awaited"]
+pub struct MapFuture<'a, R> {
+    map: Map<'a, R>,
+    results: Vec<R>,
+}
+
+impl<R> Unpin for MapFuture<'_, R> {}
+
+impl<R> Future for MapFuture<'_, R> {
+    type Output = Result<Vec<R>, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Some(failure) = this.map.gather.failure() {
+            this.map.cancel();
+            return Poll::Ready(Err(failure));
+        }
+        while let Some(stretch) = ready!(this.map.poll_stretch(cx)) {
+            this.map.given += stretch.len();
+            for outcome in stretch {
+                match outcome {
+                    Ok(result) => this.results.push(result),
+                    Err(error) => {
+                        this.map.cancel();
+                        return Poll::Ready(Err(error));
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(std::mem::take(&mut this.results)))
+    }
+}
+
+impl<R> fmt::Debug for MapFuture<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapFuture")
+            .field("map", &self.map)
+            .field("results", &self.results.len())
+            .finish()
+    }
+}

@@ -1,0 +1,260 @@
+//! From an order to a process's outcome.
+//!
+//! The one request and the word to stop are in the ring before the child looks at it, so the parent
+//! has nothing to do between the start and the end: it waits for the end, and then reads.
+
+use std::io;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::stage::Stage;
+use super::stream::Pipes;
+use crate::error::{ErrorKind, JoinError};
+use crate::sys::bell::Bell;
+use crate::sys::reactor::Watched;
+use crate::task::envelope::{Reply, Status, next_outcome};
+use crate::task::job::{Job, Outcomes};
+use crate::wire::codec;
+use crate::wire::parcel::{Parcel, Store};
+use crate::worker::{Blueprint, Launched, Lifeline, Post, ReplySide, RequestSide, Streams, launch};
+
+/// How long a child may take from its start to its first instruction of ours. Far more than the
+/// slowest linker and constructors need; a child that takes longer will never come.
+const LONGEST_START: Duration = Duration::from_secs(30);
+
+/// A result longer than this is decoded on a thread that may block, in bytes.
+const LONG_RESULT: usize = 256 * 1024;
+
+/// Everything it takes to run one function in one process.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) job: Arc<dyn Job>,
+    pub(super) stage: Arc<Stage>,
+    pub(super) blueprint: Blueprint,
+    pub(super) streams: Streams,
+    pub(super) pipes: Pipes,
+}
+
+/// Starts the process; from here on somebody attends to it until it has an outcome.
+pub(super) fn begin(order: Order) {
+    let duty = Duty {
+        job: Arc::clone(&order.job),
+        stage: Arc::clone(&order.stage),
+    };
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => {
+            runtime.spawn(attend(order, duty));
+        }
+        Err(_) => duty.never_started("there is no Tokio runtime here; call this from inside one"),
+    }
+}
+
+/// The duty to give the job an outcome. Dropped undone (the runtime is gone), it does so too.
+#[derive(Debug)]
+struct Duty {
+    job: Arc<dyn Job>,
+    stage: Arc<Stage>,
+}
+
+impl Duty {
+    fn never_started(self, why: &str) {
+        let error = JoinError::new(ErrorKind::Spawn, self.job.name()).because(why);
+        self.fail(&error);
+        self.stage.end(Err(why.into()));
+    }
+
+    fn fail(&self, error: &JoinError) {
+        self.job.fail(0, 1, error);
+    }
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        let why = "the runtime that attended to it was shut down";
+        self.fail(&JoinError::new(ErrorKind::Closed, self.job.name()).because(why));
+        self.stage.end(Err(why.into()));
+    }
+}
+
+/// A child with its work before it.
+#[derive(Debug)]
+struct Running {
+    launched: Launched,
+    position: u64,
+    /// Holds the arguments that did not fit the ring.
+    _parcel: Option<Parcel>,
+}
+
+async fn attend(order: Order, duty: Duty) {
+    let Order {
+        job,
+        stage,
+        blueprint,
+        streams,
+        pipes,
+    } = order;
+    if stage.was_aborted() {
+        duty.fail(&JoinError::new(ErrorKind::Cancelled, job.name()));
+        stage.end(Err("it was aborted before it started".into()));
+        return;
+    }
+    let starting = {
+        let job = Arc::clone(&job);
+        tokio::task::spawn_blocking(move || start(&*job, &blueprint, streams))
+    };
+    let running = match starting.await {
+        Ok(Ok(running)) => running,
+        Ok(Err(StartFault::Encode(why))) => {
+            let why = format!("the arguments: {why}");
+            duty.fail(&JoinError::new(ErrorKind::Encode, job.name()).because(&*why));
+            stage.end(Err(why.into()));
+            return;
+        }
+        Ok(Err(StartFault::Io(error))) => return duty.never_started(&error.to_string()),
+        Err(_) => return, // the runtime is shutting down: the duty says so
+    };
+    let Running {
+        launched,
+        position,
+        _parcel,
+    } = running;
+    let lifeline = launched.remains.lifeline();
+    stage.start(Arc::clone(&lifeline));
+    pipes.arrive(launched.pipes);
+    let pidfd = match Watched::new(launched.pidfd) {
+        Ok(pidfd) => pidfd,
+        Err(error) => return duty.never_started(&error.to_string()),
+    };
+    let requests = launched.requests;
+    let mut end = std::pin::pin!(launched.remains.leave_group_on_success().end(pidfd));
+    let in_time = tokio::time::timeout(LONGEST_START, &mut end).await;
+    let ended = match in_time {
+        Ok(ended) => ended,
+        Err(_) if requests.claimed(position) > 0 => end.await,
+        Err(_) => {
+            lifeline.kill();
+            let _ = end.await;
+            return duty.never_started(
+                "the child did not reach `procession::init()`; is it the first line of `main`?",
+            );
+        }
+    };
+    let Ok(status) = ended else {
+        return; // the runtime is shutting down: the duty says so
+    };
+    conclude(
+        &duty,
+        &lifeline,
+        requests,
+        position,
+        launched.replies,
+        status,
+    )
+    .await;
+    stage.end(Ok(status));
+}
+
+#[derive(Debug)]
+enum StartFault {
+    Encode(String),
+    Io(io::Error),
+}
+
+/// Starts the child with its one request in its ring. Blocks.
+fn start(job: &dyn Job, blueprint: &Blueprint, streams: Streams) -> Result<Running, StartFault> {
+    let bell = Bell::new().map_err(StartFault::Io)?;
+    let mut launched = launch(blueprint, streams, &bell).map_err(StartFault::Io)?;
+    let mut parcel = None;
+    let mut post = launched.requests.post(TASK, job, false);
+    if let Post::TooLarge = post {
+        let store = Mutex::new(Store::default());
+        let (filled, len) = job.pack(&store).map_err(StartFault::Encode)?;
+        post = launched.requests.post_parcel(TASK, job, &filled, len);
+        parcel = Some(filled);
+    }
+    match post {
+        Post::Sent { position, .. } => {
+            launched.requests.post_stop();
+            Ok(Running {
+                launched,
+                position,
+                _parcel: parcel,
+            })
+        }
+        Post::Refused(why) => Err(StartFault::Encode(why)),
+        Post::NoSpace | Post::TooLarge => {
+            Err(StartFault::Io(io::Error::from(io::ErrorKind::OutOfMemory)))
+        }
+    }
+}
+
+/// The number of the only task of a process.
+const TASK: u64 = 1;
+
+/// Gives the job what the ended process left, or the reason why it left nothing.
+async fn conclude(
+    duty: &Duty,
+    lifeline: &Lifeline,
+    requests: RequestSide,
+    position: u64,
+    mut replies: ReplySide,
+    status: ExitStatus,
+) {
+    let started = requests.claimed(position) > 0;
+    let mut bytes = Vec::new();
+    let mut reply = None;
+    while let Ok(Some(head)) = replies.next(&mut bytes) {
+        if head.count > 0 {
+            reply = Some(head);
+        }
+    }
+    match reply.or_else(|| replies.salvage(&mut bytes)) {
+        Some(head) if head.count > 0 => {
+            deliver(duty, lifeline.pid(), head, bytes, replies).await;
+        }
+        _ => duty.fail(&no_result(duty, lifeline.pid(), started, status)),
+    }
+}
+
+async fn deliver(duty: &Duty, pid: u32, head: Reply, bytes: Vec<u8>, mut replies: ReplySide) {
+    let place = match next_outcome(&mut &bytes[..]) {
+        Some((Status::Elsewhere, body)) => codec::decode::<(u64, u64)>(body).ok(),
+        _ => None,
+    };
+    let parcel = place.and_then(|(id, len)| Some((replies.parcel(id).ok()?, len as usize)));
+    let long = parcel.as_ref().is_some_and(|(_, len)| *len > LONG_RESULT);
+    let job = Arc::clone(&duty.job);
+    let give = move || {
+        let outcomes = Outcomes {
+            rest: &bytes,
+            count: head.count as usize,
+            pid,
+            ran: Duration::from_nanos(head.run_nanos),
+            parcel: parcel.as_ref().map(|(memory, len)| (&**memory, *len)),
+        };
+        job.deliver(0, outcomes);
+    };
+    if long {
+        // Fails only when the runtime shuts down, and then the duty gives the outcome.
+        let _ = tokio::task::spawn_blocking(give).await;
+    } else {
+        give();
+    }
+}
+
+fn no_result(duty: &Duty, pid: u32, started: bool, status: ExitStatus) -> JoinError {
+    let kind = if duty.stage.was_aborted() {
+        ErrorKind::Cancelled
+    } else if status.code().is_none() {
+        ErrorKind::Crashed
+    } else if started {
+        ErrorKind::Exited
+    } else {
+        ErrorKind::Spawn
+    };
+    JoinError::new(kind, duty.job.name())
+        .with_status(status)
+        .in_process(pid)
+        .after_start(started)
+}

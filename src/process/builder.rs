@@ -1,0 +1,215 @@
+//! Saying how a process is to be started.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use super::attend::{self, Order};
+use super::handle::ProcessHandle;
+use super::stage::Stage;
+use super::stream::{ChildStderr, ChildStdin, ChildStdout, Pipes};
+use crate::task::job::Single;
+use crate::task::{Call, Task};
+use crate::worker::{Blueprint, Streams};
+
+/// How a process comes to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+#[doc(alias = "set_start_method")]
+#[doc(alias = "get_context")]
+pub enum StartMethod {
+    /// The program is executed afresh (`/proc/self/exe`), on the `posix_spawn` path: about a
+    /// millisecond, whatever the application's size in memory.
+    #[default]
+    #[doc(alias = "spawn")]
+    Exec,
+}
+
+/// Runs `f` in a process of its own, with the defaults of [`Process::builder`].
+///
+/// Never fails by itself: a process that could not be started resolves with
+/// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn). Must be called inside a Tokio runtime.
+///
+/// ```
+/// # #[procession::main]
+/// # async fn main() -> Result<(), procession::JoinError> {
+/// let sum = procession::spawn(|a: u64, b: u64| a + b, (1, 2)).await?;
+/// assert_eq!(sum, 3);
+/// # Ok(())
+/// # }
+/// ```
+pub fn spawn<F, M, A>(f: F, args: A) -> ProcessHandle<F::Output>
+where
+    F: Task<M, A>,
+{
+    Process::builder().spawn(f, args)
+}
+
+/// One function in one process of its own: see [`Process::builder`].
+#[derive(Debug)]
+pub enum Process {}
+
+impl Process {
+    /// Starts saying how a process is to be started.
+    pub fn builder() -> ProcessBuilder {
+        ProcessBuilder {
+            blueprint: Blueprint::default(),
+            start: StartMethod::default(),
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            kill_on_drop: false,
+        }
+    }
+}
+
+/// How a process is to be started. The last word on everything counts.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `spawn`"]
+pub struct ProcessBuilder {
+    blueprint: Blueprint,
+    start: StartMethod,
+    stdin: Option<Stdio>,
+    stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
+    kill_on_drop: bool,
+}
+
+impl ProcessBuilder {
+    /// What the process is called; by default the path of its function.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.blueprint.name = Some(name.into());
+        self
+    }
+
+    /// How the process comes to be.
+    pub fn start(mut self, method: StartMethod) -> Self {
+        self.start = method;
+        self
+    }
+
+    /// Sets a variable of the child's environment, which is otherwise the application's at the time
+    /// of the spawn.
+    pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        let variable = (key.into(), Some(value.into()));
+        self.blueprint.environment.push(variable);
+        self
+    }
+
+    /// Sets several variables of the child's environment.
+    pub fn envs<I, K, V>(mut self, variables: I) -> Self
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        for (key, value) in variables {
+            self = self.env(key, value);
+        }
+        self
+    }
+
+    /// Removes a variable from the child's environment.
+    pub fn env_remove(mut self, key: impl Into<OsString>) -> Self {
+        self.blueprint.environment.push((key.into(), None));
+        self
+    }
+
+    /// Gives the child nothing of the application's environment, only what is set from here on.
+    pub fn env_clear(mut self) -> Self {
+        self.blueprint.environment.clear();
+        self.blueprint.clear_environment = true;
+        self
+    }
+
+    /// The child's working directory; by default the application's. A directory that does not exist is
+    /// an [`ErrorKind::Spawn`](crate::ErrorKind::Spawn).
+    pub fn current_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.blueprint.directory = Some(directory.into());
+        self
+    }
+
+    /// The child's stdin; by default `/dev/null`.
+    pub fn stdin(mut self, stream: impl Into<Stdio>) -> Self {
+        self.stdin = Some(stream.into());
+        self
+    }
+
+    /// The child's stdout; by default the application's.
+    pub fn stdout(mut self, stream: impl Into<Stdio>) -> Self {
+        self.stdout = Some(stream.into());
+        self
+    }
+
+    /// The child's stderr; by default the application's.
+    pub fn stderr(mut self, stream: impl Into<Stdio>) -> Self {
+        self.stderr = Some(stream.into());
+        self
+    }
+
+    /// How far the child steps back for others, as `nice(1)`: 0 is the application's own priority, 19
+    /// the furthest. What the system refuses is not done.
+    pub fn nice(mut self, nice: i32) -> Self {
+        self.blueprint.nice = nice;
+        self
+    }
+
+    /// Whether dropping the handle kills the process. By default it detaches.
+    #[doc(alias = "daemon")]
+    pub fn kill_on_drop(mut self, kill: bool) -> Self {
+        self.kill_on_drop = kill;
+        self
+    }
+
+    /// Runs `f` with `args` in a process of its own.
+    ///
+    /// Never fails by itself and never blocks: a process that could not be started resolves with
+    /// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn). Must be called inside a Tokio runtime, which
+    /// attends to the process: when the runtime ends, the process is killed.
+    pub fn spawn<F, M, A>(self, f: F, args: A) -> ProcessHandle<F::Output>
+    where
+        F: Task<M, A>,
+    {
+        let _ = f; // has no bytes: its type is the function
+        let StartMethod::Exec = self.start;
+        let job = Arc::new(Single::<F::Call>::new(F::arguments(args)));
+        let stage = Arc::new(Stage::new());
+        let mut blueprint = self.blueprint;
+        let name = blueprint
+            .name
+            .get_or_insert_with(|| <F::Call as Call>::name().to_owned())
+            .clone();
+        let mut pipes = Pipes::default();
+        let mut handle = ProcessHandle {
+            job: Arc::clone(&job) as _,
+            stage: Arc::clone(&stage),
+            name,
+            kill_on_drop: self.kill_on_drop,
+            stdin: None,
+            stdout: None,
+            stderr: None,
+        };
+        if self.stdin.is_some() {
+            handle.stdin = Some(ChildStdin::new(pipes.expect(0)));
+        }
+        if self.stdout.is_some() {
+            handle.stdout = Some(ChildStdout::new(pipes.expect(1)));
+        }
+        if self.stderr.is_some() {
+            handle.stderr = Some(ChildStderr::new(pipes.expect(2)));
+        }
+        attend::begin(Order {
+            job,
+            stage,
+            blueprint,
+            streams: Streams {
+                stdin: self.stdin,
+                stdout: self.stdout,
+                stderr: self.stderr,
+            },
+            pipes,
+        });
+        handle
+    }
+}

@@ -1,0 +1,159 @@
+//! The reading side of a ring.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::control::{self, HEADER_BYTES, Ring, frame_bytes};
+
+/// The producer wrote a counter or a length that cannot be: its memory was overwritten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Corrupt;
+
+impl fmt::Display for Corrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the other process has overwritten the memory shared with it")
+    }
+}
+
+impl std::error::Error for Corrupt {}
+
+/// A committed frame. It stays where it is until it is released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frame {
+    start: u64,
+    len: usize,
+    kind: u32,
+}
+
+impl Frame {
+    /// What the producer called it.
+    pub(crate) fn kind(self) -> u32 {
+        self.kind
+    }
+
+    /// The number of bytes of its body.
+    pub(crate) fn len(self) -> usize {
+        self.len
+    }
+}
+
+/// The one consumer of a ring.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    ring: Ring,
+    head: u64,
+    tail: u64,
+}
+
+impl Consumer {
+    /// Starts consuming from `ring`, which nobody else does.
+    pub(crate) fn new(ring: Ring) -> Self {
+        let tail = ring.tail().load(Ordering::Acquire);
+        Self {
+            ring,
+            head: tail,
+            tail,
+        }
+    }
+
+    /// The oldest committed frame that was not released, if there is one.
+    #[inline]
+    pub(crate) fn peek(&mut self) -> Result<Option<Frame>, Corrupt> {
+        if self.head == self.tail {
+            self.refresh()?;
+            if self.head == self.tail {
+                return Ok(None);
+            }
+        }
+        let frame = self.frame_at(self.tail);
+        if frame_bytes(frame.len) as u64 > self.head - self.tail {
+            return Err(Corrupt);
+        }
+        Ok(Some(frame))
+    }
+
+    /// The frame that was being written behind the last committed one, if it looks like one.
+    ///
+    /// For salvage after the producer has died: every word of it may be stale or torn.
+    pub(crate) fn beyond(&mut self) -> Option<Frame> {
+        self.refresh().ok()?;
+        let used = self.head - self.tail;
+        let frame = self.frame_at(self.head);
+        let fits = frame_bytes(frame.len) as u64 <= self.ring.capacity() as u64 - used;
+        fits.then_some(frame)
+    }
+
+    /// Appends the `len` bytes at `offset` of the frame's body to `out`. They must lie inside it.
+    #[inline]
+    pub(crate) fn copy(&self, frame: Frame, offset: usize, len: usize, out: &mut Vec<u8>) {
+        assert!(offset <= frame.len && len <= frame.len - offset);
+        let position = frame.start + (HEADER_BYTES + offset) as u64;
+        self.ring.read(position, len, out);
+    }
+
+    /// The word at `offset` of the frame's body. It must lie inside it.
+    #[inline]
+    pub(crate) fn word(&self, frame: Frame, offset: usize) -> &AtomicU64 {
+        assert!(offset <= frame.len && frame.len - offset >= 8);
+        self.ring.word(frame.start + (HEADER_BYTES + offset) as u64)
+    }
+
+    /// Gives the frame's space back. Frames are released in order.
+    #[inline]
+    pub(crate) fn release(&mut self, frame: Frame) {
+        debug_assert_eq!(frame.start, self.tail);
+        self.tail = frame.start + frame_bytes(frame.len) as u64;
+        self.ring.tail().store(self.tail, Ordering::Release);
+    }
+
+    /// True if the producer slept for want of space and now must be woken, by the caller.
+    pub(crate) fn take_sleeping_producer(&self) -> bool {
+        control::take_sleeper(self.ring.producer_sleeps())
+    }
+
+    /// The word on which a producer sleeps that sleeps on a futex.
+    pub(crate) fn producer_word(&self) -> &AtomicU32 {
+        self.ring.producer_sleeps()
+    }
+
+    /// Announces that this side sleeps, and says whether there is nothing even now, so that it may.
+    pub(crate) fn announce_sleep(&mut self) -> bool {
+        control::announce_sleeper(self.ring.consumer_sleeps());
+        self.is_empty()
+    }
+
+    /// Takes the announcement back.
+    pub(crate) fn awake(&self) {
+        self.ring.consumer_sleeps().store(0, Ordering::Relaxed);
+    }
+
+    /// Whether nothing is committed that was not released.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ring.head().load(Ordering::Acquire) == self.tail
+    }
+
+    /// The word on which this side sleeps, if it sleeps on a futex.
+    pub(crate) fn sleep_word(&self) -> &AtomicU32 {
+        self.ring.consumer_sleeps()
+    }
+
+    fn refresh(&mut self) -> Result<(), Corrupt> {
+        let head = self.ring.head().load(Ordering::Acquire);
+        let used = head.wrapping_sub(self.tail);
+        if head < self.head || used > self.ring.capacity() as u64 || !head.is_multiple_of(8) {
+            return Err(Corrupt);
+        }
+        self.head = head;
+        Ok(())
+    }
+
+    fn frame_at(&self, start: u64) -> Frame {
+        let header = self.ring.word(start).load(Ordering::Relaxed);
+        Frame {
+            start,
+            len: (header & u64::from(u32::MAX)) as usize,
+            kind: (header >> 32) as u32,
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The writing side of a ring.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::control::{self, HEADER_BYTES, Ring, frame_bytes};
+
+/// The one producer of a ring.
+#[derive(Debug)]
+pub(crate) struct Producer {
+    ring: Ring,
+    head: u64,
+    tail: u64,
+}
+
+impl Producer {
+    /// Starts producing into `ring`, which nobody else does.
+    pub(crate) fn new(ring: Ring) -> Self {
+        let head = ring.head().load(Ordering::Acquire);
+        let tail = ring.tail().load(Ordering::Acquire);
+        Self { ring, head, tail }
+    }
+
+    /// Begins a frame with room for `body` bytes, or says that there is no space for it now.
+    ///
+    /// Nothing can be seen by the consumer until [`Writer::commit`].
+    #[inline]
+    pub(crate) fn begin(&mut self, body: usize) -> Option<Writer<'_>> {
+        let wanted = frame_bytes(body);
+        if self.free() < wanted {
+            self.refresh();
+            if self.free() < wanted {
+                return None;
+            }
+        }
+        Some(Writer {
+            start: self.head,
+            cursor: 0,
+            limit: body,
+            producer: self,
+        })
+    }
+
+    /// Goes on with a frame that was begun and paused. Nothing was committed in between.
+    #[inline]
+    pub(crate) fn resume(&mut self, draft: Draft) -> Writer<'_> {
+        debug_assert_eq!(draft.start, self.head);
+        Writer {
+            start: self.head,
+            cursor: draft.cursor,
+            limit: draft.limit,
+            producer: self,
+        }
+    }
+
+    /// How many bytes the body of one frame could have now.
+    pub(crate) fn room(&mut self) -> usize {
+        self.refresh();
+        self.free().saturating_sub(HEADER_BYTES)
+    }
+
+    /// Where the next frame will begin.
+    pub(crate) fn position(&self) -> u64 {
+        self.head
+    }
+
+    /// Whether the consumer has released the frame at `position`.
+    pub(crate) fn released(&mut self, position: u64) -> bool {
+        if self.tail <= position {
+            self.refresh();
+        }
+        self.tail > position
+    }
+
+    /// The word `offset` bytes into the body of the frame at `position`.
+    #[inline]
+    pub(crate) fn word(&self, position: u64, offset: usize) -> &AtomicU64 {
+        self.ring.word(position + (HEADER_BYTES + offset) as u64)
+    }
+
+    /// True if the consumer slept and now must be woken, by the caller.
+    #[inline]
+    pub(crate) fn take_sleeping_consumer(&self) -> bool {
+        control::take_sleeper(self.ring.consumer_sleeps())
+    }
+
+    /// The word on which a consumer sleeps that sleeps on a futex.
+    pub(crate) fn consumer_word(&self) -> &AtomicU32 {
+        self.ring.consumer_sleeps()
+    }
+
+    /// Announces that this side sleeps until there is space, and says whether there is none
+    /// (`body` bytes) even now, so that it may.
+    pub(crate) fn announce_sleep(&mut self, body: usize) -> bool {
+        control::announce_sleeper(self.ring.producer_sleeps());
+        self.refresh();
+        self.free() < frame_bytes(body)
+    }
+
+    /// The word on which this side sleeps for want of space.
+    pub(crate) fn sleep_word(&self) -> &AtomicU32 {
+        self.ring.producer_sleeps()
+    }
+
+    /// Takes the announcement back.
+    pub(crate) fn awake(&self) {
+        self.ring.producer_sleeps().store(0, Ordering::Relaxed);
+    }
+
+    fn free(&self) -> usize {
+        self.ring.capacity() - (self.head - self.tail) as usize
+    }
+
+    /// Believes the consumer's counter only where it is possible; a confused consumer gets no space.
+    fn refresh(&mut self) {
+        let tail = self.ring.tail().load(Ordering::Acquire);
+        if tail >= self.tail && tail <= self.head {
+            self.tail = tail;
+        }
+    }
+}
+
+/// A frame that was begun, without the borrow of its producer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Draft {
+    start: u64,
+    cursor: usize,
+    limit: usize,
+}
+
+impl Draft {
+    /// How many bytes it was begun with room for.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+}
+
+/// A frame being written. Dropped without [`Writer::commit`], it never was.
+#[derive(Debug)]
+pub(crate) struct Writer<'a> {
+    producer: &'a mut Producer,
+    start: u64,
+    cursor: usize,
+    limit: usize,
+}
+
+impl Writer<'_> {
+    /// Appends `bytes`, or says that they do not fit; then nothing was appended.
+    #[inline]
+    pub(crate) fn extend(&mut self, bytes: &[u8]) -> bool {
+        if bytes.len() > self.limit - self.cursor {
+            return false;
+        }
+        self.producer.ring.write(self.at(self.cursor), bytes);
+        self.cursor += bytes.len();
+        true
+    }
+
+    /// The number of bytes written so far.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.cursor
+    }
+
+    /// How many more fit.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        self.limit - self.cursor
+    }
+
+    /// Forgets what was written from `len` on.
+    #[inline]
+    pub(crate) fn rewind(&mut self, len: usize) {
+        debug_assert!(len <= self.cursor);
+        self.cursor = len.min(self.cursor);
+    }
+
+    /// Writes `bytes` over what was written at `offset`.
+    #[inline]
+    pub(crate) fn patch(&mut self, offset: usize, bytes: &[u8]) {
+        assert!(offset + bytes.len() <= self.cursor);
+        self.producer.ring.write(self.at(offset), bytes);
+    }
+
+    /// The word at `offset`, which was written and is a multiple of eight.
+    #[inline]
+    pub(crate) fn word(&self, offset: usize) -> &AtomicU64 {
+        debug_assert!(offset + 8 <= self.cursor);
+        self.producer.word(self.start, offset)
+    }
+
+    /// Lets go of the producer until the frame is resumed.
+    #[inline]
+    pub(crate) fn pause(self) -> Draft {
+        Draft {
+            start: self.start,
+            cursor: self.cursor,
+            limit: self.limit,
+        }
+    }
+
+    /// Writes the frame's header without committing, so that [`super::Consumer::beyond`] finds it.
+    pub(crate) fn show(&mut self, kind: u32) {
+        self.write_header(kind, self.limit);
+    }
+
+    /// Publishes the frame and returns where it begins.
+    #[inline]
+    pub(crate) fn commit(self, kind: u32) -> u64 {
+        self.write_header(kind, self.cursor);
+        self.producer.head = self.start + frame_bytes(self.cursor) as u64;
+        let head = self.producer.head;
+        self.producer.ring.head().store(head, Ordering::Release);
+        self.start
+    }
+
+    #[inline]
+    fn write_header(&self, kind: u32, len: usize) {
+        // The lengths of frames are bounded by the ring's capacity, far below 4 GiB.
+        let header = (len as u64) | (u64::from(kind) << 32);
+        let word = self.producer.ring.word(self.start);
+        word.store(header, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn at(&self, offset: usize) -> u64 {
+        self.start + (HEADER_BYTES + offset) as u64
+    }
+}

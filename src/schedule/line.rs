@@ -1,0 +1,108 @@
+//! What one worker has before it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::TaskKey;
+use crate::sys::clock::Moment;
+
+/// A task in a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) task: TaskKey,
+    pub(crate) items: usize,
+}
+
+/// The tasks one worker was given and has not finished, the running one first.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    entries: VecDeque<Entry>,
+    open: bool,
+    full: bool,
+    moved: Moment,
+}
+
+impl Line {
+    pub(super) fn open(&mut self, now: Moment) {
+        self.open = true;
+        self.moved = now;
+    }
+
+    pub(super) fn close(&mut self) {
+        self.open = false;
+    }
+
+    /// Whether the worker takes tasks.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    pub(super) fn fill(&mut self) {
+        self.full = true;
+    }
+
+    pub(super) fn unfill(&mut self) {
+        self.full = false;
+    }
+
+    pub(super) fn has_room(&self, depth: usize) -> bool {
+        self.open && !self.full && self.entries.len() < depth
+    }
+
+    /// How many tasks stand in it.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether the worker has nothing to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The tasks in order, the running one first.
+    pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = Entry> + '_ {
+        self.entries.iter().copied()
+    }
+
+    /// The task that runs, or will next.
+    pub(crate) fn front(&self) -> Option<Entry> {
+        self.entries.front().copied()
+    }
+
+    pub(super) fn into_entries(self) -> VecDeque<Entry> {
+        self.entries
+    }
+
+    pub(super) fn push(&mut self, entry: Entry, now: Moment) {
+        if self.entries.is_empty() {
+            self.moved = now;
+        }
+        self.entries.push_back(entry);
+    }
+
+    pub(super) fn moved(&mut self, now: Moment) {
+        self.moved = now;
+        self.full = false;
+    }
+
+    pub(super) fn remove(&mut self, task: TaskKey) {
+        if let Some(index) = self.entries.iter().position(|entry| entry.task == task) {
+            self.entries.remove(index);
+        }
+    }
+
+    pub(super) fn shorten(&mut self, task: TaskKey, items: usize) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.task == task) {
+            entry.items = items;
+        }
+    }
+
+    /// How many items there are, the running one among them.
+    pub(super) fn backlog(&self) -> usize {
+        self.entries.iter().map(|entry| entry.items).sum()
+    }
+
+    pub(super) fn since_move(&self, now: Moment) -> Duration {
+        now.since(self.moved)
+    }
+}

@@ -1,0 +1,269 @@
+//! Who runs what next. A pure state machine: events in, decisions out.
+//!
+//! Tasks wait in three queues by priority. Every worker that is ready has a **line**: the task it runs
+//! and a few behind it, so that it never waits for the parent between two tasks. How many depends on
+//! how long tasks take: the line should last longer than the parent takes to notice, and no longer.
+//! What stands in a line and was not started can be taken back, when another worker is idle and this one
+//! has not moved for a while.
+//!
+//! Never here: a clock, a descriptor, a future. Time is a number that comes with the event.
+
+mod breaker;
+mod line;
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use slab::Slab;
+
+pub(crate) use breaker::Breaker;
+pub(crate) use line::{Entry, Line};
+
+use crate::sys::clock::Moment;
+
+/// Which tasks go first. Within one priority they go in the order in which they came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Priority {
+    /// After all others.
+    Low,
+    /// The default.
+    #[default]
+    Normal,
+    /// Before all others.
+    High,
+}
+
+/// A worker, for as long as the schedule knows it.
+pub(crate) type WorkerKey = usize;
+
+/// A task's identity.
+pub(crate) type TaskKey = u64;
+
+/// The line should hold work for so long: several times what the parent takes to notice a reply.
+const LINE_LASTS: Duration = Duration::from_micros(300);
+
+/// The shortest line: one task runs, one waits.
+const SHORTEST_LINE: usize = 2;
+
+/// The longest line, for tasks of no length. Bounds what one death sends back to the queue.
+const LONGEST_LINE: usize = 128;
+
+/// A worker that has not finished anything for so long runs something long: what stands behind it is
+/// given to others.
+const STUCK: Duration = Duration::from_micros(500);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Schedule {
+    /// By priority, low first.
+    waiting: [VecDeque<TaskKey>; 3],
+    /// Tasks that were withdrawn while they waited; skipped when their turn comes.
+    withdrawn: HashSet<TaskKey>,
+    lines: Slab<Line>,
+    /// How long a task takes, averaged over the last few.
+    mean_nanos: u64,
+}
+
+impl Schedule {
+    /// A worker is on its way.
+    pub(crate) fn add_worker(&mut self) -> WorkerKey {
+        self.lines.insert(Line::default())
+    }
+
+    /// The worker takes tasks from now on.
+    pub(crate) fn ready(&mut self, worker: WorkerKey, now: Moment) {
+        if let Some(line) = self.lines.get_mut(worker) {
+            line.open(now);
+        }
+    }
+
+    /// The worker takes no more tasks; what stands in its line stays there.
+    pub(crate) fn close(&mut self, worker: WorkerKey) {
+        if let Some(line) = self.lines.get_mut(worker) {
+            line.close();
+        }
+    }
+
+    /// The worker is gone. Returns what stood in its line, in order.
+    pub(crate) fn remove_worker(&mut self, worker: WorkerKey) -> VecDeque<Entry> {
+        match self.lines.try_remove(worker) {
+            Some(line) => line.into_entries(),
+            None => VecDeque::new(),
+        }
+    }
+
+    /// The worker's line.
+    pub(crate) fn line(&self, worker: WorkerKey) -> Option<&Line> {
+        self.lines.get(worker)
+    }
+
+    /// A task has come.
+    pub(crate) fn submit(&mut self, task: TaskKey, priority: Priority) {
+        self.waiting[priority as usize].push_back(task);
+    }
+
+    /// A task that had been given to a worker waits again, before all others of its priority.
+    pub(crate) fn submit_again(&mut self, task: TaskKey, priority: Priority) {
+        self.waiting[priority as usize].push_front(task);
+    }
+
+    /// A waiting task is not wanted any more.
+    pub(crate) fn withdraw(&mut self, task: TaskKey) {
+        self.withdrawn.insert(task);
+    }
+
+    /// How many tasks wait for a worker.
+    pub(crate) fn waiting(&self) -> usize {
+        let queued: usize = self.waiting.iter().map(VecDeque::len).sum();
+        queued - self.withdrawn.len()
+    }
+
+    /// The task that is given out next.
+    pub(crate) fn first_waiting(&self) -> Option<TaskKey> {
+        let mut queues = self.waiting.iter().rev().flatten();
+        queues.find(|task| !self.withdrawn.contains(task)).copied()
+    }
+
+    /// Takes every waiting task.
+    pub(crate) fn take_waiting(&mut self) -> Vec<TaskKey> {
+        let withdrawn = std::mem::take(&mut self.withdrawn);
+        let queues = self.waiting.iter_mut().rev();
+        queues
+            .flat_map(|queue| queue.drain(..))
+            .filter(|task| !withdrawn.contains(task))
+            .collect()
+    }
+
+    /// The next task, and the worker it should be given to. The caller says what became of it with
+    /// [`Schedule::sent`], [`Schedule::no_space`] or [`Schedule::submit_again`].
+    pub(crate) fn next(&mut self) -> Option<(WorkerKey, TaskKey)> {
+        let worker = self.shortest_line()?;
+        let task = self.pop_waiting()?;
+        Some((worker, task))
+    }
+
+    /// `task`, of so many items, stands in the worker's line.
+    pub(crate) fn sent(&mut self, worker: WorkerKey, task: TaskKey, items: usize, now: Moment) {
+        if let Some(line) = self.lines.get_mut(worker) {
+            line.push(Entry { task, items }, now);
+        }
+    }
+
+    /// The worker can take nothing more until it has finished something.
+    pub(crate) fn no_space(&mut self, worker: WorkerKey) {
+        if let Some(line) = self.lines.get_mut(worker) {
+            line.fill();
+        }
+    }
+
+    /// The worker can take more again.
+    pub(crate) fn space(&mut self, worker: WorkerKey) {
+        if let Some(line) = self.lines.get_mut(worker) {
+            line.unfill();
+        }
+    }
+
+    /// The worker has finished `task`, which took so long.
+    pub(crate) fn finished(
+        &mut self,
+        worker: WorkerKey,
+        task: TaskKey,
+        took: Duration,
+        now: Moment,
+    ) {
+        if let Some(line) = self.lines.get_mut(worker) {
+            line.moved(now);
+            line.remove(task);
+        }
+        let nanos = (took.as_nanos() as u64).max(1);
+        self.mean_nanos = match self.mean_nanos {
+            0 => nanos,
+            mean => (mean * 7 + nanos) / 8,
+        };
+    }
+
+    /// The worker has finished some of the items of `task`; so many are left.
+    pub(crate) fn progress(&mut self, worker: WorkerKey, task: TaskKey, left: usize, now: Moment) {
+        if let Some(line) = self.lines.get_mut(worker) {
+            line.moved(now);
+            line.shorten(task, left.max(1));
+        }
+    }
+
+    /// `task` was taken out of the worker's line before it started.
+    pub(crate) fn taken_back(&mut self, worker: WorkerKey, task: TaskKey) {
+        if let Some(line) = self.lines.get_mut(worker) {
+            line.remove(task);
+        }
+    }
+
+    /// Of `task` only the item that runs is left in the worker's line; the others were taken back.
+    pub(crate) fn shortened(&mut self, worker: WorkerKey, task: TaskKey) {
+        if let Some(line) = self.lines.get_mut(worker) {
+            line.shorten(task, 1);
+        }
+    }
+
+    /// The workers that are ready and have nothing to do.
+    pub(crate) fn idle(&self) -> usize {
+        let idle = |(_, line): &(usize, &Line)| line.is_open() && line.is_empty();
+        self.lines.iter().filter(idle).count()
+    }
+
+    /// A worker that should give back what it has not started: others are idle, nothing waits, and it
+    /// has not moved for a while.
+    pub(crate) fn stuck(&self, now: Moment) -> Option<WorkerKey> {
+        if !self.wants_more() {
+            return None;
+        }
+        let stuck =
+            |(_, line): &(usize, &Line)| line.backlog() > 1 && line.since_move(now) >= STUCK;
+        let longest = self.lines.iter().filter(stuck);
+        let longest = longest.max_by_key(|(_, line)| line.backlog());
+        longest.map(|(worker, _)| worker)
+    }
+
+    /// How long until a worker may be stuck, if one may be at all.
+    pub(crate) fn look_again(&self, now: Moment) -> Option<Duration> {
+        if !self.wants_more() {
+            return None;
+        }
+        let behind = self.lines.iter().filter(|(_, line)| line.backlog() > 1);
+        behind
+            .map(|(_, line)| STUCK.saturating_sub(line.since_move(now)))
+            .min()
+    }
+
+    fn wants_more(&self) -> bool {
+        self.waiting() == 0 && self.idle() > 0
+    }
+
+    fn depth(&self) -> usize {
+        if self.mean_nanos == 0 {
+            return SHORTEST_LINE;
+        }
+        let lasting = LINE_LASTS.as_nanos() as u64 / self.mean_nanos;
+        (lasting as usize).clamp(SHORTEST_LINE, LONGEST_LINE)
+    }
+
+    fn shortest_line(&self) -> Option<WorkerKey> {
+        let depth = self.depth();
+        let open = self.lines.iter().filter(|(_, line)| line.has_room(depth));
+        let shortest = open.min_by_key(|(_, line)| line.len());
+        shortest.map(|(worker, _)| worker)
+    }
+
+    fn pop_waiting(&mut self) -> Option<TaskKey> {
+        for queue in self.waiting.iter_mut().rev() {
+            while let Some(task) = queue.pop_front() {
+                if self.withdrawn.is_empty() || !self.withdrawn.remove(&task) {
+                    return Some(task);
+                }
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

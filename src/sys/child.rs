@@ -1,0 +1,100 @@
+//! What a process does to itself and to its children: identity, priority, signals.
+//!
+//! # Safety
+//!
+//! The calls made through `libc` take integers only and touch no memory of this process.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::process::{Pid, PidfdFlags};
+
+/// A descriptor that becomes readable when the child `pid` has ended.
+///
+/// The caller holds the child unreaped, so the number cannot have been reused.
+pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+    let fd = rustix::process::pidfd_open(checked(pid)?, PidfdFlags::empty())?;
+    Ok(fd)
+}
+
+/// Sends `signal` to the process `pid` alone.
+///
+/// The caller holds the child unreaped, so the number cannot have been reused.
+pub(crate) fn signal(pid: u32, signal: i32) -> io::Result<()> {
+    kill(checked(pid)?.as_raw_nonzero().get(), signal)
+}
+
+/// Sends `signal` to every process of the group that `pid` leads.
+///
+/// The caller holds the child unreaped, so the number cannot have been reused.
+pub(crate) fn signal_group(pid: u32, signal: i32) -> io::Result<()> {
+    kill(-checked(pid)?.as_raw_nonzero().get(), signal)
+}
+
+/// Kills this process and everything in its group.
+pub(crate) fn kill_own_group() -> ! {
+    let _ = kill(0, libc::SIGKILL);
+    // Not reached: a process may always signal its own group.
+    std::process::abort()
+}
+
+fn kill(target: i32, signal: i32) -> io::Result<()> {
+    // Not through `rustix`: its `Signal` has no real-time signals, and they are signals too.
+    // SAFETY: two integers; see above.
+    match unsafe { libc::kill(target, signal) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Lowers the priority of the calling thread, and so of the threads it starts.
+pub(crate) fn be_nice(nice: i32) -> io::Result<()> {
+    rustix::process::setpriority_process(None, nice)?;
+    Ok(())
+}
+
+/// Makes writing to a closed pipe an error instead of the end, as `std` does before `main`.
+pub(crate) fn ignore_broken_pipes() {
+    // SAFETY: `SIG_IGN` is no handler: nothing of this program runs in signal context.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// The number of threads of this process.
+pub(crate) fn threads() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
+/// Moves the descriptor at standard slot `slot` away and puts `replacement` there.
+pub(crate) fn take_slot(slot: u32, replacement: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let stdin = rustix::stdio::stdin();
+    let stdout = rustix::stdio::stdout();
+    let stderr = rustix::stdio::stderr();
+    let standard = [stdin, stdout, stderr][slot as usize % 3];
+    let taken = rustix::io::fcntl_dupfd_cloexec(standard, 3)?;
+    put_slot(slot, replacement)?;
+    Ok(taken)
+}
+
+/// Puts `replacement` at standard slot `slot`, inheritable as standard streams are.
+pub(crate) fn put_slot(slot: u32, replacement: BorrowedFd<'_>) -> io::Result<()> {
+    match slot {
+        0 => rustix::stdio::dup2_stdin(replacement)?,
+        1 => rustix::stdio::dup2_stdout(replacement)?,
+        _ => rustix::stdio::dup2_stderr(replacement)?,
+    }
+    Ok(())
+}
+
+/// Whether `fd` is a socket that keeps message boundaries: what a parent of this crate leaves.
+pub(crate) fn is_control_socket(fd: impl AsFd) -> bool {
+    rustix::net::sockopt::socket_type(fd)
+        .is_ok_and(|kind| kind == rustix::net::SocketType::SEQPACKET)
+}
+
+fn checked(pid: u32) -> io::Result<Pid> {
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
+}

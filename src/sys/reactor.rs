@@ -1,0 +1,98 @@
+//! Waiting for a descriptor in the async runtime. The only file that names its reactor's types.
+//!
+//! # Safety
+//!
+//! `AsyncFd::register` asks that the descriptor stays open and the same while it is registered:
+//! [`Watched`] owns it, and gives it to nobody.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::task::{Context, Poll, ready};
+
+use std::pin::Pin;
+
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::unix::pipe;
+
+/// A descriptor registered with the runtime that was current when it was made.
+#[derive(Debug)]
+pub(crate) struct Watched(AsyncFd<OwnedFd>);
+
+impl Watched {
+    /// Registers `fd` for reading with the current runtime.
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(io::Error::other(
+                "there is no Tokio runtime here; call this from inside one",
+            ));
+        }
+        // SAFETY: the `OwnedFd` moves into the `AsyncFd`, which is private to this value and never
+        // lends it mutably, so it stays open and unreplaced until it is deregistered.
+        let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+        registered.map(Self).map_err(|error| error.into_parts().1)
+    }
+
+    /// Ready once for every edge since the last call: a ring of a bell, the death of a process.
+    ///
+    /// # Errors
+    ///
+    /// The runtime is shutting down.
+    pub(crate) fn poll_edge(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.0.poll_read_ready(cx))?.clear_ready();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until the descriptor is readable, and leaves it so.
+    ///
+    /// Cancel safe. Fails when the runtime is shutting down.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.0.readable().await?.retain_ready();
+        Ok(())
+    }
+}
+
+/// The reading end of a pipe whose other end is a child's.
+#[derive(Debug)]
+pub(crate) struct PipeReader(pipe::Receiver);
+
+impl TryFrom<OwnedFd> for PipeReader {
+    type Error = io::Error;
+
+    fn try_from(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self(pipe::Receiver::from_owned_fd(fd)?))
+    }
+}
+
+impl AsyncRead for PipeReader {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+/// The writing end of a pipe whose other end is a child's.
+#[derive(Debug)]
+pub(crate) struct PipeWriter(pipe::Sender);
+
+impl TryFrom<OwnedFd> for PipeWriter {
+    type Error = io::Error;
+
+    fn try_from(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self(pipe::Sender::from_owned_fd(fd)?))
+    }
+}
+
+impl PipeWriter {
+    pub(crate) fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(cx, bytes)
+    }
+}

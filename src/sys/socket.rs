@@ -1,0 +1,114 @@
+//! A pair of sockets that keep message boundaries and carry descriptors beside the bytes.
+//!
+//! `SOCK_SEQPACKET` (`unix(7)`): one `send` is one `receive`, descriptors belong to exactly the
+//! message they were sent with, and the kernel says when nobody holds the other end any more.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+
+/// The kernel takes at most this many descriptors with one message (`SCM_MAX_FD`).
+pub(crate) const DESCRIPTORS_PER_MESSAGE: usize = 253;
+
+/// The longest message sent over a control socket, in bytes. Longer things go through shared memory.
+pub(crate) const MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Creates two connected ends. Both are close-on-exec and block unless asked otherwise per call.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let ends = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    Ok(ends)
+}
+
+/// What one call to [`receive`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// A message of this many bytes.
+    Message(usize),
+    /// Nobody holds the other end any more.
+    End,
+}
+
+/// Sends one message and its descriptors, all or nothing, without waiting for room.
+pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if fds.len() > DESCRIPTORS_PER_MESSAGE || bytes.is_empty() || bytes.len() > MESSAGE_BYTES {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    let mut space =
+        vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1)) * fds.len().max(1)];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    let sent = rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(&socket, &[IoSlice::new(bytes)], &mut ancillary, flags)
+    })?;
+    debug_assert_eq!(sent, bytes.len());
+    Ok(())
+}
+
+/// Blocks until there is room to send, or nobody to send to.
+pub(crate) fn wait_writable(socket: impl AsFd) -> io::Result<()> {
+    let mut watched = [PollFd::new(&socket, PollFlags::OUT)];
+    rustix::io::retry_on_intr(|| rustix::event::poll(&mut watched, None))?;
+    Ok(())
+}
+
+/// Receives one message; its descriptors are appended to `fds`, each close-on-exec.
+///
+/// `wait` says whether to block until there is one. A message longer than `buffer`, or one whose
+/// descriptors did not all arrive (the descriptor table is full), is an error; what did arrive is
+/// closed.
+pub(crate) fn receive(
+    socket: impl AsFd,
+    buffer: &mut [u8],
+    fds: &mut Vec<OwnedFd>,
+    wait: bool,
+) -> io::Result<Received> {
+    let mut space =
+        [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_PER_MESSAGE))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut flags = RecvFlags::CMSG_CLOEXEC;
+    if !wait {
+        flags |= RecvFlags::DONTWAIT;
+    }
+    let message = loop {
+        let mut parts = [IoSliceMut::new(buffer)];
+        match rustix::net::recvmsg(&socket, &mut parts, &mut ancillary, flags) {
+            Err(rustix::io::Errno::INTR) => {}
+            // The peer died with unread bytes: an end like any other.
+            Err(rustix::io::Errno::CONNRESET) => return Ok(Received::End),
+            other => break other?,
+        }
+    };
+    let before = fds.len();
+    for part in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(arrived) = part {
+            fds.extend(arrived);
+        }
+    }
+    if message
+        .flags
+        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
+    {
+        fds.truncate(before);
+        return Err(io::Error::other(
+            "a message arrived without all its descriptors: is the descriptor table full?",
+        ));
+    }
+    match message.bytes {
+        0 => Ok(Received::End),
+        n => Ok(Received::Message(n)),
+    }
+}

@@ -1,0 +1,161 @@
+//! What can be called: plain and async functions, generic ones, closures that capture nothing.
+
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::runtime;
+use crate::sys::image;
+
+/// A function that can run in another process.
+///
+/// Implemented for every plain function, generic function and closure that captures nothing, sync or
+/// `async`, of 0 to 8 arguments, whose arguments and result are serde types. Nothing implements it by
+/// hand. `M` is a marker that is always inferred; `A` is the arguments: one value for one argument, a
+/// tuple for several, `()` for none.
+///
+/// ```
+/// use procession::{Pool, Run, Task};
+///
+/// fn go<F, M, A>(pool: &Pool, f: F, a: A) -> Run<F::Output>
+/// where
+///     F: Task<M, A>,
+/// {
+///     pool.run(f, a)
+/// }
+/// # fn main() {}
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot run in another process with these arguments",
+    label = "not a task for arguments of type `{A}`",
+    note = "a task is a plain function, a generic function or a closure that captures nothing; pass what it needs as arguments",
+    note = "arguments are one value for one argument, a tuple for several, `()` for none; a closure names its parameters' types: `|x: u64| x + 1`",
+    note = "arguments and result must be `Serialize + DeserializeOwned + Send + 'static`"
+)]
+pub trait Task<M, A>: Copy + Send + std::marker::Sync + 'static {
+    /// What it returns; for an `async` function what its future resolves to.
+    type Output: Serialize + DeserializeOwned + Send + 'static;
+
+    #[doc(hidden)]
+    type Call: Call<Output = Self::Output>;
+
+    #[doc(hidden)]
+    fn arguments(arguments: A) -> <Self::Call as Call>::Args;
+}
+
+/// A task with its marker forgotten: a type that says everything about the call.
+#[doc(hidden)]
+pub trait Call: 'static {
+    type Args: Serialize + DeserializeOwned + Send + 'static;
+    type Output: Serialize + DeserializeOwned + Send + 'static;
+
+    /// The function's path.
+    fn name() -> &'static str;
+
+    /// Runs it here and now.
+    fn call(arguments: Self::Args) -> Self::Output;
+}
+
+/// Marks plain functions. Always inferred.
+#[derive(Debug)]
+pub struct Sync<F>(PhantomData<F>);
+
+/// Marks `async` functions. Always inferred.
+#[derive(Debug)]
+pub struct Async<F>(PhantomData<F>);
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct SyncCall<F, A, R>(PhantomData<(F, A, R)>);
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AsyncCall<F, A, R>(PhantomData<(F, A, R)>);
+
+macro_rules! callable {
+    ($arguments:ty, $pattern:pat, $($name:ident: $kind:ident),*) => {
+        impl<F, R, $($kind),*> Task<Sync<fn($($kind),*) -> R>, $arguments> for F
+        where
+            F: Fn($($kind),*) -> R + Copy + Send + std::marker::Sync + 'static,
+            R: Serialize + DeserializeOwned + Send + 'static,
+            $($kind: Serialize + DeserializeOwned + Send + 'static,)*
+        {
+            type Output = R;
+            type Call = SyncCall<F, ($($kind,)*), R>;
+
+            #[allow(clippy::unused_unit)]
+            fn arguments($pattern: $arguments) -> ($($kind,)*) {
+                ($($name,)*)
+            }
+        }
+
+        impl<F, R, $($kind),*> Call for SyncCall<F, ($($kind,)*), R>
+        where
+            F: Fn($($kind),*) -> R + Copy + 'static,
+            R: Serialize + DeserializeOwned + Send + 'static,
+            $($kind: Serialize + DeserializeOwned + Send + 'static,)*
+        {
+            type Args = ($($kind,)*);
+            type Output = R;
+
+            fn name() -> &'static str {
+                std::any::type_name::<F>()
+            }
+
+            #[inline]
+            fn call(($($name,)*): Self::Args) -> R {
+                (image::conjure::<F>())($($name),*)
+            }
+        }
+
+        impl<F, R, $($kind),*> Task<Async<fn($($kind),*) -> R>, $arguments> for F
+        where
+            F: Fn($($kind),*) -> R + Copy + Send + std::marker::Sync + 'static,
+            R: Future<Output: Serialize + DeserializeOwned + Send + 'static> + 'static,
+            $($kind: Serialize + DeserializeOwned + Send + 'static,)*
+        {
+            type Output = R::Output;
+            type Call = AsyncCall<F, ($($kind,)*), R>;
+
+            #[allow(clippy::unused_unit)]
+            fn arguments($pattern: $arguments) -> ($($kind,)*) {
+                ($($name,)*)
+            }
+        }
+
+        impl<F, R, $($kind),*> Call for AsyncCall<F, ($($kind,)*), R>
+        where
+            F: Fn($($kind),*) -> R + Copy + 'static,
+            R: Future<Output: Serialize + DeserializeOwned + Send + 'static> + 'static,
+            $($kind: Serialize + DeserializeOwned + Send + 'static,)*
+        {
+            type Args = ($($kind,)*);
+            type Output = R::Output;
+
+            fn name() -> &'static str {
+                std::any::type_name::<F>()
+            }
+
+            fn call(($($name,)*): Self::Args) -> R::Output {
+                runtime::block_on(|| (image::conjure::<F>())($($name),*))
+            }
+        }
+    };
+}
+
+callable!((), (),);
+callable!(A, a, a: A);
+callable!((A, B), (a, b), a: A, b: B);
+callable!((A, B, C), (a, b, c), a: A, b: B, c: C);
+callable!((A, B, C, D), (a, b, c, d), a: A, b: B, c: C, d: D);
+callable!((A, B, C, D, E), (a, b, c, d, e), a: A, b: B, c: C, d: D, e: E);
+callable!((A, B, C, D, E, G), (a, b, c, d, e, g), a: A, b: B, c: C, d: D, e: E, g: G);
+callable!(
+    (A, B, C, D, E, G, H), (a, b, c, d, e, g, h),
+    a: A, b: B, c: C, d: D, e: E, g: G, h: H
+);
+callable!(
+    (A, B, C, D, E, G, H, I), (a, b, c, d, e, g, h, i),
+    a: A, b: B, c: C, d: D, e: E, g: G, h: H, i: I
+);

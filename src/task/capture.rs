@@ -1,0 +1,61 @@
+//! What a panicking task said.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+
+use crate::error::PanicReport;
+use crate::wire::codec;
+
+/// Longer messages and backtraces are cut, in bytes: a report must fit where a small result fits.
+const LONGEST_TEXT: usize = 16 * 1024;
+
+thread_local! {
+    static LAST: RefCell<Option<PanicReport>> = const { RefCell::new(None) };
+}
+
+/// Makes every panic of this process leave a report, before the hook that was there runs.
+pub(crate) fn install() {
+    let previous = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let report = report(info);
+        let _ = LAST.try_with(|last| *last.borrow_mut() = Some(report));
+        previous(info);
+    }));
+}
+
+/// Runs `f`; a panic becomes a report.
+#[inline]
+pub(crate) fn run<R>(f: impl FnOnce() -> R) -> Result<R, PanicReport> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        let report = LAST.take().unwrap_or_else(|| PanicReport {
+            message: cut(codec::panic_text(&*payload)),
+            location: "an unknown place".to_owned(),
+            backtrace: None,
+        });
+        // Dropping a payload may panic again. That one says nothing new.
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(payload)));
+        report
+    })
+}
+
+fn report(info: &PanicHookInfo<'_>) -> PanicReport {
+    let backtrace = Backtrace::capture();
+    let captured = backtrace.status() == BacktraceStatus::Captured;
+    PanicReport {
+        message: cut(codec::panic_text(info.payload())),
+        location: info
+            .location()
+            .map_or_else(|| "an unknown place".to_owned(), ToString::to_string),
+        backtrace: captured.then(|| cut(&backtrace.to_string())),
+    }
+}
+
+fn cut(text: &str) -> String {
+    let end = text.floor_char_boundary(LONGEST_TEXT);
+    let mut kept = text[..end].to_owned();
+    if end < text.len() {
+        kept.push_str(" …");
+    }
+    kept
+}

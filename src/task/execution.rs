@@ -1,0 +1,490 @@
+//! The worker's side of its rings: takes requests, runs them, gives replies.
+//!
+//! One item after the other: claim it, decode its arguments, run it, encode its outcome into the
+//! open reply, publish. A reply is committed when its request is done, when it is full, or when its
+//! first outcome has waited long enough.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::envelope::{self, ITEM_PREFIX, LONGEST_BODY, Reply, Request, Status};
+use super::{Call, capture, enter_task};
+use crate::error::PanicReport;
+use crate::ring::{Consumer, Corrupt, Draft, Frame, Producer, Writer};
+use crate::sys::bell::Bell;
+use crate::sys::clock::Moment;
+use crate::sys::futex;
+use crate::sys::image::{self, Enter, Entry, Token};
+use crate::wire::codec::{self, EncodeFault};
+use crate::wire::control::{ControlSocket, Message};
+use crate::wire::parcel::{self, Arrivals, Parcel, Store};
+
+/// How long an idle worker looks before it sleeps. Longer than the parent takes to send the next
+/// request of a stream, shorter than anybody's idea of a busy loop.
+const LOOKING: Duration = Duration::from_micros(20);
+
+/// Looks between two offers of the processor to others. On a crowded processor spinning without
+/// them costs ten times the round trip.
+const LOOKS_PER_YIELD: u32 = 20;
+
+/// How long the first outcome of a reply waits for company.
+const FRESH: Duration = Duration::from_millis(1);
+
+/// Looking at the clock is dear beside a trivial item; it is looked at once in so many items.
+const ITEMS_PER_LOOK: u32 = 16;
+
+/// The entry point of `C` in the image's table.
+#[derive(Debug)]
+pub(crate) struct EntryOf<C>(PhantomData<C>);
+
+impl<C: Call> Entry for EntryOf<C> {
+    fn enter(call: &mut dyn Any) {
+        // Nothing else is ever passed to an entry point of this crate.
+        if let Some(execution) = call.downcast_mut::<Execution>() {
+            execution.run_all::<C>();
+        }
+    }
+}
+
+/// What a worker holds, and the request it is at.
+#[derive(Debug)]
+pub(crate) struct Execution {
+    requests: Consumer,
+    replies: Producer,
+    parent: Bell,
+    control: Arc<ControlSocket>,
+    arrivals: Arc<Arrivals>,
+    parcels: Arc<Outgoing>,
+    sequence: u64,
+    clock: Moment,
+    request: Request,
+    frame: Option<Frame>,
+    input: Vec<u8>,
+    cursor: usize,
+    index: u32,
+    open: Option<Open>,
+}
+
+/// The reply being written.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    draft: Draft,
+    first: u32,
+    count: u32,
+    since: Moment,
+}
+
+/// Parcels this worker owns: those it can fill and those the parent has.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing(Mutex<OutgoingState>);
+
+#[derive(Debug, Default)]
+struct OutgoingState {
+    store: Store,
+    away: Vec<Parcel>,
+    announced: u64,
+}
+
+impl Outgoing {
+    /// The parent has read the parcel `id`.
+    pub(crate) fn came_back(&self, id: u64) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = state.away.iter().position(|parcel| parcel.id() == id) {
+            let parcel = state.away.swap_remove(index);
+            state.store.put_back(parcel);
+        }
+    }
+
+    /// Gives the memory of idle parcels back to the kernel; returns their numbers.
+    pub(crate) fn give_up(&self) -> Vec<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.store.give_up()
+    }
+
+    /// Fills a parcel with `value` and announces it, if it is new to the parent.
+    fn fill<T: Serialize>(
+        &self,
+        value: &T,
+        control: &ControlSocket,
+    ) -> Result<(u64, u64), EncodeFault> {
+        use std::os::fd::AsFd as _;
+        let refused = |error: std::io::Error| {
+            EncodeFault::Refused(format!("no shared memory for it: {error}"))
+        };
+        let len = codec::measure(value)?;
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parcel = state.store.take(len).map_err(refused)?;
+        parcel.fill(value, len)?;
+        let id = parcel.id();
+        if id > state.announced {
+            let message = Message::Parcel { id };
+            send_patiently(control, &message, &[parcel.as_fd()]).map_err(refused)?;
+            state.announced = id;
+        }
+        state.away.push(parcel);
+        Ok((id, len as u64))
+    }
+}
+
+/// Sends from the worker's thread, which may wait: the parent reads when it can.
+fn send_patiently(
+    control: &ControlSocket,
+    message: &Message,
+    fds: &[std::os::fd::BorrowedFd<'_>],
+) -> std::io::Result<()> {
+    loop {
+        match control.send(message, fds) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                control.wait_writable()?;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// What a worker does next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Run the request that was taken, by calling this with the execution.
+    Run(Enter),
+    /// End.
+    Stop,
+}
+
+impl Execution {
+    pub(crate) fn new(
+        requests: Consumer,
+        replies: Producer,
+        parent: Bell,
+        control: Arc<ControlSocket>,
+    ) -> Self {
+        Self {
+            requests,
+            replies,
+            parent,
+            control,
+            arrivals: Arc::default(),
+            parcels: Arc::default(),
+            sequence: 0,
+            clock: Moment::now(),
+            request: Request {
+                items: 0,
+                task: 0,
+                token: 0,
+                parcel: 0,
+                parcel_len: 0,
+                flags: 0,
+            },
+            frame: None,
+            input: Vec::new(),
+            cursor: 0,
+            index: 0,
+            open: None,
+        }
+    }
+
+    /// Where the parcels that the parent announces are kept.
+    pub(crate) fn arrivals(&self) -> Arc<Arrivals> {
+        Arc::clone(&self.arrivals)
+    }
+
+    /// The parcels that the parent gives back.
+    pub(crate) fn parcels(&self) -> Arc<Outgoing> {
+        Arc::clone(&self.parcels)
+    }
+
+    /// Takes the next request, waiting for one.
+    pub(crate) fn next(&mut self) -> Result<Next, Corrupt> {
+        loop {
+            let frame = self.wait_for_request()?;
+            if frame.kind() == envelope::STOP {
+                return Ok(Next::Stop);
+            }
+            self.input.clear();
+            self.requests.copy(frame, 0, frame.len(), &mut self.input);
+            self.request = Request::from_bytes(&self.input).ok_or(Corrupt)?;
+            self.frame = Some(frame);
+            self.cursor = Request::BYTES;
+            match image::lookup(Token::from_bits(self.request.token)) {
+                Some(enter) => return Ok(Next::Run(enter)),
+                None => self.refuse_all(),
+            }
+        }
+    }
+
+    fn wait_for_request(&mut self) -> Result<Frame, Corrupt> {
+        if let Some(frame) = self.requests.peek()? {
+            return Ok(frame);
+        }
+        loop {
+            let began = Moment::now();
+            while Moment::now().since(began) < LOOKING {
+                for _ in 0..LOOKS_PER_YIELD {
+                    if let Some(frame) = self.requests.peek()? {
+                        self.clock = Moment::now();
+                        return Ok(frame);
+                    }
+                    std::hint::spin_loop();
+                }
+                std::thread::yield_now();
+            }
+            if self.requests.announce_sleep() {
+                futex::wait(self.requests.sleep_word(), 1, None);
+            }
+            self.requests.awake();
+        }
+    }
+
+    fn run_all<C: Call>(&mut self) {
+        while self.claim() {
+            match self.arguments::<C::Args>() {
+                Ok(arguments) => {
+                    let outcome = capture::run(|| C::call(arguments));
+                    self.reply(outcome);
+                }
+                Err(why) => self.put_text(Status::DecodeFailed, &why),
+            }
+        }
+        self.finish();
+    }
+
+    /// Answers every item of a request whose function this image does not have.
+    fn refuse_all(&mut self) {
+        while self.claim() {
+            self.put_text(Status::Unknown, "");
+        }
+        self.finish();
+    }
+
+    #[inline]
+    fn claim(&mut self) -> bool {
+        let Some(frame) = self.frame else {
+            return false;
+        };
+        let Some(index) = envelope::claim(self.requests.word(frame, Request::SPAN)) else {
+            return false;
+        };
+        if index == 0 {
+            enter_task(self.request.task);
+            self.stamp(frame);
+        } else if self.request.flags & envelope::TIMED != 0 {
+            self.clock = Moment::now();
+            self.stamp(frame);
+        }
+        self.index = index;
+        true
+    }
+
+    fn stamp(&self, frame: Frame) {
+        let started = self.requests.word(frame, Request::STARTED);
+        started.store(self.clock.to_bits(), Ordering::Release);
+    }
+
+    #[inline]
+    fn arguments<A: DeserializeOwned>(&mut self) -> Result<A, String> {
+        if self.request.parcel != 0 {
+            let memory = self.arrivals.wait(self.request.parcel);
+            return parcel::open(&memory, self.request.parcel_len as usize);
+        }
+        let torn = || "the request was overwritten".to_owned();
+        let rest = self.input.get(self.cursor..).ok_or_else(torn)?;
+        let prefix = rest.first_chunk::<ITEM_PREFIX>().ok_or_else(torn)?;
+        let len = u32::from_le_bytes(*prefix) as usize;
+        let item = rest.get(ITEM_PREFIX..ITEM_PREFIX + len).ok_or_else(torn)?;
+        let decoded = codec::decode(item);
+        self.cursor += ITEM_PREFIX + len;
+        decoded
+    }
+
+    #[inline]
+    fn reply<R: Serialize>(&mut self, outcome: Result<R, PanicReport>) {
+        let put = match &outcome {
+            Ok(value) => self.put(Status::Done, |writer| codec::encode(value, writer)),
+            Err(report) => self.put(Status::Panicked, |writer| codec::encode(report, writer)),
+        };
+        match (put, outcome) {
+            (Ok(()), _) => {}
+            (Err(EncodeFault::Full), Ok(value)) => self.put_elsewhere(&value),
+            (Err(EncodeFault::Full), Err(_)) => {
+                self.put_text(Status::EncodeFailed, "its panic's report is too long");
+            }
+            (Err(EncodeFault::Refused(why)), _) => self.put_text(Status::EncodeFailed, &why),
+        }
+    }
+
+    /// Sends a value too large for the ring in a parcel, as a reply of its own.
+    fn put_elsewhere<R: Serialize>(&mut self, value: &R) {
+        match self.parcels.fill(value, &self.control) {
+            Ok(place) => {
+                self.commit(false);
+                let put = self.put(Status::Elsewhere, |writer| codec::encode(&place, writer));
+                debug_assert!(put.is_ok());
+                self.commit(false);
+            }
+            Err(EncodeFault::Refused(why)) => self.put_text(Status::EncodeFailed, &why),
+            Err(EncodeFault::Full) => {
+                self.put_text(Status::EncodeFailed, "it grew while it was serialised");
+            }
+        }
+    }
+
+    fn put_text(&mut self, status: Status, text: &str) {
+        let short = &text[..text.floor_char_boundary(1024)];
+        let put = self.put(status, |writer| match writer.extend(short.as_bytes()) {
+            true => Ok(()),
+            false => Err(EncodeFault::Full),
+        });
+        debug_assert!(put.is_ok());
+    }
+
+    /// Adds one outcome to the open reply. Full means that it does not fit any reply.
+    #[inline]
+    fn put(
+        &mut self,
+        status: Status,
+        mut encode: impl FnMut(&mut Writer<'_>) -> Result<(), EncodeFault>,
+    ) -> Result<(), EncodeFault> {
+        loop {
+            let mut open = self.open_reply();
+            let mut writer = self.replies.resume(open.draft);
+            let at = writer.len();
+            let encoded = match writer.extend(&[0; ITEM_PREFIX]) {
+                true => encode(&mut writer),
+                false => Err(EncodeFault::Full),
+            };
+            match encoded {
+                Ok(()) => {
+                    let len = writer.len() - at - ITEM_PREFIX;
+                    writer.patch(at, &envelope::outcome_prefix(status, len));
+                    open.count += 1;
+                    let bytes = (writer.len() - Reply::BYTES) as u32;
+                    let word = writer.word(Reply::PUBLISHED);
+                    word.store(envelope::published(open.count, bytes), Ordering::Release);
+                    open.draft = writer.pause();
+                    self.open = Some(open);
+                    self.commit_if_stale(open);
+                    return Ok(());
+                }
+                Err(EncodeFault::Refused(why)) => return Err(EncodeFault::Refused(why)),
+                Err(EncodeFault::Full) if open.count > 0 => self.commit(false),
+                Err(EncodeFault::Full) => {
+                    if open.draft.limit() >= LONGEST_BODY {
+                        return Err(EncodeFault::Full);
+                    }
+                    self.open = None;
+                    self.wait_for_space(LONGEST_BODY);
+                }
+            }
+        }
+    }
+
+    /// The open reply, or a new one with as much room as there is.
+    fn open_reply(&mut self) -> Open {
+        if let Some(open) = self.open {
+            return open;
+        }
+        // Enough for the head and the longest text; what does not fit it waits for more.
+        const LEAST: usize = 4096;
+        while self.replies.room() < LEAST {
+            self.wait_for_space(LEAST);
+        }
+        let room = self.replies.room().min(LONGEST_BODY);
+        self.sequence += 1;
+        let head = Reply {
+            sequence: 0,
+            task: self.request.task,
+            first: self.index,
+            last: false,
+            run_nanos: 0,
+            count: 0,
+            bytes: 0,
+        };
+        let since = self.clock;
+        let sequence = self.sequence;
+        let draft = loop {
+            let Some(mut writer) = self.replies.begin(room) else {
+                continue; // not reached: only this side takes space
+            };
+            writer.show(envelope::REPLY);
+            writer.extend(&head.to_bytes());
+            // Last, so that whoever finds the right sequence finds the rest of the head as well.
+            let word: &AtomicU64 = writer.word(Reply::SEQUENCE);
+            word.store(sequence, Ordering::Release);
+            break writer.pause();
+        };
+        let open = Open {
+            draft,
+            first: self.index,
+            count: 0,
+            since,
+        };
+        self.open = Some(open);
+        open
+    }
+
+    #[inline]
+    fn commit_if_stale(&mut self, open: Open) {
+        if open.count.is_multiple_of(ITEMS_PER_LOOK)
+            || open.count == 1 && self.index + 1 < self.request.items
+        {
+            let now = Moment::now();
+            if now.since(open.since) >= FRESH {
+                self.commit(false);
+            }
+        }
+    }
+
+    /// Commits the open reply, if there is one, and wakes the parent if it sleeps.
+    fn commit(&mut self, last: bool) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        let now = Moment::now();
+        let nanos = now.since(open.since).as_nanos() as u64;
+        self.clock = now;
+        let mut writer = self.replies.resume(open.draft);
+        writer.patch(
+            Reply::LAST,
+            &envelope::last_word(open.first, last).to_ne_bytes(),
+        );
+        writer.patch(Reply::LAST + 8, &nanos.to_ne_bytes());
+        writer.commit(envelope::REPLY);
+        if self.replies.take_sleeping_consumer() {
+            self.parent.ring();
+        }
+    }
+
+    /// Ends the request: its last reply goes out, unless nothing of it was ever claimed.
+    fn finish(&mut self) {
+        let Some(frame) = self.frame.take() else {
+            return;
+        };
+        if envelope::claimed(self.requests.word(frame, Request::SPAN)) > 0 {
+            if self.open.is_none() {
+                self.index += 1;
+                self.open_reply();
+            }
+            enter_task(0);
+            self.commit(true);
+        }
+        self.requests.release(frame);
+        if self.requests.take_sleeping_producer() {
+            self.parent.ring();
+        }
+    }
+
+    fn wait_for_space(&mut self, body: usize) {
+        while self.replies.announce_sleep(body) {
+            futex::wait(self.replies.sleep_word(), 1, None);
+        }
+        self.replies.awake();
+    }
+}

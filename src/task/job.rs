@@ -1,0 +1,299 @@
+//! The caller's side of a call: arguments until they are sent, an outcome when it has come.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::envelope::{self, ITEM_PREFIX, Status};
+use super::execution::EntryOf;
+use super::{Call, Slot};
+use crate::error::{ErrorKind, JoinError, PanicReport};
+use crate::ring::Writer;
+use crate::sys::image::{self, Token};
+use crate::sys::mapping::Mapping;
+use crate::wire::codec::{self, EncodeFault};
+use crate::wire::parcel::{self, Parcel, Store};
+
+/// One or more items of work whose types are forgotten.
+///
+/// Arguments stay with the job until it has its outcomes, so that it can be sent again when the
+/// worker that had it never started it.
+pub(crate) trait Job: Send + Sync + fmt::Debug {
+    /// The function's path.
+    fn name(&self) -> &'static str;
+
+    /// The function's place in the image's table.
+    fn token(&self) -> io::Result<Token>;
+
+    /// How many items there are.
+    fn items(&self) -> usize;
+
+    /// Writes items from the first on, as many as fit.
+    fn write(&self, writer: &mut Writer<'_>) -> Wrote;
+
+    /// Encodes the first item, which does not fit a ring. May take long: not on a runtime thread.
+    fn pack(&self, store: &Mutex<Store>) -> Result<(Parcel, usize), String>;
+
+    /// Takes the outcomes of the items from `first` on. Returns how many of them were failures.
+    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize;
+
+    /// Ends the `count` items from `first` on with an error.
+    fn fail(&self, first: usize, count: usize, error: &JoinError);
+
+    /// What the job belongs to, if it can be cancelled together with others.
+    fn group(&self) -> usize {
+        0
+    }
+
+    /// Moves the items from `at` on, of which there is at least one, to a job of their own.
+    fn split(&self, at: usize) -> Arc<dyn Job>;
+}
+
+/// How far [`Job::write`] got.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Wrote {
+    pub(crate) items: usize,
+    /// Why not all items were written.
+    pub(crate) stopped: Option<EncodeFault>,
+}
+
+/// Writes one item, prefixed by its length.
+#[inline]
+pub(crate) fn write_item<A: Serialize>(
+    arguments: &A,
+    writer: &mut Writer<'_>,
+) -> Result<(), EncodeFault> {
+    let at = writer.len();
+    if !writer.extend(&[0; ITEM_PREFIX]) {
+        return Err(EncodeFault::Full);
+    }
+    match codec::encode(arguments, writer) {
+        Ok(()) => {
+            let len = (writer.len() - at - ITEM_PREFIX) as u32;
+            writer.patch(at, &len.to_le_bytes());
+            Ok(())
+        }
+        Err(fault) => {
+            writer.rewind(at);
+            Err(fault)
+        }
+    }
+}
+
+/// Encodes `arguments` into a parcel from `store`.
+pub(crate) fn pack_item<A: Serialize>(
+    arguments: &A,
+    store: &Mutex<Store>,
+) -> Result<(Parcel, usize), String> {
+    let why = |fault| match fault {
+        EncodeFault::Refused(why) => why,
+        EncodeFault::Full => "it was serialised to different lengths in a row".to_owned(),
+    };
+    let len = codec::measure(arguments).map_err(why)?;
+    let taken = store
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take(len);
+    let mut parcel = taken.map_err(|error| format!("no shared memory for it: {error}"))?;
+    match parcel.fill(arguments, len) {
+        Ok(()) => Ok((parcel, len)),
+        Err(fault) => Err(why(fault)),
+    }
+}
+
+/// The outcomes in one reply.
+#[derive(Debug)]
+pub(crate) struct Outcomes<'a> {
+    pub(crate) rest: &'a [u8],
+    pub(crate) count: usize,
+    pub(crate) pid: u32,
+    /// How long they took together.
+    pub(crate) ran: Duration,
+    /// The memory of a result that came in a parcel.
+    pub(crate) parcel: Option<(&'a Mapping, usize)>,
+}
+
+impl Outcomes<'_> {
+    /// The next outcome of a call of `task`, or `None` after the last.
+    #[inline]
+    pub(crate) fn next<R: DeserializeOwned>(
+        &mut self,
+        task: &'static str,
+    ) -> Option<Result<R, JoinError>> {
+        if self.count == 0 {
+            return None;
+        }
+        self.count -= 1;
+        let Some((status, body)) = envelope::next_outcome(&mut self.rest) else {
+            self.rest = &[];
+            let why = "its reply was overwritten in the worker's memory";
+            return Some(Err(self.error(ErrorKind::Decode, task).because(why)));
+        };
+        Some(match status {
+            Status::Done => codec::decode(body).map_err(|why| self.undecoded(task, why)),
+            Status::Elsewhere => self.open(task),
+            other => Err(self.failed(other, task, body)),
+        })
+    }
+
+    fn open<R: DeserializeOwned>(&self, task: &'static str) -> Result<R, JoinError> {
+        match self.parcel {
+            Some((memory, len)) => {
+                parcel::open(memory, len).map_err(|why| self.undecoded(task, why))
+            }
+            None => Err(self.undecoded(task, "its shared memory did not come".to_owned())),
+        }
+    }
+
+    #[cold]
+    fn undecoded(&self, task: &'static str, why: String) -> JoinError {
+        self.error(ErrorKind::Decode, task)
+            .because(format!("the result: {why}"))
+    }
+
+    #[cold]
+    fn failed(&self, status: Status, task: &'static str, body: &[u8]) -> JoinError {
+        let text = || String::from_utf8_lossy(body).into_owned();
+        match status {
+            Status::Panicked => match codec::decode::<PanicReport>(body) {
+                Ok(report) => self.error(ErrorKind::Panicked, task).with_panic(report),
+                Err(why) => self.undecoded(task, why),
+            },
+            Status::EncodeFailed => self
+                .error(ErrorKind::Encode, task)
+                .because(format!("the result: {}", text())),
+            Status::DecodeFailed => self
+                .error(ErrorKind::Decode, task)
+                .because(format!("the arguments: {}", text()))
+                .after_start(false),
+            _ => self
+                .error(ErrorKind::Decode, task)
+                .because("the worker's program has no such function")
+                .after_start(false),
+        }
+    }
+
+    #[cold]
+    fn error(&self, kind: ErrorKind, task: &'static str) -> JoinError {
+        JoinError::new(kind, task)
+            .in_process(self.pid)
+            .after_start(true)
+    }
+}
+
+/// One call, and the slot for its outcome.
+pub(crate) struct Single<C: Call> {
+    arguments: Mutex<Option<C::Args>>,
+    slot: Slot<C::Output>,
+}
+
+/// A call whose result has the type `R`; what a handle holds.
+pub(crate) trait Awaited<R>: Job {
+    fn slot(&self) -> &Slot<R>;
+}
+
+impl<C: Call> Single<C> {
+    pub(crate) fn new(arguments: C::Args) -> Self {
+        Self {
+            arguments: Mutex::new(Some(arguments)),
+            slot: Slot::new(),
+        }
+    }
+
+    /// Takes the arguments, of a call that was refused before it was sent.
+    pub(crate) fn into_arguments(self) -> Option<C::Args> {
+        self.arguments
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settle(&self, outcome: Result<C::Output, JoinError>) {
+        self.arguments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        self.slot.set(outcome);
+    }
+
+    fn with_arguments<T>(&self, gone: T, f: impl FnOnce(&C::Args) -> T) -> T {
+        let arguments = self
+            .arguments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match &*arguments {
+            Some(arguments) => f(arguments),
+            None => gone,
+        }
+    }
+}
+
+impl<C: Call> Awaited<C::Output> for Single<C> {
+    fn slot(&self) -> &Slot<C::Output> {
+        &self.slot
+    }
+}
+
+impl<C: Call> Job for Single<C> {
+    fn name(&self) -> &'static str {
+        C::name()
+    }
+
+    fn token(&self) -> io::Result<Token> {
+        image::token::<EntryOf<C>>()
+    }
+
+    fn items(&self) -> usize {
+        1
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) -> Wrote {
+        let gone = Err(EncodeFault::Refused("it has an outcome".to_owned()));
+        match self.with_arguments(gone, |arguments| write_item(arguments, writer)) {
+            Ok(()) => Wrote {
+                items: 1,
+                stopped: None,
+            },
+            Err(fault) => Wrote {
+                items: 0,
+                stopped: Some(fault),
+            },
+        }
+    }
+
+    fn pack(&self, store: &Mutex<Store>) -> Result<(Parcel, usize), String> {
+        let gone = Err("it has an outcome".to_owned());
+        self.with_arguments(gone, |arguments| pack_item(arguments, store))
+    }
+
+    fn deliver(&self, _: usize, mut outcomes: Outcomes<'_>) -> usize {
+        match outcomes.next(C::name()) {
+            None => 0,
+            Some(outcome) => {
+                let failed = usize::from(outcome.is_err());
+                self.settle(outcome);
+                failed
+            }
+        }
+    }
+
+    fn fail(&self, _: usize, _: usize, error: &JoinError) {
+        self.settle(Err(error.clone().about(C::name())));
+    }
+
+    fn split(&self, _: usize) -> Arc<dyn Job> {
+        unreachable!("a single call has one item, and a job is split behind at least one")
+    }
+}
+
+impl<C: Call> fmt::Debug for Single<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Single")
+            .field("task", &C::name())
+            .field("slot", &self.slot)
+            .finish()
+    }
+}

@@ -1,0 +1,123 @@
+//! What prepares a worker: an initializer, which may fail.
+
+use std::fmt::Display;
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Async, Call, Sync, runtime};
+use crate::sys::image;
+
+/// A function that prepares a process before its first task.
+///
+/// Like [`Task`](crate::Task), but it returns `()` or a `Result<(), E>` whose error is shown, not sent.
+/// Nothing implements it by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot prepare a worker with these arguments",
+    label = "not an initializer for arguments of type `{A}`",
+    note = "an initializer is a plain function or a closure that captures nothing, and returns `()` or `Result<(), E>` with `E: Display`"
+)]
+pub trait Setup<M, A>: Copy + Send + std::marker::Sync + 'static {
+    #[doc(hidden)]
+    type Call: Call<Output = Result<(), String>>;
+
+    #[doc(hidden)]
+    fn arguments(arguments: A) -> <Self::Call as Call>::Args;
+}
+
+/// What an initializer may return.
+#[doc(hidden)]
+pub trait SetupOutcome: 'static {
+    fn outcome(self) -> Result<(), String>;
+}
+
+impl SetupOutcome for () {
+    fn outcome(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<E: Display + 'static> SetupOutcome for Result<(), E> {
+    fn outcome(self) -> Result<(), String> {
+        self.map_err(|error| error.to_string())
+    }
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct SetupCall<F, M, A>(PhantomData<(F, M, A)>);
+
+macro_rules! setup {
+    ($arguments:ty, $pattern:pat, $($name:ident: $kind:ident),*) => {
+        impl<F, R, $($kind),*> Setup<Sync<fn($($kind),*) -> R>, $arguments> for F
+        where
+            F: Fn($($kind),*) -> R + Copy + Send + std::marker::Sync + 'static,
+            R: SetupOutcome,
+            $($kind: Serialize + DeserializeOwned + Send + 'static,)*
+        {
+            type Call = SetupCall<F, Sync<R>, ($($kind,)*)>;
+
+            #[allow(clippy::unused_unit)]
+            fn arguments($pattern: $arguments) -> ($($kind,)*) {
+                ($($name,)*)
+            }
+        }
+
+        impl<F, R, $($kind),*> Call for SetupCall<F, Sync<R>, ($($kind,)*)>
+        where
+            F: Fn($($kind),*) -> R + Copy + 'static,
+            R: SetupOutcome,
+            $($kind: Serialize + DeserializeOwned + Send + 'static,)*
+        {
+            type Args = ($($kind,)*);
+            type Output = Result<(), String>;
+
+            fn name() -> &'static str {
+                std::any::type_name::<F>()
+            }
+
+            fn call(($($name,)*): Self::Args) -> Self::Output {
+                (image::conjure::<F>())($($name),*).outcome()
+            }
+        }
+
+        impl<F, R, $($kind),*> Setup<Async<fn($($kind),*) -> R>, $arguments> for F
+        where
+            F: Fn($($kind),*) -> R + Copy + Send + std::marker::Sync + 'static,
+            R: Future<Output: SetupOutcome> + 'static,
+            $($kind: Serialize + DeserializeOwned + Send + 'static,)*
+        {
+            type Call = SetupCall<F, Async<R>, ($($kind,)*)>;
+
+            #[allow(clippy::unused_unit)]
+            fn arguments($pattern: $arguments) -> ($($kind,)*) {
+                ($($name,)*)
+            }
+        }
+
+        impl<F, R, $($kind),*> Call for SetupCall<F, Async<R>, ($($kind,)*)>
+        where
+            F: Fn($($kind),*) -> R + Copy + 'static,
+            R: Future<Output: SetupOutcome> + 'static,
+            $($kind: Serialize + DeserializeOwned + Send + 'static,)*
+        {
+            type Args = ($($kind,)*);
+            type Output = Result<(), String>;
+
+            fn name() -> &'static str {
+                std::any::type_name::<F>()
+            }
+
+            fn call(($($name,)*): Self::Args) -> Self::Output {
+                runtime::block_on(|| (image::conjure::<F>())($($name),*)).outcome()
+            }
+        }
+    };
+}
+
+setup!((), (),);
+setup!(A, a, a: A);
+setup!((A, B), (a, b), a: A, b: B);
+setup!((A, B, C), (a, b, c), a: A, b: B, c: C);
+setup!((A, B, C, D), (a, b, c, d), a: A, b: B, c: C, d: D);

@@ -1,0 +1,140 @@
+//! The messages of the control socket: rare, small, and each with the descriptors it speaks of.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+use super::codec;
+use crate::sys::socket::{self, MESSAGE_BYTES, Received};
+
+/// Something said between a parent and its child beside the rings.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Message {
+    /// Who the child is and what it does. Always the first. Carries what [`Greeting::descriptors`]
+    /// counts.
+    Hello(Box<Greeting>),
+    /// Shared memory for values that are too large for a ring. Carries its descriptor.
+    Parcel { id: u64 },
+    /// The sender will not use this parcel again.
+    Forget { id: u64 },
+    /// The receiver of this parcel has read it.
+    Returned { id: u64 },
+    /// The parcels that lie idle should be given back to the kernel.
+    Trim,
+    /// The task should stop by itself.
+    Cancel { task: u64 },
+    /// The standard streams that the child was started with. Carries them.
+    Streams,
+}
+
+/// Everything a child needs to know before it does anything.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Greeting {
+    /// The image's table of tasks must be the one the parent has.
+    pub(crate) fingerprint: u64,
+    pub(crate) role: Role,
+    pub(crate) parent: u32,
+    pub(crate) name: Option<String>,
+    pub(crate) pool: Option<String>,
+    pub(crate) number: Option<usize>,
+    pub(crate) nice: i32,
+    pub(crate) memory_limit: Option<u64>,
+    /// Standard slots whose descriptors come beside the message, in this order.
+    pub(crate) streams: Vec<u32>,
+}
+
+/// What a child is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Role {
+    /// Runs tasks from its ring until it is told to stop. Carries memory and bell.
+    Worker,
+    /// Gives its standard streams back and ends.
+    Courier,
+}
+
+/// One end of a control socket.
+#[derive(Debug)]
+pub(crate) struct ControlSocket {
+    socket: OwnedFd,
+    buffer: Mutex<Vec<u8>>,
+}
+
+impl ControlSocket {
+    pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            buffer: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Sends `message` and descriptors without waiting.
+    pub(crate) fn send(&self, message: &Message, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        codec::encode_to_vec(message, &mut bytes)
+            .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        socket::send(&self.socket, &bytes, fds)
+    }
+
+    /// Blocks until there is room to send.
+    pub(crate) fn wait_writable(&self) -> io::Result<()> {
+        socket::wait_writable(&self.socket)
+    }
+
+    /// Receives the next message, or `None` at the end. Blocks only if told to `wait`; without,
+    /// nothing to receive is [`io::ErrorKind::WouldBlock`].
+    pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
+        let mut buffer = self
+            .buffer
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        buffer.resize(MESSAGE_BYTES, 0);
+        let mut fds = Vec::new();
+        match socket::receive(&self.socket, &mut buffer, &mut fds, wait)? {
+            Received::End => Ok(None),
+            Received::Message(len) => {
+                let message = codec::decode(&buffer[..len])
+                    .map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
+                Ok(Some((message, fds)))
+            }
+        }
+    }
+}
+
+impl AsFd for ControlSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::mapping;
+
+    #[test]
+    fn a_message_and_its_descriptor_arrive_together_and_the_end_is_seen() {
+        let (a, b) = socket::pair().unwrap();
+        let (a, b) = (ControlSocket::new(a), ControlSocket::new(b));
+        let memory = mapping::memfd("test", 4096).unwrap();
+        a.send(&Message::Parcel { id: 3 }, &[memory.as_fd()])
+            .unwrap();
+        a.send(&Message::Cancel { task: 9 }, &[]).unwrap();
+        drop(a);
+        let (message, fds) = b.receive(true).unwrap().unwrap();
+        assert!(matches!(message, Message::Parcel { id: 3 }));
+        assert_eq!(mapping::sealed_len(&fds[0]).unwrap(), 4096);
+        let (message, fds) = b.receive(true).unwrap().unwrap();
+        assert!(matches!(message, Message::Cancel { task: 9 }) && fds.is_empty());
+        assert!(b.receive(true).unwrap().is_none());
+    }
+
+    #[test]
+    fn more_descriptors_than_the_kernel_takes_are_refused() {
+        let (a, _b) = socket::pair().unwrap();
+        let fds = vec![a.as_fd(); socket::DESCRIPTORS_PER_MESSAGE + 1];
+        assert!(socket::send(&a, b"x", &fds).is_err());
+        assert!(socket::send(&a, b"x", &fds[1..]).is_ok());
+    }
+}

@@ -1,0 +1,276 @@
+//! Starting a child: the same program once more, invited to come in as a worker.
+//!
+//! `/proc/self/exe` and not `current_exe()`: the file may have been replaced since this process
+//! started, and then its functions lie elsewhere. On the posix_spawn path, never `pre_exec`: that forces a
+//! fork, which costs 40 ms per GiB of the parent's heap. What must be set in the child, the child sets
+//! itself.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use super::entrance::Entrance;
+use super::lifeline::Remains;
+use super::link::{ReplySide, RequestSide};
+use crate::ring::{Consumer, Producer, Ring};
+use crate::sys::bell::Bell;
+use crate::sys::{child, hook, image, mapping, socket};
+use crate::task::envelope::RING_BYTES;
+use crate::wire::control::{ControlSocket, Greeting, Message, Role};
+
+/// Everything about a child that is known before it starts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Blueprint {
+    pub(crate) name: Option<String>,
+    pub(crate) pool: Option<String>,
+    pub(crate) number: Option<usize>,
+    pub(crate) nice: i32,
+    pub(crate) memory_limit: Option<u64>,
+    pub(crate) environment: Vec<(OsString, Option<OsString>)>,
+    pub(crate) clear_environment: bool,
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// What the caller said about the child's standard streams; `None` is the default.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    pub(crate) stdin: Option<Stdio>,
+    pub(crate) stdout: Option<Stdio>,
+    pub(crate) stderr: Option<Stdio>,
+}
+
+/// A child that was started and the ways to it.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) requests: RequestSide,
+    pub(crate) replies: ReplySide,
+    pub(crate) remains: Remains,
+    pub(crate) pidfd: OwnedFd,
+    /// The parent's ends of the streams that were to be piped.
+    pub(crate) pipes: [Option<OwnedFd>; 3],
+}
+
+/// How many descriptors a start takes beside those that are opened before it. That many are known
+/// to be free before the child exists, because a child whose pidfd could not be opened is lost.
+const DESCRIPTORS_OF_A_START: usize = 8;
+
+/// Starts a child that rings `bell`. Blocks for about a millisecond: not on a runtime thread.
+pub(crate) fn launch(blueprint: &Blueprint, streams: Streams, bell: &Bell) -> io::Result<Launched> {
+    let ring = Ring::footprint(RING_BYTES);
+    let memory = mapping::memfd("procession-worker", 2 * ring)?;
+    let requests = Producer::new(Ring::map(&memory, 0, RING_BYTES)?);
+    let replies = Consumer::new(Ring::map(&memory, ring, RING_BYTES)?);
+    let door = Door::open(streams)?;
+
+    let greeting = greeting(blueprint, Role::Worker, &door);
+    let mut fds = vec![memory.as_fd(), bell.as_fd()];
+    fds.extend(door.beside.iter().map(|(_, fd)| fd.as_fd()));
+    door.ours.send(&Message::Hello(Box::new(greeting)), &fds)?;
+
+    let reserve = reserve_descriptors()?;
+    let mut command = command(blueprint, door.slot)?;
+    let (control, mut pipes) = door.attach(&mut command)?;
+    drop(reserve);
+    let mut started = command.spawn()?;
+    take_pipes(&mut started, &mut pipes)?;
+    let remains = Remains::new(started, blueprint.name.clone());
+    let pidfd = child::pidfd(remains.lifeline().pid())?;
+
+    let control = Arc::new(control);
+    Ok(Launched {
+        requests: RequestSide::new(requests, Arc::clone(&control)),
+        replies: ReplySide::new(replies, control),
+        remains,
+        pidfd,
+        pipes,
+    })
+}
+
+/// The control socket's two ends, and which standard slot of the child has the other one.
+///
+/// Only the standard slots can be given to a child without leaving the posix_spawn path, so the
+/// child's end sits in one of them until the child has moved it. What belongs there comes beside the
+/// greeting. An opaque [`Stdio`] can only be given to a process: if the caller has said something
+/// about all three slots, another process is started to receive the first and send it back.
+#[derive(Debug)]
+struct Door {
+    ours: ControlSocket,
+    theirs: OwnedFd,
+    slot: u32,
+    streams: [Option<Stdio>; 3],
+    beside: Vec<(u32, OwnedFd)>,
+    pipe: Option<(usize, OwnedFd)>,
+}
+
+impl Door {
+    fn open(streams: Streams) -> io::Result<Self> {
+        let (ours, theirs) = socket::pair()?;
+        let mut door = Self {
+            ours: ControlSocket::new(ours),
+            theirs,
+            slot: 0,
+            streams: [streams.stdin, streams.stdout, streams.stderr],
+            beside: Vec::new(),
+            pipe: None,
+        };
+        if let Some(stdin) = door.streams[0].take() {
+            door.make_way(stdin)?;
+        }
+        Ok(door)
+    }
+
+    /// The caller wants to say what stdin is, so the socket goes elsewhere, or stdin comes beside.
+    fn make_way(&mut self, stdin: Stdio) -> io::Result<()> {
+        let inherited = [
+            rustix::stdio::stdin(),
+            rustix::stdio::stdout(),
+            rustix::stdio::stderr(),
+        ];
+        for slot in [1, 2] {
+            if self.streams[slot].is_none() {
+                let own = inherited[slot].try_clone_to_owned()?;
+                self.beside.push((slot as u32, own));
+                self.slot = slot as u32;
+                self.streams[0] = Some(stdin);
+                return Ok(());
+            }
+        }
+        let (received, pipe) = fetch_by_courier(stdin)?;
+        self.beside.push((0, received));
+        self.pipe = pipe.map(|end| (0, end));
+        Ok(())
+    }
+
+    /// Gives the command its streams. What remains are the parent's ends.
+    fn attach(
+        self,
+        command: &mut async_process::Command,
+    ) -> io::Result<(ControlSocket, [Option<OwnedFd>; 3])> {
+        let [stdin, stdout, stderr] = self.streams;
+        let mut slots = [
+            stdin.unwrap_or_else(Stdio::null),
+            stdout.unwrap_or_else(Stdio::inherit),
+            stderr.unwrap_or_else(Stdio::inherit),
+        ];
+        slots[self.slot as usize] = Stdio::from(self.theirs);
+        let [stdin, stdout, stderr] = slots;
+        command.stdin(stdin).stdout(stdout).stderr(stderr);
+        let mut pipes = [None, None, None];
+        if let Some((slot, end)) = self.pipe {
+            pipes[slot] = Some(end);
+        }
+        Ok((self.ours, pipes))
+    }
+}
+
+fn greeting(blueprint: &Blueprint, role: Role, door: &Door) -> Greeting {
+    Greeting {
+        fingerprint: image::fingerprint(),
+        role,
+        parent: std::process::id(),
+        name: blueprint.name.clone(),
+        pool: blueprint.pool.clone(),
+        number: blueprint.number,
+        nice: blueprint.nice,
+        memory_limit: blueprint.memory_limit,
+        streams: door.beside.iter().map(|(slot, _)| *slot).collect(),
+    }
+}
+
+/// The command line and environment of a child whose control socket is at `slot`.
+fn command(blueprint: &Blueprint, slot: u32) -> io::Result<async_process::Command> {
+    let entrance = Entrance::of_this_process()?;
+    let mut arguments = std::env::args_os();
+    let mut command = std::process::Command::new("/proc/self/exe");
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    command.args(arguments).process_group(0);
+    if blueprint.clear_environment {
+        command.env_clear();
+    }
+    for (key, value) in &blueprint.environment {
+        match value {
+            Some(value) => command.env(key, value),
+            None => command.env_remove(key),
+        };
+    }
+    command.env(hook::CHILD, entrance.invitation(slot));
+    if let Some(directory) = &blueprint.directory {
+        command.current_dir(directory);
+    }
+    // Streams are set on the async command: converting resets those set before.
+    Ok(async_process::Command::from(command))
+}
+
+fn reserve_descriptors() -> io::Result<Vec<OwnedFd>> {
+    let null = std::fs::File::open("/dev/null")?;
+    let open = |_| null.try_clone().map(OwnedFd::from);
+    (1..DESCRIPTORS_OF_A_START).map(open).collect()
+}
+
+fn take_pipes(
+    started: &mut async_process::Child,
+    pipes: &mut [Option<OwnedFd>; 3],
+) -> io::Result<()> {
+    if let Some(stdin) = started.stdin.take() {
+        pipes[0] = Some(OwnedFd::try_from(stdin)?);
+    }
+    if let Some(stdout) = started.stdout.take() {
+        pipes[1] = Some(OwnedFd::try_from(stdout)?);
+    }
+    if let Some(stderr) = started.stderr.take() {
+        pipes[2] = Some(OwnedFd::try_from(stderr)?);
+    }
+    Ok(())
+}
+
+/// Finds out what descriptor an opaque stdin is, by giving it to a process that sends it back.
+///
+/// Returns the child's end and, if it was to be a pipe, the parent's.
+fn fetch_by_courier(stdin: Stdio) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
+    let (ours, theirs) = socket::pair()?;
+    let door = Door {
+        ours: ControlSocket::new(ours),
+        theirs,
+        slot: 1,
+        streams: [Some(stdin), None, None],
+        beside: Vec::new(),
+        pipe: None,
+    };
+    let blueprint = Blueprint::default();
+    let greeting = greeting(&blueprint, Role::Courier, &door);
+    door.ours.send(&Message::Hello(Box::new(greeting)), &[])?;
+    let mut command = command(&blueprint, door.slot)?;
+    let (control, mut pipes) = door.attach(&mut command)?;
+    let mut courier = command.spawn()?;
+    drop(command); // with the child's end of the socket, so that its death is the socket's end
+    take_pipes(&mut courier, &mut pipes)?;
+    match control.receive(true)? {
+        Some((Message::Streams, mut fds)) if fds.len() == 1 => {
+            let [stdin, _, _] = pipes;
+            Ok((fds.remove(0), stdin))
+        }
+        _ => Err(io::Error::other(
+            "the process that was to hand over a standard stream ended early",
+        )),
+    }
+}
+
+/// The descriptors of a message that carries exactly `N`.
+pub(super) fn exactly<const N: usize>(fds: Vec<OwnedFd>) -> io::Result<[OwnedFd; N]> {
+    <[OwnedFd; N]>::try_from(fds).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// Borrows of the standard streams, by slot.
+pub(super) fn standard(slot: u32) -> BorrowedFd<'static> {
+    match slot {
+        0 => rustix::stdio::stdin(),
+        1 => rustix::stdio::stdout(),
+        _ => rustix::stdio::stderr(),
+    }
+}

@@ -1,0 +1,129 @@
+//! Ending a child, and learning that it has ended.
+
+use std::io;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::registry;
+use crate::sys::child;
+use crate::sys::reactor::Watched;
+
+/// The right to signal a child for as long as its number is its own.
+#[derive(Debug)]
+pub(crate) struct Lifeline {
+    pid: u32,
+    // Held while signalling and while reaping, so that a number that was given to another process
+    // is never signalled.
+    reaped: Mutex<bool>,
+}
+
+impl Lifeline {
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends `signal` to the child alone. Does nothing if it is gone.
+    pub(crate) fn signal(&self, signal: i32) {
+        let reaped = self.lock();
+        if !*reaped {
+            let _ = child::signal(self.pid, signal);
+        }
+    }
+
+    /// Kills the child and everything in its group. Does nothing if it is gone.
+    pub(crate) fn kill(&self) {
+        let reaped = self.lock();
+        if !*reaped {
+            kill_tree(self.pid);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn kill_tree(pid: u32) {
+    let _ = child::signal_group(pid, libc::SIGKILL);
+    // A child that has not reached its own group yet is in none that may be killed.
+    let _ = child::signal(pid, libc::SIGKILL);
+}
+
+/// A child that nobody has reaped yet. Dropping it kills the child; it is reaped in the background.
+#[derive(Debug)]
+pub(crate) struct Remains {
+    child: async_process::Child,
+    lifeline: Arc<Lifeline>,
+    /// Whether what the child started goes with it when it ends by itself.
+    takes_group: bool,
+}
+
+impl Remains {
+    pub(super) fn new(child: async_process::Child, name: Option<String>) -> Self {
+        let pid = child.id();
+        registry::add(pid, name);
+        Self {
+            child,
+            lifeline: Arc::new(Lifeline {
+                pid,
+                reaped: Mutex::new(false),
+            }),
+            takes_group: true,
+        }
+    }
+
+    pub(crate) fn lifeline(&self) -> Arc<Lifeline> {
+        Arc::clone(&self.lifeline)
+    }
+
+    /// Lets what the child started live on when the child returns normally.
+    pub(crate) fn leave_group_on_success(mut self) -> Self {
+        self.takes_group = false;
+        self
+    }
+
+    /// Waits for the child's end, kills what it left of its group, and reaps it.
+    ///
+    /// `pidfd` is the child's, registered with the runtime.
+    ///
+    /// # Errors
+    ///
+    /// The runtime is shutting down, or somebody else reaped the child.
+    pub(crate) async fn end(mut self, pidfd: Watched) -> io::Result<ExitStatus> {
+        pidfd.readable().await?;
+        loop {
+            if let Some(status) = self.try_reap()? {
+                return Ok(status);
+            }
+            // Readable a moment before it can be waited for: not seen on Linux, but allowed.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn try_reap(&mut self) -> io::Result<Option<ExitStatus>> {
+        let mut reaped = self.lifeline.lock();
+        if self.takes_group {
+            // The ended child still pins its number, so this cannot hit another group.
+            let _ = child::signal_group(self.lifeline.pid, libc::SIGKILL);
+        }
+        let status = self.child.try_status();
+        if matches!(status, Ok(None)) {
+            return Ok(None);
+        }
+        *reaped = true;
+        registry::remove(self.lifeline.pid);
+        status
+    }
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        let mut reaped = self.lifeline.lock();
+        if !*reaped {
+            kill_tree(self.lifeline.pid);
+            // From here on async-process reaps it whenever it ends.
+            *reaped = true;
+            registry::remove(self.lifeline.pid);
+        }
+    }
+}

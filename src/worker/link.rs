@@ -1,0 +1,321 @@
+//! The parent's ends of a worker's two rings.
+//!
+//! Two values, because two parts of the parent use them: whoever submits a task writes requests, the
+//! pool's driver reads replies.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::ring::{Consumer, Corrupt, Producer};
+use crate::sys::clock::Moment;
+use crate::sys::futex;
+use crate::sys::mapping::Mapping;
+use crate::task::envelope::{self, LONGEST_BODY, Reply, Request};
+use crate::task::job::Job;
+use crate::wire::codec::EncodeFault;
+use crate::wire::control::{ControlSocket, Message};
+use crate::wire::parcel::{Arrivals, Parcel};
+
+/// Messages that could not be sent yet, because the worker does not read: each with its descriptor.
+type Unsent = VecDeque<(Message, Option<OwnedFd>)>;
+
+/// Where requests are written.
+#[derive(Debug)]
+pub(crate) struct RequestSide {
+    ring: Producer,
+    control: Arc<ControlSocket>,
+    announced: Vec<u64>,
+    unsent: Unsent,
+}
+
+/// What became of a job that was to be sent.
+#[derive(Debug)]
+pub(crate) enum Post {
+    /// Its first `items` items are in the ring, at `position`.
+    Sent { position: u64, items: usize },
+    /// The ring has no space now.
+    NoSpace,
+    /// Its first item fits no ring and must be packed.
+    TooLarge,
+    /// Its first item cannot be encoded.
+    Refused(String),
+}
+
+/// What was found of a request that was taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// How many items the worker had claimed.
+    pub(crate) claimed: usize,
+}
+
+impl RequestSide {
+    pub(super) fn new(ring: Producer, control: Arc<ControlSocket>) -> Self {
+        Self {
+            ring,
+            control,
+            announced: Vec::new(),
+            unsent: Unsent::new(),
+        }
+    }
+
+    /// Writes as many of the job's items as fit one request.
+    pub(crate) fn post(&mut self, task: u64, job: &dyn Job, timed: bool) -> Post {
+        let token = match job.token() {
+            Ok(token) => token.to_bits(),
+            Err(error) => return Post::Refused(error.to_string()),
+        };
+        let room = self.ring.room().min(LONGEST_BODY);
+        if room < Request::BYTES {
+            return self.no_space();
+        }
+        let Some(mut writer) = self.ring.begin(room) else {
+            return self.no_space();
+        };
+        let head = Request {
+            items: 0,
+            task,
+            token,
+            parcel: 0,
+            parcel_len: 0,
+            flags: if timed { envelope::TIMED } else { 0 },
+        };
+        writer.extend(&head.to_bytes());
+        let wrote = job.write(&mut writer);
+        match (wrote.items, wrote.stopped) {
+            (0, Some(EncodeFault::Full)) if room == LONGEST_BODY => Post::TooLarge,
+            (0, Some(EncodeFault::Full)) => self.no_space(),
+            (0, Some(EncodeFault::Refused(why))) => Post::Refused(why),
+            (items, _) => {
+                let head = Request {
+                    items: items as u32,
+                    ..head
+                };
+                writer.patch(0, &head.to_bytes());
+                let position = writer.commit(envelope::TASK);
+                Post::Sent { position, items }
+            }
+        }
+    }
+
+    /// Writes a request whose only item is in `parcel`.
+    pub(crate) fn post_parcel(
+        &mut self,
+        task: u64,
+        job: &dyn Job,
+        parcel: &Parcel,
+        len: usize,
+    ) -> Post {
+        let token = match job.token() {
+            Ok(token) => token.to_bits(),
+            Err(error) => return Post::Refused(error.to_string()),
+        };
+        if let Err(error) = self.announce(parcel) {
+            return Post::Refused(format!("its shared memory could not be sent: {error}"));
+        }
+        let Some(mut writer) = self.ring.begin(Request::BYTES) else {
+            return self.no_space();
+        };
+        let head = Request {
+            items: 1,
+            task,
+            token,
+            parcel: parcel.id(),
+            parcel_len: len as u64,
+            flags: 0,
+        };
+        writer.extend(&head.to_bytes());
+        let position = writer.commit(envelope::TASK);
+        Post::Sent { position, items: 1 }
+    }
+
+    /// Tells the worker to end after what it was sent. False if there is no space for that now.
+    pub(crate) fn post_stop(&mut self) -> bool {
+        let Some(writer) = self.ring.begin(0) else {
+            return false;
+        };
+        writer.commit(envelope::STOP);
+        self.wake();
+        true
+    }
+
+    /// Wakes the worker if it sleeps. Once after all that was posted.
+    pub(crate) fn wake(&self) {
+        if self.ring.take_sleeping_consumer() {
+            futex::wake(self.ring.consumer_word());
+        }
+    }
+
+    /// Takes back what the worker has not claimed of the request at `position`.
+    pub(crate) fn take_back(&mut self, position: u64) -> Taken {
+        let word = self.ring.word(position, Request::SPAN);
+        Taken {
+            claimed: envelope::take_back(word) as usize,
+        }
+    }
+
+    /// How many items of the request at `position` were claimed.
+    pub(crate) fn claimed(&self, position: u64) -> usize {
+        envelope::claimed(self.ring.word(position, Request::SPAN)) as usize
+    }
+
+    /// Whether the worker is done with the request at `position`: its last reply is on the way.
+    pub(crate) fn released(&mut self, position: u64) -> bool {
+        self.ring.released(position)
+    }
+
+    /// When the item that runs, of the request at `position`, was started.
+    pub(crate) fn started(&self, position: u64) -> Option<Moment> {
+        use std::sync::atomic::Ordering;
+        let word = self.ring.word(position, Request::STARTED);
+        match word.load(Ordering::Acquire) {
+            0 => None,
+            bits => Some(Moment::from_bits(bits)),
+        }
+    }
+
+    /// Says something over the control socket; what cannot be sent now is sent later, in order.
+    pub(crate) fn say(&mut self, message: Message) {
+        self.unsent.push_back((message, None));
+        self.send_unsent();
+    }
+
+    /// Sends what could not be sent before. True if something still waits.
+    pub(crate) fn send_unsent(&mut self) -> bool {
+        while let Some((message, fd)) = self.unsent.front() {
+            let fds: Vec<_> = fd.iter().map(AsFd::as_fd).collect();
+            match self.control.send(message, &fds) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                // Sent, or the worker is gone and needs nothing any more.
+                _ => self.unsent.pop_front(),
+            };
+        }
+        false
+    }
+
+    fn announce(&mut self, parcel: &Parcel) -> io::Result<()> {
+        if self.announced.contains(&parcel.id()) {
+            return Ok(());
+        }
+        let memory = parcel.as_fd().try_clone_to_owned()?;
+        let message = Message::Parcel { id: parcel.id() };
+        self.unsent.push_back((message, Some(memory)));
+        self.send_unsent();
+        self.announced.push(parcel.id());
+        Ok(())
+    }
+
+    /// Tells the worker that parcels were given up, as far as it knows them.
+    pub(crate) fn forget(&mut self, ids: &[u64]) {
+        for &id in ids {
+            if let Some(index) = self.announced.iter().position(|known| *known == id) {
+                self.announced.swap_remove(index);
+                self.say(Message::Forget { id });
+            }
+        }
+    }
+
+    /// Asks to be woken when there is space, unless there is some by now.
+    fn no_space(&mut self) -> Post {
+        self.ring.announce_sleep(LONGEST_BODY);
+        Post::NoSpace
+    }
+}
+
+/// Where replies are read.
+#[derive(Debug)]
+pub(crate) struct ReplySide {
+    ring: Consumer,
+    control: Arc<ControlSocket>,
+    arrivals: Arrivals,
+    sequence: u64,
+}
+
+impl ReplySide {
+    pub(super) fn new(ring: Consumer, control: Arc<ControlSocket>) -> Self {
+        Self {
+            ring,
+            control,
+            arrivals: Arrivals::default(),
+            sequence: 0,
+        }
+    }
+
+    /// Takes the next reply: its head, and its outcomes appended to `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// The worker's memory is corrupt. It cannot be believed any more and must be killed.
+    pub(crate) fn next(&mut self, bytes: &mut Vec<u8>) -> Result<Option<Reply>, Corrupt> {
+        let Some(frame) = self.ring.peek()? else {
+            return Ok(None);
+        };
+        let at = bytes.len();
+        self.ring.copy(frame, 0, frame.len(), bytes);
+        let head = Reply::from_bytes(&bytes[at..]).ok_or(Corrupt)?;
+        if head.sequence != self.sequence + 1 || Reply::BYTES + head.bytes as usize != frame.len() {
+            return Err(Corrupt);
+        }
+        self.sequence += 1;
+        bytes.drain(at..at + Reply::BYTES);
+        self.ring.release(frame);
+        if self.ring.take_sleeping_producer() {
+            futex::wake(self.ring.producer_word());
+        }
+        Ok(Some(head))
+    }
+
+    /// What the worker had finished and not yet committed when it died.
+    pub(crate) fn salvage(&mut self, bytes: &mut Vec<u8>) -> Option<Reply> {
+        let frame = self.ring.beyond()?;
+        if frame.kind() != envelope::REPLY || frame.len() < Reply::BYTES {
+            return None;
+        }
+        let at = bytes.len();
+        self.ring.copy(frame, 0, frame.len(), bytes);
+        let head = Reply::from_bytes(&bytes[at..])?;
+        let whole =
+            head.sequence == self.sequence + 1 && Reply::BYTES + head.bytes as usize <= frame.len();
+        if !whole {
+            bytes.truncate(at);
+            return None;
+        }
+        bytes.drain(at..at + Reply::BYTES);
+        bytes.truncate(at + head.bytes as usize);
+        Some(Reply {
+            last: false,
+            run_nanos: 0,
+            ..head
+        })
+    }
+
+    /// Announces that the parent sleeps. False if there is a reply by now, and it must not.
+    pub(crate) fn announce_sleep(&mut self) -> bool {
+        self.ring.announce_sleep()
+    }
+
+    /// Takes the announcement back.
+    pub(crate) fn awake(&self) {
+        self.ring.awake();
+    }
+
+    /// The parcel `id`, whose descriptor was sent before the reply that names it.
+    pub(crate) fn parcel(&mut self, id: u64) -> io::Result<Arc<Mapping>> {
+        loop {
+            if let Some(memory) = self.arrivals.get(id) {
+                return Ok(memory);
+            }
+            match self.control.receive(false)? {
+                Some((Message::Parcel { id }, fds)) => {
+                    for memory in &fds {
+                        self.arrivals.add(id, memory)?;
+                    }
+                }
+                Some((Message::Forget { id }, _)) => self.arrivals.remove(id),
+                Some(_) => {}
+                None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! A worker process and the two ends of the connection to it.
+//!
+//! `launch` starts one, `serve` is what runs in it, `link` is how its parent talks to it and
+//! `lifeline` how the parent ends it and learns of its end.
+//!
+//! Must stay true: a worker is alone with its rings, no lock is shared with another worker; a worker
+//! whose parent is gone kills itself and its group; a process number is never signalled after it was
+//! reaped.
+//!
+//! Never here: which task goes to which worker.
+
+mod entrance;
+mod launch;
+mod lifeline;
+mod link;
+mod registry;
+mod serve;
+
+pub use registry::{ChildInfo, active_children};
+
+pub(crate) use entrance::Entrance;
+pub(crate) use launch::{Blueprint, Launched, Streams, launch};
+pub(crate) use lifeline::Lifeline;
+pub(crate) use link::{Post, ReplySide, RequestSide};
+pub(crate) use serve::serve;

@@ -1,0 +1,160 @@
+//! What runs in a worker.
+//!
+//! The main thread watches the control socket: its end is the parent's end, and then this process and
+//! all it started go too, whatever the other thread is doing. That thread runs the tasks.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread;
+
+use super::launch::{exactly, standard};
+use crate::ring::{Consumer, Producer, Ring};
+use crate::sys::bell::Bell;
+use crate::sys::{child, hook, image, mapping};
+use crate::task::envelope::RING_BYTES;
+use crate::task::execution::{Execution, Next, Outgoing};
+use crate::task::{self, Identity, capture};
+use crate::wire::control::{ControlSocket, Greeting, Message, Role};
+use crate::wire::parcel::Arrivals;
+
+/// The stack of the thread that runs tasks, in bytes: what a main thread has by default. Only what is
+/// touched takes memory.
+const STACK: usize = 8 << 20;
+
+/// The exit status of a child that could not become a worker (`EX_SOFTWARE` of `sysexits.h`).
+const FAILED: i32 = 70;
+
+/// Becomes what the parent at the other end of standard slot `slot` wants, and never returns.
+pub(crate) fn serve(slot: u32) -> ! {
+    match try_serve(slot) {
+        Ok(never) => match never {},
+        Err(error) => {
+            eprintln!("procession: this process was started as a child and cannot be one: {error}");
+            std::process::exit(FAILED)
+        }
+    }
+}
+
+fn try_serve(slot: u32) -> io::Result<std::convert::Infallible> {
+    if !child::is_control_socket(standard(slot)) {
+        return Err(io::Error::other(format!(
+            "{} is set, but nobody is there; unset it",
+            hook::CHILD
+        )));
+    }
+    let null = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    let control = ControlSocket::new(child::take_slot(slot, null.as_fd())?);
+    hook::forget();
+    let Some((Message::Hello(greeting), fds)) = control.receive(true)? else {
+        // The parent ended before it could say anything.
+        std::process::exit(0)
+    };
+    if greeting.fingerprint != image::fingerprint() {
+        return Err(io::Error::other("the parent is a different program"));
+    }
+    match greeting.role {
+        Role::Courier => give_streams_back(&control),
+        Role::Worker => work(*greeting, fds, control),
+    }
+}
+
+fn give_streams_back(control: &ControlSocket) -> ! {
+    let sent = control.send(&Message::Streams, &[standard(0)]);
+    std::process::exit(if sent.is_ok() { 0 } else { FAILED })
+}
+
+fn work(
+    greeting: Greeting,
+    mut fds: Vec<OwnedFd>,
+    control: ControlSocket,
+) -> io::Result<std::convert::Infallible> {
+    let streams = fds.split_off(fds.len().min(2));
+    for (slot, stream) in greeting.streams.iter().zip(&streams) {
+        child::put_slot(*slot, stream.as_fd())?;
+    }
+    drop(streams);
+    let [memory, bell] = exactly(fds)?;
+    let ring = Ring::footprint(RING_BYTES);
+    if mapping::sealed_len(&memory)? < 2 * ring {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    let requests = Consumer::new(Ring::map(&memory, 0, RING_BYTES)?);
+    let replies = Producer::new(Ring::map(&memory, ring, RING_BYTES)?);
+    drop(memory);
+    if greeting.nice != 0 {
+        // Refused only for making it less nice without the right to: then it stays as it is.
+        let _ = child::be_nice(greeting.nice);
+    }
+    task::be(Identity {
+        name: greeting.name,
+        parent: greeting.parent,
+        pool: greeting.pool,
+        number: greeting.number,
+    });
+    capture::install();
+    let control = Arc::new(control);
+    let execution = Execution::new(requests, replies, Bell::from(bell), Arc::clone(&control));
+    let arrivals = execution.arrivals();
+    let parcels = execution.parcels();
+    thread::Builder::new()
+        .name("procession".to_owned())
+        .stack_size(STACK)
+        .spawn(move || run(execution))?;
+    watch(&control, &arrivals, &parcels)
+}
+
+fn run(mut execution: Execution) -> ! {
+    loop {
+        match execution.next() {
+            Ok(Next::Run(enter)) => enter(&mut execution),
+            Ok(Next::Stop) => std::process::exit(0),
+            Err(corrupt) => {
+                eprintln!("procession: {corrupt}");
+                std::process::exit(FAILED)
+            }
+        }
+    }
+}
+
+/// Listens to the parent until it is gone, and then goes with everything in this group.
+fn watch(control: &ControlSocket, arrivals: &Arrivals, parcels: &Outgoing) -> ! {
+    loop {
+        match control.receive(true) {
+            Ok(Some((message, fds))) => obey(message, &fds, control, arrivals, parcels),
+            // A message that could not be received whole (a full descriptor table): whoever waits
+            // for what it carried must not wait for ever.
+            Ok(None) | Err(_) => child::kill_own_group(),
+        }
+    }
+}
+
+fn obey(
+    message: Message,
+    fds: &[OwnedFd],
+    control: &ControlSocket,
+    arrivals: &Arrivals,
+    parcels: &Outgoing,
+) {
+    match message {
+        Message::Parcel { id } => {
+            let mapped = fds.iter().try_for_each(|memory| arrivals.add(id, memory));
+            if mapped.is_err() {
+                child::kill_own_group();
+            }
+        }
+        Message::Forget { id } => arrivals.remove(id),
+        Message::Returned { id } => parcels.came_back(id),
+        Message::Trim => {
+            for id in parcels.give_up() {
+                // Not sent: the parent keeps an unused mapping a while longer.
+                let _ = control.send(&Message::Forget { id }, &[]);
+            }
+        }
+        Message::Cancel { task } => task::cancel_current(task),
+        Message::Hello(_) | Message::Streams => {}
+    }
+}

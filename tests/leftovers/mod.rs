@@ -1,0 +1,255 @@
+//! What a test may not leave behind: descriptors, shared memory, runtime tasks, processes.
+//!
+//! Tests of one file are threads of one process, whose runtimes open descriptors of their own at any
+//! moment. So a test that counts runs once more, in a process that runs nothing else ([`alone`]): what
+//! is there afterwards and was not there before is its own. Its environment carries a mark that
+//! everything it starts inherits, and by which orphans are found that are nobody's children any more.
+
+#![allow(dead_code, reason = "no test file needs all of it")]
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::deadline;
+
+/// How long what is on its way out may take to be gone.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The variable whose value is the mark.
+const MARK: &str = "PROCESSION_TEST_MARK";
+
+/// Runs `body` in a process in which nothing else runs, and then counts what it left.
+///
+/// `test` is the name of the calling test, of which `body` is all.
+#[track_caller]
+pub(crate) fn alone(test: &str, body: impl Future<Output = ()>) -> impl Future<Output = ()> {
+    async move {
+        match std::env::var(MARK) {
+            Err(_) => run_again(test).await,
+            Ok(_) => {
+                let before = Census::after_warm_up().await;
+                body.await;
+                before.assert_none().await;
+            }
+        }
+    }
+}
+
+async fn run_again(test: &str) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let mark = format!("{}-{number}", std::process::id());
+    let run = tokio::process::Command::new("/proc/self/exe")
+        .args(["--exact", test, "--include-ignored", "--nocapture"])
+        .arg("--test-threads=1")
+        .env(MARK, &mark)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = deadline::within_limit(10 * deadline::LIMIT, run).await;
+    let output = output.expect("the test can be run again");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let cried = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "`{test}`, alone, ended with {}\n{said}\n{cried}",
+        output.status
+    );
+    // Its own end is an end of a parent like any other.
+    deadline::until_limit(LIMIT, || marked(MARK, &mark).is_empty()).await;
+}
+
+/// What there was at one moment.
+#[derive(Debug)]
+pub(crate) struct Census {
+    descriptors: BTreeMap<String, usize>,
+    mappings: usize,
+    tasks: usize,
+}
+
+impl Census {
+    /// What there is once everything that is made on first use and kept has been made.
+    pub(crate) async fn after_warm_up() -> Self {
+        let process = procession::Process::builder()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn(|| (), ());
+        deadline::within(process).await.expect("a child can start");
+        deadline::until(|| descendants().is_empty() && runtime_tasks() == 0).await;
+        Self::now()
+    }
+
+    /// What there is now.
+    pub(crate) fn now() -> Self {
+        Self {
+            descriptors: descriptors(),
+            mappings: mappings(),
+            tasks: runtime_tasks(),
+        }
+    }
+
+    /// Waits until nothing is left that was not there before; panics with a list of what is.
+    pub(crate) async fn assert_none(&self) {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let left = self.left();
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < end, "left behind:\n{}", left.join("\n"));
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// What there is now and was not there before.
+    pub(crate) fn left(&self) -> Vec<String> {
+        let now = Self::now();
+        let mut left: Vec<_> = now
+            .descriptors
+            .iter()
+            .map(|(kind, count)| {
+                (
+                    kind,
+                    *count,
+                    self.descriptors.get(kind).copied().unwrap_or(0),
+                )
+            })
+            .filter(|(_, count, before)| count > before)
+            .map(|(kind, count, before)| format!("descriptors: {count} {kind}, {before} before"))
+            .collect();
+        if now.mappings > self.mappings {
+            left.push(format!(
+                "mappings: {} of shared memory, {} before",
+                now.mappings, self.mappings
+            ));
+        }
+        if now.tasks > self.tasks {
+            left.push(format!("tasks: {}, {} before", now.tasks, self.tasks));
+        }
+        left.extend(descendants().iter().map(Found::to_string));
+        if let Ok(mark) = std::env::var(MARK) {
+            let orphans = marked(MARK, &mark);
+            left.extend(orphans.iter().map(Found::to_string));
+        }
+        left
+    }
+}
+
+/// A process that was found.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) pid: u32,
+    pub(crate) parent: u32,
+    pub(crate) state: char,
+    pub(crate) command: String,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            pid,
+            parent,
+            state,
+            command,
+        } = self;
+        write!(
+            f,
+            "process {pid} ({command}, state {state}), child of {parent}"
+        )
+    }
+}
+
+impl Found {
+    /// Reads `/proc/PID/stat` (`proc_pid_stat(5)`); `None` if the process is gone.
+    fn read(pid: u32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The command may hold anything, parentheses too; what follows the last one may not.
+        let (head, tail) = stat.rsplit_once(')')?;
+        let (_, command) = head.split_once('(')?;
+        let mut fields = tail.split_whitespace();
+        Some(Self {
+            pid,
+            state: fields.next()?.chars().next()?,
+            parent: fields.next()?.parse().ok()?,
+            command: command.to_owned(),
+        })
+    }
+}
+
+/// Every process there is.
+fn everybody() -> Vec<Found> {
+    let entries = std::fs::read_dir("/proc").expect("/proc is mounted");
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(Found::read)
+        .collect()
+}
+
+/// The children of this process, their children and so on; those too that nobody has reaped.
+pub(crate) fn descendants() -> Vec<Found> {
+    let everybody = everybody();
+    let mut family = vec![std::process::id()];
+    let mut found = Vec::new();
+    let mut next = 0;
+    while let Some(parent) = family.get(next).copied() {
+        for process in everybody.iter().filter(|process| process.parent == parent) {
+            family.push(process.pid);
+            found.push(process.clone());
+        }
+        next += 1;
+    }
+    found
+}
+
+/// The running processes that have the variable `key` with this value in their environment, without this
+/// one. It is what they were started with: it survives their parent, but not their end.
+pub(crate) fn marked(key: &str, value: &str) -> Vec<Found> {
+    let variable = format!("{key}={value}");
+    let has_mark = |pid: u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let mut variables = environment.split(|byte| *byte == 0);
+        variables.any(|found| found == variable.as_bytes())
+    };
+    let mut found = everybody();
+    found.retain(|process| process.pid != std::process::id() && has_mark(process.pid));
+    found
+}
+
+/// The descriptors of this process, by kind.
+pub(crate) fn descriptors() -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    let entries = std::fs::read_dir("/proc/self/fd").expect("/proc is mounted");
+    for entry in entries.filter_map(Result::ok) {
+        let Ok(target) = std::fs::read_link(entry.path()) else {
+            continue;
+        };
+        let target = target.to_string_lossy();
+        if target == format!("/proc/{}/fd", std::process::id()) {
+            continue; // the one that looks
+        }
+        let kind = match target.split_once(":[") {
+            Some(("anon_inode", kind)) => kind.trim_end_matches(']'),
+            Some((kind, _)) => kind,
+            None => &target,
+        };
+        *kinds.entry(kind.to_owned()).or_default() += 1;
+    }
+    kinds
+}
+
+/// How many ranges of memory shared with other processes this one has mapped.
+pub(crate) fn mappings() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
+    maps.lines()
+        .filter(|line| line.contains("/memfd:procession"))
+        .count()
+}
+
+fn runtime_tasks() -> usize {
+    tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks()
+}

@@ -1,0 +1,121 @@
+//! The shape of the code, as far as a program can check it.
+//!
+//! Each rule is a module with its reason, its limits as constants at the top, and tests that show
+//! it reports what it should. Here the rules meet the tree. A finding says where, which rule and
+//! what to do; the way to allow an exception is to edit the rule's constants, beside a reason.
+//!
+//! Nothing here understands Rust: `source` blanks comments and literals, and the rules look at
+//! words, braces and paths. That is enough for code that rustfmt has formatted.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::source::Source;
+
+#[path = "tidy/documents.rs"]
+mod documents;
+#[path = "tidy/front.rs"]
+mod front;
+#[path = "tidy/futures.rs"]
+mod futures;
+#[path = "tidy/layers.rs"]
+mod layers;
+#[path = "tidy/reactor.rs"]
+mod reactor;
+#[path = "tidy/rooms.rs"]
+mod rooms;
+#[path = "tidy/sizes.rs"]
+mod sizes;
+#[path = "tidy/source.rs"]
+mod source;
+#[path = "tidy/syntax.rs"]
+mod syntax;
+
+/// A place that breaks a rule.
+#[derive(Debug)]
+struct Finding {
+    path: String,
+    line: usize,
+    rule: &'static str,
+    advice: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            path,
+            line,
+            rule,
+            advice,
+        } = self;
+        write!(f, "{path}:{line}: {rule}: {advice}")
+    }
+}
+
+#[track_caller]
+fn assert_tidy(findings: &[Finding]) {
+    let lines: Vec<_> = findings.iter().map(Finding::to_string).collect();
+    assert!(
+        lines.is_empty(),
+        "{} findings\n{}",
+        lines.len(),
+        lines.join("\n")
+    );
+}
+
+/// The findings of a rule about samples, as `path:line`, for the rules' own tests.
+fn places(findings: &[Finding]) -> Vec<String> {
+    findings
+        .iter()
+        .map(|finding| format!("{}:{}", finding.path, finding.line))
+        .collect()
+}
+
+fn package() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The crate's own files.
+fn sources() -> Vec<Source> {
+    let sources = Source::below(package(), "src");
+    assert!(!sources.is_empty(), "there is nothing in src/ to check");
+    sources
+}
+
+#[test]
+fn imports_point_down() {
+    assert_tidy(&layers::findings(&sources()));
+}
+
+#[test]
+fn unsafe_code_stays_in_its_rooms() {
+    assert_tidy(&rooms::findings(&sources()));
+}
+
+#[test]
+fn public_futures_say_whether_they_are_cancel_safe() {
+    assert_tidy(&futures::findings(&sources()));
+}
+
+#[test]
+fn files_and_functions_are_short() {
+    let mut sources = sources();
+    // Not in the published package, which is checked too.
+    sources.extend(Source::below(package(), "macros/src"));
+    assert_tidy(&sizes::findings(&sources));
+}
+
+#[test]
+fn one_file_names_the_reactor() {
+    assert_tidy(&reactor::findings(&sources()));
+}
+
+#[test]
+fn the_front_page_has_no_logic() {
+    assert_tidy(&front::findings(&sources()));
+}
+
+#[test]
+fn the_architecture_is_told_briefly() {
+    assert_tidy(&documents::findings(package()));
+}
