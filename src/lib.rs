@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+// Where `main` begins is what those examples are about.
+#![allow(clippy::needless_doctest_main)]
 
 #[cfg(not(all(
     target_os = "linux",
@@ -31,13 +33,12 @@ pub use pool::{
     WorkerState,
 };
 pub use process::{
-    ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, StartMethod,
-    spawn,
+    ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,
 };
 pub use procession_macros::{main, test};
 pub use schedule::Priority;
 pub use task::{CurrentProcess, Setup, Task, TaskId, current};
-pub use worker::{ChildInfo, active_children};
+pub use worker::{ChildInfo, StartMethod, active_children};
 
 /// What the attributes' expansions call. Not for others.
 #[doc(hidden)]

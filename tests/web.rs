@@ -113,10 +113,10 @@ impl Server {
 
 #[procession::test]
 async fn many_requests_have_their_own_thumbnails() {
-    const NAMES: [&str; 3] = ["chelsea.png", "camera.png", "rocket.jpg"];
+    const NAMES: [&str; 2] = ["chelsea.png", "camera.png"];
     let server = Server::start(2, EVER).await;
-    let requests: Vec<_> = (0..60)
-        .map(|n| (NAMES[n % 3], [16, 48][n / 3 % 2]))
+    let requests: Vec<_> = (0..24)
+        .map(|n| (NAMES[n % 2], [16, 32][n / 2 % 2]))
         .map(|(name, size)| {
             let asking = server.getting(&format!("/thumb?name={name}&size={size}"));
             (name, size, asking)
@@ -130,11 +130,11 @@ async fn many_requests_have_their_own_thumbnails() {
             work::thumbnail(pictures().join(name).into(), size).expect("a picture")
         });
         assert_eq!(answer.status, 200, "{}", answer.text());
-        assert!(answer.body == thumbnail, "not {name} at {size}");
+        assert!(answer.body == *thumbnail, "not {name} at {size}");
         let image = image::load_from_memory(&answer.body).expect("a PNG");
         assert_eq!(image.width().max(image.height()), size);
     }
-    assert_eq!(server.pool.metrics().completed(), 60);
+    assert_eq!(server.pool.metrics().completed(), 24);
     server.stop().await;
 }
 

@@ -77,6 +77,8 @@ async fn shrink_all(arguments: Arguments) -> Result<usize, Box<dyn Error>> {
     let mut outcomes = pool
         .map(job::shrink, jobs)
         .timeout(arguments.timeout)
+        // Outcomes come in the order of the input: a slow picture must not hold up those behind it.
+        .concurrency(album.names().len())
         .on_progress(move |done, _| progress.set_position(done as u64));
 
     let mut table = Table::default();

@@ -12,7 +12,7 @@ use crate::job::{Report, Size};
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     lines: Vec<Line>,
-    /// How long workers were busy, summed: what one process would have needed.
+    /// How long workers were busy with pictures, summed.
     busy: Duration,
 }
 
@@ -62,7 +62,8 @@ impl Table {
         let (all, failed) = (self.lines.len(), self.failed());
         let speed_up = self.busy.as_secs_f64() / wall.as_secs_f64();
         format!(
-            "{} of {all} pictures in {} with {workers} workers; one process would have needed {}: {speed_up:.2} x",
+            "{} of {all} pictures in {} with {workers} workers, {} one after another: \
+             {speed_up:.2} x the speed of one process",
             all - failed,
             milliseconds(wall),
             milliseconds(self.busy),

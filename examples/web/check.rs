@@ -30,26 +30,21 @@ pub(crate) async fn check(site: Site) -> Result<bool, Box<dyn Error>> {
 
     let mut right = true;
     for (target, status, words) in QUESTIONS {
-        right &= tell(target, question(server, target, *status, words).await);
+        right &= tell(target, &question(server, target, *status, words).await);
     }
-    let refused = time_is_over(server, &site).await;
-    right &= tell("/slow, longer than its time", refused);
-    right &= tell(
-        "/slow, and the client goes away",
-        client_goes_away(server, &site).await,
-    );
-    right &= tell("/thumb, many at once", many(server).await);
+    let stopped = time_is_over(server, &site).await;
+    right &= tell("/slow, longer than its time", &stopped);
+    let stopped = client_goes_away(server, &site).await;
+    right &= tell("/slow, and the client goes away", &stopped);
+    right &= tell("/thumb, many at once", &many(server).await);
 
     let last = tokio::spawn(async move { get(server, "/slow?ms=200").await });
     busy(&site.pool, 1).await?;
     drop(stop);
-    let last = last.await?.map_err(Box::from);
-    right &= tell(
-        "/slow, when the server stops",
-        last.and_then(|last| expect(last, 200, "burnt")),
-    );
-    let ended = timeout(PATIENCE, serving).await?;
-    right &= tell("the server's end", ended?.map(|()| "well".to_owned()));
+    let last = last.await??;
+    right &= tell("/slow, when the server stops", &expect(&last, 200, "burnt"));
+    let ended = timeout(PATIENCE, serving).await??;
+    right &= tell("the server's end", &ended.map(|()| "well".to_owned()));
     Ok(right)
 }
 
@@ -69,14 +64,14 @@ const QUESTIONS: &[(&str, u16, &str)] = &[
 ];
 
 async fn question(server: SocketAddr, target: &str, status: u16, words: &str) -> Finding {
-    expect(get(server, target).await?, status, words)
+    expect(&get(server, target).await?, status, words)
 }
 
 async fn time_is_over(server: SocketAddr, site: &Site) -> Finding {
     let target = format!("/slow?ms={}", (site.limit * 100).as_millis());
     let start = Instant::now();
     let answer = get(server, &target).await?;
-    let found = expect(answer, 504, "time was over")?;
+    let found = expect(&answer, 504, "time was over")?;
     busy(&site.pool, 0).await?;
     Ok(format!("{found} (after {:?})", start.elapsed()))
 }
@@ -104,7 +99,7 @@ async fn many(server: SocketAddr) -> Finding {
         })
         .collect();
     for request in requests {
-        expect(request.await??, 200, "PNG")?;
+        expect(&request.await??, 200, "PNG")?;
     }
     Ok(format!("50 thumbnails in {:?}", start.elapsed()))
 }
@@ -120,7 +115,7 @@ async fn busy(pool: &Pool, workers: usize) -> Result<(), Box<dyn Error>> {
     timeout(PATIENCE, reached).await.map_err(|_| late.into())
 }
 
-fn expect(answer: Answer, status: u16, words: &str) -> Finding {
+fn expect(answer: &Answer, status: u16, words: &str) -> Finding {
     let mut told = answer.text();
     let right = answer.status == status && told.contains(words);
     if answer.body.starts_with(b"\x89PNG") {
@@ -134,8 +129,8 @@ fn expect(answer: Answer, status: u16, words: &str) -> Finding {
     }
 }
 
-fn tell(what: &str, finding: Result<String, impl Display>) -> bool {
-    match &finding {
+fn tell(what: &str, finding: &Result<String, impl Display>) -> bool {
+    match finding {
         Ok(found) => println!("ok     {what}: {found}"),
         Err(why) => println!("WRONG  {what}: {why}"),
     }

@@ -16,17 +16,32 @@ pub(crate) enum Fault {
     NotAPicture(String),
 }
 
+impl From<io::Error> for Fault {
+    fn from(why: io::Error) -> Self {
+        match why.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            _ => Self::NotAPicture(why.to_string()),
+        }
+    }
+}
+
+impl From<ImageError> for Fault {
+    fn from(why: ImageError) -> Self {
+        Self::NotAPicture(why.to_string())
+    }
+}
+
 /// The picture as PNG, no side of it longer than `side`.
 #[allow(clippy::needless_pass_by_value, reason = "a task owns its arguments")]
 pub(crate) fn thumbnail(picture: OsString, side: u32) -> Result<Bytes, Fault> {
-    let reader = ImageReader::open(&*picture).map_err(unreadable)?;
-    let reader = reader.with_guessed_format().map_err(unreadable)?;
-    let mut image = reader.decode().map_err(fault)?;
+    let mut image = ImageReader::open(&*picture)?
+        .with_guessed_format()?
+        .decode()?;
     if image.width().max(image.height()) > side {
         image = image.resize(side, side, FilterType::Lanczos3);
     }
     let mut png = io::Cursor::new(Vec::new());
-    image.write_to(&mut png, ImageFormat::Png).map_err(fault)?;
+    image.write_to(&mut png, ImageFormat::Png)?;
     Ok(png.into_inner().into())
 }
 
@@ -41,15 +56,4 @@ pub(crate) fn burn(time: Duration) {
 /// What a bug in a C library may come to.
 pub(crate) fn crash() {
     std::process::abort();
-}
-
-fn unreadable(why: io::Error) -> Fault {
-    match why.kind() {
-        io::ErrorKind::NotFound => Fault::Missing,
-        _ => Fault::NotAPicture(why.to_string()),
-    }
-}
-
-fn fault(why: ImageError) -> Fault {
-    Fault::NotAPicture(why.to_string())
 }

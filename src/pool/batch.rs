@@ -10,7 +10,7 @@ use crate::ring::Writer;
 use crate::sys::image::{self, Token};
 use crate::task::Call;
 use crate::task::execution::EntryOf;
-use crate::task::job::{Job, Outcomes, Wrote, pack_item, write_item};
+use crate::task::job::{Job, Outcomes, Wrote, each_outcome, pack_item, write_item};
 use crate::wire::parcel::{Parcel, Store};
 
 /// Consecutive items of one map, each a call of `C`.
@@ -75,10 +75,10 @@ impl<C: Call> Job for Batch<C> {
         let ran = outcomes.ran;
         let mut failed = 0;
         let mut stretch = Vec::with_capacity(outcomes.count);
-        while let Some(outcome) = outcomes.next(C::name()) {
+        each_outcome(&mut outcomes, C::name(), |outcome| {
             failed += usize::from(outcome.is_err());
             stretch.push(outcome);
-        }
+        });
         self.gather.add(self.base + first, stretch, Some(ran));
         failed
     }

@@ -12,11 +12,10 @@ use super::core::{Core, Settings};
 use super::driver::Driver;
 use super::front::{Front, Pool, Shared};
 use super::preparation::{self, Initializer};
-use crate::process::StartMethod;
 use crate::sys::bell::Bell;
 use crate::sys::reactor::Watched;
 use crate::task::{Call, Setup};
-use crate::worker::Entrance;
+use crate::worker::{Entrance, StartMethod};
 
 /// Workers step back this far for the application, which must keep answering: with nice 5 the lateness
 /// of the executor's timers under full load stays that of an idle machine.

@@ -3,8 +3,9 @@
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-use super::core::{Core, Phase, Worker};
+use super::core::{Core, Phase};
 use super::record::Place;
+use super::staff::Worker;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{TaskKey, WorkerKey};
 

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::doom::Doom;
 use super::metrics::Counts;
-use super::preparation::{Initializer, PREPARATION, Prepares};
+use super::preparation::{Initializer, PREPARATION};
 use super::record::{Options, Place, Record, Records};
+use super::staff::Worker;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{Breaker, Schedule, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 use crate::task::envelope::Reply;
 use crate::task::job::Job;
 use crate::wire::parcel::Parcel;
-use crate::worker::{Blueprint, Lifeline, Post, RequestSide};
+use crate::worker::{Blueprint, Post, RequestSide};
 
 /// How a pool was built.
 pub(super) struct Settings {
@@ -65,37 +65,6 @@ pub(super) enum Phase {
     Closing,
     /// No tasks at all.
     Over,
-}
-
-/// One worker, from the decision to start it to its burial.
-pub(super) struct Worker {
-    pub(super) number: usize,
-    pub(super) lifeline: Option<Arc<Lifeline>>,
-    pub(super) requests: Option<RequestSide>,
-    pub(super) preparation: Option<Arc<dyn Prepares>>,
-    pub(super) ready: bool,
-    pub(super) stopping: bool,
-    pub(super) doom: Option<Doom>,
-    pub(super) done: u64,
-    pub(super) since: Moment,
-    touched: bool,
-}
-
-impl Worker {
-    /// Kills it now. Its end is heard of later.
-    pub(super) fn kill(&mut self) {
-        if let Some(doom) = &mut self.doom {
-            doom.done = true;
-        }
-        self.stopping = true;
-        if let Some(lifeline) = &self.lifeline {
-            lifeline.kill();
-        }
-    }
-
-    pub(super) fn pid(&self) -> Option<u32> {
-        self.lifeline.as_ref().map(|lifeline| lifeline.pid())
-    }
 }
 
 /// Everything under the pool's one lock.
@@ -230,24 +199,6 @@ impl Core {
         }
     }
 
-    /// Ends the workers of a pool that has nothing to do and takes nothing more.
-    pub(super) fn dismiss(&mut self) {
-        if self.phase != Phase::Closing || !self.records.is_empty() {
-            return;
-        }
-        for worker in 0..self.workers.len() {
-            let Some(it) = self.workers[worker].as_mut().filter(|it| !it.stopping) else {
-                continue;
-            };
-            self.schedule.close(worker);
-            let told = it.ready && it.requests.as_mut().is_some_and(RequestSide::post_stop);
-            match told {
-                true => it.stopping = true,
-                false => it.kill(),
-            }
-        }
-    }
-
     fn dispatch(&mut self, worker: WorkerKey, key: TaskKey) {
         let Some(record) = self.records.get_mut(key) else {
             return;
@@ -325,64 +276,6 @@ impl Core {
             (Err(why), Some(_)) => self.refuse(key, &why),
             (Err(_), None) => {}
         }
-    }
-
-    /// Starts as many workers as are missing.
-    fn hire(&mut self) {
-        if self.phase == Phase::Over || self.phase == Phase::Closing && self.records.is_empty() {
-            return;
-        }
-        let alive = self.workers.iter().flatten().filter(|it| !it.stopping);
-        let missing = self.target.saturating_sub(alive.count());
-        if missing == 0 || !self.breaker.allows(self.now) {
-            return;
-        }
-        let starting = self
-            .workers
-            .iter()
-            .flatten()
-            .filter(|it| !it.ready && !it.stopping);
-        let at_once = self.breaker.at_once().saturating_sub(starting.count());
-        for _ in 0..missing.min(at_once) {
-            self.start_worker();
-        }
-    }
-
-    fn start_worker(&mut self) {
-        let key = self.schedule.add_worker();
-        if self.workers.len() <= key {
-            self.workers.resize_with(key + 1, || None);
-        }
-        let number = self.free_number();
-        self.workers[key] = Some(Worker {
-            number,
-            lifeline: None,
-            requests: None,
-            preparation: None,
-            ready: false,
-            stopping: false,
-            doom: None,
-            done: 0,
-            since: self.now,
-            touched: false,
-        });
-        let pool = self.settings.name.clone();
-        let blueprint = Blueprint {
-            name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
-            pool,
-            number: Some(number),
-            nice: self.settings.nice,
-            ..Blueprint::default()
-        };
-        self.effects.push(Effect::Launch(key, Box::new(blueprint)));
-    }
-
-    fn free_number(&self) -> usize {
-        let taken = |number| {
-            let mut workers = self.workers.iter().flatten();
-            workers.any(|it| it.number == number && !it.stopping)
-        };
-        (0..).find(|&number| !taken(number)).unwrap_or(0)
     }
 
     /// The job a reply is for, unless nobody waits for it.
@@ -463,48 +356,6 @@ impl Core {
         }
     }
 
-    /// A worker has taken its preparation well, or not.
-    pub(super) fn prepared(&mut self, worker: WorkerKey, failure: Option<&JoinError>) {
-        let Some(it) = self.workers.get_mut(worker).and_then(Option::as_mut) else {
-            return;
-        };
-        match failure {
-            None => {
-                it.ready = true;
-                it.preparation = None;
-                if !it.stopping {
-                    self.schedule.ready(worker, self.now);
-                }
-                self.breaker.succeeded();
-            }
-            Some(cause) => {
-                it.kill();
-                self.start_failed(cause);
-            }
-        }
-    }
-
-    /// A worker failed to start. If that goes on, nobody waits for one any longer.
-    pub(super) fn start_failed(&mut self, cause: &JoinError) {
-        if !self.breaker.failed(self.now) {
-            return;
-        }
-        let others = self
-            .workers
-            .iter()
-            .flatten()
-            .any(|it| it.ready && !it.stopping);
-        if others {
-            return;
-        }
-        for key in self.schedule.take_waiting() {
-            if let Some(record) = self.records.remove(key) {
-                self.end(&record.job, 0, record.job.items(), cause.clone());
-                self.discard(record);
-            }
-        }
-    }
-
     /// The task waits again, before all others.
     pub(super) fn requeue(&mut self, key: TaskKey) {
         if let Some(record) = self.records.get_mut(key) {
@@ -566,5 +417,18 @@ impl Core {
 
     pub(super) fn requests(&mut self, worker: WorkerKey) -> Option<&mut RequestSide> {
         self.workers.get_mut(worker)?.as_mut()?.requests.as_mut()
+    }
+
+    /// Gives every task that has no outcome one.
+    pub(super) fn fail_everything(&mut self) {
+        for key in self.records.keys() {
+            if let Some(record) = self.records.remove(key) {
+                let why = "the runtime in which the pool lived was shut down";
+                let error = JoinError::new(ErrorKind::Closed, record.job.name()).because(why);
+                self.end(&record.job, 0, record.job.items(), error);
+                self.discard(record);
+            }
+        }
+        self.workers.clear();
     }
 }

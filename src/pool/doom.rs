@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::core::{Core, Effect};
 use super::record::Place;
 use crate::error::ErrorKind;
-use crate::schedule::{TaskKey, WorkerKey};
+use crate::schedule::{Line, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 use crate::wire::control::Message;
 
@@ -200,7 +200,7 @@ impl Core {
                 doomed.kill();
                 continue;
             }
-            let front = self.schedule.line(worker).and_then(|line| line.front());
+            let front = self.schedule.line(worker).and_then(Line::front);
             if let Some(front) = front {
                 self.stop_running(worker, front.task, ErrorKind::TimedOut);
             }

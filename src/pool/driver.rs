@@ -28,7 +28,6 @@ use crate::sys::reactor::Watched;
 use crate::task::envelope::{Reply, Status, next_outcome};
 use crate::task::job::{Job, Outcomes};
 use crate::wire::codec;
-use crate::wire::control::Message;
 use crate::worker::{Blueprint, Launched, Post, ReplySide, Streams, launch};
 
 /// Replies read from one worker before the next one has its turn.
@@ -215,7 +214,8 @@ impl Driver {
         if let Some(desk) = self.desks.get_mut(worker).and_then(Option::as_mut) {
             let from = self.bytes.len();
             if let Some(head) = desk.replies.salvage(&mut self.bytes) {
-                self.read.push((worker, head, from..self.bytes.len()));
+                self.read
+                    .push((worker, head, from + Reply::BYTES..self.bytes.len()));
                 self.hand_out();
             }
         }
@@ -242,7 +242,10 @@ impl Driver {
         while self.read.len() - before < REPLIES_PER_TURN {
             let from = self.bytes.len();
             match desk.replies.next(&mut self.bytes) {
-                Ok(Some(head)) => self.read.push((worker, head, from..self.bytes.len())),
+                Ok(Some(head)) => {
+                    let outcomes = from + Reply::BYTES..self.bytes.len();
+                    self.read.push((worker, head, outcomes));
+                }
                 Ok(None) => break,
                 Err(_) => {
                     // Nothing it says can be believed any more.
@@ -491,62 +494,5 @@ fn deliver(
         let done = u64::from(head.count).saturating_sub(failed);
         shared.completed.fetch_add(done, Ordering::Relaxed);
         shared.failed.fetch_add(failed, Ordering::Relaxed);
-    }
-}
-
-impl Core {
-    /// The worker cannot be believed any more.
-    fn kill_worker(&mut self, worker: WorkerKey) {
-        self.schedule.close(worker);
-        if let Some(it) = self.workers.get_mut(worker).and_then(Option::as_mut) {
-            it.kill();
-        }
-    }
-
-    /// The worker's parcel was read.
-    fn return_parcel(&mut self, worker: WorkerKey, id: u64) {
-        if let Some(requests) = self.requests(worker) {
-            requests.say(Message::Returned { id });
-        }
-    }
-
-    /// These parcels are gone; whoever knows them may let go of them.
-    pub(super) fn forget_parcels(&mut self, ids: &[u64]) {
-        for it in self.workers.iter_mut().flatten() {
-            if let Some(requests) = &mut it.requests {
-                requests.forget(ids);
-            }
-        }
-    }
-
-    fn trim_workers(&mut self) {
-        for it in self.workers.iter_mut().flatten() {
-            if let Some(requests) = &mut it.requests {
-                requests.say(Message::Trim);
-            }
-        }
-    }
-
-    /// Says what could not be said before, and gives tasks to workers that have space again.
-    fn flush(&mut self) {
-        for (worker, it) in self.workers.iter_mut().enumerate() {
-            if let Some(requests) = it.as_mut().and_then(|it| it.requests.as_mut()) {
-                requests.send_unsent();
-                self.schedule.space(worker);
-            }
-        }
-    }
-
-    /// Gives every task that has no outcome one.
-    fn fail_everything(&mut self) {
-        for key in self.records.keys() {
-            if let Some(record) = self.records.remove(key) {
-                let why = "the runtime in which the pool lived was shut down";
-                let error = JoinError::new(ErrorKind::Closed, record.job.name()).because(why);
-                self.end(&record.job, 0, record.job.items(), error);
-                self.discard(record);
-            }
-        }
-        self.workers.clear();
     }
 }

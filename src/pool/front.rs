@@ -18,6 +18,7 @@ use super::metrics::Metrics;
 use super::record::Options;
 use super::run::Run;
 use super::task_handle::TaskHandle;
+use crate::schedule::Line;
 use crate::sys::bell::Bell;
 use crate::sys::clock::Moment;
 use crate::task::job::Single;
@@ -243,7 +244,7 @@ impl Pool {
         let shared = &self.front.shared;
         shared.look(|core| {
             let lines = (0..core.workers.len()).filter_map(|worker| core.schedule.line(worker));
-            let running: Vec<_> = lines.map(crate::schedule::Line::len).collect();
+            let running: Vec<_> = lines.map(Line::len).collect();
             let mut counts = core.counts.clone();
             counts.completed += shared.completed.load(Ordering::Relaxed);
             counts.failed += shared.failed.load(Ordering::Relaxed);
@@ -269,7 +270,7 @@ impl Pool {
             let known = workers.filter_map(|(key, it)| Some((key, it.as_ref()?)));
             known
                 .map(|(key, it)| {
-                    let front = core.schedule.line(key).and_then(|line| line.front());
+                    let front = core.schedule.line(key).and_then(Line::front);
                     let state = match (it.stopping, it.ready, &front) {
                         (true, ..) => WorkerState::Stopping,
                         (_, false, _) => WorkerState::Starting,

@@ -23,6 +23,7 @@ mod metrics;
 mod preparation;
 mod record;
 mod run;
+mod staff;
 mod task_handle;
 
 pub use builder::PoolBuilder;

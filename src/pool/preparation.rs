@@ -8,7 +8,7 @@ use crate::error::JoinError;
 use crate::ring::Writer;
 use crate::sys::image::{self, Token};
 use crate::task::execution::EntryOf;
-use crate::task::job::{Job, Outcomes, Wrote, pack_item, write_item};
+use crate::task::job::{Job, Outcomes, Wrote, each_outcome, pack_item, write_item};
 use crate::task::{Call, Slot};
 use crate::wire::parcel::{Parcel, Store};
 
@@ -88,14 +88,12 @@ impl<C: Call<Output = Result<(), String>>> Job for Preparation<C> {
     }
 
     fn deliver(&self, _: usize, mut outcomes: Outcomes<'_>) -> usize {
-        match outcomes.next(C::name()) {
-            None => 0,
-            Some(outcome) => {
-                let failed = usize::from(outcome.is_err());
-                self.slot.set(outcome);
-                failed
-            }
-        }
+        let mut failed = 0;
+        each_outcome(&mut outcomes, C::name(), |outcome| {
+            failed = usize::from(outcome.is_err());
+            self.slot.set(outcome);
+        });
+        failed
     }
 
     fn fail(&self, _: usize, _: usize, error: &JoinError) {

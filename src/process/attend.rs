@@ -17,11 +17,14 @@ use crate::task::envelope::{Reply, Status, next_outcome};
 use crate::task::job::{Job, Outcomes};
 use crate::wire::codec;
 use crate::wire::parcel::{Parcel, Store};
-use crate::worker::{Blueprint, Launched, Lifeline, Post, ReplySide, RequestSide, Streams, launch};
+use crate::worker::{Blueprint, Launched, Post, ReplySide, Streams, launch};
 
 /// How long a child may take from its start to its first instruction of ours. Far more than the
 /// slowest linker and constructors need; a child that takes longer will never come.
 const LONGEST_START: Duration = Duration::from_secs(30);
+
+const NEVER_CAME: &str =
+    "the child did not reach `procession::init()`; is it the first line of `main`?";
 
 /// A result longer than this is decoded on a thread that may block, in bytes.
 const LONG_RESULT: usize = 256 * 1024;
@@ -46,7 +49,10 @@ pub(super) fn begin(order: Order) {
         Ok(runtime) => {
             runtime.spawn(attend(order, duty));
         }
-        Err(_) => duty.never_started("there is no Tokio runtime here; call this from inside one"),
+        Err(_) => {
+            let why = "there is no Tokio runtime here; call this from inside one";
+            duty.never_began(ErrorKind::Spawn, why);
+        }
     }
 }
 
@@ -58,8 +64,8 @@ struct Duty {
 }
 
 impl Duty {
-    fn never_started(self, why: &str) {
-        let error = JoinError::new(ErrorKind::Spawn, self.job.name()).because(why);
+    fn never_began(self, kind: ErrorKind, why: &str) {
+        let error = JoinError::new(kind, self.job.name()).because(why);
         self.fail(&error);
         self.stage.end(Err(why.into()));
     }
@@ -95,36 +101,32 @@ async fn attend(order: Order, duty: Duty) {
         pipes,
     } = order;
     if stage.was_aborted() {
-        duty.fail(&JoinError::new(ErrorKind::Cancelled, job.name()));
-        stage.end(Err("it was aborted before it started".into()));
-        return;
+        return duty.never_began(ErrorKind::Cancelled, "it was aborted before it started");
     }
-    let starting = {
-        let job = Arc::clone(&job);
-        tokio::task::spawn_blocking(move || start(&*job, &blueprint, streams))
-    };
-    let running = match starting.await {
-        Ok(Ok(running)) => running,
+    let starting = tokio::task::spawn_blocking(move || start(&*job, &blueprint, streams));
+    match starting.await {
+        Ok(Ok(running)) => see_through(running, pipes, duty).await,
         Ok(Err(StartFault::Encode(why))) => {
-            let why = format!("the arguments: {why}");
-            duty.fail(&JoinError::new(ErrorKind::Encode, job.name()).because(&*why));
-            stage.end(Err(why.into()));
-            return;
+            duty.never_began(ErrorKind::Encode, &format!("the arguments: {why}"));
         }
-        Ok(Err(StartFault::Io(error))) => return duty.never_started(&error.to_string()),
-        Err(_) => return, // the runtime is shutting down: the duty says so
-    };
+        Ok(Err(StartFault::Io(error))) => duty.never_began(ErrorKind::Spawn, &error.to_string()),
+        Err(_) => {} // the runtime is shutting down: the duty says so
+    }
+}
+
+/// From a child's start to its end.
+async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
     let Running {
         launched,
         position,
         _parcel,
     } = running;
     let lifeline = launched.remains.lifeline();
-    stage.start(Arc::clone(&lifeline));
+    duty.stage.start(Arc::clone(&lifeline));
     pipes.arrive(launched.pipes);
     let pidfd = match Watched::new(launched.pidfd) {
         Ok(pidfd) => pidfd,
-        Err(error) => return duty.never_started(&error.to_string()),
+        Err(error) => return duty.never_began(ErrorKind::Spawn, &error.to_string()),
     };
     let requests = launched.requests;
     let mut end = std::pin::pin!(launched.remains.leave_group_on_success().end(pidfd));
@@ -135,24 +137,15 @@ async fn attend(order: Order, duty: Duty) {
         Err(_) => {
             lifeline.kill();
             let _ = end.await;
-            return duty.never_started(
-                "the child did not reach `procession::init()`; is it the first line of `main`?",
-            );
+            return duty.never_began(ErrorKind::Spawn, NEVER_CAME);
         }
     };
     let Ok(status) = ended else {
         return; // the runtime is shutting down: the duty says so
     };
-    conclude(
-        &duty,
-        &lifeline,
-        requests,
-        position,
-        launched.replies,
-        status,
-    )
-    .await;
-    stage.end(Ok(status));
+    let started = requests.claimed(position) > 0;
+    conclude(&duty, lifeline.pid(), started, launched.replies, status).await;
+    duty.stage.end(Ok(status));
 }
 
 #[derive(Debug)]
@@ -195,25 +188,22 @@ const TASK: u64 = 1;
 /// Gives the job what the ended process left, or the reason why it left nothing.
 async fn conclude(
     duty: &Duty,
-    lifeline: &Lifeline,
-    requests: RequestSide,
-    position: u64,
+    pid: u32,
+    started: bool,
     mut replies: ReplySide,
     status: ExitStatus,
 ) {
-    let started = requests.claimed(position) > 0;
     let mut bytes = Vec::new();
-    let mut reply = None;
-    while let Ok(Some(head)) = replies.next(&mut bytes) {
-        if head.count > 0 {
-            reply = Some(head);
-        }
+    let mut reply = replies.next(&mut bytes).unwrap_or_default();
+    if reply.is_none() {
+        reply = replies.salvage(&mut bytes);
     }
-    match reply.or_else(|| replies.salvage(&mut bytes)) {
+    match reply {
         Some(head) if head.count > 0 => {
-            deliver(duty, lifeline.pid(), head, bytes, replies).await;
+            bytes.drain(..Reply::BYTES);
+            deliver(duty, pid, head, bytes, replies).await;
         }
-        _ => duty.fail(&no_result(duty, lifeline.pid(), started, status)),
+        _ => duty.fail(&no_result(duty, pid, started, status)),
     }
 }
 

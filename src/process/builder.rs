@@ -11,20 +11,7 @@ use super::stage::Stage;
 use super::stream::{ChildStderr, ChildStdin, ChildStdout, Pipes};
 use crate::task::job::Single;
 use crate::task::{Call, Task};
-use crate::worker::{Blueprint, Streams};
-
-/// How a process comes to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-#[doc(alias = "set_start_method")]
-#[doc(alias = "get_context")]
-pub enum StartMethod {
-    /// The program is executed afresh (`/proc/self/exe`), on the `posix_spawn` path: about a
-    /// millisecond, whatever the application's size in memory.
-    #[default]
-    #[doc(alias = "spawn")]
-    Exec,
-}
+use crate::worker::{Blueprint, StartMethod, Streams};
 
 /// Runs `f` in a process of its own, with the defaults of [`Process::builder`].
 ///

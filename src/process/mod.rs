@@ -6,6 +6,6 @@ mod handle;
 mod stage;
 mod stream;
 
-pub use builder::{Process, ProcessBuilder, StartMethod, spawn};
+pub use builder::{Process, ProcessBuilder, spawn};
 pub use handle::ProcessHandle;
 pub use stream::{ChildStderr, ChildStdin, ChildStdout};

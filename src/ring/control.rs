@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-use crate::sys::mapping::Mapping;
+use crate::sys::mapping::{Gap, Mapping};
 
 /// Bytes before the data: one page, so that the data is page-aligned and can be mapped twice.
 ///
@@ -31,6 +31,8 @@ pub(super) const ALIGN: usize = 8;
 pub(crate) struct Ring {
     mapping: Arc<Mapping>,
     capacity: usize,
+    /// Where the data begins.
+    data: usize,
 }
 
 impl Ring {
@@ -48,6 +50,7 @@ impl Ring {
         Ok(Self {
             mapping: Arc::new(mapping),
             capacity,
+            data: control_bytes(),
         })
     }
 
@@ -75,15 +78,22 @@ impl Ring {
     }
 
     /// The offset in the mapping of the byte at `position`; `len` bytes from there are contiguous.
+    #[inline]
     fn place(&self, position: u64, len: usize) -> usize {
         debug_assert!(len <= self.capacity);
         let within = (position & (self.capacity as u64 - 1)) as usize;
-        control_bytes() + within
+        self.data + within
     }
 
     #[inline]
     pub(super) fn write(&self, position: u64, bytes: &[u8]) {
         self.mapping.write(self.place(position, bytes.len()), bytes);
+    }
+
+    /// Lends `len` bytes from `position` for writing.
+    #[inline]
+    pub(super) fn gap(&self, position: u64, len: usize) -> Gap<'_> {
+        self.mapping.gap(self.place(position, len), len)
     }
 
     #[inline]

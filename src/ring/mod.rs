@@ -31,7 +31,7 @@ mod producer;
 
 pub(crate) use consumer::{Consumer, Corrupt, Frame};
 pub(crate) use control::Ring;
-pub(crate) use producer::{Draft, Producer, Writer};
+pub(crate) use producer::{Producer, Writer};
 
 #[cfg(test)]
 mod tests;

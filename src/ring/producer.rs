@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::sys::mapping::Gap;
+
 use super::control::{self, HEADER_BYTES, Ring, frame_bytes};
 
 /// The one producer of a ring.
@@ -10,6 +12,9 @@ pub(crate) struct Producer {
     ring: Ring,
     head: u64,
     tail: u64,
+    /// How much of the frame that is being written there is, and how much there may be.
+    cursor: usize,
+    limit: usize,
 }
 
 impl Producer {
@@ -17,7 +22,13 @@ impl Producer {
     pub(crate) fn new(ring: Ring) -> Self {
         let head = ring.head().load(Ordering::Acquire);
         let tail = ring.tail().load(Ordering::Acquire);
-        Self { ring, head, tail }
+        Self {
+            ring,
+            head,
+            tail,
+            cursor: 0,
+            limit: 0,
+        }
     }
 
     /// Begins a frame with room for `body` bytes, or says that there is no space for it now.
@@ -32,35 +43,21 @@ impl Producer {
                 return None;
             }
         }
-        Some(Writer {
-            start: self.head,
-            cursor: 0,
-            limit: body,
-            producer: self,
-        })
+        self.cursor = 0;
+        self.limit = body;
+        Some(Writer { producer: self })
     }
 
-    /// Goes on with a frame that was begun and paused. Nothing was committed in between.
+    /// Goes on with the frame that was begun last and not committed.
     #[inline]
-    pub(crate) fn resume(&mut self, draft: Draft) -> Writer<'_> {
-        debug_assert_eq!(draft.start, self.head);
-        Writer {
-            start: self.head,
-            cursor: draft.cursor,
-            limit: draft.limit,
-            producer: self,
-        }
+    pub(crate) fn resume(&mut self) -> Writer<'_> {
+        Writer { producer: self }
     }
 
     /// How many bytes the body of one frame could have now.
     pub(crate) fn room(&mut self) -> usize {
         self.refresh();
         self.free().saturating_sub(HEADER_BYTES)
-    }
-
-    /// Where the next frame will begin.
-    pub(crate) fn position(&self) -> u64 {
-        self.head
     }
 
     /// Whether the consumer has released the frame at `position`.
@@ -119,110 +116,99 @@ impl Producer {
     }
 }
 
-/// A frame that was begun, without the borrow of its producer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Draft {
-    start: u64,
-    cursor: usize,
-    limit: usize,
-}
-
-impl Draft {
-    /// How many bytes it was begun with room for.
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
-    }
-}
-
-/// A frame being written. Dropped without [`Writer::commit`], it never was.
+/// A frame being written. Dropped without [`Writer::commit`], it can be resumed, or is forgotten when
+/// another is begun.
 #[derive(Debug)]
 pub(crate) struct Writer<'a> {
     producer: &'a mut Producer,
-    start: u64,
-    cursor: usize,
-    limit: usize,
 }
 
 impl Writer<'_> {
     /// Appends `bytes`, or says that they do not fit; then nothing was appended.
     #[inline]
     pub(crate) fn extend(&mut self, bytes: &[u8]) -> bool {
-        if bytes.len() > self.limit - self.cursor {
+        let producer = &mut *self.producer;
+        if bytes.len() > producer.limit - producer.cursor {
             return false;
         }
-        self.producer.ring.write(self.at(self.cursor), bytes);
-        self.cursor += bytes.len();
+        let position = producer.head + (HEADER_BYTES + producer.cursor) as u64;
+        producer.ring.write(position, bytes);
+        producer.cursor += bytes.len();
         true
+    }
+
+    /// Appends what `write` puts into the room there is; nothing, if it fails.
+    #[inline]
+    pub(crate) fn fill<E>(
+        &mut self,
+        write: impl FnOnce(&mut Gap<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let producer = &mut *self.producer;
+        let room = producer.limit - producer.cursor;
+        let position = producer.head + (HEADER_BYTES + producer.cursor) as u64;
+        let mut gap = producer.ring.gap(position, room);
+        write(&mut gap)?;
+        producer.cursor = producer.limit - gap.room();
+        Ok(())
     }
 
     /// The number of bytes written so far.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.cursor
+        self.producer.cursor
     }
 
-    /// How many more fit.
+    /// How many bytes there may be.
     #[inline]
-    pub(crate) fn room(&self) -> usize {
-        self.limit - self.cursor
+    pub(crate) fn limit(&self) -> usize {
+        self.producer.limit
     }
 
     /// Forgets what was written from `len` on.
     #[inline]
     pub(crate) fn rewind(&mut self, len: usize) {
-        debug_assert!(len <= self.cursor);
-        self.cursor = len.min(self.cursor);
+        debug_assert!(len <= self.producer.cursor);
+        self.producer.cursor = len.min(self.producer.cursor);
     }
 
     /// Writes `bytes` over what was written at `offset`.
     #[inline]
     pub(crate) fn patch(&mut self, offset: usize, bytes: &[u8]) {
-        assert!(offset + bytes.len() <= self.cursor);
-        self.producer.ring.write(self.at(offset), bytes);
+        assert!(offset + bytes.len() <= self.producer.cursor);
+        let position = self.producer.head + (HEADER_BYTES + offset) as u64;
+        self.producer.ring.write(position, bytes);
     }
 
     /// The word at `offset`, which was written and is a multiple of eight.
     #[inline]
     pub(crate) fn word(&self, offset: usize) -> &AtomicU64 {
-        debug_assert!(offset + 8 <= self.cursor);
-        self.producer.word(self.start, offset)
-    }
-
-    /// Lets go of the producer until the frame is resumed.
-    #[inline]
-    pub(crate) fn pause(self) -> Draft {
-        Draft {
-            start: self.start,
-            cursor: self.cursor,
-            limit: self.limit,
-        }
+        debug_assert!(offset + 8 <= self.producer.cursor);
+        self.producer.word(self.producer.head, offset)
     }
 
     /// Writes the frame's header without committing, so that [`super::Consumer::beyond`] finds it.
     pub(crate) fn show(&mut self, kind: u32) {
-        self.write_header(kind, self.limit);
+        self.write_header(kind, self.producer.limit);
     }
 
     /// Publishes the frame and returns where it begins.
     #[inline]
     pub(crate) fn commit(self, kind: u32) -> u64 {
-        self.write_header(kind, self.cursor);
-        self.producer.head = self.start + frame_bytes(self.cursor) as u64;
-        let head = self.producer.head;
+        self.write_header(kind, self.producer.cursor);
+        let start = self.producer.head;
+        let head = start + frame_bytes(self.producer.cursor) as u64;
+        self.producer.head = head;
+        self.producer.limit = 0;
+        self.producer.cursor = 0;
         self.producer.ring.head().store(head, Ordering::Release);
-        self.start
+        start
     }
 
     #[inline]
     fn write_header(&self, kind: u32, len: usize) {
         // The lengths of frames are bounded by the ring's capacity, far below 4 GiB.
         let header = (len as u64) | (u64::from(kind) << 32);
-        let word = self.producer.ring.word(self.start);
+        let word = self.producer.ring.word(self.producer.head);
         word.store(header, Ordering::Relaxed);
-    }
-
-    #[inline]
-    fn at(&self, offset: usize) -> u64 {
-        self.start + (HEADER_BYTES + offset) as u64
     }
 }

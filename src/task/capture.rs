@@ -1,5 +1,6 @@
 //! What a panicking task said.
 
+use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
@@ -24,19 +25,17 @@ pub(crate) fn install() {
     }));
 }
 
-/// Runs `f`; a panic becomes a report.
-#[inline]
-pub(crate) fn run<R>(f: impl FnOnce() -> R) -> Result<R, PanicReport> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
-        let report = LAST.take().unwrap_or_else(|| PanicReport {
-            message: cut(codec::panic_text(&*payload)),
-            location: "an unknown place".to_owned(),
-            backtrace: None,
-        });
-        // Dropping a payload may panic again. That one says nothing new.
-        let _ = catch_unwind(AssertUnwindSafe(move || drop(payload)));
-        report
-    })
+/// What was said by the panic whose payload this is, the last of this thread.
+#[cold]
+pub(crate) fn report_of(payload: Box<dyn Any + Send>) -> PanicReport {
+    let report = LAST.take().unwrap_or_else(|| PanicReport {
+        message: cut(codec::panic_text(&*payload)),
+        location: "an unknown place".to_owned(),
+        backtrace: None,
+    });
+    // Dropping a payload may panic again. That one says nothing new.
+    let _ = catch_unwind(AssertUnwindSafe(move || drop(payload)));
+    report
 }
 
 fn report(info: &PanicHookInfo<'_>) -> PanicReport {

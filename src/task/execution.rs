@@ -6,26 +6,25 @@
 
 use std::any::Any;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::envelope::{self, ITEM_PREFIX, LONGEST_BODY, Reply, Request, Status};
+use super::outgoing::Outgoing;
 use super::{Call, capture, enter_task};
-use crate::error::PanicReport;
-use crate::ring::{Consumer, Corrupt, Draft, Frame, Producer, Writer};
+use crate::ring::{Consumer, Corrupt, Frame, Producer, Writer};
 use crate::sys::bell::Bell;
 use crate::sys::clock::Moment;
 use crate::sys::futex;
 use crate::sys::image::{self, Enter, Entry, Token};
 use crate::wire::codec::{self, EncodeFault};
-use crate::wire::control::{ControlSocket, Message};
-use crate::wire::parcel::{self, Arrivals, Parcel, Store};
+use crate::wire::control::ControlSocket;
+use crate::wire::parcel::{self, Arrivals};
 
 /// How long an idle worker looks before it sleeps. Longer than the parent takes to send the next
 /// request of a stream, shorter than anybody's idea of a busy loop.
@@ -70,84 +69,29 @@ pub(crate) struct Execution {
     input: Vec<u8>,
     cursor: usize,
     index: u32,
-    open: Option<Open>,
+    step: Step,
+    open: Open,
 }
 
-/// The reply being written.
+/// Where an item is, for when it panics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It has its outcome, or was not begun.
+    Between,
+    Decoding,
+    Running,
+    Encoding,
+}
+
+/// The reply being written, if one is.
 #[derive(Debug, Clone, Copy)]
 struct Open {
-    draft: Draft,
+    is_open: bool,
     first: u32,
     count: u32,
     since: Moment,
-}
-
-/// Parcels this worker owns: those it can fill and those the parent has.
-#[derive(Debug, Default)]
-pub(crate) struct Outgoing(Mutex<OutgoingState>);
-
-#[derive(Debug, Default)]
-struct OutgoingState {
-    store: Store,
-    away: Vec<Parcel>,
-    announced: u64,
-}
-
-impl Outgoing {
-    /// The parent has read the parcel `id`.
-    pub(crate) fn came_back(&self, id: u64) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(index) = state.away.iter().position(|parcel| parcel.id() == id) {
-            let parcel = state.away.swap_remove(index);
-            state.store.put_back(parcel);
-        }
-    }
-
-    /// Gives the memory of idle parcels back to the kernel; returns their numbers.
-    pub(crate) fn give_up(&self) -> Vec<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.store.give_up()
-    }
-
-    /// Fills a parcel with `value` and announces it, if it is new to the parent.
-    fn fill<T: Serialize>(
-        &self,
-        value: &T,
-        control: &ControlSocket,
-    ) -> Result<(u64, u64), EncodeFault> {
-        use std::os::fd::AsFd as _;
-        let refused = |error: std::io::Error| {
-            EncodeFault::Refused(format!("no shared memory for it: {error}"))
-        };
-        let len = codec::measure(value)?;
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut parcel = state.store.take(len).map_err(refused)?;
-        parcel.fill(value, len)?;
-        let id = parcel.id();
-        if id > state.announced {
-            let message = Message::Parcel { id };
-            send_patiently(control, &message, &[parcel.as_fd()]).map_err(refused)?;
-            state.announced = id;
-        }
-        state.away.push(parcel);
-        Ok((id, len as u64))
-    }
-}
-
-/// Sends from the worker's thread, which may wait: the parent reads when it can.
-fn send_patiently(
-    control: &ControlSocket,
-    message: &Message,
-    fds: &[std::os::fd::BorrowedFd<'_>],
-) -> std::io::Result<()> {
-    loop {
-        match control.send(message, fds) {
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                control.wait_writable()?;
-            }
-            other => return other,
-        }
-    }
+    /// Where the outcome that is being written begins.
+    item: usize,
 }
 
 /// What a worker does next.
@@ -187,7 +131,14 @@ impl Execution {
             input: Vec::new(),
             cursor: 0,
             index: 0,
-            open: None,
+            step: Step::Between,
+            open: Open {
+                is_open: false,
+                first: 0,
+                count: 0,
+                since: Moment::default(),
+                item: 0,
+            },
         }
     }
 
@@ -244,16 +195,55 @@ impl Execution {
     }
 
     fn run_all<C: Call>(&mut self) {
+        // Caught around all items and not around each: what is caught once costs nothing per item.
+        while let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.run_items::<C>())) {
+            self.account_for(payload);
+        }
+        self.finish();
+    }
+
+    fn run_items<C: Call>(&mut self) {
         while self.claim() {
+            self.step = Step::Decoding;
             match self.arguments::<C::Args>() {
                 Ok(arguments) => {
-                    let outcome = capture::run(|| C::call(arguments));
-                    self.reply(outcome);
+                    self.step = Step::Running;
+                    let result = C::call(arguments);
+                    self.step = Step::Encoding;
+                    self.reply(&result);
+                    self.step = Step::Between;
                 }
                 Err(why) => self.put_text(Status::DecodeFailed, &why),
             }
+            self.step = Step::Between;
         }
-        self.finish();
+    }
+
+    /// Gives the item that panicked its outcome.
+    #[cold]
+    fn account_for(&mut self, payload: Box<dyn Any + Send>) {
+        match std::mem::replace(&mut self.step, Step::Between) {
+            Step::Decoding => {
+                self.put_text(Status::DecodeFailed, &codec::decode_panicked(&*payload));
+            }
+            Step::Encoding => {
+                if self.open.is_open {
+                    self.replies.resume().rewind(self.open.item);
+                }
+                self.put_text(Status::EncodeFailed, &codec::encode_panicked(&*payload));
+            }
+            Step::Running => {
+                let report = capture::report_of(payload);
+                let put = self.put(Status::Panicked, |writer| codec::encode(&report, writer));
+                if put.is_err() {
+                    self.put_text(Status::EncodeFailed, "its panic's report is too long");
+                }
+                return;
+            }
+            // It has its outcome: dropping the result panicked.
+            Step::Between => {}
+        }
+        drop(capture::report_of(payload));
     }
 
     /// Answers every item of a request whose function this image does not have.
@@ -299,24 +289,20 @@ impl Execution {
         let prefix = rest.first_chunk::<ITEM_PREFIX>().ok_or_else(torn)?;
         let len = u32::from_le_bytes(*prefix) as usize;
         let item = rest.get(ITEM_PREFIX..ITEM_PREFIX + len).ok_or_else(torn)?;
-        let decoded = codec::decode(item);
+        // Before it is decoded, which may panic.
         self.cursor += ITEM_PREFIX + len;
-        decoded
+        codec::decode_unguarded(item)
     }
 
     #[inline]
-    fn reply<R: Serialize>(&mut self, outcome: Result<R, PanicReport>) {
-        let put = match &outcome {
-            Ok(value) => self.put(Status::Done, |writer| codec::encode(value, writer)),
-            Err(report) => self.put(Status::Panicked, |writer| codec::encode(report, writer)),
-        };
-        match (put, outcome) {
-            (Ok(()), _) => {}
-            (Err(EncodeFault::Full), Ok(value)) => self.put_elsewhere(&value),
-            (Err(EncodeFault::Full), Err(_)) => {
-                self.put_text(Status::EncodeFailed, "its panic's report is too long");
-            }
-            (Err(EncodeFault::Refused(why)), _) => self.put_text(Status::EncodeFailed, &why),
+    fn reply<R: Serialize>(&mut self, result: &R) {
+        let put = self.put(Status::Done, |writer| {
+            codec::encode_unguarded(result, writer)
+        });
+        match put {
+            Ok(()) => {}
+            Err(EncodeFault::Full) => self.put_elsewhere(result),
+            Err(EncodeFault::Refused(why)) => self.put_text(Status::EncodeFailed, &why),
         }
     }
 
@@ -353,44 +339,46 @@ impl Execution {
         mut encode: impl FnMut(&mut Writer<'_>) -> Result<(), EncodeFault>,
     ) -> Result<(), EncodeFault> {
         loop {
-            let mut open = self.open_reply();
-            let mut writer = self.replies.resume(open.draft);
+            if !self.open.is_open {
+                self.open_reply();
+            }
+            let mut writer = self.replies.resume();
             let at = writer.len();
+            self.open.item = at;
             let encoded = match writer.extend(&[0; ITEM_PREFIX]) {
                 true => encode(&mut writer),
                 false => Err(EncodeFault::Full),
             };
-            match encoded {
-                Ok(()) => {
-                    let len = writer.len() - at - ITEM_PREFIX;
-                    writer.patch(at, &envelope::outcome_prefix(status, len));
-                    open.count += 1;
-                    let bytes = (writer.len() - Reply::BYTES) as u32;
-                    let word = writer.word(Reply::PUBLISHED);
-                    word.store(envelope::published(open.count, bytes), Ordering::Release);
-                    open.draft = writer.pause();
-                    self.open = Some(open);
-                    self.commit_if_stale(open);
-                    return Ok(());
-                }
-                Err(EncodeFault::Refused(why)) => return Err(EncodeFault::Refused(why)),
-                Err(EncodeFault::Full) if open.count > 0 => self.commit(false),
-                Err(EncodeFault::Full) => {
-                    if open.draft.limit() >= LONGEST_BODY {
-                        return Err(EncodeFault::Full);
-                    }
-                    self.open = None;
-                    self.wait_for_space(LONGEST_BODY);
-                }
+            let Err(fault) = encoded else {
+                let len = writer.len() - at - ITEM_PREFIX;
+                writer.patch(at, &envelope::outcome_prefix(status, len));
+                self.open.count += 1;
+                let bytes = (writer.len() - Reply::BYTES) as u32;
+                let word = writer.word(Reply::PUBLISHED);
+                word.store(
+                    envelope::published(self.open.count, bytes),
+                    Ordering::Release,
+                );
+                self.commit_if_stale();
+                return Ok(());
+            };
+            writer.rewind(at);
+            if matches!(fault, EncodeFault::Refused(_)) {
+                return Err(fault);
+            }
+            if self.open.count > 0 {
+                self.commit(false);
+            } else if writer.limit() >= LONGEST_BODY {
+                return Err(EncodeFault::Full);
+            } else {
+                self.open.is_open = false;
+                self.wait_for_space(LONGEST_BODY);
             }
         }
     }
 
-    /// The open reply, or a new one with as much room as there is.
-    fn open_reply(&mut self) -> Open {
-        if let Some(open) = self.open {
-            return open;
-        }
+    /// Begins a reply with as much room as there is.
+    fn open_reply(&mut self) {
         // Enough for the head and the longest text; what does not fit it waits for more.
         const LEAST: usize = 4096;
         while self.replies.room() < LEAST {
@@ -407,36 +395,29 @@ impl Execution {
             count: 0,
             bytes: 0,
         };
-        let since = self.clock;
-        let sequence = self.sequence;
-        let draft = loop {
-            let Some(mut writer) = self.replies.begin(room) else {
-                continue; // not reached: only this side takes space
-            };
+        if let Some(mut writer) = self.replies.begin(room) {
             writer.show(envelope::REPLY);
             writer.extend(&head.to_bytes());
             // Last, so that whoever finds the right sequence finds the rest of the head as well.
-            let word: &AtomicU64 = writer.word(Reply::SEQUENCE);
-            word.store(sequence, Ordering::Release);
-            break writer.pause();
-        };
-        let open = Open {
-            draft,
+            let word = writer.word(Reply::SEQUENCE);
+            word.store(self.sequence, Ordering::Release);
+        }
+        self.open = Open {
+            is_open: true,
             first: self.index,
             count: 0,
-            since,
+            since: self.clock,
+            item: Reply::BYTES,
         };
-        self.open = Some(open);
-        open
     }
 
     #[inline]
-    fn commit_if_stale(&mut self, open: Open) {
-        if open.count.is_multiple_of(ITEMS_PER_LOOK)
-            || open.count == 1 && self.index + 1 < self.request.items
-        {
+    fn commit_if_stale(&mut self) {
+        let count = self.open.count;
+        let more = self.index + 1 < self.request.items;
+        if more && (count == 1 || count.is_multiple_of(ITEMS_PER_LOOK)) {
             let now = Moment::now();
-            if now.since(open.since) >= FRESH {
+            if now.since(self.open.since) >= FRESH {
                 self.commit(false);
             }
         }
@@ -444,17 +425,15 @@ impl Execution {
 
     /// Commits the open reply, if there is one, and wakes the parent if it sleeps.
     fn commit(&mut self, last: bool) {
-        let Some(open) = self.open.take() else {
+        if !std::mem::take(&mut self.open.is_open) {
             return;
-        };
+        }
         let now = Moment::now();
-        let nanos = now.since(open.since).as_nanos() as u64;
+        let nanos = now.since(self.open.since).as_nanos() as u64;
         self.clock = now;
-        let mut writer = self.replies.resume(open.draft);
-        writer.patch(
-            Reply::LAST,
-            &envelope::last_word(open.first, last).to_ne_bytes(),
-        );
+        let mut writer = self.replies.resume();
+        let word = envelope::last_word(self.open.first, last);
+        writer.patch(Reply::LAST, &word.to_ne_bytes());
         writer.patch(Reply::LAST + 8, &nanos.to_ne_bytes());
         writer.commit(envelope::REPLY);
         if self.replies.take_sleeping_consumer() {
@@ -468,7 +447,7 @@ impl Execution {
             return;
         };
         if envelope::claimed(self.requests.word(frame, Request::SPAN)) > 0 {
-            if self.open.is_none() {
+            if !self.open.is_open {
                 self.index += 1;
                 self.open_reply();
             }

@@ -1,7 +1,9 @@
 //! The caller's side of a call: arguments until they are sent, an outcome when it has come.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -118,7 +120,8 @@ pub(crate) struct Outcomes<'a> {
 }
 
 impl Outcomes<'_> {
-    /// The next outcome of a call of `task`, or `None` after the last.
+    /// The next outcome of a call of `task`, or `None` after the last. A panic of the type's
+    /// `Deserialize` goes on, and the outcome after it is the next.
     #[inline]
     pub(crate) fn next<R: DeserializeOwned>(
         &mut self,
@@ -134,23 +137,29 @@ impl Outcomes<'_> {
             return Some(Err(self.error(ErrorKind::Decode, task).because(why)));
         };
         Some(match status {
-            Status::Done => codec::decode(body).map_err(|why| self.undecoded(task, why)),
+            Status::Done => codec::decode_unguarded(body).map_err(|why| self.undecoded(task, &why)),
             Status::Elsewhere => self.open(task),
             other => Err(self.failed(other, task, body)),
         })
     }
 
+    /// The outcome whose decoding panicked.
+    #[cold]
+    pub(crate) fn panicked(&self, task: &'static str, payload: &(dyn Any + Send)) -> JoinError {
+        self.undecoded(task, &codec::decode_panicked(payload))
+    }
+
     fn open<R: DeserializeOwned>(&self, task: &'static str) -> Result<R, JoinError> {
         match self.parcel {
             Some((memory, len)) => {
-                parcel::open(memory, len).map_err(|why| self.undecoded(task, why))
+                parcel::open(memory, len).map_err(|why| self.undecoded(task, &why))
             }
-            None => Err(self.undecoded(task, "its shared memory did not come".to_owned())),
+            None => Err(self.undecoded(task, "its shared memory did not come")),
         }
     }
 
     #[cold]
-    fn undecoded(&self, task: &'static str, why: String) -> JoinError {
+    fn undecoded(&self, task: &'static str, why: &str) -> JoinError {
         self.error(ErrorKind::Decode, task)
             .because(format!("the result: {why}"))
     }
@@ -161,7 +170,7 @@ impl Outcomes<'_> {
         match status {
             Status::Panicked => match codec::decode::<PanicReport>(body) {
                 Ok(report) => self.error(ErrorKind::Panicked, task).with_panic(report),
-                Err(why) => self.undecoded(task, why),
+                Err(why) => self.undecoded(task, &why),
             },
             Status::EncodeFailed => self
                 .error(ErrorKind::Encode, task)
@@ -185,6 +194,27 @@ impl Outcomes<'_> {
     }
 }
 
+/// Gives every outcome to `take`, also those whose decoding panics.
+#[inline]
+pub(crate) fn each_outcome<R: DeserializeOwned>(
+    outcomes: &mut Outcomes<'_>,
+    task: &'static str,
+    mut take: impl FnMut(Result<R, JoinError>),
+) {
+    loop {
+        // Caught around all and not around each: what is caught once costs nothing per outcome.
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            while let Some(outcome) = outcomes.next(task) {
+                take(outcome);
+            }
+        }));
+        match caught {
+            Ok(()) => return,
+            Err(payload) => take(Err(outcomes.panicked(task, &*payload))),
+        }
+    }
+}
+
 /// One call, and the slot for its outcome.
 pub(crate) struct Single<C: Call> {
     arguments: Mutex<Option<C::Args>>,
@@ -202,13 +232,6 @@ impl<C: Call> Single<C> {
             arguments: Mutex::new(Some(arguments)),
             slot: Slot::new(),
         }
-    }
-
-    /// Takes the arguments, of a call that was refused before it was sent.
-    pub(crate) fn into_arguments(self) -> Option<C::Args> {
-        self.arguments
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn settle(&self, outcome: Result<C::Output, JoinError>) {
@@ -270,14 +293,12 @@ impl<C: Call> Job for Single<C> {
     }
 
     fn deliver(&self, _: usize, mut outcomes: Outcomes<'_>) -> usize {
-        match outcomes.next(C::name()) {
-            None => 0,
-            Some(outcome) => {
-                let failed = usize::from(outcome.is_err());
-                self.settle(outcome);
-                failed
-            }
-        }
+        let mut failed = 0;
+        each_outcome(&mut outcomes, C::name(), |outcome| {
+            failed = usize::from(outcome.is_err());
+            self.settle(outcome);
+        });
+        failed
     }
 
     fn fail(&self, _: usize, _: usize, error: &JoinError) {

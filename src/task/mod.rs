@@ -18,6 +18,7 @@ pub(crate) mod capture;
 pub(crate) mod envelope;
 pub(crate) mod execution;
 pub(crate) mod job;
+pub(crate) mod outgoing;
 mod runtime;
 mod slot;
 

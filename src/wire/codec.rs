@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::ring::Writer;
+use crate::sys::mapping::Gap;
 
 /// Why a value was not encoded.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,18 +22,24 @@ pub(crate) enum EncodeFault {
     Refused(String),
 }
 
-/// Encodes `value` behind what `writer` holds; on a fault the writer is as it was.
+/// Encodes `value` behind what `writer` holds; on a fault nothing is added.
 #[inline]
 pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
     writer: &mut Writer<'_>,
 ) -> Result<(), EncodeFault> {
-    let before = writer.len();
-    let encoded = guarded(|| postcard::serialize_with_flavor(value, InPlace(&mut *writer)));
-    if encoded.is_err() {
-        writer.rewind(before);
-    }
-    encoded
+    guarded(|| writer.fill(|gap| postcard::serialize_with_flavor(value, InPlace(gap))))
+}
+
+/// Like [`encode`], but a panic of the value's goes on.
+#[inline]
+pub(crate) fn encode_unguarded<T: Serialize + ?Sized>(
+    value: &T,
+    writer: &mut Writer<'_>,
+) -> Result<(), EncodeFault> {
+    writer
+        .fill(|gap| postcard::serialize_with_flavor(value, InPlace(gap)))
+        .map_err(fault)
 }
 
 /// The number of bytes `value` takes.
@@ -64,19 +71,37 @@ pub(crate) fn encode_with<T: Serialize + ?Sized>(
 /// Decodes a value that takes all of `bytes`.
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    let decoded = catch_unwind(AssertUnwindSafe(|| postcard::take_from_bytes::<T>(bytes)));
-    match decoded {
-        Ok(Ok((value, []))) => Ok(value),
-        Ok(Ok((_, rest))) => Err(format!(
-            "{} bytes were left over: {NOT_SELF_DESCRIBING}",
-            rest.len()
-        )),
-        Ok(Err(error)) => Err(explain(error)),
-        Err(panic) => Err(format!(
-            "its Deserialize implementation panicked: {}",
-            panic_text(&*panic)
-        )),
+    catch_unwind(AssertUnwindSafe(|| decode_unguarded(bytes)))
+        .unwrap_or_else(|panic| Err(decode_panicked(&*panic)))
+}
+
+/// Like [`decode`], but a panic of the type's goes on.
+#[inline]
+pub(crate) fn decode_unguarded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    match postcard::take_from_bytes::<T>(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(left_over(rest.len())),
+        Err(error) => Err(explain(error)),
     }
+}
+
+/// What to say of a panic while decoding.
+#[cold]
+pub(crate) fn decode_panicked(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = panic_text(payload);
+    format!("its Deserialize implementation panicked: {text}")
+}
+
+/// What to say of a panic while encoding.
+#[cold]
+pub(crate) fn encode_panicked(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = panic_text(payload);
+    format!("its Serialize implementation panicked: {text}")
+}
+
+#[cold]
+fn left_over(bytes: usize) -> String {
+    format!("{bytes} bytes were left over: {NOT_SELF_DESCRIBING}")
 }
 
 /// What a panic said, as far as it is text.
@@ -95,12 +120,15 @@ const NOT_SELF_DESCRIBING: &str = "the encoding (postcard) is not self-describin
 fn guarded<T>(encode: impl FnOnce() -> postcard::Result<T>) -> Result<T, EncodeFault> {
     match catch_unwind(AssertUnwindSafe(encode)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(postcard::Error::SerializeBufferFull)) => Err(EncodeFault::Full),
-        Ok(Err(error)) => Err(EncodeFault::Refused(explain(error))),
-        Err(panic) => Err(EncodeFault::Refused(format!(
-            "its Serialize implementation panicked: {}",
-            panic_text(&*panic)
-        ))),
+        Ok(Err(error)) => Err(fault(error)),
+        Err(panic) => Err(EncodeFault::Refused(encode_panicked(&*panic))),
+    }
+}
+
+fn fault(error: postcard::Error) -> EncodeFault {
+    match error {
+        postcard::Error::SerializeBufferFull => EncodeFault::Full,
+        other => EncodeFault::Refused(explain(other)),
     }
 }
 
@@ -120,14 +148,14 @@ fn explain(error: postcard::Error) -> String {
 }
 
 /// Writes straight into a ring's memory.
-struct InPlace<'w, 'r>(&'w mut Writer<'r>);
+struct InPlace<'w, 'r>(&'w mut Gap<'r>);
 
 impl Flavor for InPlace<'_, '_> {
     type Output = ();
 
     #[inline]
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        match self.0.extend(data) {
+        match self.0.put(data) {
             true => Ok(()),
             false => Err(postcard::Error::SerializeBufferFull),
         }

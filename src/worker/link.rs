@@ -242,7 +242,8 @@ impl ReplySide {
         }
     }
 
-    /// Takes the next reply: its head, and its outcomes appended to `bytes`.
+    /// Takes the next reply: its head, and all of it appended to `bytes`; the outcomes begin
+    /// [`Reply::BYTES`] into it.
     ///
     /// # Errors
     ///
@@ -258,7 +259,6 @@ impl ReplySide {
             return Err(Corrupt);
         }
         self.sequence += 1;
-        bytes.drain(at..at + Reply::BYTES);
         self.ring.release(frame);
         if self.ring.take_sleeping_producer() {
             futex::wake(self.ring.producer_word());
@@ -281,8 +281,7 @@ impl ReplySide {
             bytes.truncate(at);
             return None;
         }
-        bytes.drain(at..at + Reply::BYTES);
-        bytes.truncate(at + head.bytes as usize);
+        bytes.truncate(at + Reply::BYTES + head.bytes as usize);
         Some(Reply {
             last: false,
             run_nanos: 0,

@@ -13,9 +13,11 @@ mod entrance;
 mod launch;
 mod lifeline;
 mod link;
+mod method;
 mod registry;
 mod serve;
 
+pub use method::StartMethod;
 pub use registry::{ChildInfo, active_children};
 
 pub(crate) use entrance::Entrance;

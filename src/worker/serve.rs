@@ -13,7 +13,8 @@ use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::bell::Bell;
 use crate::sys::{child, hook, image, mapping};
 use crate::task::envelope::RING_BYTES;
-use crate::task::execution::{Execution, Next, Outgoing};
+use crate::task::execution::{Execution, Next};
+use crate::task::outgoing::Outgoing;
 use crate::task::{self, Identity, capture};
 use crate::wire::control::{ControlSocket, Greeting, Message, Role};
 use crate::wire::parcel::Arrivals;
@@ -124,7 +125,7 @@ fn run(mut execution: Execution) -> ! {
 fn watch(control: &ControlSocket, arrivals: &Arrivals, parcels: &Outgoing) -> ! {
     loop {
         match control.receive(true) {
-            Ok(Some((message, fds))) => obey(message, &fds, control, arrivals, parcels),
+            Ok(Some((message, fds))) => obey(&message, &fds, control, arrivals, parcels),
             // A message that could not be received whole (a full descriptor table): whoever waits
             // for what it carried must not wait for ever.
             Ok(None) | Err(_) => child::kill_own_group(),
@@ -133,13 +134,13 @@ fn watch(control: &ControlSocket, arrivals: &Arrivals, parcels: &Outgoing) -> ! 
 }
 
 fn obey(
-    message: Message,
+    message: &Message,
     fds: &[OwnedFd],
     control: &ControlSocket,
     arrivals: &Arrivals,
     parcels: &Outgoing,
 ) {
-    match message {
+    match *message {
         Message::Parcel { id } => {
             let mapped = fds.iter().try_for_each(|memory| arrivals.add(id, memory));
             if mapped.is_err() {

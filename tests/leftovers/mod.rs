@@ -49,6 +49,7 @@ async fn run_again(test: &str) {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
+    let _sweeper = Sweeper(&mark);
     let output = deadline::within_limit(10 * deadline::LIMIT, run).await;
     let output = output.expect("the test can be run again");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -60,6 +61,19 @@ async fn run_again(test: &str) {
     );
     // Its own end is an end of a parent like any other.
     deadline::until_limit(LIMIT, || marked(MARK, &mark).is_empty()).await;
+}
+
+/// Kills what a failed test left: it is told of once, and is not to be in the way of others.
+struct Sweeper<'a>(&'a str);
+
+impl Drop for Sweeper<'_> {
+    fn drop(&mut self) {
+        for found in marked(MARK, self.0) {
+            let pid = rustix::process::Pid::from_raw(found.pid.cast_signed());
+            let kill = rustix::process::Signal::KILL;
+            let _ = pid.map(|pid| rustix::process::kill_process(pid, kill));
+        }
+    }
 }
 
 /// What there was at one moment.

@@ -6,6 +6,5 @@
 //! through a runtime it does not need.
 
 pub(crate) mod in_process;
-#[cfg(feature = "ours")]
 pub(crate) mod ours;
 pub(crate) mod procspawn;

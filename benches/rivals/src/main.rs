@@ -17,6 +17,7 @@ mod arguments;
 mod cases;
 mod contenders;
 mod figure;
+mod neighbours;
 mod python;
 mod report;
 mod round;
@@ -35,7 +36,6 @@ use arguments::Arguments;
 fn main() -> ExitCode {
     // Both come back only in a process that is not a child of theirs, and each leaves the other's
     // children alone, so the order does not matter; that nothing stands before them does.
-    #[cfg(feature = "ours")]
     procession::init();
     procspawn::init();
 
@@ -63,8 +63,9 @@ fn compete(filters: &[String], rounds: usize) -> ExitCode {
     let mut results = Vec::new();
     for case in cases::matching(filters) {
         for &pin in case.pins {
+            let noise = neighbours::noise();
             let result = round::compete(case, pin, rounds);
-            report::result(&result);
+            report::result(&result, noise.or_else(neighbours::noise));
             results.push(result);
         }
     }

@@ -31,8 +31,8 @@ pub(crate) fn list() {
     }
 }
 
-/// One case, as soon as it has been measured.
-pub(crate) fn result(result: &CaseResult) {
+/// One case, as soon as it has been measured, and how many CPUs others used around it.
+pub(crate) fn result(result: &CaseResult, noise: Option<f64>) {
     let case = result.case;
     let better = if case.unit.lower_is_better() {
         "lower"
@@ -44,6 +44,9 @@ pub(crate) fn result(result: &CaseResult) {
         (_, pin) => format!(" · {}", pin.title()),
     };
     println!("\n{} · {}{pin} · {better} is better", case.name, case.title);
+    if let Some(cpus) = noise {
+        println!("  NOISE: others use {cpus:.1} CPUs; do not trust these figures");
+    }
     let ours = result.median(OURS);
     for standing in &result.standings {
         println!(

@@ -2,7 +2,6 @@
 
 use super::{Case, Contender, OURS, Pin, Run};
 use crate::contenders::in_process;
-#[cfg(feature = "ours")]
 use crate::contenders::ours;
 use crate::contenders::procspawn;
 use crate::figure::Unit;
@@ -32,9 +31,7 @@ const ONE_TASK: Case = Case {
     percentile: 50.0,
     pins: BOTH,
     contenders: &[
-        #[cfg(feature = "ours")]
         here(OURS, ours::one_task),
-        #[cfg(feature = "ours")]
         here("procession, multi-thread", ours::one_task_on_many),
         here("spawn_blocking", in_process::one_task),
         here("spawn_blocking, multi-thread", in_process::one_task_on_many),
@@ -50,9 +47,7 @@ const SUBMITTERS: Case = Case {
     percentile: 50.0,
     pins: BOTH,
     contenders: &[
-        #[cfg(feature = "ours")]
         here(OURS, ours::submitters),
-        #[cfg(feature = "ours")]
         here("procession, multi-thread", ours::submitters_on_many),
         here("spawn_blocking", in_process::submitters),
         here(
@@ -75,7 +70,6 @@ const MAP_SINGLE: Case = Case {
     percentile: 50.0,
     pins: BOTH,
     contenders: &[
-        #[cfg(feature = "ours")]
         here(OURS, ours::map_single),
         here("procspawn", procspawn::map_single),
         python("mp.Pool(chunksize=1)", &["pool.py", "map-single"]),
@@ -90,7 +84,6 @@ const MAP_DEFAULT: Case = Case {
     percentile: 50.0,
     pins: UNPINNED,
     contenders: &[
-        #[cfg(feature = "ours")]
         here(OURS, ours::map_default),
         python("mp.Pool", &["pool.py", "map-default"]),
         here("rayon", in_process::map_default),
@@ -104,7 +97,6 @@ const START: Case = Case {
     percentile: 50.0,
     pins: BOTH,
     contenders: &[
-        #[cfg(feature = "ours")]
         here(OURS, ours::start_exec),
         here("procspawn", procspawn::start),
         python("mp fork", &["process.py", "fork"]),
@@ -120,7 +112,6 @@ const POOL_LIFE: Case = Case {
     percentile: 50.0,
     pins: UNPINNED,
     contenders: &[
-        #[cfg(feature = "ours")]
         here(OURS, ours::pool_life),
         here("procspawn", procspawn::pool_life),
         python("ProcessPoolExecutor", &["executor.py", "pool-life"]),
@@ -135,7 +126,6 @@ const BIG_ARGUMENT: Case = Case {
     percentile: 50.0,
     pins: UNPINNED,
     contenders: &[
-        #[cfg(feature = "ours")]
         here(OURS, ours::big_argument),
         here("procspawn (serde_bytes)", procspawn::big_argument),
         Contender {
@@ -156,7 +146,6 @@ const SPEEDUP: Case = Case {
     percentile: 50.0,
     pins: UNPINNED,
     contenders: &[
-        #[cfg(feature = "ours")]
         here(OURS, ours::speedup),
         here("rayon", in_process::speedup),
         here("procspawn", procspawn::speedup),
@@ -171,7 +160,6 @@ const TIMER: Case = Case {
     percentile: 99.0,
     pins: UNPINNED,
     contenders: &[
-        #[cfg(feature = "ours")]
         here(OURS, ours::timer),
         here("idle runtime", in_process::timer_idle),
         here("spawn_blocking x2", in_process::timer_saturated),
@@ -186,7 +174,6 @@ const MEMORY: Case = Case {
     percentile: 50.0,
     pins: UNPINNED,
     contenders: &[
-        #[cfg(feature = "ours")]
         here(OURS, ours::memory),
         here("procspawn", procspawn::memory),
         python("ProcessPoolExecutor", &["executor.py", "memory"]),
@@ -201,7 +188,6 @@ const WAKE_UPS: Case = Case {
     percentile: 50.0,
     pins: UNPINNED,
     contenders: &[
-        #[cfg(feature = "ours")]
         here(OURS, ours::wake_ups),
         here("no pool, sleeping runtime", in_process::wake_ups),
         here("procspawn", procspawn::wake_ups),

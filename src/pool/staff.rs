@@ -1,0 +1,206 @@
+//! The workers of a pool: starting them, and what is said to them beside tasks.
+
+use std::sync::Arc;
+
+use super::core::{Core, Effect, Phase};
+use super::doom::Doom;
+use super::preparation::Prepares;
+use crate::error::JoinError;
+use crate::schedule::WorkerKey;
+use crate::sys::clock::Moment;
+use crate::wire::control::Message;
+use crate::worker::{Blueprint, Lifeline, RequestSide};
+
+/// One worker, from the decision to start it to its burial.
+pub(super) struct Worker {
+    pub(super) number: usize,
+    pub(super) lifeline: Option<Arc<Lifeline>>,
+    pub(super) requests: Option<RequestSide>,
+    pub(super) preparation: Option<Arc<dyn Prepares>>,
+    pub(super) ready: bool,
+    pub(super) stopping: bool,
+    pub(super) doom: Option<Doom>,
+    pub(super) done: u64,
+    pub(super) since: Moment,
+    /// Something was written for it since it was last woken.
+    pub(super) touched: bool,
+}
+
+impl Worker {
+    /// Kills it now. Its end is heard of later.
+    pub(super) fn kill(&mut self) {
+        if let Some(doom) = &mut self.doom {
+            doom.done = true;
+        }
+        self.stopping = true;
+        if let Some(lifeline) = &self.lifeline {
+            lifeline.kill();
+        }
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.lifeline.as_ref().map(|lifeline| lifeline.pid())
+    }
+}
+
+impl Core {
+    /// Starts as many workers as are missing.
+    pub(super) fn hire(&mut self) {
+        if self.phase == Phase::Over || self.phase == Phase::Closing && self.records.is_empty() {
+            return;
+        }
+        let alive = self.workers.iter().flatten().filter(|it| !it.stopping);
+        let missing = self.target.saturating_sub(alive.count());
+        if missing == 0 || !self.breaker.allows(self.now) {
+            return;
+        }
+        let starting = self
+            .workers
+            .iter()
+            .flatten()
+            .filter(|it| !it.ready && !it.stopping);
+        let at_once = self.breaker.at_once().saturating_sub(starting.count());
+        for _ in 0..missing.min(at_once) {
+            self.start_worker();
+        }
+    }
+
+    fn start_worker(&mut self) {
+        let key = self.schedule.add_worker();
+        if self.workers.len() <= key {
+            self.workers.resize_with(key + 1, || None);
+        }
+        let number = self.free_number();
+        self.workers[key] = Some(Worker {
+            number,
+            lifeline: None,
+            requests: None,
+            preparation: None,
+            ready: false,
+            stopping: false,
+            doom: None,
+            done: 0,
+            since: self.now,
+            touched: false,
+        });
+        let pool = self.settings.name.clone();
+        let blueprint = Blueprint {
+            name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
+            pool,
+            number: Some(number),
+            nice: self.settings.nice,
+            ..Blueprint::default()
+        };
+        self.effects.push(Effect::Launch(key, Box::new(blueprint)));
+    }
+
+    fn free_number(&self) -> usize {
+        let taken = |number| {
+            let mut workers = self.workers.iter().flatten();
+            workers.any(|it| it.number == number && !it.stopping)
+        };
+        (0..).find(|&number| !taken(number)).unwrap_or(0)
+    }
+
+    /// A worker has taken its preparation well, or not.
+    pub(super) fn prepared(&mut self, worker: WorkerKey, failure: Option<&JoinError>) {
+        let Some(it) = self.workers.get_mut(worker).and_then(Option::as_mut) else {
+            return;
+        };
+        match failure {
+            None => {
+                it.ready = true;
+                it.preparation = None;
+                if !it.stopping {
+                    self.schedule.ready(worker, self.now);
+                }
+                self.breaker.succeeded();
+            }
+            Some(cause) => {
+                it.kill();
+                self.start_failed(cause);
+            }
+        }
+    }
+
+    /// A worker failed to start. If that goes on, nobody waits for one any longer.
+    pub(super) fn start_failed(&mut self, cause: &JoinError) {
+        if !self.breaker.failed(self.now) {
+            return;
+        }
+        let others = self
+            .workers
+            .iter()
+            .flatten()
+            .any(|it| it.ready && !it.stopping);
+        if others {
+            return;
+        }
+        for key in self.schedule.take_waiting() {
+            if let Some(record) = self.records.remove(key) {
+                self.end(&record.job, 0, record.job.items(), cause.clone());
+                self.discard(record);
+            }
+        }
+    }
+
+    /// Ends the workers of a pool that has nothing to do and takes nothing more.
+    pub(super) fn dismiss(&mut self) {
+        if self.phase != Phase::Closing || !self.records.is_empty() {
+            return;
+        }
+        for worker in 0..self.workers.len() {
+            let Some(it) = self.workers[worker].as_mut().filter(|it| !it.stopping) else {
+                continue;
+            };
+            self.schedule.close(worker);
+            let told = it.ready && it.requests.as_mut().is_some_and(RequestSide::post_stop);
+            match told {
+                true => it.stopping = true,
+                false => it.kill(),
+            }
+        }
+    }
+
+    /// The worker cannot be believed any more.
+    pub(super) fn kill_worker(&mut self, worker: WorkerKey) {
+        self.schedule.close(worker);
+        if let Some(it) = self.workers.get_mut(worker).and_then(Option::as_mut) {
+            it.kill();
+        }
+    }
+
+    /// The worker's parcel was read.
+    pub(super) fn return_parcel(&mut self, worker: WorkerKey, id: u64) {
+        if let Some(requests) = self.requests(worker) {
+            requests.say(Message::Returned { id });
+        }
+    }
+
+    /// These parcels are gone; whoever knows them may let go of them.
+    pub(super) fn forget_parcels(&mut self, ids: &[u64]) {
+        for it in self.workers.iter_mut().flatten() {
+            if let Some(requests) = &mut it.requests {
+                requests.forget(ids);
+            }
+        }
+    }
+
+    pub(super) fn trim_workers(&mut self) {
+        for it in self.workers.iter_mut().flatten() {
+            if let Some(requests) = &mut it.requests {
+                requests.say(Message::Trim);
+            }
+        }
+    }
+
+    /// Says what could not be said before, and gives tasks to workers that have space again.
+    pub(super) fn flush(&mut self) {
+        for (worker, it) in self.workers.iter_mut().enumerate() {
+            if let Some(requests) = it.as_mut().and_then(|it| it.requests.as_mut()) {
+                requests.send_unsent();
+                self.schedule.space(worker);
+            }
+        }
+    }
+}

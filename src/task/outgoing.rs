@@ -1,0 +1,77 @@
+//! The parcels in which a worker sends results that fit no ring.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::wire::codec::{self, EncodeFault};
+use crate::wire::control::{ControlSocket, Message};
+use crate::wire::parcel::{Parcel, Store};
+
+/// Parcels this worker owns: those it can fill and those the parent has.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing(Mutex<OutgoingState>);
+
+#[derive(Debug, Default)]
+struct OutgoingState {
+    store: Store,
+    away: Vec<Parcel>,
+    announced: u64,
+}
+
+impl Outgoing {
+    /// The parent has read the parcel `id`.
+    pub(crate) fn came_back(&self, id: u64) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = state.away.iter().position(|parcel| parcel.id() == id) {
+            let parcel = state.away.swap_remove(index);
+            state.store.put_back(parcel);
+        }
+    }
+
+    /// Gives the memory of idle parcels back to the kernel; returns their numbers.
+    pub(crate) fn give_up(&self) -> Vec<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.store.give_up()
+    }
+
+    /// Fills a parcel with `value` and announces it, if it is new to the parent.
+    pub(super) fn fill<T: Serialize>(
+        &self,
+        value: &T,
+        control: &ControlSocket,
+    ) -> Result<(u64, u64), EncodeFault> {
+        let refused =
+            |error: io::Error| EncodeFault::Refused(format!("no shared memory for it: {error}"));
+        let len = codec::measure(value)?;
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parcel = state.store.take(len).map_err(refused)?;
+        parcel.fill(value, len)?;
+        let id = parcel.id();
+        if id > state.announced {
+            let message = Message::Parcel { id };
+            send_patiently(control, &message, &[parcel.as_fd()]).map_err(refused)?;
+            state.announced = id;
+        }
+        state.away.push(parcel);
+        Ok((id, len as u64))
+    }
+}
+
+/// Sends from the worker's thread, which may wait: the parent reads when it can.
+fn send_patiently(
+    control: &ControlSocket,
+    message: &Message,
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    loop {
+        match control.send(message, fds) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                control.wait_writable()?;
+            }
+            other => return other,
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! A child never outlives its parent, however the parent ends and whatever the child is doing; and it
+//! does outlive the thread that started it.
+//!
+//! A test starts a parent in a process of its own, the parent starts a child, and when the child is
+//! where the test wants it the parent is killed, it alone. Everybody holds the pipe that is the parent's
+//! stdout, so its end is the end of them all; whoever gave that up is found by a mark in the environment.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod deadline;
+mod leftovers;
+
+use std::io::{self, Write as _};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use deadline::{until, until_limit, within, within_limit};
+use leftovers::{Found, alone, marked};
+use procession::{ChildStdout, Process, ProcessHandle, Task};
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt as _;
+
+/// How long an orphan may live.
+const LIMIT: Duration = Duration::from_secs(2);
+
+const FAMILY: &str = "PROCESSION_TEST_FAMILY";
+
+fn say(word: &str) {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{word}").unwrap();
+    stdout.flush().unwrap();
+}
+
+fn parked() {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// A parent, and all that comes of it.
+struct Family {
+    parent: ProcessHandle<()>,
+    stdout: ChildStdout,
+    mark: String,
+}
+
+impl Family {
+    fn found<F, M, A>(parent: F, args: A) -> Self
+    where
+        F: Task<M, A, Output = ()>,
+    {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("{}-{number}", std::process::id());
+        let mut parent = Process::builder()
+            .env(FAMILY, &mark)
+            .stdout(Stdio::piped())
+            .spawn(parent, args);
+        let stdout = parent.take_stdout().unwrap();
+        Self {
+            parent,
+            stdout,
+            mark,
+        }
+    }
+
+    /// Waits until somebody has said `count` words.
+    async fn hear(&mut self, count: usize) {
+        let mut lines = 0;
+        while lines < count {
+            let byte = within(self.stdout.read_u8()).await.unwrap();
+            lines += usize::from(byte == b'\n');
+        }
+    }
+
+    fn members(&self) -> Vec<Found> {
+        marked(FAMILY, &self.mark)
+    }
+
+    /// Those that the parent has started.
+    fn children(&self) -> Vec<Found> {
+        let mut members = self.members();
+        members.retain(|found| Some(found.parent) == self.parent.pid());
+        members
+    }
+
+    /// Kills the parent, it alone, and sees everybody go.
+    async fn assert_it_ends_with_its_parent(self) {
+        self.parent.signal(libc::SIGKILL);
+        self.assert_it_ends(Some(libc::SIGKILL)).await;
+    }
+
+    async fn assert_it_ends(mut self, signal: Option<i32>) {
+        use std::os::unix::process::ExitStatusExt as _;
+        let status = within(self.parent.exited()).await.unwrap();
+        assert_eq!(status.signal(), signal);
+        let mut rest = Vec::new();
+        let end = within_limit(LIMIT, self.stdout.read_to_end(&mut rest));
+        let Ok(()) = end.await.map(drop) else {
+            panic!("the parent's stdout could not be read");
+        };
+        until_limit(LIMIT, || self.members().is_empty()).await;
+    }
+}
+
+/// What the child does when its parent is killed.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum Doing {
+    Nothing,
+    /// Waiting in the runtime of an async function.
+    Waiting,
+    Computing,
+    /// Waiting for programs of its own, one of which computes.
+    Programs,
+    /// Waiting for a child of its own kind, which computes.
+    Nested,
+    /// Ignoring whatever can be ignored.
+    Deaf,
+    /// Computing on many threads.
+    Threads,
+}
+
+async fn child(doing: Doing) {
+    match doing {
+        Doing::Nothing => {
+            say("here");
+            parked();
+        }
+        Doing::Waiting => {
+            say("here");
+            std::future::pending().await
+        }
+        Doing::Computing => {
+            say("here");
+            compute();
+        }
+        Doing::Programs => {
+            let mut sleeping = Command::new("sleep").arg("1000").spawn().unwrap();
+            let mut script = Command::new("sh");
+            script
+                .args(["-c", "sleep 1000 & while :; do :; done"])
+                .spawn()
+                .unwrap();
+            say("here");
+            sleeping.wait().unwrap();
+        }
+        Doing::Nested => {
+            let nested = procession::spawn(child, Doing::Computing);
+            Box::pin(nested).await.unwrap();
+        }
+        Doing::Deaf => {
+            use tokio::signal::unix::{SignalKind, signal};
+            let mut ears = Vec::new();
+            let kinds = [
+                libc::SIGHUP,
+                libc::SIGINT,
+                libc::SIGTERM,
+                libc::SIGUSR1,
+                libc::SIGIO,
+            ];
+            for kind in kinds {
+                ears.push(signal(SignalKind::from_raw(kind)).unwrap());
+            }
+            say("here");
+            compute();
+        }
+        Doing::Threads => {
+            for _ in 0..4 {
+                std::thread::spawn(compute);
+            }
+            say("here");
+            compute();
+        }
+    }
+}
+
+fn compute() {
+    let mut n = 0_u64;
+    loop {
+        n = std::hint::black_box(n.wrapping_mul(3).wrapping_add(1));
+    }
+}
+
+async fn parent(doing: Doing) {
+    procession::spawn(child, doing).await.unwrap();
+}
+
+async fn check(doing: Doing) {
+    let mut family = Family::found(parent, doing);
+    family.hear(1).await;
+    assert!(!family.children().is_empty());
+    family.assert_it_ends_with_its_parent().await;
+}
+
+#[procession::test]
+async fn the_child_is_idle() {
+    alone("the_child_is_idle", check(Doing::Nothing)).await;
+}
+
+#[procession::test]
+async fn the_child_awaits() {
+    alone("the_child_awaits", check(Doing::Waiting)).await;
+}
+
+#[procession::test]
+async fn the_child_computes() {
+    alone("the_child_computes", check(Doing::Computing)).await;
+}
+
+#[procession::test]
+async fn the_child_has_started_programs() {
+    alone("the_child_has_started_programs", check(Doing::Programs)).await;
+}
+
+#[procession::test]
+async fn the_child_is_a_parent_too() {
+    alone("the_child_is_a_parent_too", check(Doing::Nested)).await;
+}
+
+#[procession::test]
+async fn the_child_ignores_signals() {
+    alone("the_child_ignores_signals", check(Doing::Deaf)).await;
+}
+
+#[procession::test]
+async fn the_child_computes_on_many_threads() {
+    alone("the_child_computes_on_many_threads", check(Doing::Threads)).await;
+}
+
+/// A process that is stopped can do nothing about its parent's end.
+#[procession::test]
+async fn the_child_is_stopped() {
+    alone("the_child_is_stopped", async {
+        let mut family = Family::found(parent, Doing::Nothing);
+        family.hear(1).await;
+        let [child] = &family.children()[..] else {
+            panic!("the parent has {:?}", family.children());
+        };
+        signal(child, rustix::process::Signal::STOP);
+        until(|| family.children().iter().any(|found| found.state == 'T')).await;
+        family.assert_it_ends_with_its_parent().await;
+    })
+    .await;
+}
+
+fn signal(found: &Found, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(found.pid.cast_signed()).unwrap();
+    // It may be gone, if it was on its way out.
+    let _ = rustix::process::kill_process(pid, signal);
+}
+
+async fn parent_of_many() {
+    let children = (0..10).map(|_| procession::spawn(child, Doing::Nothing));
+    futures::future::join_all(children).await;
+}
+
+#[procession::test]
+async fn the_parent_has_many() {
+    alone("the_parent_has_many", async {
+        let mut family = Family::found(parent_of_many, ());
+        family.hear(10).await;
+        family.assert_it_ends_with_its_parent().await;
+    })
+    .await;
+}
+
+/// Says a word right before it starts children, of all sorts of starting.
+async fn starting_parent(with_courier: bool) {
+    say("here");
+    let child = match with_courier {
+        false => procession::spawn(parked, ()),
+        // All three streams: another process is started to find out what the first is.
+        true => Process::builder()
+            .stdin(Stdio::inherit())
+            .stdout(Stdio::inherit())
+            .stderr(Stdio::null())
+            .spawn(parked, ()),
+    };
+    child.await.unwrap();
+}
+
+/// The pause before the kill grows until it is longer than a whole start, so every step is hit.
+#[procession::test]
+async fn the_child_is_starting() {
+    alone("the_child_is_starting", async {
+        let mut pause = Duration::ZERO;
+        while pause < Duration::from_millis(8) {
+            for with_courier in [false, true] {
+                let mut family = Family::found(starting_parent, with_courier);
+                family.hear(1).await;
+                let end = Instant::now() + pause;
+                while Instant::now() < end {
+                    tokio::task::yield_now().await; // a timer's steps are too long
+                }
+                family.assert_it_ends_with_its_parent().await;
+            }
+            pause += Duration::from_micros(200);
+        }
+    })
+    .await;
+}
+
+/// The child is held still somewhere in its start, and goes on when it has no parent any more.
+#[procession::test]
+async fn the_child_starts_slowly() {
+    alone("the_child_starts_slowly", async {
+        for n in 0..20 {
+            let mut family = Family::found(starting_parent, n % 4 == 3);
+            family.hear(1).await;
+            until(|| !family.children().is_empty()).await;
+            let end = Instant::now() + Duration::from_micros(n * 150);
+            while Instant::now() < end {
+                tokio::task::yield_now().await;
+            }
+            let children = family.children();
+            for child in &children {
+                signal(child, rustix::process::Signal::STOP);
+            }
+            family.parent.signal(libc::SIGKILL);
+            within(family.parent.exited()).await.unwrap();
+            for child in &children {
+                signal(child, rustix::process::Signal::CONT);
+            }
+            family.assert_it_ends_with_its_parent().await;
+        }
+    })
+    .await;
+}
+
+/// A detached child goes when its parent has returned.
+#[procession::test]
+async fn the_parent_returns() {
+    async fn returns() {
+        drop(procession::spawn(child, Doing::Computing));
+        // Until the child is there, or there would be nothing to see.
+        while procession::active_children().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    alone("the_parent_returns", async {
+        let family = Family::found(returns, ());
+        family.assert_it_ends(None).await;
+    })
+    .await;
+}
+
+#[procession::test]
+async fn the_parent_panics() {
+    async fn panics() {
+        drop(procession::spawn(child, Doing::Computing));
+        while procession::active_children().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("as it should");
+    }
+    alone("the_parent_panics", async {
+        let family = Family::found(panics, ());
+        family.assert_it_ends(None).await;
+    })
+    .await;
+}
+
+#[procession::test]
+async fn the_parent_exits() {
+    async fn exits() {
+        let _child = procession::spawn(child, Doing::Programs);
+        while procession::active_children().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        std::process::exit(0);
+    }
+    alone("the_parent_exits", async {
+        let family = Family::found(exits, ());
+        family.assert_it_ends(None).await;
+    })
+    .await;
+}
+
+#[procession::test]
+async fn the_parent_crashes() {
+    alone("the_parent_crashes", async {
+        let mut family = Family::found(parent, Doing::Programs);
+        family.hear(1).await;
+        family.parent.signal(libc::SIGSEGV);
+        family.assert_it_ends(Some(libc::SIGSEGV)).await;
+    })
+    .await;
+}
+
+/// The thread that asks for a child and the one that starts it both end; the child goes on.
+#[procession::test]
+async fn a_child_outlives_the_threads_that_started_it() {
+    alone("a_child_outlives_the_threads_that_started_it", async {
+        const NAME: &str = "short-lived";
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name(NAME)
+            .thread_keep_alive(Duration::from_millis(1))
+            .enable_all()
+            .build()
+            .unwrap();
+        let entered = runtime.handle().clone();
+        let spawn = move || {
+            let _inside = entered.enter();
+            Process::builder()
+                .stdin(Stdio::piped())
+                .spawn(|| io::read_to_string(io::stdin()).unwrap(), ())
+        };
+        let asking = std::thread::Builder::new()
+            .name(NAME.to_owned())
+            .spawn(spawn);
+        let mut handle = asking.unwrap().join().unwrap();
+        until(|| handle.pid().is_some()).await;
+        // One is left: the worker of the runtime, which attends to the child.
+        until(|| threads_named(NAME) == 1).await;
+        let stdin = handle.take_stdin().unwrap();
+        let said = runtime.spawn(async move {
+            use tokio::io::AsyncWriteExt as _;
+            let mut stdin = stdin;
+            stdin.write_all(b"alive").await.unwrap();
+            drop(stdin);
+            handle.await.unwrap()
+        });
+        assert_eq!(within(said).await.unwrap(), "alive");
+        runtime.shutdown_background();
+    })
+    .await;
+}
+
+fn threads_named(name: &str) -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    threads
+        .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok())
+        .filter(|found| found.trim_end() == name)
+        .count()
+}
