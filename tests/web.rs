@@ -160,6 +160,9 @@ async fn a_client_that_goes_away_stops_its_work_and_no_other() {
     let connection = ask(server.address, "/slow?ms=600000").await;
     let connection = connection.expect("a connection");
     let worker = server.busy(1).await[0];
+    // One that was only given to the worker would be taken back, and the worker would live on.
+    let (before, tenth) = (cpu_ticks(worker), 10);
+    until("the work uses a CPU", || cpu_ticks(worker) > before + tenth).await;
     let other = server.getting("/slow?ms=300");
     server.busy(2).await;
     drop(connection);
@@ -299,6 +302,15 @@ async fn gone(pid: u32) {
         !Path::new(&process).exists()
     })
     .await;
+}
+
+/// The CPU time of a process in hundredths of a second: `utime` in proc_pid_stat(5). 0 if it is gone.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before the last parenthesis may hold anything; utime is the 14th field, the 12th after it.
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let utime = after_name.split_whitespace().nth(11);
+    utime.and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
 }
 
 /// How many descriptors this process has of the kinds that only pools have here.

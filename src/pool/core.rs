@@ -78,6 +78,8 @@ pub(super) struct Core {
     pub(super) phase: Phase,
     pub(super) counts: Counts,
     pub(super) effects: Vec<Effect>,
+    /// When the driver must look at what was just given out, if at all.
+    look_by: Option<Moment>,
     /// The time of the event that is being handled.
     pub(super) now: Moment,
 }
@@ -94,6 +96,7 @@ impl Core {
             phase: Phase::Open,
             counts: Counts::default(),
             effects: Vec::new(),
+            look_by: None,
             now: Moment::now(),
         }
     }
@@ -162,15 +165,27 @@ impl Core {
     /// When something must be looked at though nothing has happened.
     pub(super) fn next_look(&self) -> Option<Moment> {
         let deadlines = (0..self.workers.len()).filter_map(|worker| self.deadline(worker));
-        let balance = self
-            .schedule
-            .look_again(self.now)
-            .map(|wait| self.now.plus(wait));
         let reopens = self
             .breaker
             .reopens()
             .filter(|_| self.schedule.waiting() > 0);
-        deadlines.chain(balance).chain(reopens).min()
+        deadlines.chain(self.balance()).chain(reopens).min()
+    }
+
+    /// When work may have to be given to idle workers.
+    fn balance(&self) -> Option<Moment> {
+        let wait = self.schedule.look_again(self.now)?;
+        Some(self.now.plus(wait))
+    }
+
+    /// Something will have to be looked at by `at`, and a sleeping driver does not know that yet.
+    fn look_by(&mut self, at: Option<Moment>) {
+        self.look_by = self.look_by.into_iter().chain(at).min();
+    }
+
+    /// Takes the time by which the driver must look at what was given out since the last call.
+    pub(super) fn take_look_by(&mut self) -> Option<Moment> {
+        self.look_by.take()
     }
 
     /// No new tasks. With `Over`, no old ones either, and every worker is killed.
@@ -183,12 +198,12 @@ impl Core {
             return;
         }
         for key in self.records.keys() {
+            // What was sent ends with its worker.
             if !matches!(
                 self.records.get(key).map(|it| it.place),
                 Some(Place::Sent { .. })
             ) {
-                self.schedule.withdraw(key);
-                self.end_unstarted(key, ErrorKind::Cancelled);
+                self.cancel(key);
             }
         }
         for worker in 0..self.workers.len() {
@@ -221,7 +236,12 @@ impl Core {
                     position,
                     received: 0,
                 };
+                let expires = record.options.timeout.map(|limit| self.now.plus(limit));
                 self.schedule.sent(worker, key, items, self.now);
+                self.look_by(expires);
+                if items > 1 {
+                    self.look_by(self.balance());
+                }
                 self.queue_rest(key, items);
             }
             Post::NoSpace => {
@@ -271,6 +291,8 @@ impl Core {
             (Ok((parcel, len)), Some(record)) => {
                 record.packed = Some((Arc::new(parcel), len));
                 self.requeue(key);
+                // It may have to wait for something that only time brings.
+                self.effects.push(Effect::Nudge);
             }
             (Ok((parcel, _)), None) => self.effects.push(Effect::Unpack(Arc::new(parcel))),
             (Err(why), Some(_)) => self.refuse(key, &why),

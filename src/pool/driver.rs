@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
-use super::core::{Core, Phase};
+use super::core::Phase;
 use super::front::Shared;
 use super::preparation::{PREPARATION, Prepares};
 use crate::error::{ErrorKind, JoinError};
@@ -117,6 +117,8 @@ pub(super) struct Driver {
     news: mpsc::UnboundedReceiver<News>,
     desks: Vec<Option<Desk>>,
     timer: Pin<Box<Sleep>>,
+    /// When the timer goes off.
+    alarm: Option<Moment>,
     bytes: Vec<u8>,
     read: Vec<Read>,
     jobs: Vec<Option<Arc<dyn Job>>>,
@@ -137,6 +139,7 @@ impl Driver {
             news,
             desks: Vec::new(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            alarm: None,
             bytes: Vec::new(),
             read: Vec::new(),
             jobs: Vec::new(),
@@ -369,12 +372,19 @@ impl Driver {
             // An error says that the runtime is shutting down; it will drop this task.
             return heard.is_err();
         }
-        let next = self.shared.look(Core::next_look);
-        let next = [next, self.trim_at].into_iter().flatten().min();
-        let Some(next) = next else {
+        // A time that is not needed any more stays set: work of the same kind, which tends to come,
+        // then finds the alarm early enough.
+        let set = self.alarm.filter(|_| !self.timer.is_elapsed());
+        let planned = set.into_iter().chain(self.trim_at).min();
+        let alarm = self.shared.driver_sleeps(planned);
+        if alarm == set {
+            return true;
+        }
+        self.alarm = alarm;
+        let Some(alarm) = alarm else {
             return true;
         };
-        let wait = next.since(Moment::now());
+        let wait = alarm.since(Moment::now());
         self.timer.as_mut().reset(Instant::now() + wait);
         self.timer.as_mut().poll(cx).is_pending()
     }
@@ -424,6 +434,7 @@ impl Future for Driver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.driver_wakes();
         for desk in self.desks.iter().flatten() {
             desk.replies.awake();
         }

@@ -35,6 +35,9 @@ pub(super) struct Shared {
     pub(super) settled: watch::Sender<bool>,
     pub(super) completed: AtomicU64,
     pub(super) failed: AtomicU64,
+    /// When the driver looks by itself, as the bits of a moment; 0 while it is awake. Put forward
+    /// only under the core's lock.
+    alarm: AtomicU64,
 }
 
 impl Shared {
@@ -53,6 +56,7 @@ impl Shared {
             settled: watch::Sender::new(false),
             completed: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            alarm: AtomicU64::new(0),
         }
     }
 
@@ -62,6 +66,13 @@ impl Shared {
         core.now = Moment::now();
         let out = f(&mut core);
         core.pump();
+        let sleeps_until = self.alarm.load(Ordering::Relaxed);
+        if core
+            .take_look_by()
+            .is_some_and(|at| at.to_bits() < sleeps_until)
+        {
+            core.effects.push(Effect::Nudge);
+        }
         let effects = std::mem::take(&mut core.effects);
         drop(core);
         for effect in effects {
@@ -75,6 +86,22 @@ impl Shared {
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
         core.now = Moment::now();
         f(&core)
+    }
+
+    /// The driver is awake: it looks at everything before it sleeps.
+    pub(super) fn driver_wakes(&self) {
+        self.alarm.store(0, Ordering::Relaxed);
+    }
+
+    /// The driver falls asleep until its alarm, which is put forward to when the pool has something to
+    /// look at. Returns the alarm.
+    pub(super) fn driver_sleeps(&self, alarm: Option<Moment>) -> Option<Moment> {
+        self.look(|core| {
+            let alarm = core.next_look().into_iter().chain(alarm).min();
+            let bits = alarm.map_or(u64::MAX, Moment::to_bits);
+            self.alarm.store(bits, Ordering::Relaxed);
+            alarm
+        })
     }
 
     fn perform(self: &Arc<Self>, effect: Effect) {

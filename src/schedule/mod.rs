@@ -48,6 +48,9 @@ const SHORTEST_LINE: usize = 2;
 /// The longest line, for tasks of no length. Bounds what one death sends back to the queue.
 const LONGEST_LINE: usize = 128;
 
+/// So many withdrawn tasks may stay in the queues until their turn comes, if as many are still wanted.
+const MOST_WITHDRAWN: usize = 64;
+
 /// A worker that has not finished anything for so long runs something long: what stands behind it is
 /// given to others.
 const STUCK: Duration = Duration::from_micros(500);
@@ -110,6 +113,13 @@ impl Schedule {
     /// A waiting task is not wanted any more.
     pub(crate) fn withdraw(&mut self, task: TaskKey) {
         self.withdrawn.insert(task);
+        // Where nothing is given out for long, what comes and goes must not pile up.
+        if self.withdrawn.len() > MOST_WITHDRAWN && self.waiting() < self.withdrawn.len() {
+            let withdrawn = std::mem::take(&mut self.withdrawn);
+            for queue in &mut self.waiting {
+                queue.retain(|task| !withdrawn.contains(task));
+            }
+        }
     }
 
     /// How many tasks wait for a worker.

@@ -2,8 +2,8 @@
 
 use std::marker::PhantomData;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::runtime;
 use crate::sys::image;
@@ -73,6 +73,30 @@ pub struct SyncCall<F, A, R>(PhantomData<(F, A, R)>);
 #[derive(Debug)]
 pub struct AsyncCall<F, A, R>(PhantomData<(F, A, R)>);
 
+/// Marks functions that never return. Always inferred.
+#[derive(Debug)]
+pub struct Diverging<F>(PhantomData<F>);
+
+/// The result of a function that never returns: there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Never {}
+
+/// Names `!`, which has no name of its own yet: the type that `fn() -> !` returns.
+#[doc(hidden)]
+pub trait Returns {
+    type Output;
+}
+
+impl<R> Returns for fn() -> R {
+    type Output = R;
+}
+
+type Bang = <fn() -> ! as Returns>::Output;
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct DivergingCall<F, A>(PhantomData<(F, A)>);
+
 macro_rules! callable {
     ($arguments:ty, $pattern:pat, $($name:ident: $kind:ident),*) => {
         impl<F, R, $($kind),*> Task<Sync<fn($($kind),*) -> R>, $arguments> for F
@@ -105,6 +129,37 @@ macro_rules! callable {
 
             #[inline]
             fn call(($($name,)*): Self::Args) -> R {
+                (image::conjure::<F>())($($name),*)
+            }
+        }
+
+        impl<F, $($kind),*> Task<Diverging<fn($($kind),*)>, $arguments> for F
+        where
+            F: Fn($($kind),*) -> Bang + Copy + Send + std::marker::Sync + 'static,
+            $($kind: Serialize + DeserializeOwned + Send + 'static,)*
+        {
+            type Output = Never;
+            type Call = DivergingCall<F, ($($kind,)*)>;
+
+            #[allow(clippy::unused_unit)]
+            fn arguments($pattern: $arguments) -> ($($kind,)*) {
+                ($($name,)*)
+            }
+        }
+
+        impl<F, $($kind),*> Call for DivergingCall<F, ($($kind,)*)>
+        where
+            F: Fn($($kind),*) -> Bang + Copy + 'static,
+            $($kind: Serialize + DeserializeOwned + Send + 'static,)*
+        {
+            type Args = ($($kind,)*);
+            type Output = Never;
+
+            fn name() -> &'static str {
+                std::any::type_name::<F>()
+            }
+
+            fn call(($($name,)*): Self::Args) -> Never {
                 (image::conjure::<F>())($($name),*)
             }
         }

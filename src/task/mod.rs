@@ -22,7 +22,7 @@ pub(crate) mod outgoing;
 mod runtime;
 mod slot;
 
-pub use callable::{Async, Call, Sync, Task};
+pub use callable::{Async, Call, Diverging, Never, Sync, Task};
 pub use current::{CurrentProcess, TaskId, cancelled, current, is_cancelled};
 pub use setup::Setup;
 

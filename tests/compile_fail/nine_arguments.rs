@@ -1,0 +1,9 @@
+//! One argument too many for anybody.
+
+#[procession::main]
+async fn main() {
+    let _ = procession::spawn(
+        |_: u8, _: u8, _: u8, _: u8, _: u8, _: u8, _: u8, _: u8, _: u8| (),
+        (1, 2, 3, 4, 5, 6, 7, 8, 9),
+    );
+}

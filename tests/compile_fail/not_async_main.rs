@@ -1,0 +1,4 @@
+//! The attribute is for an `async fn`.
+
+#[procession::main]
+fn main() {}

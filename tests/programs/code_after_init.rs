@@ -1,0 +1,84 @@
+//! What comes after `procession::init()` runs in the program and never in a child of it.
+
+#[path = "../deadline/mod.rs"]
+mod deadline;
+mod harness;
+#[path = "../leftovers/mod.rs"]
+mod leftovers;
+
+use std::process::Stdio;
+
+use procession::{ErrorKind, Process};
+
+fn main() {
+    procession::init();
+    match harness::role() {
+        Some(_) => program(),
+        None => harness::test(|| harness::play("program").assert_well()),
+    }
+}
+
+/// Every way a child can take.
+fn program() {
+    harness::record();
+    let threads = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let thread = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    for runtime in [threads, thread] {
+        runtime.expect("a runtime can be built").block_on(async {
+            returns().await;
+            fails().await;
+            has_streams().await;
+        });
+    }
+}
+
+async fn returns() {
+    let sum = procession::spawn(|a: u32, b: u32| a + b, (1, 2));
+    assert_eq!(deadline::within(sum).await.ok(), Some(3));
+    let later = procession::spawn(async |n: u32| n, 4);
+    assert_eq!(deadline::within(later).await.ok(), Some(4));
+    let nothing = procession::spawn(|| (), ());
+    assert_eq!(deadline::within(nothing).await.ok(), Some(()));
+}
+
+async fn fails() {
+    let quiet = || Process::builder().stderr(Stdio::null());
+    let panics = quiet().spawn(|| -> () { panic!("as it should") }, ());
+    let aborts = quiet().spawn(|| -> () { std::process::abort() }, ());
+    let exits = quiet().spawn(|| -> () { std::process::exit(0) }, ());
+    let kinds = [ErrorKind::Panicked, ErrorKind::Crashed, ErrorKind::Exited];
+    for (handle, kind) in [panics, aborts, exits].into_iter().zip(kinds) {
+        let error = deadline::within(handle).await.expect_err("it fails");
+        assert_eq!(error.kind(), kind, "{error}");
+    }
+    // With the handler of `std` it says that it was the stack, and aborts.
+    let overflows = quiet().spawn(overflow, 0);
+    let error = deadline::within(overflows).await.expect_err("it fails");
+    assert_eq!(error.kind(), ErrorKind::Crashed, "{error}");
+}
+
+#[allow(unconditional_recursion, reason = "it is about the stack's end")]
+fn overflow(depth: u64) -> u64 {
+    let frame = std::hint::black_box([depth; 64]);
+    overflow(depth + 1) + std::hint::black_box(frame)[1]
+}
+
+/// Those whose way in is another slot, and those that take another process to start.
+async fn has_streams() {
+    let one = Process::builder().stdin(Stdio::null());
+    let two = Process::builder()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    let three = Process::builder()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    for builder in [one, two, three] {
+        let number = builder.spawn(std::process::id, ());
+        assert!(deadline::within(number).await.is_ok());
+    }
+}

@@ -1,0 +1,41 @@
+//! A program that calls `procession::init()` when threads are running already: it is told so.
+
+#[path = "../deadline/mod.rs"]
+mod deadline;
+mod harness;
+#[path = "../leftovers/mod.rs"]
+mod leftovers;
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+fn main() {
+    match harness::role() {
+        Some(_) => late(),
+        None => harness::test(|| {
+            let run = harness::play("late");
+            run.assert_well();
+            assert!(run.time < Duration::from_secs(1), "{:?}", run.time);
+        }),
+    }
+}
+
+fn late() {
+    harness::record();
+    let (stop, stopped) = mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || stopped.recv());
+    procession::init();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be built");
+    runtime.block_on(async {
+        for _ in 0..2 {
+            let outcome = deadline::within(procession::spawn(|| 1, ())).await;
+            let error = outcome.expect_err("no child can come in");
+            let said = error.to_string();
+            assert!(error.is_spawn() && !error.started(), "{error:?}");
+            assert!(said.contains("after threads had been started"), "{said}");
+            assert!(said.contains("first line of `main`"), "{said}");
+        }
+    });
+    drop(stop);
+    assert!(thread.join().is_ok());
+}
