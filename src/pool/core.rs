@@ -8,6 +8,7 @@ use super::preparation::{Initializer, PREPARATION};
 use super::record::{Options, Place, Record, Records};
 use super::staff::Worker;
 use crate::error::{ErrorKind, JoinError};
+use crate::ring::Cursor;
 use crate::schedule::{Breaker, Schedule, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 use crate::task::envelope::Reply;
@@ -428,7 +429,7 @@ impl Core {
         self.effects.push(Effect::Drop(record.job));
     }
 
-    pub(super) fn position(&self, key: TaskKey) -> Option<(u64, usize)> {
+    pub(super) fn position(&self, key: TaskKey) -> Option<(Cursor, usize)> {
         match self.records.get(key)?.place {
             Place::Sent {
                 position, received, ..
@@ -443,14 +444,18 @@ impl Core {
 
     /// Gives every task that has no outcome one.
     pub(super) fn fail_everything(&mut self) {
+        let kind = match self.phase {
+            Phase::Over => ErrorKind::Cancelled,
+            _ => ErrorKind::Closed,
+        };
+        self.schedule.take_waiting();
         for key in self.records.keys() {
             if let Some(record) = self.records.remove(key) {
                 let why = "the runtime in which the pool lived was shut down";
-                let error = JoinError::new(ErrorKind::Closed, record.job.name()).because(why);
+                let error = JoinError::new(kind, record.job.name()).because(why);
                 self.end(&record.job, 0, record.job.items(), error);
                 self.discard(record);
             }
         }
-        self.workers.clear();
     }
 }

@@ -10,7 +10,6 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,23 +17,19 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
 use super::core::Phase;
+use super::delivery::{Delivery, deliver, elsewhere};
 use super::front::Shared;
 use super::preparation::{PREPARATION, Prepares};
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::WorkerKey;
 use crate::sys::clock::Moment;
-use crate::sys::mapping::Mapping;
 use crate::sys::reactor::Watched;
-use crate::task::envelope::{Reply, Status, next_outcome};
-use crate::task::job::{Job, Outcomes};
-use crate::wire::codec;
+use crate::task::envelope::Reply;
+use crate::task::job::Job;
 use crate::worker::{Blueprint, Launched, Post, ReplySide, Streams, launch};
 
 /// Replies read from one worker before the next one has its turn.
 const REPLIES_PER_TURN: usize = 64;
-
-/// A result longer than this is decoded on a thread that may block, in bytes.
-const LONG_RESULT: usize = 256 * 1024;
 
 /// How long memory for large values is kept after the last task.
 const PARCELS_KEPT: Duration = Duration::from_secs(5);
@@ -327,7 +322,7 @@ impl Driver {
             .with(|core| core.prepared(worker, failure.as_ref()));
     }
 
-    /// A result that came in shared memory: found here, decoded elsewhere if it is long.
+    /// A result that came in shared memory.
     fn hand_over_parcel(
         &mut self,
         worker: WorkerKey,
@@ -340,20 +335,16 @@ impl Driver {
         let pid = self.pid(worker);
         let desk = self.desks.get_mut(worker).and_then(Option::as_mut);
         let memory = desk.and_then(|desk| desk.replies.parcel(id).ok());
-        let (shared, head, bytes) = (Arc::clone(&self.shared), *head, bytes.to_vec());
-        let open = move || {
-            if let Some(job) = job {
-                let parcel = memory.as_ref().map(|memory| (&**memory, len));
-                deliver(&shared, &*job, &head, &bytes, pid, parcel);
-            }
-            drop(memory);
-            shared.with(|core| core.return_parcel(worker, id));
+        let delivery = Delivery {
+            shared: Arc::clone(&self.shared),
+            job,
+            head: *head,
+            bytes: bytes.to_vec(),
+            worker,
+            pid,
+            parcel: (id, len, memory),
         };
-        if len > LONG_RESULT {
-            self.shared.runtime.spawn_blocking(open);
-        } else {
-            open();
-        }
+        delivery.dispatch();
     }
 
     fn pid(&self, worker: WorkerKey) -> u32 {
@@ -463,8 +454,9 @@ impl Drop for Driver {
     /// The pool is over, or the runtime is. Either way nobody will give tasks an outcome any more.
     fn drop(&mut self) {
         self.shared.with(|core| {
-            core.close(Phase::Over);
             core.fail_everything();
+            core.close(Phase::Over);
+            core.workers.clear();
         });
         self.shared.settled.send_replace(true);
     }
@@ -472,38 +464,4 @@ impl Drop for Driver {
 
 fn spawn_error(pid: u32) -> JoinError {
     JoinError::new(ErrorKind::Spawn, "procession::worker").in_process(pid)
-}
-
-/// Where the only outcome of a reply is, if it is in a parcel.
-fn elsewhere(bytes: &[u8]) -> Option<(u64, usize)> {
-    let (status, body) = next_outcome(&mut &*bytes)?;
-    if status != Status::Elsewhere {
-        return None;
-    }
-    codec::decode::<(u64, u64)>(body)
-        .ok()
-        .map(|(id, len)| (id, len as usize))
-}
-
-fn deliver(
-    shared: &Shared,
-    job: &dyn Job,
-    head: &Reply,
-    bytes: &[u8],
-    pid: u32,
-    parcel: Option<(&Mapping, usize)>,
-) {
-    let outcomes = Outcomes {
-        rest: bytes,
-        count: head.count as usize,
-        pid,
-        ran: Duration::from_nanos(head.run_nanos),
-        parcel,
-    };
-    let failed = job.deliver(head.first as usize, outcomes) as u64;
-    if head.task != PREPARATION {
-        let done = u64::from(head.count).saturating_sub(failed);
-        shared.completed.fetch_add(done, Ordering::Relaxed);
-        shared.failed.fetch_add(failed, Ordering::Relaxed);
-    }
 }

@@ -13,6 +13,7 @@ mod batch;
 mod builder;
 mod burial;
 mod core;
+mod delivery;
 mod doom;
 mod driver;
 mod front;

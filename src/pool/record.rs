@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use crate::ring::Cursor;
 use crate::schedule::{Priority, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 use crate::task::job::Job;
@@ -28,7 +29,7 @@ pub(super) enum Place {
     /// In a worker's ring, at `position`; outcomes of `received` items have come.
     Sent {
         worker: WorkerKey,
-        position: u64,
+        position: Cursor,
         received: usize,
     },
 }

@@ -170,13 +170,6 @@ impl Core {
         }
     }
 
-    /// The worker's parcel was read.
-    pub(super) fn return_parcel(&mut self, worker: WorkerKey, id: u64) {
-        if let Some(requests) = self.requests(worker) {
-            requests.say(Message::Returned { id });
-        }
-    }
-
     /// These parcels are gone; whoever knows them may let go of them.
     pub(super) fn forget_parcels(&mut self, ids: &[u64]) {
         for it in self.workers.iter_mut().flatten() {

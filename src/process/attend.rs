@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::stage::Stage;
 use super::stream::Pipes;
 use crate::error::{ErrorKind, JoinError};
+use crate::ring::Cursor;
 use crate::sys::bell::Bell;
 use crate::sys::reactor::Watched;
 use crate::task::envelope::{Reply, Status, next_outcome};
@@ -87,7 +88,7 @@ impl Drop for Duty {
 #[derive(Debug)]
 struct Running {
     launched: Launched,
-    position: u64,
+    position: Cursor,
     /// Holds the arguments that did not fit the ring.
     _parcel: Option<Parcel>,
 }

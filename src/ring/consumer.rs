@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::control::{self, HEADER_BYTES, Ring, frame_bytes};
+use super::control::{self, Cursor, HEADER_BYTES, Ring, frame_bytes};
 
 /// The producer wrote a counter or a length that cannot be: its memory was overwritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl std::error::Error for Corrupt {}
 /// A committed frame. It stays where it is until it is released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frame {
-    start: u64,
+    start: Cursor,
     len: usize,
     kind: u32,
 }
@@ -41,19 +41,33 @@ impl Frame {
 #[derive(Debug)]
 pub(crate) struct Consumer {
     ring: Ring,
-    head: u64,
-    tail: u64,
+    head: Cursor,
+    tail: Cursor,
 }
 
 impl Consumer {
     /// Starts consuming from `ring`, which nobody else does.
     pub(crate) fn new(ring: Ring) -> Self {
-        let tail = ring.tail().load(Ordering::Acquire);
+        let tail = Cursor::from_bits(ring.tail().load(Ordering::Acquire));
         Self {
             ring,
             head: tail,
             tail,
         }
+    }
+
+    /// Takes over from whoever consumed last: where several take turns, under a lock of theirs.
+    #[inline]
+    pub(crate) fn reload(&mut self) {
+        self.tail = Cursor::from_bits(self.ring.tail().load(Ordering::Acquire));
+        self.head = self.tail;
+    }
+
+    /// How many frames were committed and not released.
+    pub(crate) fn frames(&self) -> usize {
+        let head = Cursor::from_bits(self.ring.head().load(Ordering::Acquire));
+        let tail = Cursor::from_bits(self.ring.tail().load(Ordering::Acquire));
+        head.frames_since(tail).min(super::MOST_FRAMES)
     }
 
     /// The oldest committed frame that was not released, if there is one.
@@ -66,7 +80,7 @@ impl Consumer {
             }
         }
         let frame = self.frame_at(self.tail);
-        if frame_bytes(frame.len) as u64 > self.head - self.tail {
+        if frame_bytes(frame.len) as u64 > self.head.bytes_since(self.tail) {
             return Err(Corrupt);
         }
         Ok(Some(frame))
@@ -77,7 +91,7 @@ impl Consumer {
     /// For salvage after the producer has died: every word of it may be stale or torn.
     pub(crate) fn beyond(&mut self) -> Option<Frame> {
         self.refresh().ok()?;
-        let used = self.head - self.tail;
+        let used = self.head.bytes_since(self.tail);
         let frame = self.frame_at(self.head);
         let fits = frame_bytes(frame.len) as u64 <= self.ring.capacity() as u64 - used;
         fits.then_some(frame)
@@ -87,23 +101,23 @@ impl Consumer {
     #[inline]
     pub(crate) fn copy(&self, frame: Frame, offset: usize, len: usize, out: &mut Vec<u8>) {
         assert!(offset <= frame.len && len <= frame.len - offset);
-        let position = frame.start + (HEADER_BYTES + offset) as u64;
-        self.ring.read(position, len, out);
+        self.ring.read(frame.start, HEADER_BYTES + offset, len, out);
     }
 
     /// The word at `offset` of the frame's body. It must lie inside it.
     #[inline]
     pub(crate) fn word(&self, frame: Frame, offset: usize) -> &AtomicU64 {
         assert!(offset <= frame.len && frame.len - offset >= 8);
-        self.ring.word(frame.start + (HEADER_BYTES + offset) as u64)
+        self.ring.word(frame.start, HEADER_BYTES + offset)
     }
 
     /// Gives the frame's space back. Frames are released in order.
     #[inline]
     pub(crate) fn release(&mut self, frame: Frame) {
         debug_assert_eq!(frame.start, self.tail);
-        self.tail = frame.start + frame_bytes(frame.len) as u64;
-        self.ring.tail().store(self.tail, Ordering::Release);
+        self.tail = frame.start.after(frame_bytes(frame.len));
+        let word = self.ring.tail();
+        word.store(self.tail.to_bits(), Ordering::Release);
     }
 
     /// True if the producer slept for want of space and now must be woken, by the caller.
@@ -130,7 +144,7 @@ impl Consumer {
     /// Whether nothing is committed that was not released.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.ring.head().load(Ordering::Acquire) == self.tail
+        self.ring.head().load(Ordering::Acquire) == self.tail.to_bits()
     }
 
     /// The word on which this side sleeps, if it sleeps on a futex.
@@ -139,17 +153,17 @@ impl Consumer {
     }
 
     fn refresh(&mut self) -> Result<(), Corrupt> {
-        let head = self.ring.head().load(Ordering::Acquire);
-        let used = head.wrapping_sub(self.tail);
-        if head < self.head || used > self.ring.capacity() as u64 || !head.is_multiple_of(8) {
+        let head = Cursor::from_bits(self.ring.head().load(Ordering::Acquire));
+        let used = head.bytes_since(self.tail);
+        if used < self.head.bytes_since(self.tail) || used > self.ring.capacity() as u64 {
             return Err(Corrupt);
         }
         self.head = head;
         Ok(())
     }
 
-    fn frame_at(&self, start: u64) -> Frame {
-        let header = self.ring.word(start).load(Ordering::Relaxed);
+    fn frame_at(&self, start: Cursor) -> Frame {
+        let header = self.ring.word(start, 0).load(Ordering::Relaxed);
         Frame {
             start,
             len: (header & u64::from(u32::MAX)) as usize,

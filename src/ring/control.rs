@@ -21,6 +21,58 @@ const TAIL: usize = 128;
 const CONSUMER_SLEEPS: usize = 256;
 const PRODUCER_SLEEPS: usize = 384;
 
+/// How far a side has come: bytes and frames in one word, so that one store moves both.
+///
+/// The low 40 bits count units of [`ALIGN`] bytes, the high 24 bits frames; both wrap. Only differences are ever
+/// used, and they are far smaller: a ring holds less than 2^40 units and fewer than 2^24 frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Cursor(u64);
+
+const UNIT_BITS: u32 = 40;
+const UNITS: u64 = (1 << UNIT_BITS) - 1;
+const FRAMES: u64 = (1 << (64 - UNIT_BITS)) - 1;
+
+/// The most frames a ring may hold.
+pub(crate) const MOST_FRAMES: usize = (FRAMES / 2) as usize;
+
+impl Cursor {
+    #[inline]
+    pub(super) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    #[inline]
+    pub(super) fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The byte at which it stands, modulo any power of two up to the units it counts.
+    #[inline]
+    fn byte(self) -> u64 {
+        (self.0 & UNITS) * ALIGN as u64
+    }
+
+    /// One frame of so many bytes further on.
+    #[inline]
+    pub(super) fn after(self, frame: usize) -> Self {
+        let units = (self.0 & UNITS).wrapping_add((frame / ALIGN) as u64) & UNITS;
+        let frames = (self.0 >> UNIT_BITS).wrapping_add(1) & FRAMES;
+        Self(frames << UNIT_BITS | units)
+    }
+
+    /// The bytes from `earlier` to here.
+    #[inline]
+    pub(super) fn bytes_since(self, earlier: Self) -> u64 {
+        ((self.0 & UNITS).wrapping_sub(earlier.0 & UNITS) & UNITS) * ALIGN as u64
+    }
+
+    /// The frames from `earlier` to here.
+    #[inline]
+    pub(super) fn frames_since(self, earlier: Self) -> usize {
+        ((self.0 >> UNIT_BITS).wrapping_sub(earlier.0 >> UNIT_BITS) & FRAMES) as usize
+    }
+}
+
 /// Length and kind, before every frame's body.
 pub(super) const HEADER_BYTES: usize = 8;
 /// Frames start at multiples of this, so that the words in them are aligned.
@@ -77,34 +129,37 @@ impl Ring {
         self.mapping.half_word(PRODUCER_SLEEPS)
     }
 
-    /// The offset in the mapping of the byte at `position`; `len` bytes from there are contiguous.
+    /// The offset in the mapping of the byte `offset` behind `cursor`; `len` bytes from there are
+    /// contiguous.
     #[inline]
-    fn place(&self, position: u64, len: usize) -> usize {
-        debug_assert!(len <= self.capacity);
-        let within = (position & (self.capacity as u64 - 1)) as usize;
-        self.data + within
+    fn place(&self, cursor: Cursor, offset: usize, len: usize) -> usize {
+        debug_assert!(offset + len <= self.capacity);
+        let within = (cursor.byte() & (self.capacity as u64 - 1)) as usize;
+        self.data + within + offset
     }
 
     #[inline]
-    pub(super) fn write(&self, position: u64, bytes: &[u8]) {
-        self.mapping.write(self.place(position, bytes.len()), bytes);
+    pub(super) fn write(&self, cursor: Cursor, offset: usize, bytes: &[u8]) {
+        let place = self.place(cursor, offset, bytes.len());
+        self.mapping.write(place, bytes);
     }
 
-    /// Lends `len` bytes from `position` for writing.
+    /// Lends `len` bytes, `offset` behind `cursor`, for writing.
     #[inline]
-    pub(super) fn gap(&self, position: u64, len: usize) -> Gap<'_> {
-        self.mapping.gap(self.place(position, len), len)
+    pub(super) fn gap(&self, cursor: Cursor, offset: usize, len: usize) -> Gap<'_> {
+        self.mapping.gap(self.place(cursor, offset, len), len)
     }
 
     #[inline]
-    pub(super) fn read(&self, position: u64, len: usize, out: &mut Vec<u8>) {
-        self.mapping.read(self.place(position, len), len, out);
+    pub(super) fn read(&self, cursor: Cursor, offset: usize, len: usize, out: &mut Vec<u8>) {
+        let place = self.place(cursor, offset, len);
+        self.mapping.read(place, len, out);
     }
 
-    /// The word at `position`, which is aligned.
+    /// The word `offset` behind `cursor`, which is aligned.
     #[inline]
-    pub(super) fn word(&self, position: u64) -> &AtomicU64 {
-        self.mapping.word(self.place(position, 8))
+    pub(super) fn word(&self, cursor: Cursor, offset: usize) -> &AtomicU64 {
+        self.mapping.word(self.place(cursor, offset, 8))
     }
 }
 

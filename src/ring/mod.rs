@@ -30,7 +30,7 @@ mod control;
 mod producer;
 
 pub(crate) use consumer::{Consumer, Corrupt, Frame};
-pub(crate) use control::Ring;
+pub(crate) use control::{Cursor, MOST_FRAMES, Ring};
 pub(crate) use producer::{Producer, Writer};
 
 #[cfg(test)]

@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::sys::mapping::Gap;
 
-use super::control::{self, HEADER_BYTES, Ring, frame_bytes};
+use super::control::{self, Cursor, HEADER_BYTES, Ring, frame_bytes};
 
 /// The one producer of a ring.
 #[derive(Debug)]
 pub(crate) struct Producer {
     ring: Ring,
-    head: u64,
-    tail: u64,
+    head: Cursor,
+    tail: Cursor,
     /// How much of the frame that is being written there is, and how much there may be.
     cursor: usize,
     limit: usize,
@@ -20,15 +20,28 @@ pub(crate) struct Producer {
 impl Producer {
     /// Starts producing into `ring`, which nobody else does.
     pub(crate) fn new(ring: Ring) -> Self {
-        let head = ring.head().load(Ordering::Acquire);
-        let tail = ring.tail().load(Ordering::Acquire);
-        Self {
+        let mut producer = Self {
             ring,
-            head,
-            tail,
+            head: Cursor::default(),
+            tail: Cursor::default(),
             cursor: 0,
             limit: 0,
-        }
+        };
+        producer.reload();
+        producer
+    }
+
+    /// Takes over from whoever produced last: where several take turns, under a lock of theirs.
+    #[inline]
+    pub(crate) fn reload(&mut self) {
+        self.head = Cursor::from_bits(self.ring.head().load(Ordering::Acquire));
+        self.tail = Cursor::from_bits(self.ring.tail().load(Ordering::Acquire));
+    }
+
+    /// How many frames were committed and not released.
+    pub(crate) fn frames(&mut self) -> usize {
+        self.refresh();
+        self.head.frames_since(self.tail)
     }
 
     /// Begins a frame with room for `body` bytes, or says that there is no space for it now.
@@ -61,17 +74,15 @@ impl Producer {
     }
 
     /// Whether the consumer has released the frame at `position`.
-    pub(crate) fn released(&mut self, position: u64) -> bool {
-        if self.tail <= position {
-            self.refresh();
-        }
-        self.tail > position
+    pub(crate) fn released(&mut self, position: Cursor) -> bool {
+        self.refresh();
+        self.head.bytes_since(self.tail) < self.head.bytes_since(position)
     }
 
     /// The word `offset` bytes into the body of the frame at `position`.
     #[inline]
-    pub(crate) fn word(&self, position: u64, offset: usize) -> &AtomicU64 {
-        self.ring.word(position + (HEADER_BYTES + offset) as u64)
+    pub(crate) fn word(&self, position: Cursor, offset: usize) -> &AtomicU64 {
+        self.ring.word(position, HEADER_BYTES + offset)
     }
 
     /// True if the consumer slept and now must be woken, by the caller.
@@ -104,13 +115,14 @@ impl Producer {
     }
 
     fn free(&self) -> usize {
-        self.ring.capacity() - (self.head - self.tail) as usize
+        let used = self.head.bytes_since(self.tail);
+        self.ring.capacity().saturating_sub(used as usize)
     }
 
     /// Believes the consumer's counter only where it is possible; a confused consumer gets no space.
     fn refresh(&mut self) {
-        let tail = self.ring.tail().load(Ordering::Acquire);
-        if tail >= self.tail && tail <= self.head {
+        let tail = Cursor::from_bits(self.ring.tail().load(Ordering::Acquire));
+        if self.head.bytes_since(tail) <= self.head.bytes_since(self.tail) {
             self.tail = tail;
         }
     }
@@ -131,8 +143,8 @@ impl Writer<'_> {
         if bytes.len() > producer.limit - producer.cursor {
             return false;
         }
-        let position = producer.head + (HEADER_BYTES + producer.cursor) as u64;
-        producer.ring.write(position, bytes);
+        let offset = HEADER_BYTES + producer.cursor;
+        producer.ring.write(producer.head, offset, bytes);
         producer.cursor += bytes.len();
         true
     }
@@ -145,8 +157,8 @@ impl Writer<'_> {
     ) -> Result<(), E> {
         let producer = &mut *self.producer;
         let room = producer.limit - producer.cursor;
-        let position = producer.head + (HEADER_BYTES + producer.cursor) as u64;
-        let mut gap = producer.ring.gap(position, room);
+        let offset = HEADER_BYTES + producer.cursor;
+        let mut gap = producer.ring.gap(producer.head, offset, room);
         write(&mut gap)?;
         producer.cursor = producer.limit - gap.room();
         Ok(())
@@ -175,8 +187,8 @@ impl Writer<'_> {
     #[inline]
     pub(crate) fn patch(&mut self, offset: usize, bytes: &[u8]) {
         assert!(offset + bytes.len() <= self.producer.cursor);
-        let position = self.producer.head + (HEADER_BYTES + offset) as u64;
-        self.producer.ring.write(position, bytes);
+        let producer = &*self.producer;
+        producer.ring.write(producer.head, HEADER_BYTES + offset, bytes);
     }
 
     /// The word at `offset`, which was written and is a multiple of eight.
@@ -193,14 +205,15 @@ impl Writer<'_> {
 
     /// Publishes the frame and returns where it begins.
     #[inline]
-    pub(crate) fn commit(self, kind: u32) -> u64 {
+    pub(crate) fn commit(self, kind: u32) -> Cursor {
         self.write_header(kind, self.producer.cursor);
         let start = self.producer.head;
-        let head = start + frame_bytes(self.producer.cursor) as u64;
+        let head = start.after(frame_bytes(self.producer.cursor));
         self.producer.head = head;
         self.producer.limit = 0;
         self.producer.cursor = 0;
-        self.producer.ring.head().store(head, Ordering::Release);
+        let word = self.producer.ring.head();
+        word.store(head.to_bits(), Ordering::Release);
         start
     }
 
@@ -208,7 +221,7 @@ impl Writer<'_> {
     fn write_header(&self, kind: u32, len: usize) {
         // The lengths of frames are bounded by the ring's capacity, far below 4 GiB.
         let header = (len as u64) | (u64::from(kind) << 32);
-        let word = self.producer.ring.word(self.producer.head);
+        let word = self.producer.ring.word(self.producer.head, 0);
         word.store(header, Ordering::Relaxed);
     }
 }

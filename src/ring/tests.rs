@@ -96,15 +96,15 @@ fn counters_and_lengths_that_cannot_be_are_errors() {
     use std::sync::atomic::Ordering;
     let memory = mapping::memfd("ring-test", Ring::footprint(CAPACITY)).unwrap();
     let ring = Ring::map(&memory, 0, CAPACITY).unwrap();
-    for bad in [CAPACITY as u64 + 8, 12, u64::MAX - 7] {
+    for bad in [CAPACITY as u64 / 8 + 1, u64::MAX, u64::MAX >> 24] {
         let mut consumer = Consumer::new(ring.clone());
         ring.head().store(bad, Ordering::Relaxed);
         assert_eq!(consumer.peek(), Err(Corrupt), "{bad}");
         ring.head().store(0, Ordering::Relaxed);
     }
     let mut consumer = Consumer::new(ring.clone());
-    ring.word(0).store(u64::from(u32::MAX), Ordering::Relaxed);
-    ring.head().store(64, Ordering::Relaxed);
+    ring.word(Cursor::default(), 0).store(u64::from(u32::MAX), Ordering::Relaxed);
+    ring.head().store(8, Ordering::Relaxed);
     assert_eq!(consumer.peek(), Err(Corrupt));
 }
 
@@ -119,4 +119,21 @@ fn a_shown_frame_is_found_beyond_the_last_committed_one() {
     assert_eq!(get(&mut consumer).unwrap(), b"whole");
     let beyond = consumer.beyond().unwrap();
     assert_eq!((beyond.kind(), beyond.len()), (9, 64));
+}
+
+#[test]
+fn cursors_count_across_the_end_of_their_numbers() {
+    let memory = mapping::memfd("ring-test", Ring::footprint(CAPACITY)).unwrap();
+    let ring = Ring::map(&memory, 0, CAPACITY).unwrap();
+    let near_the_end = u64::MAX - 3;
+    ring.head().store(near_the_end, std::sync::atomic::Ordering::Relaxed);
+    ring.tail().store(near_the_end, std::sync::atomic::Ordering::Relaxed);
+    let (mut producer, mut consumer) = (Producer::new(ring.clone()), Consumer::new(ring));
+    for n in 0..100_u8 {
+        assert!(put(&mut producer, &[n; 40]) && put(&mut producer, b""));
+        assert_eq!((producer.frames(), consumer.frames()), (2, 2));
+        assert_eq!(get(&mut consumer).unwrap(), [n; 40]);
+        assert_eq!(get(&mut consumer).unwrap(), b"");
+    }
+    assert_eq!(producer.frames(), 0);
 }

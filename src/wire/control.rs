@@ -21,6 +21,8 @@ pub(crate) enum Message {
     Forget { id: u64 },
     /// The receiver of this parcel has read it.
     Returned { id: u64 },
+    /// This parcel never came to its receiver, whose descriptor table was full.
+    Lost { id: u64 },
     /// The parcels that lie idle should be given back to the kernel.
     Trim,
     /// The task should stop by itself.

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::ring::{Consumer, Corrupt, Producer};
+use crate::ring::{Consumer, Corrupt, Cursor, Producer};
 use crate::sys::clock::Moment;
 use crate::sys::futex;
 use crate::sys::mapping::Mapping;
@@ -34,7 +34,7 @@ pub(crate) struct RequestSide {
 #[derive(Debug)]
 pub(crate) enum Post {
     /// Its first `items` items are in the ring, at `position`.
-    Sent { position: u64, items: usize },
+    Sent { position: Cursor, items: usize },
     /// The ring has no space now.
     NoSpace,
     /// Its first item fits no ring and must be packed.
@@ -148,7 +148,7 @@ impl RequestSide {
     }
 
     /// Takes back what the worker has not claimed of the request at `position`.
-    pub(crate) fn take_back(&mut self, position: u64) -> Taken {
+    pub(crate) fn take_back(&mut self, position: Cursor) -> Taken {
         let word = self.ring.word(position, Request::SPAN);
         Taken {
             claimed: envelope::take_back(word) as usize,
@@ -156,17 +156,17 @@ impl RequestSide {
     }
 
     /// How many items of the request at `position` were claimed.
-    pub(crate) fn claimed(&self, position: u64) -> usize {
+    pub(crate) fn claimed(&self, position: Cursor) -> usize {
         envelope::claimed(self.ring.word(position, Request::SPAN)) as usize
     }
 
     /// Whether the worker is done with the request at `position`: its last reply is on the way.
-    pub(crate) fn released(&mut self, position: u64) -> bool {
+    pub(crate) fn released(&mut self, position: Cursor) -> bool {
         self.ring.released(position)
     }
 
     /// When the item that runs, of the request at `position`, was started.
-    pub(crate) fn started(&self, position: u64) -> Option<Moment> {
+    pub(crate) fn started(&self, position: Cursor) -> Option<Moment> {
         use std::sync::atomic::Ordering;
         let word = self.ring.word(position, Request::STARTED);
         match word.load(Ordering::Acquire) {

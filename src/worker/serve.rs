@@ -149,6 +149,7 @@ fn obey(
         }
         Message::Forget { id } => arrivals.remove(id),
         Message::Returned { id } => parcels.came_back(id),
+        Message::Lost { id } => parcels.is_lost(id),
         Message::Trim => {
             for id in parcels.give_up() {
                 // Not sent: the parent keeps an unused mapping a while longer.
