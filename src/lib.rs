@@ -38,6 +38,7 @@ pub use process::{
 pub use procession_macros::{main, test};
 pub use schedule::Priority;
 pub use task::{CurrentProcess, Setup, Task, TaskId, current};
+pub use wire::Descriptor;
 pub use worker::{ChildInfo, StartMethod, active_children};
 
 /// What the attributes' expansions call. Not for others.

@@ -19,7 +19,6 @@ fn what_cannot_be_called_is_refused() {
         "captured_value",
         "closure_without_types",
         "function_pointer",
-        "never_returns",
         "nine_arguments",
         "not_async_main",
         "result_not_serialisable",

@@ -885,8 +885,14 @@ async fn terminate_while_large_arguments_are_encoded() {
                 .map(|_| pool.spawn(|text: String| text.len(), "x".repeat(8 << 20)))
                 .collect();
             within(pool.terminate()).await;
-            let outcomes = within(join_all(handles)).await;
-            assert_eq!(kinds(&outcomes), [Some(ErrorKind::Cancelled); 3]);
+            for outcome in within(join_all(handles)).await {
+                // The first may have been quick enough.
+                let kind = outcome.as_ref().err().map(JoinError::kind);
+                assert!(
+                    matches!(kind, None | Some(ErrorKind::Cancelled)),
+                    "{kind:?}"
+                );
+            }
             assert_eq!(pool.metrics().queued(), 0);
         }
     })

@@ -8,45 +8,34 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) struct Album {
     directory: PathBuf,
-    out: PathBuf,
     names: Vec<OsString>,
 }
 
 impl Album {
-    /// Lists the pictures and makes the directory for the thumbnails, if it is not there yet.
-    pub(crate) fn open(directory: PathBuf, out: Option<PathBuf>) -> io::Result<Self> {
+    pub(crate) fn open(directory: PathBuf) -> io::Result<Self> {
         let names = list(&directory).map_err(|why| about(&directory, &why))?;
-        let out = match out {
-            Some(out) => fs::create_dir_all(&out)
-                .map_err(|why| about(&out, &why))
-                .map(|()| out),
-            None => new_temporary(),
-        }?;
-        if fs::canonicalize(&out)? == fs::canonicalize(&directory)? {
-            let why = "thumbnails would replace the pictures: OUT must not be DIR";
-            return Err(about(&out, &io::Error::other(why)));
-        }
-        Ok(Self {
-            directory,
-            out,
-            names,
-        })
+        Ok(Self { directory, names })
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     pub(crate) fn names(&self) -> &[OsString] {
         &self.names
     }
 
-    pub(crate) fn out(&self) -> &Path {
-        &self.out
-    }
-
-    pub(crate) fn picture(&self, name: &OsStr) -> PathBuf {
-        self.directory.join(name)
-    }
-
-    pub(crate) fn thumbnail(&self, name: &OsStr) -> PathBuf {
-        self.out.join(name)
+    /// The directory for the thumbnails; made if it is not there.
+    pub(crate) fn place_for_thumbnails(&self, wanted: Option<PathBuf>) -> io::Result<PathBuf> {
+        let Some(out) = wanted else {
+            return new_temporary();
+        };
+        fs::create_dir_all(&out).map_err(|why| about(&out, &why))?;
+        if fs::canonicalize(&out)? == fs::canonicalize(&self.directory)? {
+            let why = "thumbnails would replace the pictures: OUT must not be DIR";
+            return Err(about(&out, &io::Error::other(why)));
+        }
+        Ok(out)
     }
 }
 

@@ -17,7 +17,6 @@ mod table;
 
 use std::error::Error;
 use std::ffi::OsStr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -52,54 +51,55 @@ async fn main() -> ExitCode {
 
 /// Says how many pictures have no thumbnail.
 async fn shrink_all(arguments: Arguments) -> Result<usize, Box<dyn Error>> {
-    let album = Album::open(arguments.pictures, arguments.out)?;
+    let album = Album::open(arguments.pictures)?;
     let (crash, hang) = (arguments.crash.as_deref(), arguments.hang.as_deref());
     for named in [crash, hang].into_iter().flatten() {
         if !album.names().iter().any(|name| name == named) {
-            return Err(format!("there is no picture {}", Path::new(named).display()).into());
+            return Err(format!("there is no picture {}", named.display()).into());
         }
     }
-    let jobs = album.names().iter().map(|name| Job {
-        picture: album.picture(name).into(),
-        thumbnail: album.thumbnail(name).into(),
-        accident: accident(name, crash, hang),
-    });
-
+    if album.names().is_empty() {
+        println!("There are no pictures in {}", album.directory().display());
+        return Ok(0);
+    }
+    let out = album.place_for_thumbnails(arguments.out)?;
     let pool = match arguments.workers {
         Some(workers) => Pool::with_workers(workers.get())?,
         None => Pool::new()?,
     };
     let workers = pool.workers().len();
+
     let start = Instant::now();
+    let jobs = album.names().iter().map(|name| Job {
+        picture: album.directory().join(name).into(),
+        thumbnail: out.join(name).into(),
+        accident: accident(name, crash, hang),
+    });
     // Draws itself on stderr if that is a terminal, and nowhere otherwise.
     let bar = ProgressBar::new(album.names().len() as u64);
-    let progress = bar.clone();
     let mut outcomes = pool
         .map(job::shrink, jobs)
         .timeout(arguments.timeout)
         // Outcomes come in the order of the input: a slow picture must not hold up those behind it.
         .concurrency(album.names().len())
-        .on_progress(move |done, _| progress.set_position(done as u64));
-
+        .on_progress(|done, _| bar.set_position(done as u64));
     let mut table = Table::default();
     for name in album.names() {
-        let Some(outcome) = outcomes.next().await else {
-            return Err("the pool lost a picture".into());
-        };
-        let sound = outcome.as_ref().is_ok_and(|report| report.outcome.is_ok());
-        if !sound {
+        let outcome = outcomes.next().await.ok_or("the pool lost a picture")?;
+        if !matches!(&outcome, Ok(report) if report.outcome.is_ok()) {
             // A worker that was stopped may have written half of it.
-            tokio::fs::remove_file(album.thumbnail(name)).await.ok();
+            tokio::fs::remove_file(out.join(name)).await.ok();
         }
         table.add(name, outcome, arguments.timeout);
     }
+    drop(outcomes);
     let wall = start.elapsed();
     bar.finish_and_clear();
     pool.shutdown().await;
 
     print!("{table}");
     println!("{}", table.totals(wall, workers));
-    println!("The thumbnails are in {}", album.out().display());
+    println!("The thumbnails are in {}", out.display());
     Ok(table.failed())
 }
 

@@ -38,8 +38,7 @@ impl Table {
         outcome: Result<Report, JoinError>,
         limit: Duration,
     ) {
-        // A name may hold what a terminal would obey.
-        let name = name.to_string_lossy().replace(char::is_control, "?");
+        let name = one_line(&name.to_string_lossy());
         self.busy += match &outcome {
             Ok(report) => report.time,
             Err(error) if error.is_timed_out() => limit,
@@ -49,6 +48,7 @@ impl Table {
             Ok(report) => success(report),
             Err(error) => Err(error.to_string()),
         };
+        let outcome = outcome.map_err(|why| one_line(&why));
         self.lines.push(Line { name, outcome });
     }
 
@@ -62,8 +62,8 @@ impl Table {
         let (all, failed) = (self.lines.len(), self.failed());
         let speed_up = self.busy.as_secs_f64() / wall.as_secs_f64();
         format!(
-            "{} of {all} pictures in {} with {workers} workers, {} one after another: \
-             {speed_up:.2} x the speed of one process",
+            "{} of {all} pictures in {} by {workers} workers, {} one after another: \
+             {speed_up:.2} x the speed of one",
             all - failed,
             milliseconds(wall),
             milliseconds(self.busy),
@@ -119,13 +119,18 @@ fn success(report: Report) -> Result<Success, String> {
     let worker = format!("{number}pid {}", report.pid);
     let (before, after) = report
         .outcome
-        .map_err(|why| format!("{why} (worker {worker})"))?;
+        .map_err(|why| format!("{} (worker {worker})", why.trim()))?;
     Ok(Success {
         before,
         after,
         time: report.time,
         worker,
     })
+}
+
+/// Without what would end the line, or what a terminal would obey.
+fn one_line(text: &str) -> String {
+    text.trim().replace(char::is_control, " ")
 }
 
 fn milliseconds(time: Duration) -> String {

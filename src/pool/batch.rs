@@ -11,7 +11,7 @@ use crate::sys::image::{self, Token};
 use crate::task::Call;
 use crate::task::execution::EntryOf;
 use crate::task::job::{Job, Outcomes, Wrote, each_outcome, pack_item, write_item};
-use crate::wire::parcel::{Parcel, Store};
+use crate::wire::parcel::{Packed, Store};
 
 /// Consecutive items of one map, each a call of `C`.
 pub(super) struct Batch<C: Call> {
@@ -64,7 +64,7 @@ impl<C: Call> Job for Batch<C> {
         }
     }
 
-    fn pack(&self, store: &Mutex<Store>) -> Result<(Parcel, usize), String> {
+    fn pack(&self, store: &Mutex<Store>) -> Result<Packed, String> {
         match self.lock().first() {
             Some(item) => pack_item(item, store),
             None => Err("there is nothing in it".to_owned()),

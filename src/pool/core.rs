@@ -13,7 +13,7 @@ use crate::schedule::{Breaker, Schedule, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 use crate::task::envelope::Reply;
 use crate::task::job::Job;
-use crate::wire::parcel::Parcel;
+use crate::wire::parcel::Packed;
 use crate::worker::{Blueprint, Post, RequestSide};
 
 /// How a pool was built.
@@ -53,7 +53,7 @@ pub(super) enum Effect {
     /// Drop this, which may run user code.
     Drop(Arc<dyn Job>),
     /// The encoded arguments are not needed any more.
-    Unpack(Arc<Parcel>),
+    Unpack(Packed),
     /// The driver must look: there is something to wait for.
     Nudge,
 }
@@ -226,7 +226,7 @@ impl Core {
             return self.requeue(key);
         };
         let post = match &record.packed {
-            Some((parcel, len)) => requests.post_parcel(key, &*record.job, parcel, *len),
+            Some(packed) => requests.post_parcel(key, &*record.job, packed),
             None => requests.post(key, &*record.job, record.options.timeout.is_some()),
         };
         match post {
@@ -286,16 +286,14 @@ impl Core {
     }
 
     /// The arguments of a large task were encoded, or could not be.
-    pub(super) fn packed(&mut self, key: TaskKey, packed: Result<(Parcel, usize), String>) {
+    pub(super) fn packed(&mut self, key: TaskKey, packed: Result<Packed, String>) {
         let known = self.records.get_mut(key);
         match (packed, known) {
-            (Ok((parcel, len)), Some(record)) => {
-                record.packed = Some((Arc::new(parcel), len));
+            (Ok(packed), Some(record)) => {
+                record.packed = Some(packed);
                 self.requeue(key);
-                // It may have to wait for something that only time brings.
-                self.effects.push(Effect::Nudge);
             }
-            (Ok((parcel, _)), None) => self.effects.push(Effect::Unpack(Arc::new(parcel))),
+            (Ok(packed), None) => self.effects.push(Effect::Unpack(packed)),
             (Err(why), Some(_)) => self.refuse(key, &why),
             (Err(_), None) => {}
         }
@@ -423,8 +421,8 @@ impl Core {
 
     /// Lets go of a record, outside the lock as far as user code is concerned.
     pub(super) fn discard(&mut self, record: Record) {
-        if let Some((parcel, _)) = record.packed {
-            self.effects.push(Effect::Unpack(parcel));
+        if let Some(packed) = record.packed {
+            self.effects.push(Effect::Unpack(packed));
         }
         self.effects.push(Effect::Drop(record.job));
     }

@@ -1,5 +1,6 @@
 //! Outcomes on their way from a reply to whoever awaits them.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub(super) fn deliver(
     bytes: &[u8],
     pid: u32,
     parcel: Option<(&Mapping, usize)>,
+    baggage: Vec<OwnedFd>,
 ) {
     let outcomes = Outcomes {
         rest: bytes,
@@ -44,6 +46,7 @@ pub(super) fn deliver(
         pid,
         ran: Duration::from_nanos(head.run_nanos),
         parcel,
+        baggage: baggage.into(),
     };
     let failed = job.deliver(head.first as usize, outcomes) as u64;
     if head.task != PREPARATION {
@@ -64,6 +67,7 @@ pub(super) struct Delivery {
     pub(super) pid: u32,
     /// The parcel's number, the length of what is in it, and, if it arrived, its memory.
     pub(super) parcel: (u64, usize, Option<Arc<Mapping>>),
+    pub(super) baggage: Vec<OwnedFd>,
 }
 
 impl Delivery {
@@ -84,7 +88,16 @@ impl Delivery {
         let arrived = memory.is_some();
         if let Some(job) = self.job.take() {
             let parcel = memory.as_ref().map(|memory| (&**memory, *len));
-            deliver(&self.shared, &*job, &self.head, &self.bytes, self.pid, parcel);
+            let baggage = std::mem::take(&mut self.baggage);
+            deliver(
+                &self.shared,
+                &*job,
+                &self.head,
+                &self.bytes,
+                self.pid,
+                parcel,
+                baggage,
+            );
         }
         drop(memory);
         let (worker, pid, id) = (self.worker, self.pid, *id);

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::sys::clock::Moment;
 use crate::sys::reactor::Watched;
 use crate::task::envelope::Reply;
 use crate::task::job::Job;
+use crate::wire::parcel::Packed;
 use crate::worker::{Blueprint, Launched, Post, ReplySide, Streams, launch};
 
 /// Replies read from one worker before the next one has its turn.
@@ -51,7 +53,7 @@ pub(super) struct Hired {
     launched: Launched,
     preparation: Arc<dyn Prepares>,
     /// Holds the arguments of a preparation that did not fit the ring.
-    _parcel: Option<crate::wire::parcel::Parcel>,
+    _parcel: Option<Packed>,
 }
 
 /// Starts a worker, on a thread that may block.
@@ -73,10 +75,8 @@ fn hire(shared: &Shared, blueprint: &Blueprint) -> io::Result<Hired> {
     let mut parcel = None;
     let mut post = launched.requests.post(PREPARATION, job, false);
     if let Post::TooLarge = post {
-        let (packed, len) = job.pack(&shared.parcels).map_err(io::Error::other)?;
-        post = launched
-            .requests
-            .post_parcel(PREPARATION, job, &packed, len);
+        let packed = job.pack(&shared.parcels).map_err(io::Error::other)?;
+        post = launched.requests.post_parcel(PREPARATION, job, &packed);
         parcel = Some(packed);
     }
     match post {
@@ -99,7 +99,17 @@ struct Desk {
     replies: ReplySide,
     pid: u32,
     preparation: Option<Arc<dyn Prepares>>,
-    _parcel: Option<crate::wire::parcel::Parcel>,
+    _parcel: Option<Packed>,
+}
+
+/// What workers have of the memory for large results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leftover {
+    Nothing,
+    /// They keep it to use it again.
+    Kept,
+    /// They were told to let go of it; what they answered was not read yet.
+    Released,
 }
 
 /// A reply that was read: whose, its head, and where its outcomes are in the buffer.
@@ -118,8 +128,7 @@ pub(super) struct Driver {
     read: Vec<Read>,
     jobs: Vec<Option<Arc<dyn Job>>>,
     trim_at: Option<Moment>,
-    /// Whether any worker may keep memory for large results.
-    large_results: bool,
+    large_results: Leftover,
 }
 
 impl Driver {
@@ -139,7 +148,7 @@ impl Driver {
             read: Vec::new(),
             jobs: Vec::new(),
             trim_at: None,
-            large_results: false,
+            large_results: Leftover::Nothing,
         }
     }
 
@@ -287,10 +296,12 @@ impl Driver {
             return self.hand_over_parcel(worker, head, bytes, job, (id, len));
         }
         let Some(job) = job else {
+            drop(self.baggage(worker, head));
             return;
         };
         let pid = self.pid(worker);
-        deliver(&self.shared, &*job, head, bytes, pid, None);
+        let baggage = self.baggage(worker, head);
+        deliver(&self.shared, &*job, head, bytes, pid, None, baggage);
         if head.task == PREPARATION {
             self.prepared(worker);
         }
@@ -331,8 +342,9 @@ impl Driver {
         job: Option<Arc<dyn Job>>,
         (id, len): (u64, usize),
     ) {
-        self.large_results = true;
+        self.large_results = Leftover::Kept;
         let pid = self.pid(worker);
+        let baggage = self.baggage(worker, head);
         let desk = self.desks.get_mut(worker).and_then(Option::as_mut);
         let memory = desk.and_then(|desk| desk.replies.parcel(id).ok());
         let delivery = Delivery {
@@ -343,8 +355,18 @@ impl Driver {
             worker,
             pid,
             parcel: (id, len, memory),
+            baggage,
         };
         delivery.dispatch();
+    }
+
+    /// The descriptors in a reply, which were sent before it.
+    fn baggage(&mut self, worker: WorkerKey, head: &Reply) -> Vec<OwnedFd> {
+        let desk = self.desks.get_mut(worker).and_then(Option::as_mut);
+        match desk {
+            Some(desk) if head.baggage => desk.replies.baggage(head.sequence),
+            _ => Vec::new(),
+        }
     }
 
     fn pid(&self, worker: WorkerKey) -> u32 {
@@ -393,7 +415,7 @@ impl Driver {
 
     /// Gives memory for large values back to the kernel when the pool has been idle for a while.
     fn trim(&mut self) {
-        let kept = self.shared.store().kept() > 0 || self.large_results;
+        let kept = self.shared.store().kept() > 0 || self.large_results != Leftover::Nothing;
         let idle = kept && self.shared.look(|core| core.records.is_empty());
         let now = Moment::now();
         match self.trim_at {
@@ -401,15 +423,28 @@ impl Driver {
             None => self.trim_at = Some(now.plus(PARCELS_KEPT)),
             Some(at) if now >= at => {
                 self.trim_at = None;
-                self.large_results = false;
-                let given_up = self.shared.store().give_up();
-                self.shared.with(|core| {
-                    core.forget_parcels(&given_up);
-                    core.trim_workers();
-                });
+                self.let_go();
             }
             Some(_) => {}
         }
+    }
+
+    fn let_go(&mut self) {
+        for desk in self.desks.iter_mut().flatten() {
+            desk.replies.hear_all();
+        }
+        let told = self.large_results == Leftover::Kept;
+        self.large_results = match told {
+            true => Leftover::Released,
+            false => Leftover::Nothing,
+        };
+        let given_up = self.shared.store().give_up();
+        self.shared.with(|core| {
+            core.forget_parcels(&given_up);
+            if told {
+                core.trim_workers();
+            }
+        });
     }
 
     fn is_over(&self) -> bool {

@@ -23,7 +23,7 @@ use crate::sys::bell::Bell;
 use crate::sys::clock::Moment;
 use crate::task::job::Single;
 use crate::task::{Task, TaskId};
-use crate::wire::parcel::{Parcel, Store};
+use crate::wire::parcel::{Packed, Store};
 
 /// What the pool's handles, its driver and the threads that work for it share.
 pub(super) struct Shared {
@@ -113,7 +113,7 @@ impl Shared {
                 error,
             } => job.fail(first, count, &error),
             Effect::Drop(job) => drop(job),
-            Effect::Unpack(parcel) => self.unpack(parcel),
+            Effect::Unpack(packed) => self.unpack(packed),
             Effect::Launch(worker, blueprint) => driver::launch_worker(self, worker, blueprint),
             Effect::Pack(task, job) => {
                 let shared = Arc::clone(self);
@@ -128,11 +128,8 @@ impl Shared {
         }
     }
 
-    fn unpack(self: &Arc<Self>, parcel: Arc<Parcel>) {
-        let Ok(parcel) = Arc::try_unwrap(parcel) else {
-            return;
-        };
-        let given_up = self.store().put_back(parcel);
+    fn unpack(self: &Arc<Self>, packed: Packed) {
+        let given_up = self.store().put_back(packed.parcel);
         if let Some(id) = given_up {
             self.with(|core| core.forget_parcels(&[id]));
         }

@@ -10,7 +10,7 @@ use crate::sys::image::{self, Token};
 use crate::task::execution::EntryOf;
 use crate::task::job::{Job, Outcomes, Wrote, each_outcome, pack_item, write_item};
 use crate::task::{Call, Slot};
-use crate::wire::parcel::{Parcel, Store};
+use crate::wire::parcel::{Packed, Store};
 
 /// The key under which a worker's preparation is sent; no task has it.
 pub(super) const PREPARATION: u64 = 0;
@@ -79,7 +79,7 @@ impl<C: Call<Output = Result<(), String>>> Job for Preparation<C> {
         }
     }
 
-    fn pack(&self, store: &Mutex<Store>) -> Result<(Parcel, usize), String> {
+    fn pack(&self, store: &Mutex<Store>) -> Result<Packed, String> {
         let arguments = self
             .arguments
             .lock()

@@ -9,7 +9,7 @@ use crate::ring::Cursor;
 use crate::schedule::{Priority, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 use crate::task::job::Job;
-use crate::wire::parcel::Parcel;
+use crate::wire::parcel::Packed;
 
 /// What a caller may say about a task.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,7 +40,7 @@ pub(super) struct Record {
     pub(super) job: Arc<dyn Job>,
     pub(super) options: Options,
     pub(super) place: Place,
-    pub(super) packed: Option<(Arc<Parcel>, usize)>,
+    pub(super) packed: Option<Packed>,
     pub(super) submitted: Moment,
     pub(super) ran: Duration,
     /// Nobody wants it any more.

@@ -17,7 +17,7 @@ use crate::sys::reactor::Watched;
 use crate::task::envelope::{Reply, Status, next_outcome};
 use crate::task::job::{Job, Outcomes};
 use crate::wire::codec;
-use crate::wire::parcel::{Parcel, Store};
+use crate::wire::parcel::{Packed, Store};
 use crate::worker::{Blueprint, Launched, Post, ReplySide, Streams, launch};
 
 /// How long a child may take from its start to its first instruction of ours. Far more than the
@@ -90,7 +90,7 @@ struct Running {
     launched: Launched,
     position: Cursor,
     /// Holds the arguments that did not fit the ring.
-    _parcel: Option<Parcel>,
+    _parcel: Option<Packed>,
 }
 
 async fn attend(order: Order, duty: Duty) {
@@ -163,9 +163,9 @@ fn start(job: &dyn Job, blueprint: &Blueprint, streams: Streams) -> Result<Runni
     let mut post = launched.requests.post(TASK, job, false);
     if let Post::TooLarge = post {
         let store = Mutex::new(Store::default());
-        let (filled, len) = job.pack(&store).map_err(StartFault::Encode)?;
-        post = launched.requests.post_parcel(TASK, job, &filled, len);
-        parcel = Some(filled);
+        let packed = job.pack(&store).map_err(StartFault::Encode)?;
+        post = launched.requests.post_parcel(TASK, job, &packed);
+        parcel = Some(packed);
     }
     match post {
         Post::Sent { position, .. } => {
@@ -214,6 +214,10 @@ async fn deliver(duty: &Duty, pid: u32, head: Reply, bytes: Vec<u8>, mut replies
         _ => None,
     };
     let parcel = place.and_then(|(id, len)| Some((replies.parcel(id).ok()?, len as usize)));
+    let baggage = match head.baggage {
+        true => replies.baggage(head.sequence),
+        false => Vec::new(),
+    };
     let long = parcel.as_ref().is_some_and(|(_, len)| *len > LONG_RESULT);
     let job = Arc::clone(&duty.job);
     let give = move || {
@@ -223,6 +227,7 @@ async fn deliver(duty: &Duty, pid: u32, head: Reply, bytes: Vec<u8>, mut replies
             pid,
             ran: Duration::from_nanos(head.run_nanos),
             parcel: parcel.as_ref().map(|(memory, len)| (&**memory, *len)),
+            baggage: baggage.into(),
         };
         job.deliver(0, outcomes);
     };

@@ -188,7 +188,9 @@ impl Writer<'_> {
     pub(crate) fn patch(&mut self, offset: usize, bytes: &[u8]) {
         assert!(offset + bytes.len() <= self.producer.cursor);
         let producer = &*self.producer;
-        producer.ring.write(producer.head, HEADER_BYTES + offset, bytes);
+        producer
+            .ring
+            .write(producer.head, HEADER_BYTES + offset, bytes);
     }
 
     /// The word at `offset`, which was written and is a multiple of eight.

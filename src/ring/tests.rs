@@ -103,7 +103,8 @@ fn counters_and_lengths_that_cannot_be_are_errors() {
         ring.head().store(0, Ordering::Relaxed);
     }
     let mut consumer = Consumer::new(ring.clone());
-    ring.word(Cursor::default(), 0).store(u64::from(u32::MAX), Ordering::Relaxed);
+    ring.word(Cursor::default(), 0)
+        .store(u64::from(u32::MAX), Ordering::Relaxed);
     ring.head().store(8, Ordering::Relaxed);
     assert_eq!(consumer.peek(), Err(Corrupt));
 }
@@ -126,8 +127,10 @@ fn cursors_count_across_the_end_of_their_numbers() {
     let memory = mapping::memfd("ring-test", Ring::footprint(CAPACITY)).unwrap();
     let ring = Ring::map(&memory, 0, CAPACITY).unwrap();
     let near_the_end = u64::MAX - 3;
-    ring.head().store(near_the_end, std::sync::atomic::Ordering::Relaxed);
-    ring.tail().store(near_the_end, std::sync::atomic::Ordering::Relaxed);
+    ring.head()
+        .store(near_the_end, std::sync::atomic::Ordering::Relaxed);
+    ring.tail()
+        .store(near_the_end, std::sync::atomic::Ordering::Relaxed);
     let (mut producer, mut consumer) = (Producer::new(ring.clone()), Consumer::new(ring));
     for n in 0..100_u8 {
         assert!(put(&mut producer, &[n; 40]) && put(&mut producer, b""));

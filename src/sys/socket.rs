@@ -67,9 +67,9 @@ pub(crate) fn wait_writable(socket: impl AsFd) -> io::Result<()> {
 
 /// Receives one message; its descriptors are appended to `fds`, each close-on-exec.
 ///
-/// `wait` says whether to block until there is one. A message longer than `buffer`, or one whose
-/// descriptors did not all arrive (the descriptor table is full), is an error; what did arrive is
-/// closed.
+/// `wait` says whether to block until there is one. A message longer than `buffer` is an error. If its
+/// descriptors did not all arrive (the descriptor table is full), there are none, and those that did are
+/// closed: the caller notices that they are missing.
 pub(crate) fn receive(
     socket: impl AsFd,
     buffer: &mut [u8],

@@ -46,13 +46,15 @@ pub(crate) struct Request {
     pub(crate) parcel: u64,
     pub(crate) parcel_len: u64,
     pub(crate) flags: u64,
+    /// The number under which its descriptors come over the control socket, or 0.
+    pub(crate) baggage: u64,
 }
 
 impl Request {
     pub(crate) const SPAN: usize = 0;
     /// When the item that runs was started, or 0: a moment, written by the worker.
     pub(crate) const STARTED: usize = 8;
-    pub(crate) const BYTES: usize = 56;
+    pub(crate) const BYTES: usize = 64;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
         let words = [
@@ -63,13 +65,14 @@ impl Request {
             self.parcel,
             self.parcel_len,
             self.flags,
+            self.baggage,
         ];
         words_to_bytes(words)
     }
 
     /// Reads a head back, or `None` if there are not enough bytes.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let words: [u64; 7] = bytes_to_words(bytes)?;
+        let words: [u64; 8] = bytes_to_words(bytes)?;
         Some(Self {
             items: limit(words[0]),
             task: words[2],
@@ -77,6 +80,7 @@ impl Request {
             parcel: words[4],
             parcel_len: words[5],
             flags: words[6],
+            baggage: words[7],
         })
     }
 }
@@ -90,6 +94,8 @@ pub(crate) struct Reply {
     /// The index of the first item it tells about.
     pub(crate) first: u32,
     pub(crate) last: bool,
+    /// Whether its descriptors come over the control socket, under its sequence number.
+    pub(crate) baggage: bool,
     /// How long the items took together.
     pub(crate) run_nanos: u64,
     /// Outcomes and their bytes.
@@ -100,7 +106,7 @@ pub(crate) struct Reply {
 impl Reply {
     pub(crate) const PUBLISHED: usize = 0;
     pub(crate) const SEQUENCE: usize = 8;
-    pub(crate) const LAST: usize = 24;
+    pub(crate) const FLAGS: usize = 24;
     pub(crate) const BYTES: usize = 40;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
@@ -108,7 +114,7 @@ impl Reply {
             span(self.count, self.bytes),
             self.sequence,
             self.task,
-            span(self.first, u32::from(self.last)),
+            flags_word(self.first, self.last, self.baggage),
             self.run_nanos,
         ])
     }
@@ -122,7 +128,8 @@ impl Reply {
             sequence: words[1],
             task: words[2],
             first: next(words[3]),
-            last: limit(words[3]) != 0,
+            last: limit(words[3]) & LAST != 0,
+            baggage: limit(words[3]) & BAGGAGE != 0,
             run_nanos: words[4],
         })
     }
@@ -218,9 +225,15 @@ pub(crate) fn published(count: u32, bytes: u32) -> u64 {
     span(count, bytes)
 }
 
-/// The word that says whether a reply is its request's last.
-pub(crate) fn last_word(first: u32, last: bool) -> u64 {
-    span(first, u32::from(last))
+const LAST: u32 = 1;
+const BAGGAGE: u32 = 2;
+
+/// The word of a reply that says where it begins, whether it is its request's last and whether it has
+/// descriptors.
+pub(crate) fn flags_word(first: u32, last: bool, baggage: bool) -> u64 {
+    let last = if last { LAST } else { 0 };
+    let baggage = if baggage { BAGGAGE } else { 0 };
+    span(first, last | baggage)
 }
 
 fn words_to_bytes<const N: usize, const B: usize>(words: [u64; N]) -> [u8; B] {

@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::marker::PhantomData;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,15 +16,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::envelope::{self, ITEM_PREFIX, LONGEST_BODY, Reply, Request, Status};
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, send_patiently};
 use super::{Call, capture, enter_task};
 use crate::ring::{Consumer, Corrupt, Frame, Producer, Writer};
 use crate::sys::bell::Bell;
 use crate::sys::clock::Moment;
 use crate::sys::futex;
 use crate::sys::image::{self, Enter, Entry, Token};
+use crate::wire::baggage::{self, Received};
 use crate::wire::codec::{self, EncodeFault};
-use crate::wire::control::ControlSocket;
+use crate::wire::control::{ControlSocket, Message};
 use crate::wire::parcel::{self, Arrivals};
 
 /// How long an idle worker looks before it sleeps. Longer than the parent takes to send the next
@@ -71,6 +73,8 @@ pub(crate) struct Execution {
     index: u32,
     step: Step,
     open: Open,
+    /// The descriptors in the arguments of the request.
+    received: Received,
 }
 
 /// Where an item is, for when it panics.
@@ -92,6 +96,8 @@ struct Open {
     since: Moment,
     /// Where the outcome that is being written begins.
     item: usize,
+    /// Whether descriptors were sent ahead of it.
+    baggage: bool,
 }
 
 /// What a worker does next.
@@ -126,6 +132,7 @@ impl Execution {
                 parcel: 0,
                 parcel_len: 0,
                 flags: 0,
+                baggage: 0,
             },
             frame: None,
             input: Vec::new(),
@@ -138,7 +145,9 @@ impl Execution {
                 count: 0,
                 since: Moment::default(),
                 item: 0,
+                baggage: false,
             },
+            received: Received::default(),
         }
     }
 
@@ -164,6 +173,10 @@ impl Execution {
             self.request = Request::from_bytes(&self.input).ok_or(Corrupt)?;
             self.frame = Some(frame);
             self.cursor = Request::BYTES;
+            self.received = match self.request.baggage {
+                0 => Received::default(),
+                id => self.arrivals.wait_for_baggage(id).into(),
+            };
             match image::lookup(Token::from_bits(self.request.token)) {
                 Some(enter) => return Ok(Next::Run(enter)),
                 None => self.refuse_all(),
@@ -212,10 +225,12 @@ impl Execution {
                     self.step = Step::Encoding;
                     self.reply(&result);
                     self.step = Step::Between;
+                    drop(result);
                 }
                 Err(why) => self.put_text(Status::DecodeFailed, &why),
             }
             self.step = Step::Between;
+            self.commit_if_stale();
         }
     }
 
@@ -280,6 +295,18 @@ impl Execution {
 
     #[inline]
     fn arguments<A: DeserializeOwned>(&mut self) -> Result<A, String> {
+        if self.received.is_empty() {
+            return self.decode_arguments();
+        }
+        // Every item takes what is its own; what none takes is closed with the request.
+        let mut bag = std::mem::take(&mut self.received);
+        let decoded = baggage::unpacking(&mut bag, || self.decode_arguments());
+        self.received = bag;
+        decoded
+    }
+
+    #[inline]
+    fn decode_arguments<A: DeserializeOwned>(&mut self) -> Result<A, String> {
         if self.request.parcel != 0 {
             let memory = self.arrivals.wait(self.request.parcel);
             return parcel::open(&memory, self.request.parcel_len as usize);
@@ -296,11 +323,14 @@ impl Execution {
 
     #[inline]
     fn reply<R: Serialize>(&mut self, result: &R) {
+        let mut bag = Vec::new();
         let put = self.put(Status::Done, |writer| {
-            codec::encode_unguarded(result, writer)
+            bag.clear();
+            baggage::packing(&mut bag, || codec::encode_unguarded(result, writer))
         });
         match put {
-            Ok(()) => {}
+            Ok(()) if bag.is_empty() => {}
+            Ok(()) => self.commit_with(bag),
             Err(EncodeFault::Full) => self.put_elsewhere(result),
             Err(EncodeFault::Refused(why)) => self.put_text(Status::EncodeFailed, &why),
         }
@@ -309,17 +339,29 @@ impl Execution {
     /// Sends a value too large for the ring in a parcel, as a reply of its own.
     fn put_elsewhere<R: Serialize>(&mut self, value: &R) {
         match self.parcels.fill(value, &self.control) {
-            Ok(place) => {
+            Ok((place, bag)) => {
                 self.commit(false);
                 let put = self.put(Status::Elsewhere, |writer| codec::encode(&place, writer));
                 debug_assert!(put.is_ok());
-                self.commit(false);
+                self.commit_with(bag);
             }
             Err(EncodeFault::Refused(why)) => self.put_text(Status::EncodeFailed, &why),
             Err(EncodeFault::Full) => {
                 self.put_text(Status::EncodeFailed, "it grew while it was serialised");
             }
         }
+    }
+
+    /// Commits a reply whose last outcome has these descriptors. They go ahead of it.
+    #[cold]
+    fn commit_with(&mut self, bag: Vec<OwnedFd>) {
+        if !bag.is_empty() {
+            let message = Message::Baggage { id: self.sequence };
+            let fds: Vec<_> = bag.iter().map(AsFd::as_fd).collect();
+            // It fails only if the parent is gone, and then nobody reads the reply either.
+            self.open.baggage = send_patiently(&self.control, &message, &fds).is_ok();
+        }
+        self.commit(false);
     }
 
     fn put_text(&mut self, status: Status, text: &str) {
@@ -359,7 +401,6 @@ impl Execution {
                     envelope::published(self.open.count, bytes),
                     Ordering::Release,
                 );
-                self.commit_if_stale();
                 return Ok(());
             };
             writer.rewind(at);
@@ -391,6 +432,7 @@ impl Execution {
             task: self.request.task,
             first: self.index,
             last: false,
+            baggage: false,
             run_nanos: 0,
             count: 0,
             bytes: 0,
@@ -408,6 +450,7 @@ impl Execution {
             count: 0,
             since: self.clock,
             item: Reply::BYTES,
+            baggage: false,
         };
     }
 
@@ -415,7 +458,7 @@ impl Execution {
     fn commit_if_stale(&mut self) {
         let count = self.open.count;
         let more = self.index + 1 < self.request.items;
-        if more && (count == 1 || count.is_multiple_of(ITEMS_PER_LOOK)) {
+        if self.open.is_open && more && (count == 1 || count.is_multiple_of(ITEMS_PER_LOOK)) {
             let now = Moment::now();
             if now.since(self.open.since) >= FRESH {
                 self.commit(false);
@@ -432,9 +475,9 @@ impl Execution {
         let nanos = now.since(self.open.since).as_nanos() as u64;
         self.clock = now;
         let mut writer = self.replies.resume();
-        let word = envelope::last_word(self.open.first, last);
-        writer.patch(Reply::LAST, &word.to_ne_bytes());
-        writer.patch(Reply::LAST + 8, &nanos.to_ne_bytes());
+        let word = envelope::flags_word(self.open.first, last, self.open.baggage);
+        writer.patch(Reply::FLAGS, &word.to_ne_bytes());
+        writer.patch(Reply::FLAGS + 8, &nanos.to_ne_bytes());
         writer.commit(envelope::REPLY);
         if self.replies.take_sleeping_consumer() {
             self.parent.ring();

@@ -17,8 +17,9 @@ use crate::error::{ErrorKind, JoinError, PanicReport};
 use crate::ring::Writer;
 use crate::sys::image::{self, Token};
 use crate::sys::mapping::Mapping;
+use crate::wire::baggage::{self, Received};
 use crate::wire::codec::{self, EncodeFault};
-use crate::wire::parcel::{self, Parcel, Store};
+use crate::wire::parcel::{self, Packed, Store};
 
 /// One or more items of work whose types are forgotten.
 ///
@@ -38,7 +39,7 @@ pub(crate) trait Job: Send + Sync + fmt::Debug {
     fn write(&self, writer: &mut Writer<'_>) -> Wrote;
 
     /// Encodes the first item, which does not fit a ring. May take long: not on a runtime thread.
-    fn pack(&self, store: &Mutex<Store>) -> Result<(Parcel, usize), String>;
+    fn pack(&self, store: &Mutex<Store>) -> Result<Packed, String>;
 
     /// Takes the outcomes of the items from `first` on. Returns how many of them were failures.
     fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize;
@@ -70,6 +71,7 @@ pub(crate) fn write_item<A: Serialize>(
     writer: &mut Writer<'_>,
 ) -> Result<(), EncodeFault> {
     let at = writer.len();
+    let stowed = baggage::stowed();
     if !writer.extend(&[0; ITEM_PREFIX]) {
         return Err(EncodeFault::Full);
     }
@@ -81,6 +83,7 @@ pub(crate) fn write_item<A: Serialize>(
         }
         Err(fault) => {
             writer.rewind(at);
+            baggage::unstow(stowed);
             Err(fault)
         }
     }
@@ -90,21 +93,25 @@ pub(crate) fn write_item<A: Serialize>(
 pub(crate) fn pack_item<A: Serialize>(
     arguments: &A,
     store: &Mutex<Store>,
-) -> Result<(Parcel, usize), String> {
+) -> Result<Packed, String> {
     let why = |fault| match fault {
         EncodeFault::Refused(why) => why,
         EncodeFault::Full => "it was serialised to different lengths in a row".to_owned(),
     };
-    let len = codec::measure(arguments).map_err(why)?;
+    let mut baggage = Vec::new();
+    let len = baggage::packing(&mut baggage, || codec::measure(arguments)).map_err(why)?;
+    baggage.clear();
     let taken = store
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .take(len);
     let mut parcel = taken.map_err(|error| format!("no shared memory for it: {error}"))?;
-    match parcel.fill(arguments, len) {
-        Ok(()) => Ok((parcel, len)),
-        Err(fault) => Err(why(fault)),
-    }
+    baggage::packing(&mut baggage, || parcel.fill(arguments, len)).map_err(why)?;
+    Ok(Packed {
+        parcel,
+        len,
+        baggage,
+    })
 }
 
 /// The outcomes in one reply.
@@ -117,6 +124,8 @@ pub(crate) struct Outcomes<'a> {
     pub(crate) ran: Duration,
     /// The memory of a result that came in a parcel.
     pub(crate) parcel: Option<(&'a Mapping, usize)>,
+    /// The descriptors in the results.
+    pub(crate) baggage: Received,
 }
 
 impl Outcomes<'_> {
@@ -200,6 +209,19 @@ pub(crate) fn each_outcome<R: DeserializeOwned>(
     outcomes: &mut Outcomes<'_>,
     task: &'static str,
     mut take: impl FnMut(Result<R, JoinError>),
+) {
+    let mut bag = std::mem::take(&mut outcomes.baggage);
+    if bag.is_empty() {
+        take_each(outcomes, task, &mut take);
+    } else {
+        baggage::unpacking(&mut bag, || take_each(outcomes, task, &mut take));
+    }
+}
+
+fn take_each<R: DeserializeOwned>(
+    outcomes: &mut Outcomes<'_>,
+    task: &'static str,
+    take: &mut impl FnMut(Result<R, JoinError>),
 ) {
     loop {
         // Caught around all and not around each: what is caught once costs nothing per outcome.
@@ -287,7 +309,7 @@ impl<C: Call> Job for Single<C> {
         }
     }
 
-    fn pack(&self, store: &Mutex<Store>) -> Result<(Parcel, usize), String> {
+    fn pack(&self, store: &Mutex<Store>) -> Result<Packed, String> {
         let gone = Err("it has an outcome".to_owned());
         self.with_arguments(gone, |arguments| pack_item(arguments, store))
     }

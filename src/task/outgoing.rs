@@ -1,11 +1,12 @@
 //! The parcels in which a worker sends results that fit no ring.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
+use crate::wire::baggage;
 use crate::wire::codec::{self, EncodeFault};
 use crate::wire::control::{ControlSocket, Message};
 use crate::wire::parcel::{Parcel, Store};
@@ -22,13 +23,18 @@ struct OutgoingState {
 }
 
 impl Outgoing {
-    /// The parent has read the parcel `id`.
-    pub(crate) fn came_back(&self, id: u64) {
+    /// The parent has read the parcel `id`. Returns its number if it was too large to be kept.
+    pub(crate) fn came_back(&self, id: u64) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(index) = state.away.iter().position(|parcel| parcel.id() == id) {
-            let parcel = state.away.swap_remove(index);
-            state.store.put_back(parcel);
-        }
+        let index = state.away.iter().position(|parcel| parcel.id() == id)?;
+        let parcel = state.away.swap_remove(index);
+        state.store.put_back(parcel)
+    }
+
+    /// The parent does not know the parcel `id` and never will: another takes its place.
+    pub(crate) fn is_lost(&self, id: u64) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.away.retain(|parcel| parcel.id() != id);
     }
 
     /// Gives the memory of idle parcels back to the kernel; returns their numbers.
@@ -42,13 +48,15 @@ impl Outgoing {
         &self,
         value: &T,
         control: &ControlSocket,
-    ) -> Result<(u64, u64), EncodeFault> {
+    ) -> Result<((u64, u64), Vec<OwnedFd>), EncodeFault> {
         let refused =
             |error: io::Error| EncodeFault::Refused(format!("no shared memory for it: {error}"));
-        let len = codec::measure(value)?;
+        let mut bag = Vec::new();
+        let len = baggage::packing(&mut bag, || codec::measure(value))?;
+        bag.clear();
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut parcel = state.store.take(len).map_err(refused)?;
-        parcel.fill(value, len)?;
+        baggage::packing(&mut bag, || parcel.fill(value, len))?;
         let id = parcel.id();
         if id > state.announced {
             let message = Message::Parcel { id };
@@ -56,12 +64,12 @@ impl Outgoing {
             state.announced = id;
         }
         state.away.push(parcel);
-        Ok((id, len as u64))
+        Ok(((id, len as u64), bag))
     }
 }
 
 /// Sends from the worker's thread, which may wait: the parent reads when it can.
-fn send_patiently(
+pub(super) fn send_patiently(
     control: &ControlSocket,
     message: &Message,
     fds: &[BorrowedFd<'_>],

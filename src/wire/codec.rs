@@ -10,6 +10,7 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::baggage;
 use crate::ring::Writer;
 use crate::sys::mapping::Gap;
 
@@ -136,10 +137,11 @@ fn fault(error: postcard::Error) -> EncodeFault {
 fn explain(error: postcard::Error) -> String {
     use postcard::Error;
     match error {
-        Error::SerdeSerCustom => "its Serialize implementation reported an error".to_owned(),
-        Error::SerdeDeCustom => {
+        Error::SerdeSerCustom => baggage::last_fault()
+            .unwrap_or_else(|| "its Serialize implementation reported an error".to_owned()),
+        Error::SerdeDeCustom => baggage::last_fault().unwrap_or_else(|| {
             format!("its Deserialize implementation reported an error ({NOT_SELF_DESCRIBING})")
-        }
+        }),
         Error::WontImplement | Error::SerializeSeqLengthUnknown | Error::NotYetImplemented => {
             NOT_SELF_DESCRIBING.to_owned()
         }

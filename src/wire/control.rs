@@ -25,6 +25,8 @@ pub(crate) enum Message {
     Lost { id: u64 },
     /// The parcels that lie idle should be given back to the kernel.
     Trim,
+    /// Descriptors of the values in a request or reply. Carries them.
+    Baggage { id: u64 },
     /// The task should stop by itself.
     Cancel { task: u64 },
     /// The standard streams that the child was started with. Carries them.

@@ -1,12 +1,17 @@
 //! From values to bytes and back.
 //!
-//! Lives here: postcard with flavors of our own, and the messages of the control socket.
+//! Lives here: postcard with flavors of our own, the descriptors beside the bytes, shared memory for
+//! large values, and the messages of the control socket.
 //!
 //! Must stay true: a value is encoded whole or not at all; bytes from another process decode to a
 //! value or to an error that says why; user code that panics while it serialises is an error too.
 //!
 //! Never here: where the bytes lie and who is told about them.
 
+pub(crate) mod baggage;
 pub(crate) mod codec;
 pub(crate) mod control;
+mod descriptor;
 pub(crate) mod parcel;
+
+pub use descriptor::Descriptor;

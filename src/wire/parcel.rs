@@ -72,6 +72,14 @@ impl AsFd for Parcel {
     }
 }
 
+/// A value in a parcel, and its descriptors.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    pub(crate) parcel: Parcel,
+    pub(crate) len: usize,
+    pub(crate) baggage: Vec<OwnedFd>,
+}
+
 /// The parcels a sender has and does not use.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
@@ -127,11 +135,17 @@ impl Store {
     }
 }
 
-/// The parcels that a peer has announced, on the receiver's side.
+/// What has come over the control socket and is named in a ring's frame: parcels and descriptors.
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
-    known: Mutex<HashMap<u64, Arc<Mapping>>>,
+    known: Mutex<Known>,
     arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    parcels: HashMap<u64, Arc<Mapping>>,
+    baggage: HashMap<u64, Vec<OwnedFd>>,
 }
 
 impl Arrivals {
@@ -139,27 +153,47 @@ impl Arrivals {
     pub(crate) fn add(&self, id: u64, memory: &OwnedFd) -> io::Result<()> {
         let len = mapping::sealed_len(memory)?;
         let mapping = Arc::new(Mapping::whole(memory, len)?);
-        self.lock().insert(id, mapping);
+        self.lock().parcels.insert(id, mapping);
         self.arrived.notify_all();
         Ok(())
     }
 
     /// Forgets a parcel that the peer has given up.
     pub(crate) fn remove(&self, id: u64) {
-        self.lock().remove(&id);
+        self.lock().parcels.remove(&id);
     }
 
     /// The parcel `id` if it has come.
     pub(crate) fn get(&self, id: u64) -> Option<Arc<Mapping>> {
-        self.lock().get(&id).cloned()
+        self.lock().parcels.get(&id).cloned()
     }
 
     /// The parcel `id`, waiting for it to come. Blocks.
     pub(crate) fn wait(&self, id: u64) -> Arc<Mapping> {
+        self.wait_for(|known| known.parcels.get(&id).map(Arc::clone))
+    }
+
+    /// Keeps descriptors that have come until their values are decoded.
+    pub(crate) fn add_baggage(&self, id: u64, fds: Vec<OwnedFd>) {
+        self.lock().baggage.insert(id, fds);
+        self.arrived.notify_all();
+    }
+
+    /// The descriptors that came under `id`.
+    pub(crate) fn take_baggage(&self, id: u64) -> Option<Vec<OwnedFd>> {
+        self.lock().baggage.remove(&id)
+    }
+
+    /// The descriptors that come under `id`, waiting for them. Blocks.
+    pub(crate) fn wait_for_baggage(&self, id: u64) -> Vec<OwnedFd> {
+        self.wait_for(|known| known.baggage.remove(&id))
+    }
+
+    fn wait_for<T>(&self, mut find: impl FnMut(&mut Known) -> Option<T>) -> T {
         let mut known = self.lock();
         loop {
-            if let Some(mapping) = known.get(&id) {
-                return Arc::clone(mapping);
+            if let Some(found) = find(&mut known) {
+                return found;
             }
             known = self
                 .arrived
@@ -168,7 +202,7 @@ impl Arrivals {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Mapping>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

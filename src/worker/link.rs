@@ -14,12 +14,13 @@ use crate::sys::futex;
 use crate::sys::mapping::Mapping;
 use crate::task::envelope::{self, LONGEST_BODY, Reply, Request};
 use crate::task::job::Job;
+use crate::wire::baggage;
 use crate::wire::codec::EncodeFault;
 use crate::wire::control::{ControlSocket, Message};
-use crate::wire::parcel::{Arrivals, Parcel};
+use crate::wire::parcel::{Arrivals, Packed, Parcel};
 
-/// Messages that could not be sent yet, because the worker does not read: each with its descriptor.
-type Unsent = VecDeque<(Message, Option<OwnedFd>)>;
+/// Messages that could not be sent yet, because the worker does not read: each with its descriptors.
+type Unsent = VecDeque<(Message, Vec<OwnedFd>)>;
 
 /// Where requests are written.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct RequestSide {
     control: Arc<ControlSocket>,
     announced: Vec<u64>,
     unsent: Unsent,
+    /// The number of the last message of descriptors.
+    baggage: u64,
 }
 
 /// What became of a job that was to be sent.
@@ -57,6 +60,7 @@ impl RequestSide {
             control,
             announced: Vec::new(),
             unsent: Unsent::new(),
+            baggage: 0,
         }
     }
 
@@ -80,16 +84,20 @@ impl RequestSide {
             parcel: 0,
             parcel_len: 0,
             flags: if timed { envelope::TIMED } else { 0 },
+            baggage: 0,
         };
         writer.extend(&head.to_bytes());
-        let wrote = job.write(&mut writer);
+        let mut bag = Vec::new();
+        let wrote = baggage::packing(&mut bag, || job.write(&mut writer));
         match (wrote.items, wrote.stopped) {
             (0, Some(EncodeFault::Full)) if room == LONGEST_BODY => Post::TooLarge,
             (0, Some(EncodeFault::Full)) => self.no_space(),
             (0, Some(EncodeFault::Refused(why))) => Post::Refused(why),
             (items, _) => {
+                let baggage = send_ahead(&mut self.unsent, &mut self.baggage, &self.control, bag);
                 let head = Request {
                     items: items as u32,
+                    baggage,
                     ..head
                 };
                 writer.patch(0, &head.to_bytes());
@@ -99,21 +107,22 @@ impl RequestSide {
         }
     }
 
-    /// Writes a request whose only item is in `parcel`.
-    pub(crate) fn post_parcel(
-        &mut self,
-        task: u64,
-        job: &dyn Job,
-        parcel: &Parcel,
-        len: usize,
-    ) -> Post {
+    /// Writes a request whose only item was packed.
+    pub(crate) fn post_parcel(&mut self, task: u64, job: &dyn Job, packed: &Packed) -> Post {
         let token = match job.token() {
             Ok(token) => token.to_bits(),
             Err(error) => return Post::Refused(error.to_string()),
         };
-        if let Err(error) = self.announce(parcel) {
-            return Post::Refused(format!("its shared memory could not be sent: {error}"));
-        }
+        let ready = self.announce(&packed.parcel).and_then(|()| {
+            let fds = packed.baggage.iter();
+            fds.map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>()
+        });
+        let bag = match ready {
+            Ok(bag) => bag,
+            Err(error) => {
+                return Post::Refused(format!("its descriptors could not be sent: {error}"));
+            }
+        };
         let Some(mut writer) = self.ring.begin(Request::BYTES) else {
             return self.no_space();
         };
@@ -121,9 +130,10 @@ impl RequestSide {
             items: 1,
             task,
             token,
-            parcel: parcel.id(),
-            parcel_len: len as u64,
+            parcel: packed.parcel.id(),
+            parcel_len: packed.len as u64,
             flags: 0,
+            baggage: send_ahead(&mut self.unsent, &mut self.baggage, &self.control, bag),
         };
         writer.extend(&head.to_bytes());
         let position = writer.commit(envelope::TASK);
@@ -177,21 +187,13 @@ impl RequestSide {
 
     /// Says something over the control socket; what cannot be sent now is sent later, in order.
     pub(crate) fn say(&mut self, message: Message) {
-        self.unsent.push_back((message, None));
+        self.unsent.push_back((message, Vec::new()));
         self.send_unsent();
     }
 
     /// Sends what could not be sent before. True if something still waits.
     pub(crate) fn send_unsent(&mut self) -> bool {
-        while let Some((message, fd)) = self.unsent.front() {
-            let fds: Vec<_> = fd.iter().map(AsFd::as_fd).collect();
-            match self.control.send(message, &fds) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                // Sent, or the worker is gone and needs nothing any more.
-                _ => self.unsent.pop_front(),
-            };
-        }
-        false
+        send_in_order(&mut self.unsent, &self.control)
     }
 
     fn announce(&mut self, parcel: &Parcel) -> io::Result<()> {
@@ -200,7 +202,7 @@ impl RequestSide {
         }
         let memory = parcel.as_fd().try_clone_to_owned()?;
         let message = Message::Parcel { id: parcel.id() };
-        self.unsent.push_back((message, Some(memory)));
+        self.unsent.push_back((message, vec![memory]));
         self.send_unsent();
         self.announced.push(parcel.id());
         Ok(())
@@ -221,6 +223,34 @@ impl RequestSide {
         self.ring.announce_sleep(LONGEST_BODY);
         Post::NoSpace
     }
+}
+
+/// Sends descriptors ahead of the request they belong to; returns their number, 0 if there are none.
+fn send_ahead(
+    unsent: &mut Unsent,
+    last: &mut u64,
+    control: &ControlSocket,
+    bag: Vec<OwnedFd>,
+) -> u64 {
+    if bag.is_empty() {
+        return 0;
+    }
+    *last += 1;
+    unsent.push_back((Message::Baggage { id: *last }, bag));
+    send_in_order(unsent, control);
+    *last
+}
+
+fn send_in_order(unsent: &mut Unsent, control: &ControlSocket) -> bool {
+    while let Some((message, fds)) = unsent.front() {
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        match control.send(message, &fds) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+            // Sent, or the worker is gone and needs nothing any more.
+            _ => unsent.pop_front(),
+        };
+    }
+    false
 }
 
 /// Where replies are read.
@@ -305,16 +335,40 @@ impl ReplySide {
             if let Some(memory) = self.arrivals.get(id) {
                 return Ok(memory);
             }
-            match self.control.receive(false)? {
-                Some((Message::Parcel { id }, fds)) => {
-                    for memory in &fds {
-                        self.arrivals.add(id, memory)?;
-                    }
-                }
-                Some((Message::Forget { id }, _)) => self.arrivals.remove(id),
-                Some(_) => {}
-                None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            self.receive()?;
+        }
+    }
+
+    /// The descriptors of the reply `sequence`, which were sent before it. None if they did not arrive: the
+    /// values that need them say so.
+    pub(crate) fn baggage(&mut self, sequence: u64) -> Vec<OwnedFd> {
+        loop {
+            if let Some(fds) = self.arrivals.take_baggage(sequence) {
+                return fds;
+            }
+            if self.receive().is_err() {
+                return Vec::new();
             }
         }
+    }
+
+    /// Takes all that has come over the control socket.
+    pub(crate) fn hear_all(&mut self) {
+        while self.receive().is_ok() {}
+    }
+
+    /// Takes one message from the control socket. Does not wait.
+    fn receive(&mut self) -> io::Result<()> {
+        match self.control.receive(false)? {
+            Some((Message::Parcel { id }, fds)) => {
+                let memory = fds.first().ok_or(io::ErrorKind::InvalidData)?;
+                self.arrivals.add(id, memory)?;
+            }
+            Some((Message::Baggage { id }, fds)) => self.arrivals.add_baggage(id, fds),
+            Some((Message::Forget { id }, _)) => self.arrivals.remove(id),
+            Some(_) => {}
+            None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+        }
+        Ok(())
     }
 }

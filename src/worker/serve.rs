@@ -125,7 +125,7 @@ fn run(mut execution: Execution) -> ! {
 fn watch(control: &ControlSocket, arrivals: &Arrivals, parcels: &Outgoing) -> ! {
     loop {
         match control.receive(true) {
-            Ok(Some((message, fds))) => obey(&message, &fds, control, arrivals, parcels),
+            Ok(Some((message, fds))) => obey(&message, fds, control, arrivals, parcels),
             // A message that could not be received whole (a full descriptor table): whoever waits
             // for what it carried must not wait for ever.
             Ok(None) | Err(_) => child::kill_own_group(),
@@ -135,28 +135,34 @@ fn watch(control: &ControlSocket, arrivals: &Arrivals, parcels: &Outgoing) -> ! 
 
 fn obey(
     message: &Message,
-    fds: &[OwnedFd],
+    fds: Vec<OwnedFd>,
     control: &ControlSocket,
     arrivals: &Arrivals,
     parcels: &Outgoing,
 ) {
     match *message {
         Message::Parcel { id } => {
-            let mapped = fds.iter().try_for_each(|memory| arrivals.add(id, memory));
-            if mapped.is_err() {
-                child::kill_own_group();
+            let mapped = fds
+                .first()
+                .is_some_and(|memory| arrivals.add(id, memory).is_ok());
+            if !mapped {
+                child::kill_own_group(); // or the task would wait for it for ever
             }
         }
+        Message::Baggage { id } => arrivals.add_baggage(id, fds),
         Message::Forget { id } => arrivals.remove(id),
-        Message::Returned { id } => parcels.came_back(id),
+        Message::Returned { id } => forget(control, parcels.came_back(id)),
         Message::Lost { id } => parcels.is_lost(id),
-        Message::Trim => {
-            for id in parcels.give_up() {
-                // Not sent: the parent keeps an unused mapping a while longer.
-                let _ = control.send(&Message::Forget { id }, &[]);
-            }
-        }
+        Message::Trim => forget(control, parcels.give_up()),
         Message::Cancel { task } => task::cancel_current(task),
         Message::Hello(_) | Message::Streams => {}
+    }
+}
+
+/// Tells the parent that these parcels will not be used again.
+fn forget(control: &ControlSocket, ids: impl IntoIterator<Item = u64>) {
+    for id in ids {
+        // Not sent: the parent keeps an unused mapping a while longer.
+        let _ = control.send(&Message::Forget { id }, &[]);
     }
 }

@@ -27,9 +27,9 @@ const MARK: &str = "PROCESSION_TEST_MARK";
 #[track_caller]
 pub(crate) fn alone(test: &str, body: impl Future<Output = ()>) -> impl Future<Output = ()> {
     async move {
-        match std::env::var(MARK) {
-            Err(_) => run_again(test).await,
-            Ok(_) => {
+        match own_mark() {
+            None => run_again(test).await,
+            Some(_) => {
                 let before = Census::after_warm_up().await;
                 body.await;
                 before.assert_none().await;
@@ -61,6 +61,11 @@ async fn run_again(test: &str) {
     );
     // Its own end is an end of a parent like any other.
     deadline::until_limit(LIMIT, || marked(MARK, &mark).is_empty()).await;
+}
+
+/// The mark of the process that runs a test alone, which everything it starts has too.
+pub(crate) fn own_mark() -> Option<String> {
+    std::env::var(MARK).ok()
 }
 
 /// Kills what a failed test left: it is told of once, and is not to be in the way of others.
@@ -144,7 +149,7 @@ impl Census {
             left.push(format!("tasks: {}, {} before", now.tasks, self.tasks));
         }
         left.extend(descendants().iter().map(Found::to_string));
-        if let Ok(mark) = std::env::var(MARK) {
+        if let Some(mark) = own_mark() {
             let orphans = marked(MARK, &mark);
             left.extend(orphans.iter().map(Found::to_string));
         }

@@ -86,6 +86,8 @@ pub(crate) struct Run {
     /// Who came to where `main` notes it.
     pub(crate) recorded: Vec<String>,
     pub(crate) time: Duration,
+    /// What was said on stderr.
+    pub(crate) cried: String,
 }
 
 impl Run {
@@ -115,14 +117,18 @@ impl Run {
 /// Runs this program in `role`, and sees that it and all it started are gone.
 pub(crate) fn play(role: &str) -> Run {
     let family = format!("{role}-{}", std::process::id());
-    let record = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("record-{family}"));
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let record = directory.join(format!("record-{family}"));
+    // A file and no pipe: nobody reads while it runs.
+    let stderr = directory.join(format!("stderr-{family}"));
     let began = Instant::now();
     let mut program = Command::new("/proc/self/exe");
     program
         .env(ROLE, role)
         .env(RECORD, &record)
         .env(FAMILY, &family)
-        .stdin(Stdio::null());
+        .stdin(Stdio::null())
+        .stderr(File::create(&stderr).expect("a file can be made"));
     let mut running = program.spawn().expect("the program can be run again");
     let status = loop {
         if let Some(status) = running.try_wait().expect("a child can be waited for") {
@@ -144,11 +150,17 @@ pub(crate) fn play(role: &str) -> Run {
         assert!(ended.elapsed() < AFTERLIFE, "as `{role}` it left {left:?}");
         std::thread::sleep(Duration::from_millis(1));
     }
-    let recorded = std::fs::read_to_string(&record).unwrap_or_default();
-    let _ = std::fs::remove_file(record);
     Run {
         status,
-        recorded: recorded.lines().map(str::to_owned).collect(),
+        recorded: take(record).lines().map(str::to_owned).collect(),
         time,
+        cried: take(stderr),
     }
+}
+
+/// What is in a file that is not needed any more.
+fn take(path: PathBuf) -> String {
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let _ = std::fs::remove_file(path);
+    text
 }

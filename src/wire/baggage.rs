@@ -1,0 +1,216 @@
+//! Descriptors inside values.
+//!
+//! A descriptor cannot be bytes. While a value is encoded for another process, a type that holds one puts a
+//! duplicate into this thread's **bag** and its place in the bag into the bytes; the bag travels beside the
+//! bytes. On the other side the type takes the descriptor at that place out of the bag, once.
+//!
+//! Must stay true: a bag is open only while a value is being encoded or decoded by this crate, so that
+//! serialising a descriptor anywhere else is an error; what nobody takes out is closed; a value whose
+//! encoding fails leaves nothing in the bag. The bag belongs to the scope and not to the thread: a scope inside a
+//! scope has its own.
+
+use std::cell::RefCell;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use crate::sys::socket::DESCRIPTORS_PER_MESSAGE;
+
+thread_local! {
+    static PACKING: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
+    static UNPACKING: RefCell<Option<Vec<Option<OwnedFd>>>> = const { RefCell::new(None) };
+    static FAULT: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Puts back what was there when the scope began, also when it is left by a panic.
+struct Restore<'a> {
+    bag: &'a mut Vec<OwnedFd>,
+    outer: Option<Vec<OwnedFd>>,
+}
+
+impl Drop for Restore<'_> {
+    fn drop(&mut self) {
+        let outer = self.outer.take();
+        if let Some(bag) = PACKING.replace(outer) {
+            *self.bag = bag;
+        }
+    }
+}
+
+/// Runs `encode`, whose values put their descriptors into `bag`, behind those that are there.
+#[inline]
+pub(crate) fn packing<T>(bag: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> T {
+    let outer = PACKING.replace(Some(std::mem::take(bag)));
+    let _restore = Restore { bag, outer };
+    encode()
+}
+
+/// Puts a duplicate of `fd` into the bag; returns its place.
+///
+/// # Errors
+///
+/// No value is being sent here, or no duplicate could be made.
+pub(crate) fn stow(fd: BorrowedFd<'_>) -> Result<u32, String> {
+    faulty(PACKING.with_borrow_mut(|bag| {
+        let Some(bag) = bag else {
+            return Err(
+                "a descriptor can be serialised only while it is sent to another process, \
+                        as an argument, a result or a message"
+                    .to_owned(),
+            );
+        };
+        if bag.len() >= DESCRIPTORS_PER_MESSAGE {
+            return Err(format!(
+                "a value can carry at most {DESCRIPTORS_PER_MESSAGE} descriptors"
+            ));
+        }
+        let own = fd
+            .try_clone_to_owned()
+            .map_err(|error| format!("a descriptor could not be duplicated: {error}"))?;
+        bag.push(own);
+        Ok((bag.len() - 1) as u32)
+    }))
+}
+
+/// How many descriptors are in the open bag.
+#[inline]
+pub(crate) fn stowed() -> usize {
+    PACKING.with_borrow(|bag| bag.as_ref().map_or(0, Vec::len))
+}
+
+/// Closes what was put into the open bag from the `kept`-th on: the value it belonged to is not sent.
+#[inline]
+pub(crate) fn unstow(kept: usize) {
+    let dropped = PACKING.with_borrow_mut(|bag| match bag {
+        Some(bag) if bag.len() > kept => bag.split_off(kept),
+        _ => Vec::new(),
+    });
+    drop(dropped);
+}
+
+/// Why a descriptor could last not be stowed or claimed on this thread: serde's errors, as postcard
+/// passes them on, have no text.
+pub(crate) fn last_fault() -> Option<String> {
+    FAULT.take()
+}
+
+fn faulty<T>(outcome: Result<T, String>) -> Result<T, String> {
+    if let Err(why) = &outcome {
+        FAULT.set(Some(why.clone()));
+    }
+    outcome
+}
+
+/// Descriptors that have come beside a value. What is never claimed is closed with it.
+#[derive(Debug, Default)]
+pub(crate) struct Received(Vec<Option<OwnedFd>>);
+
+impl Received {
+    /// Whether nothing came.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<Vec<OwnedFd>> for Received {
+    fn from(fds: Vec<OwnedFd>) -> Self {
+        Self(fds.into_iter().map(Some).collect())
+    }
+}
+
+/// Puts back what was there when the scope began, also when it is left by a panic.
+struct RestoreReceived<'a> {
+    bag: &'a mut Received,
+    outer: Option<Vec<Option<OwnedFd>>>,
+}
+
+impl Drop for RestoreReceived<'_> {
+    fn drop(&mut self) {
+        let outer = self.outer.take();
+        if let Some(bag) = UNPACKING.replace(outer) {
+            self.bag.0 = bag;
+        }
+    }
+}
+
+/// Runs `decode`, whose values take their descriptors out of `bag`.
+pub(crate) fn unpacking<T>(bag: &mut Received, decode: impl FnOnce() -> T) -> T {
+    let outer = UNPACKING.replace(Some(std::mem::take(&mut bag.0)));
+    let _restore = RestoreReceived { bag, outer };
+    decode()
+}
+
+/// Takes the descriptor at `place` out of the bag.
+///
+/// # Errors
+///
+/// No value is being received here, or there is none at that place, or none any more.
+pub(crate) fn claim(place: u32) -> Result<OwnedFd, String> {
+    faulty(UNPACKING.with_borrow_mut(|bag| {
+        let Some(bag) = bag else {
+            return Err(
+                "a descriptor can be deserialised only where it is received from another process"
+                    .to_owned(),
+            );
+        };
+        let slot = bag.get_mut(place as usize);
+        slot.and_then(Option::take)
+            .ok_or_else(|| "a descriptor did not arrive; is the descriptor table full?".to_owned())
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd as _;
+
+    fn some_fd() -> OwnedFd {
+        std::fs::File::open("/dev/null").unwrap().into()
+    }
+
+    #[test]
+    fn what_is_stowed_is_claimed_once() {
+        let fd = some_fd();
+        let mut bag = Vec::new();
+        let places = packing(&mut bag, || (stow(fd.as_fd()), stow(fd.as_fd())));
+        assert_eq!(places, (Ok(0), Ok(1)));
+        assert_eq!(bag.len(), 2);
+        unpacking(&mut bag.into(), || {
+            assert!(claim(1).is_ok());
+            assert!(claim(1).is_err());
+            assert!(claim(7).is_err());
+        });
+    }
+
+    #[test]
+    fn outside_a_scope_nothing_is_stowed_or_claimed() {
+        let fd = some_fd();
+        assert!(stow(fd.as_fd()).is_err() && claim(0).is_err());
+        let mut bag = Vec::new();
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            packing(&mut bag, || panic!("in the middle"))
+        }));
+        assert!(stow(fd.as_fd()).is_err());
+    }
+
+    #[test]
+    fn a_scope_within_a_scope_has_its_own_bag() {
+        let fd = some_fd();
+        let (mut outer, mut inner) = (Vec::new(), Vec::new());
+        packing(&mut outer, || {
+            stow(fd.as_fd()).unwrap();
+            packing(&mut inner, || stow(fd.as_fd()).unwrap());
+            assert_eq!(stow(fd.as_fd()), Ok(1));
+        });
+        assert_eq!((outer.len(), inner.len()), (2, 1));
+    }
+
+    #[test]
+    fn more_than_the_kernel_takes_are_refused() {
+        let fd = some_fd();
+        let mut bag = Vec::new();
+        let stowed = packing(&mut bag, || {
+            (0..=DESCRIPTORS_PER_MESSAGE).all(|_| stow(fd.as_fd()).is_ok())
+        });
+        assert!(!stowed);
+    }
+}
