@@ -16,8 +16,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let counts = pool.map(primes_below, [10, 1_000, 20_000]).await?;
     println!("primes below ten, a thousand, twenty thousand: {counts:?}");
 
-    let crashed = pool.run(|| -> () { std::process::abort() }, ()).await;
-    println!("{}", crashed.expect_err("nobody returns from an abort"));
+    let Err(crashed) = pool.run(std::process::abort, ()).await;
+    println!("{crashed}");
     let six = pool.run(|a: u32, b: u32| a + b, (2, 4)).await?;
     println!("and the pool goes on: 2 + 4 = {six}");
     Ok(())

@@ -8,8 +8,10 @@
 )))]
 compile_error!("procession runs on Linux, on x86-64 and aarch64, so far");
 
+mod pipe;
 mod pool;
 mod process;
+mod queue;
 
 mod handle;
 mod schedule;
@@ -18,6 +20,7 @@ mod worker;
 mod entry;
 mod error;
 
+mod channel;
 pub mod task;
 
 mod wire;
@@ -25,9 +28,11 @@ mod wire;
 mod ring;
 mod sys;
 
+pub use channel::{RecvError, SendError, TryRecvError, TrySendError};
 pub use entry::init;
 pub use error::{ErrorKind, JoinError, PanicReport};
 pub use handle::AbortHandle;
+pub use pipe::{BytePipe, Pipe, PipeReceiver, PipeSender, byte_pipe, channel, pipe};
 pub use pool::{
     Histogram, Map, MapFuture, Metrics, Pool, PoolBuilder, Run, Shutdown, TaskHandle, WorkerInfo,
     WorkerState,
@@ -36,6 +41,7 @@ pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,
 };
 pub use procession_macros::{main, test};
+pub use queue::{Abandoned, NotReceived, Receiver, Sender, queue};
 pub use schedule::Priority;
 pub use task::{CurrentProcess, Setup, Task, TaskId, current};
 pub use wire::Descriptor;

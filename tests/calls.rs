@@ -1,6 +1,10 @@
 //! What can be called in another process, and what can be given to it and come back.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "what a task is given is its own"
+)]
 
 mod deadline;
 mod leftovers;

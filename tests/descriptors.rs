@@ -1,6 +1,10 @@
 //! Descriptors: none is inherited, none is left, and having none left is an error that passes.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    unsafe_code,
+    reason = "standard streams are nobody's, so closing them is"
+)]
 
 mod deadline;
 mod leftovers;
@@ -8,7 +12,7 @@ mod leftovers;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -179,6 +183,71 @@ async fn children_started_at_once_keep_apart() {
         }
     })
     .await;
+}
+
+/// A program may close its own standard streams, as daemons do. What the library opens then must not
+/// become the standard streams of a child.
+#[procession::test]
+async fn a_parent_without_standard_streams() {
+    alone("a_parent_without_standard_streams", async {
+        let links =
+            || [0, 1, 2].map(|slot| std::fs::read_link(format!("/proc/self/fd/{slot}")).ok());
+        let mut found = Vec::new();
+        for closed in [&[0][..], &[1], &[2], &[0, 1], &[1, 2], &[0, 1, 2]] {
+            let away = AwayStreams::put(closed);
+            for stdin in [None, Some(Stdio::null()), Some(Stdio::inherit())] {
+                let mut builder = Process::builder();
+                if let Some(stdin) = stdin {
+                    builder = builder.stdin(stdin);
+                }
+                found.push((closed, within(builder.spawn(links, ())).await));
+            }
+            drop(away); // and with them what can be said about it
+        }
+        let ours = |link: &PathBuf| {
+            let link = link.to_string_lossy();
+            link.contains("memfd") || link.contains("anon_inode") || link.contains("socket")
+        };
+        for (closed, outcome) in found {
+            match outcome {
+                Ok(links) => assert!(!links.iter().flatten().any(ours), "{closed:?}: {links:?}"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Spawn, "{closed:?}: {error}"),
+            }
+        }
+    })
+    .await;
+}
+
+/// Standard streams that are closed, until it is dropped.
+struct AwayStreams(Vec<(i32, OwnedFd)>);
+
+impl AwayStreams {
+    fn put(slots: &[i32]) -> Self {
+        let away = slots.iter().map(|slot| {
+            // SAFETY: a standard stream is there, and this borrow of it ends before it is closed.
+            let stream = unsafe { BorrowedFd::borrow_raw(*slot) };
+            (*slot, rustix::io::fcntl_dupfd_cloexec(stream, 10).unwrap())
+        });
+        let away = away.collect();
+        for slot in slots {
+            // SAFETY: nobody owns a standard stream, so nobody's is taken away.
+            unsafe { rustix::io::close(*slot) };
+        }
+        Self(away)
+    }
+}
+
+impl Drop for AwayStreams {
+    fn drop(&mut self) {
+        for (slot, stream) in &self.0 {
+            match slot {
+                0 => rustix::stdio::dup2_stdin(stream),
+                1 => rustix::stdio::dup2_stdout(stream),
+                _ => rustix::stdio::dup2_stderr(stream),
+            }
+            .unwrap();
+        }
+    }
 }
 
 /// Takes all descriptors there are, so that exactly `free` more can be opened until it is dropped.

@@ -80,7 +80,7 @@ fn family(depth: u32) -> BoxFuture<'static, Vec<u32>> {
     async move {
         let mut found = vec![std::process::id()];
         if depth > 0 {
-            let rest = procession::spawn(|depth| family(depth), depth - 1);
+            let rest = procession::spawn(family, depth - 1);
             found.extend(rest.await.unwrap());
         }
         found

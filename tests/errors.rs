@@ -1,13 +1,19 @@
 //! Every kind of error, from every place it can come from.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "what a task is given is its own"
+)]
 #![allow(unsafe_code, reason = "one task has to write where it may not")]
 
 mod deadline;
 mod leftovers;
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use deadline::within;
 use leftovers::alone;
@@ -715,16 +721,11 @@ async fn others_go_on_when_one_crashes() {
 #[procession::test]
 async fn what_did_not_start_left_no_trace() {
     alone("what_did_not_start_left_no_trace", async {
-        fn leaves_a_trace(path: std::path::PathBuf) {
-            std::fs::write(path, "ran").unwrap();
-            parked();
-        }
-        let directory = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         let mut touched = 0;
         let mut pause = std::time::Duration::ZERO;
         // The pause grows until the kill comes too late every time, so every step of the start is hit.
         while touched < 20 {
-            let trace = directory.join(format!("trace-{}-{pause:?}", std::process::id()));
+            let trace = scratch("trace");
             let mut handle = quiet().spawn(leaves_a_trace, trace.clone());
             while handle.pid().is_none() {
                 tokio::task::yield_now().await; // and not later than that
@@ -777,25 +778,131 @@ fn outside_a_runtime() {
     assert!(error.to_string().contains("runtime"), "{error}");
 }
 
+/// Runtimes that lack what a process needs to be attended to.
+#[procession::test]
+async fn in_a_runtime_without_drivers() {
+    alone("in_a_runtime_without_drivers", async {
+        let mut bare = tokio::runtime::Builder::new_current_thread();
+        let mut only_io = tokio::runtime::Builder::new_current_thread();
+        let mut only_time = tokio::runtime::Builder::new_current_thread();
+        for runtime in [&mut bare, only_io.enable_io(), only_time.enable_time()] {
+            let runtime = runtime.build().unwrap();
+            let spawn = move || runtime.block_on(async { quiet().spawn(|| 1, ()).await });
+            match std::thread::spawn(spawn).join().unwrap() {
+                Ok(value) => assert_eq!(value, 1),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Spawn, "{error}"),
+            }
+        }
+    })
+    .await;
+}
+
+/// A paused clock jumps ahead whenever its runtime is idle. A start takes no longer for that.
+#[procession::test]
+async fn in_a_runtime_whose_clock_is_paused() {
+    let paused = tokio::task::spawn_blocking(|| {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            for _ in 0..5 {
+                assert_eq!(quiet().spawn(|| 1, ()).await.unwrap(), 1);
+            }
+        });
+    });
+    within(paused).await.unwrap();
+}
+
 /// A handle that survives the runtime which attended to its process is told so, and the process is
 /// gone.
 #[procession::test]
 async fn the_runtime_ends_first() {
     alone("the_runtime_ends_first", async {
-        let spawn_and_end = || {
+        let path = scratch("started");
+        let there = path.clone();
+        #[allow(clippy::async_yields_async, reason = "it is the handle that survives")]
+        let spawn_and_end = move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             runtime.block_on(async {
-                let handle = quiet().spawn(parked, ());
-                deadline::until(|| handle.pid().is_some()).await;
+                let handle = quiet().spawn(leaves_a_trace, there.clone());
+                deadline::until(|| there.exists()).await;
                 handle
             })
         };
         let mut handle = std::thread::spawn(spawn_and_end).join().unwrap();
         let error = within(&mut handle).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+        assert!(error.started(), "it ran: {error:?}");
         assert!(within(handle.exited()).await.is_err());
+        std::fs::remove_file(path).unwrap();
     })
     .await;
+}
+
+#[procession::test]
+async fn the_runtime_ends_at_any_moment() {
+    alone("the_runtime_ends_at_any_moment", async {
+        for n in 0..60 {
+            let path = scratch("trace");
+            let there = path.clone();
+            let spawn_and_end = move || {
+                let runtime = tokio::runtime::Runtime::new().unwrap();
+                let handle = runtime.block_on(async { quiet().spawn(leaves_a_trace, there) });
+                std::thread::sleep(std::time::Duration::from_micros(n * 120));
+                match n % 2 {
+                    0 => drop(runtime),
+                    _ => runtime.shutdown_background(),
+                }
+                handle
+            };
+            let mut handle = std::thread::spawn(spawn_and_end).join().unwrap();
+            let error = within(&mut handle).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+            deadline::until(|| leftovers::descendants().is_empty()).await;
+            let ran = std::fs::remove_file(path).is_ok();
+            assert!(error.started() || !ran, "it ran: {error:?}");
+        }
+    })
+    .await;
+}
+
+/// Somebody else in the program waits for whichever child ends. It costs the status, and no more.
+#[procession::test]
+async fn another_takes_the_exit_status_away() {
+    alone("another_takes_the_exit_status_away", async {
+        let stop = Arc::new(AtomicBool::new(false));
+        let other = std::thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    // At once an error, when there is no child.
+                    let _ = rustix::process::wait(rustix::process::WaitOptions::empty());
+                }
+            }
+        });
+        for _ in 0..20 {
+            assert_eq!(within(quiet().spawn(|| 1, ())).await.unwrap(), 1);
+            let aborts = quiet().spawn(|| -> () { std::process::abort() }, ());
+            let error = within(aborts).await.unwrap_err();
+            assert_eq!(
+                (error.kind(), error.started()),
+                (ErrorKind::Crashed, true),
+                "{error:?}"
+            );
+        }
+        stop.store(true, Ordering::Relaxed);
+        other.join().unwrap();
+    })
+    .await;
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let name = format!("{name}-{}", std::process::id());
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+fn leaves_a_trace(path: PathBuf) {
+    std::fs::write(path, "ran").unwrap();
+    parked();
 }
 
 fn parked() {

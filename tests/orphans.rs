@@ -129,21 +129,17 @@ async fn child(doing: Doing) {
         }
         Doing::Waiting => {
             say("here");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         Doing::Computing => {
             say("here");
             compute();
         }
         Doing::Programs => {
-            let mut sleeping = Command::new("sleep").arg("1000").spawn().unwrap();
-            let mut script = Command::new("sh");
-            script
-                .args(["-c", "sleep 1000 & while :; do :; done"])
-                .spawn()
-                .unwrap();
+            let script = ["-c", "sleep 1000 & while :; do :; done"];
+            let mut computing = Command::new("sh").args(script).spawn().unwrap();
             say("here");
-            sleeping.wait().unwrap();
+            computing.wait().unwrap();
         }
         Doing::Nested => {
             let nested = procession::spawn(child, Doing::Computing);

@@ -1,6 +1,10 @@
 //! One function in one process: how it is started, steered and awaited.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "what a task is given is its own"
+)]
 
 mod deadline;
 mod leftovers;
@@ -113,6 +117,42 @@ async fn it_sees_the_environment_it_is_given() {
         expected
     );
     assert_eq!(seen[5].as_deref(), Some("with = and spaces, Grüße"));
+}
+
+#[procession::test]
+async fn an_environment_that_cannot_be_is_a_failed_start() {
+    alone("an_environment_that_cannot_be_is_a_failed_start", async {
+        let impossible = [
+            ("NUL", "a\0b".to_owned()),
+            ("NUL\0", "a".to_owned()),
+            ("LONG", "x".repeat(4 << 20)),
+        ];
+        for (key, value) in impossible {
+            let outcome = within(Process::builder().env(key, value).spawn(|| 1, ())).await;
+            let error = outcome.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Spawn, "{key}: {error}");
+        }
+    })
+    .await;
+}
+
+/// A name is for people, so none is too strange; one too long for the way is an error that says so.
+#[procession::test]
+async fn names_of_every_sort() {
+    let own_name = || procession::current().name().map(str::to_owned);
+    for name in ["", "a\nb\0c", "\u{1f980}", &"n".repeat(10_000)] {
+        let handle = Process::builder().name(name).spawn(own_name, ());
+        assert_eq!(within(handle).await.unwrap().as_deref(), Some(name));
+    }
+    let name = "n".repeat(1 << 20);
+    let handle = Process::builder().name(name.as_str()).spawn(own_name, ());
+    match within(handle).await {
+        Ok(known) => assert_eq!(known, Some(name)),
+        Err(error) => {
+            let said = error.to_string();
+            assert!(error.is_spawn() && said.contains("name"), "{said}");
+        }
+    }
 }
 
 /// What brought a child here is not handed on to the programs that the child starts.
@@ -550,7 +590,7 @@ async fn detached_at_any_moment_nothing_is_left() {
                     .stdin(Stdio::piped())
                     .stdout(Stdio::piped())
                     .stderr(Stdio::piped())
-                    .spawn(|| vec![], ()),
+                    .spawn(Vec::new, ()),
             };
             pause(n, Duration::from_millis(8)).await;
             drop(handle);

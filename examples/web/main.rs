@@ -50,6 +50,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<bool, Box<dyn Error>> {
+    if !arguments.pictures.is_dir() {
+        return Err(format!("{} is no directory", arguments.pictures.display()).into());
+    }
     let pool = match arguments.workers {
         Some(workers) => Pool::with_workers(workers.get())?,
         None => Pool::new()?,

@@ -56,13 +56,6 @@ impl Consumer {
         }
     }
 
-    /// Takes over from whoever consumed last: where several take turns, under a lock of theirs.
-    #[inline]
-    pub(crate) fn reload(&mut self) {
-        self.tail = Cursor::from_bits(self.ring.tail().load(Ordering::Acquire));
-        self.head = self.tail;
-    }
-
     /// How many frames were committed and not released.
     pub(crate) fn frames(&self) -> usize {
         let head = Cursor::from_bits(self.ring.head().load(Ordering::Acquire));

@@ -15,6 +15,7 @@ pub(crate) mod socket;
 pub(crate) mod bell;
 pub(crate) mod futex;
 pub(crate) mod reactor;
+pub(crate) mod robust;
 
 pub(crate) mod child;
 pub(crate) mod clock;

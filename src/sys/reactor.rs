@@ -7,13 +7,14 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
 use std::pin::Pin;
 
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
 /// A descriptor registered with the runtime that was current when it was made.
@@ -94,5 +95,48 @@ impl PipeWriter {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().0).poll_write(cx, bytes)
+    }
+}
+
+/// One end of a pair of stream sockets, registered when it is first used.
+#[derive(Debug)]
+pub(crate) enum ByteSocket {
+    Idle(std::os::unix::net::UnixStream),
+    Registered(UnixStream),
+}
+
+impl ByteSocket {
+    /// The socket, registered with the current runtime.
+    pub(crate) fn here(&mut self) -> io::Result<&mut UnixStream> {
+        if let Self::Idle(socket) = self {
+            if tokio::runtime::Handle::try_current().is_err() {
+                return Err(io::Error::other(
+                    "there is no Tokio runtime here; use this inside one",
+                ));
+            }
+            *self = Self::Registered(UnixStream::from_std(socket.try_clone()?)?);
+        }
+        match self {
+            Self::Registered(socket) => Ok(socket),
+            Self::Idle(_) => Err(io::Error::other("not registered")),
+        }
+    }
+}
+
+impl TryFrom<std::os::unix::net::UnixStream> for ByteSocket {
+    type Error = io::Error;
+
+    fn try_from(socket: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self::Idle(socket))
+    }
+}
+
+impl AsFd for ByteSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            ByteSocket::Idle(socket) => socket.as_fd(),
+            ByteSocket::Registered(socket) => socket.as_fd(),
+        }
     }
 }

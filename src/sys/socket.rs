@@ -6,6 +6,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{
@@ -56,6 +57,35 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> i
     })?;
     debug_assert_eq!(sent, bytes.len());
     Ok(())
+}
+
+/// Whether nobody holds the other end any more, or it was shut down.
+pub(crate) fn is_hung_up(socket: impl AsFd) -> bool {
+    let mut watched = [PollFd::new(&socket, PollFlags::RDHUP)];
+    let now = rustix::event::Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let polled = rustix::io::retry_on_intr(|| rustix::event::poll(&mut watched, Some(&now)));
+    let gone = PollFlags::HUP | PollFlags::RDHUP | PollFlags::ERR;
+    polled.is_ok() && watched[0].revents().intersects(gone)
+}
+
+/// Blocks until there is something to receive, nobody to receive from, or `limit` is over.
+pub(crate) fn wait_readable(socket: impl AsFd, limit: Option<Duration>) -> io::Result<()> {
+    let mut watched = [PollFd::new(&socket, PollFlags::IN | PollFlags::RDHUP)];
+    let limit = limit.and_then(|limit| rustix::event::Timespec::try_from(limit).ok());
+    match rustix::event::poll(&mut watched, limit.as_ref()) {
+        // Interrupted: the caller looks again.
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Ends the conversation for everybody who holds either end. What was sent can still be received.
+pub(crate) fn shut_down(socket: impl AsFd) {
+    // Fails only if it was shut down before.
+    let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
 }
 
 /// Blocks until there is room to send, or nobody to send to.

@@ -61,6 +61,15 @@ pub(crate) fn encode_to_vec<T: Serialize + ?Sized>(
     encoded
 }
 
+/// Encodes `value` behind what `out` holds, if all of it takes at most `most` bytes.
+pub(crate) fn encode_bounded<T: Serialize + ?Sized>(
+    value: &T,
+    out: &mut Vec<u8>,
+    most: usize,
+) -> Result<(), EncodeFault> {
+    guarded(|| postcard::serialize_with_flavor(value, Bounded(out, most)))
+}
+
 /// Encodes `value` by giving every piece of it to `put`, in order.
 pub(crate) fn encode_with<T: Serialize + ?Sized>(
     value: &T,
@@ -212,6 +221,31 @@ impl Flavor for Growing<'_> {
     fn try_push(&mut self, data: u8) -> postcard::Result<()> {
         self.0.push(data);
         Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Appends to a vector up to a length.
+struct Bounded<'a>(&'a mut Vec<u8>, usize);
+
+impl Flavor for Bounded<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        if data.len() > self.1.saturating_sub(self.0.len()) {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.try_extend(&[data])
     }
 
     fn finalize(self) -> postcard::Result<()> {

@@ -24,18 +24,13 @@ const MARK: &str = "PROCESSION_TEST_MARK";
 /// Runs `body` in a process in which nothing else runs, and then counts what it left.
 ///
 /// `test` is the name of the calling test, of which `body` is all.
-#[track_caller]
-pub(crate) fn alone(test: &str, body: impl Future<Output = ()>) -> impl Future<Output = ()> {
-    async move {
-        match own_mark() {
-            None => run_again(test).await,
-            Some(_) => {
-                let before = Census::after_warm_up().await;
-                body.await;
-                before.assert_none().await;
-            }
-        }
+pub(crate) async fn alone(test: &str, body: impl Future<Output = ()>) {
+    if own_mark().is_none() {
+        return run_again(test).await;
     }
+    let before = Census::after_warm_up().await;
+    body.await;
+    before.assert_none().await;
 }
 
 async fn run_again(test: &str) {

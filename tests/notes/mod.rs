@@ -110,6 +110,18 @@ impl Desk {
         }
     }
 
+    /// Blocks until there are so many lines under `name`.
+    pub(crate) fn wait_for(&self, name: &str, lines: usize) {
+        let end = Instant::now() + deadline::LIMIT;
+        while self.read(name).len() < lines {
+            assert!(
+                Instant::now() < end,
+                "not enough was written under `{name}`"
+            );
+            std::thread::sleep(LOOK);
+        }
+    }
+
     /// Says `mine` and blocks until there is something under `yours`.
     pub(crate) fn meet(&self, mine: &str, yours: &str) {
         self.write(mine, std::process::id());

@@ -95,12 +95,12 @@ fn end_by(signal: Signal) {
 
 fn busy(computes: bool) {
     let sleep = std::process::Command::new("sleep").arg("1000").spawn();
-    let _sleep = sleep.expect("there is a program called sleep");
+    let mut sleep = sleep.expect("there is a program called sleep");
     let mut n = 0_u64;
-    loop {
-        match computes {
-            true => n = std::hint::black_box(n.wrapping_mul(3).wrapping_add(1)),
-            false => std::thread::park(),
+    if computes {
+        loop {
+            n = std::hint::black_box(n.wrapping_mul(3).wrapping_add(1));
         }
     }
+    let _ = sleep.wait();
 }

@@ -1,0 +1,293 @@
+//! A message on its way: its bytes, or the shared memory they are in, and its descriptors.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::duct::LONGEST_INLINE;
+use crate::sys::mapping::{self, Mapping};
+use crate::sys::socket::DESCRIPTORS_PER_MESSAGE;
+use crate::wire::baggage::{self, Received};
+use crate::wire::codec::{self, EncodeFault};
+
+/// Where the value begins in memory of its own; before it, the word that says whether it is in use.
+const VALUE: usize = 4096;
+const IN_USE: usize = 0;
+
+/// Memory that is smaller is not worth being asked for.
+const SMALLEST: usize = 256 * 1024;
+
+/// How many pieces of memory a sender keeps for its next long messages.
+const KEPT: usize = 8;
+
+/// A value that cannot be sent, and why.
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) String);
+
+/// An encoded message.
+#[derive(Debug)]
+pub(crate) struct Cargo {
+    pub(super) body: Vec<u8>,
+    pub(super) hold: Option<Arc<Hold>>,
+    pub(super) bag: Vec<OwnedFd>,
+}
+
+/// Memory of its own for one long message.
+#[derive(Debug)]
+pub(super) struct Hold {
+    id: u64,
+    memory: OwnedFd,
+    mapping: Mapping,
+}
+
+impl Hold {
+    fn is_free(&self) -> bool {
+        self.mapping.word(IN_USE).load(Ordering::Acquire) == 0
+    }
+
+    fn room(&self) -> usize {
+        self.mapping.len() - VALUE
+    }
+}
+
+impl AsFd for Hold {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.memory.as_fd()
+    }
+}
+
+/// The memory a sender keeps for long messages.
+#[derive(Debug, Default)]
+pub(super) struct Holds(Vec<Arc<Hold>>);
+
+impl Holds {
+    /// Whether a long message can be encoded without memory that was never used before.
+    pub(super) fn ready(&self) -> bool {
+        self.0.len() < KEPT || self.0.iter().any(|hold| hold.is_free())
+    }
+
+    fn take(&mut self, len: usize) -> io::Result<Arc<Hold>> {
+        let fitting = self
+            .0
+            .iter()
+            .find(|hold| hold.is_free() && hold.room() >= len);
+        let hold = match fitting {
+            Some(hold) => Arc::clone(hold),
+            None => self.make(len)?,
+        };
+        hold.mapping.word(IN_USE).store(1, Ordering::Release);
+        Ok(hold)
+    }
+
+    fn make(&mut self, len: usize) -> io::Result<Arc<Hold>> {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        let size = VALUE + len.max(SMALLEST).next_power_of_two();
+        let memory = mapping::memfd("procession-message", size)?;
+        let mapping = Mapping::whole(&memory, size)?;
+        let hold = Arc::new(Hold {
+            id: u64::from(std::process::id()) << 32 | number,
+            memory,
+            mapping,
+        });
+        if self.0.len() >= KEPT {
+            // A free one that is too small, or else the oldest: whoever reads it has it mapped.
+            let free = self.0.iter().position(|hold| hold.is_free());
+            self.0.remove(free.unwrap_or(0));
+        }
+        self.0.push(Arc::clone(&hold));
+        Ok(hold)
+    }
+}
+
+impl Cargo {
+    /// Encodes `value` if it fits the ring; `None` says that it needs memory of its own.
+    pub(crate) fn short<T: Serialize>(value: &T) -> Result<Option<Self>, Refused> {
+        let mut bag = Vec::new();
+        let mut body = Vec::with_capacity(64);
+        let encoded = baggage::packing(&mut bag, || {
+            codec::encode_bounded(value, &mut body, LONGEST_INLINE)
+        });
+        match encoded {
+            Ok(()) => Ok(Some(Self {
+                body,
+                hold: None,
+                bag,
+            })),
+            Err(EncodeFault::Full) => Ok(None),
+            Err(EncodeFault::Refused(why)) => Err(Refused(why)),
+        }
+    }
+
+    /// Encodes `value` into memory of its own. May take long.
+    pub(super) fn long<T: Serialize>(
+        value: &T,
+        holds: &std::sync::Mutex<Holds>,
+    ) -> Result<Self, Refused> {
+        let why = |fault| match fault {
+            EncodeFault::Refused(why) => Refused(why),
+            EncodeFault::Full => Refused("it was serialised to different lengths".to_owned()),
+        };
+        let mut bag = Vec::new();
+        let len = baggage::packing(&mut bag, || codec::measure(value)).map_err(why)?;
+        bag.clear();
+        let hold = holds
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take(len)
+            .map_err(|error| Refused(format!("no shared memory for it: {error}")))?;
+        let mut gap = hold.mapping.gap(VALUE, len);
+        let filled = baggage::packing(&mut bag, || {
+            codec::encode_with(value, |piece| gap.put(piece))
+        });
+        if let Err(fault) = filled {
+            hold.mapping.word(IN_USE).store(0, Ordering::Release);
+            return Err(why(fault));
+        }
+        if bag.len() >= DESCRIPTORS_PER_MESSAGE {
+            hold.mapping.word(IN_USE).store(0, Ordering::Release);
+            let most = DESCRIPTORS_PER_MESSAGE - 1;
+            return Err(Refused(format!(
+                "a long message carries at most {most} descriptors"
+            )));
+        }
+        let mut body = hold.id.to_ne_bytes().to_vec();
+        body.extend((len as u64).to_ne_bytes());
+        Ok(Self {
+            body,
+            hold: Some(hold),
+            bag,
+        })
+    }
+
+    /// The descriptors that go ahead of it.
+    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let hold = self.hold.iter().map(|hold| hold.as_fd());
+        hold.chain(self.bag.iter().map(AsFd::as_fd)).collect()
+    }
+
+    /// It was sent: its memory is the receiver's now.
+    pub(super) fn sent(&mut self) {
+        self.hold = None;
+        self.bag.clear();
+    }
+}
+
+impl Drop for Cargo {
+    /// It was not sent: its memory can be used again.
+    fn drop(&mut self) {
+        if let Some(hold) = &self.hold {
+            hold.mapping.word(IN_USE).store(0, Ordering::Release);
+        }
+    }
+}
+
+/// The memory of long messages a receiver has seen, so that it need not be mapped again.
+#[derive(Debug, Default)]
+pub(super) struct Seen(Vec<(u64, Arc<Mapping>)>);
+
+impl Seen {
+    fn open(&mut self, id: u64, memory: &OwnedFd) -> io::Result<Arc<Mapping>> {
+        if let Some((_, mapping)) = self.0.iter().find(|(known, _)| *known == id) {
+            return Ok(Arc::clone(mapping));
+        }
+        let len = mapping::sealed_len(memory)?;
+        if len <= VALUE {
+            return Err(io::Error::from(io::ErrorKind::InvalidData));
+        }
+        let mapping = Arc::new(Mapping::whole(memory, len)?);
+        if self.0.len() >= 2 * KEPT {
+            self.0.remove(0);
+        }
+        self.0.push((id, Arc::clone(&mapping)));
+        Ok(mapping)
+    }
+}
+
+/// A message that was taken out of the ring and not decoded yet.
+#[derive(Debug)]
+pub(crate) struct Delivered {
+    body: Vec<u8>,
+    bag: Vec<OwnedFd>,
+    hold: Option<(Arc<Mapping>, usize)>,
+    fault: Option<String>,
+}
+
+impl Delivered {
+    pub(super) fn short(body: Vec<u8>, bag: Vec<OwnedFd>) -> Self {
+        Self {
+            body,
+            bag,
+            hold: None,
+            fault: None,
+        }
+    }
+
+    pub(super) fn long(body: &[u8], mut bag: Vec<OwnedFd>, seen: &mut Seen) -> Self {
+        let number = |at: usize| {
+            body.get(at..at + 8)?
+                .try_into()
+                .ok()
+                .map(u64::from_ne_bytes)
+        };
+        let opened = match (number(0), number(8), bag.is_empty()) {
+            (Some(id), Some(len), false) => {
+                let memory = bag.remove(0);
+                seen.open(id, &memory)
+                    .map(|mapping| (mapping, len as usize))
+            }
+            _ => Err(io::Error::other("its descriptor did not arrive")),
+        };
+        let (hold, fault) = match opened {
+            Ok((mapping, len)) if len <= mapping.len() - VALUE => (Some((mapping, len)), None),
+            Ok(_) => (None, Some("it is longer than its memory".to_owned())),
+            Err(error) => (None, Some(format!("its shared memory: {error}"))),
+        };
+        Self {
+            body: Vec::new(),
+            bag,
+            hold,
+            fault,
+        }
+    }
+
+    /// How many bytes there are to decode.
+    pub(crate) fn len(&self) -> usize {
+        self.hold.as_ref().map_or(self.body.len(), |(_, len)| *len)
+    }
+
+    /// Whether it came in memory of its own, which its sender waits for.
+    pub(crate) fn is_long(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    /// Decodes it. May take long for a long one.
+    pub(crate) fn decode<T: DeserializeOwned>(mut self) -> Result<T, String> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
+        let mut bag = Received::from(std::mem::take(&mut self.bag));
+        let decode = || match &self.hold {
+            None => codec::decode(&self.body),
+            Some((mapping, len)) => codec::decode(&mapping.handed_over(VALUE + len)[VALUE..]),
+        };
+        if bag.is_empty() {
+            decode()
+        } else {
+            baggage::unpacking(&mut bag, decode)
+        }
+    }
+}
+
+impl Drop for Delivered {
+    /// Decoded or not, its memory can be used again.
+    fn drop(&mut self) {
+        if let Some((mapping, _)) = &self.hold {
+            mapping.word(IN_USE).store(0, Ordering::Release);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The memory of a channel.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::ring::{MOST_FRAMES, Ring};
+use crate::sys::mapping::{self, Mapping};
+use crate::sys::robust::RobustMutex;
+
+/// The bytes of data in a channel's ring. Messages longer than a quarter of it travel in shared memory of
+/// their own, so that one long message does not keep the others waiting.
+pub(crate) const RING_BYTES: usize = 256 * 1024;
+
+/// The longest message that travels in the ring.
+pub(crate) const LONGEST_INLINE: usize = RING_BYTES / 4;
+
+/// One page: the words that senders and receivers share beside the ring, far apart.
+const HEAD_BYTES: usize = 4096;
+const CAPACITY: usize = 0;
+const JOINABLE: usize = 8;
+const SEND_LOCK: usize = 128;
+const RECEIVE_LOCK: usize = 256;
+const DATA_BELL: usize = 384;
+const SPACE_BELL: usize = 448;
+const CLOSED: usize = 512;
+const SENDERS: usize = 576;
+const RECEIVERS: usize = 580;
+const TAGS: usize = 640;
+const HOLDERS: usize = 1024;
+
+/// So many processes that receive are told apart; more share the last place.
+pub(super) const MOST_HOLDERS: usize = 64;
+
+/// A channel as this process sees it.
+#[derive(Debug)]
+pub(super) struct Duct {
+    pub(super) memory: OwnedFd,
+    head: Arc<Mapping>,
+    pub(super) ring: Ring,
+    pub(super) send_lock: RobustMutex,
+    pub(super) receive_lock: RobustMutex,
+    pub(super) capacity: usize,
+    /// Whether it is counted what was received and is not done.
+    pub(super) joinable: bool,
+}
+
+impl Duct {
+    /// Makes the memory of a channel for `capacity` messages.
+    pub(super) fn create(capacity: usize, joinable: bool) -> io::Result<Self> {
+        if capacity == 0 || capacity > MOST_FRAMES {
+            let why = format!("a channel holds from 1 to {MOST_FRAMES} messages");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        let len = HEAD_BYTES + Ring::footprint(RING_BYTES);
+        let memory = mapping::memfd("procession-channel", len)?;
+        let head = Arc::new(Mapping::whole(&memory, HEAD_BYTES)?);
+        head.word(CAPACITY)
+            .store(capacity as u64, Ordering::Relaxed);
+        head.word(JOINABLE)
+            .store(u64::from(joinable), Ordering::Relaxed);
+        RobustMutex::create(Arc::clone(&head), SEND_LOCK)?;
+        RobustMutex::create(Arc::clone(&head), RECEIVE_LOCK)?;
+        Self::open(memory)
+    }
+
+    /// Maps the memory of a channel that somebody else made.
+    pub(super) fn open(memory: OwnedFd) -> io::Result<Self> {
+        let len = HEAD_BYTES + Ring::footprint(RING_BYTES);
+        if mapping::sealed_len(&memory)? != len {
+            return Err(io::Error::from(io::ErrorKind::InvalidData));
+        }
+        let head = Arc::new(Mapping::whole(memory.as_fd(), HEAD_BYTES)?);
+        let ring = Ring::map(memory.as_fd(), HEAD_BYTES, RING_BYTES)?;
+        let capacity = head.word(CAPACITY).load(Ordering::Relaxed) as usize;
+        Ok(Self {
+            send_lock: RobustMutex::open(Arc::clone(&head), SEND_LOCK),
+            receive_lock: RobustMutex::open(Arc::clone(&head), RECEIVE_LOCK),
+            capacity: capacity.min(MOST_FRAMES),
+            joinable: head.word(JOINABLE).load(Ordering::Relaxed) != 0,
+            memory,
+            head,
+            ring,
+        })
+    }
+
+    pub(super) fn data_bell(&self) -> &AtomicU32 {
+        self.head.half_word(DATA_BELL)
+    }
+
+    pub(super) fn space_bell(&self) -> &AtomicU32 {
+        self.head.half_word(SPACE_BELL)
+    }
+
+    pub(super) fn closed(&self) -> &AtomicU32 {
+        self.head.half_word(CLOSED)
+    }
+
+    /// How many ends there are that can send, in whatever process or on the way to one. Never too few;
+    /// those of a killed process stay counted.
+    pub(super) fn senders(&self) -> &AtomicU32 {
+        self.head.half_word(SENDERS)
+    }
+
+    /// Likewise for ends that can receive.
+    pub(super) fn receivers(&self) -> &AtomicU32 {
+        self.head.half_word(RECEIVERS)
+    }
+
+    /// The last number under which descriptors were sent ahead of a message.
+    pub(super) fn tags(&self) -> &AtomicU64 {
+        self.head.word(TAGS)
+    }
+
+    /// Who has received how much that is not done: a process number in the high half, a count in the low.
+    pub(super) fn holder(&self, place: usize) -> &AtomicU64 {
+        self.head.word(HOLDERS + 8 * place.min(MOST_HOLDERS - 1))
+    }
+}

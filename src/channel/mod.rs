@@ -1,0 +1,36 @@
+//! One way between processes: a ring, two locks, and a socket that is both bell and lifeline.
+//!
+//! Any number of processes hold either side. Whoever sends takes the senders' lock, whoever receives the
+//! receivers'; both are only ever tried, and tell when their holder died. What a killed process had half
+//! written lies beyond the commit and is overwritten.
+//!
+//! The bells are levels, not events. The protocol, which survived tens of thousands of kills where
+//! simpler ones lost wake-ups:
+//! 1. A byte in the receivers' end of the socket means "maybe not empty", one in the senders' end "maybe not
+//!    full".
+//! 2. A sender rings under its lock and *before* it commits, if the flag says that nobody has: send, then
+//!    set the flag.
+//! 3. A receiver takes the bytes out and clears the flag only when it sees the ring empty while it holds
+//!    both locks, and only then sleeps.
+//! 4. The bell for space is the mirror image.
+//! 5. Whoever inherits the senders' lock from the dead rings again.
+//! 6. When the socket hangs up, the kernel's word that nobody holds the other side, a receiver looks once
+//!    more before it says so.
+//!
+//! Never here: types of messages' faces, streams and sinks; they are above.
+
+mod cargo;
+mod duct;
+mod end;
+mod error;
+mod hub;
+mod typed;
+
+pub use error::{RecvError, SendError, TryRecvError, TrySendError};
+
+pub(crate) use cargo::{Cargo, Refused};
+pub(crate) use end::{End, Pushed, create};
+pub(crate) use typed::{Receiving, Sending};
+
+/// The most messages a channel can hold.
+pub(crate) const MOST_MESSAGES: usize = crate::ring::MOST_FRAMES;

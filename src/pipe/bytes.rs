@@ -1,0 +1,70 @@
+//! A stream of bytes in both directions.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::sys::reactor::ByteSocket;
+use crate::wire::Descriptor;
+
+/// Makes a pipe of bytes: two ends, each of which reads what the other writes. The kernel's own: a pair of
+/// sockets.
+///
+/// # Errors
+///
+/// The kernel has no descriptors left.
+pub fn byte_pipe() -> io::Result<(BytePipe, BytePipe)> {
+    let (a, b) = std::os::unix::net::UnixStream::pair()?;
+    Ok((BytePipe(a.try_into()?), BytePipe(b.try_into()?)))
+}
+
+/// One end of a [`byte_pipe`]. Sending it to another process moves it.
+///
+/// It is read and written inside a Tokio runtime, with which it registers when it is first used.
+#[derive(Debug)]
+pub struct BytePipe(ByteSocket);
+
+impl AsyncRead for BytePipe {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(self.0.here()?).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for BytePipe {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self.0.here()?).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(())) // a socket has no buffer on this side
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.0.here()?).poll_shutdown(cx)
+    }
+}
+
+impl Serialize for BytePipe {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Descriptor(&self.0).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for BytePipe {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let stream = Descriptor::<std::os::unix::net::UnixStream>::deserialize(deserializer)?;
+        let socket = stream.into_inner().try_into();
+        socket.map(Self).map_err(de::Error::custom)
+    }
+}
