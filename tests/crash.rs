@@ -492,6 +492,7 @@ async fn a_stopped_worker_holds_nobody_up() {
         for worker in pids(&pool) {
             signal(worker, Signal::STOP);
         }
+        until(|| descendants().iter().all(|it| it.state == 'T')).await;
         let waiting: Vec<_> = (0..300).map(|_| pool.spawn(pid, ())).collect();
         within(pool.terminate()).await;
         for outcome in within(join_all(waiting)).await {

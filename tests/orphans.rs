@@ -230,14 +230,32 @@ async fn the_child_is_stopped() {
     alone("the_child_is_stopped", async {
         let mut family = Family::found(parent, Doing::Nothing);
         family.hear(1).await;
-        let [child] = &family.children()[..] else {
-            panic!("the parent has {:?}", family.children());
+        let children = family.children();
+        let [child] = &children[..] else {
+            panic!("the parent has {children:?}");
         };
         signal(child, rustix::process::Signal::STOP);
-        until(|| family.children().iter().any(|found| found.state == 'T')).await;
+        // Every thread of it: before the last one the kernel does not count it as stopped.
+        until(|| thread_states(child).iter().all(|state| *state == 'T')).await;
         family.assert_it_ends_with_its_parent().await;
     })
     .await;
+}
+
+fn thread_states(found: &Found) -> Vec<char> {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", found.pid)).unwrap();
+    let stats = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")));
+    stats
+        .map(|stat| {
+            stat.unwrap()
+                .rsplit_once(") ")
+                .unwrap()
+                .1
+                .chars()
+                .next()
+                .unwrap()
+        })
+        .collect()
 }
 
 fn signal(found: &Found, signal: rustix::process::Signal) {

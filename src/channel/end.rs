@@ -4,13 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::cargo::{Cargo, Delivered, Holds, Refused, Seen};
-use super::duct::{Duct, MOST_HOLDERS};
+use super::duct::Duct;
 use super::hub::Hub;
 use crate::ring::{Consumer, Producer};
 use crate::sys::clock::Moment;
@@ -28,16 +26,16 @@ pub(crate) enum Side {
 /// One side of a channel in this process. The last one of a process to go takes that side with it.
 #[derive(Debug)]
 pub(crate) struct End {
-    duct: Arc<Duct>,
-    socket: OwnedFd,
+    pub(super) duct: Arc<Duct>,
+    pub(super) socket: OwnedFd,
     side: Side,
-    hub: Hub,
-    /// Looks that found nothing since the last success; see [`PATIENCE`].
-    looks: AtomicU32,
+    pub(super) hub: Hub,
+    /// Looks that found nothing since the last success; see `wait`.
+    pub(super) looks: AtomicU32,
     holds: Mutex<Holds>,
     seen: Mutex<Seen>,
     /// Where this process counts what it has received and not done, once it has received.
-    holder: AtomicUsize,
+    pub(super) holder: AtomicUsize,
     /// The socket had no room for descriptors: only an emptier ring will make some.
     crowded: AtomicBool,
     /// The tick in which the kernel was last asked whether the other side is gone.
@@ -67,17 +65,8 @@ pub(crate) enum Popped {
     Closed,
 }
 
-/// How often an async side looks again, letting others run in between, before it arranges to be rung for:
-/// while messages stream, ringing costs more than looking.
-const PATIENCE: u32 = 100;
-
-/// How long a blocked thread sleeps when somebody else holds a lock it needs.
-const BUSY_SLEEP: Duration = Duration::from_micros(50);
-
 /// Descriptors ahead of a message are sent with this many bytes; a ring of the bell is one.
 const TAG_BYTES: usize = 8;
-
-const NO_HOLDER: usize = usize::MAX;
 
 /// Makes a channel for `capacity` messages: the end that sends and the end that receives.
 ///
@@ -103,7 +92,7 @@ impl End {
             looks: AtomicU32::new(0),
             holds: Mutex::default(),
             seen: Mutex::default(),
-            holder: AtomicUsize::new(NO_HOLDER),
+            holder: AtomicUsize::new(super::held::NO_HOLDER),
             crowded: AtomicBool::new(false),
             asked: AtomicU64::new(0),
         }
@@ -286,7 +275,7 @@ impl End {
         let _ = self.ring();
     }
 
-    fn ring(&self) -> io::Result<()> {
+    pub(super) fn ring(&self) -> io::Result<()> {
         match socket::send(&self.socket, b"!", &[]) {
             // So many have rung and were not heard that one more says nothing.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -296,7 +285,7 @@ impl End {
 
     /// Looks, holding both locks, whether this side must wait (a sender for `wanted` bytes), and if so
     /// clears its bell: whoever changes that will ring. `None` if somebody else is at it.
-    fn must_wait(&self, wanted: usize) -> Option<bool> {
+    pub(super) fn must_wait(&self, wanted: usize) -> Option<bool> {
         let (_send, orphaned) = match self.duct.send_lock.try_lock() {
             TryLock::Locked(guard) => (guard, false),
             TryLock::Inherited(guard) => (guard, true),
@@ -337,220 +326,10 @@ impl End {
         }
     }
 
-    /// Waits for the message to be sent.
-    pub(crate) fn poll_push(&self, cargo: &mut Cargo, cx: &mut Context<'_>) -> Poll<Pushed> {
-        let budget = std::task::ready!(tokio::task::coop::poll_proceed(cx));
-        loop {
-            match self.try_push(cargo) {
-                Pushed::Full => {}
-                Pushed::Busy => return self.yield_now(cx),
-                done => {
-                    budget.made_progress();
-                    return Poll::Ready(done);
-                }
-            }
-            match self.sleep(bytes_of(cargo), cx) {
-                Sleep::Asleep => return Poll::Pending,
-                Sleep::LookAgain => {}
-                Sleep::Closed => return Poll::Ready(Pushed::Closed),
-                Sleep::Failed(why) => return Poll::Ready(Pushed::Failed(Refused(why))),
-            }
-        }
-    }
-
-    /// Waits for a message.
-    pub(crate) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Popped> {
-        let budget = std::task::ready!(tokio::task::coop::poll_proceed(cx));
-        loop {
-            match self.try_pop() {
-                Popped::Empty => {}
-                Popped::Busy => return self.yield_now(cx),
-                done => {
-                    budget.made_progress();
-                    return Poll::Ready(done);
-                }
-            }
-            match self.sleep(0, cx) {
-                Sleep::Asleep => return Poll::Pending,
-                Sleep::LookAgain => {}
-                // What was sent before the end is still received.
-                Sleep::Closed => match self.try_pop() {
-                    Popped::Busy => return self.yield_now(cx),
-                    Popped::Empty => return Poll::Ready(Popped::Closed),
-                    other => return Poll::Ready(other),
-                },
-                Sleep::Failed(_) => return Poll::Ready(Popped::Closed),
-            }
-        }
-    }
-
-    /// Waits for any news: for those who look for something else than room or a message.
-    pub(crate) fn poll_news(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.hub.poll_news(self.socket.as_fd(), cx) {
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    /// Waits until it is closed, or the other side is gone.
-    pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if self.is_closed() {
-                return Poll::Ready(());
-            }
-            std::task::ready!(self.poll_news(cx));
-        }
-    }
-
-    fn sleep(&self, wanted: usize, cx: &mut Context<'_>) -> Sleep {
-        if self.looks.fetch_add(1, Ordering::Relaxed) < PATIENCE {
-            cx.waker().wake_by_ref();
-            return Sleep::Asleep;
-        }
-        match self.hub.poll_news(self.socket.as_fd(), cx) {
-            Poll::Ready(Ok(())) => return Sleep::LookAgain,
-            Poll::Ready(Err(error)) => return Sleep::Failed(error.to_string()),
-            Poll::Pending => {}
-        }
-        match self.must_wait(wanted) {
-            Some(true) if self.is_closed() => Sleep::Closed,
-            Some(true) => Sleep::Asleep,
-            Some(false) => Sleep::LookAgain,
-            None => {
-                cx.waker().wake_by_ref();
-                Sleep::Asleep
-            }
-        }
-    }
-
-    fn yield_now<T>(&self, cx: &Context<'_>) -> Poll<T> {
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Sends, blocking this thread until it is done.
-    pub(crate) fn push_blocking(&self, cargo: &mut Cargo) -> Pushed {
-        loop {
-            match self.try_push(cargo) {
-                Pushed::Full if self.block(bytes_of(cargo)) => return Pushed::Closed,
-                Pushed::Full => {}
-                Pushed::Busy => std::thread::sleep(BUSY_SLEEP),
-                done => return done,
-            }
-        }
-    }
-
-    /// Receives, blocking this thread until there is something.
-    pub(crate) fn pop_blocking(&self) -> Popped {
-        loop {
-            match self.try_pop() {
-                Popped::Empty if self.block(0) => match self.try_pop() {
-                    Popped::Empty => return Popped::Closed,
-                    Popped::Busy => {}
-                    other => return other,
-                },
-                Popped::Empty => {}
-                Popped::Busy => std::thread::sleep(BUSY_SLEEP),
-                done => return done,
-            }
-        }
-    }
-
-    /// Sleeps until there is news, for a sender about room for `wanted` bytes. True if it is closed.
-    fn block(&self, wanted: usize) -> bool {
-        let before = self.len();
-        for _ in 0..PATIENCE {
-            std::thread::yield_now();
-            if self.len() != before {
-                return false;
-            }
-        }
-        match self.must_wait(wanted) {
-            Some(true) if self.is_closed() => return true,
-            // It fails only for want of kernel memory; then this loop is a slow one.
-            Some(true) => drop(socket::wait_readable(&self.socket, None)),
-            Some(false) => {}
-            None => std::thread::sleep(BUSY_SLEEP),
-        }
-        false
-    }
-
-    /// Counts one message as received by this process and not done.
-    fn hold_one(&self) {
-        let mut place = self.holder.load(Ordering::Relaxed);
-        if place == NO_HOLDER {
-            place = self.find_place();
-            self.holder.store(place, Ordering::Relaxed);
-        }
-        // It stops counting at the most there can be: who never says `done` does not care.
-        let one_more = |known: u64| (known & COUNT < COUNT).then(|| known + 1);
-        let word = self.duct.holder(place);
-        let _ = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
-    }
-
-    /// A place for this process among the holders: its own, a free one, or the shared last.
-    fn find_place(&self) -> usize {
-        let own = u64::from(std::process::id()) << 32;
-        for place in 0..MOST_HOLDERS - 1 {
-            let word = self.duct.holder(place);
-            let known = word.load(Ordering::Acquire);
-            let free = known == 0
-                && word
-                    .compare_exchange(0, own, Ordering::AcqRel, Ordering::Acquire)
-                    .is_ok();
-            if free || known >> 32 == own >> 32 {
-                return place;
-            }
-        }
-        MOST_HOLDERS - 1
-    }
-
-    /// Counts one message as done. False if this process holds none.
-    pub(crate) fn done_one(&self) -> bool {
-        let place = self.holder.load(Ordering::Relaxed);
-        if place == NO_HOLDER {
-            return false;
-        }
-        let word = self.duct.holder(place);
-        let done = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |known| {
-            (known & COUNT > 0).then(|| known - 1)
-        });
-        if done.is_ok() && self.unfinished() == 0 {
-            let _ = self.ring();
-        }
-        done.is_ok()
-    }
-
-    /// How many messages were sent and are not done.
-    pub(crate) fn unfinished(&self) -> usize {
-        self.len() + self.held(|_| true)
-    }
-
-    /// How many messages are held by processes that are gone.
-    pub(crate) fn lost(&self) -> usize {
-        self.held(|pid| pid != 0 && !std::path::Path::new(&format!("/proc/{pid}")).exists())
-    }
-
-    fn held(&self, of: impl Fn(u32) -> bool) -> usize {
-        let words = (0..MOST_HOLDERS).map(|place| self.duct.holder(place).load(Ordering::Acquire));
-        let counted = words.filter(|word| word & COUNT > 0 && of((word >> 32) as u32));
-        counted.map(|word| (word & COUNT) as usize).sum()
-    }
-
     /// Makes all who wait in this process look.
     pub(crate) fn wake_all(&self) {
         self.hub.wake_all();
     }
-}
-
-const COUNT: u64 = 0xffff_ffff;
-
-#[derive(Debug)]
-enum Sleep {
-    Asleep,
-    LookAgain,
-    Closed,
-    Failed(String),
 }
 
 /// Kinds of frames: bits.
@@ -558,7 +337,7 @@ const BAGGAGE: u32 = 1;
 const LONG: u32 = 2;
 
 /// How many bytes of a frame's body a message takes.
-fn bytes_of(cargo: &Cargo) -> usize {
+pub(super) fn bytes_of(cargo: &Cargo) -> usize {
     let tag = if cargo.descriptors().is_empty() {
         0
     } else {

@@ -23,8 +23,10 @@ mod cargo;
 mod duct;
 mod end;
 mod error;
+mod held;
 mod hub;
 mod typed;
+mod wait;
 
 pub use error::{RecvError, SendError, TryRecvError, TrySendError};
 

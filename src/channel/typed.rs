@@ -207,7 +207,7 @@ impl<T: DeserializeOwned + Send + 'static> Receiving<T> {
             }
             match ready!(self.end.poll_pop(cx)) {
                 Popped::Message(delivered) if delivered.len() > LONG => {
-                    self.decode_apart(delivered)
+                    self.decode_apart(delivered);
                 }
                 Popped::Message(delivered) => {
                     return Poll::Ready(self.decode(delivered).map_err(RecvError::Decode));

@@ -152,14 +152,15 @@ impl Core {
 
     /// No task of this group is wanted any more.
     pub(super) fn cancel_group(&mut self, group: usize) {
-        for key in self.records.keys() {
-            if self
-                .records
-                .get(key)
-                .is_some_and(|it| it.job.group() == group)
-            {
-                self.cancel(key);
-            }
+        let mut members = self.records.keys();
+        // All are marked before the first is cancelled: what is taken back on the way ends as well.
+        members.retain(|&key| {
+            let record = self.records.get_mut(key);
+            let member = record.filter(|it| it.job.group() == group);
+            member.map(|it| it.cancelled = true).is_some()
+        });
+        for key in members {
+            self.cancel(key);
         }
     }
 
@@ -240,9 +241,7 @@ impl Core {
                 let expires = record.options.timeout.map(|limit| self.now.plus(limit));
                 self.schedule.sent(worker, key, items, self.now);
                 self.look_by(expires);
-                if items > 1 {
-                    self.look_by(self.balance());
-                }
+                self.look_by(self.balance());
                 self.queue_rest(key, items);
             }
             Post::NoSpace => {
@@ -299,11 +298,11 @@ impl Core {
         }
     }
 
-    /// The job a reply is for, unless nobody waits for it.
-    pub(super) fn reply(&mut self, worker: WorkerKey, head: &Reply) -> Option<Arc<dyn Job>> {
+    /// The job a reply is for, unless nobody waits for it, and how many of the outcomes in it count.
+    pub(super) fn reply(&mut self, worker: WorkerKey, head: &Reply) -> Option<(Arc<dyn Job>, u32)> {
         if head.task == PREPARATION {
             let it = self.workers.get(worker)?.as_ref()?;
-            return Some(Arc::clone(it.preparation.as_ref()?) as _);
+            return Some((Arc::clone(it.preparation.as_ref()?) as _, head.count));
         }
         let now = self.now;
         let record = self.records.get_mut(head.task)?;
@@ -328,7 +327,8 @@ impl Core {
         } else {
             self.schedule.progress(worker, head.task, items - end, now);
         }
-        self.unless_doomed(worker, head, job)
+        let doomed = head.count > 0 && end == items && self.reprieve(worker, head.task, &job);
+        Some((job, head.count - u32::from(doomed)))
     }
 
     fn finish(&mut self, worker: WorkerKey, key: TaskKey, received: usize) {
@@ -352,29 +352,25 @@ impl Core {
         self.discard(record);
     }
 
-    /// A doomed task that ended by itself, within its grace, saves its worker. It has its error
-    /// all the same.
-    fn unless_doomed(
-        &mut self,
-        worker: WorkerKey,
-        head: &Reply,
-        job: Arc<dyn Job>,
-    ) -> Option<Arc<dyn Job>> {
-        let it = self.workers[worker].as_mut()?;
-        match it.doom {
-            Some(doom) if doom.task == head.task && !doom.done && head.last => {
-                it.doom = None;
-                let pid = it.pid();
-                self.schedule.ready(worker, self.now);
-                let mut error = JoinError::new(doom.kind, job.name()).after_start(true);
-                if let Some(pid) = pid {
-                    error = error.in_process(pid);
-                }
-                self.end(&job, head.first as usize, head.count as usize, error);
-                None
-            }
-            _ => Some(job),
+    /// A doomed task that ends by itself, within its grace, saves its worker. The item that was
+    /// running, which is the job's last since the others were taken back, has its error all the same.
+    fn reprieve(&mut self, worker: WorkerKey, key: TaskKey, job: &Arc<dyn Job>) -> bool {
+        let Some(it) = self.workers[worker].as_mut() else {
+            return false;
+        };
+        let Some(doom) = it.doom.take_if(|doom| doom.task == key && !doom.done) else {
+            return false;
+        };
+        let mut error = JoinError::new(doom.kind, job.name()).after_start(true);
+        if let Some(pid) = it.pid() {
+            error = error.in_process(pid);
         }
+        if let Some(record) = self.records.get_mut(key) {
+            record.options.timeout = None;
+        }
+        self.schedule.ready(worker, self.now);
+        self.end(job, job.items() - 1, 1, error);
+        true
     }
 
     /// The task waits again, before all others.

@@ -106,6 +106,9 @@ impl Core {
         let Some(requests) = self.requests(worker) else {
             return true;
         };
+        if requests.released(position) {
+            return false; // it is over, and another request may lie there by now
+        }
         let claimed = requests.take_back(position).claimed;
         if claimed > 0 {
             self.requeue_tail(worker, task, claimed, ErrorKind::Crashed);
@@ -138,6 +141,7 @@ impl Core {
 
     /// Gives what stands behind long work to idle workers, and says when to look again.
     pub(super) fn rebalance(&mut self) {
+        self.schedule.forgive(self.now);
         for _ in 0..self.workers.len() {
             let Some(worker) = self.schedule.stuck(self.now) else {
                 return;
@@ -146,8 +150,12 @@ impl Core {
             let tasks: Vec<_> = line
                 .map(|line| line.entries().rev().map(|entry| entry.task).collect())
                 .unwrap_or_default();
+            let mut asleep = true;
             for task in tasks {
-                self.take_back(worker, task);
+                asleep &= self.take_back(worker, task);
+            }
+            if asleep {
+                self.schedule.doubt(worker, self.now);
             }
             self.share_out();
         }

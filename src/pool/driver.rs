@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep};
 use super::core::Phase;
 use super::delivery::{Delivery, deliver, elsewhere};
 use super::front::Shared;
+use super::hiring::Hired;
 use super::preparation::{PREPARATION, Prepares};
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::WorkerKey;
@@ -28,7 +29,7 @@ use crate::sys::reactor::Watched;
 use crate::task::envelope::Reply;
 use crate::task::job::Job;
 use crate::wire::parcel::Packed;
-use crate::worker::{Blueprint, Launched, Post, ReplySide, Streams, launch};
+use crate::worker::{Launched, ReplySide};
 
 /// Replies read from one worker before the next one has its turn.
 const REPLIES_PER_TURN: usize = 64;
@@ -47,59 +48,13 @@ pub(super) enum News {
     Look,
 }
 
-/// A worker with its preparation before it.
-#[derive(Debug)]
-pub(super) struct Hired {
-    launched: Launched,
-    preparation: Arc<dyn Prepares>,
-    /// Holds the arguments of a preparation that did not fit the ring.
-    _parcel: Option<Packed>,
-}
-
-/// Starts a worker, on a thread that may block.
-pub(super) fn launch_worker(shared: &Arc<Shared>, worker: WorkerKey, blueprint: Box<Blueprint>) {
-    let shared = Arc::clone(shared);
-    let runtime = shared.runtime.clone();
-    runtime.spawn_blocking(move || {
-        let hired = hire(&shared, &blueprint).map(Box::new);
-        // Nobody listens only when the driver is gone; then the worker is killed as it is dropped.
-        let _ = shared.news.send(News::Launched(worker, hired));
-    });
-}
-
-fn hire(shared: &Shared, blueprint: &Blueprint) -> io::Result<Hired> {
-    let initializer = shared.look(|core| Arc::clone(&core.settings.initializer));
-    let preparation = initializer();
-    let mut launched = launch(blueprint, Streams::default(), &shared.bell)?;
-    let job: &dyn Job = &*preparation;
-    let mut parcel = None;
-    let mut post = launched.requests.post(PREPARATION, job, false);
-    if let Post::TooLarge = post {
-        let packed = job.pack(&shared.parcels).map_err(io::Error::other)?;
-        post = launched.requests.post_parcel(PREPARATION, job, &packed);
-        parcel = Some(packed);
-    }
-    match post {
-        Post::Sent { .. } => launched.requests.wake(),
-        Post::Refused(why) => {
-            let why = format!("the initializer's arguments cannot be sent: {why}");
-            return Err(io::Error::other(why));
-        }
-        Post::NoSpace | Post::TooLarge => return Err(io::ErrorKind::OutOfMemory.into()),
-    }
-    Ok(Hired {
-        launched,
-        preparation,
-        _parcel: parcel,
-    })
-}
-
 /// The parent's end of one worker's replies.
 struct Desk {
     replies: ReplySide,
     pid: u32,
     preparation: Option<Arc<dyn Prepares>>,
-    _parcel: Option<Packed>,
+    /// The preparation's arguments, until it was taken.
+    packed: Option<Packed>,
 }
 
 /// What workers have of the memory for large results.
@@ -126,7 +81,7 @@ pub(super) struct Driver {
     alarm: Option<Moment>,
     bytes: Vec<u8>,
     read: Vec<Read>,
-    jobs: Vec<Option<Arc<dyn Job>>>,
+    jobs: Vec<Option<(Arc<dyn Job>, u32)>>,
     trim_at: Option<Moment>,
     large_results: Leftover,
 }
@@ -181,7 +136,7 @@ impl Driver {
             replies,
             pid: lifeline.pid(),
             preparation: Some(Arc::clone(&hired.preparation)),
-            _parcel: hired._parcel,
+            packed: hired.packed,
         });
         let news = self.shared.news.clone();
         self.shared.runtime.spawn(async move {
@@ -277,7 +232,10 @@ impl Driver {
         let read = std::mem::take(&mut self.read);
         let mut jobs = std::mem::take(&mut self.jobs);
         for ((worker, head, range), job) in read.iter().zip(jobs.drain(..)) {
-            self.hand_over(*worker, head, &bytes[range.clone()], job);
+            let (job, count) = job.unzip();
+            let count = count.unwrap_or(head.count);
+            let head = Reply { count, ..*head };
+            self.hand_over(*worker, &head, &bytes[range.clone()], job);
         }
         // Their memory is used again.
         (self.bytes, self.read, self.jobs) = (bytes, read, jobs);
@@ -312,10 +270,12 @@ impl Driver {
         let Some(desk) = self.desks.get_mut(worker).and_then(Option::as_mut) else {
             return;
         };
-        desk._parcel = None;
         let Some(preparation) = desk.preparation.take() else {
             return;
         };
+        if let Some(packed) = desk.packed.take() {
+            self.shared.unpack(packed);
+        }
         let failure = match preparation.outcome() {
             None => return,
             Some(Ok(Ok(()))) => None,

@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::builder::PoolBuilder;
 use super::core::{Core, Effect, Phase};
-use super::driver::{self, News};
+use super::driver::News;
+use super::hiring;
 use super::info::{WorkerInfo, WorkerState};
 use super::map::{self, Map};
 use super::metrics::Metrics;
@@ -114,7 +115,7 @@ impl Shared {
             } => job.fail(first, count, &error),
             Effect::Drop(job) => drop(job),
             Effect::Unpack(packed) => self.unpack(packed),
-            Effect::Launch(worker, blueprint) => driver::launch_worker(self, worker, blueprint),
+            Effect::Launch(worker, blueprint) => hiring::launch_worker(self, worker, blueprint),
             Effect::Pack(task, job) => {
                 let shared = Arc::clone(self);
                 self.runtime.spawn_blocking(move || {
@@ -128,7 +129,7 @@ impl Shared {
         }
     }
 
-    fn unpack(self: &Arc<Self>, packed: Packed) {
+    pub(super) fn unpack(self: &Arc<Self>, packed: Packed) {
         let given_up = self.store().put_back(packed.parcel);
         if let Some(id) = given_up {
             self.with(|core| core.forget_parcels(&[id]));

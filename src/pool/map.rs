@@ -388,9 +388,14 @@ impl<R> Stream for Map<'_, R> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
+        let read = self.read - self.given;
         match self.total {
-            Some(total) => (total - self.given, Some(total - self.given)),
-            None => (self.read - self.given, None),
+            // An iterator may give more than it says.
+            Some(total) => {
+                let left = total.saturating_sub(self.given).max(read);
+                (left, Some(left))
+            }
+            None => (read, None),
         }
     }
 }

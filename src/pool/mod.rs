@@ -18,6 +18,7 @@ mod doom;
 mod driver;
 mod front;
 mod gather;
+mod hiring;
 mod info;
 mod map;
 mod metrics;

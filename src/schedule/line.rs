@@ -20,6 +20,10 @@ pub(crate) struct Line {
     open: bool,
     full: bool,
     moved: Moment,
+    /// The first of them is known to have begun.
+    begun: bool,
+    /// The worker was given something and did not begin it.
+    doubted: Option<Moment>,
 }
 
 impl Line {
@@ -32,9 +36,31 @@ impl Line {
         self.open = false;
     }
 
-    /// Whether the worker takes tasks.
-    pub(crate) fn is_open(&self) -> bool {
-        self.open
+    /// Whether the worker would begin a task at once.
+    pub(super) fn is_idle(&self) -> bool {
+        self.open && self.entries.is_empty() && !self.is_doubted()
+    }
+
+    pub(super) fn begun(&mut self) {
+        self.begun = true;
+    }
+
+    pub(super) fn doubt(&mut self, now: Moment) {
+        self.doubted = Some(now);
+    }
+
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted.is_some()
+    }
+
+    /// Ends a doubt that has lasted for `span`.
+    pub(super) fn forgive(&mut self, now: Moment, span: Duration) {
+        self.doubted.take_if(|since| now.since(*since) >= span);
+    }
+
+    /// Whether it is not known that the worker has begun what it was given.
+    pub(super) fn is_unbegun(&self) -> bool {
+        !self.begun && !self.entries.is_empty()
     }
 
     pub(super) fn fill(&mut self) {
@@ -54,11 +80,6 @@ impl Line {
         self.entries.len()
     }
 
-    /// Whether the worker has nothing to do.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// The tasks in order, the running one first.
     pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = Entry> + '_ {
         self.entries.iter().copied()
@@ -76,6 +97,7 @@ impl Line {
     pub(super) fn push(&mut self, entry: Entry, now: Moment) {
         if self.entries.is_empty() {
             self.moved = now;
+            self.begun = false;
         }
         self.entries.push_back(entry);
     }
@@ -83,6 +105,8 @@ impl Line {
     pub(super) fn moved(&mut self, now: Moment) {
         self.moved = now;
         self.full = false;
+        self.begun = false;
+        self.doubted = None;
     }
 
     pub(super) fn remove(&mut self, task: TaskKey) {

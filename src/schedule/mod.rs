@@ -55,6 +55,13 @@ const MOST_WITHDRAWN: usize = 64;
 /// given to others.
 const STUCK: Duration = Duration::from_micros(500);
 
+/// A worker that has not even begun anything for so long is stopped, or starved: what it was given is
+/// given to others. Longer than a loaded machine takes to let a process run.
+const ASLEEP: Duration = Duration::from_millis(20);
+
+/// How long such a worker is left alone before it is tried again.
+const DOUBT: Duration = Duration::from_millis(500);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
@@ -210,14 +217,29 @@ impl Schedule {
     /// Of `task` only the item that runs is left in the worker's line; the others were taken back.
     pub(crate) fn shortened(&mut self, worker: WorkerKey, task: TaskKey) {
         if let Some(line) = self.lines.get_mut(worker) {
+            line.begun();
             line.shorten(task, 1);
+        }
+    }
+
+    /// The worker began nothing of what it was given: for a while it gets more only when no other can
+    /// take it.
+    pub(crate) fn doubt(&mut self, worker: WorkerKey, now: Moment) {
+        if let Some(line) = self.lines.get_mut(worker) {
+            line.doubt(now);
+        }
+    }
+
+    /// Workers that were doubted for long enough are tried again.
+    pub(crate) fn forgive(&mut self, now: Moment) {
+        for (_, line) in &mut self.lines {
+            line.forgive(now, DOUBT);
         }
     }
 
     /// The workers that are ready and have nothing to do.
     pub(crate) fn idle(&self) -> usize {
-        let idle = |(_, line): &(usize, &Line)| line.is_open() && line.is_empty();
-        self.lines.iter().filter(idle).count()
+        self.lines.iter().filter(|(_, line)| line.is_idle()).count()
     }
 
     /// A worker that should give back what it has not started: others are idle, nothing waits, and it
@@ -226,8 +248,10 @@ impl Schedule {
         if !self.wants_more() {
             return None;
         }
-        let stuck =
-            |(_, line): &(usize, &Line)| line.backlog() > 1 && line.since_move(now) >= STUCK;
+        let stuck = |(_, line): &(usize, &Line)| {
+            let patience = patience(line);
+            patience.is_some_and(|patience| line.since_move(now) >= patience)
+        };
         let longest = self.lines.iter().filter(stuck);
         let longest = longest.max_by_key(|(_, line)| line.backlog());
         longest.map(|(worker, _)| worker)
@@ -238,10 +262,10 @@ impl Schedule {
         if !self.wants_more() {
             return None;
         }
-        let behind = self.lines.iter().filter(|(_, line)| line.backlog() > 1);
-        behind
-            .map(|(_, line)| STUCK.saturating_sub(line.since_move(now)))
-            .min()
+        let lines = self.lines.iter();
+        let waits = lines
+            .filter_map(|(_, line)| Some(patience(line)?.saturating_sub(line.since_move(now))));
+        waits.min()
     }
 
     fn wants_more(&self) -> bool {
@@ -259,7 +283,7 @@ impl Schedule {
     fn shortest_line(&self) -> Option<WorkerKey> {
         let depth = self.depth();
         let open = self.lines.iter().filter(|(_, line)| line.has_room(depth));
-        let shortest = open.min_by_key(|(_, line)| line.len());
+        let shortest = open.min_by_key(|(_, line)| (line.is_doubted(), line.len()));
         shortest.map(|(worker, _)| worker)
     }
 
@@ -271,6 +295,17 @@ impl Schedule {
                 }
             }
         }
+        None
+    }
+}
+
+/// How long a line may stand still before others take what can be taken of it.
+fn patience(line: &Line) -> Option<Duration> {
+    if line.backlog() > 1 {
+        Some(STUCK)
+    } else if line.is_unbegun() {
+        Some(ASLEEP)
+    } else {
         None
     }
 }

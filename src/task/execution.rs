@@ -6,26 +6,24 @@
 
 use std::any::Any;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::envelope::{self, ITEM_PREFIX, LONGEST_BODY, Reply, Request, Status};
-use super::outgoing::{Outgoing, send_patiently};
+use super::envelope::{self, ITEM_PREFIX, Request, Status};
+use super::outgoing::Outgoing;
 use super::{Call, capture, enter_task};
-use crate::ring::{Consumer, Corrupt, Frame, Producer, Writer};
+use crate::ring::{Consumer, Corrupt, Frame, Producer};
 use crate::sys::bell::Bell;
 use crate::sys::clock::Moment;
 use crate::sys::futex;
 use crate::sys::image::{self, Enter, Entry, Token};
 use crate::wire::baggage::{self, Received};
-use crate::wire::codec::{self, EncodeFault};
-use crate::wire::control::{ControlSocket, Message};
+use crate::wire::codec;
+use crate::wire::control::ControlSocket;
 use crate::wire::parcel::{self, Arrivals};
 
 /// How long an idle worker looks before it sleeps. Longer than the parent takes to send the next
@@ -35,12 +33,6 @@ const LOOKING: Duration = Duration::from_micros(20);
 /// Looks between two offers of the processor to others. On a crowded processor spinning without
 /// them costs ten times the round trip.
 const LOOKS_PER_YIELD: u32 = 20;
-
-/// How long the first outcome of a reply waits for company.
-const FRESH: Duration = Duration::from_millis(1);
-
-/// Looking at the clock is dear beside a trivial item; it is looked at once in so many items.
-const ITEMS_PER_LOOK: u32 = 16;
 
 /// The entry point of `C` in the image's table.
 #[derive(Debug)]
@@ -58,28 +50,28 @@ impl<C: Call> Entry for EntryOf<C> {
 /// What a worker holds, and the request it is at.
 #[derive(Debug)]
 pub(crate) struct Execution {
-    requests: Consumer,
-    replies: Producer,
-    parent: Bell,
-    control: Arc<ControlSocket>,
-    arrivals: Arc<Arrivals>,
-    parcels: Arc<Outgoing>,
-    sequence: u64,
-    clock: Moment,
-    request: Request,
-    frame: Option<Frame>,
-    input: Vec<u8>,
-    cursor: usize,
-    index: u32,
-    step: Step,
-    open: Open,
+    pub(super) requests: Consumer,
+    pub(super) replies: Producer,
+    pub(super) parent: Bell,
+    pub(super) control: Arc<ControlSocket>,
+    pub(super) arrivals: Arc<Arrivals>,
+    pub(super) parcels: Arc<Outgoing>,
+    pub(super) sequence: u64,
+    pub(super) clock: Moment,
+    pub(super) request: Request,
+    pub(super) frame: Option<Frame>,
+    pub(super) input: Vec<u8>,
+    pub(super) cursor: usize,
+    pub(super) index: u32,
+    pub(super) step: Step,
+    pub(super) open: Open,
     /// The descriptors in the arguments of the request.
-    received: Received,
+    pub(super) received: Received,
 }
 
 /// Where an item is, for when it panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     /// It has its outcome, or was not begun.
     Between,
     Decoding,
@@ -89,15 +81,15 @@ enum Step {
 
 /// The reply being written, if one is.
 #[derive(Debug, Clone, Copy)]
-struct Open {
-    is_open: bool,
-    first: u32,
-    count: u32,
-    since: Moment,
+pub(super) struct Open {
+    pub(super) is_open: bool,
+    pub(super) first: u32,
+    pub(super) count: u32,
+    pub(super) since: Moment,
     /// Where the outcome that is being written begins.
-    item: usize,
+    pub(super) item: usize,
     /// Whether descriptors were sent ahead of it.
-    baggage: bool,
+    pub(super) baggage: bool,
 }
 
 /// What a worker does next.
@@ -274,6 +266,9 @@ impl Execution {
         let Some(frame) = self.frame else {
             return false;
         };
+        if self.request.flags & envelope::TIMED != 0 {
+            self.unstamp(frame);
+        }
         let Some(index) = envelope::claim(self.requests.word(frame, Request::SPAN)) else {
             return false;
         };
@@ -291,6 +286,12 @@ impl Execution {
     fn stamp(&self, frame: Frame) {
         let started = self.requests.word(frame, Request::STARTED);
         started.store(self.clock.to_bits(), Ordering::Release);
+    }
+
+    /// Nothing's time runs: that of the item before must not be held against the next.
+    pub(super) fn unstamp(&self, frame: Frame) {
+        let started = self.requests.word(frame, Request::STARTED);
+        started.store(0, Ordering::Release);
     }
 
     #[inline]
@@ -321,169 +322,6 @@ impl Execution {
         codec::decode_unguarded(item)
     }
 
-    #[inline]
-    fn reply<R: Serialize>(&mut self, result: &R) {
-        let mut bag = Vec::new();
-        let put = self.put(Status::Done, |writer| {
-            bag.clear();
-            baggage::packing(&mut bag, || codec::encode_unguarded(result, writer))
-        });
-        match put {
-            Ok(()) if bag.is_empty() => {}
-            Ok(()) => self.commit_with(bag),
-            Err(EncodeFault::Full) => self.put_elsewhere(result),
-            Err(EncodeFault::Refused(why)) => self.put_text(Status::EncodeFailed, &why),
-        }
-    }
-
-    /// Sends a value too large for the ring in a parcel, as a reply of its own.
-    fn put_elsewhere<R: Serialize>(&mut self, value: &R) {
-        match self.parcels.fill(value, &self.control) {
-            Ok((place, bag)) => {
-                self.commit(false);
-                let put = self.put(Status::Elsewhere, |writer| codec::encode(&place, writer));
-                debug_assert!(put.is_ok());
-                self.commit_with(bag);
-            }
-            Err(EncodeFault::Refused(why)) => self.put_text(Status::EncodeFailed, &why),
-            Err(EncodeFault::Full) => {
-                self.put_text(Status::EncodeFailed, "it grew while it was serialised");
-            }
-        }
-    }
-
-    /// Commits a reply whose last outcome has these descriptors. They go ahead of it.
-    #[cold]
-    fn commit_with(&mut self, bag: Vec<OwnedFd>) {
-        if !bag.is_empty() {
-            let message = Message::Baggage { id: self.sequence };
-            let fds: Vec<_> = bag.iter().map(AsFd::as_fd).collect();
-            // It fails only if the parent is gone, and then nobody reads the reply either.
-            self.open.baggage = send_patiently(&self.control, &message, &fds).is_ok();
-        }
-        self.commit(false);
-    }
-
-    fn put_text(&mut self, status: Status, text: &str) {
-        let short = &text[..text.floor_char_boundary(1024)];
-        let put = self.put(status, |writer| match writer.extend(short.as_bytes()) {
-            true => Ok(()),
-            false => Err(EncodeFault::Full),
-        });
-        debug_assert!(put.is_ok());
-    }
-
-    /// Adds one outcome to the open reply. Full means that it does not fit any reply.
-    #[inline]
-    fn put(
-        &mut self,
-        status: Status,
-        mut encode: impl FnMut(&mut Writer<'_>) -> Result<(), EncodeFault>,
-    ) -> Result<(), EncodeFault> {
-        loop {
-            if !self.open.is_open {
-                self.open_reply();
-            }
-            let mut writer = self.replies.resume();
-            let at = writer.len();
-            self.open.item = at;
-            let encoded = match writer.extend(&[0; ITEM_PREFIX]) {
-                true => encode(&mut writer),
-                false => Err(EncodeFault::Full),
-            };
-            let Err(fault) = encoded else {
-                let len = writer.len() - at - ITEM_PREFIX;
-                writer.patch(at, &envelope::outcome_prefix(status, len));
-                self.open.count += 1;
-                let bytes = (writer.len() - Reply::BYTES) as u32;
-                let word = writer.word(Reply::PUBLISHED);
-                word.store(
-                    envelope::published(self.open.count, bytes),
-                    Ordering::Release,
-                );
-                return Ok(());
-            };
-            writer.rewind(at);
-            if matches!(fault, EncodeFault::Refused(_)) {
-                return Err(fault);
-            }
-            if self.open.count > 0 {
-                self.commit(false);
-            } else if writer.limit() >= LONGEST_BODY {
-                return Err(EncodeFault::Full);
-            } else {
-                self.open.is_open = false;
-                self.wait_for_space(LONGEST_BODY);
-            }
-        }
-    }
-
-    /// Begins a reply with as much room as there is.
-    fn open_reply(&mut self) {
-        // Enough for the head and the longest text; what does not fit it waits for more.
-        const LEAST: usize = 4096;
-        while self.replies.room() < LEAST {
-            self.wait_for_space(LEAST);
-        }
-        let room = self.replies.room().min(LONGEST_BODY);
-        self.sequence += 1;
-        let head = Reply {
-            sequence: 0,
-            task: self.request.task,
-            first: self.index,
-            last: false,
-            baggage: false,
-            run_nanos: 0,
-            count: 0,
-            bytes: 0,
-        };
-        if let Some(mut writer) = self.replies.begin(room) {
-            writer.show(envelope::REPLY);
-            writer.extend(&head.to_bytes());
-            // Last, so that whoever finds the right sequence finds the rest of the head as well.
-            let word = writer.word(Reply::SEQUENCE);
-            word.store(self.sequence, Ordering::Release);
-        }
-        self.open = Open {
-            is_open: true,
-            first: self.index,
-            count: 0,
-            since: self.clock,
-            item: Reply::BYTES,
-            baggage: false,
-        };
-    }
-
-    #[inline]
-    fn commit_if_stale(&mut self) {
-        let count = self.open.count;
-        let more = self.index + 1 < self.request.items;
-        if self.open.is_open && more && (count == 1 || count.is_multiple_of(ITEMS_PER_LOOK)) {
-            let now = Moment::now();
-            if now.since(self.open.since) >= FRESH {
-                self.commit(false);
-            }
-        }
-    }
-
-    /// Commits the open reply, if there is one, and wakes the parent if it sleeps.
-    fn commit(&mut self, last: bool) {
-        if !std::mem::take(&mut self.open.is_open) {
-            return;
-        }
-        let now = Moment::now();
-        let nanos = now.since(self.open.since).as_nanos() as u64;
-        self.clock = now;
-        let mut writer = self.replies.resume();
-        let word = envelope::flags_word(self.open.first, last, self.open.baggage);
-        writer.patch(Reply::FLAGS, &word.to_ne_bytes());
-        writer.patch(Reply::FLAGS + 8, &nanos.to_ne_bytes());
-        writer.commit(envelope::REPLY);
-        if self.replies.take_sleeping_consumer() {
-            self.parent.ring();
-        }
-    }
-
     /// Ends the request: its last reply goes out, unless nothing of it was ever claimed.
     fn finish(&mut self) {
         let Some(frame) = self.frame.take() else {
@@ -501,12 +339,5 @@ impl Execution {
         if self.requests.take_sleeping_producer() {
             self.parent.ring();
         }
-    }
-
-    fn wait_for_space(&mut self, body: usize) {
-        while self.replies.announce_sleep(body) {
-            futex::wait(self.replies.sleep_word(), 1, None);
-        }
-        self.replies.awake();
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod envelope;
 pub(crate) mod execution;
 pub(crate) mod job;
 pub(crate) mod outgoing;
+mod replies;
 mod runtime;
 mod slot;
 

@@ -66,16 +66,26 @@ impl RequestSide {
 
     /// Writes as many of the job's items as fit one request.
     pub(crate) fn post(&mut self, task: u64, job: &dyn Job, timed: bool) -> Post {
+        loop {
+            match self.try_post(task, job, timed) {
+                // Nobody says that there is space if there is some by now.
+                Post::NoSpace if !self.ring.announce_sleep(LONGEST_BODY) => {}
+                post => return post,
+            }
+        }
+    }
+
+    fn try_post(&mut self, task: u64, job: &dyn Job, timed: bool) -> Post {
         let token = match job.token() {
             Ok(token) => token.to_bits(),
             Err(error) => return Post::Refused(error.to_string()),
         };
         let room = self.ring.room().min(LONGEST_BODY);
         if room < Request::BYTES {
-            return self.no_space();
+            return Post::NoSpace;
         }
         let Some(mut writer) = self.ring.begin(room) else {
-            return self.no_space();
+            return Post::NoSpace;
         };
         let head = Request {
             items: 0,
@@ -91,7 +101,7 @@ impl RequestSide {
         let wrote = baggage::packing(&mut bag, || job.write(&mut writer));
         match (wrote.items, wrote.stopped) {
             (0, Some(EncodeFault::Full)) if room == LONGEST_BODY => Post::TooLarge,
-            (0, Some(EncodeFault::Full)) => self.no_space(),
+            (0, Some(EncodeFault::Full)) => Post::NoSpace,
             (0, Some(EncodeFault::Refused(why))) => Post::Refused(why),
             (items, _) => {
                 let baggage = send_ahead(&mut self.unsent, &mut self.baggage, &self.control, bag);
@@ -123,9 +133,13 @@ impl RequestSide {
                 return Post::Refused(format!("its descriptors could not be sent: {error}"));
             }
         };
-        let Some(mut writer) = self.ring.begin(Request::BYTES) else {
-            return self.no_space();
-        };
+        // There is space now, or somebody will say when there is.
+        while self.ring.begin(Request::BYTES).is_none() {
+            if self.ring.announce_sleep(LONGEST_BODY) {
+                return Post::NoSpace;
+            }
+        }
+        let mut writer = self.ring.resume();
         let head = Request {
             items: 1,
             task,
@@ -216,12 +230,6 @@ impl RequestSide {
                 self.say(Message::Forget { id });
             }
         }
-    }
-
-    /// Asks to be woken when there is space, unless there is some by now.
-    fn no_space(&mut self) -> Post {
-        self.ring.announce_sleep(LONGEST_BODY);
-        Post::NoSpace
     }
 }
 

@@ -9,6 +9,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -37,25 +40,40 @@ async fn run_again(test: &str) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let mark = format!("{}-{number}", std::process::id());
-    let run = tokio::process::Command::new("/proc/self/exe")
-        .args(["--exact", test, "--include-ignored", "--nocapture"])
+    let _sweeper = Sweeper(&mark);
+    let mut output = output_file(&mark);
+    let stream = || Stdio::from(output.try_clone().expect("a descriptor is free"));
+    let mut run = tokio::process::Command::new("/proc/self/exe");
+    run.args(["--exact", test, "--include-ignored", "--nocapture"])
         .arg("--test-threads=1")
         .env(MARK, &mark)
         .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let _sweeper = Sweeper(&mark);
-    let output = deadline::within_limit(10 * deadline::LIMIT, run).await;
-    let output = output.expect("the test can be run again");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let cried = String::from_utf8_lossy(&output.stderr);
+        .stdout(stream())
+        .stderr(stream())
+        .kill_on_drop(true);
+    let mut run = run.spawn().expect("the test can be run again");
+    let status = deadline::within_limit(10 * deadline::LIMIT, run.wait()).await;
+    let status = status.expect("a child can be waited for");
+    let mut said = String::new();
+    let read = output
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| output.read_to_string(&mut said));
     assert!(
-        output.status.success() && said.contains("1 passed"),
-        "`{test}`, alone, ended with {}\n{said}\n{cried}",
-        output.status
+        read.is_ok() && status.success() && said.contains("1 passed"),
+        "`{test}`, alone, ended with {status}\n{said}"
     );
     // Its own end is an end of a parent like any other.
     deadline::until_limit(LIMIT, || marked(MARK, &mark).is_empty()).await;
+}
+
+/// A file without a name. No pipe: whatever is left behind would keep that open.
+fn output_file(mark: &str) -> File {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("output-{mark}"));
+    let mut options = File::options();
+    let file = options.read(true).append(true).create(true).open(&path);
+    let file = file.expect("a file can be made");
+    let _ = std::fs::remove_file(path);
+    file
 }
 
 /// The mark of the process that runs a test alone, which everything it starts has too.
@@ -68,11 +86,16 @@ struct Sweeper<'a>(&'a str);
 
 impl Drop for Sweeper<'_> {
     fn drop(&mut self) {
-        for found in marked(MARK, self.0) {
-            let pid = rustix::process::Pid::from_raw(found.pid.cast_signed());
-            let kill = rustix::process::Signal::KILL;
-            let _ = pid.map(|pid| rustix::process::kill_process(pid, kill));
-        }
+        kill_marked(MARK, self.0);
+    }
+}
+
+/// Kills whoever [`marked`] finds.
+pub(crate) fn kill_marked(key: &str, value: &str) {
+    for found in marked(key, value) {
+        let pid = rustix::process::Pid::from_raw(found.pid.cast_signed());
+        let kill = rustix::process::Signal::KILL;
+        let _ = pid.map(|pid| rustix::process::kill_process(pid, kill));
     }
 }
 

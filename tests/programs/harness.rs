@@ -135,7 +135,7 @@ pub(crate) fn play(role: &str) -> Run {
             break status;
         }
         if began.elapsed() > LIMIT {
-            let _ = running.kill();
+            leftovers::kill_marked(FAMILY, &family);
             panic!("as `{role}` it did not end in {LIMIT:?}");
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -147,7 +147,10 @@ pub(crate) fn play(role: &str) -> Run {
         if left.is_empty() {
             break;
         }
-        assert!(ended.elapsed() < AFTERLIFE, "as `{role}` it left {left:?}");
+        if ended.elapsed() > AFTERLIFE {
+            leftovers::kill_marked(FAMILY, &family);
+            panic!("as `{role}` it left {left:?}");
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
     Run {
