@@ -61,7 +61,9 @@ impl Execution {
     #[cold]
     fn commit_with(&mut self, bag: &[OwnedFd]) {
         if !bag.is_empty() {
-            let message = Message::Baggage { id: self.sequence };
+            // The number the reply has once it is committed.
+            let id = self.sequence + 1;
+            let message = Message::Baggage { id };
             let fds: Vec<_> = bag.iter().map(AsFd::as_fd).collect();
             // It fails only if the parent is gone, and then nobody reads the reply either.
             self.open.baggage = send_patiently(&self.control, &message, &fds).is_ok();
