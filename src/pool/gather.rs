@@ -16,6 +16,8 @@ pub(super) struct Gather<R>(Mutex<State<R>>);
 struct State<R> {
     /// By the index of their first item.
     stretches: BTreeMap<usize, Stretch<R>>,
+    /// How many outcomes there have been.
+    arrived: usize,
     failure: Option<JoinError>,
     waker: Option<Waker>,
     /// How long an item takes, averaged over the last few batches.
@@ -26,6 +28,7 @@ impl<R> Gather<R> {
     pub(super) fn new() -> Self {
         Self(Mutex::new(State {
             stretches: BTreeMap::new(),
+            arrived: 0,
             failure: None,
             waker: None,
             mean_nanos: 0.0,
@@ -50,6 +53,7 @@ impl<R> Gather<R> {
         {
             state.failure = Some(error.clone());
         }
+        state.arrived += stretch.len();
         state.stretches.insert(first, stretch);
         let waker = state.waker.take();
         drop(state);
@@ -78,6 +82,11 @@ impl<R> Gather<R> {
     /// The first failure of all, in the order of time.
     pub(super) fn failure(&self) -> Option<JoinError> {
         self.lock().failure.clone()
+    }
+
+    /// How many outcomes there have been, taken or not.
+    pub(super) fn arrived(&self) -> usize {
+        self.lock().arrived
     }
 
     /// How long an item takes, as far as is known.

@@ -30,6 +30,9 @@ const AHEAD_LASTS: Duration = Duration::from_micros(1500);
 const FEWEST_AHEAD: usize = 2;
 const MOST_AHEAD: usize = 4 * LARGEST_BATCH;
 
+/// So many times what is read ahead may be finished behind an item that is not.
+const FINISHED_BEHIND: usize = 16;
+
 /// Batches that are handed over under one lock.
 const BATCHES_AT_ONCE: usize = 64;
 
@@ -40,8 +43,9 @@ const BATCHES_AT_ONCE: usize = 64;
 /// input, and goes on after a failed one. It begins when it is first polled.
 ///
 /// The input is read as there is room: no more items are read ahead of the outcomes taken than
-/// [`Map::concurrency`] says, by default as many as keep the workers busy for about a millisecond. Items
-/// that take next to no time travel in batches, whose size follows from how long items take.
+/// [`Map::concurrency`] says. By default as many are read as keep the workers busy for about a millisecond,
+/// at least two for each; outcomes that wait behind a slow item count towards a limit sixteen times as large.
+/// Items that take next to no time travel in batches, whose size follows from how long items take.
 ///
 /// Dropping it cancels every item that has no outcome: what runs is killed.
 ///
@@ -66,6 +70,8 @@ pub struct Map<'a, R> {
     taken: usize,
     /// Outcomes given to the caller.
     given: usize,
+    /// Outcomes of which the progress was told.
+    told: usize,
     stretch: std::vec::IntoIter<Result<R, JoinError>>,
     jobs: Vec<Arc<dyn Job>>,
 }
@@ -201,6 +207,7 @@ impl<'a, R> Map<'a, R> {
             read: 0,
             taken: 0,
             given: 0,
+            told: 0,
             stretch: Vec::new().into_iter(),
             jobs: Vec::new(),
         }
@@ -255,8 +262,7 @@ impl<'a, R> Map<'a, R> {
     /// Reads input and hands it to the pool as long as there is room. Pending or not, the caller goes on.
     fn feed(&mut self, cx: &mut Context<'_>) {
         while let Some(mut feed) = self.feed.take() {
-            let ahead = self.read - self.given;
-            let room = self.ahead().saturating_sub(ahead);
+            let room = self.room();
             if room == 0 || self.jobs.len() >= BATCHES_AT_ONCE {
                 self.feed = Some(feed);
                 if room == 0 {
@@ -303,11 +309,21 @@ impl<'a, R> Map<'a, R> {
         }
     }
 
-    /// How many items may be ahead of what was given.
-    fn ahead(&self) -> usize {
+    /// How many more items may be read now.
+    fn room(&self) -> usize {
+        let unread = self.read - self.given;
         if let Some(concurrency) = self.concurrency {
-            return concurrency;
+            return concurrency.saturating_sub(unread);
         }
+        // What is finished and waits behind a slow item does not keep the workers idle, up to a point.
+        let ahead = self.ahead();
+        let unfinished = self.read - self.gather.arrived();
+        let most = ahead.saturating_mul(FINISHED_BEHIND).saturating_sub(unread);
+        ahead.saturating_sub(unfinished).min(most)
+    }
+
+    /// How many items the workers should have before them.
+    fn ahead(&self) -> usize {
         let chunk = self.chunk_size.unwrap_or(1);
         let each = match self.gather.mean() {
             None => FEWEST_AHEAD,
@@ -342,6 +358,7 @@ impl<'a, R> Map<'a, R> {
     /// The next stretch of outcomes; `None` at the end.
     fn poll_stretch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Stretch<R>>> {
         self.feed(cx);
+        self.tell_progress();
         let next = self.ordered.then_some(self.taken);
         let Some(stretch) = self.gather.take(next, cx) else {
             let over = self.feed.is_none() && self.taken == self.read;
@@ -352,10 +369,17 @@ impl<'a, R> Map<'a, R> {
             };
         };
         self.taken += stretch.len();
-        if let Some(progress) = &mut self.progress {
-            progress(self.taken, self.total);
-        }
         Poll::Ready(Some(stretch))
+    }
+
+    fn tell_progress(&mut self) {
+        if let Some(progress) = &mut self.progress {
+            let arrived = self.gather.arrived();
+            if arrived > self.told {
+                self.told = arrived;
+                progress(arrived, self.total);
+            }
+        }
     }
 
     fn cancel(&mut self) {

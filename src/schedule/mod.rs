@@ -45,6 +45,10 @@ const LINE_LASTS: Duration = Duration::from_micros(300);
 /// The shortest line: one task runs, one waits.
 const SHORTEST_LINE: usize = 2;
 
+/// Tasks that take so long do not wait in a line: the gap between two of them is nothing beside them,
+/// and a worker that comes free takes whichever is next.
+const LONG: Duration = Duration::from_millis(20);
+
 /// The longest line, for tasks of no length. Bounds what one death sends back to the queue.
 const LONGEST_LINE: usize = 128;
 
@@ -275,6 +279,9 @@ impl Schedule {
     fn depth(&self) -> usize {
         if self.mean_nanos == 0 {
             return SHORTEST_LINE;
+        }
+        if self.mean_nanos >= LONG.as_nanos() as u64 {
+            return 1;
         }
         let lasting = LINE_LASTS.as_nanos() as u64 / self.mean_nanos;
         (lasting as usize).clamp(SHORTEST_LINE, LONGEST_LINE)
