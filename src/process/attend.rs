@@ -195,7 +195,14 @@ async fn conclude(
     status: ExitStatus,
 ) {
     let mut bytes = Vec::new();
-    let mut reply = replies.next(&mut bytes).unwrap_or_default();
+    let mut reply = None;
+    while let Ok(Some(head)) = replies.next(&mut bytes) {
+        if head.count > 0 {
+            reply = Some(head);
+            break;
+        }
+        bytes.clear();
+    }
     if reply.is_none() {
         reply = replies.salvage(&mut bytes);
     }

@@ -45,7 +45,9 @@ impl Execution {
     fn put_elsewhere<R: Serialize>(&mut self, value: &R) {
         match self.parcels.fill(value, &self.control) {
             Ok((place, bag)) => {
-                self.commit(false);
+                if self.open.count > 0 {
+                    self.commit(false);
+                }
                 let put = self.put(Status::Elsewhere, |writer| codec::encode(&place, writer));
                 debug_assert!(put.is_ok());
                 self.commit_with(&bag);
