@@ -1144,6 +1144,49 @@ async fn a_program_left_behind_delays_nobody() {
     .await;
 }
 
+/// What still runs in the child when the function has returned goes with it: a thread, a blocking
+/// call of its runtime, a task.
+#[procession::test]
+async fn what_is_unfinished_in_the_child_delays_nobody() {
+    alone("what_is_unfinished_in_the_child_delays_nobody", async {
+        async fn returns() -> u32 {
+            std::thread::spawn(parked);
+            tokio::spawn(std::future::pending::<()>());
+            let (started, starts) = tokio::sync::oneshot::channel();
+            tokio::task::spawn_blocking(|| {
+                let _ = started.send(());
+                parked();
+            });
+            starts.await.unwrap();
+            5
+        }
+        assert_eq!(within(procession::spawn(returns, ())).await.unwrap(), 5);
+    })
+    .await;
+}
+
+/// A thread-local value whose end takes for ever is no reason to wait.
+#[procession::test]
+async fn a_thread_local_that_is_never_dropped_delays_nobody() {
+    alone(
+        "a_thread_local_that_is_never_dropped_delays_nobody",
+        async {
+            struct Endless;
+            impl Drop for Endless {
+                fn drop(&mut self) {
+                    parked();
+                }
+            }
+            fn returns() -> u32 {
+                thread_local!(static ENDLESS: Endless = const { Endless });
+                ENDLESS.with(|_| 5)
+            }
+            assert_eq!(within(procession::spawn(returns, ())).await.unwrap(), 5);
+        },
+    )
+    .await;
+}
+
 #[test]
 fn handles_go_anywhere_and_can_be_shown() {
     fn anywhere<T: Send + Unpin + Debug + 'static>() {}

@@ -139,6 +139,14 @@ impl Core {
         self.schedule.submit_again(key, options.priority);
     }
 
+    /// Finds a batch that has given nothing for a while, and asks it for every outcome at once.
+    pub(super) fn hurry_slow_batch(&mut self) -> Option<WorkerKey> {
+        let (worker, task) = self.schedule.slow_batch(self.now)?;
+        let (position, _) = self.position(task)?;
+        self.requests(worker)?.hurry(position);
+        Some(worker)
+    }
+
     /// Gives what stands behind long work to idle workers, and says when to look again.
     pub(super) fn rebalance(&mut self) {
         self.schedule.forgive(self.now);

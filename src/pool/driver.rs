@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
-use super::core::Phase;
+use super::core::{Core, Phase};
 use super::delivery::{Delivery, deliver, elsewhere};
 use super::front::Shared;
 use super::hiring::Hired;
@@ -362,8 +362,23 @@ impl Driver {
         self.timer.as_mut().poll(cx).is_pending()
     }
 
+    /// Takes what slow batches have finished, and asks for the rest one by one.
+    fn hurry_slow_batches(&mut self) {
+        while let Some(worker) = self.shared.with(Core::hurry_slow_batch) {
+            let Some(desk) = self.desks.get_mut(worker).and_then(Option::as_mut) else {
+                continue;
+            };
+            let from = self.bytes.len() + Reply::BYTES;
+            if let Some(head) = desk.replies.salvage(&mut self.bytes) {
+                self.read.push((worker, head, from..self.bytes.len()));
+                self.hand_out();
+            }
+        }
+    }
+
     /// What time alone brings about.
     fn tick(&mut self) {
+        self.hurry_slow_batches();
         self.shared.with(|core| {
             core.expire();
             core.rebalance();

@@ -19,6 +19,8 @@ pub(crate) struct Line {
     entries: VecDeque<Entry>,
     open: bool,
     full: bool,
+    /// The task in front was found to be slow.
+    slow: Option<TaskKey>,
     moved: Moment,
     /// The first of them is known to have begun.
     begun: bool,
@@ -119,6 +121,16 @@ impl Line {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.task == task) {
             entry.items = items;
         }
+    }
+
+    /// Whether what runs is a batch, not yet known to be slow.
+    pub(super) fn may_be_slow(&self) -> Option<TaskKey> {
+        let front = self.entries.front()?;
+        (front.items > 1 && self.slow != Some(front.task)).then_some(front.task)
+    }
+
+    pub(super) fn is_slow(&mut self, task: TaskKey) {
+        self.slow = Some(task);
     }
 
     /// How many items there are, the running one among them.

@@ -261,14 +261,28 @@ impl Schedule {
         longest.map(|(worker, _)| worker)
     }
 
-    /// How long until a worker may be stuck, if one may be at all.
-    pub(crate) fn look_again(&self, now: Moment) -> Option<Duration> {
-        if !self.wants_more() {
-            return None;
+    /// A batch that has given nothing for a while: what it has finished should not wait for the rest. Each is
+    /// named once.
+    pub(crate) fn slow_batch(&mut self, now: Moment) -> Option<(WorkerKey, TaskKey)> {
+        let slow = |(_, line): &(usize, &mut Line)| line.since_move(now) >= STUCK;
+        for (worker, line) in self.lines.iter_mut().filter(slow) {
+            if let Some(task) = line.may_be_slow() {
+                line.is_slow(task);
+                return Some((worker, task));
+            }
         }
-        let lines = self.lines.iter();
-        let waits = lines
-            .filter_map(|(_, line)| Some(patience(line)?.saturating_sub(line.since_move(now))));
+        None
+    }
+
+    /// How long until a worker may be stuck or a batch slow, if one may be at all.
+    pub(crate) fn look_again(&self, now: Moment) -> Option<Duration> {
+        let wants_more = self.wants_more();
+        let waits = self.lines.iter().filter_map(|(_, line)| {
+            let stuck = if wants_more { patience(line) } else { None };
+            let slow = line.may_be_slow().map(|_| STUCK);
+            let limit = stuck.into_iter().chain(slow).min()?;
+            Some(limit.saturating_sub(line.since_move(now)))
+        });
         waits.min()
     }
 

@@ -36,6 +36,9 @@ pub(crate) const ITEM_PREFIX: usize = 4;
 /// Every item's start is stamped, because somebody limits its time.
 pub(crate) const TIMED: u64 = 1;
 
+/// Every outcome is committed at once: the parent has found the request to be slow. Set while it runs.
+pub(crate) const EAGER: u64 = 2;
+
 /// The head of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Request {
@@ -54,6 +57,8 @@ impl Request {
     pub(crate) const SPAN: usize = 0;
     /// When the item that runs was started, or 0: a moment, written by the worker.
     pub(crate) const STARTED: usize = 8;
+    /// [`TIMED`] and [`EAGER`].
+    pub(crate) const FLAGS: usize = 48;
     pub(crate) const BYTES: usize = 64;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {

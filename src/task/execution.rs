@@ -241,7 +241,9 @@ impl Execution {
             }
             Step::Running => {
                 let report = capture::report_of(payload);
-                let put = self.put(Status::Panicked, |writer| codec::encode(&report, writer));
+                let put = self.put(Status::Panicked, |writer| {
+                    codec::encode(&report, writer).map(|()| true)
+                });
                 if put.is_err() {
                     self.put_text(Status::EncodeFailed, "its panic's report is too long");
                 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::envelope::{self, ITEM_PREFIX, LONGEST_BODY, Reply, Status};
+use super::envelope::{self, ITEM_PREFIX, LONGEST_BODY, Reply, Request, Status};
 use super::execution::{Execution, Open};
 use super::outgoing::send_patiently;
 use crate::ring::Writer;
@@ -31,7 +31,9 @@ impl Execution {
         let mut bag = Vec::new();
         let put = self.put(Status::Done, |writer| {
             bag.clear();
-            baggage::packing(&mut bag, || codec::encode_unguarded(result, writer))
+            baggage::packing(&mut bag, || codec::encode_unguarded(result, writer))?;
+            // Descriptors go ahead of the commit; before that nobody may see what needs them.
+            Ok(bag.is_empty())
         });
         match put {
             Ok(()) if bag.is_empty() => {}
@@ -48,7 +50,9 @@ impl Execution {
                 if self.open.count > 0 {
                     self.commit(false);
                 }
-                let put = self.put(Status::Elsewhere, |writer| codec::encode(&place, writer));
+                let put = self.put(Status::Elsewhere, |writer| {
+                    codec::encode(&place, writer).map(|()| bag.is_empty())
+                });
                 debug_assert!(put.is_ok());
                 self.commit_with(&bag);
             }
@@ -76,18 +80,19 @@ impl Execution {
     pub(super) fn put_text(&mut self, status: Status, text: &str) {
         let short = &text[..text.floor_char_boundary(1024)];
         let put = self.put(status, |writer| match writer.extend(short.as_bytes()) {
-            true => Ok(()),
+            true => Ok(true),
             false => Err(EncodeFault::Full),
         });
         debug_assert!(put.is_ok());
     }
 
-    /// Adds one outcome to the open reply. Full means that it does not fit any reply.
+    /// Adds one outcome to the open reply. Full means that it does not fit any reply. `encode` says whether it
+    /// may be seen before the commit.
     #[inline]
     pub(super) fn put(
         &mut self,
         status: Status,
-        mut encode: impl FnMut(&mut Writer<'_>) -> Result<(), EncodeFault>,
+        mut encode: impl FnMut(&mut Writer<'_>) -> Result<bool, EncodeFault>,
     ) -> Result<(), EncodeFault> {
         loop {
             if !self.open.is_open {
@@ -100,17 +105,20 @@ impl Execution {
                 true => encode(&mut writer),
                 false => Err(EncodeFault::Full),
             };
-            let Err(fault) = encoded else {
-                let len = writer.len() - at - ITEM_PREFIX;
-                writer.patch(at, &envelope::outcome_prefix(status, len));
-                self.open.count += 1;
-                let bytes = (writer.len() - Reply::BYTES) as u32;
-                let word = writer.word(Reply::PUBLISHED);
-                word.store(
-                    envelope::published(self.open.count, bytes),
-                    Ordering::Release,
-                );
-                return Ok(());
+            let fault = match encoded {
+                Ok(publish) => {
+                    let len = writer.len() - at - ITEM_PREFIX;
+                    writer.patch(at, &envelope::outcome_prefix(status, len));
+                    self.open.count += 1;
+                    if publish {
+                        let bytes = (writer.len() - Reply::BYTES) as u32;
+                        let published = envelope::published(self.open.count, bytes);
+                        let word = writer.word(Reply::PUBLISHED);
+                        word.store(published, Ordering::Release);
+                    }
+                    return Ok(());
+                }
+                Err(fault) => fault,
             };
             writer.rewind(at);
             if matches!(fault, EncodeFault::Refused(_)) {
@@ -166,12 +174,27 @@ impl Execution {
     pub(super) fn commit_if_stale(&mut self) {
         let count = self.open.count;
         let more = self.index + 1 < self.request.items;
-        if self.open.is_open && more && (count == 1 || count.is_multiple_of(ITEMS_PER_LOOK)) {
+        if !self.open.is_open || !more {
+            return;
+        }
+        if count == 1 || count.is_multiple_of(ITEMS_PER_LOOK) {
             let now = Moment::now();
             if now.since(self.open.since) >= FRESH {
-                self.commit(false);
+                return self.commit(false);
             }
         }
+        if self.is_eager() {
+            self.commit(false);
+        }
+    }
+
+    /// Whether the parent waits for every single outcome.
+    #[inline]
+    fn is_eager(&self) -> bool {
+        self.frame.is_some_and(|frame| {
+            let flags = self.requests.word(frame, Request::FLAGS);
+            flags.load(Ordering::Relaxed) & envelope::EAGER != 0
+        })
     }
 
     /// Commits the open reply, if there is one, and wakes the parent if it sleeps.
@@ -188,6 +211,9 @@ impl Execution {
         let word = envelope::flags_word(self.open.first, last, self.open.baggage);
         writer.patch(Reply::FLAGS, &word.to_ne_bytes());
         writer.patch(Reply::FLAGS + 8, &nanos.to_ne_bytes());
+        let bytes = (writer.len() - Reply::BYTES) as u32;
+        let published = envelope::published(self.open.count, bytes);
+        writer.patch(Reply::PUBLISHED, &published.to_ne_bytes());
         writer.commit(envelope::REPLY);
         if self.replies.take_sleeping_consumer() {
             self.parent.ring();

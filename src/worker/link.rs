@@ -179,6 +179,13 @@ impl RequestSide {
         }
     }
 
+    /// Asks for every outcome of the request at `position` as soon as it is there.
+    pub(crate) fn hurry(&self, position: Cursor) {
+        use std::sync::atomic::Ordering;
+        let flags = self.ring.word(position, Request::FLAGS);
+        flags.fetch_or(envelope::EAGER, Ordering::Relaxed);
+    }
+
     /// How many items of the request at `position` were claimed.
     pub(crate) fn claimed(&self, position: Cursor) -> usize {
         envelope::claimed(self.ring.word(position, Request::SPAN)) as usize
@@ -268,6 +275,8 @@ pub(crate) struct ReplySide {
     control: Arc<ControlSocket>,
     arrivals: Arrivals,
     sequence: u64,
+    /// Outcomes of the reply being written that were taken early, and their bytes.
+    early: (u32, u32),
 }
 
 impl ReplySide {
@@ -277,6 +286,7 @@ impl ReplySide {
             control,
             arrivals: Arrivals::default(),
             sequence: 0,
+            early: (0, 0),
         }
     }
 
@@ -297,6 +307,8 @@ impl ReplySide {
             return Err(Corrupt);
         }
         self.sequence += 1;
+        let head = self.without_early(head, bytes, at);
+        self.early = (0, 0);
         self.ring.release(frame);
         if self.ring.take_sleeping_producer() {
             futex::wake(self.ring.producer_word());
@@ -304,7 +316,8 @@ impl ReplySide {
         Ok(Some(head))
     }
 
-    /// What the worker had finished and not yet committed when it died.
+    /// What the worker has finished and not committed: before it goes on to something slow, or died. All of it
+    /// that was not taken before.
     pub(crate) fn salvage(&mut self, bytes: &mut Vec<u8>) -> Option<Reply> {
         let frame = self.ring.beyond()?;
         if frame.kind() != envelope::REPLY || frame.len() < Reply::BYTES {
@@ -313,18 +326,39 @@ impl ReplySide {
         let at = bytes.len();
         self.ring.copy(frame, 0, frame.len(), bytes);
         let head = Reply::from_bytes(&bytes[at..])?;
-        let whole =
-            head.sequence == self.sequence + 1 && Reply::BYTES + head.bytes as usize <= frame.len();
-        if !whole {
+        let whole = head.sequence == self.sequence + 1
+            && Reply::BYTES + head.bytes as usize <= frame.len()
+            && head.count >= self.early.0
+            && head.bytes >= self.early.1;
+        if !whole || head.count == self.early.0 {
             bytes.truncate(at);
             return None;
         }
         bytes.truncate(at + Reply::BYTES + head.bytes as usize);
+        let reply = self.without_early(head, bytes, at);
+        self.early = (head.count, head.bytes);
         Some(Reply {
             last: false,
+            baggage: false,
             run_nanos: 0,
-            ..head
+            ..reply
         })
+    }
+
+    /// Takes what was taken early out of a reply.
+    fn without_early(&self, head: Reply, bytes: &mut Vec<u8>, at: usize) -> Reply {
+        let (count, len) = self.early;
+        if count == 0 || count > head.count || len > head.bytes {
+            return head;
+        }
+        let from = at + Reply::BYTES;
+        bytes.drain(from..from + len as usize);
+        Reply {
+            first: head.first + count,
+            count: head.count - count,
+            bytes: head.bytes - len,
+            ..head
+        }
     }
 
     /// Announces that the parent sleeps. False if there is a reply by now, and it must not.
