@@ -44,7 +44,10 @@ fn note(desk: Desk, n: usize) -> usize {
 }
 
 fn pids(pool: &Pool) -> HashSet<u32> {
-    pool.workers().iter().map(|it| it.pid()).collect()
+    pool.workers()
+        .iter()
+        .map(procession::WorkerInfo::pid)
+        .collect()
 }
 
 async fn idle(pool: &Pool) {

@@ -844,6 +844,7 @@ async fn the_runtime_ends_at_any_moment() {
         for n in 0..60 {
             let path = scratch("trace");
             let there = path.clone();
+            #[allow(clippy::async_yields_async, reason = "it is the handle that survives")]
             let spawn_and_end = move || {
                 let runtime = tokio::runtime::Runtime::new().unwrap();
                 let handle = runtime.block_on(async { quiet().spawn(leaves_a_trace, there) });

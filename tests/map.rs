@@ -407,7 +407,10 @@ async fn the_first_failure_ends_a_map_and_cancels_the_rest() {
             let board = Board::new();
             let item = |desk: Desk, n: usize| match n {
                 // In front of it something runs that never ends.
-                0 => desk.write("parked", 1).then_park(),
+                0 => {
+                    desk.write("parked", 1);
+                    ().then_park()
+                }
                 3 => {
                     desk.wait("parked");
                     panic!("three");
@@ -604,7 +607,12 @@ fn kind_of(fault: Fault) -> Option<ErrorKind> {
 #[procession::test]
 async fn a_value_that_cannot_be_carried_costs_its_own_item() {
     let pool = ready(2).await;
-    let pids = |pool: &Pool| -> HashSet<u32> { pool.workers().iter().map(|it| it.pid()).collect() };
+    let pids = |pool: &Pool| -> HashSet<u32> {
+        pool.workers()
+            .iter()
+            .map(procession::WorkerInfo::pid)
+            .collect()
+    };
     let before = pids(&pool);
     for fault in FAULTS {
         for chunk in [1, 10, 200] {

@@ -416,7 +416,11 @@ async fn workers_say_what_they_are_doing() {
     );
     board.write("go", 1);
     within(handle).await.unwrap();
-    let done: u64 = pool.workers().iter().map(|it| it.tasks_done()).sum();
+    let done: u64 = pool
+        .workers()
+        .iter()
+        .map(procession::WorkerInfo::tasks_done)
+        .sum();
     assert_eq!(done, 1);
 }
 

@@ -681,6 +681,24 @@ async fn what_an_aborted_process_started_is_killed_too() {
     .await; // which finds a program that is left
 }
 
+#[procession::test]
+async fn the_children_of_an_aborted_process_end_too() {
+    alone("the_children_of_an_aborted_process_end_too", async {
+        async fn with_a_child() {
+            let child = Process::builder().stdin(Stdio::inherit());
+            child.spawn(with_a_program, ()).await.unwrap();
+        }
+        let mut handle = Process::builder()
+            .stdout(Stdio::piped())
+            .spawn(with_a_child, ());
+        line(&mut handle.take_stdout().unwrap()).await;
+        assert!(leftovers::descendants().len() >= 3);
+        handle.abort();
+        within(handle).await.unwrap_err();
+    })
+    .await; // which finds whoever is left
+}
+
 /// Starts a program that goes on for a long time, and goes on itself.
 fn with_a_program() {
     start_sleeping();

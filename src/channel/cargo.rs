@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::duct::LONGEST_INLINE;
 use crate::sys::mapping::{self, Mapping};
 use crate::sys::socket::DESCRIPTORS_PER_MESSAGE;
-use crate::wire::baggage::{self, Received};
+use crate::wire::baggage::{self, Bag, Received};
 use crate::wire::codec::{self, EncodeFault};
 
 /// Where the value begins in memory of its own; before it, the word that says whether it is in use.
@@ -24,6 +24,12 @@ const SMALLEST: usize = 256 * 1024;
 /// How many pieces of memory a sender keeps for its next long messages.
 const KEPT: usize = 8;
 
+/// How many bytes of them. A message that takes more is sent in memory that is not kept.
+const KEPT_BYTES: usize = 256 << 20;
+
+/// The largest piece of memory that a receiver keeps mapped, in bytes.
+const SEEN_BYTES: usize = 64 << 20;
+
 /// A value that cannot be sent, and why.
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) String);
@@ -33,13 +39,12 @@ pub(crate) struct Refused(pub(crate) String);
 pub(crate) struct Cargo {
     pub(super) body: Vec<u8>,
     pub(super) hold: Option<Arc<Hold>>,
-    pub(super) bag: Vec<OwnedFd>,
+    bag: Bag,
 }
 
 /// Memory of its own for one long message.
 #[derive(Debug)]
 pub(super) struct Hold {
-    id: u64,
     memory: OwnedFd,
     mapping: Mapping,
 }
@@ -74,7 +79,8 @@ impl Holds {
         let fitting = self
             .0
             .iter()
-            .find(|hold| hold.is_free() && hold.room() >= len);
+            .filter(|hold| hold.is_free() && hold.room() >= len)
+            .min_by_key(|hold| hold.room());
         let hold = match fitting {
             Some(hold) => Arc::clone(hold),
             None => self.make(len)?,
@@ -84,32 +90,33 @@ impl Holds {
     }
 
     fn make(&mut self, len: usize) -> io::Result<Arc<Hold>> {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         let size = VALUE + len.max(SMALLEST).next_power_of_two();
         let memory = mapping::memfd("procession-message", size)?;
         let mapping = Mapping::whole(&memory, size)?;
-        let hold = Arc::new(Hold {
-            id: u64::from(std::process::id()) << 32 | number,
-            memory,
-            mapping,
-        });
-        if self.0.len() >= KEPT {
-            // A free one that is too small, or else the oldest: whoever reads it has it mapped.
+        let hold = Arc::new(Hold { memory, mapping });
+        if size <= KEPT_BYTES {
+            self.make_room(size);
+            self.0.push(Arc::clone(&hold));
+        }
+        Ok(hold)
+    }
+
+    /// Gives up free memory that is too small, or else the oldest: whoever reads it has it mapped.
+    fn make_room(&mut self, size: usize) {
+        let kept = |holds: &[Arc<Hold>]| holds.iter().map(|hold| hold.mapping.len()).sum::<usize>();
+        while self.0.len() >= KEPT || (!self.0.is_empty() && kept(&self.0) + size > KEPT_BYTES) {
             let free = self.0.iter().position(|hold| hold.is_free());
             self.0.remove(free.unwrap_or(0));
         }
-        self.0.push(Arc::clone(&hold));
-        Ok(hold)
     }
 }
 
 impl Cargo {
     /// Encodes `value` if it fits the ring; `None` says that it needs memory of its own.
     pub(crate) fn short<T: Serialize>(value: &T) -> Result<Option<Self>, Refused> {
-        let mut bag = Vec::new();
+        let mut bag = Bag::default();
         let mut body = Vec::with_capacity(64);
-        let encoded = baggage::packing(&mut bag, || {
+        let encoded = baggage::filling(&mut bag, || {
             codec::encode_bounded(value, &mut body, LONGEST_INLINE)
         });
         match encoded {
@@ -128,52 +135,55 @@ impl Cargo {
         value: &T,
         holds: &std::sync::Mutex<Holds>,
     ) -> Result<Self, Refused> {
+        let changed = || Refused("it was serialised to different lengths in a row".to_owned());
         let why = |fault| match fault {
             EncodeFault::Refused(why) => Refused(why),
-            EncodeFault::Full => Refused("it was serialised to different lengths".to_owned()),
+            EncodeFault::Full => changed(),
         };
-        let mut bag = Vec::new();
-        let len = baggage::packing(&mut bag, || codec::measure(value)).map_err(why)?;
-        bag.clear();
+        let len = baggage::filling(&mut Bag::default(), || codec::measure(value)).map_err(why)?;
         let hold = holds
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take(len)
             .map_err(|error| Refused(format!("no shared memory for it: {error}")))?;
+        // From here on, its memory is free again if it is not sent.
+        let mut cargo = Self {
+            body: (len as u64).to_ne_bytes().to_vec(),
+            hold: Some(Arc::clone(&hold)),
+            bag: Bag::default(),
+        };
         let mut gap = hold.mapping.gap(VALUE, len);
-        let filled = baggage::packing(&mut bag, || {
+        baggage::filling(&mut cargo.bag, || {
             codec::encode_with(value, |piece| gap.put(piece))
-        });
-        if let Err(fault) = filled {
-            hold.mapping.word(IN_USE).store(0, Ordering::Release);
-            return Err(why(fault));
+        })
+        .map_err(why)?;
+        if gap.room() > 0 {
+            return Err(changed());
         }
-        if bag.len() >= DESCRIPTORS_PER_MESSAGE {
-            hold.mapping.word(IN_USE).store(0, Ordering::Release);
+        if cargo.bag.fds().len() >= DESCRIPTORS_PER_MESSAGE {
             let most = DESCRIPTORS_PER_MESSAGE - 1;
             return Err(Refused(format!(
                 "a long message carries at most {most} descriptors"
             )));
         }
-        let mut body = hold.id.to_ne_bytes().to_vec();
-        body.extend((len as u64).to_ne_bytes());
-        Ok(Self {
-            body,
-            hold: Some(hold),
-            bag,
-        })
+        Ok(cargo)
+    }
+
+    /// Whether descriptors go ahead of it.
+    pub(super) fn has_descriptors(&self) -> bool {
+        self.hold.is_some() || !self.bag.fds().is_empty()
     }
 
     /// The descriptors that go ahead of it.
     pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let hold = self.hold.iter().map(|hold| hold.as_fd());
-        hold.chain(self.bag.iter().map(AsFd::as_fd)).collect()
+        hold.chain(self.bag.fds().iter().map(AsFd::as_fd)).collect()
     }
 
     /// It was sent: its memory is the receiver's now.
     pub(super) fn sent(&mut self) {
         self.hold = None;
-        self.bag.clear();
+        self.bag.sent();
     }
 }
 
@@ -191,8 +201,10 @@ impl Drop for Cargo {
 pub(super) struct Seen(Vec<(u64, Arc<Mapping>)>);
 
 impl Seen {
-    fn open(&mut self, id: u64, memory: &OwnedFd) -> io::Result<Arc<Mapping>> {
-        if let Some((_, mapping)) = self.0.iter().find(|(known, _)| *known == id) {
+    fn open(&mut self, memory: &OwnedFd) -> io::Result<Arc<Mapping>> {
+        // Nobody else's as long as it is mapped here.
+        let identity = mapping::identity(memory)?;
+        if let Some((_, mapping)) = self.0.iter().find(|(known, _)| *known == identity) {
             return Ok(Arc::clone(mapping));
         }
         let len = mapping::sealed_len(memory)?;
@@ -200,10 +212,12 @@ impl Seen {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
         }
         let mapping = Arc::new(Mapping::whole(memory, len)?);
-        if self.0.len() >= 2 * KEPT {
-            self.0.remove(0);
+        if len <= SEEN_BYTES {
+            if self.0.len() >= 2 * KEPT {
+                self.0.remove(0);
+            }
+            self.0.push((identity, Arc::clone(&mapping)));
         }
-        self.0.push((id, Arc::clone(&mapping)));
         Ok(mapping)
     }
 }
@@ -212,13 +226,14 @@ impl Seen {
 #[derive(Debug)]
 pub(crate) struct Delivered {
     body: Vec<u8>,
-    bag: Vec<OwnedFd>,
+    /// What came beside it, if anything was to.
+    bag: Option<Vec<OwnedFd>>,
     hold: Option<(Arc<Mapping>, usize)>,
     fault: Option<String>,
 }
 
 impl Delivered {
-    pub(super) fn short(body: Vec<u8>, bag: Vec<OwnedFd>) -> Self {
+    pub(super) fn short(body: Vec<u8>, bag: Option<Vec<OwnedFd>>) -> Self {
         Self {
             body,
             bag,
@@ -228,19 +243,15 @@ impl Delivered {
     }
 
     pub(super) fn long(body: &[u8], mut bag: Vec<OwnedFd>, seen: &mut Seen) -> Self {
-        let number = |at: usize| {
-            body.get(at..at + 8)?
-                .try_into()
-                .ok()
-                .map(u64::from_ne_bytes)
-        };
-        let opened = match (number(0), number(8), bag.is_empty()) {
-            (Some(id), Some(len), false) => {
+        let len = body.try_into().map(u64::from_ne_bytes);
+        let opened = match (len, bag.is_empty()) {
+            (Ok(len), false) => {
                 let memory = bag.remove(0);
-                seen.open(id, &memory)
-                    .map(|mapping| (mapping, len as usize))
+                seen.open(&memory).map(|mapping| (mapping, len as usize))
             }
-            _ => Err(io::Error::other("its descriptor did not arrive")),
+            _ => Err(io::Error::other(
+                "its descriptor did not arrive; is the descriptor table full?",
+            )),
         };
         let (hold, fault) = match opened {
             Ok((mapping, len)) if len <= mapping.len() - VALUE => (Some((mapping, len)), None),
@@ -249,7 +260,7 @@ impl Delivered {
         };
         Self {
             body: Vec::new(),
-            bag,
+            bag: Some(bag),
             hold,
             fault,
         }
@@ -270,15 +281,14 @@ impl Delivered {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
-        let mut bag = Received::from(std::mem::take(&mut self.bag));
+        let bag = self.bag.take();
         let decode = || match &self.hold {
             None => codec::decode(&self.body),
             Some((mapping, len)) => codec::decode(&mapping.handed_over(VALUE + len)[VALUE..]),
         };
-        if bag.is_empty() {
-            decode()
-        } else {
-            baggage::unpacking(&mut bag, decode)
+        match bag {
+            None => decode(),
+            Some(bag) => baggage::unpacking(&mut Received::from(bag), decode),
         }
     }
 }

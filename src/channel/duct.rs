@@ -25,10 +25,14 @@ const RECEIVE_LOCK: usize = 256;
 const DATA_BELL: usize = 384;
 const SPACE_BELL: usize = 448;
 const CLOSED: usize = 512;
-const SENDERS: usize = 576;
-const RECEIVERS: usize = 580;
+const GONE_SENDERS: usize = 576;
+const GONE_RECEIVERS: usize = 580;
 const TAGS: usize = 640;
+const TAKEN_TAG: usize = 704;
+const TAKEN_AT: usize = 712;
+const LEAST_WANTED: usize = 768;
 const HOLDERS: usize = 1024;
+const BORN: usize = HOLDERS + 8 * MOST_HOLDERS;
 
 /// So many processes that receive are told apart; more share the last place.
 pub(super) const MOST_HOLDERS: usize = 64;
@@ -60,6 +64,7 @@ impl Duct {
             .store(capacity as u64, Ordering::Relaxed);
         head.word(JOINABLE)
             .store(u64::from(joinable), Ordering::Relaxed);
+        head.word(LEAST_WANTED).store(u64::MAX, Ordering::Relaxed);
         RobustMutex::create(Arc::clone(&head), SEND_LOCK)?;
         RobustMutex::create(Arc::clone(&head), RECEIVE_LOCK)?;
         Self::open(memory)
@@ -97,15 +102,15 @@ impl Duct {
         self.head.half_word(CLOSED)
     }
 
-    /// How many ends there are that can send, in whatever process or on the way to one. Never too few;
-    /// those of a killed process stay counted.
-    pub(super) fn senders(&self) -> &AtomicU32 {
-        self.head.half_word(SENDERS)
+    /// How often an end that can send went, in whatever process: whoever sees another number than before
+    /// asks the kernel whether it was the last. Killed processes do not count theirs.
+    pub(super) fn gone_senders(&self) -> &AtomicU32 {
+        self.head.half_word(GONE_SENDERS)
     }
 
     /// Likewise for ends that can receive.
-    pub(super) fn receivers(&self) -> &AtomicU32 {
-        self.head.half_word(RECEIVERS)
+    pub(super) fn gone_receivers(&self) -> &AtomicU32 {
+        self.head.half_word(GONE_RECEIVERS)
     }
 
     /// The last number under which descriptors were sent ahead of a message.
@@ -113,8 +118,28 @@ impl Duct {
         self.head.word(TAGS)
     }
 
+    /// The number under which descriptors were last taken out of the socket, or were about to be.
+    pub(super) fn taken_tag(&self) -> &AtomicU64 {
+        self.head.word(TAKEN_TAG)
+    }
+
+    /// Where the ring began when a message was last taken out of it, or was about to be.
+    pub(super) fn taken_at(&self) -> &AtomicU64 {
+        self.head.word(TAKEN_AT)
+    }
+
+    /// The fewest bytes that anybody ever had to wait for.
+    pub(super) fn least_wanted(&self) -> &AtomicU64 {
+        self.head.word(LEAST_WANTED)
+    }
+
     /// Who has received how much that is not done: a process number in the high half, a count in the low.
     pub(super) fn holder(&self, place: usize) -> &AtomicU64 {
         self.head.word(HOLDERS + 8 * place.min(MOST_HOLDERS - 1))
+    }
+
+    /// When the process at `place` began: process numbers are used again.
+    pub(super) fn born(&self, place: usize) -> &AtomicU64 {
+        self.head.word(BORN + 8 * place.min(MOST_HOLDERS - 1))
     }
 }

@@ -1,5 +1,6 @@
 //! One side of a channel in this process: what can be done at once, and waiting for what cannot.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -10,11 +11,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use super::cargo::{Cargo, Delivered, Holds, Refused, Seen};
 use super::duct::Duct;
 use super::hub::Hub;
-use crate::ring::{Consumer, Producer};
+use crate::ring::{Consumer, Frame, Producer};
 use crate::sys::clock::Moment;
-use crate::sys::robust::TryLock;
+use crate::sys::robust::{RobustGuard, TryLock};
 use crate::sys::socket::{self, Received};
-use crate::wire::baggage;
+use crate::wire::baggage::{self, Passage};
 
 /// Which side of a channel an end is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,9 +28,9 @@ pub(crate) enum Side {
 #[derive(Debug)]
 pub(crate) struct End {
     pub(super) duct: Arc<Duct>,
+    pub(super) hub: Hub,
     pub(super) socket: OwnedFd,
     side: Side,
-    pub(super) hub: Hub,
     /// Looks that found nothing since the last success; see `wait`.
     pub(super) looks: AtomicU32,
     holds: Mutex<Holds>,
@@ -40,6 +41,28 @@ pub(crate) struct End {
     crowded: AtomicBool,
     /// The tick in which the kernel was last asked whether the other side is gone.
     asked: AtomicU64,
+    /// How many ends of the other side had gone then.
+    gone: AtomicU32,
+    /// The kernel said that the other side is gone. It never comes back.
+    alone: AtomicBool,
+    /// Of an end that moves when it is sent.
+    passage: Arc<Passage>,
+    // The last to be dropped: whoever hears it asks the kernel, which must know by then.
+    _farewell: Farewell,
+}
+
+/// Says to the other side that an end of this one has gone.
+#[derive(Debug)]
+struct Farewell(Arc<Duct>, Side);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let gone = match self.1 {
+            Side::Send => self.0.gone_senders(),
+            Side::Receive => self.0.gone_receivers(),
+        };
+        gone.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 /// What became of a message that was to be sent.
@@ -68,6 +91,21 @@ pub(crate) enum Popped {
 /// Descriptors ahead of a message are sent with this many bytes; a ring of the bell is one.
 const TAG_BYTES: usize = 8;
 
+/// What looking under both locks found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// There is something to do now.
+    Go,
+    /// There is not, and whoever changes that will ring.
+    Wait,
+    /// There is not, and nobody rings for it: look again in a while.
+    Nap,
+    /// Somebody else is at it.
+    Busy,
+    /// There is not, and it was closed: there never will be.
+    Closed,
+}
+
 /// Makes a channel for `capacity` messages: the end that sends and the end that receives.
 ///
 /// If it is `joinable`, what was received and is not done is counted.
@@ -76,25 +114,26 @@ pub(crate) fn create(capacity: usize, joinable: bool) -> io::Result<(End, End)> 
     let (ours, theirs) = socket::pair()?;
     let send = End::new(Arc::clone(&duct), ours, Side::Send);
     let receive = End::new(duct, theirs, Side::Receive);
-    send.count().fetch_add(1, Ordering::AcqRel);
-    receive.count().fetch_add(1, Ordering::AcqRel);
     Ok((send, receive))
 }
 
 impl End {
-    /// An end that was counted before.
     fn new(duct: Arc<Duct>, socket: OwnedFd, side: Side) -> Self {
         Self {
+            _farewell: Farewell(Arc::clone(&duct), side),
             duct,
+            hub: Hub::default(),
             socket,
             side,
-            hub: Hub::default(),
             looks: AtomicU32::new(0),
             holds: Mutex::default(),
             seen: Mutex::default(),
             holder: AtomicUsize::new(super::held::NO_HOLDER),
             crowded: AtomicBool::new(false),
             asked: AtomicU64::new(0),
+            gone: AtomicU32::new(0),
+            alone: AtomicBool::new(false),
+            passage: Arc::default(),
         }
     }
 
@@ -105,12 +144,26 @@ impl End {
 
     /// How many messages are in it.
     pub(crate) fn len(&self) -> usize {
-        Consumer::new(self.duct.ring.clone()).frames()
+        self.duct.ring.frames()
     }
 
     /// Whether it was closed, or the other side is gone.
     pub(crate) fn is_closed(&self) -> bool {
-        self.duct.closed().load(Ordering::Acquire) != 0 || self.other_side_is_gone()
+        self.was_closed() || self.other_side_is_gone()
+    }
+
+    fn was_closed(&self) -> bool {
+        self.duct.closed().load(Ordering::Acquire) != 0 || self.passage.is_gone()
+    }
+
+    /// Is being sent elsewhere: if it is, nothing more goes through it here.
+    pub(crate) fn depart(&self) -> Result<(), String> {
+        baggage::depart(&self.passage)
+    }
+
+    /// The kernel's word that nobody holds the other side.
+    pub(super) fn other_side_is_gone(&self) -> bool {
+        socket::is_hung_up(&self.socket)
     }
 
     /// Closes it for everybody, everywhere.
@@ -118,21 +171,6 @@ impl End {
         self.duct.closed().store(1, Ordering::Release);
         socket::shut_down(&self.socket);
         self.hub.wake_all();
-    }
-
-    fn other_side_is_gone(&self) -> bool {
-        let others = match self.side {
-            Side::Send => self.duct.receivers(),
-            Side::Receive => self.duct.senders(),
-        };
-        others.load(Ordering::Acquire) == 0 || socket::is_hung_up(&self.socket)
-    }
-
-    fn count(&self) -> &AtomicU32 {
-        match self.side {
-            Side::Send => self.duct.senders(),
-            Side::Receive => self.duct.receivers(),
-        }
     }
 
     /// Encodes a message that needs memory of its own.
@@ -148,9 +186,7 @@ impl End {
 
     /// Sends, if it can be done now.
     pub(crate) fn try_push(&self, cargo: &mut Cargo) -> Pushed {
-        if self.duct.closed().load(Ordering::Acquire) != 0
-            || self.duct.receivers().load(Ordering::Acquire) == 0
-        {
+        if self.was_closed() {
             return Pushed::Closed;
         }
         let (_guard, inherited) = match self.duct.send_lock.try_lock() {
@@ -158,32 +194,22 @@ impl End {
             TryLock::Inherited(guard) => (guard, true),
             TryLock::Busy => return Pushed::Busy,
         };
-        let mut producer = Producer::new(self.duct.ring.clone());
-        let used = producer.frames();
-        if used >= self.duct.capacity {
-            return Pushed::Full;
-        }
-        if used > 0 && self.may_be_alone() {
+        // Once more under the lock: a receiver that saw it closed under both locks expects nothing more.
+        if self.was_closed() || self.is_found_alone() {
             return Pushed::Closed;
         }
-        let fds = cargo.descriptors();
-        let has_fds = !fds.is_empty();
+        let mut producer = Producer::new(self.duct.ring.clone());
+        if producer.frames() >= self.duct.capacity {
+            return Pushed::Full;
+        }
         let Some(mut writer) = producer.begin(bytes_of(cargo)) else {
             return Pushed::Full;
         };
+        let has_fds = cargo.has_descriptors();
         if has_fds {
             let tag = self.duct.tags().fetch_add(1, Ordering::AcqRel) + 1;
-            match socket::send(&self.socket, &tag.to_ne_bytes(), &fds) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.crowded.store(true, Ordering::Relaxed);
-                    return Pushed::Full;
-                }
-                Err(error) if is_gone(&error) => return Pushed::Closed,
-                Err(error) => {
-                    let why = format!("its descriptors could not be sent: {error}");
-                    return Pushed::Failed(Refused(why));
-                }
+            if let Err(instead) = self.send_ahead(tag, cargo) {
+                return instead;
             }
             writer.extend(&tag.to_ne_bytes());
         }
@@ -203,70 +229,167 @@ impl End {
         Pushed::Done
     }
 
-    /// Asks the kernel, which costs more than sending, whether nobody receives any more: once in a tick.
-    fn may_be_alone(&self) -> bool {
+    /// Sends the descriptors of a message ahead of it.
+    fn send_ahead(&self, tag: u64, cargo: &Cargo) -> Result<(), Pushed> {
+        let sent = socket::send(&self.socket, &tag.to_ne_bytes(), &cargo.descriptors());
+        sent.map_err(|error| match error {
+            // The socket has no room, or this user has too many descriptors on their way.
+            error
+                if error.kind() == io::ErrorKind::WouldBlock
+                    || error.raw_os_error() == Some(libc::ETOOMANYREFS) =>
+            {
+                self.crowded.store(true, Ordering::Relaxed);
+                Pushed::Full
+            }
+            error if is_gone(&error) => Pushed::Closed,
+            error => Pushed::Failed(Refused(format!(
+                "its descriptors could not be sent: {error}"
+            ))),
+        })
+    }
+
+    /// Asks the kernel, which costs more than sending, whether nobody receives any more: when an end has
+    /// gone, and once in a tick, because the killed do not say so.
+    fn is_found_alone(&self) -> bool {
+        let gone = self.duct.gone_receivers().load(Ordering::Acquire);
         let now = Moment::last_tick().to_bits();
-        self.asked.swap(now, Ordering::Relaxed) != now && socket::is_hung_up(&self.socket)
+        let said_so = self.gone.swap(gone, Ordering::Relaxed) != gone;
+        let ticked = self.asked.swap(now, Ordering::Relaxed) != now;
+        if (said_so || ticked) && self.other_side_is_gone() {
+            self.alone.store(true, Ordering::Relaxed);
+        }
+        self.alone.load(Ordering::Relaxed)
     }
 
     /// Receives, if there is something now.
     pub(crate) fn try_pop(&self) -> Popped {
-        let (_guard, inherited) = match self.duct.receive_lock.try_lock() {
-            TryLock::Locked(guard) => (guard, false),
-            TryLock::Inherited(guard) => (guard, true),
-            TryLock::Busy => return Popped::Busy,
+        if self.passage.is_gone() {
+            return Popped::Closed;
+        }
+        let Some((_guard, inherited)) = self.lock_receivers() else {
+            return Popped::Busy;
         };
         let mut consumer = Consumer::new(self.duct.ring.clone());
-        let frame = match consumer.peek() {
-            Ok(Some(frame)) => frame,
-            Ok(None) => return Popped::Empty,
-            // Nobody can make sense of it any more.
-            Err(_) => return Popped::Closed,
+        loop {
+            let frame = match consumer.peek() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Popped::Empty,
+                // Nobody can make sense of it any more.
+                Err(_) => return Popped::Closed,
+            };
+            if self.duct.joinable {
+                let at = self.duct.taken_at();
+                at.store(consumer.position(), Ordering::Release);
+                self.hold_one();
+            }
+            let delivered = self.take(&consumer, frame);
+            let bell = self.duct.space_bell();
+            if inherited || bell.load(Ordering::Relaxed) == 0 {
+                // It fails only if there is nobody to hear it.
+                let _ = self.ring();
+                bell.store(1, Ordering::Relaxed);
+            }
+            consumer.release(frame);
+            match &delivered {
+                _ if !self.duct.joinable => {}
+                Some(_) => self.holds_it(),
+                None => self.holds_nothing(),
+            }
+            if let Some(delivered) = delivered {
+                self.looks.store(0, Ordering::Relaxed);
+                return Popped::Message(delivered);
+            }
+        }
+    }
+
+    /// Takes the receivers' lock if it is free; true if its last holder died with it.
+    fn lock_receivers(&self) -> Option<(RobustGuard<'_>, bool)> {
+        match self.duct.receive_lock.try_lock() {
+            TryLock::Locked(guard) => Some((guard, false)),
+            TryLock::Inherited(guard) => {
+                let mut consumer = Consumer::new(self.duct.ring.clone());
+                let began_at = self.duct.taken_at().load(Ordering::Acquire);
+                self.settle(consumer.position() != began_at || self.is_robbed(&mut consumer));
+                Some((guard, true))
+            }
+            TryLock::Busy => None,
+        }
+    }
+
+    /// Whether the first message's descriptors were taken by a receiver that died before it had the message.
+    fn is_robbed(&self, consumer: &mut Consumer) -> bool {
+        let Ok(Some(frame)) = consumer.peek() else {
+            return false;
         };
-        let mut body = Vec::with_capacity(frame.len());
+        let has_bag = frame.kind() & BAGGAGE != 0 && frame.len() >= TAG_BYTES;
+        let tag = || consumer.word(frame, 0).load(Ordering::Relaxed);
+        has_bag
+            && self.duct.taken_tag().load(Ordering::Acquire) == tag()
+            && self.next_tag().is_none_or(|next| next > tag())
+    }
+
+    /// What is in `frame`; `None` if a receiver that died has taken the descriptors out, so that the
+    /// message went with it.
+    fn take(&self, consumer: &Consumer, frame: Frame) -> Option<Delivered> {
         let has_bag = frame.kind() & BAGGAGE != 0 && frame.len() >= TAG_BYTES;
         let skipped = if has_bag { TAG_BYTES } else { 0 };
+        let mut body = Vec::with_capacity(frame.len());
         consumer.copy(frame, skipped, frame.len() - skipped, &mut body);
         let bag = match has_bag {
             true => {
-                let mut tag = Vec::new();
-                consumer.copy(frame, 0, TAG_BYTES, &mut tag);
-                self.descriptors(&tag)
+                let tag = consumer.word(frame, 0).load(Ordering::Relaxed);
+                Some(self.descriptors(tag)?)
             }
-            false => Vec::new(),
+            false => None,
         };
-        let delivered = match frame.kind() & LONG {
+        Some(match frame.kind() & LONG {
             0 => Delivered::short(body, bag),
             _ => {
                 let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-                Delivered::long(&body, bag, &mut seen)
+                Delivered::long(&body, bag.unwrap_or_default(), &mut seen)
             }
-        };
-        if self.duct.joinable {
-            self.hold_one();
-        }
-        let bell = self.duct.space_bell();
-        if inherited || bell.load(Ordering::Relaxed) == 0 {
-            // It fails only if there is nobody to hear it.
-            let _ = self.ring();
-            bell.store(1, Ordering::Relaxed);
-        }
-        consumer.release(frame);
-        self.looks.store(0, Ordering::Relaxed);
-        Popped::Message(delivered)
+        })
     }
 
     /// Takes the descriptors sent under `tag` out of the socket, and rings of the bell on the way to
-    /// them. Those of messages that were never committed are closed.
-    fn descriptors(&self, tag: &[u8]) -> Vec<OwnedFd> {
+    /// them; those of messages that were never committed are closed. `None` if somebody took them and died.
+    fn descriptors(&self, tag: u64) -> Option<Vec<OwnedFd>> {
+        let tried_before = self.duct.taken_tag().swap(tag, Ordering::AcqRel) == tag;
+        let mut ends = 0;
         loop {
+            if tried_before && self.next_tag().is_none_or(|next| next > tag) {
+                return None;
+            }
             let mut buffer = [0; 2 * TAG_BYTES];
             let mut fds = Vec::new();
             match socket::receive(&self.socket, &mut buffer, &mut fds, false) {
-                Ok(Received::Message(TAG_BYTES)) if buffer[..TAG_BYTES] == *tag => return fds,
+                // With none of them if this process's table is full.
+                Ok(Received::Message(TAG_BYTES)) if buffer[..TAG_BYTES] == tag.to_ne_bytes() => {
+                    return Some(fds);
+                }
                 Ok(Received::Message(_)) => {}
-                Ok(Received::End) | Err(_) => return Vec::new(),
+                // Senders that go with unread bytes leave an error, once, before what they sent.
+                Ok(Received::End) if ends == 0 => ends += 1,
+                Ok(Received::End) | Err(_) => return Some(Vec::new()),
             }
+        }
+    }
+
+    /// Under which number the next descriptors in the socket were sent: 0 for a ring of the bell, `None`
+    /// if there is nothing.
+    fn next_tag(&self) -> Option<u64> {
+        let mut buffer = [0; 2 * TAG_BYTES];
+        let peeked = match socket::peek(&self.socket, &mut buffer) {
+            Ok(Received::End) => socket::peek(&self.socket, &mut buffer),
+            other => other,
+        };
+        match peeked {
+            Ok(Received::Message(TAG_BYTES)) => {
+                let tag = buffer[..TAG_BYTES].try_into().ok()?;
+                Some(u64::from_ne_bytes(tag))
+            }
+            Ok(Received::Message(_)) => Some(0),
+            _ => None,
         }
     }
 
@@ -284,36 +407,59 @@ impl End {
     }
 
     /// Looks, holding both locks, whether this side must wait (a sender for `wanted` bytes), and if so
-    /// clears its bell: whoever changes that will ring. `None` if somebody else is at it.
-    pub(super) fn must_wait(&self, wanted: usize) -> Option<bool> {
+    /// clears its bell: whoever changes that will ring.
+    pub(super) fn must_wait(&self, wanted: usize) -> Verdict {
         let (_send, orphaned) = match self.duct.send_lock.try_lock() {
             TryLock::Locked(guard) => (guard, false),
             TryLock::Inherited(guard) => (guard, true),
-            TryLock::Busy => return None,
+            TryLock::Busy => return Verdict::Busy,
         };
-        let _receive = match self.duct.receive_lock.try_lock() {
-            TryLock::Locked(guard) | TryLock::Inherited(guard) => guard,
-            TryLock::Busy => return None,
+        let Some((_receive, _)) = self.lock_receivers() else {
+            return Verdict::Busy;
         };
         let mut producer = Producer::new(self.duct.ring.clone());
-        let used = producer.frames();
-        let (wait, bell) = match self.side {
-            Side::Receive => (used == 0, self.duct.data_bell()),
-            Side::Send => {
-                let crowded = self.crowded.swap(false, Ordering::Relaxed) && used > 0;
-                let full = used >= self.duct.capacity || producer.room() < wanted;
-                (crowded || full, self.duct.space_bell())
-            }
+        let (verdict, bell) = match self.side {
+            Side::Receive if producer.frames() == 0 => (Verdict::Wait, self.duct.data_bell()),
+            Side::Receive => (Verdict::Go, self.duct.data_bell()),
+            Side::Send => (
+                self.look_for_room(&mut producer, wanted),
+                self.duct.space_bell(),
+            ),
         };
-        if wait {
-            self.drain();
-            bell.store(0, Ordering::Relaxed);
-        }
         if orphaned {
             // What its holder wanted to ring for may be committed.
             self.duct.data_bell().store(0, Ordering::Relaxed);
         }
-        Some(wait)
+        match verdict {
+            Verdict::Go => Verdict::Go,
+            _ if self.was_closed() => Verdict::Closed,
+            Verdict::Wait => {
+                self.drain();
+                bell.store(0, Ordering::Relaxed);
+                Verdict::Wait
+            }
+            other => other,
+        }
+    }
+
+    /// A sender must leave the bell to others who have room where it has none: they might not have heard
+    /// it yet. So it listens only if there is none for anybody who ever waited.
+    fn look_for_room(&self, producer: &mut Producer, wanted: usize) -> Verdict {
+        let crowded = self.crowded.swap(false, Ordering::Relaxed);
+        if producer.frames() >= self.duct.capacity {
+            return Verdict::Wait;
+        }
+        let room = producer.room();
+        if room >= wanted {
+            return if crowded { Verdict::Nap } else { Verdict::Go };
+        }
+        let least = self.duct.least_wanted().load(Ordering::Relaxed);
+        let least = least.min(wanted as u64);
+        self.duct.least_wanted().store(least, Ordering::Relaxed);
+        match (room as u64) < least {
+            true => Verdict::Wait,
+            false => Verdict::Nap,
+        }
     }
 
     fn drain(&self) {
@@ -330,6 +476,12 @@ impl End {
     pub(crate) fn wake_all(&self) {
         self.hub.wake_all();
     }
+
+    pub(super) fn describe(&self, mut out: fmt::DebugStruct<'_, '_>) -> fmt::Result {
+        out.field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Kinds of frames: bits.
@@ -338,10 +490,10 @@ const LONG: u32 = 2;
 
 /// How many bytes of a frame's body a message takes.
 pub(super) fn bytes_of(cargo: &Cargo) -> usize {
-    let tag = if cargo.descriptors().is_empty() {
-        0
-    } else {
+    let tag = if cargo.has_descriptors() {
         TAG_BYTES
+    } else {
+        0
     };
     tag + cargo.body.len()
 }
@@ -359,18 +511,10 @@ fn is_gone(error: &io::Error) -> bool {
     )
 }
 
-impl Drop for End {
-    fn drop(&mut self) {
-        self.count().fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 impl Serialize for End {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let memory = baggage::stow(self.duct.memory.as_fd()).map_err(ser::Error::custom)?;
         let socket = baggage::stow(self.socket.as_fd()).map_err(ser::Error::custom)?;
-        // Counted while it is on its way, or the other side might think that nobody is left.
-        self.count().fetch_add(1, Ordering::AcqRel);
         (memory, socket, self.side == Side::Send).serialize(serializer)
     }
 }

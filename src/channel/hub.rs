@@ -1,31 +1,50 @@
 //! Everybody in this process who waits for one socket.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::runtime::{Handle, Id};
 
 use crate::sys::reactor::Watched;
+
+/// After this, who waits for something that nobody rings for looks again.
+const NAP: Duration = Duration::from_millis(1);
 
 /// Wakes all who wait when the socket has news; each looks for itself.
 #[derive(Debug, Default)]
 pub(super) struct Hub {
     waiting: Arc<Waiting>,
-    watched: Mutex<Option<Watched>>,
+    /// The socket, registered with each runtime somebody waits in: one that stands still would tell the
+    /// others nothing.
+    watched: Mutex<Vec<(Id, Watched)>>,
 }
 
 #[derive(Debug, Default)]
-struct Waiting(Mutex<Vec<Waker>>);
+struct Waiting {
+    seats: Mutex<Slab<Option<Waker>>>,
+    napping: AtomicBool,
+}
+
+/// The place of one who waits. Dropping it ends the waiting.
+#[derive(Debug, Default)]
+pub(crate) struct Seat(Option<(Arc<Waiting>, usize)>);
 
 impl Waiting {
-    fn add(&self, waker: &Waker) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !all.iter().any(|other| other.will_wake(waker)) {
-            all.push(waker.clone());
-        }
+    fn seats(&self) -> MutexGuard<'_, Slab<Option<Waker>>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wake_all(&self) {
-        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let all: Vec<_> = self
+            .seats()
+            .iter_mut()
+            .filter_map(|(_, waker)| waker.take())
+            .collect();
         for waker in all {
             waker.wake();
         }
@@ -38,33 +57,110 @@ impl Wake for Waiting {
     }
 }
 
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some((waiting, place)) = self.0.take() {
+            let waker = waiting.seats().try_remove(place);
+            // Not under the lock: dropping one may end a task, and with it others' seats.
+            drop(waker);
+        }
+    }
+}
+
+/// A nap that is under way. However it ends, those who wait for it look.
+struct Nap(Arc<Waiting>);
+
+impl Drop for Nap {
+    fn drop(&mut self) {
+        self.0.napping.store(false, Ordering::Release);
+        self.0.wake_all();
+    }
+}
+
 impl Hub {
+    /// Makes the next news wake the caller. Who looks after this, and not before, misses none.
+    pub(super) fn sit(&self, seat: &mut Seat, cx: &Context<'_>) {
+        let mut seats = self.waiting.seats();
+        let place = match &seat.0 {
+            Some((_, place)) => *place,
+            None => {
+                let place = seats.insert(None);
+                seat.0 = Some((Arc::clone(&self.waiting), place));
+                place
+            }
+        };
+        let Some(there) = seats.get_mut(place) else {
+            return;
+        };
+        if !there
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            let other = there.replace(cx.waker().clone());
+            // Dropping one may end a task, and with it others' seats.
+            drop(seats);
+            drop(other);
+        }
+    }
+
     /// Pending: the caller will be woken at the next news. Ready: there was some, look again.
     pub(super) fn poll_news(
         &self,
         socket: BorrowedFd<'_>,
-        cx: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        self.waiting.add(cx.waker());
-        let everybody = Waker::from(Arc::clone(&self.waiting));
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = match &mut *watched {
-            Some(here) => here,
-            none => none.insert(Watched::new(socket.as_fd().try_clone_to_owned()?)?),
+        seat: &mut Seat,
+        cx: &Context<'_>,
+    ) -> Poll<()> {
+        self.sit(seat, cx);
+        let Ok(runtime) = Handle::try_current() else {
+            // Some other executor polls; there is nothing to register with.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         };
-        match here.poll_edge(&mut Context::from_waker(&everybody)) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(())) => {
-                drop(watched);
+        match self.poll_here(socket, runtime.id()) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) => {
                 self.waiting.wake_all();
-                Poll::Ready(Ok(()))
+                Poll::Ready(())
             }
-            Poll::Ready(Err(_)) => {
-                // The runtime it was registered with is gone; register with this one.
-                *watched = None;
-                cx.waker().wake_by_ref();
+            // No descriptor is left to register with. There may be one later.
+            Err(_) => {
+                self.nap(seat, cx);
                 Poll::Pending
             }
+        }
+    }
+
+    fn poll_here(&self, socket: BorrowedFd<'_>, runtime: Id) -> io::Result<Poll<()>> {
+        let everybody = Waker::from(Arc::clone(&self.waiting));
+        let mut cx = Context::from_waker(&everybody);
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if !watched.iter().any(|(id, _)| *id == runtime) {
+            // Those of runtimes that are gone say so.
+            watched.retain(|(_, there)| !matches!(there.poll_edge(&mut cx), Poll::Ready(Err(_))));
+            let here = Watched::new(socket.as_fd().try_clone_to_owned()?)?;
+            watched.push((runtime, here));
+        }
+        let here = watched.iter().find(|(id, _)| *id == runtime);
+        let polled = here.map_or(Poll::Pending, |(_, here)| here.poll_edge(&mut cx));
+        match polled {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(news) => news.map(Poll::Ready),
+        }
+    }
+
+    /// Wakes the caller in a while, and at news: for what nobody rings for.
+    pub(super) fn nap(&self, seat: &mut Seat, cx: &Context<'_>) {
+        self.sit(seat, cx);
+        let Ok(runtime) = Handle::try_current() else {
+            cx.waker().wake_by_ref();
+            return;
+        };
+        if !self.waiting.napping.swap(true, Ordering::AcqRel) {
+            let nap = Nap(Arc::clone(&self.waiting));
+            runtime.spawn(async move {
+                tokio::time::sleep(NAP).await;
+                drop(nap);
+            });
         }
     }
 

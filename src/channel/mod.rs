@@ -25,14 +25,16 @@ mod end;
 mod error;
 mod held;
 mod hub;
-mod typed;
+mod receiving;
+mod sending;
 mod wait;
 
 pub use error::{RecvError, SendError, TryRecvError, TrySendError};
 
-pub(crate) use cargo::{Cargo, Refused};
-pub(crate) use end::{End, Pushed, create};
-pub(crate) use typed::{Receiving, Sending};
+pub(crate) use end::{End, create};
+pub(crate) use hub::Seat;
+pub(crate) use receiving::Receiving;
+pub(crate) use sending::{Outbox, Sending};
 
 /// The most messages a channel can hold.
 pub(crate) const MOST_MESSAGES: usize = crate::ring::MOST_FRAMES;

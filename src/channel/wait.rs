@@ -1,122 +1,190 @@
 //! Waiting at an end of a channel: for a message, for room, for the end; in async code and in threads.
 //!
-//! An async side looks a few times before it arranges to be rung for: while messages stream, ringing costs
-//! more than looking. Between two looks others run.
+//! Both look a few times before they arrange to be rung for: while messages stream, ringing costs more
+//! than looking. Between two looks others run.
 
+use std::future::poll_fn;
 use std::os::fd::AsFd as _;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::cargo::{Cargo, Refused};
-use super::end::{End, Popped, Pushed, bytes_of};
+use super::cargo::Cargo;
+use super::end::{End, Popped, Pushed, Verdict, bytes_of};
+use super::hub::Seat;
 use crate::sys::socket;
 
-/// How often an async side looks again, letting others run in between, before it arranges to be rung for:
-/// while messages stream, ringing costs more than looking.
+/// How often a side looks again, letting others run in between, before it arranges to be rung for, and
+/// before it believes that somebody who holds a lock it needs was stopped.
 const PATIENCE: u32 = 100;
 
-/// How long a blocked thread sleeps when somebody else holds a lock it needs.
-const BUSY_SLEEP: Duration = Duration::from_micros(50);
+/// How often an async side finds nothing after it was told to look, before it lets others run.
+const LOOKS_IN_A_ROW: usize = 8;
 
-#[derive(Debug)]
+/// How often who does not want to wait tries a lock that somebody else holds.
+const TRIES: usize = 64;
+
+/// How long a blocked thread sleeps when nobody will ring for it.
+const NAP: Duration = Duration::from_micros(50);
+
 enum Sleep {
     Asleep,
     LookAgain,
     Closed,
-    Failed(String),
 }
 
 impl End {
     /// Waits for the message to be sent.
-    pub(crate) fn poll_push(&self, cargo: &mut Cargo, cx: &mut Context<'_>) -> Poll<Pushed> {
+    pub(crate) fn poll_push(
+        &self,
+        cargo: &mut Cargo,
+        seat: &mut Seat,
+        cx: &mut Context<'_>,
+    ) -> Poll<Pushed> {
         let budget = ready!(tokio::task::coop::poll_proceed(cx));
-        loop {
-            match self.try_push(cargo) {
-                Pushed::Full => {}
-                Pushed::Busy => return self.yield_now(cx),
+        for _ in 0..LOOKS_IN_A_ROW {
+            let sleep = match self.try_push(cargo) {
+                Pushed::Full => self.sleep(bytes_of(cargo), seat, cx),
+                Pushed::Busy => self.stand_by(seat, cx),
                 done => {
                     budget.made_progress();
                     return Poll::Ready(done);
                 }
-            }
-            match self.sleep(bytes_of(cargo), cx) {
+            };
+            match sleep {
                 Sleep::Asleep => return Poll::Pending,
                 Sleep::LookAgain => {}
                 Sleep::Closed => return Poll::Ready(Pushed::Closed),
-                Sleep::Failed(why) => return Poll::Ready(Pushed::Failed(Refused(why))),
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Waits for a message.
-    pub(crate) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Popped> {
+    pub(crate) fn poll_pop(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<Popped> {
         let budget = ready!(tokio::task::coop::poll_proceed(cx));
-        loop {
-            match self.try_pop() {
-                Popped::Empty => {}
-                Popped::Busy => return self.yield_now(cx),
+        let mut ended = false;
+        for _ in 0..LOOKS_IN_A_ROW {
+            let sleep = match self.try_pop() {
+                Popped::Empty if ended => return Poll::Ready(Popped::Closed),
+                Popped::Empty => self.sleep(0, seat, cx),
+                Popped::Busy => self.stand_by(seat, cx),
                 done => {
                     budget.made_progress();
                     return Poll::Ready(done);
                 }
-            }
-            match self.sleep(0, cx) {
+            };
+            match sleep {
                 Sleep::Asleep => return Poll::Pending,
                 Sleep::LookAgain => {}
                 // What was sent before the end is still received.
-                Sleep::Closed => match self.try_pop() {
-                    Popped::Busy => return self.yield_now(cx),
-                    Popped::Empty => return Poll::Ready(Popped::Closed),
-                    other => return Poll::Ready(other),
-                },
-                Sleep::Failed(_) => return Poll::Ready(Popped::Closed),
+                Sleep::Closed => ended = true,
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Waits for any news: for those who look for something else than room or a message.
-    pub(crate) fn poll_news(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.hub.poll_news(self.socket.as_fd(), cx) {
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => Poll::Pending,
-        }
+    pub(crate) fn poll_news(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<()> {
+        self.hub.poll_news(self.socket.as_fd(), seat, cx)
     }
 
     /// Waits until it is closed, or the other side is gone.
-    pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if self.is_closed() {
-                return Poll::Ready(());
-            }
-            ready!(self.poll_news(cx));
+    pub(crate) fn poll_closed(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.is_closed() {
+            ready!(self.poll_news(seat, cx));
         }
+        Poll::Ready(())
     }
 
-    fn sleep(&self, wanted: usize, cx: &mut Context<'_>) -> Sleep {
-        if self.looks.fetch_add(1, Ordering::Relaxed) < PATIENCE {
+    /// Resolves when it is closed, or the other side is gone.
+    pub(crate) fn until_closed(&self) -> impl Future<Output = ()> + Send + Unpin + use<'_> {
+        let mut seat = Seat::default();
+        poll_fn(move |cx| self.poll_closed(&mut seat, cx))
+    }
+
+    /// Makes the next news of this process's own, such as [`End::wake_all`], wake the caller.
+    pub(crate) fn sit(&self, seat: &mut Seat, cx: &Context<'_>) {
+        self.hub.sit(seat, cx);
+    }
+
+    /// Wakes the caller in a while.
+    pub(crate) fn nap(&self, seat: &mut Seat, cx: &Context<'_>) {
+        self.hub.nap(seat, cx);
+    }
+
+    fn sleep(&self, wanted: usize, seat: &mut Seat, cx: &mut Context<'_>) -> Sleep {
+        if self.is_patient() {
             cx.waker().wake_by_ref();
             return Sleep::Asleep;
         }
-        match self.hub.poll_news(self.socket.as_fd(), cx) {
-            Poll::Ready(Ok(())) => return Sleep::LookAgain,
-            Poll::Ready(Err(error)) => return Sleep::Failed(error.to_string()),
-            Poll::Pending => {}
-        }
+        // First to be told of news, and then to look whether there were any.
+        let heard = self.poll_news(seat, cx).is_ready();
         match self.must_wait(wanted) {
-            Some(true) if self.is_closed() => Sleep::Closed,
-            Some(true) => Sleep::Asleep,
-            Some(false) => Sleep::LookAgain,
-            None => {
-                cx.waker().wake_by_ref();
-                Sleep::Asleep
+            Verdict::Go => return Sleep::LookAgain,
+            Verdict::Closed => return Sleep::Closed,
+            Verdict::Busy | Verdict::Wait | Verdict::Nap if self.other_side_is_gone() => {
+                return Sleep::Closed;
             }
+            Verdict::Busy | Verdict::Nap => self.hub.nap(seat, cx),
+            // Told once; it must ask again to be told once more.
+            Verdict::Wait if heard => cx.waker().wake_by_ref(),
+            Verdict::Wait => {}
         }
+        Sleep::Asleep
     }
 
-    fn yield_now<T>(&self, cx: &Context<'_>) -> Poll<T> {
-        cx.waker().wake_by_ref();
-        Poll::Pending
+    /// Waits for somebody who holds a lock, and may have been stopped.
+    fn stand_by(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Sleep {
+        if self.is_patient() {
+            cx.waker().wake_by_ref();
+        } else {
+            self.hub.nap(seat, cx);
+        }
+        Sleep::Asleep
+    }
+
+    fn is_patient(&self) -> bool {
+        self.looks.fetch_add(1, Ordering::Relaxed) < PATIENCE
+    }
+
+    /// Sends, if it can be done now, and nobody else is at it for long.
+    pub(crate) fn push_now(&self, cargo: &mut Cargo) -> Pushed {
+        for _ in 0..TRIES {
+            match self.try_push(cargo) {
+                Pushed::Busy => std::thread::yield_now(),
+                done => return done,
+            }
+        }
+        Pushed::Busy
+    }
+
+    /// Receives, if there is something now, and nobody else is at it for long.
+    pub(crate) fn pop_now(&self) -> Popped {
+        for _ in 0..TRIES {
+            match self.try_pop() {
+                Popped::Busy => std::thread::yield_now(),
+                Popped::Empty => return self.nothing_now(),
+                done => return done,
+            }
+        }
+        Popped::Busy
+    }
+
+    /// Whether there is nothing now, or never will be.
+    fn nothing_now(&self) -> Popped {
+        if !self.is_closed() {
+            return Popped::Empty;
+        }
+        match self.must_wait(0) {
+            Verdict::Wait if self.other_side_is_gone() => Popped::Closed,
+            Verdict::Closed => Popped::Closed,
+            // There is: it came before the end.
+            Verdict::Go => self.try_pop(),
+            _ => Popped::Busy,
+        }
     }
 
     /// Sends, blocking this thread until it is done.
@@ -125,7 +193,7 @@ impl End {
             match self.try_push(cargo) {
                 Pushed::Full if self.block(bytes_of(cargo)) => return Pushed::Closed,
                 Pushed::Full => {}
-                Pushed::Busy => std::thread::sleep(BUSY_SLEEP),
+                Pushed::Busy => std::thread::sleep(NAP),
                 done => return done,
             }
         }
@@ -133,15 +201,12 @@ impl End {
 
     /// Receives, blocking this thread until there is something.
     pub(crate) fn pop_blocking(&self) -> Popped {
+        let mut ended = false;
         loop {
             match self.try_pop() {
-                Popped::Empty if self.block(0) => match self.try_pop() {
-                    Popped::Empty => return Popped::Closed,
-                    Popped::Busy => {}
-                    other => return other,
-                },
-                Popped::Empty => {}
-                Popped::Busy => std::thread::sleep(BUSY_SLEEP),
+                Popped::Empty if ended => return Popped::Closed,
+                Popped::Empty => ended = self.block(0),
+                Popped::Busy => std::thread::sleep(NAP),
                 done => return done,
             }
         }
@@ -157,11 +222,14 @@ impl End {
             }
         }
         match self.must_wait(wanted) {
-            Some(true) if self.is_closed() => return true,
+            Verdict::Go => {}
+            Verdict::Closed => return true,
+            Verdict::Busy | Verdict::Wait | Verdict::Nap if self.other_side_is_gone() => {
+                return true;
+            }
             // It fails only for want of kernel memory; then this loop is a slow one.
-            Some(true) => drop(socket::wait_readable(&self.socket, None)),
-            Some(false) => {}
-            None => std::thread::sleep(BUSY_SLEEP),
+            Verdict::Wait => drop(socket::wait_readable(&self.socket, None)),
+            Verdict::Busy | Verdict::Nap => std::thread::sleep(NAP),
         }
         false
     }

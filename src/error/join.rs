@@ -200,7 +200,13 @@ impl JoinError {
             ErrorKind::MemoryExceeded => f.write_str("used more memory than it may"),
             ErrorKind::Encode => f.write_str("has a value that cannot be serialised"),
             ErrorKind::Decode => f.write_str("has a value that cannot be deserialised"),
-            ErrorKind::Spawn => f.write_str("did not run: its process could not be started"),
+            ErrorKind::Spawn => match self.0.exit_code {
+                Some(code) => write!(
+                    f,
+                    "did not run: its process exited early with status {code}"
+                ),
+                None => f.write_str("did not run: its process could not be started"),
+            },
             ErrorKind::Closed => f.write_str("was not run: the pool is closed"),
         }
     }
@@ -241,7 +247,11 @@ impl fmt::Debug for JoinError {
 impl std::error::Error for JoinError {}
 
 fn one_line(text: &str) -> String {
-    text.replace('\n', " ")
+    let words: Vec<_> = text
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect();
+    words.join(" ")
 }
 
 /// A signal by name and number.

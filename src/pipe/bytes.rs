@@ -2,13 +2,15 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::sys::reactor::ByteSocket;
 use crate::wire::Descriptor;
+use crate::wire::baggage::{self, Passage};
 
 /// Makes a pipe of bytes: two ends, each of which reads what the other writes. The kernel's own: a pair of
 /// sockets.
@@ -18,14 +20,20 @@ use crate::wire::Descriptor;
 /// The kernel has no descriptors left.
 pub fn byte_pipe() -> io::Result<(BytePipe, BytePipe)> {
     let (a, b) = std::os::unix::net::UnixStream::pair()?;
-    Ok((BytePipe(a.try_into()?), BytePipe(b.try_into()?)))
+    Ok((BytePipe::new(a.try_into()?), BytePipe::new(b.try_into()?)))
 }
 
 /// One end of a [`byte_pipe`]. Sending it to another process moves it.
 ///
 /// It is read and written inside a Tokio runtime, with which it registers when it is first used.
 #[derive(Debug)]
-pub struct BytePipe(ByteSocket);
+pub struct BytePipe(ByteSocket, Arc<Passage>);
+
+impl BytePipe {
+    fn new(socket: ByteSocket) -> Self {
+        Self(socket, Arc::default())
+    }
+}
 
 impl AsyncRead for BytePipe {
     fn poll_read(
@@ -57,6 +65,7 @@ impl AsyncWrite for BytePipe {
 
 impl Serialize for BytePipe {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        baggage::depart(&self.1).map_err(ser::Error::custom)?;
         Descriptor(&self.0).serialize(serializer)
     }
 }
@@ -65,6 +74,6 @@ impl<'de> Deserialize<'de> for BytePipe {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let stream = Descriptor::<std::os::unix::net::UnixStream>::deserialize(deserializer)?;
         let socket = stream.into_inner().try_into();
-        socket.map(Self).map_err(de::Error::custom)
+        socket.map(Self::new).map_err(de::Error::custom)
     }
 }

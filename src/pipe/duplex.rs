@@ -46,8 +46,8 @@ impl<Tx, Rx> Pipe<Tx, Rx> {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn closed(&self) {
-        self.sender.closed().await;
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + Unpin + use<'_, Tx, Rx> {
+        self.sender.closed()
     }
 }
 
@@ -82,8 +82,11 @@ impl<Tx: Serialize + Send + 'static, Rx> Pipe<Tx, Rx> {
     ///
     /// Dropped before it is ready, it has sent nothing, and the value is gone.
     #[doc(alias = "send_bytes")]
-    pub async fn send(&self, value: Tx) -> Result<(), SendError<Tx>> {
-        self.sender.send(value).await
+    pub fn send(
+        &self,
+        value: Tx,
+    ) -> impl Future<Output = Result<(), SendError<Tx>>> + Send + Unpin + use<'_, Tx, Rx> {
+        self.sender.send(value)
     }
 }
 
@@ -118,8 +121,10 @@ impl<Tx, Rx: DeserializeOwned + Send + 'static> Pipe<Tx, Rx> {
     /// # Cancel safety
     ///
     /// Cancel safe: dropped before it is ready, it has received nothing.
-    pub async fn recv(&self) -> Result<Rx, RecvError> {
-        self.receiver.recv().await
+    pub fn recv(
+        &self,
+    ) -> impl Future<Output = Result<Rx, RecvError>> + Send + Unpin + use<'_, Tx, Rx> {
+        self.receiver.recv()
     }
 }
 

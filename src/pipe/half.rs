@@ -1,36 +1,34 @@
 //! The two ends of one direction.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures::{Sink, Stream};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 use crate::channel::{
-    Cargo, End, Pushed, Receiving, RecvError, Refused, SendError, Sending, TryRecvError,
-    TrySendError,
+    End, Outbox, Receiving, RecvError, Seat, SendError, Sending, TryRecvError, TrySendError,
 };
 
 /// The end of a [`channel`](crate::channel()) or a split [`Pipe`](crate::Pipe) that sends. It cannot be cloned.
 pub struct PipeSender<T> {
     inner: Sending<T>,
-    /// What a sink has taken and not sent.
-    pending: Option<Cargo>,
+    outbox: Outbox<T>,
 }
 
 /// The end of a [`channel`](crate::channel()) or a split [`Pipe`](crate::Pipe) that receives. It cannot be cloned.
 pub struct PipeReceiver<T> {
     inner: Receiving<T>,
+    seat: Seat,
 }
 
 impl<T> PipeSender<T> {
     pub(super) fn new(end: End) -> Self {
         Self {
             inner: Sending::new(end),
-            pending: None,
+            outbox: Outbox::default(),
         }
     }
 
@@ -49,9 +47,8 @@ impl<T> PipeSender<T> {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn closed(&self) {
-        let end = &self.inner.end;
-        poll_fn(|cx| end.poll_closed(cx)).await;
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + Unpin + use<'_, T> {
+        self.inner.end.until_closed()
     }
 }
 
@@ -59,6 +56,7 @@ impl<T> PipeReceiver<T> {
     pub(super) fn new(end: End) -> Self {
         Self {
             inner: Receiving::new(end),
+            seat: Seat::default(),
         }
     }
 
@@ -77,9 +75,8 @@ impl<T> PipeReceiver<T> {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn closed(&self) {
-        let end = &self.inner.end;
-        poll_fn(|cx| end.poll_closed(cx)).await;
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + Unpin + use<'_, T> {
+        self.inner.end.until_closed()
     }
 }
 
@@ -116,21 +113,15 @@ impl<T: Serialize + Send + 'static> PipeSender<T> {
     ///
     /// Dropped before it is ready, it has sent nothing, and the value is gone.
     #[doc(alias = "put")]
-    pub async fn send(&self, value: T) -> Result<(), SendError<T>> {
-        self.inner.send(value).await
+    pub fn send(
+        &self,
+        value: T,
+    ) -> impl Future<Output = Result<(), SendError<T>>> + Send + Unpin + use<'_, T> {
+        self.inner.send(value)
     }
 
-    fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError<T>>> {
-        let Some(cargo) = &mut self.pending else {
-            return Poll::Ready(Ok(()));
-        };
-        let pushed = ready!(self.inner.end.poll_push(cargo, cx));
-        self.pending = None;
-        Poll::Ready(match pushed {
-            Pushed::Done => Ok(()),
-            Pushed::Failed(Refused(why)) => Err(SendError::refused(None, why)),
-            _ => Err(SendError::closed(None)),
-        })
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError<T>>> {
+        self.outbox.poll_flush(&self.inner, cx)
     }
 }
 
@@ -138,32 +129,21 @@ impl<T: Serialize + Send + 'static> Sink<T> for PipeSender<T> {
     type Error = SendError<T>;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.poll_pending(cx)
+        self.flush(cx)
     }
 
     fn start_send(mut self: Pin<&mut Self>, value: T) -> Result<(), Self::Error> {
-        let mut cargo = match self.inner.encode(&value) {
-            Ok(cargo) => cargo,
-            Err(Refused(why)) => return Err(SendError::refused(Some(value), why)),
-        };
-        match self.inner.end.try_push(&mut cargo) {
-            Pushed::Done => Ok(()),
-            Pushed::Full | Pushed::Busy => {
-                self.pending = Some(cargo);
-                Ok(())
-            }
-            Pushed::Closed => Err(SendError::closed(Some(value))),
-            Pushed::Failed(Refused(why)) => Err(SendError::refused(Some(value), why)),
-        }
+        let Self { inner, outbox, .. } = &mut *self;
+        outbox.start(inner, value)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.poll_pending(cx)
+        self.flush(cx)
     }
 
     /// Flushes. The queue goes on while there are other senders.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.poll_pending(cx)
+        self.flush(cx)
     }
 }
 
@@ -200,16 +180,17 @@ impl<T: DeserializeOwned + Send + 'static> PipeReceiver<T> {
     ///
     /// Cancel safe: dropped before it is ready, it has received nothing.
     #[doc(alias = "get")]
-    pub async fn recv(&self) -> Result<T, RecvError> {
-        self.inner.recv().await
+    pub fn recv(&self) -> impl Future<Output = Result<T, RecvError>> + Send + Unpin + use<'_, T> {
+        self.inner.recv()
     }
 }
 
 impl<T: DeserializeOwned + Send + 'static> Stream for PipeReceiver<T> {
     type Item = Result<T, RecvError>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match ready!(self.inner.poll_recv(cx)) {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { inner, seat, .. } = &mut *self;
+        match ready!(inner.poll_recv(seat, cx)) {
             Err(RecvError::Closed) => Poll::Ready(None),
             other => Poll::Ready(Some(other)),
         }
@@ -220,6 +201,7 @@ impl<T> Unpin for PipeSender<T> {}
 
 impl<T> Serialize for PipeSender<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.inner.end.depart().map_err(ser::Error::custom)?;
         self.inner.serialize(serializer)
     }
 }
@@ -229,7 +211,7 @@ impl<'de, T> Deserialize<'de> for PipeSender<T> {
         let inner = Sending::deserialize(deserializer)?;
         Ok(Self {
             inner,
-            pending: None,
+            outbox: Outbox::default(),
         })
     }
 }
@@ -244,6 +226,7 @@ impl<T> Unpin for PipeReceiver<T> {}
 
 impl<T> Serialize for PipeReceiver<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.inner.end.depart().map_err(ser::Error::custom)?;
         self.inner.serialize(serializer)
     }
 }
@@ -251,7 +234,10 @@ impl<T> Serialize for PipeReceiver<T> {
 impl<'de, T> Deserialize<'de> for PipeReceiver<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let inner = Receiving::deserialize(deserializer)?;
-        Ok(Self { inner })
+        Ok(Self {
+            inner,
+            seat: Seat::default(),
+        })
     }
 }
 

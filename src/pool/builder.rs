@@ -13,7 +13,7 @@ use super::driver::Driver;
 use super::front::{Front, Pool, Shared};
 use super::preparation::{self, Initializer};
 use crate::sys::bell::Bell;
-use crate::sys::reactor::Watched;
+use crate::sys::reactor::{self, Watched};
 use crate::task::{Call, Setup};
 use crate::worker::{Entrance, StartMethod};
 
@@ -121,9 +121,8 @@ impl PoolBuilder {
     pub fn build(self) -> io::Result<Pool> {
         let StartMethod::Exec = self.start;
         Entrance::of_this_process()?;
-        let runtime = Handle::try_current().map_err(|_| {
-            io::Error::other("there is no Tokio runtime here; build a pool inside one")
-        })?;
+        reactor::check_runtime()?;
+        let runtime = Handle::current();
         let bell = Bell::new()?;
         let heard = Watched::new(bell.try_clone()?.into())?;
         let workers = match self.workers {

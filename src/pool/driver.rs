@@ -140,7 +140,7 @@ impl Driver {
         });
         let news = self.shared.news.clone();
         self.shared.runtime.spawn(async move {
-            let status = remains.end(pidfd).await.ok();
+            let status = remains.end(pidfd).await.ok().flatten();
             // Nobody listens only when the driver is gone.
             let _ = news.send(News::Ended(worker, status));
         });
@@ -397,8 +397,9 @@ impl Driver {
             _ if !idle => self.trim_at = None,
             None => self.trim_at = Some(now.plus(PARCELS_KEPT)),
             Some(at) if now >= at => {
-                self.trim_at = None;
                 self.let_go();
+                let again = self.large_results != Leftover::Nothing;
+                self.trim_at = again.then(|| now.plus(PARCELS_KEPT));
             }
             Some(_) => {}
         }

@@ -13,7 +13,8 @@ use super::stream::Pipes;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
 use crate::sys::bell::Bell;
-use crate::sys::reactor::Watched;
+use crate::sys::clock::Moment;
+use crate::sys::reactor::{self, Watched};
 use crate::task::envelope::{Reply, Status, next_outcome};
 use crate::task::job::{Job, Outcomes};
 use crate::wire::codec;
@@ -45,15 +46,11 @@ pub(super) fn begin(order: Order) {
     let duty = Duty {
         job: Arc::clone(&order.job),
         stage: Arc::clone(&order.stage),
+        begun: false,
     };
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => {
-            runtime.spawn(attend(order, duty));
-        }
-        Err(_) => {
-            let why = "there is no Tokio runtime here; call this from inside one";
-            duty.never_began(ErrorKind::Spawn, why);
-        }
+    match reactor::check_runtime() {
+        Ok(()) => drop(tokio::spawn(attend(order, duty))),
+        Err(error) => duty.never_began(ErrorKind::Spawn, &error.to_string()),
     }
 }
 
@@ -62,6 +59,8 @@ pub(super) fn begin(order: Order) {
 struct Duty {
     job: Arc<dyn Job>,
     stage: Arc<Stage>,
+    /// Whether the function may have run by now.
+    begun: bool,
 }
 
 impl Duty {
@@ -79,7 +78,8 @@ impl Duty {
 impl Drop for Duty {
     fn drop(&mut self) {
         let why = "the runtime that attended to it was shut down";
-        self.fail(&JoinError::new(ErrorKind::Closed, self.job.name()).because(why));
+        let error = JoinError::new(ErrorKind::Closed, self.job.name()).because(why);
+        self.fail(&error.after_start(self.begun));
         self.stage.end(Err(why.into()));
     }
 }
@@ -93,7 +93,7 @@ struct Running {
     _parcel: Option<Packed>,
 }
 
-async fn attend(order: Order, duty: Duty) {
+async fn attend(order: Order, mut duty: Duty) {
     let Order {
         job,
         stage,
@@ -104,6 +104,7 @@ async fn attend(order: Order, duty: Duty) {
     if stage.was_aborted() {
         return duty.never_began(ErrorKind::Cancelled, "it was aborted before it started");
     }
+    duty.begun = true;
     let starting = tokio::task::spawn_blocking(move || start(&*job, &blueprint, streams));
     match starting.await {
         Ok(Ok(running)) => see_through(running, pipes, duty).await,
@@ -131,14 +132,20 @@ async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
     };
     let requests = launched.requests;
     let mut end = std::pin::pin!(launched.remains.leave_group_on_success().end(pidfd));
-    let in_time = tokio::time::timeout(LONGEST_START, &mut end).await;
-    let ended = match in_time {
-        Ok(ended) => ended,
-        Err(_) if requests.claimed(position) > 0 => end.await,
-        Err(_) => {
-            lifeline.kill();
-            let _ = end.await;
-            return duty.never_began(ErrorKind::Spawn, NEVER_CAME);
+    let began = Moment::now();
+    let ended = loop {
+        match tokio::time::timeout(LONGEST_START, &mut end).await {
+            Ok(ended) => break ended,
+            Err(_) if requests.claimed(position) > 0 => break end.as_mut().await,
+            // The runtime's clock may be a test's, which runs ahead.
+            Err(_) if Moment::now().since(began) < LONGEST_START => {
+                tokio::task::yield_now().await;
+            }
+            Err(_) => {
+                lifeline.kill();
+                let _ = end.await;
+                return duty.never_began(ErrorKind::Spawn, NEVER_CAME);
+            }
         }
     };
     let Ok(status) = ended else {
@@ -146,7 +153,10 @@ async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
     };
     let started = requests.claimed(position) > 0;
     conclude(&duty, lifeline.pid(), started, launched.replies, status).await;
-    duty.stage.end(Ok(status));
+    duty.stage.end(match status {
+        Some(status) => Ok(status),
+        None => Err("somebody else in this program took its exit status".into()),
+    });
 }
 
 #[derive(Debug)]
@@ -170,6 +180,11 @@ fn start(job: &dyn Job, blueprint: &Blueprint, streams: Streams) -> Result<Runni
     match post {
         Post::Sent { position, .. } => {
             launched.requests.post_stop();
+            // Nobody else will ever run it: ends of channels among the arguments are the child's alone.
+            job.let_go();
+            if let Some(packed) = &mut parcel {
+                packed.baggage.clear();
+            }
             Ok(Running {
                 launched,
                 position,
@@ -192,7 +207,7 @@ async fn conclude(
     pid: u32,
     started: bool,
     mut replies: ReplySide,
-    status: ExitStatus,
+    status: Option<ExitStatus>,
 ) {
     let mut bytes = Vec::new();
     let mut reply = None;
@@ -246,18 +261,19 @@ async fn deliver(duty: &Duty, pid: u32, head: Reply, bytes: Vec<u8>, mut replies
     }
 }
 
-fn no_result(duty: &Duty, pid: u32, started: bool, status: ExitStatus) -> JoinError {
-    let kind = if duty.stage.was_aborted() {
-        ErrorKind::Cancelled
-    } else if status.code().is_none() {
-        ErrorKind::Crashed
-    } else if started {
-        ErrorKind::Exited
-    } else {
-        ErrorKind::Spawn
+fn no_result(duty: &Duty, pid: u32, started: bool, status: Option<ExitStatus>) -> JoinError {
+    let exited = status.is_some_and(|status| status.code().is_some());
+    let kind = match (duty.stage.was_aborted(), exited, started) {
+        (true, ..) => ErrorKind::Cancelled,
+        (_, false, _) => ErrorKind::Crashed,
+        (_, true, true) => ErrorKind::Exited,
+        (_, true, false) => ErrorKind::Spawn,
     };
-    JoinError::new(kind, duty.job.name())
-        .with_status(status)
+    let error = JoinError::new(kind, duty.job.name())
         .in_process(pid)
-        .after_start(started)
+        .after_start(started);
+    match status {
+        Some(status) => error.with_status(status),
+        None => error,
+    }
 }

@@ -1,7 +1,6 @@
 //! The receiving end of a queue.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -10,19 +9,21 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::join::NotReceived;
-use crate::channel::{End, Receiving, RecvError, TryRecvError};
+use crate::channel::{End, Receiving, RecvError, Seat, TryRecvError};
 
 /// The receiving end of a [`queue`](crate::queue()). Cloning and sending it gives more of them; each message goes
 /// to one. It is a stream that ends when every sender in every process is gone and what they sent has been
 /// received.
 pub struct Receiver<T> {
     inner: Receiving<T>,
+    seat: Seat,
 }
 
 impl<T> Receiver<T> {
     pub(super) fn new(end: End) -> Self {
         Self {
             inner: Receiving::new(end),
+            seat: Seat::default(),
         }
     }
 
@@ -64,9 +65,8 @@ impl<T> Receiver<T> {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn closed(&self) {
-        let end = &self.inner.end;
-        poll_fn(|cx| end.poll_closed(cx)).await;
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + Unpin + use<'_, T> {
+        self.inner.end.until_closed()
     }
 
     /// Says that a message this process received is done. See [`Sender::join`](crate::Sender::join).
@@ -115,16 +115,17 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
     ///
     /// Cancel safe: dropped before it is ready, it has received nothing.
     #[doc(alias = "get")]
-    pub async fn recv(&self) -> Result<T, RecvError> {
-        self.inner.recv().await
+    pub fn recv(&self) -> impl Future<Output = Result<T, RecvError>> + Send + Unpin + use<'_, T> {
+        self.inner.recv()
     }
 }
 
 impl<T: DeserializeOwned + Send + 'static> Stream for Receiver<T> {
     type Item = Result<T, RecvError>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match ready!(self.inner.poll_recv(cx)) {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { inner, seat, .. } = &mut *self;
+        match ready!(inner.poll_recv(seat, cx)) {
             Err(RecvError::Closed) => Poll::Ready(None),
             other => Poll::Ready(Some(other)),
         }
@@ -137,6 +138,7 @@ impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
+            seat: Seat::default(),
         }
     }
 }
@@ -150,7 +152,8 @@ impl<T> Serialize for Receiver<T> {
 impl<'de, T> Deserialize<'de> for Receiver<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let inner = Receiving::deserialize(deserializer)?;
-        Ok(Self { inner })
+        let seat = Seat::default();
+        Ok(Self { inner, seat })
     }
 }
 

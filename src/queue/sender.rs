@@ -3,14 +3,14 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Sink;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::join::Abandoned;
-use crate::channel::{Cargo, End, Pushed, Refused, SendError, Sending, TrySendError};
+use crate::channel::{End, Outbox, Seat, SendError, Sending, TrySendError};
 
 /// How often a joiner looks for receivers that died: nobody rings for those.
 const LOOK_FOR_DEATHS: Duration = Duration::from_millis(50);
@@ -19,15 +19,14 @@ const LOOK_FOR_DEATHS: Duration = Duration::from_millis(50);
 /// for its receivers when the last one anywhere is gone.
 pub struct Sender<T> {
     inner: Sending<T>,
-    /// What a sink has taken and not sent.
-    pending: Option<Cargo>,
+    outbox: Outbox<T>,
 }
 
 impl<T> Sender<T> {
     pub(super) fn new(end: End) -> Self {
         Self {
             inner: Sending::new(end),
-            pending: None,
+            outbox: Outbox::default(),
         }
     }
 
@@ -68,9 +67,8 @@ impl<T> Sender<T> {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn closed(&self) {
-        let end = &self.inner.end;
-        poll_fn(|cx| end.poll_closed(cx)).await;
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + Unpin + use<'_, T> {
+        self.inner.end.until_closed()
     }
 
     /// Resolves when every message that was sent has been received and called done.
@@ -82,21 +80,29 @@ impl<T> Sender<T> {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn join(&self) -> Result<(), Abandoned> {
-        let end = &self.inner.end;
-        loop {
-            let unfinished = end.unfinished();
-            if unfinished == 0 {
-                return Ok(());
-            }
-            let lost = end.lost();
-            if lost == unfinished || end.is_closed() {
-                return Err(Abandoned(unfinished));
-            }
-            let news = poll_fn(|cx| end.poll_news(cx));
-            // Over time or not: look again.
-            let _ = tokio::time::timeout(LOOK_FOR_DEATHS, news).await;
+    pub fn join(&self) -> impl Future<Output = Result<(), Abandoned>> + Send + Unpin + use<'_, T> {
+        Box::pin(join(&self.inner.end))
+    }
+}
+
+async fn join(end: &End) -> Result<(), Abandoned> {
+    let mut seat = Seat::default();
+    loop {
+        let unfinished = end.unfinished();
+        if unfinished == 0 {
+            return Ok(());
         }
+        if end.is_closed() || end.lost() == unfinished {
+            // What was done in between is not lost.
+            return match end.unfinished() {
+                0 => Ok(()),
+                left if left == unfinished => Err(Abandoned(left)),
+                _ => continue,
+            };
+        }
+        let news = poll_fn(|cx| end.poll_news(&mut seat, cx));
+        // Over time or not: look again.
+        let _ = tokio::time::timeout(LOOK_FOR_DEATHS, news).await;
     }
 }
 
@@ -133,21 +139,15 @@ impl<T: Serialize + Send + 'static> Sender<T> {
     ///
     /// Dropped before it is ready, it has sent nothing, and the value is gone.
     #[doc(alias = "put")]
-    pub async fn send(&self, value: T) -> Result<(), SendError<T>> {
-        self.inner.send(value).await
+    pub fn send(
+        &self,
+        value: T,
+    ) -> impl Future<Output = Result<(), SendError<T>>> + Send + Unpin + use<'_, T> {
+        self.inner.send(value)
     }
 
-    fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError<T>>> {
-        let Some(cargo) = &mut self.pending else {
-            return Poll::Ready(Ok(()));
-        };
-        let pushed = ready!(self.inner.end.poll_push(cargo, cx));
-        self.pending = None;
-        Poll::Ready(match pushed {
-            Pushed::Done => Ok(()),
-            Pushed::Failed(Refused(why)) => Err(SendError::refused(None, why)),
-            _ => Err(SendError::closed(None)),
-        })
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError<T>>> {
+        self.outbox.poll_flush(&self.inner, cx)
     }
 }
 
@@ -155,32 +155,21 @@ impl<T: Serialize + Send + 'static> Sink<T> for Sender<T> {
     type Error = SendError<T>;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.poll_pending(cx)
+        self.flush(cx)
     }
 
     fn start_send(mut self: Pin<&mut Self>, value: T) -> Result<(), Self::Error> {
-        let mut cargo = match self.inner.encode(&value) {
-            Ok(cargo) => cargo,
-            Err(Refused(why)) => return Err(SendError::refused(Some(value), why)),
-        };
-        match self.inner.end.try_push(&mut cargo) {
-            Pushed::Done => Ok(()),
-            Pushed::Full | Pushed::Busy => {
-                self.pending = Some(cargo);
-                Ok(())
-            }
-            Pushed::Closed => Err(SendError::closed(Some(value))),
-            Pushed::Failed(Refused(why)) => Err(SendError::refused(Some(value), why)),
-        }
+        let Self { inner, outbox, .. } = &mut *self;
+        outbox.start(inner, value)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.poll_pending(cx)
+        self.flush(cx)
     }
 
     /// Flushes. The queue goes on while there are other senders.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.poll_pending(cx)
+        self.flush(cx)
     }
 }
 
@@ -190,7 +179,7 @@ impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            pending: None,
+            outbox: Outbox::default(),
         }
     }
 }
@@ -206,7 +195,7 @@ impl<'de, T> Deserialize<'de> for Sender<T> {
         let inner = Sending::deserialize(deserializer)?;
         Ok(Self {
             inner,
-            pending: None,
+            outbox: Outbox::default(),
         })
     }
 }

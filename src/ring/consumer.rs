@@ -56,11 +56,9 @@ impl Consumer {
         }
     }
 
-    /// How many frames were committed and not released.
-    pub(crate) fn frames(&self) -> usize {
-        let head = Cursor::from_bits(self.ring.head().load(Ordering::Acquire));
-        let tail = Cursor::from_bits(self.ring.tail().load(Ordering::Acquire));
-        head.frames_since(tail).min(super::MOST_FRAMES)
+    /// Where the ring begins.
+    pub(crate) fn position(&self) -> u64 {
+        self.tail.to_bits()
     }
 
     /// The oldest committed frame that was not released, if there is one.

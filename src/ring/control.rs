@@ -119,6 +119,20 @@ impl Ring {
         self.mapping.word(TAIL)
     }
 
+    /// How many frames were committed and not released, for those who are neither side. Both sides may move
+    /// meanwhile; the tail is read first, because it is never ahead of what the head is afterwards.
+    pub(crate) fn frames(&self) -> usize {
+        let mut tail = self.tail().load(Ordering::Acquire);
+        loop {
+            let head = Cursor::from_bits(self.head().load(Ordering::Acquire));
+            let again = self.tail().load(Ordering::Acquire);
+            if again == tail {
+                return head.frames_since(Cursor::from_bits(tail)).min(MOST_FRAMES);
+            }
+            tail = again;
+        }
+    }
+
     /// Non-zero while the consumer sleeps or is about to.
     pub(crate) fn consumer_sleeps(&self) -> &AtomicU32 {
         self.mapping.half_word(CONSUMER_SLEEPS)

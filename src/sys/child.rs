@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
 
 use rustix::process::{Pid, PidfdFlags};
 
@@ -63,6 +63,21 @@ pub(crate) fn ignore_broken_pipes() {
 /// The number of threads of this process.
 pub(crate) fn threads() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
+/// Opens `/dev/null` at every standard slot where nothing is, so that nothing else comes to be there.
+pub(crate) fn fill_standard_slots() -> io::Result<()> {
+    loop {
+        let null = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/null")?;
+        if null.as_raw_fd() > 2 {
+            return Ok(());
+        }
+        // It stays open as long as the process does, as standard streams do.
+        let _ = OwnedFd::from(null).into_raw_fd();
+    }
 }
 
 /// Moves the descriptor at standard slot `slot` away and puts `replacement` there.

@@ -41,6 +41,11 @@ pub(crate) fn sealed_len(fd: &OwnedFd) -> io::Result<usize> {
     usize::try_from(size).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
 }
 
+/// What tells the memory behind `fd` from any other that somebody still has.
+pub(crate) fn identity(fd: &OwnedFd) -> io::Result<u64> {
+    Ok(rustix::fs::fstat(fd)?.st_ino)
+}
+
 /// A range of address space backed by shared memory.
 #[derive(Debug)]
 pub(crate) struct Mapping {

@@ -6,16 +6,54 @@
 //! [`Watched`] owns it, and gives it to nobody.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
+
+/// Whether there is a runtime here that can wait for descriptors and for time.
+///
+/// # Errors
+///
+/// It says what is missing.
+pub(crate) fn check_runtime() -> io::Result<()> {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return Err(io::Error::other(
+            "there is no Tokio runtime here; call this from inside one",
+        ));
+    }
+    thread_local! {
+        // The runtime that was last found fit, because finding out costs a registration.
+        static FIT: Cell<Option<tokio::runtime::Id>> = const { Cell::new(None) };
+    }
+    let here = tokio::runtime::Handle::current().id();
+    if FIT.get() == Some(here) {
+        return Ok(());
+    }
+    // Tokio has no question to ask, only these panics. Their message goes to stderr once.
+    let fit = std::panic::catch_unwind(|| {
+        drop(tokio::time::sleep(Duration::ZERO));
+        pipe::pipe().map(drop)
+    });
+    match fit {
+        Ok(opened) => {
+            opened?;
+            FIT.set(Some(here));
+            Ok(())
+        }
+        Err(_) => Err(io::Error::other(
+            "the Tokio runtime here has no I/O or no time driver; build it with `enable_all`",
+        )),
+    }
+}
 
 /// A descriptor registered with the runtime that was current when it was made.
 #[derive(Debug)]
@@ -24,11 +62,7 @@ pub(crate) struct Watched(AsyncFd<OwnedFd>);
 impl Watched {
     /// Registers `fd` for reading with the current runtime.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        if tokio::runtime::Handle::try_current().is_err() {
-            return Err(io::Error::other(
-                "there is no Tokio runtime here; call this from inside one",
-            ));
-        }
+        check_runtime()?;
         // SAFETY: the `OwnedFd` moves into the `AsyncFd`, which is private to this value and never
         // lends it mutably, so it stays open and unreplaced until it is deregistered.
         let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
@@ -109,11 +143,7 @@ impl ByteSocket {
     /// The socket, registered with the current runtime.
     pub(crate) fn here(&mut self) -> io::Result<&mut UnixStream> {
         if let Self::Idle(socket) = self {
-            if tokio::runtime::Handle::try_current().is_err() {
-                return Err(io::Error::other(
-                    "there is no Tokio runtime here; use this inside one",
-                ));
-            }
+            check_runtime()?;
             *self = Self::Registered(UnixStream::from_std(socket.try_clone()?)?);
         }
         match self {

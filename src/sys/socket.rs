@@ -95,6 +95,16 @@ pub(crate) fn wait_writable(socket: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Copies the next message into `buffer` without taking it or its descriptors. Does not wait.
+pub(crate) fn peek(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    match rustix::io::retry_on_intr(|| rustix::net::recv(&socket, &mut *buffer, flags)) {
+        Ok((0, _)) | Err(rustix::io::Errno::CONNRESET) => Ok(Received::End),
+        Ok((n, _)) => Ok(Received::Message(n)),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Receives one message; its descriptors are appended to `fds`, each close-on-exec.
 ///
 /// `wait` says whether to block until there is one. A message longer than `buffer` is an error. If its

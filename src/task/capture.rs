@@ -28,8 +28,11 @@ pub(crate) fn install() {
 /// What was said by the panic whose payload this is, the last of this thread.
 #[cold]
 pub(crate) fn report_of(payload: Box<dyn Any + Send>) -> PanicReport {
-    let report = LAST.take().unwrap_or_else(|| PanicReport {
-        message: cut(codec::panic_text(&*payload)),
+    let message = cut(codec::panic_text(&*payload));
+    // One that was resumed did not pass the hook, which may have seen another one before.
+    let seen = LAST.take().filter(|report| report.message == message);
+    let report = seen.unwrap_or_else(|| PanicReport {
+        message,
         location: "an unknown place".to_owned(),
         backtrace: None,
     });

@@ -281,6 +281,9 @@ impl Execution {
             self.clock = Moment::now();
             self.stamp(frame);
         }
+        if index > 0 {
+            self.commit_if_eager(frame);
+        }
         self.index = index;
         true
     }

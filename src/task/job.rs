@@ -47,6 +47,9 @@ pub(crate) trait Job: Send + Sync + fmt::Debug {
     /// Ends the `count` items from `first` on with an error.
     fn fail(&self, first: usize, count: usize, error: &JoinError);
 
+    /// Forgets the arguments: they were sent, and will not be sent again.
+    fn let_go(&self) {}
+
     /// What the job belongs to, if it can be cancelled together with others.
     fn group(&self) -> usize {
         0
@@ -257,11 +260,17 @@ impl<C: Call> Single<C> {
     }
 
     fn settle(&self, outcome: Result<C::Output, JoinError>) {
-        self.arguments
+        self.forget_arguments();
+        self.slot.set(outcome);
+    }
+
+    fn forget_arguments(&self) {
+        let arguments = self
+            .arguments
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        self.slot.set(outcome);
+        drop(arguments);
     }
 
     fn with_arguments<T>(&self, gone: T, f: impl FnOnce(&C::Args) -> T) -> T {
@@ -325,6 +334,10 @@ impl<C: Call> Job for Single<C> {
 
     fn fail(&self, _: usize, _: usize, error: &JoinError) {
         self.settle(Err(error.clone().about(C::name())));
+    }
+
+    fn let_go(&self) {
+        self.forget_arguments();
     }
 
     fn split(&self, _: usize) -> Arc<dyn Job> {

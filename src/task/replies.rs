@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::envelope::{self, ITEM_PREFIX, LONGEST_BODY, Reply, Request, Status};
 use super::execution::{Execution, Open};
 use super::outgoing::send_patiently;
-use crate::ring::Writer;
+use crate::ring::{Frame, Writer};
 use crate::sys::clock::Moment;
 use crate::sys::futex;
 use crate::wire::baggage;
@@ -174,27 +174,23 @@ impl Execution {
     pub(super) fn commit_if_stale(&mut self) {
         let count = self.open.count;
         let more = self.index + 1 < self.request.items;
-        if !self.open.is_open || !more {
-            return;
-        }
-        if count == 1 || count.is_multiple_of(ITEMS_PER_LOOK) {
+        if self.open.is_open && more && (count == 1 || count.is_multiple_of(ITEMS_PER_LOOK)) {
             let now = Moment::now();
             if now.since(self.open.since) >= FRESH {
-                return self.commit(false);
+                self.commit(false);
             }
-        }
-        if self.is_eager() {
-            self.commit(false);
         }
     }
 
-    /// Whether the parent waits for every single outcome.
+    /// Before an item begins: what is done goes out, if the parent waits for every single outcome.
     #[inline]
-    fn is_eager(&self) -> bool {
-        self.frame.is_some_and(|frame| {
-            let flags = self.requests.word(frame, Request::FLAGS);
-            flags.load(Ordering::Relaxed) & envelope::EAGER != 0
-        })
+    pub(super) fn commit_if_eager(&mut self, frame: Frame) {
+        // Looked at after an item was claimed, which is a full barrier; and the parent looks for what is
+        // published after it has asked. So one of the two sees the other.
+        let flags = self.requests.word(frame, Request::FLAGS);
+        if flags.load(Ordering::Relaxed) & envelope::EAGER != 0 {
+            self.commit(false);
+        }
     }
 
     /// Commits the open reply, if there is one, and wakes the parent if it sleeps.

@@ -11,19 +11,80 @@
 
 use std::cell::RefCell;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::sys::socket::DESCRIPTORS_PER_MESSAGE;
 
 thread_local! {
-    static PACKING: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
+    static PACKING: RefCell<Option<Bag>> = const { RefCell::new(None) };
     static UNPACKING: RefCell<Option<Vec<Option<OwnedFd>>>> = const { RefCell::new(None) };
     static FAULT: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
+/// Where something is that moves when it is sent, and is gone from here then.
+#[derive(Debug, Default)]
+pub(crate) struct Passage(AtomicU8);
+
+const HERE: u8 = 0;
+const LEAVING: u8 = 1;
+const GONE: u8 = 2;
+
+impl Passage {
+    /// Whether it was sent elsewhere.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.load(Ordering::Acquire) == GONE
+    }
+}
+
+/// What goes beside a value. Dropped before it was sent, everything in it stays where it was.
+#[derive(Debug, Default)]
+pub(crate) struct Bag {
+    fds: Vec<OwnedFd>,
+    /// What moves with the value, and how many descriptors came before it.
+    leaving: Vec<(usize, Arc<Passage>)>,
+}
+
+impl Bag {
+    /// The descriptors, in the order of their places.
+    pub(crate) fn fds(&self) -> &[OwnedFd] {
+        &self.fds
+    }
+
+    /// The value was sent: what was in the bag is elsewhere now.
+    pub(crate) fn sent(&mut self) {
+        self.fds.clear();
+        for (_, passage) in self.leaving.drain(..) {
+            passage.0.store(GONE, Ordering::Release);
+        }
+    }
+
+    fn cut(&mut self, kept: usize) -> Vec<OwnedFd> {
+        while self
+            .leaving
+            .pop_if(|(before, passage)| {
+                let cut = *before >= kept;
+                if cut {
+                    passage.0.store(HERE, Ordering::Release);
+                }
+                cut
+            })
+            .is_some()
+        {}
+        self.fds.split_off(kept.min(self.fds.len()))
+    }
+}
+
+impl Drop for Bag {
+    fn drop(&mut self) {
+        self.cut(0);
+    }
+}
+
 /// Puts back what was there when the scope began, also when it is left by a panic.
 struct Restore<'a> {
-    bag: &'a mut Vec<OwnedFd>,
-    outer: Option<Vec<OwnedFd>>,
+    bag: &'a mut Bag,
+    outer: Option<Bag>,
 }
 
 impl Drop for Restore<'_> {
@@ -35,13 +96,55 @@ impl Drop for Restore<'_> {
     }
 }
 
-/// Runs `encode`, whose values put their descriptors into `bag`, behind those that are there.
+/// Runs `encode`, whose values put what goes beside them into `bag`, behind what is there.
 #[inline]
-pub(crate) fn packing<T>(bag: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> T {
+pub(crate) fn filling<T>(bag: &mut Bag, encode: impl FnOnce() -> T) -> T {
+    // What went wrong before, anywhere, is not what goes wrong here.
+    FAULT.take();
     let outer = PACKING.replace(Some(std::mem::take(bag)));
     let _restore = Restore { bag, outer };
     encode()
 }
+
+/// Runs `encode`, whose values put their descriptors into `bag`, behind those that are there. What would
+/// move stays: the value may be sent once more.
+#[inline]
+pub(crate) fn packing<T>(bag: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> T {
+    let mut whole = Bag {
+        fds: std::mem::take(bag),
+        leaving: Vec::new(),
+    };
+    let encoded = filling(&mut whole, encode);
+    *bag = std::mem::take(&mut whole.fds);
+    encoded
+}
+
+/// Puts `passage` into the bag: what it stands for is gone from here once the value was sent.
+///
+/// # Errors
+///
+/// No value is being sent here, or it was sent before, or is in a value already.
+pub(crate) fn depart(passage: &Arc<Passage>) -> Result<(), String> {
+    faulty(PACKING.with_borrow_mut(|bag| {
+        let Some(bag) = bag else {
+            return Err(OUTSIDE.to_owned());
+        };
+        let left = passage
+            .0
+            .compare_exchange(HERE, LEAVING, Ordering::AcqRel, Ordering::Acquire);
+        match left {
+            Ok(_) => {
+                bag.leaving.push((bag.fds.len(), Arc::clone(passage)));
+                Ok(())
+            }
+            Err(GONE) => Err("an end of a pipe was sent elsewhere before".to_owned()),
+            Err(_) => Err("the same end of a pipe is in it twice".to_owned()),
+        }
+    }))
+}
+
+const OUTSIDE: &str = "a descriptor can be serialised only while it is sent to another process, as an \
+                       argument, a result or a message";
 
 /// Puts a duplicate of `fd` into the bag; returns its place.
 ///
@@ -51,13 +154,9 @@ pub(crate) fn packing<T>(bag: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> 
 pub(crate) fn stow(fd: BorrowedFd<'_>) -> Result<u32, String> {
     faulty(PACKING.with_borrow_mut(|bag| {
         let Some(bag) = bag else {
-            return Err(
-                "a descriptor can be serialised only while it is sent to another process, \
-                        as an argument, a result or a message"
-                    .to_owned(),
-            );
+            return Err(OUTSIDE.to_owned());
         };
-        if bag.len() >= DESCRIPTORS_PER_MESSAGE {
+        if bag.fds.len() >= DESCRIPTORS_PER_MESSAGE {
             return Err(format!(
                 "a value can carry at most {DESCRIPTORS_PER_MESSAGE} descriptors"
             ));
@@ -65,23 +164,23 @@ pub(crate) fn stow(fd: BorrowedFd<'_>) -> Result<u32, String> {
         let own = fd
             .try_clone_to_owned()
             .map_err(|error| format!("a descriptor could not be duplicated: {error}"))?;
-        bag.push(own);
-        Ok((bag.len() - 1) as u32)
+        bag.fds.push(own);
+        Ok((bag.fds.len() - 1) as u32)
     }))
 }
 
 /// How many descriptors are in the open bag.
 #[inline]
 pub(crate) fn stowed() -> usize {
-    PACKING.with_borrow(|bag| bag.as_ref().map_or(0, Vec::len))
+    PACKING.with_borrow(|bag| bag.as_ref().map_or(0, |bag| bag.fds.len()))
 }
 
 /// Closes what was put into the open bag from the `kept`-th on: the value it belonged to is not sent.
 #[inline]
 pub(crate) fn unstow(kept: usize) {
     let dropped = PACKING.with_borrow_mut(|bag| match bag {
-        Some(bag) if bag.len() > kept => bag.split_off(kept),
-        _ => Vec::new(),
+        Some(bag) => bag.cut(kept),
+        None => Vec::new(),
     });
     drop(dropped);
 }
@@ -134,6 +233,7 @@ impl Drop for RestoreReceived<'_> {
 
 /// Runs `decode`, whose values take their descriptors out of `bag`.
 pub(crate) fn unpacking<T>(bag: &mut Received, decode: impl FnOnce() -> T) -> T {
+    FAULT.take();
     let outer = UNPACKING.replace(Some(std::mem::take(&mut bag.0)));
     let _restore = RestoreReceived { bag, outer };
     decode()
@@ -179,6 +279,24 @@ mod tests {
             assert!(claim(1).is_err());
             assert!(claim(7).is_err());
         });
+    }
+
+    #[test]
+    fn what_leaves_is_gone_once_it_was_sent_and_not_before() {
+        let passage = Arc::default();
+        assert!(depart(&passage).is_err());
+        let mut bag = Bag::default();
+        filling(&mut bag, || {
+            depart(&passage).unwrap();
+            assert!(depart(&passage).is_err());
+        });
+        drop(bag);
+        assert!(!passage.is_gone());
+        let mut bag = Bag::default();
+        filling(&mut bag, || depart(&passage)).unwrap();
+        bag.sent();
+        assert!(passage.is_gone());
+        assert!(filling(&mut bag, || depart(&passage)).is_err());
     }
 
     #[test]

@@ -82,17 +82,18 @@ impl Remains {
         self
     }
 
-    /// Waits for the child's end, kills what it left of its group, and reaps it.
+    /// Waits for the child's end, kills what it left of its group, and reaps it. `None` if somebody else in this
+    /// program has taken the child's status.
     ///
     /// `pidfd` is the child's, registered with the runtime.
     ///
     /// # Errors
     ///
-    /// The runtime is shutting down, or somebody else reaped the child.
-    pub(crate) async fn end(mut self, pidfd: Watched) -> io::Result<ExitStatus> {
+    /// The runtime is shutting down.
+    pub(crate) async fn end(mut self, pidfd: Watched) -> io::Result<Option<ExitStatus>> {
         pidfd.readable().await?;
         loop {
-            if let Some(status) = self.try_reap()? {
+            if let Some(status) = self.try_reap() {
                 return Ok(status);
             }
             // Readable a moment before it can be waited for: not seen on Linux, but allowed.
@@ -100,7 +101,8 @@ impl Remains {
         }
     }
 
-    fn try_reap(&mut self) -> io::Result<Option<ExitStatus>> {
+    /// The status, or `None` within if somebody else has taken it.
+    fn try_reap(&mut self) -> Option<Option<ExitStatus>> {
         let mut reaped = self.lifeline.lock();
         if self.takes_group {
             // The ended child still pins its number, so this cannot hit another group.
@@ -108,11 +110,11 @@ impl Remains {
         }
         let status = self.child.try_status();
         if matches!(status, Ok(None)) {
-            return Ok(None);
+            return None;
         }
         *reaped = true;
         registry::remove(self.lifeline.pid);
-        status
+        Some(status.ok().flatten())
     }
 }
 

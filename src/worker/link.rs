@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::ring::{Consumer, Corrupt, Cursor, Producer};
 use crate::sys::clock::Moment;
@@ -179,11 +180,11 @@ impl RequestSide {
         }
     }
 
-    /// Asks for every outcome of the request at `position` as soon as it is there.
+    /// Asks for every outcome of the request at `position` as soon as it is there. Those there are by now are
+    /// salvaged after this.
     pub(crate) fn hurry(&self, position: Cursor) {
-        use std::sync::atomic::Ordering;
         let flags = self.ring.word(position, Request::FLAGS);
-        flags.fetch_or(envelope::EAGER, Ordering::Relaxed);
+        flags.fetch_or(envelope::EAGER, Ordering::SeqCst);
     }
 
     /// How many items of the request at `position` were claimed.
@@ -198,7 +199,6 @@ impl RequestSide {
 
     /// When the item that runs, of the request at `position`, was started.
     pub(crate) fn started(&self, position: Cursor) -> Option<Moment> {
-        use std::sync::atomic::Ordering;
         let word = self.ring.word(position, Request::STARTED);
         match word.load(Ordering::Acquire) {
             0 => None,
@@ -323,18 +323,26 @@ impl ReplySide {
         if frame.kind() != envelope::REPLY || frame.len() < Reply::BYTES {
             return None;
         }
-        let at = bytes.len();
-        self.ring.copy(frame, 0, frame.len(), bytes);
-        let head = Reply::from_bytes(&bytes[at..])?;
-        let whole = head.sequence == self.sequence + 1
-            && Reply::BYTES + head.bytes as usize <= frame.len()
-            && head.count >= self.early.0
-            && head.bytes >= self.early.1;
-        if !whole || head.count == self.early.0 {
-            bytes.truncate(at);
+        // The worker may be alive and writing. Its number comes after the head and before all outcomes, and
+        // what is published does not change any more.
+        let sequence = self.ring.word(frame, Reply::SEQUENCE);
+        if sequence.load(Ordering::Acquire) != self.sequence + 1 {
             return None;
         }
-        bytes.truncate(at + Reply::BYTES + head.bytes as usize);
+        let published = self.ring.word(frame, Reply::PUBLISHED);
+        let published = published.load(Ordering::Acquire);
+        let (count, len) = (envelope::next(published), envelope::limit(published));
+        let whole = Reply::BYTES + len as usize <= frame.len() && len >= self.early.1;
+        if !whole || count <= self.early.0 {
+            return None;
+        }
+        let at = bytes.len();
+        self.ring.copy(frame, 0, Reply::BYTES + len as usize, bytes);
+        let head = Reply {
+            count,
+            bytes: len,
+            ..Reply::from_bytes(&bytes[at..])?
+        };
         let reply = self.without_early(head, bytes, at);
         self.early = (head.count, head.bytes);
         Some(Reply {

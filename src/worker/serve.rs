@@ -38,6 +38,7 @@ pub(crate) fn serve(slot: u32) -> ! {
 }
 
 fn try_serve(slot: u32) -> io::Result<std::convert::Infallible> {
+    child::fill_standard_slots()?;
     if !child::is_control_socket(standard(slot)) {
         return Err(io::Error::other(format!(
             "{} is set, but nobody is there; unset it",

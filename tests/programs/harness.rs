@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -85,7 +85,6 @@ pub(crate) struct Run {
     pub(crate) status: ExitStatus,
     /// Who came to where `main` notes it.
     pub(crate) recorded: Vec<String>,
-    pub(crate) time: Duration,
     /// What was said on stderr.
     pub(crate) cried: String,
 }
@@ -116,13 +115,18 @@ impl Run {
 
 /// Runs this program in `role`, and sees that it and all it started are gone.
 pub(crate) fn play(role: &str) -> Run {
+    play_at(Path::new("/proc/self/exe"), role)
+}
+
+/// The same with the program that lies at `path`.
+pub(crate) fn play_at(path: &Path, role: &str) -> Run {
     let family = format!("{role}-{}", std::process::id());
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let record = directory.join(format!("record-{family}"));
     // A file and no pipe: nobody reads while it runs.
     let stderr = directory.join(format!("stderr-{family}"));
     let began = Instant::now();
-    let mut program = Command::new("/proc/self/exe");
+    let mut program = Command::new(path);
     program
         .env(ROLE, role)
         .env(RECORD, &record)
@@ -140,7 +144,6 @@ pub(crate) fn play(role: &str) -> Run {
         }
         std::thread::sleep(Duration::from_millis(1));
     };
-    let time = began.elapsed();
     let ended = Instant::now();
     loop {
         let left = leftovers::marked(FAMILY, &family);
@@ -156,7 +159,6 @@ pub(crate) fn play(role: &str) -> Run {
     Run {
         status,
         recorded: take(record).lines().map(str::to_owned).collect(),
-        time,
         cried: take(stderr),
     }
 }

@@ -1,0 +1,289 @@
+//! The sending end, of messages of one type.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use super::cargo::{Cargo, Refused};
+use super::end::{End, Pushed};
+use super::error::{SendError, TrySendError};
+use super::hub::Seat;
+
+/// How long a sender waits for memory it used before, before it asks for more: who has it may have died.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How often a blocked sender looks whether memory it used before has come back.
+const LOOK: Duration = Duration::from_micros(100);
+
+/// The sending end, of messages of one type.
+pub(crate) struct Sending<T> {
+    pub(crate) end: Arc<End>,
+    of: PhantomData<fn(T)>,
+}
+
+impl<T> Sending<T> {
+    pub(crate) fn new(end: End) -> Self {
+        Self {
+            end: Arc::new(end),
+            of: PhantomData,
+        }
+    }
+}
+
+impl<T: Serialize> Sending<T> {
+    /// Sends `value` if there is room now.
+    pub(crate) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
+        let mut cargo = match self.encode(&value) {
+            Ok(cargo) => cargo,
+            Err(Refused(why)) => return Err(TrySendError::refused(value, why)),
+        };
+        match self.end.push_now(&mut cargo) {
+            Pushed::Done => Ok(()),
+            Pushed::Full | Pushed::Busy if self.end.is_closed() => Err(TrySendError::closed(value)),
+            Pushed::Full | Pushed::Busy => Err(TrySendError::full(value)),
+            Pushed::Closed => Err(TrySendError::closed(value)),
+            Pushed::Failed(Refused(why)) => Err(TrySendError::refused(value, why)),
+        }
+    }
+
+    /// Sends `value`, blocking this thread until there is room.
+    pub(crate) fn blocking_send(&self, value: T) -> Result<(), SendError<T>> {
+        let cargo = Cargo::short(&value).and_then(|short| match short {
+            Some(cargo) => Ok(cargo),
+            None => {
+                let end = Instant::now() + PATIENCE;
+                while !self.end.has_memory() && !self.end.is_closed() && Instant::now() < end {
+                    std::thread::sleep(LOOK);
+                }
+                self.end.pack_long(&value)
+            }
+        });
+        let mut cargo = match cargo {
+            Ok(cargo) => cargo,
+            Err(Refused(why)) => return Err(SendError::refused(Some(value), why)),
+        };
+        outcome(self.end.push_blocking(&mut cargo), value)
+    }
+
+    /// Encodes `value`, wherever it fits.
+    fn encode(&self, value: &T) -> Result<Cargo, Refused> {
+        match Cargo::short(value)? {
+            Some(cargo) => Ok(cargo),
+            None => self.end.pack_long(value),
+        }
+    }
+}
+
+impl<T: Serialize + Send + 'static> Sending<T> {
+    /// Sends `value` when there is room.
+    pub(crate) fn send(&self, value: T) -> Dispatch<'_, T> {
+        Dispatch {
+            sending: self,
+            delivery: Some(Delivery::Given(value)),
+            seat: Seat::default(),
+        }
+    }
+}
+
+fn outcome<T>(pushed: Pushed, value: T) -> Result<(), SendError<T>> {
+    match pushed {
+        Pushed::Done => Ok(()),
+        Pushed::Failed(Refused(why)) => Err(SendError::refused(Some(value), why)),
+        _ => Err(SendError::closed(Some(value))),
+    }
+}
+
+/// One message on its way into the channel.
+#[must_use = "a message is sent when this is awaited"]
+pub(crate) struct Dispatch<'a, T> {
+    sending: &'a Sending<T>,
+    delivery: Option<Delivery<T>>,
+    seat: Seat,
+}
+
+impl<T> Unpin for Dispatch<'_, T> {}
+
+impl<T: Serialize + Send + 'static> Future for Dispatch<'_, T> {
+    type Output = Result<(), SendError<T>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self {
+            sending,
+            delivery,
+            seat,
+        } = &mut *self;
+        Delivery::poll(delivery, &sending.end, seat, cx)
+    }
+}
+
+/// How far a message has come.
+enum Delivery<T> {
+    Given(T),
+    /// It is long, and all memory for such is in use; until then it waits for some.
+    Waiting(T, Instant),
+    /// It is being encoded on a thread that may block, which takes it from here.
+    Packing(Arc<Mutex<Option<T>>>, JoinHandle<Option<Packed<T>>>),
+    Packed(Cargo, T),
+}
+
+type Packed<T> = (Result<Cargo, Refused>, T);
+
+impl<T: Serialize + Send + 'static> Delivery<T> {
+    /// Goes as far as possible. There is nothing more of it when it is ready.
+    fn poll(
+        delivery: &mut Option<Self>,
+        end: &Arc<End>,
+        seat: &mut Seat,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), SendError<T>>> {
+        loop {
+            let next = match delivery.take() {
+                None => return Poll::Ready(Ok(())),
+                Some(Self::Given(value)) => match Cargo::short(&value) {
+                    Ok(Some(cargo)) => Self::Packed(cargo, value),
+                    Ok(None) => Self::Waiting(value, Instant::now() + PATIENCE),
+                    Err(Refused(why)) => {
+                        return Poll::Ready(Err(SendError::refused(Some(value), why)));
+                    }
+                },
+                Some(Self::Waiting(value, until)) => {
+                    if !end.has_memory() && !end.is_closed() && Instant::now() < until {
+                        end.nap(seat, cx);
+                        *delivery = Some(Self::Waiting(value, until));
+                        return Poll::Pending;
+                    }
+                    Self::pack(end, value)
+                }
+                Some(Self::Packing(value, mut packing)) => {
+                    let Poll::Ready(packed) = Pin::new(&mut packing).poll(cx) else {
+                        *delivery = Some(Self::Packing(value, packing));
+                        return Poll::Pending;
+                    };
+                    match packed {
+                        Ok(Some((Ok(cargo), value))) => Self::Packed(cargo, value),
+                        Ok(Some((Err(Refused(why)), value))) => {
+                            return Poll::Ready(Err(SendError::refused(Some(value), why)));
+                        }
+                        // The runtime shuts down, and no thread has taken it.
+                        Ok(None) | Err(_) => {
+                            return Poll::Ready(Err(SendError::closed(take(&value))));
+                        }
+                    }
+                }
+                Some(Self::Packed(mut cargo, value)) => {
+                    let Poll::Ready(pushed) = end.poll_push(&mut cargo, seat, cx) else {
+                        *delivery = Some(Self::Packed(cargo, value));
+                        return Poll::Pending;
+                    };
+                    return Poll::Ready(outcome(pushed, value));
+                }
+            };
+            *delivery = Some(next);
+        }
+    }
+
+    fn pack(end: &Arc<End>, value: T) -> Self {
+        let value = Arc::new(Mutex::new(Some(value)));
+        let (shared, end) = (Arc::clone(&value), Arc::downgrade(end));
+        let packing = tokio::task::spawn_blocking(move || {
+            let end = end.upgrade()?;
+            let value = take(&shared)?;
+            Some((end.pack_long(&value), value))
+        });
+        Self::Packing(value, packing)
+    }
+}
+
+fn take<T>(value: &Mutex<Option<T>>) -> Option<T> {
+    let mut value = value.lock().unwrap_or_else(PoisonError::into_inner);
+    value.take()
+}
+
+/// What a sink has taken and not sent.
+pub(crate) struct Outbox<T> {
+    // Locked by nobody: it makes the sink as shareable as its messages are sendable.
+    delivery: Mutex<Option<Delivery<T>>>,
+    seat: Seat,
+}
+
+impl<T> Default for Outbox<T> {
+    fn default() -> Self {
+        Self {
+            delivery: Mutex::new(None),
+            seat: Seat::default(),
+        }
+    }
+}
+
+impl<T: Serialize + Send + 'static> Outbox<T> {
+    /// Takes `value`, and sends it if that can be done at once.
+    pub(crate) fn start(&mut self, sending: &Sending<T>, value: T) -> Result<(), SendError<T>> {
+        let delivery = match Cargo::short(&value) {
+            Err(Refused(why)) => return Err(SendError::refused(Some(value), why)),
+            // For a thread that may block.
+            Ok(None) if Handle::try_current().is_ok() => Delivery::Given(value),
+            Ok(None) => match sending.end.pack_long(&value) {
+                Ok(cargo) => Delivery::Packed(cargo, value),
+                Err(Refused(why)) => return Err(SendError::refused(Some(value), why)),
+            },
+            Ok(Some(mut cargo)) => match sending.end.try_push(&mut cargo) {
+                Pushed::Full | Pushed::Busy => Delivery::Packed(cargo, value),
+                done => return outcome(done, value),
+            },
+        };
+        *self.pending() = Some(delivery);
+        Ok(())
+    }
+
+    /// Waits until what it has taken is sent.
+    pub(crate) fn poll_flush(
+        &mut self,
+        sending: &Sending<T>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), SendError<T>>> {
+        let Self { delivery, seat } = self;
+        let delivery = delivery.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let sent = ready!(Delivery::poll(delivery, &sending.end, seat, cx));
+        Poll::Ready(sent)
+    }
+
+    fn pending(&mut self) -> &mut Option<Delivery<T>> {
+        self.delivery
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Clone for Sending<T> {
+    fn clone(&self) -> Self {
+        Self {
+            end: Arc::clone(&self.end),
+            of: PhantomData,
+        }
+    }
+}
+
+impl<T> Serialize for Sending<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.end.serialize(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Sending<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        End::deserialize(deserializer).map(Self::new)
+    }
+}
+
+impl<T> fmt::Debug for Sending<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.end.describe(f.debug_struct("Sender"))
+    }
+}
