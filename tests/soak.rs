@@ -4,6 +4,14 @@
 //! `PROCESSION_SOAK_SECONDS` says how long (3 by default), `PROCESSION_SOAK_SEED` makes a run take the same
 //! decisions again.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "a soak that fails must say from which seed"
+)]
+#![allow(
+    clippy::zombie_processes,
+    reason = "what is left behind is what is looked for"
+)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod deadline;
