@@ -410,7 +410,7 @@ async fn the_first_failure_ends_a_map_and_cancels_the_rest() {
                 // In front of it something runs that never ends.
                 0 => {
                     desk.write("parked", 1);
-                    ().then_park()
+                    ().then_park();
                 }
                 3 => {
                     desk.wait("parked");
