@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde::Serialize;
 
 use super::cargo::{Cargo, Delivered, Holds, Refused, Seen};
 use super::duct::Duct;
@@ -16,6 +16,8 @@ use crate::sys::clock::Moment;
 use crate::sys::robust::{RobustGuard, TryLock};
 use crate::sys::socket::{self, Received};
 use crate::wire::baggage::{self, Passage};
+
+pub(crate) use super::outcome::{Popped, Pushed};
 
 /// Which side of a channel an end is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +32,7 @@ pub(crate) struct End {
     pub(super) duct: Arc<Duct>,
     pub(super) hub: Hub,
     pub(super) socket: OwnedFd,
-    side: Side,
+    pub(super) side: Side,
     /// Looks that found nothing since the last success; see `wait`.
     pub(super) looks: AtomicU32,
     holds: Mutex<Holds>,
@@ -65,29 +67,6 @@ impl Drop for Farewell {
     }
 }
 
-/// What became of a message that was to be sent.
-#[derive(Debug)]
-pub(crate) enum Pushed {
-    Done,
-    Full,
-    /// Somebody else is at it. Look again.
-    Busy,
-    /// Nobody will receive it.
-    Closed,
-    Failed(Refused),
-}
-
-/// What was found by receiving.
-#[derive(Debug)]
-pub(crate) enum Popped {
-    Message(Delivered),
-    Empty,
-    /// Somebody else is at it. Look again.
-    Busy,
-    /// There is nothing, and there never will be.
-    Closed,
-}
-
 /// Descriptors ahead of a message are sent with this many bytes; a ring of the bell is one.
 const TAG_BYTES: usize = 8;
 
@@ -118,7 +97,7 @@ pub(crate) fn create(capacity: usize, joinable: bool) -> io::Result<(End, End)> 
 }
 
 impl End {
-    fn new(duct: Arc<Duct>, socket: OwnedFd, side: Side) -> Self {
+    pub(super) fn new(duct: Arc<Duct>, socket: OwnedFd, side: Side) -> Self {
         Self {
             _farewell: Farewell(Arc::clone(&duct), side),
             duct,
@@ -509,23 +488,4 @@ fn is_gone(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected
     )
-}
-
-impl Serialize for End {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let memory = baggage::stow(self.duct.memory.as_fd()).map_err(ser::Error::custom)?;
-        let socket = baggage::stow(self.socket.as_fd()).map_err(ser::Error::custom)?;
-        (memory, socket, self.side == Side::Send).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for End {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (memory, socket, sends) = <(u32, u32, bool)>::deserialize(deserializer)?;
-        let memory = baggage::claim(memory).map_err(de::Error::custom)?;
-        let socket = baggage::claim(socket).map_err(de::Error::custom)?;
-        let duct = Duct::open(memory).map_err(de::Error::custom)?;
-        let side = if sends { Side::Send } else { Side::Receive };
-        Ok(Self::new(Arc::new(duct), socket, side))
-    }
 }

@@ -25,8 +25,10 @@ mod end;
 mod error;
 mod held;
 mod hub;
+mod outcome;
 mod receiving;
 mod sending;
+mod travel;
 mod wait;
 
 pub use error::{RecvError, SendError, TryRecvError, TrySendError};

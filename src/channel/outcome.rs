@@ -1,0 +1,26 @@
+//! What sending and receiving at once can find.
+
+use super::cargo::{Delivered, Refused};
+
+/// What became of a message that was to be sent.
+#[derive(Debug)]
+pub(crate) enum Pushed {
+    Done,
+    Full,
+    /// Somebody else is at it. Look again.
+    Busy,
+    /// Nobody will receive it.
+    Closed,
+    Failed(Refused),
+}
+
+/// What was found by receiving.
+#[derive(Debug)]
+pub(crate) enum Popped {
+    Message(Delivered),
+    Empty,
+    /// Somebody else is at it. Look again.
+    Busy,
+    /// There is nothing, and there never will be.
+    Closed,
+}
