@@ -179,7 +179,6 @@ async fn of_many_busy_workers_the_one_that_is_killed_loses_its_task() {
 }
 
 #[procession::test]
-#[ignore = "open: seen to wait for ever once, on a machine with a load of twelve"]
 async fn what_a_dead_worker_had_not_started_runs_elsewhere_once() {
     for workers in [1, 3] {
         let pool = ready(workers).await;
@@ -467,7 +466,6 @@ async fn a_thread_that_a_task_left_behind_kills_who_is_there_then() {
 // ---- stopped -----------------------------------------------------------------------------------
 
 #[procession::test]
-#[ignore = "open: tasks given to a stopped worker wait for it when no other is idle in time"]
 async fn a_stopped_worker_holds_nobody_up() {
     alone("a_stopped_worker_holds_nobody_up", async {
         let board = Board::new();

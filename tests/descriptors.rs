@@ -188,7 +188,6 @@ async fn children_started_at_once_keep_apart() {
 /// A program may close its own standard streams, as daemons do. What the library opens then must not
 /// become the standard streams of a child.
 #[procession::test]
-#[ignore = "open: a child that comes in by the constructor of a test can find a descriptor of ours there"]
 async fn a_parent_without_standard_streams() {
     alone("a_parent_without_standard_streams", async {
         let links =

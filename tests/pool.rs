@@ -710,7 +710,6 @@ async fn nested_and_held(desk: Desk) {
 }
 
 #[procession::test]
-#[ignore = "open: a dead inner worker is not reaped while no async task runs in the outer one"]
 async fn pools_nest_and_the_inner_ones_end_with_the_outer() {
     alone("pools_nest_and_the_inner_ones_end_with_the_outer", async {
         let board = Board::new();

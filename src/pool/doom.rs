@@ -9,9 +9,11 @@ use std::sync::Arc;
 use super::core::{Core, Effect};
 use super::record::Place;
 use crate::error::ErrorKind;
+use crate::ring::Cursor;
 use crate::schedule::{Line, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 use crate::wire::control::Message;
+use crate::worker::RequestSide;
 
 /// A worker that is to die for one task.
 #[derive(Debug, Clone, Copy)]
@@ -143,13 +145,16 @@ impl Core {
     pub(super) fn hurry_slow_batch(&mut self) -> Option<WorkerKey> {
         let (worker, task) = self.schedule.slow_batch(self.now)?;
         let (position, _) = self.position(task)?;
-        self.requests(worker)?.hurry(position);
+        let requests = self.requests(worker)?;
+        // Another request may lie there by now.
+        if !requests.released(position) {
+            requests.hurry(position);
+        }
         Some(worker)
     }
 
-    /// Gives what stands behind long work to idle workers, and says when to look again.
+    /// Gives what stands behind long work to idle workers, and what a worker does not begin to any other.
     pub(super) fn rebalance(&mut self) {
-        self.schedule.forgive(self.now);
         for _ in 0..self.workers.len() {
             let Some(worker) = self.schedule.stuck(self.now) else {
                 return;
@@ -158,14 +163,44 @@ impl Core {
             let tasks: Vec<_> = line
                 .map(|line| line.entries().rev().map(|entry| entry.task).collect())
                 .unwrap_or_default();
+            let front = tasks.last().and_then(|&task| self.position(task));
             let mut asleep = true;
             for task in tasks {
                 asleep &= self.take_back(worker, task);
             }
-            if asleep {
-                self.schedule.doubt(worker, self.now);
+            if let Some((position, _)) = front.filter(|_| asleep) {
+                self.doubt(worker, position);
             }
             self.share_out();
+        }
+    }
+
+    /// The worker has not begun what lies at `position`, and gets nothing else until it has passed it.
+    fn doubt(&mut self, worker: WorkerKey, position: Cursor) {
+        let Some(it) = self.workers.get_mut(worker).and_then(Option::as_mut) else {
+            return;
+        };
+        if it.requests.as_mut().is_some_and(RequestSide::watch) {
+            it.doubted = Some(position);
+            self.schedule.doubt(worker);
+        }
+    }
+
+    /// Ends the doubts about workers that were seen to run.
+    pub(super) fn trust(&mut self) {
+        for (worker, it) in self.workers.iter_mut().enumerate() {
+            let Some(it) = it.as_mut().filter(|it| it.doubted.is_some()) else {
+                continue;
+            };
+            let passed = |position| {
+                it.requests
+                    .as_ref()
+                    .is_some_and(|side| side.released(position))
+            };
+            if it.doubted.is_some_and(passed) {
+                it.doubted = None;
+                self.schedule.trust(worker);
+            }
         }
     }
 

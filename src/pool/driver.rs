@@ -381,6 +381,7 @@ impl Driver {
         self.hurry_slow_batches();
         self.shared.with(|core| {
             core.expire();
+            core.trust();
             core.rebalance();
             core.dismiss();
             core.flush();

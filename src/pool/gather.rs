@@ -62,9 +62,14 @@ impl<R> Gather<R> {
         }
     }
 
-    /// Takes the outcomes from the item at `next` on, or any if `next` is `None`; registers to be
-    /// woken if there are none.
-    pub(super) fn take(&self, next: Option<usize>, cx: &Context<'_>) -> Option<Stretch<R>> {
+    /// Takes the outcomes from the item at `next` on, or any if `next` is `None`. If there are none, registers to
+    /// be woken when there are more outcomes than `seen`, and says whether there are by now.
+    pub(super) fn take(
+        &self,
+        next: Option<usize>,
+        seen: usize,
+        cx: &Context<'_>,
+    ) -> Result<Stretch<R>, bool> {
         let mut state = self.lock();
         let stretch = match next {
             Some(next) => state.stretches.remove(&next),
@@ -76,7 +81,7 @@ impl<R> Gather<R> {
                 none => *none = Some(cx.waker().clone()),
             }
         }
-        stretch
+        stretch.ok_or(state.arrived > seen)
     }
 
     /// The first failure of all, in the order of time.

@@ -11,6 +11,7 @@ use futures::Stream;
 use super::batch::Batch;
 use super::front::{Front, Pool};
 use super::gather::{Gather, Stretch};
+use super::map_future::MapFuture;
 use super::record::Options;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::Priority;
@@ -56,7 +57,7 @@ const BATCHES_AT_ONCE: usize = 64;
 pub struct Map<'a, R> {
     front: Arc<Front>,
     feed: Option<Box<dyn Feed<R> + Send + 'a>>,
-    gather: Arc<Gather<R>>,
+    pub(super) gather: Arc<Gather<R>>,
     options: Options,
     ordered: bool,
     concurrency: Option<usize>,
@@ -69,7 +70,7 @@ pub struct Map<'a, R> {
     /// Outcomes taken from the gathering.
     taken: usize,
     /// Outcomes given to the caller.
-    given: usize,
+    pub(super) given: usize,
     /// Outcomes of which the progress was told.
     told: usize,
     stretch: std::vec::IntoIter<Result<R, JoinError>>,
@@ -356,20 +357,25 @@ impl<'a, R> Map<'a, R> {
     }
 
     /// The next stretch of outcomes; `None` at the end.
-    fn poll_stretch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Stretch<R>>> {
-        self.feed(cx);
-        self.tell_progress();
-        let next = self.ordered.then_some(self.taken);
-        let Some(stretch) = self.gather.take(next, cx) else {
-            let over = self.feed.is_none() && self.taken == self.read;
-            return if over {
-                Poll::Ready(None)
-            } else {
-                Poll::Pending
-            };
-        };
-        self.taken += stretch.len();
-        Poll::Ready(Some(stretch))
+    pub(super) fn poll_stretch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Stretch<R>>> {
+        loop {
+            let seen = self.gather.arrived();
+            self.feed(cx);
+            self.tell_progress();
+            let next = self.ordered.then_some(self.taken);
+            match self.gather.take(next, seen, cx) {
+                Ok(stretch) => {
+                    self.taken += stretch.len();
+                    return Poll::Ready(Some(stretch));
+                }
+                Err(_) if self.feed.is_none() && self.taken == self.read => {
+                    return Poll::Ready(None);
+                }
+                // What has come meanwhile makes room for more input.
+                Err(true) => {}
+                Err(false) => return Poll::Pending,
+            }
+        }
     }
 
     fn tell_progress(&mut self) {
@@ -382,7 +388,7 @@ impl<'a, R> Map<'a, R> {
         }
     }
 
-    fn cancel(&mut self) {
+    pub(super) fn cancel(&mut self) {
         self.feed = None;
         self.jobs.clear();
         if self.taken < self.read {
@@ -445,56 +451,6 @@ impl<'a, R> IntoFuture for Map<'a, R> {
     type IntoFuture = MapFuture<'a, R>;
 
     fn into_future(self) -> MapFuture<'a, R> {
-        MapFuture {
-            results: Vec::new(),
-            map: self,
-        }
-    }
-}
-
-/// All results of a [`Map`], or its first failure.
-///
-/// # Cancel safety
-///
-/// Dropping it cancels every item that has no outcome.
-#[must_use = "a map does nothing until it is awaited"]
-pub struct MapFuture<'a, R> {
-    map: Map<'a, R>,
-    results: Vec<R>,
-}
-
-impl<R> Unpin for MapFuture<'_, R> {}
-
-impl<R> Future for MapFuture<'_, R> {
-    type Output = Result<Vec<R>, JoinError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if let Some(failure) = this.map.gather.failure() {
-            this.map.cancel();
-            return Poll::Ready(Err(failure));
-        }
-        while let Some(stretch) = ready!(this.map.poll_stretch(cx)) {
-            this.map.given += stretch.len();
-            for outcome in stretch {
-                match outcome {
-                    Ok(result) => this.results.push(result),
-                    Err(error) => {
-                        this.map.cancel();
-                        return Poll::Ready(Err(error));
-                    }
-                }
-            }
-        }
-        Poll::Ready(Ok(std::mem::take(&mut this.results)))
-    }
-}
-
-impl<R> fmt::Debug for MapFuture<'_, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MapFuture")
-            .field("map", &self.map)
-            .field("results", &self.results.len())
-            .finish()
+        MapFuture::new(self)
     }
 }

@@ -6,6 +6,7 @@ use super::core::{Core, Effect, Phase};
 use super::doom::Doom;
 use super::preparation::Prepares;
 use crate::error::JoinError;
+use crate::ring::Cursor;
 use crate::schedule::WorkerKey;
 use crate::sys::clock::Moment;
 use crate::wire::control::Message;
@@ -24,6 +25,8 @@ pub(super) struct Worker {
     pub(super) since: Moment,
     /// Something was written for it since it was last woken.
     pub(super) touched: bool,
+    /// It did not begin what lies there, when others would have.
+    pub(super) doubted: Option<Cursor>,
 }
 
 impl Worker {
@@ -82,6 +85,7 @@ impl Core {
             done: 0,
             since: self.now,
             touched: false,
+            doubted: None,
         });
         let pool = self.settings.name.clone();
         let blueprint = Blueprint {

@@ -74,9 +74,8 @@ impl Producer {
     }
 
     /// Whether the consumer has released the frame at `position`.
-    pub(crate) fn released(&mut self, position: Cursor) -> bool {
-        self.refresh();
-        self.head.bytes_since(self.tail) < self.head.bytes_since(position)
+    pub(crate) fn released(&self, position: Cursor) -> bool {
+        self.head.bytes_since(self.believed()) < self.head.bytes_since(position)
     }
 
     /// The word `offset` bytes into the body of the frame at `position`.
@@ -104,6 +103,13 @@ impl Producer {
         self.free() < frame_bytes(body)
     }
 
+    /// Announces that this side wants to be woken when the consumer releases something, and says whether there is
+    /// anything to release.
+    pub(crate) fn announce_watch(&mut self) -> bool {
+        control::announce_sleeper(self.ring.producer_sleeps());
+        self.frames() > 0
+    }
+
     /// The word on which this side sleeps for want of space.
     pub(crate) fn sleep_word(&self) -> &AtomicU32 {
         self.ring.producer_sleeps()
@@ -119,12 +125,15 @@ impl Producer {
         self.ring.capacity().saturating_sub(used as usize)
     }
 
-    /// Believes the consumer's counter only where it is possible; a confused consumer gets no space.
     fn refresh(&mut self) {
+        self.tail = self.believed();
+    }
+
+    /// The consumer's counter, if it is possible; a confused consumer gets no space.
+    fn believed(&self) -> Cursor {
         let tail = Cursor::from_bits(self.ring.tail().load(Ordering::Acquire));
-        if self.head.bytes_since(tail) <= self.head.bytes_since(self.tail) {
-            self.tail = tail;
-        }
+        let possible = self.head.bytes_since(tail) <= self.head.bytes_since(self.tail);
+        if possible { tail } else { self.tail }
     }
 }
 

@@ -22,10 +22,10 @@ pub(crate) struct Line {
     /// The task in front was found to be slow.
     slow: Option<TaskKey>,
     moved: Moment,
-    /// The first of them is known to have begun.
+    /// The first of them is known to run, and to run long.
     begun: bool,
     /// The worker was given something and did not begin it.
-    doubted: Option<Moment>,
+    doubted: bool,
 }
 
 impl Line {
@@ -40,24 +40,20 @@ impl Line {
 
     /// Whether the worker would begin a task at once.
     pub(super) fn is_idle(&self) -> bool {
-        self.open && self.entries.is_empty() && !self.is_doubted()
+        self.is_trusted() && self.entries.is_empty()
     }
 
     pub(super) fn begun(&mut self) {
         self.begun = true;
     }
 
-    pub(super) fn doubt(&mut self, now: Moment) {
-        self.doubted = Some(now);
+    pub(super) fn doubt(&mut self, doubted: bool) {
+        self.doubted = doubted;
     }
 
-    pub(super) fn is_doubted(&self) -> bool {
-        self.doubted.is_some()
-    }
-
-    /// Ends a doubt that has lasted for `span`.
-    pub(super) fn forgive(&mut self, now: Moment, span: Duration) {
-        self.doubted.take_if(|since| now.since(*since) >= span);
+    /// Whether the worker takes tasks, and there is no reason to think that it does not run.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.open && !self.doubted
     }
 
     /// Whether it is not known that the worker has begun what it was given.
@@ -74,7 +70,8 @@ impl Line {
     }
 
     pub(super) fn has_room(&self, depth: usize) -> bool {
-        self.open && !self.full && self.entries.len() < depth
+        // Nothing has to wait behind what is known to run long.
+        self.is_trusted() && !self.full && !self.begun && self.entries.len() < depth
     }
 
     /// How many tasks stand in it.
@@ -108,7 +105,6 @@ impl Line {
         self.moved = now;
         self.full = false;
         self.begun = false;
-        self.doubted = None;
     }
 
     pub(super) fn remove(&mut self, task: TaskKey) {

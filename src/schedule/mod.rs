@@ -59,12 +59,9 @@ const MOST_WITHDRAWN: usize = 64;
 /// given to others.
 const STUCK: Duration = Duration::from_micros(500);
 
-/// A worker that has not even begun anything for so long is stopped, or starved: what it was given is
-/// given to others. Longer than a loaded machine takes to let a process run.
+/// A worker that has not finished anything for so long may not even have begun: it may be stopped, or starved.
+/// What it was given is given to others. Longer than a loaded machine takes to let a process run.
 const ASLEEP: Duration = Duration::from_millis(20);
-
-/// How long such a worker is left alone before it is tried again.
-const DOUBT: Duration = Duration::from_millis(500);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -226,18 +223,17 @@ impl Schedule {
         }
     }
 
-    /// The worker began nothing of what it was given: for a while it gets more only when no other can
-    /// take it.
-    pub(crate) fn doubt(&mut self, worker: WorkerKey, now: Moment) {
+    /// The worker began nothing of what it was given: it gets nothing until it is seen to run.
+    pub(crate) fn doubt(&mut self, worker: WorkerKey) {
         if let Some(line) = self.lines.get_mut(worker) {
-            line.doubt(now);
+            line.doubt(true);
         }
     }
 
-    /// Workers that were doubted for long enough are tried again.
-    pub(crate) fn forgive(&mut self, now: Moment) {
-        for (_, line) in &mut self.lines {
-            line.forgive(now, DOUBT);
+    /// The worker was seen to run.
+    pub(crate) fn trust(&mut self, worker: WorkerKey) {
+        if let Some(line) = self.lines.get_mut(worker) {
+            line.doubt(false);
         }
     }
 
@@ -246,14 +242,12 @@ impl Schedule {
         self.lines.iter().filter(|(_, line)| line.is_idle()).count()
     }
 
-    /// A worker that should give back what it has not started: others are idle, nothing waits, and it
-    /// has not moved for a while.
+    /// A worker that should give back what it has not started, because it has not moved for a while: others
+    /// are idle and nothing waits, or it may not run at all.
     pub(crate) fn stuck(&self, now: Moment) -> Option<WorkerKey> {
-        if !self.wants_more() {
-            return None;
-        }
+        let helpers = self.helpers();
         let stuck = |(_, line): &(usize, &Line)| {
-            let patience = patience(line);
+            let patience = helpers.patience(line);
             patience.is_some_and(|patience| line.since_move(now) >= patience)
         };
         let longest = self.lines.iter().filter(stuck);
@@ -276,9 +270,9 @@ impl Schedule {
 
     /// How long until a worker may be stuck or a batch slow, if one may be at all.
     pub(crate) fn look_again(&self, now: Moment) -> Option<Duration> {
-        let wants_more = self.wants_more();
+        let helpers = self.helpers();
         let waits = self.lines.iter().filter_map(|(_, line)| {
-            let stuck = if wants_more { patience(line) } else { None };
+            let stuck = helpers.patience(line);
             let slow = line.may_be_slow().map(|_| STUCK);
             let limit = stuck.into_iter().chain(slow).min()?;
             Some(limit.saturating_sub(line.since_move(now)))
@@ -286,8 +280,12 @@ impl Schedule {
         waits.min()
     }
 
-    fn wants_more(&self) -> bool {
-        self.waiting() == 0 && self.idle() > 0
+    fn helpers(&self) -> Helpers {
+        let trusted = self.lines.iter().filter(|(_, line)| line.is_trusted());
+        Helpers {
+            idle: self.waiting() == 0 && self.idle() > 0,
+            trusted: trusted.count(),
+        }
     }
 
     fn depth(&self) -> usize {
@@ -304,7 +302,7 @@ impl Schedule {
     fn shortest_line(&self) -> Option<WorkerKey> {
         let depth = self.depth();
         let open = self.lines.iter().filter(|(_, line)| line.has_room(depth));
-        let shortest = open.min_by_key(|(_, line)| (line.is_doubted(), line.len()));
+        let shortest = open.min_by_key(|(_, line)| line.len());
         shortest.map(|(worker, _)| worker)
     }
 
@@ -320,14 +318,26 @@ impl Schedule {
     }
 }
 
-/// How long a line may stand still before others take what can be taken of it.
-fn patience(line: &Line) -> Option<Duration> {
-    if line.backlog() > 1 {
-        Some(STUCK)
-    } else if line.is_unbegun() {
-        Some(ASLEEP)
-    } else {
-        None
+/// Who could take work from a line.
+#[derive(Debug, Clone, Copy)]
+struct Helpers {
+    /// Somebody has nothing to do, and nothing waits.
+    idle: bool,
+    /// How many workers take tasks and run, as far as is known.
+    trusted: usize,
+}
+
+impl Helpers {
+    /// How long a line may stand still before others take what can be taken of it.
+    fn patience(self, line: &Line) -> Option<Duration> {
+        let others = self.trusted - usize::from(line.is_trusted());
+        if self.idle && line.backlog() > 1 {
+            Some(STUCK)
+        } else if others > 0 && line.is_unbegun() {
+            Some(ASLEEP)
+        } else {
+            None
+        }
     }
 }
 

@@ -112,6 +112,60 @@ fn a_worker_that_just_moved_is_looked_at_again_later() {
 }
 
 #[test]
+fn a_worker_that_begins_nothing_gets_nothing_until_it_is_seen_to_run() {
+    let (mut schedule, keys) = schedule(2);
+    for task in 1..=9 {
+        schedule.submit(task, Priority::Normal);
+    }
+    hand_out(&mut schedule, at(0));
+    // The other one never comes to an end of its work: others wait, and nobody is idle.
+    schedule.finished(keys[1], 2, Duration::from_millis(1), at(19_000));
+    hand_out(&mut schedule, at(19_000));
+    assert_eq!(
+        schedule.look_again(at(19_000)),
+        Some(Duration::from_millis(1))
+    );
+    assert_eq!(schedule.stuck(at(19_999)), None);
+    assert_eq!(schedule.stuck(at(20_000)), Some(keys[0]));
+    for task in [3, 1] {
+        schedule.taken_back(keys[0], task);
+        schedule.submit_again(task, Priority::Normal);
+    }
+    schedule.doubt(keys[0]);
+    assert_eq!(hand_out(&mut schedule, at(20_000)), []);
+    assert_eq!(schedule.idle(), 0);
+    schedule.finished(keys[1], 4, Duration::from_millis(1), at(21_000));
+    assert_eq!(hand_out(&mut schedule, at(21_000)), [(keys[1], 1)]);
+    schedule.trust(keys[0]);
+    assert_eq!(
+        hand_out(&mut schedule, at(21_000)),
+        [(keys[0], 3), (keys[0], 6)]
+    );
+}
+
+#[test]
+fn the_last_worker_that_may_run_is_not_asked_for_what_it_has() {
+    let (mut schedule, keys) = schedule(2);
+    schedule.doubt(keys[0]);
+    schedule.submit(1, Priority::Normal);
+    assert_eq!(hand_out(&mut schedule, at(0)), [(keys[1], 1)]);
+    assert_eq!(schedule.stuck(at(1_000_000)), None);
+    assert_eq!(schedule.look_again(at(0)), None);
+}
+
+#[test]
+fn nothing_is_put_behind_a_task_that_runs_long() {
+    let (mut schedule, keys) = schedule(1);
+    schedule.submit(1, Priority::Normal);
+    hand_out(&mut schedule, at(0));
+    schedule.shortened(keys[0], 1);
+    schedule.submit(2, Priority::Normal);
+    assert_eq!(hand_out(&mut schedule, at(0)), []);
+    schedule.finished(keys[0], 1, Duration::from_millis(1), at(1_000));
+    assert_eq!(hand_out(&mut schedule, at(1_000)), [(keys[0], 2)]);
+}
+
+#[test]
 fn a_dead_worker_gives_its_line_back_in_order() {
     let (mut schedule, keys) = schedule(1);
     schedule.submit(1, Priority::Normal);

@@ -8,6 +8,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
 
+use rustix::io::{Errno, FdFlags};
 use rustix::process::{Pid, PidfdFlags};
 
 /// A descriptor that becomes readable when the child `pid` has ended.
@@ -77,6 +78,17 @@ pub(crate) fn fill_standard_slots() -> io::Result<()> {
         }
         // It stays open as long as the process does, as standard streams do.
         let _ = OwnedFd::from(null).into_raw_fd();
+    }
+}
+
+/// Another handle on `standard`, if a child would inherit it: not where a program has closed its standard stream
+/// and what was opened since happens to lie there.
+pub(crate) fn inheritable(standard: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    match rustix::io::fcntl_getfd(standard) {
+        Ok(flags) if flags.contains(FdFlags::CLOEXEC) => Ok(None),
+        Ok(_) => Ok(Some(rustix::io::fcntl_dupfd_cloexec(standard, 3)?)),
+        Err(Errno::BADF) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -125,16 +125,11 @@ impl Door {
 
     /// The caller wants to say what stdin is, so the socket goes elsewhere, or stdin comes beside.
     fn make_way(&mut self, stdin: Stdio) -> io::Result<()> {
-        let inherited = [
-            rustix::stdio::stdin(),
-            rustix::stdio::stdout(),
-            rustix::stdio::stderr(),
-        ];
         for slot in [1, 2] {
-            if self.streams[slot].is_none() {
-                let own = inherited[slot].try_clone_to_owned()?;
-                self.beside.push((slot as u32, own));
-                self.slot = slot as u32;
+            if self.streams[slot as usize].is_none() {
+                let inherited = child::inheritable(standard(slot))?;
+                self.beside.extend(inherited.map(|own| (slot, own)));
+                self.slot = slot;
                 self.streams[0] = Some(stdin);
                 return Ok(());
             }

@@ -193,12 +193,21 @@ impl RequestSide {
     }
 
     /// Whether the worker is done with the request at `position`: its last reply is on the way.
-    pub(crate) fn released(&mut self, position: Cursor) -> bool {
+    pub(crate) fn released(&self, position: Cursor) -> bool {
         self.ring.released(position)
+    }
+
+    /// Has the parent's bell rung when the worker is done with the oldest request in the ring. False if there is
+    /// none.
+    pub(crate) fn watch(&mut self) -> bool {
+        self.ring.announce_watch()
     }
 
     /// When the item that runs, of the request at `position`, was started.
     pub(crate) fn started(&self, position: Cursor) -> Option<Moment> {
+        if self.released(position) {
+            return None; // another request may lie there by now
+        }
         let word = self.ring.word(position, Request::STARTED);
         match word.load(Ordering::Acquire) {
             0 => None,
