@@ -131,7 +131,7 @@ async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
         Err(error) => return duty.never_began(ErrorKind::Spawn, &error.to_string()),
     };
     let requests = launched.requests;
-    let mut end = std::pin::pin!(launched.remains.leave_group_on_success().end(pidfd));
+    let mut end = std::pin::pin!(launched.remains.leave_group_on_exit().end(pidfd));
     let began = Moment::now();
     let ended = loop {
         match tokio::time::timeout(LONGEST_START, &mut end).await {
@@ -152,11 +152,12 @@ async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
         return; // the runtime is shutting down: the duty says so
     };
     let started = requests.claimed(position) > 0;
-    conclude(&duty, lifeline.pid(), started, launched.replies, status).await;
+    // Whoever sees the outcome sees the end as well.
     duty.stage.end(match status {
         Some(status) => Ok(status),
         None => Err("somebody else in this program took its exit status".into()),
     });
+    conclude(&duty, lifeline.pid(), started, launched.replies, status).await;
 }
 
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
 
 use rustix::io::{Errno, FdFlags};
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions};
 
 /// A descriptor that becomes readable when the child `pid` has ended.
 ///
@@ -31,6 +31,30 @@ pub(crate) fn signal(pid: u32, signal: i32) -> io::Result<()> {
 /// The caller holds the child unreaped, so the number cannot have been reused.
 pub(crate) fn signal_group(pid: u32, signal: i32) -> io::Result<()> {
     kill(-checked(pid)?.as_raw_nonzero().get(), signal)
+}
+
+/// How a child has ended that nobody has reaped yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// By a signal, and not by exiting.
+    pub(crate) killed: bool,
+}
+
+/// How the child `pid` has ended, without reaping it; `None` if it has not, or was reaped.
+pub(crate) fn how_it_ended(pid: u32) -> Option<Ending> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    let status = rustix::process::waitid(WaitId::Pid(checked(pid).ok()?), options);
+    let status = status.ok().flatten()?;
+    Some(Ending {
+        killed: !status.exited(),
+    })
+}
+
+/// Waits for the end of the child `pid`, which nobody else waits for, and reaps it.
+pub(crate) fn reap(pid: u32) -> io::Result<()> {
+    let pid = checked(pid)?;
+    rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::empty()))?;
+    Ok(())
 }
 
 /// Kills this process and everything in its group.

@@ -86,6 +86,11 @@ impl ControlSocket {
         socket::wait_writable(&self.socket)
     }
 
+    /// Ends receiving: whoever waits for a message, in whatever thread, hears that there are no more.
+    pub(crate) fn stop_receiving(&self) {
+        socket::stop_receiving(&self.socket);
+    }
+
     /// Receives the next message, or `None` at the end. Blocks only if told to `wait`; without,
     /// nothing to receive is [`io::ErrorKind::WouldBlock`].
     pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {

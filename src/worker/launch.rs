@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::entrance::Entrance;
 use super::lifeline::Remains;
 use super::link::{ReplySide, RequestSide};
+use super::strays::Strays;
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::bell::Bell;
 use crate::sys::{child, hook, image, mapping, socket};
@@ -74,8 +75,15 @@ pub(crate) fn launch(blueprint: &Blueprint, streams: Streams, bell: &Bell) -> io
     let reserve = reserve_descriptors()?;
     let mut command = command(blueprint, door.slot)?;
     let (control, mut pipes) = door.attach(&mut command)?;
+    let strays = Strays::before_start();
     drop(reserve);
-    let mut started = command.spawn()?;
+    let mut started = match command.spawn() {
+        Ok(started) => started,
+        Err(error) => {
+            strays.reap();
+            return Err(error);
+        }
+    };
     take_pipes(&mut started, &mut pipes)?;
     let remains = Remains::new(started, blueprint.name.clone());
     let pidfd = child::pidfd(remains.lifeline().pid())?;

@@ -76,8 +76,8 @@ impl Remains {
         Arc::clone(&self.lifeline)
     }
 
-    /// Lets what the child started live on when the child returns normally.
-    pub(crate) fn leave_group_on_success(mut self) -> Self {
+    /// Lets what the child started live on when the child exits, unless a signal ends it.
+    pub(crate) fn leave_group_on_exit(mut self) -> Self {
         self.takes_group = false;
         self
     }
@@ -104,9 +104,10 @@ impl Remains {
     /// The status, or `None` within if somebody else has taken it.
     fn try_reap(&mut self) -> Option<Option<ExitStatus>> {
         let mut reaped = self.lifeline.lock();
-        if self.takes_group {
-            // The ended child still pins its number, so this cannot hit another group.
-            let _ = child::signal_group(self.lifeline.pid, libc::SIGKILL);
+        let pid = self.lifeline.pid;
+        // As long as it was not reaped it pins its number, so that this hits no other group.
+        if child::how_it_ended(pid).is_some_and(|ending| ending.killed || self.takes_group) {
+            let _ = child::signal_group(pid, libc::SIGKILL);
         }
         let status = self.child.try_status();
         if matches!(status, Ok(None)) {

@@ -16,6 +16,7 @@ mod link;
 mod method;
 mod registry;
 mod serve;
+mod strays;
 
 pub use method::StartMethod;
 pub use registry::{ChildInfo, active_children};

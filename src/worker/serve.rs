@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::launch::{exactly, standard};
@@ -102,18 +103,30 @@ fn work(
     let execution = Execution::new(requests, replies, Bell::from(bell), Arc::clone(&control));
     let arrivals = execution.arrivals();
     let parcels = execution.parcels();
+    let watched = Arc::clone(&control);
     thread::Builder::new()
         .name("procession".to_owned())
         .stack_size(STACK)
-        .spawn(move || run(execution))?;
+        .spawn(move || run(execution, &watched))?;
     watch(&control, &arrivals, &parcels)
 }
 
-fn run(mut execution: Execution) -> ! {
+/// Set when the work is done and nothing remains but to exit.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+fn run(mut execution: Execution, control: &ControlSocket) {
     loop {
         match execution.next() {
             Ok(Next::Run(enter)) => enter(&mut execution),
-            Ok(Next::Stop) => std::process::exit(0),
+            Ok(Next::Stop) => {
+                // Not from here: the C library would first drop this thread's locals, which are the tasks'
+                // and may take as long as they please.
+                STOPPED.store(true, Ordering::Release);
+                control.stop_receiving();
+                loop {
+                    thread::park();
+                }
+            }
             Err(corrupt) => {
                 eprintln!("procession: {corrupt}");
                 std::process::exit(FAILED)
@@ -127,6 +140,7 @@ fn watch(control: &ControlSocket, arrivals: &Arrivals, parcels: &Outgoing) -> ! 
     loop {
         match control.receive(true) {
             Ok(Some((message, fds))) => obey(&message, fds, control, arrivals, parcels),
+            Ok(None) if STOPPED.load(Ordering::Acquire) => std::process::exit(0),
             // A message that could not be received whole (a full descriptor table): whoever waits
             // for what it carried must not wait for ever.
             Ok(None) | Err(_) => child::kill_own_group(),
