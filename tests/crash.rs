@@ -19,7 +19,7 @@ use std::time::Duration;
 use deadline::{until, within};
 use futures::StreamExt as _;
 use futures::future::join_all;
-use leftovers::{alone, descendants};
+use leftovers::{Found, alone, descendants};
 use notes::{Board, Desk};
 use procession::{ErrorKind, JoinError, Pool, WorkerState};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -473,6 +473,9 @@ async fn a_stopped_worker_holds_nobody_up() {
         teach(&pool).await;
         let stopped = pool.workers()[0].pid();
         signal(stopped, Signal::STOP);
+        // What it has begun until the signal arrives is its own.
+        let is_stopped = |it: &Found| it.pid == stopped && it.state == 'T';
+        until(|| descendants().iter().any(is_stopped)).await;
         // Whatever it is given is taken back.
         let runs = (0..300).map(|n| pool.run(note, (board.desk(), n)));
         for outcome in within(join_all(runs)).await {
