@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::baggage;
+use super::bulk::Bulk;
 use crate::ring::Writer;
 use crate::sys::mapping::Gap;
 
@@ -93,6 +94,19 @@ pub(crate) fn decode_unguarded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, S
         Ok((_, rest)) => Err(left_over(rest.len())),
         Err(error) => Err(explain(error)),
     }
+}
+
+/// Like [`decode`], for values that may have long bytes or texts in them.
+pub(crate) fn decode_long<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let decode = || {
+        let mut deserializer = postcard::Deserializer::from_bytes(bytes);
+        let value = T::deserialize(Bulk(&mut deserializer)).map_err(explain)?;
+        match deserializer.finalize().map_err(explain)? {
+            [] => Ok(value),
+            rest => Err(left_over(rest.len())),
+        }
+    };
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| Err(decode_panicked(&*panic)))
 }
 
 /// What to say of a panic while decoding.
@@ -306,6 +320,41 @@ mod tests {
     fn values_come_back() {
         let value = (7_u64, "text".to_owned(), vec![1.5_f64], Some(()));
         assert_eq!(decode(&bytes_of(&value)), Ok(value));
+    }
+
+    #[test]
+    fn long_values_come_back_wherever_they_are() {
+        #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        enum Shape {
+            None,
+            Bytes(serde_bytes::ByteBuf),
+            Pair(u8, String),
+            Named {
+                parts: Vec<serde_bytes::ByteBuf>,
+                on: Option<bool>,
+            },
+        }
+        let long = serde_bytes::ByteBuf::from(vec![7; 5 << 20]);
+        let text = "tausend ".repeat(1 << 20);
+        let named = Shape::Named {
+            parts: vec![serde_bytes::ByteBuf::new(), long.clone()],
+            on: Some(true),
+        };
+        let all = (
+            Shape::None,
+            Shape::Bytes(long),
+            Shape::Pair(3, text),
+            std::collections::BTreeMap::from([(-1_i64, (named, 'x', ()))]),
+            (1_u128, 2.5_f32, [1_i8; 3]),
+        );
+        let bytes = bytes_of(&all);
+        assert_eq!(decode_long(&bytes), Ok(all));
+        assert!(decode_long::<u8>(&bytes[..0]).is_err());
+        assert!(
+            decode_long::<u8>(&[1, 2])
+                .unwrap_err()
+                .contains("left over")
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! Never here: where the bytes lie and who is told about them.
 
 pub(crate) mod baggage;
+mod bulk;
 pub(crate) mod codec;
 pub(crate) mod control;
 mod descriptor;
