@@ -241,6 +241,8 @@ async fn sending_an_end_moves_it() {
         .unwrap_err();
     assert!(again.is_encode());
     let (moved, _) = within(rx.recv()).await.unwrap();
+    // Nor can what is left of it be closed from here.
+    end.0.close();
     moved[0].0.send(3).await.unwrap();
     assert_eq!(within(other.recv()).await, Ok(1));
     assert_eq!(within(other.recv()).await, Ok(3));
