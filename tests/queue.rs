@@ -1157,6 +1157,8 @@ async fn messages_behind_descriptors_are_heard_of_by_all() {
         rustix::process::kill_process(pid, signal).unwrap();
     };
     signal(rustix::process::Signal::STOP);
+    // All of its threads, before anything happens.
+    until(|| threads(pid).iter().all(|(state, ..)| state == "T")).await;
     let (carried, _other) = queue::<u8>(1).unwrap();
     for n in 0..3 {
         let end = (n < 2).then(|| carried.clone());
@@ -1168,19 +1170,32 @@ async fn messages_behind_descriptors_are_heard_of_by_all() {
     assert_eq!(within(sleeper).await.unwrap(), 2);
 }
 
+/// The state of every thread of a process, and how long it has run (`proc_pid_stat(5)`).
+fn threads(pid: u32) -> Vec<(String, String, String)> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let stats = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")));
+    let threads = stats.map(|stat| {
+        let stat = stat.unwrap();
+        let fields: Vec<_> = stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .collect();
+        let field = |n: usize| fields[n].to_owned();
+        (field(0), field(11), field(12))
+    });
+    threads.collect()
+}
+
 /// Waits until the process has done nothing for a while.
 async fn until_it_sleeps(pid: u32) {
-    let ticks = || {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
-        let fields: Vec<_> = fields.map(str::to_owned).collect();
-        (fields[0].clone(), fields[11].clone(), fields[12].clone())
-    };
     let mut quiet = 0;
-    let mut before = ticks();
+    let mut before = threads(pid);
     until(|| {
-        let now = ticks();
-        quiet = if now == before && now.0 == "S" {
+        let now = threads(pid);
+        let sleeps = now.iter().all(|(state, ..)| state == "S");
+        quiet = if sleeps && now == before {
             quiet + 1
         } else {
             0
