@@ -22,7 +22,9 @@ use deadline::{until, within};
 use futures::{FutureExt as _, StreamExt as _};
 use leftovers::alone;
 use notes::{Board, Desk};
-use procession::{Descriptor, ProcessHandle, Receiver, Sender, queue, spawn};
+use procession::{
+    Descriptor, Pipe, ProcessHandle, Receiver, RecvError, Sender, pipe, queue, spawn,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -541,5 +543,183 @@ async fn waiters_beside_the_killed() {
         let (sent, received) = within(futures::future::join(tx.send(7), waiting)).await;
         sent.unwrap();
         assert_eq!(received, Ok(7));
+    }
+}
+
+/// Kills its process when it is serialised for the last of so many times.
+#[derive(Debug)]
+struct Deadly(Option<AtomicU64>);
+
+impl Serialize for Deadly {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some(left) = &self.0
+            && left.fetch_sub(1, Ordering::AcqRel) == 1
+        {
+            kill_process(rustix::process::getpid(), Signal::KILL).unwrap();
+        }
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for Deadly {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <()>::deserialize(deserializer).map(|()| Self(None))
+    }
+}
+
+type Halves = (ByteBuf, Deadly, ByteBuf);
+
+/// In each of the times a message is looked at: to see how long it is, to write it, to write it into memory
+/// of its own.
+#[procession::test]
+async fn a_message_half_written_by_the_killed() {
+    let halves = |len: usize, last: Option<u64>| -> Halves {
+        let half = ByteBuf::from(vec![len as u8; len]);
+        (half.clone(), Deadly(last.map(AtomicU64::new)), half)
+    };
+    for len in [10, 40_000, 100_000, 3 << 20] {
+        for last in 1.. {
+            let (tx, rx) = queue::<Halves>(4).unwrap();
+            let child = spawn(
+                async |len: usize, last: u64, tx: Sender<Halves>| {
+                    let halves = |last: Option<u64>| -> Halves {
+                        let half = ByteBuf::from(vec![len as u8; len]);
+                        (half.clone(), Deadly(last.map(AtomicU64::new)), half)
+                    };
+                    tx.send(halves(None)).await.unwrap();
+                    tx.send(halves(Some(last))).await.unwrap();
+                },
+                (len, last, tx.clone()),
+            );
+            let survived = within(child).await.is_ok();
+            within(tx.send(halves(len, None))).await.unwrap();
+            drop(tx);
+            let received: Vec<_> = within(rx.map(Result::unwrap).collect()).await;
+            assert_eq!(received.len(), if survived { 3 } else { 2 });
+            for (left, _, right) in received {
+                assert_eq!((left.len(), &left), (len, &right));
+                assert!(left.iter().all(|byte| *byte == len as u8));
+            }
+            if survived {
+                // It was not looked at so often.
+                assert!((2..=4).contains(&last), "{last}");
+                break;
+            }
+        }
+    }
+}
+
+async fn echo(pipe: Pipe<Message, Message>) {
+    while let Ok(message) = pipe.recv().await {
+        if pipe.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn echo_blocking(pipe: Pipe<Message, Message>) {
+    while let Ok(message) = pipe.blocking_recv() {
+        if pipe.blocking_send(message).is_err() {
+            return;
+        }
+    }
+}
+
+/// Whoever is at the other end of a pipe hears of the death, and of what came before it.
+#[procession::test]
+async fn killed_at_the_other_end_of_a_pipe() {
+    let mut random = Random::seeded();
+    let end = Instant::now() + soak();
+    let mut kills = 0;
+    while Instant::now() < end {
+        let (here, there) = pipe::<Message, Message>().unwrap();
+        let child = match kills % 2 {
+            0 => spawn(echo, there),
+            _ => spawn(echo_blocking, there),
+        };
+        let kind = [Kind::Short, Kind::Long, Kind::Sockets][random.below(3) as usize];
+        let killing = async {
+            until(|| child.pid().is_some()).await;
+            tokio::time::sleep(Duration::from_micros(random.below(15_000))).await;
+            child.abort();
+        };
+        let sending = async {
+            for number in 0.. {
+                if here.send(Message::new(7, number, kind)).await.is_err() {
+                    return number;
+                }
+            }
+            unreachable!()
+        };
+        let receiving = async {
+            for expected in 0.. {
+                match here.recv().await {
+                    Ok(message) => assert_eq!(message.check(), (7, expected)),
+                    Err(RecvError::Closed) => return expected,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            unreachable!()
+        };
+        let (sent, received, ()) =
+            within(futures::future::join3(sending, receiving, killing)).await;
+        assert!(received <= sent);
+        assert!(here.is_closed() && here.try_send(Message::new(7, 0, kind)).is_err());
+        let _ = within(child).await;
+        kills += 1;
+    }
+    eprintln!("{kills} kills");
+}
+
+fn send_until_closed(number: u64, tx: Sender<Message>) -> u64 {
+    let sent = (0..).take_while(|n| {
+        let message = Message::new(number, *n, Kind::Sockets);
+        tx.blocking_send(message).is_ok()
+    });
+    sent.count() as u64
+}
+
+async fn receive_until_closed(rx: Receiver<Message>) -> u64 {
+    let received = rx.map(|message| message.unwrap().check());
+    received.count().await as u64
+}
+
+/// Whoever closes, in whatever process, while others send, receive and wait: what was called sent arrives.
+#[procession::test]
+async fn closing_while_others_are_at_it() {
+    let mut random = Random::seeded();
+    let end = Instant::now() + soak();
+    while Instant::now() < end {
+        let (tx, rx) = queue::<Message>([1, 3, 64][random.below(3) as usize]).unwrap();
+        let senders: Vec<_> = (0..2)
+            .map(|number| spawn(send_until_closed, (number, tx.clone())))
+            .collect();
+        let receivers: Vec<_> = (0..2)
+            .map(|_| spawn(receive_until_closed, rx.clone()))
+            .collect();
+        let closer = spawn(
+            |tx: Sender<Message>, rx: Receiver<Message>, micros: u64| {
+                let end = Instant::now() + Duration::from_micros(micros);
+                while Instant::now() < end {
+                    std::thread::yield_now();
+                }
+                if micros % 2 == 0 {
+                    tx.close()
+                } else {
+                    rx.close()
+                }
+            },
+            (tx.clone(), rx.clone(), random.below(20_000)),
+        );
+        within(futures::future::join(tx.closed(), rx.closed())).await;
+        within(closer).await.unwrap();
+        let (mut sent, mut received) = (0, 0);
+        for sender in senders {
+            sent += within(sender).await.unwrap();
+        }
+        for receiver in receivers {
+            received += within(receiver).await.unwrap();
+        }
+        assert_eq!(received, sent);
     }
 }
