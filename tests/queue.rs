@@ -1135,3 +1135,206 @@ async fn a_queue_behaves_as_a_deque_does() {
         }
     }
 }
+
+/// Who takes descriptors out of the way to a message takes rings of the bell along, but nobody's hearing.
+#[procession::test]
+async fn messages_behind_descriptors_are_heard_of_by_all() {
+    type Carrier = (u8, Option<Sender<u8>>);
+    let (tx, rx) = queue::<Carrier>(8).unwrap();
+    let board = Board::new();
+    let sleeper = spawn(
+        async |rx: Receiver<Carrier>, desk: Desk| {
+            desk.write("here", 1);
+            rx.recv().await.unwrap().0
+        },
+        (rx.clone(), board.desk()),
+    );
+    board.lines("here", 1).await;
+    let pid = sleeper.pid().unwrap();
+    until_it_sleeps(pid).await;
+    let signal = |signal| {
+        let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    };
+    signal(rustix::process::Signal::STOP);
+    // All of its threads, before anything happens.
+    until(|| threads(pid).iter().all(|(state, ..)| state == "T")).await;
+    let (carried, _other) = queue::<u8>(1).unwrap();
+    for n in 0..3 {
+        let end = (n < 2).then(|| carried.clone());
+        within(tx.send((n, end))).await.unwrap();
+    }
+    assert_eq!(within(rx.recv()).await.unwrap().0, 0);
+    assert_eq!(within(rx.recv()).await.unwrap().0, 1);
+    signal(rustix::process::Signal::CONT);
+    assert_eq!(within(sleeper).await.unwrap(), 2);
+}
+
+/// The state of every thread of a process, and how long it has run (`proc_pid_stat(5)`).
+fn threads(pid: u32) -> Vec<(String, String, String)> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let stats = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")));
+    let threads = stats.map(|stat| {
+        let stat = stat.unwrap();
+        let fields: Vec<_> = stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .collect();
+        let field = |n: usize| fields[n].to_owned();
+        (field(0), field(11), field(12))
+    });
+    threads.collect()
+}
+
+/// Waits until the process has done nothing for a while.
+async fn until_it_sleeps(pid: u32) {
+    let mut quiet = 0;
+    let mut before = threads(pid);
+    until(|| {
+        let now = threads(pid);
+        let sleeps = now.iter().all(|(state, ..)| state == "S");
+        quiet = if sleeps && now == before {
+            quiet + 1
+        } else {
+            0
+        };
+        before = now;
+        quiet > 20
+    })
+    .await;
+}
+
+/// Whoever closes, and whatever is going on then: what `send` called sent is received.
+#[procession::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_called_sent_is_received_when_it_closes() {
+    for round in 0..300_u64 {
+        let (tx, rx) = queue::<u64>(1 + round as usize % 7).unwrap();
+        let sending = |blocking: bool| {
+            let tx = tx.clone();
+            match blocking {
+                false => tokio::spawn(async move {
+                    let mut sent = 0;
+                    while tx.send(sent).await.is_ok() {
+                        sent += 1;
+                    }
+                    sent
+                }),
+                true => tokio::task::spawn_blocking(move || {
+                    let sent = (0..).take_while(|n| tx.blocking_send(*n).is_ok());
+                    sent.count() as u64
+                }),
+            }
+        };
+        let senders = [sending(round % 2 == 0), sending(round % 3 == 0)];
+        let receivers = [rx.clone(), rx.clone()].map(|rx| tokio::spawn(rx.count()));
+        for _ in 0..round % 50 {
+            tokio::task::yield_now().await;
+        }
+        if round % 2 == 0 {
+            tx.close()
+        } else {
+            rx.close()
+        }
+        let (mut sent, mut received) = (0, 0);
+        for sender in senders {
+            sent += within(sender).await.unwrap();
+        }
+        for receiver in receivers {
+            received += within(receiver).await.unwrap() as u64;
+        }
+        assert_eq!(received, sent);
+    }
+}
+
+/// Many who wait for the end, and compete for the news of it.
+#[procession::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_who_wait_for_the_end_hear_of_it() {
+    for round in 0..300 {
+        let (tx, rx) = queue::<u64>(1).unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..6 {
+            let rx = rx.clone();
+            waiting.push(tokio::spawn(async move { rx.closed().await }));
+            let tx = tx.clone();
+            waiting.push(tokio::spawn(async move { tx.closed().await }));
+        }
+        let receiving = tokio::spawn(rx.clone().count());
+        if round % 2 == 0 {
+            tokio::task::yield_now().await;
+        }
+        tx.close();
+        for one in waiting {
+            within(one).await.unwrap();
+        }
+        assert_eq!(within(receiving).await.unwrap(), 0);
+    }
+}
+
+/// All memory for long messages is in use, and a runtime stands still in which somebody waits for some.
+#[test]
+fn a_runtime_that_stands_still_keeps_no_other_waiting() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let long = || ByteBuf::from(vec![1; 100_000]);
+    let (tx, rx) = queue::<ByteBuf>(100).unwrap();
+    for _ in 0..8 {
+        tx.blocking_send(long()).unwrap();
+    }
+    let still = runtime();
+    still.block_on(async {
+        assert!(tx.send(long()).now_or_never().is_none());
+    });
+    runtime().block_on(async { within(tx.send(long())).await.unwrap() });
+    drop(tx);
+    let count = runtime().block_on(async { within(rx.count()).await });
+    assert_eq!(count, 9);
+    drop(still);
+}
+
+/// There is no Tokio here, only somebody who polls.
+#[test]
+fn other_executors_will_do() {
+    fn poll_until_ready<F: Future + Unpin>(mut future: F) -> F::Output {
+        loop {
+            if let Some(output) = (&mut future).now_or_never() {
+                return output;
+            }
+        }
+    }
+    let (mut tx, mut rx) = queue::<ByteBuf>(4).unwrap();
+    for len in [0, 100_000, 2 << 20] {
+        poll_until_ready(tx.send(ByteBuf::from(vec![1; len]))).unwrap();
+        assert_eq!(poll_until_ready(rx.recv()).unwrap().len(), len);
+        poll_until_ready(SinkExt::send(&mut tx, ByteBuf::from(vec![1; len]))).unwrap();
+        assert_eq!(poll_until_ready(rx.next()).unwrap().unwrap().len(), len);
+    }
+}
+
+/// Many short messages fill every gap that opens: the long one gets its turn all the same.
+#[procession::test]
+async fn short_messages_do_not_starve_a_longer_one() {
+    let (tx, rx) = queue::<(usize, ByteBuf)>(1 << 20).unwrap();
+    let hammer = |tx: Sender<(usize, ByteBuf)>| {
+        while tx.blocking_send((0, ByteBuf::from(vec![0; 500]))).is_ok() {}
+    };
+    let hammers = [spawn(hammer, tx.clone()), spawn(hammer, tx.clone())];
+    let receiving = tokio::task::spawn_blocking(move || {
+        let mut longs = 0;
+        while longs < 20 {
+            longs += usize::from(rx.blocking_recv().unwrap().1.len() > 50_000);
+        }
+    });
+    until(|| tx.len() > 200).await;
+    for n in 0..20 {
+        within(tx.send((n, patterned(n, 60_000)))).await.unwrap();
+    }
+    within(receiving).await.unwrap();
+    drop(tx);
+    for one in hammers {
+        within(one).await.unwrap();
+    }
+}

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+use super::ahead::TAG_BYTES;
 use super::cargo::{Cargo, Delivered, Holds, Refused, Seen};
 use super::duct::Duct;
 use super::hub::Hub;
 use crate::ring::{Consumer, Frame, Producer};
 use crate::sys::clock::Moment;
 use crate::sys::robust::{RobustGuard, TryLock};
-use crate::sys::socket::{self, Received};
+use crate::sys::socket;
 use crate::wire::baggage::{self, Passage};
 
 pub(crate) use super::outcome::{Popped, Pushed};
@@ -40,7 +41,7 @@ pub(crate) struct End {
     /// Where this process counts what it has received and not done, once it has received.
     pub(super) holder: AtomicUsize,
     /// The socket had no room for descriptors: only an emptier ring will make some.
-    crowded: AtomicBool,
+    pub(super) crowded: AtomicBool,
     /// The tick in which the kernel was last asked whether the other side is gone.
     asked: AtomicU64,
     /// How many ends of the other side had gone then.
@@ -48,7 +49,7 @@ pub(crate) struct End {
     /// The kernel said that the other side is gone. It never comes back.
     alone: AtomicBool,
     /// Of an end that moves when it is sent.
-    passage: Arc<Passage>,
+    pub(super) passage: Arc<Passage>,
     // The last to be dropped: whoever hears it asks the kernel, which must know by then.
     _farewell: Farewell,
 }
@@ -65,24 +66,6 @@ impl Drop for Farewell {
         };
         gone.fetch_add(1, Ordering::AcqRel);
     }
-}
-
-/// Descriptors ahead of a message are sent with this many bytes; a ring of the bell is one.
-const TAG_BYTES: usize = 8;
-
-/// What looking under both locks found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// There is something to do now.
-    Go,
-    /// There is not, and whoever changes that will ring.
-    Wait,
-    /// There is not, and nobody rings for it: look again in a while.
-    Nap,
-    /// Somebody else is at it.
-    Busy,
-    /// There is not, and it was closed: there never will be.
-    Closed,
 }
 
 /// Makes a channel for `capacity` messages: the end that sends and the end that receives.
@@ -145,10 +128,14 @@ impl End {
         socket::is_hung_up(&self.socket)
     }
 
-    /// Closes it for everybody, everywhere.
+    /// Closes it for everybody, everywhere. An end that was sent elsewhere closes nothing.
     pub(crate) fn close(&self) {
-        self.duct.closed().store(1, Ordering::Release);
+        if self.passage.is_gone() {
+            return;
+        }
+        // In this order: whoever is killed in between has woken all who wait, and they do the rest.
         socket::shut_down(&self.socket);
+        self.duct.closed().store(1, Ordering::Release);
         self.hub.wake_all();
     }
 
@@ -168,10 +155,8 @@ impl End {
         if self.was_closed() {
             return Pushed::Closed;
         }
-        let (_guard, inherited) = match self.duct.send_lock.try_lock() {
-            TryLock::Locked(guard) => (guard, false),
-            TryLock::Inherited(guard) => (guard, true),
-            TryLock::Busy => return Pushed::Busy,
+        let Some(_guard) = self.lock_senders() else {
+            return Pushed::Busy;
         };
         // Once more under the lock: a receiver that saw it closed under both locks expects nothing more.
         if self.was_closed() || self.is_found_alone() {
@@ -194,11 +179,12 @@ impl End {
         }
         writer.extend(&cargo.body);
         let bell = self.duct.data_bell();
-        if inherited || bell.load(Ordering::Relaxed) == 0 {
-            if let Err(error) = self.ring()
-                && is_gone(&error)
-            {
-                return Pushed::Closed;
+        if has_fds {
+            // They have rung. But whoever takes them takes what was rung before, too: the next rings again.
+            bell.store(0, Ordering::Relaxed);
+        } else if bell.load(Ordering::Relaxed) == 0 {
+            if let Err(instead) = self.ring_for_data() {
+                return instead;
             }
             bell.store(1, Ordering::Relaxed);
         }
@@ -206,25 +192,6 @@ impl End {
         cargo.sent();
         self.looks.store(0, Ordering::Relaxed);
         Pushed::Done
-    }
-
-    /// Sends the descriptors of a message ahead of it.
-    fn send_ahead(&self, tag: u64, cargo: &Cargo) -> Result<(), Pushed> {
-        let sent = socket::send(&self.socket, &tag.to_ne_bytes(), &cargo.descriptors());
-        sent.map_err(|error| match error {
-            // The socket has no room, or this user has too many descriptors on their way.
-            error
-                if error.kind() == io::ErrorKind::WouldBlock
-                    || error.raw_os_error() == Some(libc::ETOOMANYREFS) =>
-            {
-                self.crowded.store(true, Ordering::Relaxed);
-                Pushed::Full
-            }
-            error if is_gone(&error) => Pushed::Closed,
-            error => Pushed::Failed(Refused(format!(
-                "its descriptors could not be sent: {error}"
-            ))),
-        })
     }
 
     /// Asks the kernel, which costs more than sending, whether nobody receives any more: when an end has
@@ -264,9 +231,9 @@ impl End {
             let delivered = self.take(&consumer, frame);
             let bell = self.duct.space_bell();
             if inherited || bell.load(Ordering::Relaxed) == 0 {
-                // It fails only if there is nobody to hear it.
-                let _ = self.ring();
-                bell.store(1, Ordering::Relaxed);
+                // It fails if there is nobody to hear it; if for want of kernel memory, the next tries again.
+                let rung = u32::from(self.ring().is_ok());
+                bell.store(rung, Ordering::Relaxed);
             }
             consumer.release(frame);
             match &delivered {
@@ -281,8 +248,21 @@ impl End {
         }
     }
 
+    /// Takes the senders' lock if it is free.
+    pub(super) fn lock_senders(&self) -> Option<RobustGuard<'_>> {
+        match self.duct.send_lock.try_lock() {
+            TryLock::Locked(guard) => Some(guard),
+            TryLock::Inherited(guard) => {
+                // Whatever its holder had begun: the next message rings.
+                self.duct.data_bell().store(0, Ordering::Relaxed);
+                Some(guard)
+            }
+            TryLock::Busy => None,
+        }
+    }
+
     /// Takes the receivers' lock if it is free; true if its last holder died with it.
-    fn lock_receivers(&self) -> Option<(RobustGuard<'_>, bool)> {
+    pub(super) fn lock_receivers(&self) -> Option<(RobustGuard<'_>, bool)> {
         match self.duct.receive_lock.try_lock() {
             TryLock::Locked(guard) => Some((guard, false)),
             TryLock::Inherited(guard) => {
@@ -302,9 +282,7 @@ impl End {
         };
         let has_bag = frame.kind() & BAGGAGE != 0 && frame.len() >= TAG_BYTES;
         let tag = || consumer.word(frame, 0).load(Ordering::Relaxed);
-        has_bag
-            && self.duct.taken_tag().load(Ordering::Acquire) == tag()
-            && self.next_tag().is_none_or(|next| next > tag())
+        has_bag && self.duct.taken_tag().load(Ordering::Acquire) == tag() && self.is_past(tag())
     }
 
     /// What is in `frame`; `None` if a receiver that died has taken the descriptors out, so that the
@@ -328,127 +306,6 @@ impl End {
                 Delivered::long(&body, bag.unwrap_or_default(), &mut seen)
             }
         })
-    }
-
-    /// Takes the descriptors sent under `tag` out of the socket, and rings of the bell on the way to
-    /// them; those of messages that were never committed are closed. `None` if somebody took them and died.
-    fn descriptors(&self, tag: u64) -> Option<Vec<OwnedFd>> {
-        let tried_before = self.duct.taken_tag().swap(tag, Ordering::AcqRel) == tag;
-        let mut ends = 0;
-        loop {
-            if tried_before && self.next_tag().is_none_or(|next| next > tag) {
-                return None;
-            }
-            let mut buffer = [0; 2 * TAG_BYTES];
-            let mut fds = Vec::new();
-            match socket::receive(&self.socket, &mut buffer, &mut fds, false) {
-                // With none of them if this process's table is full.
-                Ok(Received::Message(TAG_BYTES)) if buffer[..TAG_BYTES] == tag.to_ne_bytes() => {
-                    return Some(fds);
-                }
-                Ok(Received::Message(_)) => {}
-                // Senders that go with unread bytes leave an error, once, before what they sent.
-                Ok(Received::End) if ends == 0 => ends += 1,
-                Ok(Received::End) | Err(_) => return Some(Vec::new()),
-            }
-        }
-    }
-
-    /// Under which number the next descriptors in the socket were sent: 0 for a ring of the bell, `None`
-    /// if there is nothing.
-    fn next_tag(&self) -> Option<u64> {
-        let mut buffer = [0; 2 * TAG_BYTES];
-        let peeked = match socket::peek(&self.socket, &mut buffer) {
-            Ok(Received::End) => socket::peek(&self.socket, &mut buffer),
-            other => other,
-        };
-        match peeked {
-            Ok(Received::Message(TAG_BYTES)) => {
-                let tag = buffer[..TAG_BYTES].try_into().ok()?;
-                Some(u64::from_ne_bytes(tag))
-            }
-            Ok(Received::Message(_)) => Some(0),
-            _ => None,
-        }
-    }
-
-    /// Tells a sender that waits for memory of long messages that some came back.
-    pub(crate) fn ring_for_memory(&self) {
-        let _ = self.ring();
-    }
-
-    pub(super) fn ring(&self) -> io::Result<()> {
-        match socket::send(&self.socket, b"!", &[]) {
-            // So many have rung and were not heard that one more says nothing.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            other => other,
-        }
-    }
-
-    /// Looks, holding both locks, whether this side must wait (a sender for `wanted` bytes), and if so
-    /// clears its bell: whoever changes that will ring.
-    pub(super) fn must_wait(&self, wanted: usize) -> Verdict {
-        let (_send, orphaned) = match self.duct.send_lock.try_lock() {
-            TryLock::Locked(guard) => (guard, false),
-            TryLock::Inherited(guard) => (guard, true),
-            TryLock::Busy => return Verdict::Busy,
-        };
-        let Some((_receive, _)) = self.lock_receivers() else {
-            return Verdict::Busy;
-        };
-        let mut producer = Producer::new(self.duct.ring.clone());
-        let (verdict, bell) = match self.side {
-            Side::Receive if producer.frames() == 0 => (Verdict::Wait, self.duct.data_bell()),
-            Side::Receive => (Verdict::Go, self.duct.data_bell()),
-            Side::Send => (
-                self.look_for_room(&mut producer, wanted),
-                self.duct.space_bell(),
-            ),
-        };
-        if orphaned {
-            // What its holder wanted to ring for may be committed.
-            self.duct.data_bell().store(0, Ordering::Relaxed);
-        }
-        match verdict {
-            Verdict::Go => Verdict::Go,
-            _ if self.was_closed() => Verdict::Closed,
-            Verdict::Wait => {
-                self.drain();
-                bell.store(0, Ordering::Relaxed);
-                Verdict::Wait
-            }
-            other => other,
-        }
-    }
-
-    /// A sender must leave the bell to others who have room where it has none: they might not have heard
-    /// it yet. So it listens only if there is none for anybody who ever waited.
-    fn look_for_room(&self, producer: &mut Producer, wanted: usize) -> Verdict {
-        let crowded = self.crowded.swap(false, Ordering::Relaxed);
-        if producer.frames() >= self.duct.capacity {
-            return Verdict::Wait;
-        }
-        let room = producer.room();
-        if room >= wanted {
-            return if crowded { Verdict::Nap } else { Verdict::Go };
-        }
-        let least = self.duct.least_wanted().load(Ordering::Relaxed);
-        let least = least.min(wanted as u64);
-        self.duct.least_wanted().store(least, Ordering::Relaxed);
-        match (room as u64) < least {
-            true => Verdict::Wait,
-            false => Verdict::Nap,
-        }
-    }
-
-    fn drain(&self) {
-        let mut buffer = [0; 2 * TAG_BYTES];
-        let mut strays = Vec::new();
-        while let Ok(Received::Message(_)) =
-            socket::receive(&self.socket, &mut buffer, &mut strays, false)
-        {
-            strays.clear();
-        }
     }
 
     /// Makes all who wait in this process look.
@@ -481,11 +338,4 @@ fn kind_of(cargo: &Cargo, has_fds: bool) -> u32 {
     let baggage = if has_fds { BAGGAGE } else { 0 };
     let long = if cargo.hold.is_some() { LONG } else { 0 };
     baggage | long
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected
-    )
 }

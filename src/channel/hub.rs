@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -27,7 +26,8 @@ pub(super) struct Hub {
 #[derive(Debug, Default)]
 struct Waiting {
     seats: Mutex<Slab<Option<Waker>>>,
-    napping: AtomicBool,
+    /// In which runtimes a nap is under way: in one that stands still it does not end.
+    napping: Mutex<Vec<Id>>,
 }
 
 /// The place of one who waits. Dropping it ends the waiting.
@@ -37,6 +37,10 @@ pub(crate) struct Seat(Option<(Arc<Waiting>, usize)>);
 impl Waiting {
     fn seats(&self) -> MutexGuard<'_, Slab<Option<Waker>>> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn napping(&self) -> MutexGuard<'_, Vec<Id>> {
+        self.napping.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wake_all(&self) {
@@ -68,11 +72,11 @@ impl Drop for Seat {
 }
 
 /// A nap that is under way. However it ends, those who wait for it look.
-struct Nap(Arc<Waiting>);
+struct Nap(Arc<Waiting>, Id);
 
 impl Drop for Nap {
     fn drop(&mut self) {
-        self.0.napping.store(false, Ordering::Release);
+        self.0.napping().retain(|runtime| *runtime != self.1);
         self.0.wake_all();
     }
 }
@@ -155,8 +159,12 @@ impl Hub {
             cx.waker().wake_by_ref();
             return;
         };
-        if !self.waiting.napping.swap(true, Ordering::AcqRel) {
-            let nap = Nap(Arc::clone(&self.waiting));
+        let id = runtime.id();
+        let mut napping = self.waiting.napping();
+        if !napping.contains(&id) {
+            napping.push(id);
+            drop(napping);
+            let nap = Nap(Arc::clone(&self.waiting), id);
             runtime.spawn(async move {
                 tokio::time::sleep(NAP).await;
                 drop(nap);

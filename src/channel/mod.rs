@@ -9,16 +9,18 @@
 //! 1. A byte in the receivers' end of the socket means "maybe not empty", one in the senders' end "maybe not
 //!    full".
 //! 2. A sender rings under its lock and *before* it commits, if the flag says that nobody has: send, then
-//!    set the flag.
+//!    set the flag. Descriptors that go ahead of a message are a ring; after them the next message rings again.
 //! 3. A receiver takes the bytes out and clears the flag only when it sees the ring empty while it holds
 //!    both locks, and only then sleeps.
 //! 4. The bell for space is the mirror image.
-//! 5. Whoever inherits the senders' lock from the dead rings again.
+//! 5. Whoever inherits the senders' lock from the dead lets the next message ring again.
 //! 6. When the socket hangs up, the kernel's word that nobody holds the other side, a receiver looks once
-//!    more before it says so.
+//!    more, under both locks, before it says so; and says so to all, so that nothing is sent after that.
 //!
 //! Never here: types of messages' faces, streams and sinks; they are above.
 
+mod ahead;
+mod bell;
 mod cargo;
 mod duct;
 mod end;

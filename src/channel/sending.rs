@@ -159,7 +159,10 @@ impl<T: Serialize + Send + 'static> Delivery<T> {
                         *delivery = Some(Self::Waiting(value, until));
                         return Poll::Pending;
                     }
-                    Self::pack(end, value)
+                    match Self::pack(end, value) {
+                        Ok(packing) => packing,
+                        Err(refused) => return Poll::Ready(Err(refused)),
+                    }
                 }
                 Some(Self::Packing(value, mut packing)) => {
                     let Poll::Ready(packed) = Pin::new(&mut packing).poll(cx) else {
@@ -189,7 +192,15 @@ impl<T: Serialize + Send + 'static> Delivery<T> {
         }
     }
 
-    fn pack(end: &Arc<End>, value: T) -> Self {
+    /// Begins to encode a long message.
+    fn pack(end: &Arc<End>, value: T) -> Result<Self, SendError<T>> {
+        if Handle::try_current().is_err() {
+            // Some other executor polls, and there are no threads to do it.
+            return match end.pack_long(&value) {
+                Ok(cargo) => Ok(Self::Packed(cargo, value)),
+                Err(Refused(why)) => Err(SendError::refused(Some(value), why)),
+            };
+        }
         let value = Arc::new(Mutex::new(Some(value)));
         let (shared, end) = (Arc::clone(&value), Arc::downgrade(end));
         let packing = tokio::task::spawn_blocking(move || {
@@ -197,7 +208,7 @@ impl<T: Serialize + Send + 'static> Delivery<T> {
             let value = take(&shared)?;
             Some((end.pack_long(&value), value))
         });
-        Self::Packing(value, packing)
+        Ok(Self::Packing(value, packing))
     }
 }
 
@@ -228,11 +239,7 @@ impl<T: Serialize + Send + 'static> Outbox<T> {
         let delivery = match Cargo::short(&value) {
             Err(Refused(why)) => return Err(SendError::refused(Some(value), why)),
             // For a thread that may block.
-            Ok(None) if Handle::try_current().is_ok() => Delivery::Given(value),
-            Ok(None) => match sending.end.pack_long(&value) {
-                Ok(cargo) => Delivery::Packed(cargo, value),
-                Err(Refused(why)) => return Err(SendError::refused(Some(value), why)),
-            },
+            Ok(None) => Delivery::Given(value),
             Ok(Some(mut cargo)) => match sending.end.try_push(&mut cargo) {
                 Pushed::Full | Pushed::Busy => Delivery::Packed(cargo, value),
                 done => return outcome(done, value),

@@ -9,8 +9,9 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use super::bell::Verdict;
 use super::cargo::Cargo;
-use super::end::{End, Popped, Pushed, Verdict, bytes_of};
+use super::end::{End, Popped, Pushed, Side, bytes_of};
 use super::hub::Seat;
 use crate::sys::socket;
 
@@ -64,10 +65,8 @@ impl End {
     /// Waits for a message.
     pub(crate) fn poll_pop(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<Popped> {
         let budget = ready!(tokio::task::coop::poll_proceed(cx));
-        let mut ended = false;
         for _ in 0..LOOKS_IN_A_ROW {
             let sleep = match self.try_pop() {
-                Popped::Empty if ended => return Poll::Ready(Popped::Closed),
                 Popped::Empty => self.sleep(0, seat, cx),
                 Popped::Busy => self.stand_by(seat, cx),
                 done => {
@@ -78,8 +77,7 @@ impl End {
             match sleep {
                 Sleep::Asleep => return Poll::Pending,
                 Sleep::LookAgain => {}
-                // What was sent before the end is still received.
-                Sleep::Closed => ended = true,
+                Sleep::Closed => return Poll::Ready(Popped::Closed),
             }
         }
         cx.waker().wake_by_ref();
@@ -93,10 +91,16 @@ impl End {
 
     /// Waits until it is closed, or the other side is gone.
     pub(crate) fn poll_closed(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.is_closed() {
-            ready!(self.poll_news(seat, cx));
+        loop {
+            // First to be told of news, and then to look whether there were any.
+            let heard = self.poll_news(seat, cx).is_ready();
+            if self.is_closed() {
+                return Poll::Ready(());
+            }
+            if !heard {
+                return Poll::Pending;
+            }
         }
-        Poll::Ready(())
     }
 
     /// Resolves when it is closed, or the other side is gone.
@@ -125,9 +129,7 @@ impl End {
         match self.must_wait(wanted) {
             Verdict::Go => return Sleep::LookAgain,
             Verdict::Closed => return Sleep::Closed,
-            Verdict::Busy | Verdict::Wait | Verdict::Nap if self.other_side_is_gone() => {
-                return Sleep::Closed;
-            }
+            Verdict::Busy if self.has_lost_its_receivers() => return Sleep::Closed,
             Verdict::Busy | Verdict::Nap => self.hub.nap(seat, cx),
             // Told once; it must ask again to be told once more.
             Verdict::Wait if heard => cx.waker().wake_by_ref(),
@@ -144,6 +146,12 @@ impl End {
             self.hub.nap(seat, cx);
         }
         Sleep::Asleep
+    }
+
+    /// A sender need not know what else is going on to know this. A receiver must: somebody may be sending
+    /// the last message.
+    fn has_lost_its_receivers(&self) -> bool {
+        self.side == Side::Send && self.other_side_is_gone()
     }
 
     fn is_patient(&self) -> bool {
@@ -179,7 +187,6 @@ impl End {
             return Popped::Empty;
         }
         match self.must_wait(0) {
-            Verdict::Wait if self.other_side_is_gone() => Popped::Closed,
             Verdict::Closed => Popped::Closed,
             // There is: it came before the end.
             Verdict::Go => self.try_pop(),
@@ -201,11 +208,10 @@ impl End {
 
     /// Receives, blocking this thread until there is something.
     pub(crate) fn pop_blocking(&self) -> Popped {
-        let mut ended = false;
         loop {
             match self.try_pop() {
-                Popped::Empty if ended => return Popped::Closed,
-                Popped::Empty => ended = self.block(0),
+                Popped::Empty if self.block(0) => return Popped::Closed,
+                Popped::Empty => {}
                 Popped::Busy => std::thread::sleep(NAP),
                 done => return done,
             }
@@ -224,9 +230,7 @@ impl End {
         match self.must_wait(wanted) {
             Verdict::Go => {}
             Verdict::Closed => return true,
-            Verdict::Busy | Verdict::Wait | Verdict::Nap if self.other_side_is_gone() => {
-                return true;
-            }
+            Verdict::Busy if self.has_lost_its_receivers() => return true,
             // It fails only for want of kernel memory; then this loop is a slow one.
             Verdict::Wait => drop(socket::wait_readable(&self.socket, None)),
             Verdict::Busy | Verdict::Nap => std::thread::sleep(NAP),
