@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use super::ahead::TAG_BYTES;
 use super::end::{End, Side};
 use super::outcome::Pushed;
-use crate::ring::Producer;
+use crate::ring::{Producer, Ring};
 use crate::sys::socket::{self, Received};
 
 /// What looking under both locks found.
@@ -39,7 +39,7 @@ impl End {
         let Some((_receive, _)) = self.lock_receivers() else {
             return Verdict::Busy;
         };
-        let mut producer = Producer::new(self.duct.ring.clone());
+        let mut producer = Producer::new(&self.duct.ring);
         let (verdict, bell) = match self.side {
             Side::Receive if producer.frames() == 0 => (Verdict::Wait, self.duct.data_bell()),
             Side::Receive => (Verdict::Go, self.duct.data_bell()),
@@ -62,7 +62,7 @@ impl End {
 
     /// A sender must leave the bell to others who have room where it has none: they might not have heard
     /// it yet. So it listens only if there is none for anybody who ever waited.
-    fn look_for_room(&self, producer: &mut Producer, wanted: usize) -> Verdict {
+    fn look_for_room(&self, producer: &mut Producer<&Ring>, wanted: usize) -> Verdict {
         let crowded = self.crowded.swap(false, Ordering::Relaxed);
         if producer.frames() >= self.duct.capacity {
             return Verdict::Wait;

@@ -21,6 +21,9 @@ const IN_USE: usize = 0;
 /// Memory that is smaller is not worth being asked for.
 const SMALLEST: usize = 256 * 1024;
 
+/// Room for a usual message's bytes. What takes more is encoded twice up to here.
+const USUAL: usize = 256;
+
 /// How many pieces of memory a sender keeps for its next long messages.
 const KEPT: usize = 8;
 
@@ -115,10 +118,14 @@ impl Cargo {
     /// Encodes `value` if it fits the ring; `None` says that it needs memory of its own.
     pub(crate) fn short<T: Serialize>(value: &T) -> Result<Option<Self>, Refused> {
         let mut bag = Bag::default();
-        let mut body = Vec::with_capacity(64);
-        let encoded = baggage::filling(&mut bag, || {
-            codec::encode_bounded(value, &mut body, LONGEST_INLINE)
-        });
+        let mut body = Vec::with_capacity(USUAL);
+        let mut encoded = baggage::filling(&mut bag, || codec::encode_to_spare(value, &mut body));
+        if encoded == Err(EncodeFault::Full) {
+            bag = Bag::default();
+            encoded = baggage::filling(&mut bag, || {
+                codec::encode_bounded(value, &mut body, LONGEST_INLINE)
+            });
+        }
         match encoded {
             Ok(()) => Ok(Some(Self {
                 body,

@@ -20,8 +20,11 @@ pub(crate) const LONGEST_INLINE: usize = RING_BYTES / 4;
 const HEAD_BYTES: usize = 4096;
 const CAPACITY: usize = 0;
 const JOINABLE: usize = 8;
+// Beside each lock what only its holder uses.
 const SEND_LOCK: usize = 128;
+const KNOWN_TAIL: usize = 192;
 const RECEIVE_LOCK: usize = 256;
+const KNOWN_HEAD: usize = 320;
 const DATA_BELL: usize = 384;
 const SPACE_BELL: usize = 448;
 const CLOSED: usize = 512;
@@ -111,6 +114,17 @@ impl Duct {
     /// Likewise for ends that can receive.
     pub(super) fn gone_receivers(&self) -> &AtomicU32 {
         self.head.half_word(GONE_RECEIVERS)
+    }
+
+    /// How far senders know receivers to be, for the holder of the senders' lock: the true word is in a cache
+    /// line that receivers write with every message.
+    pub(super) fn known_tail(&self) -> &AtomicU64 {
+        self.head.word(KNOWN_TAIL)
+    }
+
+    /// How far receivers know senders to be, for the holder of the receivers' lock.
+    pub(super) fn known_head(&self) -> &AtomicU64 {
+        self.head.word(KNOWN_HEAD)
     }
 
     /// The last number under which descriptors were sent ahead of a message.

@@ -12,7 +12,7 @@ use super::ahead::TAG_BYTES;
 use super::cargo::{Cargo, Delivered, Holds, Refused, Seen};
 use super::duct::Duct;
 use super::hub::Hub;
-use crate::ring::{Consumer, Frame, Producer};
+use crate::ring::{Consumer, Frame, Producer, Ring};
 use crate::sys::clock::Moment;
 use crate::sys::robust::{RobustGuard, TryLock};
 use crate::sys::socket;
@@ -162,13 +162,18 @@ impl End {
         if self.was_closed() || self.is_found_alone() {
             return Pushed::Closed;
         }
-        let mut producer = Producer::new(self.duct.ring.clone());
-        if producer.frames() >= self.duct.capacity {
+        let known = self.duct.known_tail();
+        let position = known.load(Ordering::Relaxed);
+        let mut producer = Producer::take_over(&self.duct.ring, position);
+        let is_full =
+            producer.holds(self.duct.capacity) || producer.begin(bytes_of(cargo)).is_none();
+        if producer.position() != position {
+            known.store(producer.position(), Ordering::Relaxed);
+        }
+        if is_full {
             return Pushed::Full;
         }
-        let Some(mut writer) = producer.begin(bytes_of(cargo)) else {
-            return Pushed::Full;
-        };
+        let mut writer = producer.resume();
         let has_fds = cargo.has_descriptors();
         if has_fds {
             let tag = self.duct.tags().fetch_add(1, Ordering::AcqRel) + 1;
@@ -199,10 +204,14 @@ impl End {
     fn is_found_alone(&self) -> bool {
         let gone = self.duct.gone_receivers().load(Ordering::Acquire);
         let now = Moment::last_tick().to_bits();
-        let said_so = self.gone.swap(gone, Ordering::Relaxed) != gone;
-        let ticked = self.asked.swap(now, Ordering::Relaxed) != now;
-        if (said_so || ticked) && self.other_side_is_gone() {
-            self.alone.store(true, Ordering::Relaxed);
+        let said_so = self.gone.load(Ordering::Relaxed) != gone;
+        let ticked = self.asked.load(Ordering::Relaxed) != now;
+        if said_so || ticked {
+            self.gone.store(gone, Ordering::Relaxed);
+            self.asked.store(now, Ordering::Relaxed);
+            if self.other_side_is_gone() {
+                self.alone.store(true, Ordering::Relaxed);
+            }
         }
         self.alone.load(Ordering::Relaxed)
     }
@@ -215,7 +224,9 @@ impl End {
         let Some((_guard, inherited)) = self.lock_receivers() else {
             return Popped::Busy;
         };
-        let mut consumer = Consumer::new(self.duct.ring.clone());
+        let known = self.duct.known_head();
+        let limit = known.load(Ordering::Relaxed);
+        let mut consumer = Consumer::take_over(&self.duct.ring, limit);
         loop {
             let frame = match consumer.peek() {
                 Ok(Some(frame)) => frame,
@@ -223,6 +234,9 @@ impl End {
                 // Nobody can make sense of it any more.
                 Err(_) => return Popped::Closed,
             };
+            if consumer.limit() != limit {
+                known.store(consumer.limit(), Ordering::Relaxed);
+            }
             if self.duct.joinable {
                 let at = self.duct.taken_at();
                 at.store(consumer.position(), Ordering::Release);
@@ -266,7 +280,7 @@ impl End {
         match self.duct.receive_lock.try_lock() {
             TryLock::Locked(guard) => Some((guard, false)),
             TryLock::Inherited(guard) => {
-                let mut consumer = Consumer::new(self.duct.ring.clone());
+                let mut consumer = Consumer::new(&self.duct.ring);
                 let began_at = self.duct.taken_at().load(Ordering::Acquire);
                 self.settle(consumer.position() != began_at || self.is_robbed(&mut consumer));
                 Some((guard, true))
@@ -276,7 +290,7 @@ impl End {
     }
 
     /// Whether the first message's descriptors were taken by a receiver that died before it had the message.
-    fn is_robbed(&self, consumer: &mut Consumer) -> bool {
+    fn is_robbed(&self, consumer: &mut Consumer<&Ring>) -> bool {
         let Ok(Some(frame)) = consumer.peek() else {
             return false;
         };
@@ -287,7 +301,7 @@ impl End {
 
     /// What is in `frame`; `None` if a receiver that died has taken the descriptors out, so that the
     /// message went with it.
-    fn take(&self, consumer: &Consumer, frame: Frame) -> Option<Delivered> {
+    fn take(&self, consumer: &Consumer<&Ring>, frame: Frame) -> Option<Delivered> {
         let has_bag = frame.kind() & BAGGAGE != 0 && frame.len() >= TAG_BYTES;
         let skipped = if has_bag { TAG_BYTES } else { 0 };
         let mut body = Vec::with_capacity(frame.len());

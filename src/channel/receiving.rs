@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -30,7 +31,11 @@ pub(crate) struct Receiving<T> {
 
 /// Long messages that are being decoded: received, and not given to anybody yet. Whoever receives next gets
 /// the first, so that a future that is dropped meanwhile loses nothing.
-struct Unpacking<T>(Mutex<VecDeque<(u64, State<T>)>>);
+struct Unpacking<T> {
+    line: Mutex<VecDeque<(u64, State<T>)>>,
+    /// Whether there are any; to be looked at before the lock, which costs as much as receiving does.
+    any: AtomicBool,
+}
 
 enum State<T> {
     UnderWay,
@@ -41,13 +46,14 @@ enum State<T> {
 
 impl<T> Unpacking<T> {
     fn line(&self) -> MutexGuard<'_, VecDeque<(u64, State<T>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(&self) -> u64 {
         let mut line = self.line();
         let number = line.back().map_or(0, |(last, _)| last + 1);
         line.push_back((number, State::UnderWay));
+        self.any.store(true, Ordering::Release);
         number
     }
 
@@ -61,12 +67,16 @@ impl<T> Unpacking<T> {
 
     /// The first, if it is no longer under way; `Err` if it is.
     fn take(&self) -> Result<Option<State<T>>, ()> {
-        let mut line = self.line();
-        match line.front() {
-            None => Ok(None),
-            Some((_, State::UnderWay)) => Err(()),
-            Some(_) => Ok(line.pop_front().map(|(_, state)| state)),
+        if !self.any.load(Ordering::Acquire) {
+            return Ok(None);
         }
+        let mut line = self.line();
+        if let Some((_, State::UnderWay)) = line.front() {
+            return Err(());
+        }
+        let first = line.pop_front();
+        self.any.store(!line.is_empty(), Ordering::Release);
+        Ok(first.map(|(_, state)| state))
     }
 }
 
@@ -108,7 +118,10 @@ impl<T> Receiving<T> {
     pub(crate) fn new(end: End) -> Self {
         Self {
             end: Arc::new(end),
-            unpacking: Arc::new(Unpacking(Mutex::default())),
+            unpacking: Arc::new(Unpacking {
+                line: Mutex::default(),
+                any: AtomicBool::new(false),
+            }),
         }
     }
 }

@@ -144,15 +144,12 @@ impl<T: Serialize + Send + 'static> Delivery<T> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), SendError<T>>> {
         loop {
+            if let Some(sent) = Self::begin(delivery, end, cx) {
+                return Poll::Ready(sent);
+            }
             let next = match delivery.take() {
                 None => return Poll::Ready(Ok(())),
-                Some(Self::Given(value)) => match Cargo::short(&value) {
-                    Ok(Some(cargo)) => Self::Packed(cargo, value),
-                    Ok(None) => Self::Waiting(value, Instant::now() + PATIENCE),
-                    Err(Refused(why)) => {
-                        return Poll::Ready(Err(SendError::refused(Some(value), why)));
-                    }
-                },
+                Some(given @ Self::Given(_)) => given,
                 Some(Self::Waiting(value, until)) => {
                     if !end.has_memory() && !end.is_closed() && Instant::now() < until {
                         end.nap(seat, cx);
@@ -193,6 +190,34 @@ impl<T: Serialize + Send + 'static> Delivery<T> {
     }
 
     /// Begins to encode a long message.
+    /// Sends what was just given, if that can be done at once: without moving it any more. Else it is on its way.
+    #[inline]
+    fn begin(
+        delivery: &mut Option<Self>,
+        end: &End,
+        cx: &mut Context<'_>,
+    ) -> Option<Result<(), SendError<T>>> {
+        let Some(Self::Given(value)) = delivery else {
+            return None;
+        };
+        let mut short = Cargo::short(value);
+        if let Ok(Some(cargo)) = &mut short
+            && end.push_at_once(cargo, cx)
+        {
+            *delivery = None;
+            return Some(Ok(()));
+        }
+        let Some(Self::Given(value)) = delivery.take() else {
+            return None;
+        };
+        *delivery = Some(match short {
+            Ok(Some(cargo)) => Self::Packed(cargo, value),
+            Ok(None) => Self::Waiting(value, Instant::now() + PATIENCE),
+            Err(Refused(why)) => return Some(Err(SendError::refused(Some(value), why))),
+        });
+        None
+    }
+
     fn pack(end: &Arc<End>, value: T) -> Result<Self, SendError<T>> {
         if Handle::try_current().is_err() {
             // Some other executor polls, and there are no threads to do it.

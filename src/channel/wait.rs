@@ -35,6 +35,20 @@ enum Sleep {
 }
 
 impl End {
+    /// Sends the message if that can be done without waiting; true if it was. What it carries stays where it is
+    /// otherwise.
+    #[inline]
+    pub(crate) fn push_at_once(&self, cargo: &mut Cargo, cx: &mut Context<'_>) -> bool {
+        let Poll::Ready(budget) = tokio::task::coop::poll_proceed(cx) else {
+            return false;
+        };
+        let sent = matches!(self.try_push(cargo), Pushed::Done);
+        if sent {
+            budget.made_progress();
+        }
+        sent
+    }
+
     /// Waits for the message to be sent.
     pub(crate) fn poll_push(
         &self,

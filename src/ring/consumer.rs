@@ -1,5 +1,6 @@
 //! The reading side of a ring.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -39,19 +40,29 @@ impl Frame {
 
 /// The one consumer of a ring.
 #[derive(Debug)]
-pub(crate) struct Consumer {
-    ring: Ring,
+pub(crate) struct Consumer<R = Ring> {
+    ring: R,
     head: Cursor,
     tail: Cursor,
 }
 
-impl Consumer {
+impl<R: Borrow<Ring>> Consumer<R> {
     /// Starts consuming from `ring`, which nobody else does.
-    pub(crate) fn new(ring: Ring) -> Self {
-        let tail = Cursor::from_bits(ring.tail().load(Ordering::Acquire));
+    pub(crate) fn new(ring: R) -> Self {
+        let tail = ring.borrow().tail().load(Ordering::Acquire);
+        Self::take_over(ring, tail)
+    }
+
+    /// Takes over from whoever consumed last, where several take turns under a lock of theirs. `limit` is how far
+    /// that one knew the producer to be.
+    #[inline]
+    pub(crate) fn take_over(ring: R, limit: u64) -> Self {
+        let tail = Cursor::from_bits(ring.borrow().tail().load(Ordering::Acquire));
+        let head = Cursor::from_bits(limit);
+        let possible = head.bytes_since(tail) <= ring.borrow().capacity() as u64;
         Self {
             ring,
-            head: tail,
+            head: if possible { head } else { tail },
             tail,
         }
     }
@@ -59,6 +70,12 @@ impl Consumer {
     /// Where the ring begins.
     pub(crate) fn position(&self) -> u64 {
         self.tail.to_bits()
+    }
+
+    /// How far the producer is known to be.
+    #[inline]
+    pub(crate) fn limit(&self) -> u64 {
+        self.head.to_bits()
     }
 
     /// The oldest committed frame that was not released, if there is one.
@@ -84,7 +101,7 @@ impl Consumer {
         self.refresh().ok()?;
         let used = self.head.bytes_since(self.tail);
         let frame = self.frame_at(self.head);
-        let fits = frame_bytes(frame.len) as u64 <= self.ring.capacity() as u64 - used;
+        let fits = frame_bytes(frame.len) as u64 <= self.ring().capacity() as u64 - used;
         fits.then_some(frame)
     }
 
@@ -92,14 +109,15 @@ impl Consumer {
     #[inline]
     pub(crate) fn copy(&self, frame: Frame, offset: usize, len: usize, out: &mut Vec<u8>) {
         assert!(offset <= frame.len && len <= frame.len - offset);
-        self.ring.read(frame.start, HEADER_BYTES + offset, len, out);
+        self.ring()
+            .read(frame.start, HEADER_BYTES + offset, len, out);
     }
 
     /// The word at `offset` of the frame's body. It must lie inside it.
     #[inline]
     pub(crate) fn word(&self, frame: Frame, offset: usize) -> &AtomicU64 {
         assert!(offset <= frame.len && frame.len - offset >= 8);
-        self.ring.word(frame.start, HEADER_BYTES + offset)
+        self.ring().word(frame.start, HEADER_BYTES + offset)
     }
 
     /// Gives the frame's space back. Frames are released in order.
@@ -107,46 +125,51 @@ impl Consumer {
     pub(crate) fn release(&mut self, frame: Frame) {
         debug_assert_eq!(frame.start, self.tail);
         self.tail = frame.start.after(frame_bytes(frame.len));
-        let word = self.ring.tail();
+        let word = self.ring().tail();
         word.store(self.tail.to_bits(), Ordering::Release);
     }
 
     /// True if the producer slept for want of space and now must be woken, by the caller.
     pub(crate) fn take_sleeping_producer(&self) -> bool {
-        control::take_sleeper(self.ring.producer_sleeps())
+        control::take_sleeper(self.ring().producer_sleeps())
     }
 
     /// The word on which a producer sleeps that sleeps on a futex.
     pub(crate) fn producer_word(&self) -> &AtomicU32 {
-        self.ring.producer_sleeps()
+        self.ring().producer_sleeps()
     }
 
     /// Announces that this side sleeps, and says whether there is nothing even now, so that it may.
     pub(crate) fn announce_sleep(&mut self) -> bool {
-        control::announce_sleeper(self.ring.consumer_sleeps());
+        control::announce_sleeper(self.ring().consumer_sleeps());
         self.is_empty()
     }
 
     /// Takes the announcement back.
     pub(crate) fn awake(&self) {
-        self.ring.consumer_sleeps().store(0, Ordering::Relaxed);
+        self.ring().consumer_sleeps().store(0, Ordering::Relaxed);
     }
 
     /// Whether nothing is committed that was not released.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.ring.head().load(Ordering::Acquire) == self.tail.to_bits()
+        self.ring().head().load(Ordering::Acquire) == self.tail.to_bits()
     }
 
     /// The word on which this side sleeps, if it sleeps on a futex.
     pub(crate) fn sleep_word(&self) -> &AtomicU32 {
-        self.ring.consumer_sleeps()
+        self.ring().consumer_sleeps()
+    }
+
+    #[inline]
+    fn ring(&self) -> &Ring {
+        self.ring.borrow()
     }
 
     fn refresh(&mut self) -> Result<(), Corrupt> {
-        let head = Cursor::from_bits(self.ring.head().load(Ordering::Acquire));
+        let head = Cursor::from_bits(self.ring().head().load(Ordering::Acquire));
         let used = head.bytes_since(self.tail);
-        if used < self.head.bytes_since(self.tail) || used > self.ring.capacity() as u64 {
+        if used < self.head.bytes_since(self.tail) || used > self.ring().capacity() as u64 {
             return Err(Corrupt);
         }
         self.head = head;
@@ -154,7 +177,7 @@ impl Consumer {
     }
 
     fn frame_at(&self, start: Cursor) -> Frame {
-        let header = self.ring.word(start, 0).load(Ordering::Relaxed);
+        let header = self.ring().word(start, 0).load(Ordering::Relaxed);
         Frame {
             start,
             len: (header & u64::from(u32::MAX)) as usize,

@@ -5,7 +5,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-use crate::sys::mapping::{Gap, Mapping};
+use crate::sys::gap::Gap;
+use crate::sys::mapping::Mapping;
 
 /// Bytes before the data: one page, so that the data is page-aligned and can be mapped twice.
 ///

@@ -1,15 +1,16 @@
 //! The writing side of a ring.
 
+use std::borrow::Borrow;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::sys::mapping::Gap;
+use crate::sys::gap::Gap;
 
 use super::control::{self, Cursor, HEADER_BYTES, Ring, frame_bytes};
 
 /// The one producer of a ring.
 #[derive(Debug)]
-pub(crate) struct Producer {
-    ring: Ring,
+pub(crate) struct Producer<R = Ring> {
+    ring: R,
     head: Cursor,
     tail: Cursor,
     /// How much of the frame that is being written there is, and how much there may be.
@@ -17,25 +18,31 @@ pub(crate) struct Producer {
     limit: usize,
 }
 
-impl Producer {
+impl<R: Borrow<Ring>> Producer<R> {
     /// Starts producing into `ring`, which nobody else does.
-    pub(crate) fn new(ring: Ring) -> Self {
-        let mut producer = Self {
-            ring,
-            head: Cursor::default(),
-            tail: Cursor::default(),
-            cursor: 0,
-            limit: 0,
-        };
-        producer.reload();
-        producer
+    pub(crate) fn new(ring: R) -> Self {
+        let tail = ring.borrow().tail().load(Ordering::Acquire);
+        Self::take_over(ring, tail)
     }
 
-    /// Takes over from whoever produced last: where several take turns, under a lock of theirs.
+    /// Takes over from whoever produced last, where several take turns under a lock of theirs. `position` is how
+    /// far that one knew the consumer to be, and must not be more than a ring's length behind.
     #[inline]
-    pub(crate) fn reload(&mut self) {
-        self.head = Cursor::from_bits(self.ring.head().load(Ordering::Acquire));
-        self.tail = Cursor::from_bits(self.ring.tail().load(Ordering::Acquire));
+    pub(crate) fn take_over(ring: R, position: u64) -> Self {
+        let head = Cursor::from_bits(ring.borrow().head().load(Ordering::Acquire));
+        Self {
+            ring,
+            head,
+            tail: Cursor::from_bits(position),
+            cursor: 0,
+            limit: 0,
+        }
+    }
+
+    /// How far the consumer is known to be.
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        self.tail.to_bits()
     }
 
     /// How many frames were committed and not released.
@@ -44,11 +51,18 @@ impl Producer {
         self.head.frames_since(self.tail)
     }
 
+    /// Whether so many frames were committed and not released. Looks at the consumer's counter, which costs a
+    /// cache miss, only if what is known of it does not say.
+    #[inline]
+    pub(crate) fn holds(&mut self, frames: usize) -> bool {
+        self.head.frames_since(self.tail) >= frames && self.frames() >= frames
+    }
+
     /// Begins a frame with room for `body` bytes, or says that there is no space for it now.
     ///
     /// Nothing can be seen by the consumer until [`Writer::commit`].
     #[inline]
-    pub(crate) fn begin(&mut self, body: usize) -> Option<Writer<'_>> {
+    pub(crate) fn begin(&mut self, body: usize) -> Option<Writer<'_, R>> {
         let wanted = frame_bytes(body);
         if self.free() < wanted {
             self.refresh();
@@ -63,7 +77,7 @@ impl Producer {
 
     /// Goes on with the frame that was begun last and not committed.
     #[inline]
-    pub(crate) fn resume(&mut self) -> Writer<'_> {
+    pub(crate) fn resume(&mut self) -> Writer<'_, R> {
         Writer { producer: self }
     }
 
@@ -81,24 +95,24 @@ impl Producer {
     /// The word `offset` bytes into the body of the frame at `position`.
     #[inline]
     pub(crate) fn word(&self, position: Cursor, offset: usize) -> &AtomicU64 {
-        self.ring.word(position, HEADER_BYTES + offset)
+        self.ring().word(position, HEADER_BYTES + offset)
     }
 
     /// True if the consumer slept and now must be woken, by the caller.
     #[inline]
     pub(crate) fn take_sleeping_consumer(&self) -> bool {
-        control::take_sleeper(self.ring.consumer_sleeps())
+        control::take_sleeper(self.ring().consumer_sleeps())
     }
 
     /// The word on which a consumer sleeps that sleeps on a futex.
     pub(crate) fn consumer_word(&self) -> &AtomicU32 {
-        self.ring.consumer_sleeps()
+        self.ring().consumer_sleeps()
     }
 
     /// Announces that this side sleeps until there is space, and says whether there is none
     /// (`body` bytes) even now, so that it may.
     pub(crate) fn announce_sleep(&mut self, body: usize) -> bool {
-        control::announce_sleeper(self.ring.producer_sleeps());
+        control::announce_sleeper(self.ring().producer_sleeps());
         self.refresh();
         self.free() < frame_bytes(body)
     }
@@ -106,23 +120,28 @@ impl Producer {
     /// Announces that this side wants to be woken when the consumer releases something, and says whether there is
     /// anything to release.
     pub(crate) fn announce_watch(&mut self) -> bool {
-        control::announce_sleeper(self.ring.producer_sleeps());
+        control::announce_sleeper(self.ring().producer_sleeps());
         self.frames() > 0
     }
 
     /// The word on which this side sleeps for want of space.
     pub(crate) fn sleep_word(&self) -> &AtomicU32 {
-        self.ring.producer_sleeps()
+        self.ring().producer_sleeps()
     }
 
     /// Takes the announcement back.
     pub(crate) fn awake(&self) {
-        self.ring.producer_sleeps().store(0, Ordering::Relaxed);
+        self.ring().producer_sleeps().store(0, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn ring(&self) -> &Ring {
+        self.ring.borrow()
     }
 
     fn free(&self) -> usize {
         let used = self.head.bytes_since(self.tail);
-        self.ring.capacity().saturating_sub(used as usize)
+        self.ring().capacity().saturating_sub(used as usize)
     }
 
     fn refresh(&mut self) {
@@ -131,7 +150,7 @@ impl Producer {
 
     /// The consumer's counter, if it is possible; a confused consumer gets no space.
     fn believed(&self) -> Cursor {
-        let tail = Cursor::from_bits(self.ring.tail().load(Ordering::Acquire));
+        let tail = Cursor::from_bits(self.ring().tail().load(Ordering::Acquire));
         let possible = self.head.bytes_since(tail) <= self.head.bytes_since(self.tail);
         if possible { tail } else { self.tail }
     }
@@ -140,11 +159,11 @@ impl Producer {
 /// A frame being written. Dropped without [`Writer::commit`], it can be resumed, or is forgotten when
 /// another is begun.
 #[derive(Debug)]
-pub(crate) struct Writer<'a> {
-    producer: &'a mut Producer,
+pub(crate) struct Writer<'a, R = Ring> {
+    producer: &'a mut Producer<R>,
 }
 
-impl Writer<'_> {
+impl<R: Borrow<Ring>> Writer<'_, R> {
     /// Appends `bytes`, or says that they do not fit; then nothing was appended.
     #[inline]
     pub(crate) fn extend(&mut self, bytes: &[u8]) -> bool {
@@ -153,7 +172,7 @@ impl Writer<'_> {
             return false;
         }
         let offset = HEADER_BYTES + producer.cursor;
-        producer.ring.write(producer.head, offset, bytes);
+        producer.ring().write(producer.head, offset, bytes);
         producer.cursor += bytes.len();
         true
     }
@@ -167,7 +186,7 @@ impl Writer<'_> {
         let producer = &mut *self.producer;
         let room = producer.limit - producer.cursor;
         let offset = HEADER_BYTES + producer.cursor;
-        let mut gap = producer.ring.gap(producer.head, offset, room);
+        let mut gap = producer.ring().gap(producer.head, offset, room);
         write(&mut gap)?;
         producer.cursor = producer.limit - gap.room();
         Ok(())
@@ -198,7 +217,7 @@ impl Writer<'_> {
         assert!(offset + bytes.len() <= self.producer.cursor);
         let producer = &*self.producer;
         producer
-            .ring
+            .ring()
             .write(producer.head, HEADER_BYTES + offset, bytes);
     }
 
@@ -223,7 +242,7 @@ impl Writer<'_> {
         self.producer.head = head;
         self.producer.limit = 0;
         self.producer.cursor = 0;
-        let word = self.producer.ring.head();
+        let word = self.producer.ring().head();
         word.store(head.to_bits(), Ordering::Release);
         start
     }
@@ -232,7 +251,7 @@ impl Writer<'_> {
     fn write_header(&self, kind: u32, len: usize) {
         // The lengths of frames are bounded by the ring's capacity, far below 4 GiB.
         let header = (len as u64) | (u64::from(kind) << 32);
-        let word = self.producer.ring.word(self.producer.head, 0);
+        let word = self.producer.ring().word(self.producer.head, 0);
         word.store(header, Ordering::Relaxed);
     }
 }

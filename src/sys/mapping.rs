@@ -12,13 +12,14 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::marker::PhantomData;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
+
+use super::gap::{Gap, copy_short};
 
 /// Creates anonymous memory of `len` bytes whose size can never change again.
 pub(crate) fn memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
@@ -143,12 +144,9 @@ impl Mapping {
     #[inline]
     pub(crate) fn gap(&self, at: usize, len: usize) -> Gap<'_> {
         assert!(at <= self.len && len <= self.len - at);
-        let cursor = self.base.as_ptr().wrapping_add(at);
-        Gap {
-            cursor,
-            end: cursor.wrapping_add(len),
-            mapping: PhantomData,
-        }
+        let start = self.base.as_ptr().wrapping_add(at);
+        // SAFETY: the range was just checked, and the gap borrows the mapping.
+        unsafe { Gap::new(start, len) }
     }
 
     /// Appends `len` bytes from `at` to `out`. Panics if they lie outside: the caller has checked.
@@ -200,66 +198,6 @@ impl Drop for Mapping {
         // SAFETY: the range was mapped by this value, and borrows of it have ended.
         let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
         debug_assert!(unmapped.is_ok());
-    }
-}
-
-/// A range of a mapping that is written from its beginning on.
-#[derive(Debug)]
-pub(crate) struct Gap<'a> {
-    cursor: *mut u8,
-    end: *mut u8,
-    mapping: PhantomData<&'a Mapping>,
-}
-
-impl Gap<'_> {
-    /// Writes `bytes`, or says that they do not fit; then nothing was written.
-    #[inline]
-    pub(crate) fn put(&mut self, bytes: &[u8]) -> bool {
-        if bytes.len() > self.room() {
-            return false;
-        }
-        // SAFETY: `cursor .. end` lies inside the mapping, which is borrowed, and is long enough;
-        // `bytes` is private memory, so the two do not overlap.
-        unsafe { copy_short(bytes.as_ptr(), self.cursor, bytes.len()) };
-        self.cursor = self.cursor.wrapping_add(bytes.len());
-        true
-    }
-
-    /// How many more bytes fit.
-    #[inline]
-    pub(crate) fn room(&self) -> usize {
-        self.end.addr() - self.cursor.addr()
-    }
-}
-
-/// Copies `len` bytes. Most pieces a serialiser writes are shorter than the call of `memcpy` is long.
-///
-/// # Safety
-///
-/// As [`ptr::copy_nonoverlapping`].
-#[inline]
-unsafe fn copy_short(from: *const u8, to: *mut u8, len: usize) {
-    macro_rules! both_ends {
-        ($word:ty) => {{
-            let last = len - size_of::<$word>();
-            // SAFETY: `len` is at least the word's size, so both ends lie inside the caller's ranges.
-            let head = unsafe { from.cast::<$word>().read_unaligned() };
-            // SAFETY: likewise.
-            let tail = unsafe { from.add(last).cast::<$word>().read_unaligned() };
-            // SAFETY: likewise.
-            unsafe { to.cast::<$word>().write_unaligned(head) };
-            // SAFETY: likewise.
-            unsafe { to.add(last).cast::<$word>().write_unaligned(tail) };
-        }};
-    }
-    match len {
-        0 => {}
-        1 => both_ends!(u8),
-        2..=3 => both_ends!(u16),
-        4..=7 => both_ends!(u32),
-        8..=16 => both_ends!(u64),
-        // SAFETY: the caller's promise.
-        _ => unsafe { ptr::copy_nonoverlapping(from, to, len) },
     }
 }
 

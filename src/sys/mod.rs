@@ -9,6 +9,7 @@
 //!
 //! Never here: policy. Which process is killed, and when, is decided above.
 
+pub(crate) mod gap;
 pub(crate) mod huge;
 pub(crate) mod mapping;
 pub(crate) mod socket;

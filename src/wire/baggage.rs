@@ -52,11 +52,19 @@ impl Bag {
     }
 
     /// The value was sent: what was in the bag is elsewhere now.
+    #[inline]
     pub(crate) fn sent(&mut self) {
+        if self.is_empty() {
+            return;
+        }
         self.fds.clear();
         for (_, passage) in self.leaving.drain(..) {
             passage.0.store(GONE, Ordering::Release);
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.fds.is_empty() && self.leaving.is_empty()
     }
 
     fn cut(&mut self, kept: usize) -> Vec<OwnedFd> {
@@ -76,8 +84,11 @@ impl Bag {
 }
 
 impl Drop for Bag {
+    #[inline]
     fn drop(&mut self) {
-        self.cut(0);
+        if !self.is_empty() {
+            self.cut(0);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::baggage;
 use super::bulk::Bulk;
 use crate::ring::Writer;
-use crate::sys::mapping::Gap;
+use crate::sys::gap::{self, Gap};
 
 /// Why a value was not encoded.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +60,19 @@ pub(crate) fn encode_to_vec<T: Serialize + ?Sized>(
         out.truncate(before);
     }
     encoded
+}
+
+/// Encodes `value` behind what `out` holds, if it fits its capacity.
+#[inline]
+pub(crate) fn encode_to_spare<T: Serialize + ?Sized>(
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeFault> {
+    guarded(|| {
+        gap::fill_spare(out, |gap| {
+            postcard::serialize_with_flavor(value, InPlace(gap))
+        })
+    })
 }
 
 /// Encodes `value` behind what `out` holds, if all of it takes at most `most` bytes.
@@ -172,7 +185,7 @@ fn explain(error: postcard::Error) -> String {
     }
 }
 
-/// Writes straight into a ring's memory.
+/// Writes into memory that is there.
 struct InPlace<'w, 'r>(&'w mut Gap<'r>);
 
 impl Flavor for InPlace<'_, '_> {
