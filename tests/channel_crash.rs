@@ -638,11 +638,13 @@ async fn killed_at_the_other_end_of_a_pipe() {
             _ => spawn(echo_blocking, there),
         };
         let kind = [Kind::Short, Kind::Long, Kind::Sockets][random.below(3) as usize];
-        let killing = async {
-            until(|| child.pid().is_some()).await;
-            tokio::time::sleep(Duration::from_micros(random.below(15_000))).await;
-            child.abort();
-        };
+        // A task of its own: beside two that are always busy, a timer in theirs would get no turn.
+        let (abort, micros) = (child.abort_handle(), random.below(15_000));
+        until(|| child.pid().is_some()).await;
+        let killing = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_micros(micros)).await;
+            abort.abort();
+        });
         let sending = async {
             for number in 0.. {
                 if here.send(Message::new(7, number, kind)).await.is_err() {
@@ -661,8 +663,8 @@ async fn killed_at_the_other_end_of_a_pipe() {
             }
             unreachable!()
         };
-        let (sent, received, ()) =
-            within(futures::future::join3(sending, receiving, killing)).await;
+        let (sent, received) = within(futures::future::join(sending, receiving)).await;
+        within(killing).await.unwrap();
         assert!(received <= sent);
         assert!(here.is_closed() && here.try_send(Message::new(7, 0, kind)).is_err());
         let _ = within(child).await;

@@ -18,6 +18,7 @@ use notes::{Board, Desk};
 use procession::{
     Pool, Process, Receiver, RecvError, SendError, Sender, StartMethod, TryRecvError, queue, spawn,
 };
+use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -1076,64 +1077,97 @@ async fn a_busy_stream_is_fair() {
     }
 }
 
-/// Random operations on a queue and on what it stands for.
-#[procession::test]
-async fn a_queue_behaves_as_a_deque_does() {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut random = move |below: u64| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % below
-    };
-    for _ in 0..40 {
-        let capacity = 1 + random(12) as usize;
-        let (tx, rx) = queue::<(u64, ByteBuf)>(capacity).unwrap();
-        let mut model = VecDeque::new();
-        for n in 0..300 {
-            let len = match random(20) {
-                0 => 64 * 1024 + random(100_000),
-                1 => random(20_000),
-                _ => random(64),
-            } as usize;
-            match random(7) {
-                0..3 => match tx.try_send((n, patterned(n as usize, len))) {
+/// What can be done to a queue.
+#[derive(Debug, Clone, Copy)]
+enum Action {
+    TrySend(usize),
+    /// With a future that is polled so often, and dropped then.
+    Send(usize, usize),
+    TryRecv,
+    Recv(usize),
+    BlockingRecv,
+    Close,
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let len = || prop_oneof![6 => 0..64_usize, 1 => 0..20_000_usize, 1 => 60_000..150_000_usize];
+    let action = prop_oneof![
+        40 => len().prop_map(Action::TrySend),
+        20 => (0..64_usize, 0..200_usize).prop_map(|(len, polls)| Action::Send(len, polls)),
+        40 => Just(Action::TryRecv),
+        20 => (0..200_usize).prop_map(Action::Recv),
+        10 => Just(Action::BlockingRecv),
+        1 => Just(Action::Close),
+    ];
+    proptest::collection::vec(action, 0..150)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_queue_behaves_as_a_deque_does(capacity in 1..13_usize, actions in actions()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(within(act(capacity, actions)))?;
+    }
+}
+
+async fn act(capacity: usize, actions: Vec<Action>) -> Result<(), TestCaseError> {
+    let (tx, rx) = queue::<(usize, ByteBuf)>(capacity).unwrap();
+    let mut model = VecDeque::new();
+    let mut closed = false;
+    for (n, action) in actions.into_iter().enumerate() {
+        let received = match action {
+            Action::TrySend(len) => {
+                match tx.try_send((n, patterned(n, len))) {
                     Ok(()) => model.push_back((n, len)),
+                    Err(error) if error.is_closed() => prop_assert!(closed),
                     Err(error) => {
-                        assert!(error.is_full());
+                        prop_assert!(error.is_full());
                         // In messages, or else in bytes.
-                        assert!(
-                            model.len() == capacity
-                                || len > 1_000
-                                || model.iter().any(|(_, len)| *len > 1_000)
-                        );
-                    }
-                },
-                3 => {
-                    if let Some(Ok(())) = tx.send((n, patterned(n as usize, 5))).now_or_never() {
-                        model.push_back((n, 5));
+                        let bytes =
+                            |(_, len): &(usize, usize)| if *len > 64_000 { 8 } else { *len };
+                        let all: usize = model.iter().map(bytes).sum();
+                        prop_assert!(model.len() == capacity || all + len > 200_000);
                     }
                 }
-                4 => match model.pop_front() {
-                    Some(expected) => {
-                        let (n, bytes) = rx.blocking_recv().unwrap();
-                        assert_eq!((n, bytes.len()), expected);
-                    }
-                    None => assert!(rx.recv().now_or_never().is_none()),
-                },
-                _ => match (rx.try_recv(), model.pop_front()) {
-                    (Ok((n, bytes)), Some(expected)) => {
-                        assert_eq!((n, bytes.len()), expected);
-                        assert!(bytes == patterned(n as usize, bytes.len()));
-                    }
-                    (Err(TryRecvError::Empty), None) => {}
-                    other => panic!("{other:?}"),
-                },
+                continue;
             }
-            assert_eq!((tx.len(), rx.len()), (model.len(), model.len()));
-            assert_eq!(tx.is_full(), model.len() == capacity);
+            Action::Send(len, polls) => {
+                match poll_n(tx.send((n, patterned(n, len))), polls).await {
+                    Some(Ok(())) => model.push_back((n, len)),
+                    Some(Err(error)) => prop_assert!(error.is_closed() && closed),
+                    None => prop_assert!(polls == 0 || model.len() == capacity),
+                }
+                continue;
+            }
+            Action::Close => {
+                tx.close();
+                closed = true;
+                continue;
+            }
+            Action::TryRecv => Some(rx.try_recv()),
+            Action::Recv(polls) => {
+                let received = poll_n(rx.recv(), polls).await;
+                received.map(|outcome| outcome.map_err(TryRecvError::from))
+            }
+            Action::BlockingRecv if model.is_empty() && !closed => None,
+            Action::BlockingRecv => Some(rx.blocking_recv().map_err(TryRecvError::from)),
+        };
+        match received {
+            Some(Ok((n, bytes))) => {
+                prop_assert_eq!(Some((n, bytes.len())), model.pop_front());
+                prop_assert!(bytes == patterned(n, bytes.len()));
+            }
+            Some(Err(TryRecvError::Closed)) => prop_assert!(closed && model.is_empty()),
+            Some(Err(TryRecvError::Empty)) => prop_assert!(!closed && model.is_empty()),
+            Some(Err(error)) => prop_assert!(false, "{error}"),
+            None => prop_assert!(matches!(action, Action::Recv(0)) || model.is_empty()),
         }
+        prop_assert_eq!((tx.len(), rx.len()), (model.len(), model.len()));
+        prop_assert_eq!(tx.is_full(), model.len() == capacity);
     }
+    Ok(())
 }
 
 /// Who takes descriptors out of the way to a message takes rings of the bell along, but nobody's hearing.

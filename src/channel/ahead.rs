@@ -1,8 +1,8 @@
 //! Descriptors go ahead of their message: over the socket, under a number that the message names.
 //!
 //! A sender that dies before it commits leaves some that no message names; whoever looks for later ones
-//! closes them on the way. A receiver that dies with them in its hands takes its message along; the next one
-//! sees that they are gone.
+//! closes them on the way. A receiver that dies with them in its hands takes its message along; whoever
+//! inherits its lock sees that they are gone.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,8 +14,11 @@ use super::end::End;
 use super::outcome::Pushed;
 use crate::sys::socket::{self, Received};
 
-/// Descriptors ahead of a message are sent with this many bytes, and rings of the bell with another number.
+/// Descriptors ahead of a message are sent with this many bytes: their number.
 pub(super) const TAG_BYTES: usize = 8;
+
+/// A ring of the bell for a message: the number of the last descriptors before it. Other rings are shorter.
+pub(super) const RING_BYTES: usize = TAG_BYTES + 1;
 
 impl End {
     /// Sends the descriptors of a message ahead of it.
@@ -36,26 +39,23 @@ impl End {
         })
     }
 
-    /// Takes the descriptors sent under `tag` out of the socket, and rings of the bell on the way to
-    /// them; those of messages that were never committed are closed. `None` if somebody took them and died.
-    pub(super) fn descriptors(&self, tag: u64) -> Option<Vec<OwnedFd>> {
-        let tried_before = self.duct.taken_tag().swap(tag, Ordering::AcqRel) == tag;
+    /// Takes the descriptors sent under `tag` out of the socket, and what is on the way to them: rings of the
+    /// bell, and descriptors of messages that were never committed, which are closed.
+    pub(super) fn descriptors(&self, tag: u64) -> Vec<OwnedFd> {
+        self.duct.taken_tag().store(tag, Ordering::Release);
         let mut ends = 0;
         loop {
-            if tried_before && self.is_past(tag) {
-                return None;
-            }
             let mut buffer = [0; 2 * TAG_BYTES];
             let mut fds = Vec::new();
             match socket::receive(&self.socket, &mut buffer, &mut fds, false) {
                 // With none of them if this process's table is full.
                 Ok(Received::Message(TAG_BYTES)) if buffer[..TAG_BYTES] == tag.to_ne_bytes() => {
-                    return Some(fds);
+                    return fds;
                 }
                 Ok(Received::Message(_)) => {}
                 // Senders that go with unread bytes leave an error, once, before what they sent.
                 Ok(Received::End) if ends == 0 => ends += 1,
-                Ok(Received::End) | Err(_) => return Some(Vec::new()),
+                Ok(Received::End) | Err(_) => return Vec::new(),
             }
         }
     }
@@ -74,7 +74,8 @@ impl End {
         match len {
             TAG_BYTES => next > tag,
             // A ring of the bell: after the descriptors it names.
-            _ => next >= tag,
+            RING_BYTES => next >= tag,
+            _ => false,
         }
     }
 }

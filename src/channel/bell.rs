@@ -8,7 +8,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use super::ahead::TAG_BYTES;
+use super::ahead::{RING_BYTES, TAG_BYTES};
 use super::end::{End, Side};
 use super::outcome::Pushed;
 use crate::ring::{Producer, Ring};
@@ -36,7 +36,7 @@ impl End {
         let Some(_send) = self.lock_senders() else {
             return Verdict::Busy;
         };
-        let Some((_receive, _)) = self.lock_receivers() else {
+        let Some(_receive) = self.lock_receivers() else {
             return Verdict::Busy;
         };
         let mut producer = Producer::new(&self.duct.ring);
@@ -103,7 +103,7 @@ impl End {
     /// Rings for receivers, or says what came of the message instead. It says after which descriptors, so
     /// that those can be told that are missing.
     pub(super) fn ring_for_data(&self) -> Result<(), Pushed> {
-        let mut bytes = [b'!'; TAG_BYTES + 1];
+        let mut bytes = [b'!'; RING_BYTES];
         let tag = self.duct.tags().load(Ordering::Acquire);
         bytes[..TAG_BYTES].copy_from_slice(&tag.to_ne_bytes());
         socket::send(&self.socket, &bytes, &[]).map_err(|error| match is_gone(&error) {
@@ -125,7 +125,14 @@ impl End {
         let _ = self.ring();
     }
 
-    /// Rings for senders.
+    /// Rings for senders that wait for room, and notes that somebody has.
+    pub(super) fn ring_for_space(&self) {
+        // It fails if there is nobody to hear it; if for want of kernel memory, the next tries again.
+        let rung = u32::from(self.ring().is_ok());
+        self.duct.space_bell().store(rung, Ordering::Relaxed);
+    }
+
+    /// Makes the other side look, whatever for.
     pub(super) fn ring(&self) -> io::Result<()> {
         match socket::send(&self.socket, b"!", &[]) {
             // So many have rung and were not heard that one more says nothing.

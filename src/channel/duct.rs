@@ -34,6 +34,7 @@ const TAGS: usize = 640;
 const TAKEN_TAG: usize = 704;
 const TAKEN_AT: usize = 712;
 const LEAST_WANTED: usize = 768;
+const ORPHANED: usize = 832;
 const HOLDERS: usize = 1024;
 const BORN: usize = HOLDERS + 8 * MOST_HOLDERS;
 
@@ -140,6 +141,11 @@ impl Duct {
     /// Where the ring began when a message was last taken out of it, or was about to be.
     pub(super) fn taken_at(&self) -> &AtomicU64 {
         self.head.word(TAKEN_AT)
+    }
+
+    /// A receiver died with the receivers' lock, and what it had begun is not settled.
+    pub(super) fn orphaned(&self) -> &AtomicU32 {
+        self.head.half_word(ORPHANED)
     }
 
     /// The fewest bytes that anybody ever had to wait for.

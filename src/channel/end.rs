@@ -221,45 +221,36 @@ impl End {
         if self.passage.is_gone() {
             return Popped::Closed;
         }
-        let Some((_guard, inherited)) = self.lock_receivers() else {
+        let Some(_guard) = self.lock_receivers() else {
             return Popped::Busy;
         };
         let known = self.duct.known_head();
         let limit = known.load(Ordering::Relaxed);
         let mut consumer = Consumer::take_over(&self.duct.ring, limit);
-        loop {
-            let frame = match consumer.peek() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return Popped::Empty,
-                // Nobody can make sense of it any more.
-                Err(_) => return Popped::Closed,
-            };
-            if consumer.limit() != limit {
-                known.store(consumer.limit(), Ordering::Relaxed);
-            }
-            if self.duct.joinable {
-                let at = self.duct.taken_at();
-                at.store(consumer.position(), Ordering::Release);
-                self.hold_one();
-            }
-            let delivered = self.take(&consumer, frame);
-            let bell = self.duct.space_bell();
-            if inherited || bell.load(Ordering::Relaxed) == 0 {
-                // It fails if there is nobody to hear it; if for want of kernel memory, the next tries again.
-                let rung = u32::from(self.ring().is_ok());
-                bell.store(rung, Ordering::Relaxed);
-            }
-            consumer.release(frame);
-            match &delivered {
-                _ if !self.duct.joinable => {}
-                Some(_) => self.holds_it(),
-                None => self.holds_nothing(),
-            }
-            if let Some(delivered) = delivered {
-                self.looks.store(0, Ordering::Relaxed);
-                return Popped::Message(delivered);
-            }
+        let frame = match consumer.peek() {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Popped::Empty,
+            // Nobody can make sense of it any more.
+            Err(_) => return Popped::Closed,
+        };
+        if consumer.limit() != limit {
+            known.store(consumer.limit(), Ordering::Relaxed);
         }
+        if self.duct.joinable {
+            let at = self.duct.taken_at();
+            at.store(consumer.position(), Ordering::Release);
+            self.hold_one();
+        }
+        let delivered = self.take(&consumer, frame);
+        if self.duct.space_bell().load(Ordering::Relaxed) == 0 {
+            self.ring_for_space();
+        }
+        consumer.release(frame);
+        if self.duct.joinable {
+            self.holds_it();
+        }
+        self.looks.store(0, Ordering::Relaxed);
+        Popped::Message(delivered)
     }
 
     /// Takes the senders' lock if it is free.
@@ -275,51 +266,78 @@ impl End {
         }
     }
 
-    /// Takes the receivers' lock if it is free; true if its last holder died with it.
-    pub(super) fn lock_receivers(&self) -> Option<(RobustGuard<'_>, bool)> {
-        match self.duct.receive_lock.try_lock() {
-            TryLock::Locked(guard) => Some((guard, false)),
+    /// Takes the receivers' lock if it is free. If its last holder died with it, somebody clears up after it.
+    pub(super) fn lock_receivers(&self) -> Option<RobustGuard<'_>> {
+        let orphaned = self.duct.orphaned();
+        let guard = match self.duct.receive_lock.try_lock() {
+            TryLock::Locked(guard) => guard,
             TryLock::Inherited(guard) => {
-                let mut consumer = Consumer::new(&self.duct.ring);
-                let began_at = self.duct.taken_at().load(Ordering::Acquire);
-                self.settle(consumer.position() != began_at || self.is_robbed(&mut consumer));
-                Some((guard, true))
+                orphaned.store(1, Ordering::Release);
+                guard
             }
-            TryLock::Busy => None,
+            TryLock::Busy => return None,
+        };
+        if orphaned.load(Ordering::Acquire) != 0 && self.bury() {
+            orphaned.store(0, Ordering::Release);
+        }
+        Some(guard)
+    }
+
+    /// Settles what a receiver that died with the lock had begun: whether it took its message, which is
+    /// so, too, if it took only the descriptors. False if it is not settled.
+    fn bury(&self) -> bool {
+        let mut consumer = Consumer::new(&self.duct.ring);
+        let taken = consumer.position() != self.duct.taken_at().load(Ordering::Acquire);
+        match self.side {
+            Side::Receive => {
+                let robbed = self.robbed(&mut consumer);
+                self.settle(taken || robbed.is_some());
+                self.ring_for_space();
+                if let Some(frame) = robbed {
+                    consumer.release(frame);
+                }
+                true
+            }
+            Side::Send if self.other_side_is_gone() => {
+                self.settle(taken);
+                true
+            }
+            // Only receivers can see whether descriptors were taken.
+            Side::Send => {
+                let _ = self.ring();
+                false
+            }
         }
     }
 
-    /// Whether the first message's descriptors were taken by a receiver that died before it had the message.
-    fn is_robbed(&self, consumer: &mut Consumer<&Ring>) -> bool {
-        let Ok(Some(frame)) = consumer.peek() else {
-            return false;
-        };
+    /// The first message, if its descriptors were taken by a receiver that died before it had the message.
+    fn robbed(&self, consumer: &mut Consumer<&Ring>) -> Option<Frame> {
+        let frame = consumer.peek().ok()??;
         let has_bag = frame.kind() & BAGGAGE != 0 && frame.len() >= TAG_BYTES;
         let tag = || consumer.word(frame, 0).load(Ordering::Relaxed);
-        has_bag && self.duct.taken_tag().load(Ordering::Acquire) == tag() && self.is_past(tag())
+        let robbed = has_bag
+            && self.duct.taken_tag().load(Ordering::Acquire) == tag()
+            && self.is_past(tag());
+        robbed.then_some(frame)
     }
 
-    /// What is in `frame`; `None` if a receiver that died has taken the descriptors out, so that the
-    /// message went with it.
-    fn take(&self, consumer: &Consumer<&Ring>, frame: Frame) -> Option<Delivered> {
+    /// What is in `frame`.
+    fn take(&self, consumer: &Consumer<&Ring>, frame: Frame) -> Delivered {
         let has_bag = frame.kind() & BAGGAGE != 0 && frame.len() >= TAG_BYTES;
         let skipped = if has_bag { TAG_BYTES } else { 0 };
         let mut body = Vec::with_capacity(frame.len());
         consumer.copy(frame, skipped, frame.len() - skipped, &mut body);
-        let bag = match has_bag {
-            true => {
-                let tag = consumer.word(frame, 0).load(Ordering::Relaxed);
-                Some(self.descriptors(tag)?)
-            }
-            false => None,
-        };
-        Some(match frame.kind() & LONG {
+        let bag = has_bag.then(|| {
+            let tag = consumer.word(frame, 0).load(Ordering::Relaxed);
+            self.descriptors(tag)
+        });
+        match frame.kind() & LONG {
             0 => Delivered::short(body, bag),
             _ => {
                 let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 Delivered::long(&body, bag.unwrap_or_default(), &mut seen)
             }
-        })
+        }
     }
 
     /// Makes all who wait in this process look.

@@ -1,6 +1,9 @@
 //! The ring against what a queue of byte strings should do.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+
+use proptest::prelude::*;
 
 use super::*;
 use crate::sys::mapping;
@@ -31,28 +34,94 @@ fn get(consumer: &mut Consumer) -> Option<Vec<u8>> {
     Some(out)
 }
 
-#[test]
-fn frames_come_out_as_they_went_in_over_many_laps() {
-    let (mut producer, mut consumer) = ends();
-    let mut model = VecDeque::new();
-    let mut seed = 1_u64;
-    for round in 0..200_000_u64 {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let len = (seed >> 33) as usize % 3000;
-        let bytes = vec![round as u8; len];
-        if put(&mut producer, &bytes) {
-            model.push_back(bytes);
-        } else {
-            assert_eq!(get(&mut consumer), model.pop_front());
-        }
-        if seed.is_multiple_of(3) {
-            assert_eq!(get(&mut consumer), model.pop_front());
+/// What can be done to a ring.
+#[derive(Debug, Clone)]
+enum Action {
+    /// A frame of so many bytes, of which the first are written in pieces.
+    Put(usize),
+    /// A frame that is begun and never committed.
+    Abandon(usize),
+    Get,
+    /// Somebody else takes over a side, as they do under a channel's locks.
+    NextProducer,
+    NextConsumer,
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let len = || prop_oneof![0..64_usize, 0..5_000_usize, SMALL - 40..SMALL + 8];
+    let action = prop_oneof![
+        5 => len().prop_map(Action::Put),
+        1 => len().prop_map(Action::Abandon),
+        5 => Just(Action::Get),
+        1 => Just(Action::NextProducer),
+        1 => Just(Action::NextConsumer),
+    ];
+    proptest::collection::vec(action, 0..400)
+}
+
+/// The smallest ring there is on most machines.
+const SMALL: usize = 4096;
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// From any place on: cursors wrap where their numbers end.
+    #[test]
+    fn a_ring_is_a_queue_of_byte_strings(start: u64, actions in actions()) {
+        let capacity = SMALL.max(rustix::param::page_size());
+        let memory = mapping::memfd("ring-test", Ring::footprint(capacity)).unwrap();
+        let ring = Ring::map(&memory, 0, capacity).unwrap();
+        ring.head().store(start, Ordering::Relaxed);
+        ring.tail().store(start, Ordering::Relaxed);
+        let mut producer = Producer::new(ring.clone());
+        let mut consumer = Consumer::new(ring.clone());
+        let mut model = VecDeque::<Vec<u8>>::new();
+        for (n, action) in actions.into_iter().enumerate() {
+            let taken: usize = model.iter().map(|bytes| (8 + bytes.len()).next_multiple_of(8)).sum();
+            let fits = |len: usize| (8 + len).next_multiple_of(8) <= capacity - taken;
+            match action {
+                Action::Put(len) => {
+                    let bytes: Vec<u8> = (0..len).map(|i| (i * 7 + n) as u8).collect();
+                    prop_assert_eq!(put(&mut producer, &bytes), fits(len));
+                    model.extend(fits(len).then_some(bytes));
+                }
+                Action::Abandon(len) => {
+                    let begun = producer.begin(len);
+                    prop_assert_eq!(begun.is_some(), fits(len));
+                    if let Some(mut writer) = begun {
+                        prop_assert!(writer.extend(&vec![0xee; len]));
+                    }
+                }
+                Action::Get => prop_assert_eq!(get(&mut consumer), model.pop_front()),
+                Action::NextProducer => producer = Producer::new(ring.clone()),
+                Action::NextConsumer => consumer = Consumer::new(ring.clone()),
+            }
+            prop_assert_eq!((producer.frames(), ring.frames()), (model.len(), model.len()));
+            prop_assert_eq!(consumer.is_empty(), model.is_empty());
         }
     }
-    while let Some(expected) = model.pop_front() {
-        assert_eq!(get(&mut consumer), Some(expected));
+
+    /// Whatever somebody has written over its counters and headers: an error or a frame, inside the ring.
+    #[test]
+    fn an_overwritten_ring_is_never_left(head: u64, tail: u64, header: u64) {
+        let memory = mapping::memfd("ring-test", Ring::footprint(CAPACITY)).unwrap();
+        let ring = Ring::map(&memory, 0, CAPACITY).unwrap();
+        ring.tail().store(tail, Ordering::Relaxed);
+        let mut consumer = Consumer::new(ring.clone());
+        ring.head().store(head, Ordering::Relaxed);
+        ring.word(Cursor::from_bits(tail), 0).store(header, Ordering::Relaxed);
+        if let Ok(Some(frame)) = consumer.peek() {
+            let mut out = Vec::new();
+            consumer.copy(frame, 0, frame.len(), &mut out);
+            prop_assert!(out.len() < CAPACITY);
+            consumer.release(frame);
+        }
+        let mut producer = Producer::new(ring);
+        if let Some(mut writer) = producer.begin(100) {
+            writer.extend(&[1; 100]);
+            writer.commit(1);
+        }
     }
-    assert_eq!(get(&mut consumer), None);
 }
 
 #[test]
@@ -93,7 +162,6 @@ fn a_sleeping_consumer_is_taken_exactly_once() {
 
 #[test]
 fn counters_and_lengths_that_cannot_be_are_errors() {
-    use std::sync::atomic::Ordering;
     let memory = mapping::memfd("ring-test", Ring::footprint(CAPACITY)).unwrap();
     let ring = Ring::map(&memory, 0, CAPACITY).unwrap();
     for bad in [CAPACITY as u64 / 8 + 1, u64::MAX, u64::MAX >> 24] {
@@ -127,10 +195,8 @@ fn cursors_count_across_the_end_of_their_numbers() {
     let memory = mapping::memfd("ring-test", Ring::footprint(CAPACITY)).unwrap();
     let ring = Ring::map(&memory, 0, CAPACITY).unwrap();
     let near_the_end = u64::MAX - 3;
-    ring.head()
-        .store(near_the_end, std::sync::atomic::Ordering::Relaxed);
-    ring.tail()
-        .store(near_the_end, std::sync::atomic::Ordering::Relaxed);
+    ring.head().store(near_the_end, Ordering::Relaxed);
+    ring.tail().store(near_the_end, Ordering::Relaxed);
     let (mut producer, mut consumer) = (Producer::new(ring.clone()), Consumer::new(ring.clone()));
     for n in 0..100_u8 {
         assert!(put(&mut producer, &[n; 40]) && put(&mut producer, b""));
