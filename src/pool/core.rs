@@ -14,12 +14,15 @@ use crate::sys::clock::Moment;
 use crate::task::envelope::Reply;
 use crate::task::job::Job;
 use crate::wire::parcel::Packed;
-use crate::worker::{Blueprint, Post, RequestSide};
+use crate::worker::{Blueprint, Post, RequestSide, Source};
 
 /// How a pool was built.
 pub(super) struct Settings {
     pub(super) workers: usize,
     pub(super) name: Option<String>,
+    pub(super) source: Source,
+    /// What each worker runs before its initializer.
+    pub(super) preload: Option<Initializer>,
     pub(super) nice: i32,
     pub(super) task_timeout: Option<Duration>,
     pub(super) cancel_grace: Duration,

@@ -19,7 +19,7 @@ use crate::task::envelope::{Reply, Status, next_outcome};
 use crate::task::job::{Job, Outcomes};
 use crate::wire::codec;
 use crate::wire::parcel::{Packed, Store};
-use crate::worker::{Blueprint, Launched, Post, ReplySide, Streams, launch};
+use crate::worker::{Blueprint, Launched, Post, ReplySide, Source, Streams, launch};
 
 /// How long a child may take from its start to its first instruction of ours. Far more than the
 /// slowest linker and constructors need; a child that takes longer will never come.
@@ -36,6 +36,7 @@ const LONG_RESULT: usize = 256 * 1024;
 pub(super) struct Order {
     pub(super) job: Arc<dyn Job>,
     pub(super) stage: Arc<Stage>,
+    pub(super) source: Source,
     pub(super) blueprint: Blueprint,
     pub(super) streams: Streams,
     pub(super) pipes: Pipes,
@@ -66,8 +67,8 @@ struct Duty {
 impl Duty {
     fn never_began(self, kind: ErrorKind, why: &str) {
         let error = JoinError::new(kind, self.job.name()).because(why);
-        self.fail(&error);
         self.stage.end(Err(why.into()));
+        self.fail(&error);
     }
 
     fn fail(&self, error: &JoinError) {
@@ -97,6 +98,7 @@ async fn attend(order: Order, mut duty: Duty) {
     let Order {
         job,
         stage,
+        source,
         blueprint,
         streams,
         pipes,
@@ -105,14 +107,13 @@ async fn attend(order: Order, mut duty: Duty) {
         return duty.never_began(ErrorKind::Cancelled, "it was aborted before it started");
     }
     duty.begun = true;
-    let starting = tokio::task::spawn_blocking(move || start(&*job, &blueprint, streams));
-    match starting.await {
-        Ok(Ok(running)) => see_through(running, pipes, duty).await,
-        Ok(Err(StartFault::Encode(why))) => {
+    match start(job, &source, blueprint, streams).await {
+        Ok(running) => see_through(running, pipes, duty).await,
+        Err(StartFault::Encode(why)) => {
             duty.never_began(ErrorKind::Encode, &format!("the arguments: {why}"));
         }
-        Ok(Err(StartFault::Io(error))) => duty.never_began(ErrorKind::Spawn, &error.to_string()),
-        Err(_) => {} // the runtime is shutting down: the duty says so
+        Err(StartFault::Io(error)) => duty.never_began(ErrorKind::Spawn, &error.to_string()),
+        Err(StartFault::Shutdown) => {} // the duty says so
     }
 }
 
@@ -152,29 +153,41 @@ async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
         return; // the runtime is shutting down: the duty says so
     };
     let started = requests.claimed(position) > 0;
-    conclude(&duty, lifeline.pid(), started, launched.replies, status).await;
+    // First: whoever has the outcome finds the process ended.
     duty.stage.end(match status {
         Some(status) => Ok(status),
         None => Err("somebody else in this program took its exit status".into()),
     });
+    conclude(&duty, lifeline.pid(), started, launched.replies, status).await;
 }
 
 #[derive(Debug)]
 enum StartFault {
     Encode(String),
     Io(io::Error),
+    /// The runtime is shutting down.
+    Shutdown,
 }
 
-/// Starts the child with its one request in its ring. Blocks.
-fn start(job: &dyn Job, blueprint: &Blueprint, streams: Streams) -> Result<Running, StartFault> {
+/// Starts the child and puts its one request into its ring.
+async fn start(
+    job: Arc<dyn Job>,
+    source: &Source,
+    blueprint: Blueprint,
+    streams: Streams,
+) -> Result<Running, StartFault> {
     let bell = Bell::new().map_err(StartFault::Io)?;
-    let mut launched = launch(blueprint, streams, &bell).map_err(StartFault::Io)?;
+    let launched = launch(source, blueprint, streams, &bell).await;
+    let mut launched = launched.map_err(StartFault::Io)?;
     let mut parcel = None;
-    let mut post = launched.requests.post(TASK, job, false);
+    let mut post = launched.requests.post(TASK, &*job, false);
     if let Post::TooLarge = post {
-        let store = Mutex::new(Store::default());
-        let packed = job.pack(&store).map_err(StartFault::Encode)?;
-        post = launched.requests.post_parcel(TASK, job, &packed);
+        let packing = Arc::clone(&job);
+        let pack = move || packing.pack(&Mutex::new(Store::default()));
+        let packed = tokio::task::spawn_blocking(pack).await;
+        let packed = packed.map_err(|_| StartFault::Shutdown)?;
+        let packed = packed.map_err(StartFault::Encode)?;
+        post = launched.requests.post_parcel(TASK, &*job, &packed);
         parcel = Some(packed);
     }
     match post {

@@ -11,7 +11,7 @@ use super::stage::Stage;
 use super::stream::{ChildStderr, ChildStdin, ChildStdout, Pipes};
 use crate::task::job::Single;
 use crate::task::{Call, Task};
-use crate::worker::{Blueprint, StartMethod, Streams};
+use crate::worker::{Blueprint, Source, StartMethod, Streams};
 
 /// Runs `f` in a process of its own, with the defaults of [`Process::builder`].
 ///
@@ -159,7 +159,6 @@ impl ProcessBuilder {
         F: Task<M, A>,
     {
         let _ = f; // has no bytes: its type is the function
-        let StartMethod::Exec = self.start;
         let job = Arc::new(Single::<F::Call>::new(F::arguments(args)));
         let stage = Arc::new(Stage::new());
         let mut blueprint = self.blueprint;
@@ -189,6 +188,7 @@ impl ProcessBuilder {
         attend::begin(Order {
             job,
             stage,
+            source: Source::of(self.start),
             blueprint,
             streams: Streams {
                 stdin: self.stdin,

@@ -7,8 +7,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
 
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions};
 
 /// A descriptor that becomes readable when the child `pid` has ended.
 ///
@@ -30,6 +32,91 @@ pub(crate) fn signal(pid: u32, signal: i32) -> io::Result<()> {
 /// The caller holds the child unreaped, so the number cannot have been reused.
 pub(crate) fn signal_group(pid: u32, signal: i32) -> io::Result<()> {
     kill(-checked(pid)?.as_raw_nonzero().get(), signal)
+}
+
+/// Reaps the child `pid` if it has ended.
+///
+/// # Errors
+///
+/// It is not a child of this process, or was reaped.
+pub(crate) fn try_reap(pid: u32) -> io::Result<Option<ExitStatus>> {
+    reap_with(pid, WaitOptions::NOHANG)
+}
+
+/// Waits until the child `pid` has ended, and reaps it.
+pub(crate) fn reap(pid: u32) -> io::Result<()> {
+    reap_with(pid, WaitOptions::empty()).map(drop)
+}
+
+/// Whether the child `pid` ended by exiting with status 0, if it has ended. It stays to be reaped.
+pub(crate) fn how_ended(pid: u32) -> io::Result<Option<bool>> {
+    let pid = checked(pid)?;
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let ended = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::Pid(pid), look))?;
+    Ok(ended.map(|status| status.exit_status() == Some(0)))
+}
+
+fn reap_with(pid: u32, options: WaitOptions) -> io::Result<Option<ExitStatus>> {
+    let pid = checked(pid)?;
+    let ended = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), options))?;
+    Ok(ended.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
+}
+
+/// Makes this process the leader of a group of its own.
+pub(crate) fn lead_group() -> io::Result<()> {
+    rustix::process::setpgid(None, None)?;
+    Ok(())
+}
+
+/// What the kernel lets the calling thread, and what it starts, do: by whose right it acts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rights {
+    users: (u32, u32),
+    groups: (u32, u32),
+    more_groups: Vec<u32>,
+    capabilities: Option<rustix::thread::CapabilitySets>,
+    no_new: bool,
+}
+
+impl Rights {
+    /// Those of the calling thread.
+    pub(crate) fn now() -> Self {
+        use rustix::process::{getegid, geteuid, getgid, getgroups, getuid};
+        let more = getgroups().unwrap_or_default();
+        Self {
+            users: (getuid().as_raw(), geteuid().as_raw()),
+            groups: (getgid().as_raw(), getegid().as_raw()),
+            more_groups: more.iter().map(|group| group.as_raw()).collect(),
+            capabilities: rustix::thread::capabilities(None).ok(),
+            no_new: rustix::thread::no_new_privs().unwrap_or(false),
+        }
+    }
+}
+
+/// The directory this process works in, as a descriptor that only leads there.
+pub(crate) fn directory() -> io::Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(".", flags, Mode::empty())?)
+}
+
+/// Makes `directory` the one this process works in.
+pub(crate) fn enter(directory: impl AsFd) -> io::Result<()> {
+    rustix::process::fchdir(directory)?;
+    Ok(())
+}
+
+/// What `ps` and `top` show as the command of the calling thread, of which the kernel keeps 15 bytes: of
+/// the path of a function the last part.
+pub(crate) fn be_called(name: &str) {
+    let last = name.rsplit("::").find(|part| !part.starts_with('{'));
+    let name = last.unwrap_or(name);
+    let end = name.floor_char_boundary(15);
+    let name: Vec<u8> = name[..end].bytes().filter(|byte| *byte != 0).collect();
+    if let Ok(name) = std::ffi::CString::new(name) {
+        // Only for eyes: without it the process works as well.
+        let _ = rustix::thread::set_name(&name);
+    }
 }
 
 /// Kills this process and everything in its group.

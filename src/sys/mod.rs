@@ -19,5 +19,6 @@ pub(crate) mod robust;
 
 pub(crate) mod child;
 pub(crate) mod clock;
+pub(crate) mod fork;
 pub(crate) mod hook;
 pub(crate) mod image;

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Mutex;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::codec;
 use crate::sys::socket::{self, MESSAGE_BYTES, Received};
@@ -31,6 +32,61 @@ pub(crate) enum Message {
     Cancel { task: u64 },
     /// The standard streams that the child was started with. Carries them.
     Streams,
+    /// To a fork server: make a child. Carries what [`Birth`] lists.
+    Fork(Box<Birth>),
+    /// There is a child at the other end. From its fork server this carries the child's pidfd; the child
+    /// says it too, in case the server did not live to.
+    Born { pid: u32 },
+    /// There will be no child at the other end.
+    Refused(Refusal),
+    /// From a fork server: it is prepared.
+    Ready,
+}
+
+/// How a forked child is to find itself.
+///
+/// Beside it come the child's end of its control socket, the directory to begin in, stdout and stderr,
+/// and shared memory with the environment if that is too long to be in here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Birth {
+    pub(crate) environment: Environment,
+    /// From the directory that comes beside.
+    pub(crate) directory: Option<PathBuf>,
+    /// Soft and hard limits, by the kernel's numbers.
+    pub(crate) limits: Vec<(u64, u64)>,
+}
+
+/// Where a forked child's environment is: `K=V`, each with a zero behind it, sorted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Environment {
+    Here(Block),
+    /// In the shared memory that comes beside, so many bytes long.
+    Beside(usize),
+}
+
+/// Bytes, encoded in one piece.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Block(pub(crate) Vec<u8>);
+
+impl Serialize for Block {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Block {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(|bytes| Self(bytes.to_vec()))
+    }
+}
+
+/// Why a fork server made no child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Refusal {
+    /// It cannot: it has several threads, or the kernel does not let it.
+    Unfit(String),
+    /// This one it could not: the directory is none, there is no memory.
+    This { errno: i32 },
 }
 
 /// Everything a child needs to know before it does anything.
@@ -56,6 +112,9 @@ pub(crate) enum Role {
     Worker,
     /// Gives its standard streams back and ends.
     Courier,
+    /// Makes children by forking. Carries memory and bell if it is to be prepared first: the requests in
+    /// the ring, up to the word to stop, are its preparation.
+    ForkServer,
 }
 
 /// One end of a control socket.

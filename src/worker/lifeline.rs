@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::registry;
+use super::{reaper, registry};
 use crate::sys::child;
 use crate::sys::reactor::Watched;
 
@@ -52,18 +52,35 @@ fn kill_tree(pid: u32) {
 /// A child that nobody has reaped yet. Dropping it kills the child; it is reaped in the background.
 #[derive(Debug)]
 pub(crate) struct Remains {
-    child: async_process::Child,
+    origin: Origin,
     lifeline: Arc<Lifeline>,
     /// Whether what the child started goes with it when it ends by itself.
     takes_group: bool,
 }
 
+/// Who reaps it.
+#[derive(Debug)]
+enum Origin {
+    /// The library that executed it.
+    Executed(async_process::Child),
+    /// This crate, whose fork server made it.
+    Forked,
+}
+
 impl Remains {
-    pub(super) fn new(child: async_process::Child, name: Option<String>) -> Self {
+    pub(super) fn executed(child: async_process::Child, name: Option<String>) -> Self {
         let pid = child.id();
+        Self::new(pid, Origin::Executed(child), name)
+    }
+
+    pub(super) fn forked(pid: u32, name: Option<String>) -> Self {
+        Self::new(pid, Origin::Forked, name)
+    }
+
+    fn new(pid: u32, origin: Origin, name: Option<String>) -> Self {
         registry::add(pid, name);
         Self {
-            child,
+            origin,
             lifeline: Arc::new(Lifeline {
                 pid,
                 reaped: Mutex::new(false),
@@ -104,11 +121,16 @@ impl Remains {
     /// The status, or `None` within if somebody else has taken it.
     fn try_reap(&mut self) -> Option<Option<ExitStatus>> {
         let mut reaped = self.lifeline.lock();
-        if self.takes_group {
+        // An error is the word that somebody else has reaped it: its number is not its own any more.
+        let success = child::how_ended(self.lifeline.pid).ok().flatten();
+        if success.is_some_and(|success| self.takes_group || !success) {
             // The ended child still pins its number, so this cannot hit another group.
             let _ = child::signal_group(self.lifeline.pid, libc::SIGKILL);
         }
-        let status = self.child.try_status();
+        let status = match &mut self.origin {
+            Origin::Executed(child) => child.try_status(),
+            Origin::Forked => child::try_reap(self.lifeline.pid),
+        };
         if matches!(status, Ok(None)) {
             return None;
         }
@@ -123,8 +145,11 @@ impl Drop for Remains {
         let mut reaped = self.lifeline.lock();
         if !*reaped {
             kill_tree(self.lifeline.pid);
-            // From here on async-process reaps it whenever it ends.
+            // From here on async-process reaps it whenever it ends, or the reaper does.
             *reaped = true;
+            if let Origin::Forked = self.origin {
+                reaper::reap(self.lifeline.pid);
+            }
             registry::remove(self.lifeline.pid);
         }
     }

@@ -8,10 +8,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 
+use super::forking;
 use super::launch::{exactly, standard};
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::bell::Bell;
-use crate::sys::{child, hook, image, mapping};
+use crate::sys::{child, fork, hook, image, mapping};
 use crate::task::envelope::RING_BYTES;
 use crate::task::execution::{Execution, Next};
 use crate::task::outgoing::Outgoing;
@@ -50,7 +51,12 @@ fn try_serve(slot: u32) -> io::Result<std::convert::Infallible> {
         .write(true)
         .open("/dev/null")?;
     let control = ControlSocket::new(child::take_slot(slot, null.as_fd())?);
+    drop(null);
     hook::forget();
+    become_what_is_wanted(control)
+}
+
+fn become_what_is_wanted(control: ControlSocket) -> io::Result<std::convert::Infallible> {
     let Some((Message::Hello(greeting), fds)) = control.receive(true)? else {
         // The parent ended before it could say anything.
         std::process::exit(0)
@@ -61,6 +67,15 @@ fn try_serve(slot: u32) -> io::Result<std::convert::Infallible> {
     match greeting.role {
         Role::Courier => give_streams_back(&control),
         Role::Worker => work(*greeting, fds, control),
+        // What comes back is a copy of this process, with another socket.
+        Role::ForkServer => {
+            let control = match fds.is_empty() {
+                true => control,
+                false => prepare(fds, control)?,
+            };
+            forking::settle(&control);
+            become_what_is_wanted(forking::tend(control)?)
+        }
     }
 }
 
@@ -79,18 +94,13 @@ fn work(
         child::put_slot(*slot, stream.as_fd())?;
     }
     drop(streams);
-    let [memory, bell] = exactly(fds)?;
-    let ring = Ring::footprint(RING_BYTES);
-    if mapping::sealed_len(&memory)? < 2 * ring {
-        return Err(io::Error::from(io::ErrorKind::InvalidData));
-    }
-    let requests = Consumer::new(Ring::map(&memory, 0, RING_BYTES)?);
-    let replies = Producer::new(Ring::map(&memory, ring, RING_BYTES)?);
-    drop(memory);
+    let control = Arc::new(control);
+    let execution = execution(fds, &control)?;
     if greeting.nice != 0 {
         // Refused only for making it less nice without the right to: then it stays as it is.
         let _ = child::be_nice(greeting.nice);
     }
+    child::be_called(greeting.name.as_deref().unwrap_or("procession"));
     task::be(Identity {
         name: greeting.name,
         parent: greeting.parent,
@@ -98,8 +108,6 @@ fn work(
         number: greeting.number,
     });
     capture::install();
-    let control = Arc::new(control);
-    let execution = Execution::new(requests, replies, Bell::from(bell), Arc::clone(&control));
     let arrivals = execution.arrivals();
     let parcels = execution.parcels();
     thread::Builder::new()
@@ -107,6 +115,45 @@ fn work(
         .stack_size(STACK)
         .spawn(move || run(execution))?;
     watch(&control, &arrivals, &parcels)
+}
+
+/// The execution of what is in the rings in `fds`.
+fn execution(fds: Vec<OwnedFd>, control: &Arc<ControlSocket>) -> io::Result<Execution> {
+    let [memory, bell] = exactly(fds)?;
+    let ring = Ring::footprint(RING_BYTES);
+    if mapping::sealed_len(&memory)? < 2 * ring {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    let requests = Consumer::new(Ring::map(&memory, 0, RING_BYTES)?);
+    let replies = Producer::new(Ring::map(&memory, ring, RING_BYTES)?);
+    let control = Arc::clone(control);
+    Ok(Execution::new(requests, replies, Bell::from(bell), control))
+}
+
+/// Runs a fork server's preparation, on the one thread it may have.
+fn prepare(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Result<ControlSocket> {
+    let control = Arc::new(control);
+    let mut execution = execution(fds, &control)?;
+    capture::install();
+    let (arrivals, parcels) = (execution.arrivals(), execution.parcels());
+    // What goes with the requests came before; the word that it is complete is the last.
+    loop {
+        match control.receive(true)? {
+            Some((Message::Ready, _)) => break,
+            Some((message, fds)) => obey(&message, fds, &control, &arrivals, &parcels),
+            None => fork::quit(0),
+        }
+    }
+    let tether = fork::Tether::new(&*control)?;
+    loop {
+        match execution.next().map_err(io::Error::other)? {
+            Next::Run(enter) => enter(&mut execution),
+            Next::Stop => break,
+        }
+    }
+    drop(tether);
+    drop(execution);
+    Arc::into_inner(control).ok_or_else(|| io::Error::other("its control socket is in use"))
 }
 
 fn run(mut execution: Execution) -> ! {
@@ -156,7 +203,12 @@ fn obey(
         Message::Lost { id } => parcels.is_lost(id),
         Message::Trim => forget(control, parcels.give_up()),
         Message::Cancel { task } => task::cancel_current(task),
-        Message::Hello(_) | Message::Streams => {}
+        Message::Hello(_)
+        | Message::Streams
+        | Message::Fork(_)
+        | Message::Born { .. }
+        | Message::Refused(_)
+        | Message::Ready => {}
     }
 }
 
