@@ -103,7 +103,7 @@ pub(crate) static SHARED: ForkServer = ForkServer::new();
 ///
 /// # Cancel safety
 ///
-/// Cancel safe: what was begun is finished by whoever needs it next.
+/// Cancel safe: a process that was not there yet ends, and whoever needs it next starts another.
 ///
 /// ```
 /// # #[procession::main]
