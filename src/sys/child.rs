@@ -135,9 +135,19 @@ fn kill(target: i32, signal: i32) -> io::Result<()> {
     }
 }
 
-/// Lowers the priority of the calling thread, and so of the threads it starts.
-pub(crate) fn be_nice(nice: i32) -> io::Result<()> {
-    rustix::process::setpriority_process(None, nice)?;
+/// The nice value of a process that steps back by `steps` from this one.
+///
+/// The main thread's counts: other threads may have values of their own.
+pub(crate) fn priority(steps: i32) -> i32 {
+    let own = rustix::process::getpriority_process(Some(rustix::process::getpid()));
+    own.unwrap_or(0).saturating_add(steps).clamp(-20, 19)
+}
+
+/// Gives the calling thread, and so the threads it starts, this nice value.
+pub(crate) fn be_nice(priority: i32) -> io::Result<()> {
+    if rustix::process::getpriority_process(None)? != priority {
+        rustix::process::setpriority_process(None, priority)?;
+    }
     Ok(())
 }
 

@@ -95,6 +95,12 @@ pub(crate) fn wait_writable(socket: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes the end of `socket` readable behind what has come by now.
+pub(crate) fn stop_receiving(socket: impl AsFd) -> io::Result<()> {
+    rustix::net::shutdown(socket, rustix::net::Shutdown::Read)?;
+    Ok(())
+}
+
 /// Copies the next message into `buffer` without taking it or its descriptors. Does not wait.
 pub(crate) fn peek(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;

@@ -99,7 +99,8 @@ pub(crate) struct Greeting {
     pub(crate) name: Option<String>,
     pub(crate) pool: Option<String>,
     pub(crate) number: Option<usize>,
-    pub(crate) nice: i32,
+    /// Its nice value.
+    pub(crate) priority: i32,
     pub(crate) memory_limit: Option<u64>,
     /// Standard slots whose descriptors come beside the message, in this order.
     pub(crate) streams: Vec<u32>,
@@ -143,6 +144,11 @@ impl ControlSocket {
     /// Blocks until there is room to send.
     pub(crate) fn wait_writable(&self) -> io::Result<()> {
         socket::wait_writable(&self.socket)
+    }
+
+    /// Lets whoever receives here see the end, after what has come by now.
+    pub(crate) fn stop_receiving(&self) -> io::Result<()> {
+        socket::stop_receiving(&self.socket)
     }
 
     /// Receives the next message, or `None` at the end. Blocks only if told to `wait`; without,

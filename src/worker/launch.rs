@@ -320,7 +320,7 @@ fn greeting(blueprint: &Blueprint, role: Role, streams: &[u32]) -> Greeting {
         name: blueprint.name.clone(),
         pool: blueprint.pool.clone(),
         number: blueprint.number,
-        nice: blueprint.nice,
+        priority: child::priority(blueprint.nice),
         memory_limit: blueprint.memory_limit,
         streams: streams.to_vec(),
     }

@@ -1,11 +1,15 @@
 //! What runs in a worker.
 //!
 //! The main thread watches the control socket: its end is the parent's end, and then this process and
-//! all it started go too, whatever the other thread is doing. That thread runs the tasks.
+//! all it started go too, whatever the other thread is doing. That thread runs the tasks. When it is told to
+//! stop, the main thread ends the process: `exit` destroys the thread-locals of the thread that calls it
+//! (glibc's `__call_tls_dtors`), and those of the tasks may wait for ever, as a runtime does for a
+//! blocking call.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::forking;
@@ -96,10 +100,8 @@ fn work(
     drop(streams);
     let control = Arc::new(control);
     let execution = execution(fds, &control)?;
-    if greeting.nice != 0 {
-        // Refused only for making it less nice without the right to: then it stays as it is.
-        let _ = child::be_nice(greeting.nice);
-    }
+    // Refused only for making it less nice without the right to: then it stays as it is.
+    let _ = child::be_nice(greeting.priority);
     child::be_called(greeting.name.as_deref().unwrap_or("procession"));
     task::be(Identity {
         name: greeting.name,
@@ -110,11 +112,15 @@ fn work(
     capture::install();
     let arrivals = execution.arrivals();
     let parcels = execution.parcels();
+    let leaving = Arc::new(AtomicBool::new(false));
     thread::Builder::new()
         .name("procession".to_owned())
         .stack_size(STACK)
-        .spawn(move || run(execution))?;
-    watch(&control, &arrivals, &parcels)
+        .spawn({
+            let (control, leaving) = (Arc::clone(&control), Arc::clone(&leaving));
+            move || run(execution, &control, &leaving)
+        })?;
+    watch(&control, &arrivals, &parcels, &leaving)
 }
 
 /// The execution of what is in the rings in `fds`.
@@ -156,11 +162,11 @@ fn prepare(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Result<ControlSocke
     Arc::into_inner(control).ok_or_else(|| io::Error::other("its control socket is in use"))
 }
 
-fn run(mut execution: Execution) -> ! {
+fn run(mut execution: Execution, control: &ControlSocket, leaving: &AtomicBool) -> ! {
     loop {
         match execution.next() {
             Ok(Next::Run(enter)) => enter(&mut execution),
-            Ok(Next::Stop) => std::process::exit(0),
+            Ok(Next::Stop) => leave(control, leaving),
             Err(corrupt) => {
                 eprintln!("procession: {corrupt}");
                 std::process::exit(FAILED)
@@ -169,11 +175,29 @@ fn run(mut execution: Execution) -> ! {
     }
 }
 
-/// Listens to the parent until it is gone, and then goes with everything in this group.
-fn watch(control: &ControlSocket, arrivals: &Arrivals, parcels: &Outgoing) -> ! {
+/// Has the main thread end this process.
+fn leave(control: &ControlSocket, leaving: &AtomicBool) -> ! {
+    leaving.store(true, Ordering::Release);
+    if control.stop_receiving().is_err() {
+        std::process::exit(0); // nobody is at the other end any more
+    }
+    loop {
+        thread::park();
+    }
+}
+
+/// Listens to the parent until it is gone, and then goes with everything in this group; or until the other
+/// thread is done, and then ends this process.
+fn watch(
+    control: &ControlSocket,
+    arrivals: &Arrivals,
+    parcels: &Outgoing,
+    leaving: &AtomicBool,
+) -> ! {
     loop {
         match control.receive(true) {
             Ok(Some((message, fds))) => obey(&message, fds, control, arrivals, parcels),
+            Ok(None) if leaving.load(Ordering::Acquire) => std::process::exit(0),
             // A message that could not be received whole (a full descriptor table): whoever waits
             // for what it carried must not wait for ever.
             Ok(None) | Err(_) => child::kill_own_group(),
