@@ -32,6 +32,7 @@ pub struct PoolBuilder {
     name: Option<String>,
     start: StartMethod,
     nice: i32,
+    memory_limit: Option<u64>,
     task_timeout: Option<Duration>,
     cancel_grace: Duration,
     retries: u32,
@@ -46,6 +47,7 @@ impl Default for PoolBuilder {
             name: None,
             start: StartMethod::default(),
             nice: NICE,
+            memory_limit: None,
             task_timeout: None,
             cancel_grace: Duration::ZERO,
             retries: 0,
@@ -165,6 +167,17 @@ impl PoolBuilder {
         self
     }
 
+    /// How much memory each worker may take, in bytes, beyond what it has when it starts, what a
+    /// [`preload`](Self::preload) loaded included. All private memory counts that it may write to.
+    ///
+    /// The task whose allocation fails ends with [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded),
+    /// alone, and its worker is replaced.
+    #[doc(alias = "RLIMIT_DATA")]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
     /// Builds the pool and begins to start its workers. Does not wait for them.
     ///
     /// # Errors
@@ -194,6 +207,7 @@ impl PoolBuilder {
             source,
             preload,
             nice: self.nice,
+            memory_limit: self.memory_limit,
             task_timeout: self.task_timeout,
             cancel_grace: self.cancel_grace,
             retries: self.retries,
@@ -235,6 +249,7 @@ impl fmt::Debug for PoolBuilder {
             .field("name", &self.name)
             .field("start", &self.start)
             .field("nice", &self.nice)
+            .field("memory_limit", &self.memory_limit)
             .field("task_timeout", &self.task_timeout)
             .field("cancel_grace", &self.cancel_grace)
             .field("retries", &self.retries)

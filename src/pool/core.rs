@@ -24,6 +24,7 @@ pub(super) struct Settings {
     /// What each worker runs before its initializer.
     pub(super) preload: Option<Initializer>,
     pub(super) nice: i32,
+    pub(super) memory_limit: Option<u64>,
     pub(super) task_timeout: Option<Duration>,
     pub(super) cancel_grace: Duration,
     pub(super) retries: u32,

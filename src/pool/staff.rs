@@ -89,6 +89,7 @@ impl Core {
             pool,
             number: Some(number),
             nice: self.settings.nice,
+            memory_limit: self.settings.memory_limit,
             ..Blueprint::default()
         };
         self.effects.push(Effect::Launch(key, Box::new(blueprint)));

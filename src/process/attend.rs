@@ -152,13 +152,23 @@ async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
     let Ok(status) = ended else {
         return; // the runtime is shutting down: the duty says so
     };
-    let started = requests.claimed(position) > 0;
+    let how = How {
+        started: requests.claimed(position) > 0,
+        wanted_memory: requests.wanted_memory(),
+    };
     // First: whoever has the outcome finds the process ended.
     duty.stage.end(match status {
         Some(status) => Ok(status),
         None => Err("somebody else in this program took its exit status".into()),
     });
-    conclude(&duty, lifeline.pid(), started, launched.replies, status).await;
+    conclude(&duty, lifeline.pid(), how, launched.replies, status).await;
+}
+
+/// What the ring says about a process that has ended.
+#[derive(Debug, Clone, Copy)]
+struct How {
+    started: bool,
+    wanted_memory: bool,
 }
 
 #[derive(Debug)]
@@ -218,7 +228,7 @@ const TASK: u64 = 1;
 async fn conclude(
     duty: &Duty,
     pid: u32,
-    started: bool,
+    how: How,
     mut replies: ReplySide,
     status: Option<ExitStatus>,
 ) {
@@ -239,7 +249,7 @@ async fn conclude(
             bytes.drain(..Reply::BYTES);
             deliver(duty, pid, head, bytes, replies).await;
         }
-        _ => duty.fail(&no_result(duty, pid, started, status)),
+        _ => duty.fail(&no_result(duty, pid, how, status)),
     }
 }
 
@@ -274,17 +284,18 @@ async fn deliver(duty: &Duty, pid: u32, head: Reply, bytes: Vec<u8>, mut replies
     }
 }
 
-fn no_result(duty: &Duty, pid: u32, started: bool, status: Option<ExitStatus>) -> JoinError {
+fn no_result(duty: &Duty, pid: u32, how: How, status: Option<ExitStatus>) -> JoinError {
     let exited = status.is_some_and(|status| status.code().is_some());
-    let kind = match (duty.stage.was_aborted(), exited, started) {
+    let kind = match (duty.stage.was_aborted(), exited, how.started) {
         (true, ..) => ErrorKind::Cancelled,
+        (_, false, true) if how.wanted_memory => ErrorKind::MemoryExceeded,
         (_, false, _) => ErrorKind::Crashed,
         (_, true, true) => ErrorKind::Exited,
         (_, true, false) => ErrorKind::Spawn,
     };
     let error = JoinError::new(kind, duty.job.name())
         .in_process(pid)
-        .after_start(started);
+        .after_start(how.started);
     match status {
         Some(status) => error.with_status(status),
         None => error,

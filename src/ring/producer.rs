@@ -38,6 +38,11 @@ impl Producer {
         self.tail = Cursor::from_bits(self.ring.tail().load(Ordering::Acquire));
     }
 
+    /// What the consumer left in [`Ring::note`].
+    pub(crate) fn note(&self) -> u32 {
+        self.ring.note().load(Ordering::Acquire)
+    }
+
     /// How many frames were committed and not released.
     pub(crate) fn frames(&mut self) -> usize {
         self.refresh();

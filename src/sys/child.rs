@@ -11,6 +11,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions};
+use rustix::thread::CpuSet;
 
 /// A descriptor that becomes readable when the child `pid` has ended.
 ///
@@ -65,6 +66,46 @@ fn reap_with(pid: u32, options: WaitOptions) -> io::Result<Option<ExitStatus>> {
 /// Makes this process the leader of a group of its own.
 pub(crate) fn lead_group() -> io::Result<()> {
     rustix::process::setpgid(None, None)?;
+    Ok(())
+}
+
+/// Makes this process the leader of a session of its own, which has no terminal, and so of a group.
+pub(crate) fn lead_session() -> io::Result<()> {
+    rustix::process::setsid()?;
+    Ok(())
+}
+
+/// The processors that the main thread of this process may run on, by number.
+pub(crate) fn processors() -> Vec<u32> {
+    let own = rustix::thread::sched_getaffinity(Some(rustix::process::getpid()));
+    let own = own.unwrap_or_else(|_| CpuSet::new()); // none: as it is inherited
+    let numbers = 0..CpuSet::MAX_CPU;
+    let mine = numbers.filter(|number| own.is_set(*number));
+    mine.map(|number| number as u32).collect()
+}
+
+/// Whether these can be the numbers of the processors of any machine.
+pub(crate) fn check_processors(processors: Option<&[u32]>) -> io::Result<()> {
+    let possible = |number: &u32| (*number as usize) < CpuSet::MAX_CPU;
+    match processors {
+        Some(list) if list.is_empty() || !list.iter().all(possible) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "there are no processors for it to run on",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Lets the calling thread, and what it starts, run on these processors alone.
+pub(crate) fn run_on(processors: &[u32]) -> io::Result<()> {
+    check_processors(Some(processors))?;
+    let mut wanted = CpuSet::new();
+    for processor in processors {
+        wanted.set(*processor as usize);
+    }
+    if rustix::thread::sched_getaffinity(None)? != wanted {
+        rustix::thread::sched_setaffinity(None, &wanted)?;
+    }
     Ok(())
 }
 

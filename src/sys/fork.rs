@@ -228,36 +228,3 @@ pub(crate) fn change_environment<'a>(
         }
     }
 }
-
-/// The kinds of limits the kernel has (`RLIMIT_NLIMITS`).
-const LIMITS: u32 = 16;
-
-/// The soft and the hard limits of this process, by the kernel's numbers.
-pub(crate) fn limits() -> Vec<(u64, u64)> {
-    let limit = |resource| {
-        let mut limit = libc::rlimit64 {
-            rlim_cur: libc::RLIM64_INFINITY,
-            rlim_max: libc::RLIM64_INFINITY,
-        };
-        // SAFETY: stores one structure where it is told.
-        unsafe { libc::prlimit64(0, resource, std::ptr::null(), &raw mut limit) };
-        (limit.rlim_cur, limit.rlim_max)
-    };
-    (0..LIMITS).map(limit).collect()
-}
-
-/// Gives this process these limits, as far as it may. Descriptors of it beyond a limit stay open.
-pub(crate) fn set_limits(limits: &[(u64, u64)]) {
-    let own = self::limits();
-    for (resource, (wanted, own)) in (0..LIMITS).zip(limits.iter().zip(&own)) {
-        if wanted == own {
-            continue;
-        }
-        let limit = libc::rlimit64 {
-            rlim_cur: wanted.0,
-            rlim_max: wanted.1,
-        };
-        // SAFETY: reads one structure.
-        unsafe { libc::prlimit64(0, resource, &raw const limit, std::ptr::null_mut()) };
-    }
-}

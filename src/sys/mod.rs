@@ -22,3 +22,5 @@ pub(crate) mod clock;
 pub(crate) mod fork;
 pub(crate) mod hook;
 pub(crate) mod image;
+pub(crate) mod limits;
+pub(crate) mod title;

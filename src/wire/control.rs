@@ -54,6 +54,8 @@ pub(crate) struct Birth {
     pub(crate) directory: Option<PathBuf>,
     /// Soft and hard limits, by the kernel's numbers.
     pub(crate) limits: Vec<(u64, u64)>,
+    /// Whether it leads a session of its own.
+    pub(crate) detached: bool,
 }
 
 /// Where a forked child's environment is: `K=V`, each with a zero behind it, sorted.
@@ -101,7 +103,14 @@ pub(crate) struct Greeting {
     pub(crate) number: Option<usize>,
     /// Its nice value.
     pub(crate) priority: i32,
+    /// The processors it may run on; if there are none, it stays as it is.
+    pub(crate) processors: Vec<u32>,
+    /// How many bytes it may take beyond what it has.
     pub(crate) memory_limit: Option<u64>,
+    /// Other limits, by the kernel's numbers.
+    pub(crate) limits: Vec<(u32, u64)>,
+    /// Whether it goes on when its parent is gone.
+    pub(crate) detached: bool,
     /// Standard slots whose descriptors come beside the message, in this order.
     pub(crate) streams: Vec<u32>,
 }

@@ -13,11 +13,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use super::forkserver::to_block;
 use super::launch::standard;
 use crate::sys::fork::{self, Sibling};
-use crate::sys::{child, mapping};
+use crate::sys::{child, limits, mapping, title};
 use crate::wire::control::{Birth, Block, ControlSocket, Environment, Message, Refusal};
 
 /// What it is called in lists of processes.
 const NAME: &str = "procession-fork";
+const TITLE: &str = "procession: fork server";
 
 /// So many messages in a row that cannot be received mean that none can be.
 const UNREADABLE: usize = 100;
@@ -30,6 +31,7 @@ pub(super) fn settle(control: &ControlSocket) {
     let answer = match fork::is_alone() {
         true => {
             fork::gather_pages();
+            title::prepare();
             Message::Ready
         }
         false => Message::Refused(Refusal::Unfit(THREADS.to_owned())),
@@ -43,6 +45,7 @@ const THREADS: &str = "it has started threads, which would be missing in every c
 /// Forks on request. Returns only in the children, each with its control socket.
 pub(super) fn tend(control: ControlSocket) -> io::Result<ControlSocket> {
     child::be_called(NAME);
+    title::entitle(TITLE);
     // Whoever reads what the application writes must see its end without this process's.
     for slot in [1, 2] {
         child::put_slot(slot, standard(0))?;
@@ -92,7 +95,7 @@ fn bear(birth: Birth, mut fds: Vec<OwnedFd>, own: &[u8]) -> Option<ControlSocket
             None
         }
         Ok((Sibling::Copy, block)) => {
-            grow_up(&streams, &block, own, &birth.limits);
+            grow_up(&streams, &block, own, (&birth.limits, birth.detached));
             let _ = newborn.send(
                 &Message::Born {
                     pid: std::process::id(),
@@ -148,13 +151,21 @@ fn environment(environment: Environment, beside: Option<OwnedFd>) -> io::Result<
 }
 
 /// Makes the copy a process of its own, that finds what an executed one would find.
-fn grow_up(streams: &[OwnedFd], block: &[u8], own: &[u8], limits: &[(u64, u64)]) {
+fn grow_up(
+    streams: &[OwnedFd],
+    block: &[u8],
+    own: &[u8],
+    (limits, detached): (&[(u64, u64)], bool),
+) {
     // Each of these fails only for what is not so: a process that leads a session, a closed descriptor.
-    let _ = child::lead_group();
+    let _ = match detached {
+        true => child::lead_session(),
+        false => child::lead_group(),
+    };
     for (slot, stream) in [1, 2].into_iter().zip(streams) {
         let _ = child::put_slot(slot, stream.as_fd());
     }
-    fork::set_limits(limits);
+    limits::set_all(limits);
     if block != own {
         adopt_environment(block);
     }

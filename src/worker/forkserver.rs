@@ -24,7 +24,7 @@ use super::reaper;
 use crate::sys::child::{self, Rights};
 use crate::sys::mapping::{self, Mapping};
 use crate::sys::reactor::Watched;
-use crate::sys::{fork, socket};
+use crate::sys::{limits, socket};
 use crate::wire::control::{Birth, Block, ControlSocket, Environment, Message, Refusal};
 
 /// How many children one server is asked for at a time. It makes them one after the other; more would
@@ -364,7 +364,8 @@ pub(super) fn birth(blueprint: &Blueprint) -> io::Result<(Birth, Option<OwnedFd>
     let birth = Birth {
         environment,
         directory: blueprint.directory.clone(),
-        limits: fork::limits(),
+        limits: limits::all(),
+        detached: blueprint.detached,
     };
     Ok((birth, beside))
 }

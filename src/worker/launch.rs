@@ -32,7 +32,13 @@ pub(crate) struct Blueprint {
     pub(crate) pool: Option<String>,
     pub(crate) number: Option<usize>,
     pub(crate) nice: i32,
+    pub(crate) processors: Option<Vec<u32>>,
+    /// In bytes, beyond what the child has at its start.
     pub(crate) memory_limit: Option<u64>,
+    /// Other limits, by the kernel's numbers.
+    pub(crate) limits: Vec<(u32, u64)>,
+    /// Whether it outlives this process.
+    pub(crate) detached: bool,
     pub(crate) environment: Vec<(OsString, Option<OsString>)>,
     pub(crate) clear_environment: bool,
     pub(crate) directory: Option<PathBuf>,
@@ -119,6 +125,7 @@ pub(crate) async fn launch(
     streams: Streams,
     bell: &Bell,
 ) -> io::Result<Launched> {
+    child::check_processors(blueprint.processors.as_deref())?;
     if let Some(server) = source.fork_server()
         && streams.are_default()
         && !blueprint.speaks_to_the_linker()
@@ -151,7 +158,7 @@ async fn fork(
         Fork::Born(born) => born,
         Fork::Unfit(why) => return Ok(Err(why)),
     };
-    let remains = Remains::forked(born.pid, blueprint.name.clone());
+    let remains = Remains::forked(born.pid, blueprint);
     let pidfd = match born.pidfd {
         Some(pidfd) => pidfd,
         None => child::pidfd(born.pid)?,
@@ -176,7 +183,7 @@ fn exec(blueprint: &Blueprint, streams: Streams, bell: &Bell) -> io::Result<Laun
     drop(reserve);
     let mut started = command.spawn()?;
     take_pipes(&mut started, &mut pipes)?;
-    let remains = Remains::executed(started, blueprint.name.clone());
+    let remains = Remains::executed(started, blueprint);
     let pidfd = child::pidfd(remains.lifeline().pid())?;
     Ok(rings.connect(Arc::new(control), remains, pidfd, pipes))
 }
@@ -321,7 +328,13 @@ fn greeting(blueprint: &Blueprint, role: Role, streams: &[u32]) -> Greeting {
         pool: blueprint.pool.clone(),
         number: blueprint.number,
         priority: child::priority(blueprint.nice),
+        processors: blueprint
+            .processors
+            .clone()
+            .unwrap_or_else(child::processors),
         memory_limit: blueprint.memory_limit,
+        limits: blueprint.limits.clone(),
+        detached: blueprint.detached,
         streams: streams.to_vec(),
     }
 }
@@ -334,7 +347,10 @@ fn command(blueprint: &Blueprint, slot: u32) -> io::Result<async_process::Comman
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
-    command.args(arguments).process_group(0);
+    command.args(arguments);
+    if !blueprint.detached {
+        command.process_group(0); // a leader of a group cannot become one of a session
+    }
     if blueprint.clear_environment {
         command.env_clear();
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::launch::Blueprint;
 use super::{reaper, registry};
 use crate::sys::child;
 use crate::sys::reactor::Watched;
@@ -49,13 +50,16 @@ fn kill_tree(pid: u32) {
     let _ = child::signal(pid, libc::SIGKILL);
 }
 
-/// A child that nobody has reaped yet. Dropping it kills the child; it is reaped in the background.
+/// A child that nobody has reaped yet. Dropping it kills the child, unless that is to live on; it is reaped
+/// in the background.
 #[derive(Debug)]
 pub(crate) struct Remains {
     origin: Origin,
     lifeline: Arc<Lifeline>,
     /// Whether what the child started goes with it when it ends by itself.
     takes_group: bool,
+    /// Whether it goes on when nobody waits for it any more.
+    detached: bool,
 }
 
 /// Who reaps it.
@@ -68,17 +72,17 @@ enum Origin {
 }
 
 impl Remains {
-    pub(super) fn executed(child: async_process::Child, name: Option<String>) -> Self {
+    pub(super) fn executed(child: async_process::Child, blueprint: &Blueprint) -> Self {
         let pid = child.id();
-        Self::new(pid, Origin::Executed(child), name)
+        Self::new(pid, Origin::Executed(child), blueprint)
     }
 
-    pub(super) fn forked(pid: u32, name: Option<String>) -> Self {
-        Self::new(pid, Origin::Forked, name)
+    pub(super) fn forked(pid: u32, blueprint: &Blueprint) -> Self {
+        Self::new(pid, Origin::Forked, blueprint)
     }
 
-    fn new(pid: u32, origin: Origin, name: Option<String>) -> Self {
-        registry::add(pid, name);
+    fn new(pid: u32, origin: Origin, blueprint: &Blueprint) -> Self {
+        registry::add(pid, blueprint.name.clone());
         Self {
             origin,
             lifeline: Arc::new(Lifeline {
@@ -86,6 +90,7 @@ impl Remains {
                 reaped: Mutex::new(false),
             }),
             takes_group: true,
+            detached: blueprint.detached,
         }
     }
 
@@ -144,11 +149,16 @@ impl Drop for Remains {
     fn drop(&mut self) {
         let mut reaped = self.lifeline.lock();
         if !*reaped {
-            kill_tree(self.lifeline.pid);
+            if !self.detached {
+                kill_tree(self.lifeline.pid);
+            }
             // From here on async-process reaps it whenever it ends, or the reaper does.
             *reaped = true;
             if let Origin::Forked = self.origin {
-                reaper::reap(self.lifeline.pid);
+                match self.detached {
+                    true => reaper::reap_alone(self.lifeline.pid),
+                    false => reaper::reap(self.lifeline.pid),
+                }
             }
             registry::remove(self.lifeline.pid);
         }

@@ -103,7 +103,7 @@ impl Preparation {
                     return Err(failed(&format!("its process ended with {status}")));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.heard.edge().await?
+                    self.heard.edge().await?;
                 }
                 Err(error) => return Err(error),
             }

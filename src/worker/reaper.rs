@@ -30,6 +30,17 @@ pub(super) fn reap(pid: u32) {
     send(Orphan::Killed(pid));
 }
 
+/// Reaps the child `pid`, which may live long, when it has ended: on a thread of its own.
+pub(super) fn reap_alone(pid: u32) {
+    if !matches!(child::try_reap(pid), Ok(None)) {
+        return;
+    }
+    // Without a thread a zombie is left, until this process's own end.
+    let _ = thread::Builder::new()
+        .name("procession-reap".to_owned())
+        .spawn(move || child::reap(pid));
+}
+
 /// Waits for the child at the other end of `control`, if there will be one, and sees it go.
 pub(super) fn expect(control: Arc<ControlSocket>) {
     send(Orphan::Expected(control));

@@ -16,7 +16,7 @@ use super::forking;
 use super::launch::{exactly, standard};
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::bell::Bell;
-use crate::sys::{child, fork, hook, image, mapping};
+use crate::sys::{child, fork, hook, image, limits, mapping, title};
 use crate::task::envelope::RING_BYTES;
 use crate::task::execution::{Execution, Next};
 use crate::task::outgoing::Outgoing;
@@ -99,10 +99,17 @@ fn work(
     }
     drop(streams);
     let control = Arc::new(control);
-    let execution = execution(fds, &control)?;
-    // Refused only for making it less nice without the right to: then it stays as it is.
-    let _ = child::be_nice(greeting.priority);
-    child::be_called(greeting.name.as_deref().unwrap_or("procession"));
+    let (rings, bell) = rings(fds)?;
+    adapt(&greeting, &rings)?;
+    let shift = Arc::new(Shift {
+        control: Arc::clone(&control),
+        requests: rings[0].clone(),
+        watch: thread::current(),
+        leaving: AtomicBool::new(false),
+        memory_limit: greeting.memory_limit,
+        detached: greeting.detached,
+    });
+    let execution = execution(rings, bell, &control);
     task::be(Identity {
         name: greeting.name,
         parent: greeting.parent,
@@ -112,34 +119,77 @@ fn work(
     capture::install();
     let arrivals = execution.arrivals();
     let parcels = execution.parcels();
-    let leaving = Arc::new(AtomicBool::new(false));
+    let working = Arc::clone(&shift);
     thread::Builder::new()
         .name("procession".to_owned())
         .stack_size(STACK)
-        .spawn({
-            let (control, leaving) = (Arc::clone(&control), Arc::clone(&leaving));
-            move || run(execution, &control, &leaving)
-        })?;
-    watch(&control, &arrivals, &parcels, &leaving)
+        .spawn(move || run(execution, &working))?;
+    watch(&shift, &arrivals, &parcels)
 }
 
-/// The execution of what is in the rings in `fds`.
-fn execution(fds: Vec<OwnedFd>, control: &Arc<ControlSocket>) -> io::Result<Execution> {
+/// What the two threads of a worker have in common.
+#[derive(Debug)]
+struct Shift {
+    control: Arc<ControlSocket>,
+    requests: Ring,
+    /// The main thread, which ends this process.
+    watch: thread::Thread,
+    leaving: AtomicBool,
+    memory_limit: Option<u64>,
+    detached: bool,
+}
+
+/// Makes this process what its parent wants it to be, as far as it can be done before there is a second thread.
+fn adapt(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result<()> {
+    let name = greeting.name.as_deref().unwrap_or("procession");
+    child::be_called(name);
+    title::entitle(&format!("procession: {name}"));
+    if greeting.detached {
+        // Refused only where it was done by now.
+        let _ = child::lead_session();
+    }
+    // Refused only for making it less nice without the right to: then it stays as it is.
+    let _ = child::be_nice(greeting.priority);
+    if !greeting.processors.is_empty() {
+        child::run_on(&greeting.processors)?;
+    }
+    if greeting.memory_limit.is_some() {
+        let ring: &'static Ring = Box::leak(Box::new(rings[0].clone()));
+        limits::note_want_of_memory(ring.note())?;
+    }
+    for (kind, amount) in &greeting.limits {
+        limits::at_most(*kind, *amount)?;
+    }
+    Ok(())
+}
+
+/// The rings for requests and for replies, and the parent's bell.
+fn rings(fds: Vec<OwnedFd>) -> io::Result<([Ring; 2], Bell)> {
     let [memory, bell] = exactly(fds)?;
     let ring = Ring::footprint(RING_BYTES);
     if mapping::sealed_len(&memory)? < 2 * ring {
         return Err(io::Error::from(io::ErrorKind::InvalidData));
     }
-    let requests = Consumer::new(Ring::map(&memory, 0, RING_BYTES)?);
-    let replies = Producer::new(Ring::map(&memory, ring, RING_BYTES)?);
-    let control = Arc::clone(control);
-    Ok(Execution::new(requests, replies, Bell::from(bell), control))
+    let requests = Ring::map(&memory, 0, RING_BYTES)?;
+    let replies = Ring::map(&memory, ring, RING_BYTES)?;
+    Ok(([requests, replies], Bell::from(bell)))
+}
+
+/// The execution of what is in the rings.
+fn execution(
+    [requests, replies]: [Ring; 2],
+    bell: Bell,
+    control: &Arc<ControlSocket>,
+) -> Execution {
+    let (requests, replies) = (Consumer::new(requests), Producer::new(replies));
+    Execution::new(requests, replies, bell, Arc::clone(control))
 }
 
 /// Runs a fork server's preparation, on the one thread it may have.
 fn prepare(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Result<ControlSocket> {
     let control = Arc::new(control);
-    let mut execution = execution(fds, &control)?;
+    let (rings, bell) = rings(fds)?;
+    let mut execution = execution(rings, bell, &control);
     capture::install();
     let (arrivals, parcels) = (execution.arrivals(), execution.parcels());
     // What goes with the requests came before; the word that it is complete is the last.
@@ -151,36 +201,45 @@ fn prepare(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Result<ControlSocke
         }
     }
     let tether = fork::Tether::new(&*control)?;
-    loop {
-        match execution.next().map_err(io::Error::other)? {
-            Next::Run(enter) => enter(&mut execution),
-            Next::Stop => break,
-        }
+    while let Next::Run(enter) = execution.next().map_err(io::Error::other)? {
+        enter(&mut execution);
     }
     drop(tether);
     drop(execution);
     Arc::into_inner(control).ok_or_else(|| io::Error::other("its control socket is in use"))
 }
 
-fn run(mut execution: Execution, control: &ControlSocket, leaving: &AtomicBool) -> ! {
+fn run(mut execution: Execution, shift: &Shift) -> ! {
+    // Here, so that this thread's own stack is no part of it.
+    let limited = shift
+        .memory_limit
+        .map_or(Ok(()), limits::at_most_more_memory);
+    if let Err(error) = limited {
+        eprintln!("procession: this process's memory cannot be limited: {error}");
+        std::process::exit(FAILED);
+    }
     loop {
         match execution.next() {
             Ok(Next::Run(enter)) => enter(&mut execution),
-            Ok(Next::Stop) => leave(control, leaving),
+            Ok(Next::Stop) => leave(shift),
             Err(corrupt) => {
                 eprintln!("procession: {corrupt}");
                 std::process::exit(FAILED)
             }
         }
+        if shift.detached {
+            leave(shift); // there is one request, and nobody may be left to say that it was the last
+        }
     }
 }
 
 /// Has the main thread end this process.
-fn leave(control: &ControlSocket, leaving: &AtomicBool) -> ! {
-    leaving.store(true, Ordering::Release);
-    if control.stop_receiving().is_err() {
+fn leave(shift: &Shift) -> ! {
+    shift.leaving.store(true, Ordering::Release);
+    if shift.control.stop_receiving().is_err() {
         std::process::exit(0); // nobody is at the other end any more
     }
+    shift.watch.unpark();
     loop {
         thread::park();
     }
@@ -188,21 +247,29 @@ fn leave(control: &ControlSocket, leaving: &AtomicBool) -> ! {
 
 /// Listens to the parent until it is gone, and then goes with everything in this group; or until the other
 /// thread is done, and then ends this process.
-fn watch(
-    control: &ControlSocket,
-    arrivals: &Arrivals,
-    parcels: &Outgoing,
-    leaving: &AtomicBool,
-) -> ! {
+fn watch(shift: &Shift, arrivals: &Arrivals, parcels: &Outgoing) -> ! {
+    let control = &*shift.control;
     loop {
         match control.receive(true) {
             Ok(Some((message, fds))) => obey(&message, fds, control, arrivals, parcels),
-            Ok(None) if leaving.load(Ordering::Acquire) => std::process::exit(0),
+            Ok(None) if shift.leaving.load(Ordering::Acquire) => std::process::exit(0),
+            Ok(None) if shift.detached => go_on_alone(shift),
             // A message that could not be received whole (a full descriptor table): whoever waits
             // for what it carried must not wait for ever.
             Ok(None) | Err(_) => child::kill_own_group(),
         }
     }
+}
+
+/// Nobody is at the other end, and the work is to be done all the same, if it has come.
+fn go_on_alone(shift: &Shift) -> ! {
+    if shift.requests.frames() == 0 && !shift.leaving.load(Ordering::Acquire) {
+        child::kill_own_group();
+    }
+    while !shift.leaving.load(Ordering::Acquire) {
+        thread::park();
+    }
+    std::process::exit(0)
 }
 
 fn obey(
