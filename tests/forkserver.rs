@@ -10,8 +10,10 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use deadline::{until, within};
-use futures::future::join_all;
+use deadline::{LIMIT, until, within, within_limit};
+use futures::StreamExt as _;
+use futures::future::{join_all, select_all};
+use futures::stream::FuturesUnordered;
 use leftovers::{Found, alone, everybody};
 use procession::{ErrorKind, Pool, PoolBuilder, Process, StartMethod};
 
@@ -104,12 +106,94 @@ async fn a_server_killed_while_it_forks() {
     .await;
 }
 
-#[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_leave_nothing() {
-    alone("five_hundred_leave_nothing", async {
-        let all = (0..500_u64).map(|n| forked().spawn(|n: u64| n * n, n));
+/// A stopped server answers nobody; it is replaced, and whoever waited for it is served.
+#[procession::test]
+async fn a_stopped_server_is_replaced() {
+    alone("a_stopped_server_is_replaced", async {
+        assert_eq!(within(forked().spawn(|| 1, ())).await.unwrap(), 1);
+        let before = servers();
+        for server in &before {
+            let pid = rustix::process::Pid::from_raw(server.pid.cast_signed()).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        }
+        let all = (0..20_u32).map(|n| forked().spawn(|n: u32| n, n));
         for (n, outcome) in within(join_all(all)).await.into_iter().enumerate() {
-            assert_eq!(outcome.unwrap(), (n * n) as u64);
+            assert_eq!(outcome.unwrap() as usize, n);
+        }
+        until(|| before.iter().all(|server| is_gone(server.pid))).await;
+    })
+    .await;
+}
+
+/// Two thousand, some at a time: nothing grows.
+#[procession::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_leave_nothing() {
+    alone("two_thousand_leave_nothing", async {
+        let census = leftovers::Census::now();
+        for round in 0..8_u64 {
+            let numbers = round * 250..(round + 1) * 250;
+            let all = numbers.clone().map(|n| forked().spawn(|n: u64| n * n, n));
+            let mut all: FuturesUnordered<_> = all.collect();
+            let mut sum = 0;
+            while let Some(outcome) = within(all.next()).await {
+                sum += outcome.unwrap();
+            }
+            assert_eq!(sum, numbers.map(|n| n * n).sum::<u64>());
+            drop(all);
+            census.assert_none().await;
+        }
+    })
+    .await;
+}
+
+/// Lets this process have as many descriptors as it may.
+fn raise_descriptor_limit() {
+    let resource = rustix::process::Resource::Nofile;
+    let mut limit = rustix::process::getrlimit(resource);
+    limit.current = limit.maximum;
+    rustix::process::setrlimit(resource, limit).unwrap();
+}
+
+#[procession::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_at_once() {
+    alone("a_thousand_at_once", async {
+        raise_descriptor_limit();
+        let handles: Vec<_> = (0..1000).map(|_| forked().spawn(parked, ())).collect();
+        within_limit(
+            3 * LIMIT,
+            until(|| handles.iter().all(|it| it.pid().is_some())),
+        )
+        .await;
+        assert!(procession::active_children().len() >= 1000);
+        let mut all: FuturesUnordered<_> = handles.into_iter().collect();
+        for handle in &all {
+            handle.abort();
+        }
+        let mut ended = 0;
+        while let Some(outcome) = within(all.next()).await {
+            assert!(outcome.unwrap_err().is_cancelled());
+            ended += 1;
+        }
+        assert_eq!(ended, 1000);
+        assert!(procession::active_children().is_empty());
+    })
+    .await;
+}
+
+#[procession::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_of_many_can_be_waited_for() {
+    alone("any_of_many_can_be_waited_for", async {
+        raise_descriptor_limit();
+        let mut all: Vec<_> = (0..199).map(|_| forked().spawn(parked, ())).collect();
+        all.insert(77, forked().spawn(|| (), ()));
+        let (outcome, index, rest) = within(select_all(all)).await;
+        outcome.unwrap();
+        assert_eq!(index, 77);
+        for handle in &rest {
+            handle.abort();
+        }
+        for outcome in within(join_all(rest)).await {
+            assert!(outcome.unwrap_err().is_cancelled());
         }
     })
     .await;
@@ -222,6 +306,41 @@ async fn the_applications_own_children_are_left_alone() {
     .await;
 }
 
+/// A program may have a handler of its own for the ends of children, or not want to hear of them.
+#[procession::test]
+async fn an_application_that_handles_or_ignores_sigchld() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static HEARD: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn count(_: libc::c_int) {
+        HEARD.fetch_add(1, Ordering::Relaxed);
+    }
+    alone("an_application_that_handles_or_ignores_sigchld", async {
+        for action in [count as *const () as usize, libc::SIG_IGN] {
+            #[allow(unsafe_code, reason = "a program may have a handler of its own")]
+            // SAFETY: the handler does nothing but count.
+            let before = unsafe { libc::signal(libc::SIGCHLD, action) };
+            let all = join_all((0..20).map(|n| forked().spawn(|n: i32| n, n)));
+            for (n, outcome) in within(all).await.into_iter().enumerate() {
+                assert_eq!(outcome.unwrap() as usize, n);
+            }
+            let aborts = || -> () { std::process::abort() };
+            assert!(
+                within(forked().spawn(aborts, ()))
+                    .await
+                    .unwrap_err()
+                    .is_crashed()
+            );
+            #[allow(unsafe_code, reason = "a program may have a handler of its own")]
+            // SAFETY: what was there before.
+            unsafe {
+                libc::signal(libc::SIGCHLD, before);
+            }
+        }
+        assert!(HEARD.load(Ordering::Relaxed) > 0);
+    })
+    .await;
+}
+
 static LOADED: OnceLock<(u32, Vec<u64>)> = OnceLock::new();
 
 fn load(len: u64) {
@@ -314,6 +433,24 @@ async fn a_preload_that_misbehaves_is_the_cause() {
         let threads = || drop(std::thread::spawn(parked));
         let why = cause(prepared().preload(threads, ())).await;
         assert!(why.contains("threads"), "{why}");
+    })
+    .await;
+}
+
+/// Whoever ends the pool does not wait for it, and nothing is left of it.
+#[procession::test]
+async fn a_preload_that_hangs_ends_with_its_pool() {
+    alone("a_preload_that_hangs_ends_with_its_pool", async {
+        let before = everybody();
+        let pool = prepared().preload(parked, ()).build().unwrap();
+        let task = pool.spawn(|| 1, ());
+        let is_new = |found: &Found| {
+            found.parent == std::process::id() && before.iter().all(|it| it.pid != found.pid)
+        };
+        until(|| everybody().iter().any(is_new)).await;
+        within(pool.terminate()).await;
+        assert!(!within(task).await.unwrap_err().started());
+        until(|| !everybody().iter().any(is_new)).await;
     })
     .await;
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::metrics::Counts;
 use super::preparation::{Initializer, PREPARATION};
 use super::record::{Options, Place, Record, Records};
@@ -44,7 +46,7 @@ impl std::fmt::Debug for Settings {
 #[derive(Debug)]
 pub(super) enum Effect {
     /// Start this worker.
-    Launch(WorkerKey, Box<Blueprint>),
+    Launch(WorkerKey, Box<Blueprint>, oneshot::Receiver<()>),
     /// Encode this task's first item.
     Pack(TaskKey, Arc<dyn Job>),
     /// Give these items their outcome.

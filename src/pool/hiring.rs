@@ -1,7 +1,11 @@
 //! Starting a worker: the process, and its preparation in its ring.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+
+use futures::future::{Either, select};
+use tokio::sync::oneshot;
 
 use super::driver::News;
 use super::front::Shared;
@@ -20,12 +24,20 @@ pub(super) struct Hired {
     pub(super) packed: Vec<Packed>,
 }
 
-/// Starts a worker.
-pub(super) fn launch_worker(shared: &Arc<Shared>, worker: WorkerKey, blueprint: Box<Blueprint>) {
+/// Starts a worker, unless it becomes unwanted before it has started.
+pub(super) fn launch_worker(
+    shared: &Arc<Shared>,
+    worker: WorkerKey,
+    blueprint: Box<Blueprint>,
+    unwanted: oneshot::Receiver<()>,
+) {
     let shared = Arc::clone(shared);
     let runtime = shared.runtime.clone();
     runtime.spawn(async move {
-        let hired = hire(&shared, *blueprint).await.map(Box::new);
+        let hired = match select(pin!(hire(&shared, *blueprint)), unwanted).await {
+            Either::Left((hired, _)) => hired.map(Box::new),
+            Either::Right(_) => Err(io::Error::other("the pool was ended before it had started")),
+        };
         // Nobody listens only when the driver is gone; then the worker is killed as it is dropped.
         let _ = shared.news.send(News::Launched(worker, hired));
     });

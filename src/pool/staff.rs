@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::core::{Core, Effect, Phase};
 use super::doom::Doom;
 use super::preparation::Prepares;
@@ -15,6 +17,8 @@ use crate::worker::{Blueprint, Lifeline, RequestSide};
 pub(super) struct Worker {
     pub(super) number: usize,
     pub(super) lifeline: Option<Arc<Lifeline>>,
+    /// Dropped when nobody wants it any more: a start may take long, and a preload for ever.
+    pub(super) wanted: Option<oneshot::Sender<()>>,
     pub(super) requests: Option<RequestSide>,
     pub(super) preparation: Option<Arc<dyn Prepares>>,
     pub(super) ready: bool,
@@ -33,6 +37,7 @@ impl Worker {
             doom.done = true;
         }
         self.stopping = true;
+        self.wanted = None;
         if let Some(lifeline) = &self.lifeline {
             lifeline.kill();
         }
@@ -71,9 +76,11 @@ impl Core {
             self.workers.resize_with(key + 1, || None);
         }
         let number = self.free_number();
+        let (wanted, unwanted) = oneshot::channel();
         self.workers[key] = Some(Worker {
             number,
             lifeline: None,
+            wanted: Some(wanted),
             requests: None,
             preparation: None,
             ready: false,
@@ -92,7 +99,8 @@ impl Core {
             memory_limit: self.settings.memory_limit,
             ..Blueprint::default()
         };
-        self.effects.push(Effect::Launch(key, Box::new(blueprint)));
+        self.effects
+            .push(Effect::Launch(key, Box::new(blueprint), unwanted));
     }
 
     fn free_number(&self) -> usize {

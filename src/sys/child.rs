@@ -28,6 +28,14 @@ pub(crate) fn signal(pid: u32, signal: i32) -> io::Result<()> {
     kill(checked(pid)?.as_raw_nonzero().get(), signal)
 }
 
+/// Kills the process behind `pidfd`. Does nothing if it is gone.
+pub(crate) fn kill_by(pidfd: impl AsFd) -> io::Result<()> {
+    match rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Sends `signal` to every process of the group that `pid` leads.
 ///
 /// The caller holds the child unreaped, so the number cannot have been reused.

@@ -22,6 +22,7 @@ use super::launch::{Blueprint, exec_fork_server, fork_server_greeting};
 use super::preload::{Preload, Preparation};
 use super::reaper;
 use crate::sys::child::{self, Rights};
+use crate::sys::clock::Moment;
 use crate::sys::mapping::{self, Mapping};
 use crate::sys::reactor::Watched;
 use crate::sys::{limits, socket};
@@ -43,6 +44,10 @@ const LONGEST_START: Duration = Duration::from_secs(30);
 
 const NEVER_CAME: &str =
     "the child did not reach `procession::init()`; is it the first line of `main`?";
+
+/// How long a server may take to answer. Far more than copying the largest process takes; one that takes longer
+/// was stopped, and must not hold up those who wait.
+const LONGEST_FORK: Duration = Duration::from_secs(5);
 
 /// How many messages of a newborn may be unreadable (a full descriptor table) before it is given up.
 const UNREADABLE: usize = 4;
@@ -67,6 +72,7 @@ enum State {
 #[derive(Debug)]
 struct Connection {
     control: Arc<ControlSocket>,
+    pidfd: OwnedFd,
     /// Whose rights it has, and so its children.
     rights: Rights,
 }
@@ -167,7 +173,7 @@ impl ForkServer {
                 }
                 Err(error) => return Err(error),
             }
-            match expect(control, &heard).await? {
+            match in_time(expect(control, &heard)).await? {
                 Answer::Born(born) => return Ok(Fork::Born(born)),
                 Answer::Refused(Refusal::This { errno }) => {
                     return Err(io::Error::from_raw_os_error(errno));
@@ -176,6 +182,11 @@ impl ForkServer {
                     *self.state.lock().await = State::Unfit(why);
                 }
                 Answer::Gone => self.lose(&connection).await,
+                // Then whatever else it was asked for ends too, and is asked of another.
+                Answer::Late => {
+                    child::kill_by(&connection.pidfd)?;
+                    self.lose(&connection).await;
+                }
             }
         }
         Ok(Fork::Unfit(
@@ -247,9 +258,14 @@ impl Connection {
         if let Some(preparation) = preparation {
             preparation.end(&mut child).await?;
         }
+        let pidfd = child::pidfd(child.id())?;
         // From here on it is reaped in the background, whenever it ends.
         drop(child);
-        Ok(Ok(Self { control, rights }))
+        Ok(Ok(Self {
+            control,
+            pidfd,
+            rights,
+        }))
     }
 
     fn ask(&self, birth: &Birth, theirs: OwnedFd, beside: Option<&OwnedFd>) -> io::Result<()> {
@@ -305,6 +321,20 @@ enum Answer {
     Born(Born),
     Refused(Refusal),
     Gone,
+    Late,
+}
+
+async fn in_time(answer: impl Future<Output = io::Result<Answer>>) -> io::Result<Answer> {
+    let mut answer = std::pin::pin!(answer);
+    let asked = Moment::now();
+    loop {
+        match tokio::time::timeout(LONGEST_FORK, &mut answer).await {
+            Ok(answer) => return answer,
+            // The runtime's clock may be a test's, which runs ahead.
+            Err(_) if Moment::now().since(asked) < LONGEST_FORK => tokio::task::yield_now().await,
+            Err(_) => return Ok(Answer::Late),
+        }
+    }
 }
 
 /// The duty to see a child off that may exist, until it is known.
