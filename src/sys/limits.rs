@@ -36,10 +36,11 @@ pub(crate) fn all() -> Vec<(u64, u64)> {
     (0..KINDS).map(get).collect()
 }
 
-/// Gives this process these limits, as far as it may. Descriptors of it beyond a limit stay open.
-pub(crate) fn set_all(limits: &[(u64, u64)]) {
-    for (kind, wanted) in (0..KINDS).zip(limits) {
-        if get(kind) != *wanted {
+/// Gives this process, which has the limits `own`, these limits, as far as it may. Descriptors of it beyond a
+/// limit stay open.
+pub(crate) fn set_all(limits: &[(u64, u64)], own: &[(u64, u64)]) {
+    for (kind, (wanted, own)) in (0..KINDS).zip(limits.iter().zip(own)) {
+        if wanted != own {
             // Refused only where it was raised by somebody with more rights.
             let _ = set(kind, *wanted);
         }

@@ -1,9 +1,9 @@
 //! The messages of the control socket: rare, small, and each with the descriptors it speaks of.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -127,19 +127,20 @@ pub(crate) enum Role {
     ForkServer,
 }
 
+thread_local! {
+    // A thread's and not a socket's: filling so much with zeros takes longer than all else about a message.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// One end of a control socket.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
     socket: OwnedFd,
-    buffer: Mutex<Vec<u8>>,
 }
 
 impl ControlSocket {
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self {
-            socket,
-            buffer: Mutex::new(Vec::new()),
-        }
+        Self { socket }
     }
 
     /// Sends `message` and descriptors without waiting.
@@ -163,20 +164,17 @@ impl ControlSocket {
     /// Receives the next message, or `None` at the end. Blocks only if told to `wait`; without,
     /// nothing to receive is [`io::ErrorKind::WouldBlock`].
     pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
-        let mut buffer = self
-            .buffer
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        buffer.resize(MESSAGE_BYTES, 0);
         let mut fds = Vec::new();
-        match socket::receive(&self.socket, &mut buffer, &mut fds, wait)? {
-            Received::End => Ok(None),
-            Received::Message(len) => {
-                let message = codec::decode(&buffer[..len])
-                    .map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
-                Ok(Some((message, fds)))
+        let message = BUFFER.with_borrow_mut(|buffer| {
+            buffer.resize(MESSAGE_BYTES, 0);
+            match socket::receive(&self.socket, buffer, &mut fds, wait)? {
+                Received::End => Ok(None),
+                Received::Message(len) => codec::decode(&buffer[..len])
+                    .map(Some)
+                    .map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why)),
             }
-        }
+        });
+        Ok(message?.map(|message| (message, fds)))
     }
 }
 

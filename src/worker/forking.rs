@@ -6,12 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::hint::black_box;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::thread;
 
 use super::forkserver::to_block;
 use super::launch::standard;
+use super::serve::STACK;
 use crate::sys::fork::{self, Sibling};
 use crate::sys::{child, limits, mapping, title};
 use crate::wire::control::{Birth, Block, ControlSocket, Environment, Message, Refusal};
@@ -30,6 +33,7 @@ pub(super) fn settle(control: &ControlSocket) {
     fork::flush_c_streams();
     let answer = match fork::is_alone() {
         true => {
+            rehearse();
             fork::gather_pages();
             title::prepare();
             Message::Ready
@@ -38,6 +42,15 @@ pub(super) fn settle(control: &ControlSocket) {
     };
     // Whoever cannot be told is gone, which is seen next.
     let _ = control.send(&answer, &[]);
+}
+
+/// Starts a thread like the one that a worker starts first, and sees it end. What is made for the first thread of
+/// a process, its stack, its part of the allocator, names that are looked up, all copies then have and use.
+fn rehearse() {
+    let thread = thread::Builder::new().stack_size(STACK);
+    if let Ok(thread) = thread.spawn(|| drop(black_box(Box::new(0_u64)))) {
+        let _ = thread.join();
+    }
 }
 
 const THREADS: &str = "it has started threads, which would be missing in every copy of its process";
@@ -50,7 +63,10 @@ pub(super) fn tend(control: ControlSocket) -> io::Result<ControlSocket> {
     for slot in [1, 2] {
         child::put_slot(slot, standard(0))?;
     }
-    let own = to_block(variables());
+    let own = Own {
+        environment: to_block(variables()),
+        limits: limits::all(),
+    };
     let mut unreadable = 0;
     loop {
         match control.receive(true) {
@@ -68,8 +84,15 @@ pub(super) fn tend(control: ControlSocket) -> io::Result<ControlSocket> {
     }
 }
 
+/// What this process has, and so its copies.
+#[derive(Debug)]
+struct Own {
+    environment: Vec<u8>,
+    limits: Vec<(u64, u64)>,
+}
+
 /// Forks a child. Its control socket, in the child; nothing in the server.
-fn bear(birth: Birth, mut fds: Vec<OwnedFd>, own: &[u8]) -> Option<ControlSocket> {
+fn bear(birth: Birth, mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket> {
     if fds.len() < 4 {
         return None; // nobody to answer to
     }
@@ -95,7 +118,12 @@ fn bear(birth: Birth, mut fds: Vec<OwnedFd>, own: &[u8]) -> Option<ControlSocket
             None
         }
         Ok((Sibling::Copy, block)) => {
-            grow_up(&streams, &block, own, (&birth.limits, birth.detached));
+            // Fails only for a process that leads a session, and this is a new one.
+            let _ = match birth.detached {
+                true => child::lead_session(),
+                false => child::lead_group(),
+            };
+            grow_up(&streams, &block, &birth.limits, own);
             let _ = newborn.send(
                 &Message::Born {
                     pid: std::process::id(),
@@ -151,22 +179,13 @@ fn environment(environment: Environment, beside: Option<OwnedFd>) -> io::Result<
 }
 
 /// Makes the copy a process of its own, that finds what an executed one would find.
-fn grow_up(
-    streams: &[OwnedFd],
-    block: &[u8],
-    own: &[u8],
-    (limits, detached): (&[(u64, u64)], bool),
-) {
-    // Each of these fails only for what is not so: a process that leads a session, a closed descriptor.
-    let _ = match detached {
-        true => child::lead_session(),
-        false => child::lead_group(),
-    };
+fn grow_up(streams: &[OwnedFd], block: &[u8], limits: &[(u64, u64)], own: &Own) {
     for (slot, stream) in [1, 2].into_iter().zip(streams) {
+        // Fails only for a closed descriptor.
         let _ = child::put_slot(slot, stream.as_fd());
     }
-    limits::set_all(limits);
-    if block != own {
+    limits::set_all(limits, &own.limits);
+    if block != own.environment {
         adopt_environment(block);
     }
 }

@@ -26,7 +26,7 @@ use crate::wire::parcel::Arrivals;
 
 /// The stack of the thread that runs tasks, in bytes: what a main thread has by default. Only what is
 /// touched takes memory.
-const STACK: usize = 8 << 20;
+pub(super) const STACK: usize = 8 << 20;
 
 /// The exit status of a child that could not become a worker (`EX_SOFTWARE` of `sysexits.h`).
 const FAILED: i32 = 70;
