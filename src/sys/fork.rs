@@ -52,9 +52,7 @@ pub(crate) fn is_alone() -> bool {
 /// Copies this process, which has one thread; the copy is a child of its parent.
 pub(crate) fn sibling() -> io::Result<Sibling> {
     if !is_alone() {
-        return Err(io::Error::other(
-            "a process with several threads was not copied",
-        ));
+        return Err(io::Error::other("it has started threads"));
     }
     let thread = MainThread::ask();
     let mut pidfd: libc::c_int = -1;

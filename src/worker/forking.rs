@@ -100,10 +100,6 @@ fn bear(birth: Birth, mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket>
     let streams = fds.split_off(2);
     let directory = fds.pop()?;
     let newborn = ControlSocket::new(fds.pop()?);
-    if !fork::is_alone() {
-        refuse(&newborn, Refusal::Unfit(THREADS.to_owned()));
-        return None;
-    }
     let found =
         find_place(&birth, &directory).and_then(|()| environment(birth.environment, beside));
     let sibling = found.and_then(|block| Ok((fork::sibling()?, block)));

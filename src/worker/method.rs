@@ -17,9 +17,9 @@ const VARIABLE: &str = "PROCESSION_START_METHOD";
 pub enum StartMethod {
     /// A small process with one thread, executed when it is first needed, forks itself: a quarter of a
     /// millisecond, whatever the application's size in memory. What is forked is the application's own
-    /// child and finds the environment, directory, output and limits that the application has at that
-    /// moment. It does not find what else the application has changed about itself since the small
-    /// process was started: its `umask`, priority, processor affinity, ignored signals.
+    /// child and finds the environment, directory, output, limits, priority and processors that the application
+    /// has at that moment. It does not find what else the application has changed about itself since the small
+    /// process was started: its `umask` and ignored signals.
     ///
     /// Random numbers that C code has drawn before (`arc4random`, a seeded `rand`) go on alike in all that
     /// are forked. Rust's `HashMap` keys and whatever a program makes at first use do not.
