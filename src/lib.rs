@@ -45,7 +45,7 @@ pub use queue::{Abandoned, NotReceived, Receiver, Sender, queue};
 pub use schedule::Priority;
 pub use task::{CurrentProcess, Setup, Task, TaskId, current};
 pub use wire::Descriptor;
-pub use worker::{ChildInfo, StartMethod, active_children};
+pub use worker::{ChildInfo, StartMethod, active_children, warm_up};
 
 /// What the attributes' expansions call. Not for others.
 #[doc(hidden)]

@@ -81,7 +81,7 @@ impl Family {
     /// Those that the parent has started.
     fn children(&self) -> Vec<Found> {
         let mut members = self.members();
-        members.retain(|found| Some(found.parent) == self.parent.pid());
+        members.retain(|found| Some(found.parent) == self.parent.pid() && !found.is_fork_server());
         members
     }
 

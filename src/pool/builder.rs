@@ -14,12 +14,16 @@ use super::front::{Front, Pool, Shared};
 use super::preparation::{self, Initializer};
 use crate::sys::bell::Bell;
 use crate::sys::reactor::{self, Watched};
-use crate::task::{Call, Setup};
-use crate::worker::{Entrance, StartMethod};
+use crate::task::{Call, Plain, Setup};
+use crate::worker::{Entrance, ForkServer, Source, StartMethod};
 
 /// Workers step back this far for the application, which must keep answering: with nice 5 the lateness
 /// of the executor's timers under full load stays that of an idle machine.
 const NICE: i32 = 5;
+
+/// What preparations are called in errors.
+const PRELOAD: &str = "the preload";
+const INITIALIZER: &str = "the initializer";
 
 /// How a pool is to be built. The last word on everything counts.
 #[must_use = "a builder does nothing until `build`"]
@@ -28,9 +32,11 @@ pub struct PoolBuilder {
     name: Option<String>,
     start: StartMethod,
     nice: i32,
+    memory_limit: Option<u64>,
     task_timeout: Option<Duration>,
     cancel_grace: Duration,
     retries: u32,
+    preload: Option<Initializer>,
     initializer: Option<Initializer>,
 }
 
@@ -41,9 +47,11 @@ impl Default for PoolBuilder {
             name: None,
             start: StartMethod::default(),
             nice: NICE,
+            memory_limit: None,
             task_timeout: None,
             cancel_grace: Duration::ZERO,
             retries: 0,
+            preload: None,
             initializer: None,
         }
     }
@@ -71,6 +79,50 @@ impl PoolBuilder {
         self
     }
 
+    /// A function that runs once, in the process from which the pool's workers are forked: what it leaves
+    /// in a `static` (`OnceLock`, `LazyLock`) every worker finds there, and all share the memory until one
+    /// writes to it. It is not `async`, and threads that it starts must have ended when it returns.
+    ///
+    /// If it panics, returns an error, ends its process or leaves threads behind, it is tried again a few
+    /// times; when this goes on, waiting tasks fail with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and
+    /// the cause. It runs again when its process was killed, for the workers that come after. Under
+    /// [`StartMethod::Exec`] every worker runs it, before its initializer.
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    ///
+    /// static WORDS: OnceLock<Vec<String>> = OnceLock::new();
+    ///
+    /// fn load(path: String) -> std::io::Result<()> {
+    ///     let text = std::fs::read_to_string(path)?;
+    ///     WORDS.get_or_init(|| text.split_whitespace().map(str::to_owned).collect());
+    ///     Ok(())
+    /// }
+    ///
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = procession::Pool::builder()
+    ///     .workers(2)
+    ///     .preload(load, "Cargo.toml".to_owned())
+    ///     .build()?;
+    /// let words = pool.run(|| WORDS.get().map_or(0, Vec::len), ()).await?;
+    /// assert!(words > 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn preload<F, M, A>(mut self, f: F, args: A) -> Self
+    where
+        F: Setup<M, A>,
+        M: Plain,
+    {
+        let _ = f; // has no bytes: its type is the function
+        self.preload = Some(preparation::initializer::<F::Call>(
+            PRELOAD,
+            F::arguments(args),
+        ));
+        self
+    }
+
     /// A function that every worker runs once before its first task.
     ///
     /// If it panics or returns an error, that worker is replaced; when this goes on, nobody tries any more
@@ -80,7 +132,10 @@ impl PoolBuilder {
         F: Setup<M, A>,
     {
         let _ = f; // has no bytes: its type is the function
-        self.initializer = Some(preparation::initializer::<F::Call>(F::arguments(args)));
+        self.initializer = Some(preparation::initializer::<F::Call>(
+            INITIALIZER,
+            F::arguments(args),
+        ));
         self
     }
 
@@ -112,6 +167,17 @@ impl PoolBuilder {
         self
     }
 
+    /// How much memory each worker may take, in bytes, beyond what it has when it starts, what a
+    /// [`preload`](Self::preload) loaded included. All private memory counts that it may write to.
+    ///
+    /// The task whose allocation fails ends with [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded),
+    /// alone, and its worker is replaced.
+    #[doc(alias = "RLIMIT_DATA")]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
     /// Builds the pool and begins to start its workers. Does not wait for them.
     ///
     /// # Errors
@@ -119,7 +185,6 @@ impl PoolBuilder {
     /// There is no Tokio runtime here, children cannot be started (see [`init`](crate::init)), or the
     /// kernel has no descriptors left.
     pub fn build(self) -> io::Result<Pool> {
-        let StartMethod::Exec = self.start;
         Entrance::of_this_process()?;
         reactor::check_runtime()?;
         let runtime = Handle::current();
@@ -129,16 +194,26 @@ impl PoolBuilder {
             Some(workers) => workers.max(1),
             None => std::thread::available_parallelism()?.get(),
         };
+        let (source, preload) = match (self.start, self.preload) {
+            (StartMethod::ForkServer, Some(preload)) => {
+                let server = ForkServer::with_preload(preparation::preload(preload));
+                (Source::Own(Arc::new(server)), None)
+            }
+            (start, preload) => (Source::of(start), preload),
+        };
         let settings = Settings {
             workers,
             name: self.name,
+            source,
+            preload,
             nice: self.nice,
+            memory_limit: self.memory_limit,
             task_timeout: self.task_timeout,
             cancel_grace: self.cancel_grace,
             retries: self.retries,
             initializer: self
                 .initializer
-                .unwrap_or_else(|| preparation::initializer::<Present>(())),
+                .unwrap_or_else(|| preparation::initializer::<Present>(INITIALIZER, ())),
         };
         let (news, listener) = mpsc::unbounded_channel();
         let core = Core::new(Arc::new(settings));
@@ -174,9 +249,11 @@ impl fmt::Debug for PoolBuilder {
             .field("name", &self.name)
             .field("start", &self.start)
             .field("nice", &self.nice)
+            .field("memory_limit", &self.memory_limit)
             .field("task_timeout", &self.task_timeout)
             .field("cancel_grace", &self.cancel_grace)
             .field("retries", &self.retries)
+            .field("preload", &self.preload.is_some())
             .field("initializer", &self.initializer.is_some())
             .finish()
     }

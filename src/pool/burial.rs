@@ -8,6 +8,7 @@ use super::record::Place;
 use super::staff::Worker;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{TaskKey, WorkerKey};
+use crate::worker::RequestSide;
 
 impl Core {
     /// A worker has ended, and all its replies were read. What it had not started runs elsewhere; what
@@ -92,10 +93,13 @@ impl Core {
         name: &'static str,
         status: Option<ExitStatus>,
     ) -> JoinError {
+        let requests = dead.requests.as_ref();
+        let wanted_memory = requests.is_some_and(RequestSide::wanted_memory);
         let kind = match (dead.doom, status.and_then(|status| status.code())) {
             (Some(doom), _) if doom.task == key => doom.kind,
             _ if self.phase == Phase::Over => ErrorKind::Cancelled,
             (_, Some(_)) => ErrorKind::Exited,
+            (_, None) if wanted_memory => ErrorKind::MemoryExceeded,
             (_, None) => ErrorKind::Crashed,
         };
         let mut error = JoinError::new(kind, name).after_start(true);

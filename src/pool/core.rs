@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::metrics::Counts;
 use super::preparation::{Initializer, PREPARATION};
 use super::record::{Options, Place, Record, Records};
@@ -14,13 +16,17 @@ use crate::sys::clock::Moment;
 use crate::task::envelope::Reply;
 use crate::task::job::Job;
 use crate::wire::parcel::Packed;
-use crate::worker::{Blueprint, Post, RequestSide};
+use crate::worker::{Blueprint, Post, RequestSide, Source};
 
 /// How a pool was built.
 pub(super) struct Settings {
     pub(super) workers: usize,
     pub(super) name: Option<String>,
+    pub(super) source: Source,
+    /// What each worker runs before its initializer.
+    pub(super) preload: Option<Initializer>,
     pub(super) nice: i32,
+    pub(super) memory_limit: Option<u64>,
     pub(super) task_timeout: Option<Duration>,
     pub(super) cancel_grace: Duration,
     pub(super) retries: u32,
@@ -40,7 +46,7 @@ impl std::fmt::Debug for Settings {
 #[derive(Debug)]
 pub(super) enum Effect {
     /// Start this worker.
-    Launch(WorkerKey, Box<Blueprint>),
+    Launch(WorkerKey, Box<Blueprint>, oneshot::Receiver<()>),
     /// Encode this task's first item.
     Pack(TaskKey, Arc<dyn Job>),
     /// Give these items their outcome.

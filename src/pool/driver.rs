@@ -54,7 +54,7 @@ struct Desk {
     pid: u32,
     preparation: Option<Arc<dyn Prepares>>,
     /// The preparation's arguments, until it was taken.
-    packed: Option<Packed>,
+    packed: Vec<Packed>,
 }
 
 /// What workers have of the memory for large results.
@@ -270,25 +270,25 @@ impl Driver {
         let Some(desk) = self.desks.get_mut(worker).and_then(Option::as_mut) else {
             return;
         };
-        let Some(preparation) = desk.preparation.take() else {
+        let Some(preparation) = &desk.preparation else {
             return;
         };
-        if let Some(packed) = desk.packed.take() {
-            self.shared.unpack(packed);
-        }
         let failure = match preparation.outcome() {
             None => return,
             Some(Ok(Ok(()))) => None,
-            Some(Ok(Err(why))) => Some(spawn_error(pid).because(format!("the initializer: {why}"))),
+            Some(Ok(Err(why))) => Some(spawn_error(pid).because(why)),
             Some(Err(error)) => {
-                let text = error.to_string();
-                let failure = spawn_error(pid).because(format!("the initializer: {text}"));
+                let failure = spawn_error(pid).because(format!("{}: {error}", preparation.kind()));
                 Some(match error.panic() {
                     Some(report) => failure.with_panic(report.clone()),
                     None => failure,
                 })
             }
         };
+        desk.preparation = None;
+        for packed in desk.packed.drain(..) {
+            self.shared.unpack(packed);
+        }
         self.shared
             .with(|core| core.prepared(worker, failure.as_ref()));
     }

@@ -115,7 +115,9 @@ impl Shared {
             } => job.fail(first, count, &error),
             Effect::Drop(job) => drop(job),
             Effect::Unpack(packed) => self.unpack(packed),
-            Effect::Launch(worker, blueprint) => hiring::launch_worker(self, worker, blueprint),
+            Effect::Launch(worker, blueprint, unwanted) => {
+                hiring::launch_worker(self, worker, blueprint, unwanted);
+            }
             Effect::Pack(task, job) => {
                 let shared = Arc::clone(self);
                 self.runtime.spawn_blocking(move || {

@@ -1,11 +1,15 @@
-//! Starting a worker with its preparation before it.
+//! Starting a worker: the process, and its preparation in its ring.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+
+use futures::future::{Either, select};
+use tokio::sync::oneshot;
 
 use super::driver::News;
 use super::front::Shared;
-use super::preparation::{PREPARATION, Prepares};
+use super::preparation::{self, PREPARATION, Prepares};
 use crate::schedule::WorkerKey;
 use crate::task::job::Job;
 use crate::wire::parcel::Packed;
@@ -16,44 +20,76 @@ use crate::worker::{Blueprint, Launched, Post, Streams, launch};
 pub(super) struct Hired {
     pub(super) launched: Launched,
     pub(super) preparation: Arc<dyn Prepares>,
-    /// The arguments of a preparation that did not fit the ring.
-    pub(super) packed: Option<Packed>,
+    /// Hold the arguments of the preparation that did not fit the ring.
+    pub(super) packed: Vec<Packed>,
 }
 
-/// Starts a worker, on a thread that may block.
-pub(super) fn launch_worker(shared: &Arc<Shared>, worker: WorkerKey, blueprint: Box<Blueprint>) {
+/// Starts a worker, unless it becomes unwanted before it has started.
+pub(super) fn launch_worker(
+    shared: &Arc<Shared>,
+    worker: WorkerKey,
+    blueprint: Box<Blueprint>,
+    unwanted: oneshot::Receiver<()>,
+) {
     let shared = Arc::clone(shared);
     let runtime = shared.runtime.clone();
-    runtime.spawn_blocking(move || {
-        let hired = hire(&shared, &blueprint).map(Box::new);
+    runtime.spawn(async move {
+        let hired = match select(pin!(hire(&shared, *blueprint)), unwanted).await {
+            Either::Left((hired, _)) => hired.map(Box::new),
+            Either::Right(_) => Err(io::Error::other("the pool was ended before it had started")),
+        };
         // Nobody listens only when the driver is gone; then the worker is killed as it is dropped.
         let _ = shared.news.send(News::Launched(worker, hired));
     });
 }
 
-fn hire(shared: &Shared, blueprint: &Blueprint) -> io::Result<Hired> {
-    let initializer = shared.look(|core| Arc::clone(&core.settings.initializer));
-    let preparation = initializer();
-    let mut launched = launch(blueprint, Streams::default(), &shared.bell)?;
-    let job: &dyn Job = &*preparation;
-    let mut packed = None;
-    let mut post = launched.requests.post(PREPARATION, job, false);
-    if let Post::TooLarge = post {
-        let large = job.pack(&shared.parcels).map_err(io::Error::other)?;
-        post = launched.requests.post_parcel(PREPARATION, job, &large);
-        packed = Some(large);
-    }
-    match post {
-        Post::Sent { .. } => launched.requests.wake(),
-        Post::Refused(why) => {
-            let why = format!("the initializer's arguments cannot be sent: {why}");
-            return Err(io::Error::other(why));
+async fn hire(shared: &Arc<Shared>, blueprint: Blueprint) -> io::Result<Hired> {
+    let settings = shared.look(|core| Arc::clone(&core.settings));
+    let streams = Streams::default();
+    let mut launched = launch(&settings.source, blueprint, streams, &shared.bell).await?;
+    let mut packed = Vec::new();
+    let initializer = (settings.initializer)();
+    let preparation = match settings.preload.as_ref().map(|preload| preload()) {
+        None => Arc::clone(&initializer),
+        Some(preload) => {
+            packed.extend(send(shared, &mut launched, &preload).await?);
+            preparation::both(preload, Arc::clone(&initializer))
         }
-        Post::NoSpace | Post::TooLarge => return Err(io::ErrorKind::OutOfMemory.into()),
-    }
+    };
+    packed.extend(send(shared, &mut launched, &initializer).await?);
+    launched.requests.wake();
     Ok(Hired {
         launched,
         preparation,
         packed,
     })
+}
+
+/// Writes a preparation into the worker's ring. What does not fit is in the parcel.
+async fn send(
+    shared: &Arc<Shared>,
+    launched: &mut Launched,
+    preparation: &Arc<dyn Prepares>,
+) -> io::Result<Option<Packed>> {
+    let job: &dyn Job = &**preparation;
+    let mut parcel = None;
+    let mut post = launched.requests.post(PREPARATION, job, false);
+    if let Post::TooLarge = post {
+        let (packer, shared) = (Arc::clone(preparation), Arc::clone(shared));
+        let pack = move || packer.pack(&shared.parcels);
+        let packed = tokio::task::spawn_blocking(pack).await;
+        let packed = packed.map_err(io::Error::other)?;
+        let packed = packed.map_err(io::Error::other)?;
+        post = launched.requests.post_parcel(PREPARATION, job, &packed);
+        parcel = Some(packed);
+    }
+    match post {
+        Post::Sent { .. } => Ok(parcel),
+        Post::Refused(why) => {
+            let what = preparation.kind();
+            let why = format!("the arguments of {what} cannot be sent: {why}");
+            Err(io::Error::other(why))
+        }
+        Post::NoSpace | Post::TooLarge => Err(io::ErrorKind::OutOfMemory.into()),
+    }
 }

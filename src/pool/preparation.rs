@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::JoinError;
@@ -11,6 +12,7 @@ use crate::task::execution::EntryOf;
 use crate::task::job::{Job, Outcomes, Wrote, each_outcome, pack_item, write_item};
 use crate::task::{Call, Slot};
 use crate::wire::parcel::{Packed, Store};
+use crate::worker::Preload;
 
 /// The key under which a worker's preparation is sent; no task has it.
 pub(super) const PREPARATION: u64 = 0;
@@ -20,18 +22,115 @@ pub(super) type Initializer = Arc<dyn Fn() -> Arc<dyn Prepares> + Send + Sync>;
 
 /// A preparation, and how it went.
 pub(super) trait Prepares: Job {
-    /// How it went, once it has.
+    /// How it went, once it has. The error says what it was.
     fn outcome(&self) -> Option<Result<Result<(), String>, JoinError>>;
+
+    /// What it is to the user.
+    fn kind(&self) -> &'static str;
+}
+
+/// One preparation and then another, which are sent one after the other.
+pub(super) fn both(first: Arc<dyn Prepares>, then: Arc<dyn Prepares>) -> Arc<dyn Prepares> {
+    Arc::new(Both {
+        first,
+        then,
+        delivered: AtomicBool::new(false),
+    })
+}
+
+#[derive(Debug)]
+struct Both {
+    first: Arc<dyn Prepares>,
+    then: Arc<dyn Prepares>,
+    /// Whether the first has its outcome.
+    delivered: AtomicBool,
+}
+
+impl Both {
+    fn current(&self) -> &Arc<dyn Prepares> {
+        match self.delivered.load(Ordering::Acquire) {
+            false => &self.first,
+            true => &self.then,
+        }
+    }
+}
+
+impl Prepares for Both {
+    fn outcome(&self) -> Option<Result<Result<(), String>, JoinError>> {
+        match self.first.outcome() {
+            // It went well, now or before.
+            Some(Ok(Ok(()))) | None => self.then.outcome(),
+            failure => {
+                self.delivered.store(false, Ordering::Release); // it is the first that is spoken of
+                failure
+            }
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        self.current().kind()
+    }
+}
+
+impl Job for Both {
+    fn name(&self) -> &'static str {
+        self.current().name()
+    }
+
+    fn token(&self) -> io::Result<Token> {
+        self.current().token()
+    }
+
+    fn items(&self) -> usize {
+        1
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) -> Wrote {
+        self.current().write(writer)
+    }
+
+    fn pack(&self, store: &Mutex<Store>) -> Result<Packed, String> {
+        self.current().pack(store)
+    }
+
+    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize {
+        let failed = self.current().deliver(first, outcomes);
+        self.delivered.store(true, Ordering::Release);
+        failed
+    }
+
+    fn fail(&self, first: usize, count: usize, error: &JoinError) {
+        self.first.fail(first, count, error);
+        self.then.fail(first, count, error);
+    }
+
+    fn split(&self, at: usize) -> Arc<dyn Job> {
+        self.current().split(at)
+    }
+}
+
+/// The preload of a fork server whose preparation `make` makes.
+pub(super) fn preload(make: Initializer) -> Preload {
+    Preload(Box::new(move || {
+        let preparation = make();
+        let job = Arc::clone(&preparation) as Arc<dyn Job>;
+        let verdict = move || match preparation.outcome()? {
+            Ok(outcome) => Some(outcome),
+            Err(error) => Some(Err(format!("the preload: {error}"))),
+        };
+        (job, Box::new(verdict))
+    }))
 }
 
 /// Makes preparations that call `C` with the same arguments every time.
-pub(super) fn initializer<C>(arguments: C::Args) -> Initializer
+pub(super) fn initializer<C>(kind: &'static str, arguments: C::Args) -> Initializer
 where
     C: Call<Output = Result<(), String>>,
 {
     let arguments = Arc::new(Mutex::new(arguments));
     Arc::new(move || {
         Arc::new(Preparation::<C> {
+            kind,
             arguments: Arc::clone(&arguments),
             slot: Slot::new(),
         })
@@ -39,13 +138,19 @@ where
 }
 
 struct Preparation<C: Call> {
+    kind: &'static str,
     arguments: Arc<Mutex<C::Args>>,
     slot: Slot<C::Output>,
 }
 
 impl<C: Call<Output = Result<(), String>>> Prepares for Preparation<C> {
     fn outcome(&self) -> Option<Result<Result<(), String>, JoinError>> {
-        self.slot.take()
+        let outcome = self.slot.take()?;
+        Some(outcome.map(|returned| returned.map_err(|why| format!("{}: {why}", self.kind))))
+    }
+
+    fn kind(&self) -> &'static str {
+        self.kind
     }
 }
 

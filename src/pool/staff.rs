@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::core::{Core, Effect, Phase};
 use super::doom::Doom;
 use super::preparation::Prepares;
@@ -16,6 +18,8 @@ use crate::worker::{Blueprint, Lifeline, RequestSide};
 pub(super) struct Worker {
     pub(super) number: usize,
     pub(super) lifeline: Option<Arc<Lifeline>>,
+    /// Dropped when nobody wants it any more: a start may take long, and a preload for ever.
+    pub(super) wanted: Option<oneshot::Sender<()>>,
     pub(super) requests: Option<RequestSide>,
     pub(super) preparation: Option<Arc<dyn Prepares>>,
     pub(super) ready: bool,
@@ -36,6 +40,7 @@ impl Worker {
             doom.done = true;
         }
         self.stopping = true;
+        self.wanted = None;
         if let Some(lifeline) = &self.lifeline {
             lifeline.kill();
         }
@@ -74,9 +79,11 @@ impl Core {
             self.workers.resize_with(key + 1, || None);
         }
         let number = self.free_number();
+        let (wanted, unwanted) = oneshot::channel();
         self.workers[key] = Some(Worker {
             number,
             lifeline: None,
+            wanted: Some(wanted),
             requests: None,
             preparation: None,
             ready: false,
@@ -93,9 +100,11 @@ impl Core {
             pool,
             number: Some(number),
             nice: self.settings.nice,
+            memory_limit: self.settings.memory_limit,
             ..Blueprint::default()
         };
-        self.effects.push(Effect::Launch(key, Box::new(blueprint)));
+        self.effects
+            .push(Effect::Launch(key, Box::new(blueprint), unwanted));
     }
 
     fn free_number(&self) -> usize {

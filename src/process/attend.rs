@@ -19,7 +19,7 @@ use crate::task::envelope::{Reply, Status, next_outcome};
 use crate::task::job::{Job, Outcomes};
 use crate::wire::codec;
 use crate::wire::parcel::{Packed, Store};
-use crate::worker::{Blueprint, Launched, Post, ReplySide, Streams, launch};
+use crate::worker::{Blueprint, Launched, Post, ReplySide, Source, Streams, launch};
 
 /// How long a child may take from its start to its first instruction of ours. Far more than the
 /// slowest linker and constructors need; a child that takes longer will never come.
@@ -36,6 +36,7 @@ const LONG_RESULT: usize = 256 * 1024;
 pub(super) struct Order {
     pub(super) job: Arc<dyn Job>,
     pub(super) stage: Arc<Stage>,
+    pub(super) source: Source,
     pub(super) blueprint: Blueprint,
     pub(super) streams: Streams,
     pub(super) pipes: Pipes,
@@ -66,8 +67,8 @@ struct Duty {
 impl Duty {
     fn never_began(self, kind: ErrorKind, why: &str) {
         let error = JoinError::new(kind, self.job.name()).because(why);
-        self.fail(&error);
         self.stage.end(Err(why.into()));
+        self.fail(&error);
     }
 
     fn fail(&self, error: &JoinError) {
@@ -97,6 +98,7 @@ async fn attend(order: Order, mut duty: Duty) {
     let Order {
         job,
         stage,
+        source,
         blueprint,
         streams,
         pipes,
@@ -105,14 +107,13 @@ async fn attend(order: Order, mut duty: Duty) {
         return duty.never_began(ErrorKind::Cancelled, "it was aborted before it started");
     }
     duty.begun = true;
-    let starting = tokio::task::spawn_blocking(move || start(&*job, &blueprint, streams));
-    match starting.await {
-        Ok(Ok(running)) => see_through(running, pipes, duty).await,
-        Ok(Err(StartFault::Encode(why))) => {
+    match start(job, &source, blueprint, streams).await {
+        Ok(running) => see_through(running, pipes, duty).await,
+        Err(StartFault::Encode(why)) => {
             duty.never_began(ErrorKind::Encode, &format!("the arguments: {why}"));
         }
-        Ok(Err(StartFault::Io(error))) => duty.never_began(ErrorKind::Spawn, &error.to_string()),
-        Err(_) => {} // the runtime is shutting down: the duty says so
+        Err(StartFault::Io(error)) => duty.never_began(ErrorKind::Spawn, &error.to_string()),
+        Err(StartFault::Shutdown) => {} // the duty says so
     }
 }
 
@@ -151,31 +152,52 @@ async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
     let Ok(status) = ended else {
         return; // the runtime is shutting down: the duty says so
     };
-    let started = requests.claimed(position) > 0;
-    // Whoever sees the outcome sees the end as well.
+    let how = How {
+        started: requests.claimed(position) > 0,
+        wanted_memory: requests.wanted_memory(),
+    };
+    // First: whoever has the outcome finds the process ended.
     duty.stage.end(match status {
         Some(status) => Ok(status),
         None => Err("somebody else in this program took its exit status".into()),
     });
-    conclude(&duty, lifeline.pid(), started, launched.replies, status).await;
+    conclude(&duty, lifeline.pid(), how, launched.replies, status).await;
+}
+
+/// What the ring says about a process that has ended.
+#[derive(Debug, Clone, Copy)]
+struct How {
+    started: bool,
+    wanted_memory: bool,
 }
 
 #[derive(Debug)]
 enum StartFault {
     Encode(String),
     Io(io::Error),
+    /// The runtime is shutting down.
+    Shutdown,
 }
 
-/// Starts the child with its one request in its ring. Blocks.
-fn start(job: &dyn Job, blueprint: &Blueprint, streams: Streams) -> Result<Running, StartFault> {
+/// Starts the child and puts its one request into its ring.
+async fn start(
+    job: Arc<dyn Job>,
+    source: &Source,
+    blueprint: Blueprint,
+    streams: Streams,
+) -> Result<Running, StartFault> {
     let bell = Bell::new().map_err(StartFault::Io)?;
-    let mut launched = launch(blueprint, streams, &bell).map_err(StartFault::Io)?;
+    let launched = launch(source, blueprint, streams, &bell).await;
+    let mut launched = launched.map_err(StartFault::Io)?;
     let mut parcel = None;
-    let mut post = launched.requests.post(TASK, job, false);
+    let mut post = launched.requests.post(TASK, &*job, false);
     if let Post::TooLarge = post {
-        let store = Mutex::new(Store::default());
-        let packed = job.pack(&store).map_err(StartFault::Encode)?;
-        post = launched.requests.post_parcel(TASK, job, &packed);
+        let packing = Arc::clone(&job);
+        let pack = move || packing.pack(&Mutex::new(Store::default()));
+        let packed = tokio::task::spawn_blocking(pack).await;
+        let packed = packed.map_err(|_| StartFault::Shutdown)?;
+        let packed = packed.map_err(StartFault::Encode)?;
+        post = launched.requests.post_parcel(TASK, &*job, &packed);
         parcel = Some(packed);
     }
     match post {
@@ -206,7 +228,7 @@ const TASK: u64 = 1;
 async fn conclude(
     duty: &Duty,
     pid: u32,
-    started: bool,
+    how: How,
     mut replies: ReplySide,
     status: Option<ExitStatus>,
 ) {
@@ -227,7 +249,7 @@ async fn conclude(
             bytes.drain(..Reply::BYTES);
             deliver(duty, pid, head, bytes, replies).await;
         }
-        _ => duty.fail(&no_result(duty, pid, started, status)),
+        _ => duty.fail(&no_result(duty, pid, how, status)),
     }
 }
 
@@ -262,17 +284,18 @@ async fn deliver(duty: &Duty, pid: u32, head: Reply, bytes: Vec<u8>, mut replies
     }
 }
 
-fn no_result(duty: &Duty, pid: u32, started: bool, status: Option<ExitStatus>) -> JoinError {
+fn no_result(duty: &Duty, pid: u32, how: How, status: Option<ExitStatus>) -> JoinError {
     let exited = status.is_some_and(|status| status.code().is_some());
-    let kind = match (duty.stage.was_aborted(), exited, started) {
+    let kind = match (duty.stage.was_aborted(), exited, how.started) {
         (true, ..) => ErrorKind::Cancelled,
+        (_, false, true) if how.wanted_memory => ErrorKind::MemoryExceeded,
         (_, false, _) => ErrorKind::Crashed,
         (_, true, true) => ErrorKind::Exited,
         (_, true, false) => ErrorKind::Spawn,
     };
     let error = JoinError::new(kind, duty.job.name())
         .in_process(pid)
-        .after_start(started);
+        .after_start(how.started);
     match status {
         Some(status) => error.with_status(status),
         None => error,

@@ -4,14 +4,16 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::attend::{self, Order};
 use super::handle::ProcessHandle;
 use super::stage::Stage;
 use super::stream::{ChildStderr, ChildStdin, ChildStdout, Pipes};
+use crate::sys::limits;
 use crate::task::job::Single;
 use crate::task::{Call, Task};
-use crate::worker::{Blueprint, StartMethod, Streams};
+use crate::worker::{Blueprint, Source, StartMethod, Streams};
 
 /// Runs `f` in a process of its own, with the defaults of [`Process::builder`].
 ///
@@ -64,7 +66,7 @@ pub struct ProcessBuilder {
 }
 
 impl ProcessBuilder {
-    /// What the process is called; by default the path of its function.
+    /// What the process is called; by default the path of its function. `ps` and `top` show it too.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.blueprint.name = Some(name.into());
         self
@@ -142,8 +144,73 @@ impl ProcessBuilder {
         self
     }
 
-    /// Whether dropping the handle kills the process. By default it detaches.
+    /// The processors the process may run on, by number; by default those the application may run on. If it
+    /// may run on none of them, that is an [`ErrorKind::Spawn`](crate::ErrorKind::Spawn).
+    pub fn cpu_affinity(mut self, processors: impl IntoIterator<Item = usize>) -> Self {
+        let number = |processor| u32::try_from(processor).unwrap_or(u32::MAX);
+        let processors = processors.into_iter().map(number).collect();
+        self.blueprint.processors = Some(processors);
+        self
+    }
+
+    /// How much memory the process may take, in bytes, beyond the few mebibytes it has when it starts. All
+    /// private memory counts that it may write to, touched or not; memory shared with others does not.
+    ///
+    /// Beyond it allocations fail. In Rust that ends the process, unless it was asked for by `try_reserve`: the
+    /// outcome is [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded).
+    #[doc(alias = "RLIMIT_DATA")]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.blueprint.memory_limit = Some(bytes);
+        self
+    }
+
+    /// How much processor time the process may use, rounded up to seconds. Beyond it the kernel ends it with
+    /// SIGXCPU, which is an [`ErrorKind::Crashed`](crate::ErrorKind::Crashed).
+    #[doc(alias = "RLIMIT_CPU")]
+    pub fn cpu_time_limit(self, time: Duration) -> Self {
+        let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        self.limit(limits::CPU_TIME, seconds.max(1))
+    }
+
+    /// How many descriptors the process may have open.
+    #[doc(alias = "RLIMIT_NOFILE")]
+    pub fn descriptor_limit(self, descriptors: u64) -> Self {
+        self.limit(limits::DESCRIPTORS, descriptors)
+    }
+
+    /// How large the process may make a file, in bytes. Beyond it the kernel ends it with SIGXFSZ, which is an
+    /// [`ErrorKind::Crashed`](crate::ErrorKind::Crashed).
+    #[doc(alias = "RLIMIT_FSIZE")]
+    pub fn file_size_limit(self, bytes: u64) -> Self {
+        self.limit(limits::FILE_SIZE, bytes)
+    }
+
+    /// How large a core dump the process may leave, in bytes; 0 is none.
+    #[doc(alias = "RLIMIT_CORE")]
+    pub fn core_size_limit(self, bytes: u64) -> Self {
+        self.limit(limits::CORE_SIZE, bytes)
+    }
+
+    /// The last word on each kind counts. No limit is ever raised above the application's own.
+    fn limit(mut self, kind: u32, amount: u64) -> Self {
+        self.blueprint.limits.retain(|(other, _)| *other != kind);
+        self.blueprint.limits.push((kind, amount));
+        self
+    }
+
+    /// Lets the process outlive the application: it ends when its function returns, and not before.
+    ///
+    /// As long as the application and its runtime live, the handle gives the outcome and can abort it as ever.
+    /// Afterwards the outcome is lost. The process leads a session of its own, so that closing the terminal
+    /// does not end it. What the application writes to is its output too, unless it is given another.
     #[doc(alias = "daemon")]
+    #[doc(alias = "setsid")]
+    pub fn detach(mut self) -> Self {
+        self.blueprint.detached = true;
+        self
+    }
+
+    /// Whether dropping the handle kills the process. By default it detaches.
     pub fn kill_on_drop(mut self, kill: bool) -> Self {
         self.kill_on_drop = kill;
         self
@@ -153,13 +220,13 @@ impl ProcessBuilder {
     ///
     /// Never fails by itself and never blocks: a process that could not be started resolves with
     /// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn). Must be called inside a Tokio runtime, which
-    /// attends to the process: when the runtime ends, the process is killed.
+    /// attends to the process: when the runtime ends, the process is killed, unless it was built with
+    /// [`detach`](Self::detach).
     pub fn spawn<F, M, A>(self, f: F, args: A) -> ProcessHandle<F::Output>
     where
         F: Task<M, A>,
     {
         let _ = f; // has no bytes: its type is the function
-        let StartMethod::Exec = self.start;
         let job = Arc::new(Single::<F::Call>::new(F::arguments(args)));
         let stage = Arc::new(Stage::new());
         let mut blueprint = self.blueprint;
@@ -189,6 +256,7 @@ impl ProcessBuilder {
         attend::begin(Order {
             job,
             stage,
+            source: Source::of(self.start),
             blueprint,
             streams: Streams {
                 stdin: self.stdin,

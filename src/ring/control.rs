@@ -21,6 +21,7 @@ const HEAD: usize = 0;
 const TAIL: usize = 128;
 const CONSUMER_SLEEPS: usize = 256;
 const PRODUCER_SLEEPS: usize = 384;
+const NOTE: usize = 512;
 
 /// How far a side has come: bytes and frames in one word, so that one store moves both.
 ///
@@ -132,6 +133,11 @@ impl Ring {
             }
             tail = again;
         }
+    }
+
+    /// A word that the ring does not use: zero, until the consumer leaves something for the producer.
+    pub(crate) fn note(&self) -> &AtomicU32 {
+        self.mapping.half_word(NOTE)
     }
 
     /// Non-zero while the consumer sleeps or is about to.

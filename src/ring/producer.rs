@@ -45,6 +45,11 @@ impl<R: Borrow<Ring>> Producer<R> {
         self.tail.to_bits()
     }
 
+    /// What the consumer left in [`Ring::note`].
+    pub(crate) fn note(&self) -> u32 {
+        self.ring().note().load(Ordering::Acquire)
+    }
+
     /// How many frames were committed and not released.
     pub(crate) fn frames(&mut self) -> usize {
         self.refresh();

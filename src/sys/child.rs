@@ -7,9 +7,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
 
 use rustix::io::{Errno, FdFlags};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions};
+use rustix::thread::CpuSet;
 
 /// A descriptor that becomes readable when the child `pid` has ended.
 ///
@@ -26,6 +29,14 @@ pub(crate) fn signal(pid: u32, signal: i32) -> io::Result<()> {
     kill(checked(pid)?.as_raw_nonzero().get(), signal)
 }
 
+/// Kills the process behind `pidfd`. Does nothing if it is gone.
+pub(crate) fn kill_by(pidfd: impl AsFd) -> io::Result<()> {
+    match rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Sends `signal` to every process of the group that `pid` leads.
 ///
 /// The caller holds the child unreaped, so the number cannot have been reused.
@@ -33,28 +44,129 @@ pub(crate) fn signal_group(pid: u32, signal: i32) -> io::Result<()> {
     kill(-checked(pid)?.as_raw_nonzero().get(), signal)
 }
 
-/// How a child has ended that nobody has reaped yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ending {
-    /// By a signal, and not by exiting.
-    pub(crate) killed: bool,
+/// Reaps the child `pid` if it has ended.
+///
+/// # Errors
+///
+/// It is not a child of this process, or was reaped.
+pub(crate) fn try_reap(pid: u32) -> io::Result<Option<ExitStatus>> {
+    reap_with(pid, WaitOptions::NOHANG)
 }
 
-/// How the child `pid` has ended, without reaping it; `None` if it has not, or was reaped.
-pub(crate) fn how_it_ended(pid: u32) -> Option<Ending> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    let status = rustix::process::waitid(WaitId::Pid(checked(pid).ok()?), options);
-    let status = status.ok().flatten()?;
-    Some(Ending {
-        killed: !status.exited(),
-    })
-}
-
-/// Waits for the end of the child `pid`, which nobody else waits for, and reaps it.
+/// Waits until the child `pid` has ended, and reaps it.
 pub(crate) fn reap(pid: u32) -> io::Result<()> {
+    reap_with(pid, WaitOptions::empty()).map(drop)
+}
+
+/// Whether the child `pid` ended by exiting with status 0, if it has ended. It stays to be reaped.
+pub(crate) fn how_ended(pid: u32) -> io::Result<Option<bool>> {
     let pid = checked(pid)?;
-    rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::empty()))?;
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let ended = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::Pid(pid), look))?;
+    Ok(ended.map(|status| status.exit_status() == Some(0)))
+}
+
+fn reap_with(pid: u32, options: WaitOptions) -> io::Result<Option<ExitStatus>> {
+    let pid = checked(pid)?;
+    let ended = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), options))?;
+    Ok(ended.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
+}
+
+/// Makes this process the leader of a group of its own.
+pub(crate) fn lead_group() -> io::Result<()> {
+    rustix::process::setpgid(None, None)?;
     Ok(())
+}
+
+/// Makes this process the leader of a session of its own, which has no terminal, and so of a group.
+pub(crate) fn lead_session() -> io::Result<()> {
+    rustix::process::setsid()?;
+    Ok(())
+}
+
+/// The processors that the main thread of this process may run on, by number.
+pub(crate) fn processors() -> Vec<u32> {
+    let own = rustix::thread::sched_getaffinity(Some(rustix::process::getpid()));
+    let own = own.unwrap_or_else(|_| CpuSet::new()); // none: as it is inherited
+    let numbers = 0..CpuSet::MAX_CPU;
+    let mine = numbers.filter(|number| own.is_set(*number));
+    mine.map(|number| number as u32).collect()
+}
+
+/// Whether these can be the numbers of the processors of any machine.
+pub(crate) fn check_processors(processors: Option<&[u32]>) -> io::Result<()> {
+    let possible = |number: &u32| (*number as usize) < CpuSet::MAX_CPU;
+    match processors {
+        Some(list) if list.is_empty() || !list.iter().all(possible) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "there are no processors for it to run on",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Lets the calling thread, and what it starts, run on these processors alone.
+pub(crate) fn run_on(processors: &[u32]) -> io::Result<()> {
+    check_processors(Some(processors))?;
+    let mut wanted = CpuSet::new();
+    for processor in processors {
+        wanted.set(*processor as usize);
+    }
+    if rustix::thread::sched_getaffinity(None)? != wanted {
+        rustix::thread::sched_setaffinity(None, &wanted)?;
+    }
+    Ok(())
+}
+
+/// What the kernel lets the calling thread, and what it starts, do: by whose right it acts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rights {
+    users: (u32, u32),
+    groups: (u32, u32),
+    more_groups: Vec<u32>,
+    capabilities: Option<rustix::thread::CapabilitySets>,
+    no_new: bool,
+}
+
+impl Rights {
+    /// Those of the calling thread.
+    pub(crate) fn now() -> Self {
+        use rustix::process::{getegid, geteuid, getgid, getgroups, getuid};
+        let more = getgroups().unwrap_or_default();
+        Self {
+            users: (getuid().as_raw(), geteuid().as_raw()),
+            groups: (getgid().as_raw(), getegid().as_raw()),
+            more_groups: more.iter().map(|group| group.as_raw()).collect(),
+            capabilities: rustix::thread::capabilities(None).ok(),
+            no_new: rustix::thread::no_new_privs().unwrap_or(false),
+        }
+    }
+}
+
+/// The directory this process works in, as a descriptor that only leads there.
+pub(crate) fn directory() -> io::Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(".", flags, Mode::empty())?)
+}
+
+/// Makes `directory` the one this process works in.
+pub(crate) fn enter(directory: impl AsFd) -> io::Result<()> {
+    rustix::process::fchdir(directory)?;
+    Ok(())
+}
+
+/// What `ps` and `top` show as the command of the calling thread, of which the kernel keeps 15 bytes: of
+/// the path of a function the last part.
+pub(crate) fn be_called(name: &str) {
+    let last = name.rsplit("::").find(|part| !part.starts_with('{'));
+    let name = last.unwrap_or(name);
+    let end = name.floor_char_boundary(15);
+    let name: Vec<u8> = name[..end].bytes().filter(|byte| *byte != 0).collect();
+    if let Ok(name) = std::ffi::CString::new(name) {
+        // Only for eyes: without it the process works as well.
+        let _ = rustix::thread::set_name(&name);
+    }
 }
 
 /// Kills this process and everything in its group.
@@ -73,9 +185,19 @@ fn kill(target: i32, signal: i32) -> io::Result<()> {
     }
 }
 
-/// Lowers the priority of the calling thread, and so of the threads it starts.
-pub(crate) fn be_nice(nice: i32) -> io::Result<()> {
-    rustix::process::setpriority_process(None, nice)?;
+/// The nice value of a process that steps back by `steps` from this one.
+///
+/// The main thread's counts: other threads may have values of their own.
+pub(crate) fn priority(steps: i32) -> i32 {
+    let own = rustix::process::getpriority_process(Some(rustix::process::getpid()));
+    own.unwrap_or(0).saturating_add(steps).clamp(-20, 19)
+}
+
+/// Gives the calling thread, and so the threads it starts, this nice value.
+pub(crate) fn be_nice(priority: i32) -> io::Result<()> {
+    if rustix::process::getpriority_process(None)? != priority {
+        rustix::process::setpriority_process(None, priority)?;
+    }
     Ok(())
 }
 

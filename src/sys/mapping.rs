@@ -81,18 +81,14 @@ impl Mapping {
         body: usize,
     ) -> io::Result<Self> {
         let len = head + 2 * body;
-        // SAFETY: reserves a fresh range chosen by the kernel, accessible to nobody.
+        let fd = fd.as_fd();
+        let flags = MapFlags::SHARED;
+        // SAFETY: a fresh range chosen by the kernel. What lies behind the body in the file, if anything does, is
+        // in it until the next call, and nobody has a pointer to it.
         let base = unsafe {
-            rustix::mm::mmap_anonymous(
-                ptr::null_mut(),
-                len,
-                ProtFlags::empty(),
-                MapFlags::PRIVATE | MapFlags::NORESERVE,
-            )?
+            rustix::mm::mmap(ptr::null_mut(), len, read_write(), flags, fd, offset as u64)?
         };
         let range = Self::own(base, len);
-        let fd = fd.as_fd();
-        range.place(0, fd, offset, head + body)?;
         range.place(head + body, fd, offset + head, body)?;
         Ok(range)
     }

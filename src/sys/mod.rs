@@ -21,5 +21,8 @@ pub(crate) mod robust;
 
 pub(crate) mod child;
 pub(crate) mod clock;
+pub(crate) mod fork;
 pub(crate) mod hook;
 pub(crate) mod image;
+pub(crate) mod limits;
+pub(crate) mod title;

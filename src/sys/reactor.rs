@@ -79,6 +79,13 @@ impl Watched {
         Poll::Ready(Ok(()))
     }
 
+    /// Resolves once for every edge since the last call.
+    ///
+    /// Cancel safe. Fails when the runtime is shutting down.
+    pub(crate) async fn edge(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_edge(cx)).await
+    }
+
     /// Waits until the descriptor is readable, and leaves it so.
     ///
     /// Cancel safe. Fails when the runtime is shutting down.

@@ -88,16 +88,16 @@ pub(crate) fn shut_down(socket: impl AsFd) {
     let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
 }
 
-/// Receives nothing more, in no process that holds this end; nobody can send to it any more.
-pub(crate) fn stop_receiving(socket: impl AsFd) {
-    // Fails only if it was shut down before.
-    let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Read);
-}
-
 /// Blocks until there is room to send, or nobody to send to.
 pub(crate) fn wait_writable(socket: impl AsFd) -> io::Result<()> {
     let mut watched = [PollFd::new(&socket, PollFlags::OUT)];
     rustix::io::retry_on_intr(|| rustix::event::poll(&mut watched, None))?;
+    Ok(())
+}
+
+/// Makes the end of `socket` readable behind what has come by now.
+pub(crate) fn stop_receiving(socket: impl AsFd) -> io::Result<()> {
+    rustix::net::shutdown(socket, rustix::net::Shutdown::Read)?;
     Ok(())
 }
 

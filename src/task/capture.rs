@@ -4,6 +4,7 @@ use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::Once;
 
 use crate::error::PanicReport;
 use crate::wire::codec;
@@ -16,7 +17,14 @@ thread_local! {
 }
 
 /// Makes every panic of this process leave a report, before the hook that was there runs.
+///
+/// Once: a process that is a copy of one that did has it already.
 pub(crate) fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(add_hook);
+}
+
+fn add_hook() {
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         let report = report(info);

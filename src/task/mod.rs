@@ -25,6 +25,8 @@ mod slot;
 
 pub use callable::{Async, Call, Diverging, Never, Sync, Task};
 pub use current::{CurrentProcess, TaskId, cancelled, current, is_cancelled};
+#[doc(hidden)]
+pub use setup::Plain;
 pub use setup::Setup;
 
 pub(crate) use current::{Identity, be, cancel_current, enter_task};

@@ -26,6 +26,13 @@ pub trait Setup<M, A>: Copy + Send + std::marker::Sync + 'static {
     fn arguments(arguments: A) -> <Self::Call as Call>::Args;
 }
 
+/// Marks functions that are not `async`: what prepares a process that is copied afterwards leaves no
+/// runtime in it. Always inferred.
+#[doc(hidden)]
+pub trait Plain {}
+
+impl<F> Plain for Sync<F> {}
+
 /// What an initializer may return.
 #[doc(hidden)]
 pub trait SetupOutcome: 'static {

@@ -1,10 +1,11 @@
 //! The messages of the control socket: rare, small, and each with the descriptors it speaks of.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Mutex;
+use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::codec;
 use crate::sys::socket::{self, MESSAGE_BYTES, Received};
@@ -31,6 +32,63 @@ pub(crate) enum Message {
     Cancel { task: u64 },
     /// The standard streams that the child was started with. Carries them.
     Streams,
+    /// To a fork server: make a child. Carries what [`Birth`] lists.
+    Fork(Box<Birth>),
+    /// There is a child at the other end. From its fork server this carries the child's pidfd; the child
+    /// says it too, in case the server did not live to.
+    Born { pid: u32 },
+    /// There will be no child at the other end.
+    Refused(Refusal),
+    /// From a fork server: it is prepared.
+    Ready,
+}
+
+/// How a forked child is to find itself.
+///
+/// Beside it come the child's end of its control socket, the directory to begin in, stdout and stderr,
+/// and shared memory with the environment if that is too long to be in here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Birth {
+    pub(crate) environment: Environment,
+    /// From the directory that comes beside.
+    pub(crate) directory: Option<PathBuf>,
+    /// Soft and hard limits, by the kernel's numbers.
+    pub(crate) limits: Vec<(u64, u64)>,
+    /// Whether it leads a session of its own.
+    pub(crate) detached: bool,
+}
+
+/// Where a forked child's environment is: `K=V`, each with a zero behind it, sorted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Environment {
+    Here(Block),
+    /// In the shared memory that comes beside, so many bytes long.
+    Beside(usize),
+}
+
+/// Bytes, encoded in one piece.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Block(pub(crate) Vec<u8>);
+
+impl Serialize for Block {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Block {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(|bytes| Self(bytes.to_vec()))
+    }
+}
+
+/// Why a fork server made no child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Refusal {
+    /// It cannot: it has several threads, or the kernel does not let it.
+    Unfit(String),
+    /// This one it could not: the directory is none, there is no memory.
+    This { errno: i32 },
 }
 
 /// Everything a child needs to know before it does anything.
@@ -43,8 +101,16 @@ pub(crate) struct Greeting {
     pub(crate) name: Option<String>,
     pub(crate) pool: Option<String>,
     pub(crate) number: Option<usize>,
-    pub(crate) nice: i32,
+    /// Its nice value.
+    pub(crate) priority: i32,
+    /// The processors it may run on; if there are none, it stays as it is.
+    pub(crate) processors: Vec<u32>,
+    /// How many bytes it may take beyond what it has.
     pub(crate) memory_limit: Option<u64>,
+    /// Other limits, by the kernel's numbers.
+    pub(crate) limits: Vec<(u32, u64)>,
+    /// Whether it goes on when its parent is gone.
+    pub(crate) detached: bool,
     /// Standard slots whose descriptors come beside the message, in this order.
     pub(crate) streams: Vec<u32>,
 }
@@ -56,21 +122,25 @@ pub(crate) enum Role {
     Worker,
     /// Gives its standard streams back and ends.
     Courier,
+    /// Makes children by forking. Carries memory and bell if it is to be prepared first: the requests in
+    /// the ring, up to the word to stop, are its preparation.
+    ForkServer,
+}
+
+thread_local! {
+    // A thread's and not a socket's: filling so much with zeros takes longer than all else about a message.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// One end of a control socket.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
     socket: OwnedFd,
-    buffer: Mutex<Vec<u8>>,
 }
 
 impl ControlSocket {
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self {
-            socket,
-            buffer: Mutex::new(Vec::new()),
-        }
+        Self { socket }
     }
 
     /// Sends `message` and descriptors without waiting.
@@ -86,28 +156,25 @@ impl ControlSocket {
         socket::wait_writable(&self.socket)
     }
 
-    /// Ends receiving: whoever waits for a message, in whatever thread, hears that there are no more.
-    pub(crate) fn stop_receiving(&self) {
-        socket::stop_receiving(&self.socket);
+    /// Lets whoever receives here see the end, after what has come by now.
+    pub(crate) fn stop_receiving(&self) -> io::Result<()> {
+        socket::stop_receiving(&self.socket)
     }
 
     /// Receives the next message, or `None` at the end. Blocks only if told to `wait`; without,
     /// nothing to receive is [`io::ErrorKind::WouldBlock`].
     pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
-        let mut buffer = self
-            .buffer
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        buffer.resize(MESSAGE_BYTES, 0);
         let mut fds = Vec::new();
-        match socket::receive(&self.socket, &mut buffer, &mut fds, wait)? {
-            Received::End => Ok(None),
-            Received::Message(len) => {
-                let message = codec::decode(&buffer[..len])
-                    .map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
-                Ok(Some((message, fds)))
+        let message = BUFFER.with_borrow_mut(|buffer| {
+            buffer.resize(MESSAGE_BYTES, 0);
+            match socket::receive(&self.socket, buffer, &mut fds, wait)? {
+                Received::End => Ok(None),
+                Received::Message(len) => codec::decode(&buffer[..len])
+                    .map(Some)
+                    .map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why)),
             }
-        }
+        });
+        Ok(message?.map(|message| (message, fds)))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Starting a child: the same program once more, invited to come in as a worker.
+//! Starting a child: a fork server is asked for one, or the same program is executed once more and
+//! invited to come in as a worker.
 //!
 //! `/proc/self/exe` and not `current_exe()`: the file may have been replaced since this process
 //! started, and then its functions lie elsewhere. On the posix_spawn path, never `pre_exec`: that forces a
@@ -14,8 +15,10 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use super::entrance::Entrance;
+use super::forkserver::{self, Fork, ForkServer};
 use super::lifeline::Remains;
 use super::link::{ReplySide, RequestSide};
+use super::method::StartMethod;
 use super::strays::Strays;
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::bell::Bell;
@@ -30,7 +33,13 @@ pub(crate) struct Blueprint {
     pub(crate) pool: Option<String>,
     pub(crate) number: Option<usize>,
     pub(crate) nice: i32,
+    pub(crate) processors: Option<Vec<u32>>,
+    /// In bytes, beyond what the child has at its start.
     pub(crate) memory_limit: Option<u64>,
+    /// Other limits, by the kernel's numbers.
+    pub(crate) limits: Vec<(u32, u64)>,
+    /// Whether it outlives this process.
+    pub(crate) detached: bool,
     pub(crate) environment: Vec<(OsString, Option<OsString>)>,
     pub(crate) clear_environment: bool,
     pub(crate) directory: Option<PathBuf>,
@@ -42,6 +51,26 @@ pub(crate) struct Streams {
     pub(crate) stdin: Option<Stdio>,
     pub(crate) stdout: Option<Stdio>,
     pub(crate) stderr: Option<Stdio>,
+}
+
+impl Streams {
+    /// Whether the caller said nothing.
+    fn are_default(&self) -> bool {
+        self.stdin.is_none() && self.stdout.is_none() && self.stderr.is_none()
+    }
+}
+
+/// Variables that are read before anything of the program runs: by the dynamic linker, and by the C
+/// library's allocator. In a process that is forked they come too late.
+const READ_AT_EXEC: [&str; 3] = ["LD_", "GLIBC_TUNABLES", "MALLOC_"];
+
+impl Blueprint {
+    fn speaks_to_the_linker(&self) -> bool {
+        self.environment.iter().any(|(key, _)| {
+            let key = key.as_encoded_bytes();
+            READ_AT_EXEC.iter().any(|it| key.starts_with(it.as_bytes()))
+        })
+    }
 }
 
 /// A child that was started and the ways to it.
@@ -59,43 +88,169 @@ pub(crate) struct Launched {
 /// to be free before the child exists, because a child whose pidfd could not be opened is lost.
 const DESCRIPTORS_OF_A_START: usize = 8;
 
-/// Starts a child that rings `bell`. Blocks for about a millisecond: not on a runtime thread.
-pub(crate) fn launch(blueprint: &Blueprint, streams: Streams, bell: &Bell) -> io::Result<Launched> {
-    let ring = Ring::footprint(RING_BYTES);
-    let memory = mapping::memfd("procession-worker", 2 * ring)?;
-    let requests = Producer::new(Ring::map(&memory, 0, RING_BYTES)?);
-    let replies = Consumer::new(Ring::map(&memory, ring, RING_BYTES)?);
-    let door = Door::open(streams)?;
+/// Where children come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// Each is the program, executed.
+    Exec,
+    /// The fork server of the whole application.
+    Shared,
+    /// A fork server that was prepared for these children.
+    Own(Arc<ForkServer>),
+}
 
-    let greeting = greeting(blueprint, Role::Worker, &door);
-    let mut fds = vec![memory.as_fd(), bell.as_fd()];
+impl Source {
+    /// Where children come from that are started this way and need nothing special.
+    pub(crate) fn of(method: StartMethod) -> Self {
+        match method {
+            StartMethod::Exec => Self::Exec,
+            StartMethod::ForkServer => Self::Shared,
+        }
+    }
+
+    fn fork_server(&self) -> Option<&ForkServer> {
+        match self {
+            Self::Exec => None,
+            Self::Shared => Some(&forkserver::SHARED),
+            Self::Own(server) => Some(server),
+        }
+    }
+}
+
+/// Starts a child that rings `bell`, on the current runtime.
+///
+/// Cancel safe: a child that was started and that nobody waits for any more is killed and reaped.
+pub(crate) async fn launch(
+    source: &Source,
+    blueprint: Blueprint,
+    streams: Streams,
+    bell: &Bell,
+) -> io::Result<Launched> {
+    child::check_processors(blueprint.processors.as_deref())?;
+    if let Some(server) = source.fork_server()
+        && streams.are_default()
+        && !blueprint.speaks_to_the_linker()
+    {
+        match fork(server, &blueprint, bell).await? {
+            Ok(launched) => return Ok(launched),
+            // What the server was prepared with is not to be had elsewhere.
+            Err(why) if matches!(source, Source::Own(_)) => return Err(io::Error::other(why)),
+            Err(_) => {}
+        }
+    }
+    let bell = bell.try_clone()?;
+    tokio::task::spawn_blocking(move || exec(&blueprint, streams, &bell))
+        .await
+        .map_err(io::Error::other)?
+}
+
+/// Forks a child. The inner error says why none can be forked.
+async fn fork(
+    server: &ForkServer,
+    blueprint: &Blueprint,
+    bell: &Bell,
+) -> io::Result<Result<Launched, String>> {
+    let rings = Rings::new()?;
+    let greeting = Message::Hello(Box::new(greeting(blueprint, Role::Worker, &[])));
+    let greet =
+        |control: &ControlSocket| control.send(&greeting, &[rings.memory.as_fd(), bell.as_fd()]);
+    let (birth, beside) = forkserver::birth(blueprint)?;
+    let born = match server.fork(&birth, beside.as_ref(), &greet).await? {
+        Fork::Born(born) => born,
+        Fork::Unfit(why) => return Ok(Err(why)),
+    };
+    let remains = Remains::forked(born.pid, blueprint);
+    let pidfd = match born.pidfd {
+        Some(pidfd) => pidfd,
+        None => child::pidfd(born.pid)?,
+    };
+    let pipes = [None, None, None];
+    Ok(Ok(rings.connect(born.control, remains, pidfd, pipes)))
+}
+
+/// Executes a child. Blocks for about a millisecond: not on a runtime thread.
+fn exec(blueprint: &Blueprint, streams: Streams, bell: &Bell) -> io::Result<Launched> {
+    let rings = Rings::new()?;
+    let door = Door::open(streams)?;
+    let slots: Vec<_> = door.beside.iter().map(|(slot, _)| *slot).collect();
+    let greeting = greeting(blueprint, Role::Worker, &slots);
+    let mut fds = vec![rings.memory.as_fd(), bell.as_fd()];
     fds.extend(door.beside.iter().map(|(_, fd)| fd.as_fd()));
     door.ours.send(&Message::Hello(Box::new(greeting)), &fds)?;
 
     let reserve = reserve_descriptors()?;
     let mut command = command(blueprint, door.slot)?;
     let (control, mut pipes) = door.attach(&mut command)?;
+    let mut started = start(&mut command, reserve)?;
+    take_pipes(&mut started, &mut pipes)?;
+    let remains = Remains::executed(started, blueprint);
+    let pidfd = child::pidfd(remains.lifeline().pid())?;
+    Ok(rings.connect(Arc::new(control), remains, pidfd, pipes))
+}
+
+/// Executes a fork server that finds its greeting at `theirs`. Blocks.
+pub(super) fn exec_fork_server(theirs: OwnedFd) -> io::Result<async_process::Child> {
+    let mut command = command(&Blueprint::default(), 0)?;
+    command
+        .stdin(Stdio::from(theirs))
+        .stdout(Stdio::inherit())
+        .stderr(Stdio::inherit());
+    let reserve = reserve_descriptors()?;
+    // From a thread that ends: what the server forks is that thread's child as well, and must not be taken for a
+    // child that a thread of the pool of blocking threads has started and lost.
+    let starting = || start(&mut command, reserve);
+    std::thread::scope(|scope| scope.spawn(starting).join())
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Starts a child, for which descriptors were kept free. None is left if that fails.
+fn start(
+    command: &mut async_process::Command,
+    reserve: Vec<OwnedFd>,
+) -> io::Result<async_process::Child> {
     let strays = Strays::before_start();
     drop(reserve);
-    let mut started = match command.spawn() {
-        Ok(started) => started,
-        Err(error) => {
-            strays.reap();
-            return Err(error);
-        }
-    };
-    take_pipes(&mut started, &mut pipes)?;
-    let remains = Remains::new(started, blueprint.name.clone());
-    let pidfd = child::pidfd(remains.lifeline().pid())?;
+    let started = command.spawn();
+    if started.is_err() {
+        strays.reap();
+    }
+    started
+}
 
-    let control = Arc::new(control);
-    Ok(Launched {
-        requests: RequestSide::new(requests, Arc::clone(&control)),
-        replies: ReplySide::new(replies, control),
-        remains,
-        pidfd,
-        pipes,
-    })
+/// The two rings of a worker, in one piece of memory.
+#[derive(Debug)]
+pub(super) struct Rings {
+    pub(super) memory: OwnedFd,
+    pub(super) requests: Producer,
+    pub(super) replies: Consumer,
+}
+
+impl Rings {
+    pub(super) fn new() -> io::Result<Self> {
+        let ring = Ring::footprint(RING_BYTES);
+        let memory = mapping::memfd("procession-worker", 2 * ring)?;
+        Ok(Self {
+            requests: Producer::new(Ring::map(&memory, 0, RING_BYTES)?),
+            replies: Consumer::new(Ring::map(&memory, ring, RING_BYTES)?),
+            memory,
+        })
+    }
+
+    fn connect(
+        self,
+        control: Arc<ControlSocket>,
+        remains: Remains,
+        pidfd: OwnedFd,
+        pipes: [Option<OwnedFd>; 3],
+    ) -> Launched {
+        Launched {
+            requests: RequestSide::new(self.requests, Arc::clone(&control)),
+            replies: ReplySide::new(self.replies, control),
+            remains,
+            pidfd,
+            pipes,
+        }
+    }
 }
 
 /// The control socket's two ends, and which standard slot of the child has the other one.
@@ -170,7 +325,13 @@ impl Door {
     }
 }
 
-fn greeting(blueprint: &Blueprint, role: Role, door: &Door) -> Greeting {
+/// The first message to a fork server.
+pub(super) fn fork_server_greeting() -> Message {
+    let greeting = greeting(&Blueprint::default(), Role::ForkServer, &[]);
+    Message::Hello(Box::new(greeting))
+}
+
+fn greeting(blueprint: &Blueprint, role: Role, streams: &[u32]) -> Greeting {
     Greeting {
         fingerprint: image::fingerprint(),
         role,
@@ -178,9 +339,15 @@ fn greeting(blueprint: &Blueprint, role: Role, door: &Door) -> Greeting {
         name: blueprint.name.clone(),
         pool: blueprint.pool.clone(),
         number: blueprint.number,
-        nice: blueprint.nice,
+        priority: child::priority(blueprint.nice),
+        processors: blueprint
+            .processors
+            .clone()
+            .unwrap_or_else(child::processors),
         memory_limit: blueprint.memory_limit,
-        streams: door.beside.iter().map(|(slot, _)| *slot).collect(),
+        limits: blueprint.limits.clone(),
+        detached: blueprint.detached,
+        streams: streams.to_vec(),
     }
 }
 
@@ -192,7 +359,10 @@ fn command(blueprint: &Blueprint, slot: u32) -> io::Result<async_process::Comman
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
-    command.args(arguments).process_group(0);
+    command.args(arguments);
+    if !blueprint.detached {
+        command.process_group(0); // a leader of a group cannot become one of a session
+    }
     if blueprint.clear_environment {
         command.env_clear();
     }
@@ -246,7 +416,7 @@ fn fetch_by_courier(stdin: Stdio) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
         pipe: None,
     };
     let blueprint = Blueprint::default();
-    let greeting = greeting(&blueprint, Role::Courier, &door);
+    let greeting = greeting(&blueprint, Role::Courier, &[]);
     door.ours.send(&Message::Hello(Box::new(greeting)), &[])?;
     let mut command = command(&blueprint, door.slot)?;
     let (control, mut pipes) = door.attach(&mut command)?;

@@ -4,7 +4,8 @@ use std::io;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::registry;
+use super::launch::Blueprint;
+use super::{reaper, registry};
 use crate::sys::child;
 use crate::sys::reactor::Watched;
 
@@ -49,26 +50,47 @@ fn kill_tree(pid: u32) {
     let _ = child::signal(pid, libc::SIGKILL);
 }
 
-/// A child that nobody has reaped yet. Dropping it kills the child; it is reaped in the background.
+/// A child that nobody has reaped yet. Dropping it kills the child, unless that is to live on; it is reaped
+/// in the background.
 #[derive(Debug)]
 pub(crate) struct Remains {
-    child: async_process::Child,
+    origin: Origin,
     lifeline: Arc<Lifeline>,
     /// Whether what the child started goes with it when it ends by itself.
     takes_group: bool,
+    /// Whether it goes on when nobody waits for it any more.
+    detached: bool,
+}
+
+/// Who reaps it.
+#[derive(Debug)]
+enum Origin {
+    /// The library that executed it.
+    Executed(async_process::Child),
+    /// This crate, whose fork server made it.
+    Forked,
 }
 
 impl Remains {
-    pub(super) fn new(child: async_process::Child, name: Option<String>) -> Self {
+    pub(super) fn executed(child: async_process::Child, blueprint: &Blueprint) -> Self {
         let pid = child.id();
-        registry::add(pid, name);
+        Self::new(pid, Origin::Executed(child), blueprint)
+    }
+
+    pub(super) fn forked(pid: u32, blueprint: &Blueprint) -> Self {
+        Self::new(pid, Origin::Forked, blueprint)
+    }
+
+    fn new(pid: u32, origin: Origin, blueprint: &Blueprint) -> Self {
+        registry::add(pid, blueprint.name.clone());
         Self {
-            child,
+            origin,
             lifeline: Arc::new(Lifeline {
                 pid,
                 reaped: Mutex::new(false),
             }),
             takes_group: true,
+            detached: blueprint.detached,
         }
     }
 
@@ -104,12 +126,16 @@ impl Remains {
     /// The status, or `None` within if somebody else has taken it.
     fn try_reap(&mut self) -> Option<Option<ExitStatus>> {
         let mut reaped = self.lifeline.lock();
-        let pid = self.lifeline.pid;
-        // As long as it was not reaped it pins its number, so that this hits no other group.
-        if child::how_it_ended(pid).is_some_and(|ending| ending.killed || self.takes_group) {
-            let _ = child::signal_group(pid, libc::SIGKILL);
+        // An error is the word that somebody else has reaped it: its number is not its own any more.
+        let success = child::how_ended(self.lifeline.pid).ok().flatten();
+        if success.is_some_and(|success| self.takes_group || !success) {
+            // The ended child still pins its number, so this cannot hit another group.
+            let _ = child::signal_group(self.lifeline.pid, libc::SIGKILL);
         }
-        let status = self.child.try_status();
+        let status = match &mut self.origin {
+            Origin::Executed(child) => child.try_status(),
+            Origin::Forked => child::try_reap(self.lifeline.pid),
+        };
         if matches!(status, Ok(None)) {
             return None;
         }
@@ -123,9 +149,17 @@ impl Drop for Remains {
     fn drop(&mut self) {
         let mut reaped = self.lifeline.lock();
         if !*reaped {
-            kill_tree(self.lifeline.pid);
-            // From here on async-process reaps it whenever it ends.
+            if !self.detached {
+                kill_tree(self.lifeline.pid);
+            }
+            // From here on async-process reaps it whenever it ends, or the reaper does.
             *reaped = true;
+            if let Origin::Forked = self.origin {
+                match self.detached {
+                    true => reaper::reap_alone(self.lifeline.pid),
+                    false => reaper::reap(self.lifeline.pid),
+                }
+            }
             registry::remove(self.lifeline.pid);
         }
     }

@@ -187,6 +187,11 @@ impl RequestSide {
         flags.fetch_or(envelope::EAGER, Ordering::SeqCst);
     }
 
+    /// Whether the worker aborted for want of memory, once it has ended.
+    pub(crate) fn wanted_memory(&self) -> bool {
+        self.ring.note() != 0
+    }
+
     /// How many items of the request at `position` were claimed.
     pub(crate) fn claimed(&self, position: Cursor) -> usize {
         envelope::claimed(self.ring.word(position, Request::SPAN)) as usize

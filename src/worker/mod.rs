@@ -1,6 +1,7 @@
 //! A worker process and the two ends of the connection to it.
 //!
-//! `launch` starts one, `serve` is what runs in it, `link` is how its parent talks to it and
+//! `launch` starts one, by executing the program or with the help of a `forkserver` (whose side of that
+//! is `forking`), `serve` is what runs in it, `link` is how its parent talks to it and
 //! `lifeline` how the parent ends it and learns of its end.
 //!
 //! Must stay true: a worker is alone with its rings, no lock is shared with another worker; a worker
@@ -10,19 +11,26 @@
 //! Never here: which task goes to which worker.
 
 mod entrance;
+mod forking;
+mod forkserver;
 mod launch;
 mod lifeline;
 mod link;
 mod method;
+mod preload;
+mod reaper;
 mod registry;
 mod serve;
 mod strays;
 
+pub use forkserver::warm_up;
 pub use method::StartMethod;
 pub use registry::{ChildInfo, active_children};
 
 pub(crate) use entrance::Entrance;
-pub(crate) use launch::{Blueprint, Launched, Streams, launch};
+pub(crate) use forkserver::ForkServer;
+pub(crate) use launch::{Blueprint, Launched, Source, Streams, launch};
 pub(crate) use lifeline::Lifeline;
 pub(crate) use link::{Post, ReplySide, RequestSide};
+pub(crate) use preload::Preload;
 pub(crate) use serve::serve;

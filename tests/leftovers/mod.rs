@@ -115,6 +115,12 @@ impl Census {
             .stdout(Stdio::piped())
             .spawn(|| (), ());
         deadline::within(process).await.expect("a child can start");
+        if procession::StartMethod::default() == procession::StartMethod::ForkServer {
+            let ready = deadline::within(procession::warm_up()).await;
+            ready.expect("children can be forked");
+            let forked = deadline::within(procession::spawn(|| (), ())).await;
+            forked.expect("a child can be forked");
+        }
         deadline::until(|| descendants().is_empty() && runtime_tasks() == 0).await;
         Self::now()
     }
@@ -169,7 +175,8 @@ impl Census {
         left.extend(descendants().iter().map(Found::to_string));
         if let Some(mark) = own_mark() {
             let orphans = marked(MARK, &mark);
-            left.extend(orphans.iter().map(Found::to_string));
+            let own = orphans.iter().filter(|found| !found.is_fork_server());
+            left.extend(own.map(Found::to_string));
         }
         left
     }
@@ -200,6 +207,11 @@ impl fmt::Display for Found {
 }
 
 impl Found {
+    /// Whether it is kept for as long as its parent lives.
+    pub(crate) fn is_fork_server(&self) -> bool {
+        self.command == "procession-fork" && self.state != 'Z'
+    }
+
     /// Reads `/proc/PID/stat` (`proc_pid_stat(5)`); `None` if the process is gone.
     fn read(pid: u32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -217,7 +229,7 @@ impl Found {
 }
 
 /// Every process there is.
-fn everybody() -> Vec<Found> {
+pub(crate) fn everybody() -> Vec<Found> {
     let entries = std::fs::read_dir("/proc").expect("/proc is mounted");
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
@@ -225,7 +237,8 @@ fn everybody() -> Vec<Found> {
         .collect()
 }
 
-/// The children of this process, their children and so on; those too that nobody has reaped.
+/// The children of this process, their children and so on; those too that nobody has reaped. Without
+/// fork servers, which are kept.
 pub(crate) fn descendants() -> Vec<Found> {
     let everybody = everybody();
     let mut family = vec![std::process::id()];
@@ -238,6 +251,7 @@ pub(crate) fn descendants() -> Vec<Found> {
         }
         next += 1;
     }
+    found.retain(|process| !process.is_fork_server());
     found
 }
 

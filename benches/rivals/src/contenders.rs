@@ -8,3 +8,4 @@
 pub(crate) mod in_process;
 pub(crate) mod ours;
 pub(crate) mod procspawn;
+pub(crate) mod starting;

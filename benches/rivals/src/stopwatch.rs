@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::work::{ITEMS, LONG_TASKS};
+use crate::work::{ITEMS, LONG_TASKS, cpu_time};
 
 /// How long a contender may warm up, its first call aside.
 const WARM_UP: Duration = Duration::from_millis(200);
@@ -17,6 +17,8 @@ const MOST: usize = 5_000;
 const LEAST: usize = 3;
 /// A rate is taken over at least this long, so that neither the clock nor the start matters.
 const RATE_RUN: Duration = Duration::from_millis(250);
+/// What a turn of nobody else's costs at most, in seconds.
+const OWN_TURN: f64 = 5e-6;
 /// Rates taken in one round.
 const RATES: usize = 3;
 /// Where the search for the size of a rate's run begins.
@@ -53,6 +55,41 @@ pub(crate) async fn durations_awaited<F: Future>(mut call: impl FnMut() -> F) ->
         pace.note(start.elapsed());
     }
     pace.samples
+}
+
+/// [`durations_with`], both parts awaited.
+pub(crate) async fn durations_prepared<T, P, F>(
+    mut prepare: impl FnMut() -> P,
+    mut call: impl FnMut(T) -> F,
+) -> Vec<f64>
+where
+    P: Future<Output = T>,
+    F: Future,
+{
+    let mut pace = Pace::start();
+    while pace.goes_on() {
+        let prepared = prepare().await;
+        let start = Instant::now();
+        call(prepared).await;
+        pace.note(start.elapsed());
+    }
+    pace.samples
+}
+
+/// How much of its thread's CPU time passes between two turns of a task that always wants one, in seconds:
+/// for so long others have held the thread. Turns in which nobody else had one are left out.
+pub(crate) async fn turns() -> Vec<f64> {
+    let end = Instant::now() + WARM_UP + BUDGET;
+    let mut samples = Vec::new();
+    while Instant::now() < end {
+        let before = cpu_time();
+        tokio::task::yield_now().await;
+        let held = cpu_time().saturating_sub(before).as_secs_f64();
+        if held > OWN_TURN {
+            samples.push(held);
+        }
+    }
+    samples
 }
 
 /// How many items a second `run` gets done, when it is asked for as many as fill [`RATE_RUN`].

@@ -25,6 +25,14 @@ pub(crate) const BACKLOG: usize = 8;
 /// How long each of them spins, in microseconds.
 pub(crate) const BUSY_TASK: u64 = 5_000;
 
+/// Processes started at the same time in `start-rate`.
+pub(crate) const AT_ONCE: usize = 16;
+/// Bytes of heap and threads of the parent in `start-large`.
+pub(crate) const HEAP: usize = 1 << 30;
+pub(crate) const THREADS: usize = 64;
+/// Bytes that are loaded once in `preload-`.
+pub(crate) const LOADED: u64 = 1 << 30;
+
 /// The tiny task.
 pub(crate) fn increment(x: u64) -> u64 {
     x.wrapping_add(1)
@@ -61,7 +69,19 @@ pub(crate) fn big() -> Vec<u8> {
     vec![1; BIG]
 }
 
-fn cpu_time() -> Duration {
+/// Makes this process a large one, for as long as what it returns is kept.
+pub(crate) fn ballast() -> Vec<u8> {
+    for _ in 0..THREADS {
+        thread::spawn(|| {
+            loop {
+                thread::park();
+            }
+        });
+    }
+    vec![1; HEAP]
+}
+
+pub(crate) fn cpu_time() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(now).expect("CPU time is never negative")
 }

@@ -4,6 +4,7 @@ use super::{Case, Contender, OURS, Pin, Run};
 use crate::contenders::in_process;
 use crate::contenders::ours;
 use crate::contenders::procspawn;
+use crate::contenders::starting;
 use crate::figure::Unit;
 
 const BOTH: &[Pin] = &[Pin::OneCpu, Pin::None];
@@ -16,11 +17,17 @@ pub(crate) static CASES: &[Case] = &[
     MAP_SINGLE,
     MAP_DEFAULT,
     START,
+    START_LARGE,
+    START_RATE,
+    START_HOLDS,
+    REPLACE,
     POOL_LIFE,
     BIG_ARGUMENT,
     SPEEDUP,
     TIMER,
     MEMORY,
+    PRELOAD_MEMORY,
+    PRELOAD_START,
     WAKE_UPS,
 ];
 
@@ -97,11 +104,61 @@ const START: Case = Case {
     percentile: 50.0,
     pins: BOTH,
     contenders: &[
-        here(OURS, ours::start_exec),
+        here(OURS, starting::fork),
+        here("procession, exec", starting::exec),
         here("procspawn", procspawn::start),
         python("mp fork", &["process.py", "fork"]),
         python("mp forkserver", &["process.py", "forkserver"]),
         python("mp spawn", &["process.py", "spawn"]),
+    ],
+};
+
+const START_LARGE: Case = Case {
+    name: "start-large",
+    title: "start, run, join, from a parent with 1 GiB of heap and 64 threads: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, starting::fork_from_large),
+        here("procession, exec", starting::exec_from_large),
+        here("procspawn", procspawn::start_from_large),
+    ],
+};
+
+const START_RATE: Case = Case {
+    name: "start-rate",
+    title: "processes started, run and joined a second, 16 at a time",
+    unit: Unit::PerSecond,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, starting::fork_many),
+        here("procession, exec", starting::exec_many),
+    ],
+};
+
+const START_HOLDS: Case = Case {
+    name: "start-holds",
+    title: "how long a process's life holds the runtime's thread at a time, in its CPU time: p99",
+    unit: Unit::Seconds,
+    percentile: 99.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, starting::fork_holds),
+        here("procession, exec", starting::exec_holds),
+    ],
+};
+
+const REPLACE: Case = Case {
+    name: "replace",
+    title: "from the kill of a pool's only worker to its successor's first result: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, starting::fork_replacement),
+        here("procession, exec", starting::exec_replacement),
     ],
 };
 
@@ -179,6 +236,24 @@ const MEMORY: Case = Case {
         python("ProcessPoolExecutor", &["executor.py", "memory"]),
         python("mp.Pool", &["pool.py", "memory"]),
     ],
+};
+
+const PRELOAD_MEMORY: Case = Case {
+    name: "preload-memory",
+    title: "1 GiB loaded once, 4 workers that have read it all, and their server: sum of PSS",
+    unit: Unit::Bytes,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[here(OURS, starting::loaded_memory)],
+};
+
+const PRELOAD_START: Case = Case {
+    name: "preload-start",
+    title: "1 GiB loaded once: from the kill of the only worker to its successor's first result: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[here(OURS, starting::loaded_replacement)],
 };
 
 const WAKE_UPS: Case = Case {

@@ -5,7 +5,7 @@ use std::iter;
 
 use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
-use procession::{Pool, Process, StartMethod};
+use procession::Pool;
 
 use crate::work::{self, BACKLOG, BUSY_TASK, CROWD, ITEMS, LONG_TASK, SUBMITTERS, WORKERS};
 use crate::{runtime, stopwatch, tree};
@@ -51,10 +51,6 @@ pub(crate) fn map_default() -> Vec<f64> {
         .await
     });
     stopwatch::items_per_second(durations)
-}
-
-pub(crate) fn start_exec() -> Vec<f64> {
-    start(StartMethod::Exec)
 }
 
 pub(crate) fn pool_life() -> Vec<f64> {
@@ -160,13 +156,6 @@ async fn burn_all(pool: &Pool, tasks: usize) {
 
 async fn keep_busy(pool: Pool) {
     while pool.run(work::spin, BUSY_TASK).await.is_ok() {}
-}
-
-fn start(method: StartMethod) -> Vec<f64> {
-    runtime::on_this_thread(stopwatch::durations_awaited(|| async {
-        let process = Process::builder().start(method).spawn(work::increment, 1);
-        assert_eq!(process.await.expect("it does not fail"), 2);
-    }))
 }
 
 fn pool(workers: usize) -> Pool {

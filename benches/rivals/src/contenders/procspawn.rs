@@ -49,6 +49,11 @@ pub(crate) fn start() -> Vec<f64> {
     })
 }
 
+pub(crate) fn start_from_large() -> Vec<f64> {
+    let _ballast = work::ballast();
+    start()
+}
+
 pub(crate) fn pool_life() -> Vec<f64> {
     stopwatch::durations(|| {
         let pool = pool(CROWD);

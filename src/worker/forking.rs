@@ -1,0 +1,217 @@
+//! What runs in a fork server.
+//!
+//! One thread, which waits for a request, copies itself and answers. It holds nothing but its control
+//! socket, so a copy has nothing to get rid of. Whatever fails is said to whoever asked; when nobody can
+//! ask any more, it ends.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::hint::black_box;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::thread;
+
+use super::forkserver::to_block;
+use super::launch::standard;
+use super::serve::STACK;
+use crate::sys::fork::{self, Sibling};
+use crate::sys::{child, limits, mapping, title};
+use crate::wire::control::{Birth, Block, ControlSocket, Environment, Message, Refusal};
+
+/// What it is called in lists of processes.
+const NAME: &str = "procession-fork";
+const TITLE: &str = "procession: fork server";
+
+/// So many messages in a row that cannot be received mean that none can be.
+const UNREADABLE: usize = 100;
+
+/// Makes a prepared process ready to be copied, and says so, or that it cannot be.
+pub(super) fn settle(control: &ControlSocket) {
+    // What is written later is not written once by every copy.
+    let _ = io::stdout().flush();
+    fork::flush_c_streams();
+    let answer = match fork::is_alone() {
+        true => {
+            rehearse();
+            fork::gather_pages();
+            title::prepare();
+            Message::Ready
+        }
+        false => Message::Refused(Refusal::Unfit(THREADS.to_owned())),
+    };
+    // Whoever cannot be told is gone, which is seen next.
+    let _ = control.send(&answer, &[]);
+}
+
+/// Starts a thread like the one that a worker starts first, and sees it end. What is made for the first thread of
+/// a process, its stack, its part of the allocator, names that are looked up, all copies then have and use.
+fn rehearse() {
+    let thread = thread::Builder::new().stack_size(STACK);
+    if let Ok(thread) = thread.spawn(|| drop(black_box(Box::new(0_u64)))) {
+        let _ = thread.join();
+    }
+}
+
+const THREADS: &str = "it has started threads, which would be missing in every copy of its process";
+
+/// Forks on request. Returns only in the children, each with its control socket.
+pub(super) fn tend(control: ControlSocket) -> io::Result<ControlSocket> {
+    child::be_called(NAME);
+    title::entitle(TITLE);
+    // Whoever reads what the application writes must see its end without this process's.
+    for slot in [1, 2] {
+        child::put_slot(slot, standard(0))?;
+    }
+    let own = Own {
+        environment: to_block(variables()),
+        limits: limits::all(),
+    };
+    let mut unreadable = 0;
+    loop {
+        match control.receive(true) {
+            Ok(Some((Message::Fork(birth), fds))) => {
+                if let Some(newborn) = bear(*birth, fds, &own) {
+                    return Ok(newborn);
+                }
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => fork::quit(0),
+            // What it carried is closed, which tells whoever sent it.
+            Err(_) if unreadable < UNREADABLE => unreadable += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What this process has, and so its copies.
+#[derive(Debug)]
+struct Own {
+    environment: Vec<u8>,
+    limits: Vec<(u64, u64)>,
+}
+
+/// Forks a child. Its control socket, in the child; nothing in the server.
+fn bear(birth: Birth, mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket> {
+    if fds.len() < 4 {
+        return None; // nobody to answer to
+    }
+    let beside = fds.drain(4..).next();
+    let streams = fds.split_off(2);
+    let directory = fds.pop()?;
+    let newborn = ControlSocket::new(fds.pop()?);
+    let found =
+        find_place(&birth, &directory).and_then(|()| environment(birth.environment, beside));
+    let sibling = found.and_then(|block| Ok((fork::sibling()?, block)));
+    match sibling {
+        Err(error) => {
+            refuse(&newborn, refusal(&error));
+            None
+        }
+        Ok((Sibling::Original { pid, pidfd }, _)) => {
+            // If this fails, the child itself says it.
+            let _ = newborn.send(&Message::Born { pid }, &[pidfd.as_fd()]);
+            None
+        }
+        Ok((Sibling::Copy, block)) => {
+            // Fails only for a process that leads a session, and this is a new one.
+            let _ = match birth.detached {
+                true => child::lead_session(),
+                false => child::lead_group(),
+            };
+            grow_up(&streams, &block, &birth.limits, own);
+            let _ = newborn.send(
+                &Message::Born {
+                    pid: std::process::id(),
+                },
+                &[],
+            );
+            Some(newborn)
+        }
+    }
+}
+
+fn refuse(newborn: &ControlSocket, refusal: Refusal) {
+    // Whoever cannot be told sees the end of the socket.
+    let _ = newborn.send(&Message::Refused(refusal), &[]);
+}
+
+fn refusal(error: &io::Error) -> Refusal {
+    match error.raw_os_error() {
+        // A kernel or a filter that knows or allows no such call will not tomorrow.
+        Some(libc::ENOSYS | libc::EPERM | libc::EINVAL) | None => {
+            Refusal::Unfit(format!("this process could not be copied: {error}"))
+        }
+        Some(errno) => Refusal::This { errno },
+    }
+}
+
+/// Goes where the child is to begin. Before the copy, so that a place that is none is a failed start.
+fn find_place(birth: &Birth, directory: &OwnedFd) -> io::Result<()> {
+    let moved = child::enter(directory).and_then(|()| match &birth.directory {
+        Some(directory) => std::env::set_current_dir(directory),
+        None => Ok(()),
+    });
+    // Whatever it is, it is the place that is at fault.
+    moved.map_err(|error| match error.raw_os_error() {
+        Some(libc::EPERM | libc::EINVAL) | None => io::Error::from_raw_os_error(libc::EACCES),
+        _ => error,
+    })
+}
+
+fn environment(environment: Environment, beside: Option<OwnedFd>) -> io::Result<Vec<u8>> {
+    match (environment, beside) {
+        (Environment::Here(Block(block)), _) => Ok(block),
+        (Environment::Beside(len), Some(memory)) => {
+            if len > mapping::sealed_len(&memory)? {
+                return Err(io::Error::from_raw_os_error(libc::EIO));
+            }
+            let mut block = Vec::new();
+            mapping::Mapping::whole(&memory, len)?.read(0, len, &mut block);
+            Ok(block)
+        }
+        (Environment::Beside(_), None) => Err(io::Error::from_raw_os_error(libc::EIO)),
+    }
+}
+
+/// Makes the copy a process of its own, that finds what an executed one would find.
+fn grow_up(streams: &[OwnedFd], block: &[u8], limits: &[(u64, u64)], own: &Own) {
+    for (slot, stream) in [1, 2].into_iter().zip(streams) {
+        // Fails only for a closed descriptor.
+        let _ = child::put_slot(slot, stream.as_fd());
+    }
+    limits::set_all(limits, &own.limits);
+    if block != own.environment {
+        adopt_environment(block);
+    }
+}
+
+fn variables() -> BTreeMap<OsString, OsString> {
+    std::env::vars_os().collect()
+}
+
+fn adopt_environment(block: &[u8]) {
+    let wanted: BTreeMap<&OsStr, &OsStr> = parse(block).collect();
+    let own = variables();
+    let removed = own
+        .keys()
+        .filter(|key| !wanted.contains_key(key.as_os_str()))
+        .map(|key| (key.as_os_str(), None));
+    let set = wanted
+        .iter()
+        .filter(|(key, value)| own.get(**key).map(OsString::as_os_str) != Some(**value))
+        .map(|(key, value)| (*key, Some(*value)));
+    fork::change_environment(removed.chain(set));
+}
+
+/// The variables of a block. A name may begin with `=`, and only there.
+fn parse(block: &[u8]) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+    let entries = block.split(|byte| *byte == 0).filter(|it| !it.is_empty());
+    entries.filter_map(|entry| {
+        let at = 1 + entry[1..].iter().position(|byte| *byte == b'=')?;
+        Some((
+            OsStr::from_bytes(&entry[..at]),
+            OsStr::from_bytes(&entry[at + 1..]),
+        ))
+    })
+}
