@@ -112,8 +112,10 @@ async fn attend(order: Order, mut duty: Duty) {
         Err(StartFault::Encode(why)) => {
             duty.never_began(ErrorKind::Encode, &format!("the arguments: {why}"));
         }
-        Err(StartFault::Io(error)) => duty.never_began(ErrorKind::Spawn, &error.to_string()),
-        Err(StartFault::Shutdown) => {} // the duty says so
+        Err(StartFault::Io(error)) if !reactor::is_shutdown(&error) => {
+            duty.never_began(ErrorKind::Spawn, &error.to_string());
+        }
+        Err(StartFault::Io(_) | StartFault::Shutdown) => {} // the duty says so
     }
 }
 

@@ -55,6 +55,16 @@ pub(crate) fn check_runtime() -> io::Result<()> {
     }
 }
 
+/// Whether `error` says nothing but that the runtime is shutting down.
+pub(crate) fn is_shutdown(error: &io::Error) -> bool {
+    // What was to run on a blocking thread comes back as the one, registrations as the other, which has no type.
+    error.get_ref().is_some_and(|error| {
+        let task = error.downcast_ref::<tokio::task::JoinError>();
+        task.is_some_and(tokio::task::JoinError::is_cancelled)
+            || error.to_string().contains("is being shutdown")
+    })
+}
+
 /// A descriptor registered with the runtime that was current when it was made.
 #[derive(Debug)]
 pub(crate) struct Watched(AsyncFd<OwnedFd>);

@@ -21,6 +21,9 @@ pub enum StartMethod {
     /// has at that moment. It does not find what else the application has changed about itself since the small
     /// process was started: its `umask` and ignored signals.
     ///
+    /// The small process is a child of the application that stays as long as the application does: code that
+    /// waits for any child until there is none (`wait` in a loop) waits for ever.
+    ///
     /// Random numbers that C code has drawn before (`arc4random`, a seeded `rand`) go on alike in all that
     /// are forked. Rust's `HashMap` keys and whatever a program makes at first use do not.
     ///
