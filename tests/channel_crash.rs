@@ -705,10 +705,10 @@ async fn closing_while_others_are_at_it() {
                 while Instant::now() < end {
                     std::thread::yield_now();
                 }
-                if micros % 2 == 0 {
-                    tx.close()
+                if micros.is_multiple_of(2) {
+                    tx.close();
                 } else {
-                    rx.close()
+                    rx.close();
                 }
             },
             (tx.clone(), rx.clone(), random.below(20_000)),

@@ -1267,9 +1267,9 @@ async fn what_was_called_sent_is_received_when_it_closes() {
             tokio::task::yield_now().await;
         }
         if round % 2 == 0 {
-            tx.close()
+            tx.close();
         } else {
-            rx.close()
+            rx.close();
         }
         let (mut sent, mut received) = (0, 0);
         for sender in senders {
