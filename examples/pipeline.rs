@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use futures::TryStreamExt as _;
-use procession::{Pool, Receiver, Sender, queue, spawn};
+use procession::{Pool, Receiver, RecvError, Sender, queue, spawn};
 
 /// The first stage: every source file below `directory`. It waits when the others cannot keep up.
 #[allow(clippy::needless_pass_by_value, reason = "a task owns its arguments")]
@@ -113,12 +113,26 @@ fn walk(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-async fn print_all(what: &str, found: Receiver<String>) -> Result<(), Box<dyn Error>> {
-    let mut found = found;
-    while let Some(one) = found.try_next().await? {
-        println!("{what}, so far: {one}");
-    }
-    Ok(())
+/// Prints what a call sends until it has its result.
+async fn follow<R>(
+    call: impl Future<Output = R>,
+    what: &str,
+    mut found: Receiver<String>,
+) -> Result<R, RecvError> {
+    let all = found.clone();
+    let call = async {
+        let result = call.await;
+        all.close(); // what was sent before is still received
+        Ok(result)
+    };
+    let printing = async {
+        while let Some(one) = found.try_next().await? {
+            println!("{what}, so far: {one}");
+        }
+        Ok(())
+    };
+    let (result, ()) = tokio::try_join!(call, printing)?;
+    Ok(result)
 }
 
 #[procession::main]
@@ -148,14 +162,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let (tx, found) = queue(1)?;
     let looking = pool.run(longest_line, (directory.clone(), tx));
-    let (longest, told) = tokio::join!(looking, print_all("the longest line", found));
-    told?;
+    let longest = follow(looking, "the longest line", found).await?;
     println!("it has {} bytes", longest??);
 
     let (tx, found) = queue(1)?;
     let looking = pool.run(longest_file, (directory, tx));
-    let (longest, told) = tokio::join!(looking, print_all("the longest file", found));
-    told?;
+    let longest = follow(looking, "the longest file", found).await?;
     println!("it has {} bytes", longest??);
     Ok(())
 }

@@ -120,8 +120,9 @@ async fn primes(
     let events = futures::stream::poll_fn(move |cx| {
         if let Poll::Ready(ended) = run.poll_unpin(cx) {
             outcome = Some(ended);
+            // What was sent before is still received.
+            found.close();
         }
-        // It ends when the worker has let go of its sender, whether it is done or dead.
         if let Some(prime) = ready!(found.poll_next_unpin(cx)) {
             return Poll::Ready(Some(
                 prime.map(|prime| Event::default().data(prime.to_string())),
