@@ -6,11 +6,13 @@ mod deadline;
 mod leftovers;
 mod notes;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::Arc;
 
 use deadline::within;
@@ -306,6 +308,7 @@ struct Files {
     listener: Descriptor<TcpListener>,
     tcp: Descriptor<TcpStream>,
     unix: Option<Descriptor<UnixStream>>,
+    named: BTreeMap<String, (u8, Descriptor<UnixListener>)>,
 }
 
 fn use_files(mut files: Files) -> Files {
@@ -314,6 +317,8 @@ fn use_files(mut files: Files) -> Files {
     files.tcp.write_all(b"tcp").unwrap();
     let (mut accepted, _) = files.listener.accept().unwrap();
     accepted.write_all(b"accepted").unwrap();
+    let (mut accepted, _) = files.named["one"].1.accept().unwrap();
+    accepted.write_all(b"named").unwrap();
     files
 }
 
@@ -331,12 +336,16 @@ async fn files_and_sockets_travel() {
             let (mut tcp_here, _) = listener.accept().unwrap();
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (mut unix_here, unix) = UnixStream::pair().unwrap();
+            let place = SocketAddr::from_abstract_name(format!("{path:?}")).unwrap();
+            let named = UnixListener::bind_addr(&place).unwrap();
+            let mut named_here = UnixStream::connect_addr(&place).unwrap();
             let files = Files {
                 file: file.unwrap().into(),
                 any: Descriptor(unix.try_clone().unwrap().into()),
                 listener: listener.into(),
                 tcp: tcp.into(),
                 unix: Some(unix.into()),
+                named: BTreeMap::from([("one".to_owned(), (1, named.into()))]),
             };
             let mut back = match how {
                 0 => within(spawn(use_files, files)).await.unwrap(),
@@ -368,9 +377,11 @@ async fn files_and_sockets_travel() {
                 stream.read_to_string(&mut text).unwrap();
                 assert_eq!(text, expected);
             }
-            let mut text = String::new();
-            unix_here.read_to_string(&mut text).unwrap();
-            assert_eq!(text, "unix");
+            for (stream, expected) in [(&mut unix_here, "unix"), (&mut named_here, "named")] {
+                let mut text = String::new();
+                stream.read_to_string(&mut text).unwrap();
+                assert_eq!(text, expected);
+            }
         }
     })
     .await;

@@ -474,6 +474,29 @@ async fn an_end_in_a_tasks_arguments_is_its_own() {
     within(task).await.unwrap();
 }
 
+/// A worker that was given a task and did not run it keeps nothing of it.
+#[procession::test]
+async fn an_end_in_a_task_that_was_taken_back_is_closed() {
+    let pool = Pool::with_workers(2).unwrap();
+    let board = Board::new();
+    let (tx, rx) = queue::<u8>(100).unwrap();
+    let held = |desk: Desk| desk.meet("held", "go on");
+    let send = |tx: Sender<u8>, n: u8| tx.try_send(n).unwrap();
+    // They stand behind one that goes on until all of them were done elsewhere.
+    let long = pool.spawn(held, board.desk());
+    let short: Vec<_> = (0..20).map(|n| pool.spawn(send, (tx.clone(), n))).collect();
+    for task in short {
+        within(task).await.unwrap();
+    }
+    drop(tx);
+    board.write("go on", 1);
+    within(long).await.unwrap();
+    for _ in 0..20 {
+        within(rx.recv()).await.unwrap();
+    }
+    assert_eq!(within(rx.recv()).await, Err(RecvError::Closed));
+}
+
 #[procession::test]
 async fn a_send_without_receivers_gives_the_value_back() {
     // In this process: at once.

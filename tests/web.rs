@@ -25,6 +25,7 @@ use deadline::{until, within};
 use leftovers::alone;
 use procession::{Pool, WorkerInfo, WorkerState};
 use site::Site;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinHandle;
@@ -187,6 +188,58 @@ async fn a_request_does_not_wait_for_ever_for_a_worker() {
         let (stopped, never_begun) = (count(504), count(503));
         assert!(stopped > 0 && never_begun > 0, "{statuses:?}");
         assert_eq!(stopped + never_begun, 6, "{statuses:?}");
+        server.busy(0).await;
+        server.stop().await;
+    })
+    .await;
+}
+
+/// Events come while the work goes on, and when nobody hears them any more it does not.
+#[procession::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_events_is_stopped_when_its_client_leaves() {
+    alone(
+        "a_stream_of_events_is_stopped_when_its_client_leaves",
+        async {
+            let server = Server::start(2, LONG).await;
+            let answer = server.get("/primes?below=12").await;
+            let events =
+                "data: 2\n\ndata: 3\n\ndata: 5\n\ndata: 7\n\ndata: 11\n\nevent: end\ndata: 5";
+            assert_eq!((answer.status, answer.text()), (200, events.to_owned()));
+            let endless = format!("/primes?below={}", u64::MAX);
+            let mut connection = ask(server.address, &endless).await.unwrap();
+            let mut heard = String::new();
+            while !heard.contains("data: 1009\n") {
+                let mut bytes = [0; 4096];
+                let read = within(connection.read(&mut bytes)).await.unwrap();
+                assert!(read > 0, "it ended after {heard}");
+                heard.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+            }
+            let worker = server.busy(1).await[0];
+            drop(connection);
+            gone(worker).await;
+            server.busy(0).await;
+            let metrics = server.pool.metrics();
+            assert_eq!((metrics.cancelled(), metrics.completed()), (1, 1));
+            server.stop().await;
+        },
+    )
+    .await;
+}
+
+/// A client that hears slowly is waited for; the end of its work's time is an event.
+#[procession::test]
+async fn a_stream_of_events_has_a_limit_too() {
+    alone("a_stream_of_events_has_a_limit_too", async {
+        let server = Server::start(1, SHORT).await;
+        let endless = format!("/primes?below={}", u64::MAX);
+        let answer = server.get(&endless).await;
+        assert_eq!(answer.status, 200);
+        let text = answer.text();
+        let (_, last) = text.rsplit_once("event: ").unwrap();
+        assert!(
+            last.starts_with("error\ndata: ") && last.contains("work::primes"),
+            "{last}"
+        );
         server.busy(0).await;
         server.stop().await;
     })

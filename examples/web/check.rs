@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use procession::Pool;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -36,6 +37,8 @@ pub(crate) async fn check(site: Site) -> Result<bool, Box<dyn Error>> {
     right &= tell("/slow, longer than its time", &stopped);
     let stopped = client_goes_away(server, &site).await;
     right &= tell("/slow, and the client goes away", &stopped);
+    let stopped = listener_goes_away(server, &site).await;
+    right &= tell("/primes, and the client goes away", &stopped);
     right &= tell("/thumb, many at once", &many(server).await);
 
     let last = tokio::spawn(async move { get(server, "/slow?ms=200").await });
@@ -58,6 +61,9 @@ const QUESTIONS: &[(&str, u16, &str)] = &[
     ("/thumb?name=%2Fetc%2Fpasswd", 400, "not a path"),
     ("/thumb?name=chelsea.png&size=0", 400, "size"),
     ("/slow?ms=10", 200, "burnt"),
+    ("/primes?below=30", 200, "data: 29\n\nevent: end\ndata: 10"),
+    ("/primes?below=0", 200, "event: end\ndata: 0"),
+    ("/primes?below=many", 400, "invalid"),
     ("/crash", 500, "SIGABRT"),
     ("/thumb?name=chelsea.png", 200, "PNG"),
     ("/health", 200, "\"crashed\":1"),
@@ -84,6 +90,27 @@ async fn client_goes_away(server: SocketAddr, site: &Site) -> Finding {
     drop(connection);
     busy(&site.pool, 0).await?;
     Ok(format!("nothing runs any more after {:?}", start.elapsed()))
+}
+
+async fn listener_goes_away(server: SocketAddr, site: &Site) -> Finding {
+    let mut connection = ask(server, &format!("/primes?below={}", u64::MAX)).await?;
+    let mut heard = String::new();
+    while !heard.contains("data: 101\n") {
+        let mut bytes = [0; 4096];
+        let read = timeout(PATIENCE, connection.read(&mut bytes)).await??;
+        if read == 0 {
+            return Err(format!("it ended after {heard:?}").into());
+        }
+        heard.push_str(&String::from_utf8_lossy(&bytes[..read]));
+    }
+    busy(&site.pool, 1).await?;
+    let start = Instant::now();
+    drop(connection);
+    busy(&site.pool, 0).await?;
+    Ok(format!(
+        "nobody looks any further after {:?}",
+        start.elapsed()
+    ))
 }
 
 async fn many(server: SocketAddr) -> Finding {

@@ -34,19 +34,36 @@ pub(crate) async fn ask(server: SocketAddr, target: &str) -> io::Result<TcpStrea
     Ok(connection)
 }
 
-/// An answer that is whole: its body is as long as its head says.
+/// An answer that is whole: its body is as long as its head says, or comes in pieces up to an empty one.
 fn parse(bytes: &[u8]) -> Option<Answer> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
-    let body = bytes[end + 4..].to_vec();
-    let mut lines = head.split("\r\n");
-    let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?;
-    let length: usize = lines
-        .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        .and_then(|(_, length)| length.trim().parse().ok())?;
-    (body.len() == length).then_some(Answer {
-        status: status.parse().ok()?,
-        body,
-    })
+    let body = &bytes[end + 4..];
+    let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?;
+    let field = |wanted: &str| {
+        let mut fields = head.split("\r\n").filter_map(|line| line.split_once(':'));
+        let found = fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        found.map(|(_, value)| value.trim())
+    };
+    let body = match field("content-length") {
+        Some(length) => (length.parse() == Ok(body.len())).then(|| body.to_vec())?,
+        None if field("transfer-encoding") == Some("chunked") => pieces(body)?,
+        None => return None,
+    };
+    let status = status.parse().ok()?;
+    Some(Answer { status, body })
+}
+
+fn pieces(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = bytes.windows(2).position(|window| window == b"\r\n")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&bytes[..end]).ok()?, 16).ok()?;
+        bytes = &bytes[end + 2..];
+        if length == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(bytes.get(..length)?);
+        bytes = bytes.get(length + 2..)?;
+    }
 }

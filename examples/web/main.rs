@@ -4,6 +4,7 @@
 //! cargo run --release --example web
 //! curl -o chelsea.png 'http://127.0.0.1:8080/thumb?name=chelsea.png&size=128'
 //! curl 'http://127.0.0.1:8080/slow?ms=5000'
+//! curl --no-buffer 'http://127.0.0.1:8080/primes?below=100000000'
 //! curl 'http://127.0.0.1:8080/crash'
 //! curl 'http://127.0.0.1:8080/health'
 //! ```

@@ -2,17 +2,22 @@
 //!
 //! A handler's future owns the run it awaits. When a run's time is over its worker is stopped and the
 //! answer is 504; when a client goes away, axum drops the handler and with it the run, which stops the
-//! worker too. Either way a CPU is free again at once.
+//! worker too. Either way a CPU is free again at once. So it is with a stream of events, which owns the run that
+//! sends them.
 
 use std::path::{Component, Path};
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
+use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use futures::future::FusedFuture as _;
+use futures::{FutureExt as _, StreamExt as _};
 use procession::{JoinError, Pool, Task};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +39,7 @@ impl Site {
         Router::new()
             .route("/thumb", get(thumb))
             .route("/slow", get(slow))
+            .route("/primes", get(primes))
             .route("/crash", get(crash))
             .route("/health", get(health))
             .with_state(self)
@@ -89,6 +95,49 @@ async fn slow(
 ) -> Result<&'static str, Refusal> {
     site.work(work::burn, Duration::from_millis(ms)).await?;
     Ok("burnt\n")
+}
+
+#[derive(Debug, Deserialize)]
+struct Below {
+    below: u64,
+}
+
+/// Server-sent events: every prime as a worker finds it, and then how many there were.
+///
+/// The stream owns the run. When the client goes away, axum drops it, and nobody looks any further.
+async fn primes(
+    State(site): State<Site>,
+    Query(Below { below }): Query<Below>,
+) -> Result<impl IntoResponse, Refusal> {
+    let (tx, mut found) = procession::queue(64)
+        .map_err(|error| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
+    let mut run = site
+        .pool
+        .run(work::primes, (below, tx))
+        .timeout(site.limit)
+        .fuse();
+    let mut outcome = None;
+    let events = futures::stream::poll_fn(move |cx| {
+        if let Poll::Ready(ended) = run.poll_unpin(cx) {
+            outcome = Some(ended);
+            // What was sent before is still received.
+            found.close();
+        }
+        if let Some(prime) = ready!(found.poll_next_unpin(cx)) {
+            return Poll::Ready(Some(
+                prime.map(|prime| Event::default().data(prime.to_string())),
+            ));
+        }
+        if !run.is_terminated() {
+            return Poll::Pending;
+        }
+        let last = outcome.take().map(|ended| match ended {
+            Ok(count) => Event::default().event("end").data(count.to_string()),
+            Err(error) => Event::default().event("error").data(error.to_string()),
+        });
+        Poll::Ready(last.map(Ok))
+    });
+    Ok(Sse::new(events))
 }
 
 async fn crash(State(site): State<Site>) -> Result<(), Refusal> {

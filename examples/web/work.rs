@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use image::imageops::FilterType;
 use image::{ImageError, ImageFormat, ImageReader};
+use procession::Sender;
 use serde::{Deserialize, Serialize};
 
 /// Why there is no thumbnail.
@@ -51,6 +52,22 @@ pub(crate) fn burn(time: Duration) {
     while start.elapsed() < time {
         std::hint::spin_loop();
     }
+}
+
+/// Sends every prime below `limit` as soon as it is found; gives their number.
+#[allow(clippy::needless_pass_by_value, reason = "a task owns its arguments")]
+pub(crate) fn primes(limit: u64, found: Sender<u64>) -> u64 {
+    let mut count = 0;
+    for n in 2..limit {
+        let divisors = (2..).take_while(|d| d * d <= n);
+        if divisors.into_iter().all(|d: u64| !n.is_multiple_of(d)) {
+            count += 1;
+            if found.blocking_send(n).is_err() {
+                break; // nobody wants to know
+            }
+        }
+    }
+    count
 }
 
 /// What a bug in a C library may come to.

@@ -32,7 +32,7 @@ impl End {
             {
                 self.has_no_room_in_the_socket()
             }
-            error if is_gone(&error) => Pushed::Closed,
+            error if is_gone(&error) => self.is_left_alone(),
             error => Pushed::Failed(Refused(format!(
                 "its descriptors could not be sent: {error}"
             ))),

@@ -107,11 +107,17 @@ impl End {
         let tag = self.duct.tags().load(Ordering::Acquire);
         bytes[..TAG_BYTES].copy_from_slice(&tag.to_ne_bytes());
         socket::send(&self.socket, &bytes, &[]).map_err(|error| match is_gone(&error) {
-            true => Pushed::Closed,
+            true => self.is_left_alone(),
             // The socket is full of descriptors that are about to be taken, and the rings before them with
             // them; or the kernel is short of memory.
             false => self.has_no_room_in_the_socket(),
         })
+    }
+
+    /// Notes what a send was told of before the socket itself shows it.
+    pub(super) fn is_left_alone(&self) -> Pushed {
+        self.alone.store(true, Ordering::Relaxed);
+        Pushed::Closed
     }
 
     /// Notes that only an emptier ring will make room.

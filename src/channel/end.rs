@@ -47,7 +47,7 @@ pub(crate) struct End {
     /// How many ends of the other side had gone then.
     gone: AtomicU32,
     /// The kernel said that the other side is gone. It never comes back.
-    alone: AtomicBool,
+    pub(super) alone: AtomicBool,
     /// Of an end that moves when it is sent.
     pub(super) passage: Arc<Passage>,
     // The last to be dropped: whoever hears it asks the kernel, which must know by then.
@@ -125,7 +125,7 @@ impl End {
 
     /// The kernel's word that nobody holds the other side.
     pub(super) fn other_side_is_gone(&self) -> bool {
-        socket::is_hung_up(&self.socket)
+        self.alone.load(Ordering::Relaxed) || socket::is_hung_up(&self.socket)
     }
 
     /// Closes it for everybody, everywhere. An end that was sent elsewhere closes nothing.

@@ -120,7 +120,8 @@ impl<Tx, Rx: DeserializeOwned + Send + 'static> Pipe<Tx, Rx> {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: dropped before it is ready, it has received nothing.
+    /// Cancel safe: dropped before it is ready, it has received nothing. A message of more than 1 MiB that was
+    /// being decoded then is kept for the next receive at this end or a clone of it in this process.
     pub fn recv(
         &self,
     ) -> impl Future<Output = Result<Rx, RecvError>> + Send + Unpin + use<'_, Tx, Rx> {

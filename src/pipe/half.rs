@@ -178,7 +178,8 @@ impl<T: DeserializeOwned + Send + 'static> PipeReceiver<T> {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: dropped before it is ready, it has received nothing.
+    /// Cancel safe: dropped before it is ready, it has received nothing. A message of more than 1 MiB that was
+    /// being decoded then is kept for the next receive at this end or a clone of it in this process.
     #[doc(alias = "get")]
     pub fn recv(&self) -> impl Future<Output = Result<T, RecvError>> + Send + Unpin + use<'_, T> {
         self.inner.recv()

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
-use rustix::io::{Errno, FdFlags};
+use rustix::io::FdFlags;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions};
 use rustix::thread::CpuSet;
 
@@ -215,27 +215,25 @@ pub(crate) fn threads() -> io::Result<usize> {
 /// Opens `/dev/null` at every standard slot where nothing is, so that nothing else comes to be there.
 pub(crate) fn fill_standard_slots() -> io::Result<()> {
     loop {
-        let null = std::fs::File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/null")?;
+        let null = null()?;
         if null.as_raw_fd() > 2 {
             return Ok(());
         }
         // It stays open as long as the process does, as standard streams do.
-        let _ = OwnedFd::from(null).into_raw_fd();
+        let _ = null.into_raw_fd();
     }
 }
 
-/// Another handle on `standard`, if a child would inherit it: not where a program has closed its standard stream
-/// and what was opened since happens to lie there.
-pub(crate) fn inheritable(standard: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
-    match rustix::io::fcntl_getfd(standard) {
-        Ok(flags) if flags.contains(FdFlags::CLOEXEC) => Ok(None),
-        Ok(_) => Ok(Some(rustix::io::fcntl_dupfd_cloexec(standard, 3)?)),
-        Err(Errno::BADF) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+/// Whether a child would inherit `standard`: not where a program has closed its standard stream and what was
+/// opened since happens to lie there.
+pub(crate) fn is_inheritable(standard: BorrowedFd<'_>) -> bool {
+    rustix::io::fcntl_getfd(standard).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
+}
+
+/// A stream that is always empty and takes everything.
+pub(crate) fn null() -> io::Result<OwnedFd> {
+    let mut options = std::fs::File::options();
+    Ok(options.read(true).write(true).open("/dev/null")?.into())
 }
 
 /// Moves the descriptor at standard slot `slot` away and puts `replacement` there.

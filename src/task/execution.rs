@@ -332,6 +332,8 @@ impl Execution {
         let Some(frame) = self.frame.take() else {
             return;
         };
+        // What no item has taken is closed, and not kept until the next request comes.
+        self.received = Received::default();
         if envelope::claimed(self.requests.word(frame, Request::SPAN)) > 0 {
             if !self.open.is_open {
                 self.index += 1;

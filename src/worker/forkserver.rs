@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Semaphore};
 
-use super::launch::{Blueprint, exec_fork_server, fork_server_greeting};
+use super::launch::{Blueprint, exec_fork_server, fork_server_greeting, standard};
 use super::preload::{Preload, Preparation};
 use super::reaper;
 use crate::sys::child::{self, Rights};
@@ -270,12 +270,16 @@ impl Connection {
 
     fn ask(&self, birth: &Birth, theirs: OwnedFd, beside: Option<&OwnedFd>) -> io::Result<()> {
         let directory = child::directory()?;
-        let mut fds = vec![
-            theirs.as_fd(),
-            directory.as_fd(),
-            rustix::stdio::stdout(),
-            rustix::stdio::stderr(),
-        ];
+        let is_there = |slot| child::is_inheritable(standard(slot));
+        let null = match is_there(1) && is_there(2) {
+            true => None,
+            false => Some(child::null()?),
+        };
+        let stream = |slot| match &null {
+            Some(null) if !is_there(slot) => null.as_fd(),
+            _ => standard(slot),
+        };
+        let mut fds = vec![theirs.as_fd(), directory.as_fd(), stream(1), stream(2)];
         fds.extend(beside.map(AsFd::as_fd));
         self.control
             .send(&Message::Fork(Box::new(birth.clone())), &fds)

@@ -290,8 +290,10 @@ impl Door {
     fn make_way(&mut self, stdin: Stdio) -> io::Result<()> {
         for slot in [1, 2] {
             if self.streams[slot as usize].is_none() {
-                let inherited = child::inheritable(standard(slot))?;
-                self.beside.extend(inherited.map(|own| (slot, own)));
+                if child::is_inheritable(standard(slot)) {
+                    self.beside
+                        .push((slot, standard(slot).try_clone_to_owned()?));
+                }
                 self.slot = slot;
                 self.streams[0] = Some(stdin);
                 return Ok(());

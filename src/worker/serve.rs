@@ -50,10 +50,7 @@ fn try_serve(slot: u32) -> io::Result<std::convert::Infallible> {
             hook::CHILD
         )));
     }
-    let null = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?;
+    let null = child::null()?;
     let control = ControlSocket::new(child::take_slot(slot, null.as_fd())?);
     drop(null);
     hook::forget();

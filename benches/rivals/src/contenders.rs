@@ -5,7 +5,10 @@
 //! the targets were set. Each rival is used in the way that suits it best: nobody is made to go
 //! through a runtime it does not need.
 
+pub(crate) mod channels;
 pub(crate) mod in_process;
+pub(crate) mod ipc_channel;
 pub(crate) mod ours;
 pub(crate) mod procspawn;
 pub(crate) mod starting;
+pub(crate) mod unix_ipc;

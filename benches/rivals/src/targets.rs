@@ -3,6 +3,7 @@
 use crate::cases::{OURS, Pin};
 use crate::figure::{Unit, ratio};
 use crate::round::CaseResult;
+use crate::work;
 
 use Against::{Nobody, Rival};
 use Bound::{AtLeast, AtMost};
@@ -148,7 +149,70 @@ pub(crate) static TARGETS: &[Target] = &[
         Nobody(Unit::Count),
         AtMost(IDLE_SWITCHES),
     ),
+    free(
+        "queue-1-1",
+        "queue, 64 B, 1 to 1",
+        Rival("tokio mpsc"),
+        AtLeast(1.0),
+    ),
+    free(
+        "queue-1-1",
+        "queue, 64 B, 1 to 1",
+        Rival("ipc-channel"),
+        AtLeast(12.0),
+    ),
+    free(
+        "queue-2-2",
+        "queue, 64 B, 2 to 2",
+        Rival("flume"),
+        AtLeast(0.8),
+    ),
+    free(
+        "queue-2-2",
+        "queue, 64 B, 2 to 2",
+        Rival("mp.Queue"),
+        AtLeast(20.0),
+    ),
+    free(
+        "queue-large",
+        "queue, 1 MiB",
+        Nobody(Unit::PerSecond),
+        AtLeast(LARGE_MESSAGES),
+    ),
+    free(
+        "queue-large",
+        "queue, 1 MiB",
+        Rival("tokio-unix-ipc"),
+        AtLeast(1.5),
+    ),
+    pinned(
+        "pipe",
+        "pipe there and back, one CPU, p50",
+        Nobody(Unit::Seconds),
+        AtMost(12e-6),
+    ),
+    pinned(
+        "pipe",
+        "pipe there and back, one CPU, p50",
+        Rival("tokio-unix-ipc"),
+        AtMost(0.5),
+    ),
+    pinned(
+        "pipe-blocking",
+        "blocking pipe there and back, one CPU, p50",
+        Nobody(Unit::Seconds),
+        AtMost(7e-6),
+    ),
+    free(
+        "queue-idle",
+        "idle queue, switches in 2 s",
+        Nobody(Unit::Count),
+        AtMost(IDLE_SWITCHES),
+    ),
 ];
+
+/// 6 GB/s.
+const LARGE_MESSAGES: f64 = 6e9 / work::LARGE as f64;
 
 /// Nothing may wake an idle pool. A bare runtime has two switches: the end of the sleep, and one
 /// look at its timer on the way; another two may be anybody's preemption.

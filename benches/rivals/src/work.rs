@@ -24,6 +24,14 @@ pub(crate) const LONG_TASK: u64 = 5_000;
 pub(crate) const BACKLOG: usize = 8;
 /// How long each of them spins, in microseconds.
 pub(crate) const BUSY_TASK: u64 = 5_000;
+/// A message of 64 bytes: as many as it has, whatever encodes it.
+pub(crate) type Message = ([u8; 32], [u8; 32]);
+/// The one that is sent.
+pub(crate) const MESSAGE: Message = ([7; 32], [200; 32]);
+/// Messages that a bounded channel holds.
+pub(crate) const DEPTH: usize = 1024;
+/// Bytes of a large message.
+pub(crate) const LARGE: usize = 1 << 20;
 
 /// Processes started at the same time in `start-rate`.
 pub(crate) const AT_ONCE: usize = 16;

@@ -1,10 +1,13 @@
 //! The table itself. Ours stands first in each case: the ratios are against it.
 
 use super::{Case, Contender, OURS, Pin, Run};
+use crate::contenders::channels;
 use crate::contenders::in_process;
+use crate::contenders::ipc_channel;
 use crate::contenders::ours;
 use crate::contenders::procspawn;
 use crate::contenders::starting;
+use crate::contenders::unix_ipc;
 use crate::figure::Unit;
 
 const BOTH: &[Pin] = &[Pin::OneCpu, Pin::None];
@@ -29,6 +32,12 @@ pub(crate) static CASES: &[Case] = &[
     PRELOAD_MEMORY,
     PRELOAD_START,
     WAKE_UPS,
+    QUEUE_ONE,
+    QUEUE_TWO,
+    QUEUE_LARGE,
+    PIPE,
+    PIPE_BLOCKING,
+    QUEUE_IDLE,
 ];
 
 const ONE_TASK: Case = Case {
@@ -268,6 +277,86 @@ const WAKE_UPS: Case = Case {
         here("procspawn", procspawn::wake_ups),
         python("ProcessPoolExecutor", &["executor.py", "wake-ups"]),
         python("mp.Pool", &["pool.py", "wake-ups"]),
+    ],
+};
+
+const QUEUE_ONE: Case = Case {
+    name: "queue-1-1",
+    title: "64-byte messages, one process to another, as a stream: messages/s",
+    unit: Unit::PerSecond,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, channels::one_to_one),
+        here("tokio mpsc", channels::tokio_one_to_one),
+        here("flume", channels::flume_one_to_one),
+        here("ipc-channel", ipc_channel::one_to_one),
+        here("tokio-unix-ipc", unix_ipc::one_to_one),
+        python("mp.Queue", &["channels.py", "one-to-one"]),
+    ],
+};
+
+const QUEUE_TWO: Case = Case {
+    name: "queue-2-2",
+    title: "64-byte messages, two processes to two others: messages/s",
+    unit: Unit::PerSecond,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, channels::two_to_two),
+        here("flume", channels::flume_two_to_two),
+        python("mp.Queue", &["channels.py", "two-to-two"]),
+    ],
+};
+
+const QUEUE_LARGE: Case = Case {
+    name: "queue-large",
+    title: "messages of 1 MiB, one process to another: messages/s",
+    unit: Unit::PerSecond,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, channels::large),
+        here("ipc-channel", ipc_channel::large),
+        here("tokio-unix-ipc", unix_ipc::large),
+        python("mp.Queue", &["channels.py", "large"]),
+    ],
+};
+
+const PIPE: Case = Case {
+    name: "pipe",
+    title: "64 bytes there and back through a pipe, async on both sides: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: BOTH,
+    contenders: &[
+        here(OURS, channels::round_trip),
+        here("tokio-unix-ipc", unix_ipc::round_trip),
+    ],
+};
+
+const PIPE_BLOCKING: Case = Case {
+    name: "pipe-blocking",
+    title: "64 bytes there and back through a pipe, blocking on both sides: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: BOTH,
+    contenders: &[
+        here(OURS, channels::round_trip_blocking),
+        here("ipc-channel", ipc_channel::round_trip),
+        python("mp.Pipe", &["channels.py", "round-trip"]),
+    ],
+};
+
+const QUEUE_IDLE: Case = Case {
+    name: "queue-idle",
+    title: "context switches of an idle queue with a receiver that waits, in 2 s, both processes",
+    unit: Unit::Count,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, channels::idle),
+        here("no queue, sleeping runtime", in_process::wake_ups),
     ],
 };
 
