@@ -119,20 +119,15 @@ async fn follow<R>(
     what: &str,
     mut found: Receiver<String>,
 ) -> Result<R, RecvError> {
-    let all = found.clone();
-    let call = async {
-        let result = call.await;
-        all.close(); // what was sent before is still received
-        Ok(result)
-    };
+    // The stream ends when the call does, and with it the only sender.
     let printing = async {
         while let Some(one) = found.try_next().await? {
             println!("{what}, so far: {one}");
         }
         Ok(())
     };
-    let (result, ()) = tokio::try_join!(call, printing)?;
-    Ok(result)
+    let (result, printed) = tokio::join!(call, printing);
+    printed.map(|()| result)
 }
 
 #[procession::main]
@@ -153,8 +148,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for part in parts {
         part.await?;
     }
-    // A stream ends with its last sender, or, as here, when somebody says that this was all.
-    counts_tx.close();
+    // A stream ends with its last sender, in whatever process; this is it.
+    drop(counts_tx);
     println!("the words of {count} files, most frequent first:");
     for (word, n) in summary.await? {
         println!("{n:7} {word}");

@@ -130,8 +130,12 @@ async fn produce_async(sender: u64, kind: Kind, tx: Sender<Message>) {
 /// Notes what it has received in a file of its own, and whether it came to the end.
 fn consume(log: PathBuf, rx: Receiver<Message>) {
     let mut log = Log::create(&log);
-    while let Ok(message) = rx.blocking_recv() {
-        log.note(message.check());
+    loop {
+        match rx.blocking_recv() {
+            Ok(message) => log.note(message.check()),
+            Err(RecvError::Closed) => return,
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 

@@ -138,7 +138,7 @@ impl End {
         self.duct.space_bell().store(rung, Ordering::Relaxed);
     }
 
-    /// Makes the other side look, whatever for.
+    /// Makes senders look, whatever for.
     pub(super) fn ring(&self) -> io::Result<()> {
         match socket::send(&self.socket, b"!", &[]) {
             // So many have rung and were not heard that one more says nothing.

@@ -302,9 +302,9 @@ impl End {
                 self.settle(taken);
                 true
             }
-            // Only receivers can see whether descriptors were taken.
+            // Only receivers can see whether descriptors were taken. What they are rung with must tell them.
             Side::Send => {
-                let _ = self.ring();
+                let _ = self.ring_for_data();
                 false
             }
         }
