@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::os::fd::AsFd as _;
+use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -19,6 +20,9 @@ use crate::sys::socket;
 /// before it believes that somebody who holds a lock it needs was stopped.
 const PATIENCE: u32 = 100;
 
+/// The same, where there is one processor for both sides.
+const PATIENCE_ON_ONE: u32 = 2;
+
 /// How often an async side finds nothing after it was told to look, before it lets others run.
 const LOOKS_IN_A_ROW: usize = 8;
 
@@ -27,6 +31,15 @@ const TRIES: usize = 64;
 
 /// How long a blocked thread sleeps when nobody will ring for it.
 const NAP: Duration = Duration::from_micros(50);
+
+/// Whether this process may run on one processor only, by affinity or quota. Asked once: it costs system calls.
+fn shares_one_processor() -> bool {
+    static ONE: LazyLock<bool> = LazyLock::new(|| {
+        let processors = std::thread::available_parallelism();
+        processors.is_ok_and(|processors| processors.get() == 1)
+    });
+    *ONE
+}
 
 enum Sleep {
     Asleep,
@@ -168,8 +181,18 @@ impl End {
         self.side == Side::Send && self.other_side_is_gone()
     }
 
+    /// Whether to look once more, after others have run.
     fn is_patient(&self) -> bool {
-        self.looks.fetch_add(1, Ordering::Relaxed) < PATIENCE
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed);
+        if !shares_one_processor() {
+            return looks < PATIENCE;
+        }
+        // The other side cannot do anything while this one looks: it is let run instead.
+        let patient = looks < PATIENCE_ON_ONE;
+        if patient {
+            std::thread::yield_now();
+        }
+        patient
     }
 
     /// Sends, if it can be done now, and nobody else is at it for long.

@@ -9,7 +9,7 @@
 //! encoding fails leaves nothing in the bag. The bag belongs to the scope and not to the thread: a scope inside a
 //! scope has its own.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -17,9 +17,19 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use crate::sys::socket::DESCRIPTORS_PER_MESSAGE;
 
 thread_local! {
-    static PACKING: RefCell<Option<Bag>> = const { RefCell::new(None) };
+    static PACKING: Packing = const {
+        Packing {
+            open: Cell::new(false),
+            bag: RefCell::new(Bag {
+                fds: Vec::new(),
+                leaving: Vec::new(),
+            }),
+        }
+    };
     static UNPACKING: RefCell<Option<Vec<Option<OwnedFd>>>> = const { RefCell::new(None) };
     static FAULT: RefCell<Option<String>> = const { RefCell::new(None) };
+    // Whether that is of the value at hand. Costs less to look at.
+    static FAULTY: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Where something is that moves when it is sent, and is gone from here then.
@@ -92,6 +102,48 @@ impl Drop for Bag {
     }
 }
 
+/// The bag of this thread, for what is being encoded on it.
+struct Packing {
+    open: Cell<bool>,
+    /// Empty while it is not open.
+    bag: RefCell<Bag>,
+}
+
+impl Packing {
+    /// Opens the bag with what is in `bag`; returns what it held, if it was open. Most values put nothing in: then
+    /// nothing moves.
+    #[inline]
+    fn enter(&self, bag: &mut Bag) -> Option<Bag> {
+        let nested = self.open.replace(true);
+        if !nested && bag.is_empty() {
+            return None;
+        }
+        let before = self.bag.replace(std::mem::take(bag));
+        nested.then_some(before)
+    }
+
+    #[inline]
+    fn leave(&self, bag: &mut Bag, outer: Option<Bag>) {
+        match outer {
+            Some(outer) => *bag = self.bag.replace(outer),
+            None => {
+                self.open.set(false);
+                if !self.bag.borrow().is_empty() {
+                    *bag = self.bag.take();
+                }
+            }
+        }
+    }
+
+    /// Lets `f` use the bag, if it is open.
+    fn with<T>(f: impl FnOnce(&mut Bag) -> Result<T, String>) -> Result<T, String> {
+        PACKING.with(|it| match it.open.get() {
+            true => f(&mut it.bag.borrow_mut()),
+            false => Err(OUTSIDE.to_owned()),
+        })
+    }
+}
+
 /// Puts back what was there when the scope began, also when it is left by a panic.
 struct Restore<'a> {
     bag: &'a mut Bag,
@@ -99,11 +151,10 @@ struct Restore<'a> {
 }
 
 impl Drop for Restore<'_> {
+    #[inline]
     fn drop(&mut self) {
         let outer = self.outer.take();
-        if let Some(bag) = PACKING.replace(outer) {
-            *self.bag = bag;
-        }
+        PACKING.with(|it| it.leave(self.bag, outer));
     }
 }
 
@@ -111,8 +162,8 @@ impl Drop for Restore<'_> {
 #[inline]
 pub(crate) fn filling<T>(bag: &mut Bag, encode: impl FnOnce() -> T) -> T {
     // What went wrong before, anywhere, is not what goes wrong here.
-    FAULT.take();
-    let outer = PACKING.replace(Some(std::mem::take(bag)));
+    FAULTY.set(false);
+    let outer = PACKING.with(|it| it.enter(bag));
     let _restore = Restore { bag, outer };
     encode()
 }
@@ -136,10 +187,7 @@ pub(crate) fn packing<T>(bag: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> 
 ///
 /// No value is being sent here, or it was sent before, or is in a value already.
 pub(crate) fn depart(passage: &Arc<Passage>) -> Result<(), String> {
-    faulty(PACKING.with_borrow_mut(|bag| {
-        let Some(bag) = bag else {
-            return Err(OUTSIDE.to_owned());
-        };
+    faulty(Packing::with(|bag| {
         let left = passage
             .0
             .compare_exchange(HERE, LEAVING, Ordering::AcqRel, Ordering::Acquire);
@@ -163,10 +211,7 @@ const OUTSIDE: &str = "a descriptor can be serialised only while it is sent to a
 ///
 /// No value is being sent here, or no duplicate could be made.
 pub(crate) fn stow(fd: BorrowedFd<'_>) -> Result<u32, String> {
-    faulty(PACKING.with_borrow_mut(|bag| {
-        let Some(bag) = bag else {
-            return Err(OUTSIDE.to_owned());
-        };
+    faulty(Packing::with(|bag| {
         if bag.fds.len() >= DESCRIPTORS_PER_MESSAGE {
             return Err(format!(
                 "a value can carry at most {DESCRIPTORS_PER_MESSAGE} descriptors"
@@ -183,28 +228,26 @@ pub(crate) fn stow(fd: BorrowedFd<'_>) -> Result<u32, String> {
 /// How many descriptors are in the open bag.
 #[inline]
 pub(crate) fn stowed() -> usize {
-    PACKING.with_borrow(|bag| bag.as_ref().map_or(0, |bag| bag.fds.len()))
+    PACKING.with(|it| it.bag.borrow().fds.len())
 }
 
 /// Closes what was put into the open bag from the `kept`-th on: the value it belonged to is not sent.
 #[inline]
 pub(crate) fn unstow(kept: usize) {
-    let dropped = PACKING.with_borrow_mut(|bag| match bag {
-        Some(bag) => bag.cut(kept),
-        None => Vec::new(),
-    });
+    let dropped = PACKING.with(|it| it.bag.borrow_mut().cut(kept));
     drop(dropped);
 }
 
 /// Why a descriptor could last not be stowed or claimed on this thread: serde's errors, as postcard
 /// passes them on, have no text.
 pub(crate) fn last_fault() -> Option<String> {
-    FAULT.take()
+    FAULTY.replace(false).then(|| FAULT.take()).flatten()
 }
 
 fn faulty<T>(outcome: Result<T, String>) -> Result<T, String> {
     if let Err(why) = &outcome {
         FAULT.set(Some(why.clone()));
+        FAULTY.set(true);
     }
     outcome
 }
@@ -244,7 +287,7 @@ impl Drop for RestoreReceived<'_> {
 
 /// Runs `decode`, whose values take their descriptors out of `bag`.
 pub(crate) fn unpacking<T>(bag: &mut Received, decode: impl FnOnce() -> T) -> T {
-    FAULT.take();
+    FAULTY.set(false);
     let outer = UNPACKING.replace(Some(std::mem::take(&mut bag.0)));
     let _restore = RestoreReceived { bag, outer };
     decode()

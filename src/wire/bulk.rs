@@ -151,25 +151,18 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Owning<V> {
         self.0.expecting(f)
     }
 
-    fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<V::Value, E> {
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<V::Value, E> {
         match huge::copy(bytes) {
             Some(copy) => self.0.visit_byte_buf(copy),
-            None => self.0.visit_borrowed_bytes(bytes),
+            None => self.0.visit_bytes(bytes),
         }
     }
 
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<V::Value, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<V::Value, E> {
         match huge::copy(text.as_bytes()).map(String::from_utf8) {
             Some(Ok(copy)) => self.0.visit_string(copy),
-            _ => self.0.visit_borrowed_str(text),
+            _ => self.0.visit_str(text),
         }
-    }
-
-    visit_through! {
-        visit_str: &str
-        visit_string: String
-        visit_bytes: &[u8]
-        visit_byte_buf: Vec<u8>
     }
 }
 
@@ -249,5 +242,51 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Bulk<A> {
         visitor: V,
     ) -> Result<V::Value, A::Error> {
         self.0.struct_variant(fields, Bulk(visitor))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether what it asked to own was given to it, and how long that was.
+    struct Given;
+
+    impl<'de> Visitor<'de> for Given {
+        type Value = (bool, usize);
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes")
+        }
+
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<(bool, usize), E> {
+            Ok((false, bytes.len()))
+        }
+
+        fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<(bool, usize), E> {
+            Ok((true, bytes.len()))
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<(bool, usize), E> {
+            Ok((false, text.len()))
+        }
+
+        fn visit_string<E: Error>(self, text: String) -> Result<(bool, usize), E> {
+            Ok((true, text.len()))
+        }
+    }
+
+    #[test]
+    fn whoever_wants_to_own_what_is_long_is_given_it_and_nobody_else() {
+        for (len, given) in [(1_000, false), (8 << 20, true)] {
+            let bytes = postcard::to_allocvec(&"x".repeat(len)).unwrap();
+            let deserializer = || postcard::Deserializer::from_bytes(&bytes);
+            let own = Bulk(&mut deserializer()).deserialize_byte_buf(Given);
+            assert_eq!(own, Ok((given, len)));
+            let own = Bulk(&mut deserializer()).deserialize_string(Given);
+            assert_eq!(own, Ok((given, len)));
+            let lent = Bulk(&mut deserializer()).deserialize_bytes(Given);
+            assert_eq!(lent, Ok((false, len)));
+        }
     }
 }
