@@ -59,6 +59,10 @@ const MOST_WITHDRAWN: usize = 64;
 /// given to others.
 const STUCK: Duration = Duration::from_micros(500);
 
+/// A batch that has given nothing for so long is slow. Several times what a batch is made to last: on a busy machine
+/// a worker waits for its turn meanwhile, and asking for every outcome at once costs more than it gains.
+const SLOW: Duration = Duration::from_millis(2);
+
 /// A worker that has not finished anything for so long may not even have begun: it may be stopped, or starved.
 /// What it was given is given to others. Longer than a loaded machine takes to let a process run.
 const ASLEEP: Duration = Duration::from_millis(20);
@@ -258,7 +262,7 @@ impl Schedule {
     /// A batch that has given nothing for a while: what it has finished should not wait for the rest. Each is
     /// named once.
     pub(crate) fn slow_batch(&mut self, now: Moment) -> Option<(WorkerKey, TaskKey)> {
-        let slow = |(_, line): &(usize, &mut Line)| line.since_move(now) >= STUCK;
+        let slow = |(_, line): &(usize, &mut Line)| line.since_move(now) >= SLOW;
         for (worker, line) in self.lines.iter_mut().filter(slow) {
             if let Some(task) = line.may_be_slow() {
                 line.is_slow(task);
@@ -273,7 +277,7 @@ impl Schedule {
         let helpers = self.helpers();
         let waits = self.lines.iter().filter_map(|(_, line)| {
             let stuck = helpers.patience(line);
-            let slow = line.may_be_slow().map(|_| STUCK);
+            let slow = line.may_be_slow().map(|_| SLOW);
             let limit = stuck.into_iter().chain(slow).min()?;
             Some(limit.saturating_sub(line.since_move(now)))
         });

@@ -104,9 +104,9 @@ fn a_worker_that_just_moved_is_looked_at_again_later() {
         Some(Duration::from_micros(400))
     );
     assert_eq!(schedule.stuck(at(500)), Some(keys[0]));
-    assert_eq!(schedule.slow_batch(at(400)), None);
-    assert_eq!(schedule.slow_batch(at(500)), Some((worker, task)));
-    assert_eq!(schedule.slow_batch(at(900)), None, "it was named");
+    assert_eq!(schedule.slow_batch(at(1_900)), None);
+    assert_eq!(schedule.slow_batch(at(2_000)), Some((worker, task)));
+    assert_eq!(schedule.slow_batch(at(2_900)), None, "it was named");
     schedule.shortened(worker, task);
     assert_eq!(schedule.look_again(at(100)), None);
 }
