@@ -37,7 +37,7 @@ impl Core {
         if self.clear_behind(worker, task) {
             return; // it is over: its reply is on the way
         }
-        let Some((position, received)) = self.position(task) else {
+        let Some((position, _)) = self.position(task) else {
             return;
         };
         let Some(requests) = self.requests(worker) else {
@@ -56,7 +56,6 @@ impl Core {
         if kind == ErrorKind::TimedOut && self.deadline(worker).is_none_or(|at| at > self.now) {
             return; // a batch, and it has moved on to its next item meanwhile
         }
-        let _ = received;
         self.condemn(worker, task, kind);
     }
 

@@ -11,6 +11,8 @@ use crate::sys::clock::Moment;
 pub(crate) struct Entry {
     pub(crate) task: TaskKey,
     pub(crate) items: usize,
+    /// It was given to the worker with more than one item: some may be done and not told, even if one is left.
+    pub(crate) batch: bool,
 }
 
 /// The tasks one worker was given and has not finished, the running one first.
@@ -122,7 +124,7 @@ impl Line {
     /// Whether what runs is a batch, not yet known to be slow.
     pub(super) fn may_be_slow(&self) -> Option<TaskKey> {
         let front = self.entries.front()?;
-        (front.items > 1 && self.slow != Some(front.task)).then_some(front.task)
+        (front.batch && self.slow != Some(front.task)).then_some(front.task)
     }
 
     pub(super) fn is_slow(&mut self, task: TaskKey) {

@@ -167,7 +167,12 @@ impl Schedule {
     /// `task`, of so many items, stands in the worker's line.
     pub(crate) fn sent(&mut self, worker: WorkerKey, task: TaskKey, items: usize, now: Moment) {
         if let Some(line) = self.lines.get_mut(worker) {
-            line.push(Entry { task, items }, now);
+            let entry = Entry {
+                task,
+                items,
+                batch: items > 1,
+            };
+            line.push(entry, now);
         }
     }
 

@@ -112,6 +112,21 @@ fn a_worker_that_just_moved_is_looked_at_again_later() {
 }
 
 #[test]
+fn a_batch_whose_rest_was_taken_back_still_tells_what_it_has_done() {
+    let (mut schedule, _) = schedule(2);
+    schedule.submit(1, Priority::Normal);
+    let (worker, task) = schedule.next().unwrap();
+    schedule.sent(worker, task, 100, at(0));
+    assert_eq!(schedule.stuck(at(500)), Some(worker));
+    schedule.shortened(worker, task);
+    assert_eq!(
+        schedule.look_again(at(500)),
+        Some(Duration::from_micros(1_500))
+    );
+    assert_eq!(schedule.slow_batch(at(2_000)), Some((worker, task)));
+}
+
+#[test]
 fn a_worker_that_begins_nothing_gets_nothing_until_it_is_seen_to_run() {
     let (mut schedule, keys) = schedule(2);
     for task in 1..=9 {
