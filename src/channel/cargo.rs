@@ -21,8 +21,13 @@ const IN_USE: usize = 0;
 /// Memory that is smaller is not worth being asked for.
 const SMALLEST: usize = 256 * 1024;
 
-/// Room for a usual message's bytes. What takes more is encoded twice up to here.
+/// The bytes of a usual message. What takes more is encoded twice up to here.
 const USUAL: usize = 256;
+
+/// Room for a usual message's bytes, on the stack of whoever sends or receives it.
+pub(crate) type Room = [u8; USUAL];
+
+pub(crate) const EMPTY_ROOM: Room = [0; USUAL];
 
 /// How many pieces of memory a sender keeps for its next long messages.
 const KEPT: usize = 8;
@@ -36,6 +41,16 @@ const SEEN_BYTES: usize = 64 << 20;
 /// A value that cannot be sent, and why.
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) String);
+
+/// What encoding came to.
+#[derive(Debug)]
+pub(crate) enum Packed<'r> {
+    /// It is all in the room that was lent, and there is nothing beside it.
+    Short(&'r [u8]),
+    Cargo(Cargo),
+    /// It needs memory of its own.
+    Long,
+}
 
 /// An encoded message.
 #[derive(Debug)]
@@ -115,25 +130,50 @@ impl Holds {
 }
 
 impl Cargo {
-    /// Encodes `value` if it fits the ring; `None` says that it needs memory of its own.
-    pub(crate) fn short<T: Serialize>(value: &T) -> Result<Option<Self>, Refused> {
+    /// Encodes `value` if it fits the ring.
+    #[inline]
+    pub(crate) fn pack<'r, T: Serialize>(
+        value: &T,
+        room: &'r mut Room,
+    ) -> Result<Packed<'r>, Refused> {
         let mut bag = Bag::default();
-        let mut body = Vec::with_capacity(USUAL);
-        let mut encoded = baggage::filling(&mut bag, || codec::encode_to_spare(value, &mut body));
-        if encoded == Err(EncodeFault::Full) {
-            bag = Bag::default();
-            encoded = baggage::filling(&mut bag, || {
-                codec::encode_bounded(value, &mut body, LONGEST_INLINE)
-            });
-        }
+        let encoded = baggage::filling(&mut bag, || codec::encode_to_slice(value, room));
         match encoded {
-            Ok(()) => Ok(Some(Self {
+            Ok(len) if bag.is_empty() => Ok(Packed::Short(&room[..len])),
+            Ok(len) => Ok(Packed::Cargo(Self {
+                body: room[..len].to_vec(),
+                hold: None,
+                bag,
+            })),
+            Err(EncodeFault::Full) => Self::pack_unusual(value),
+            Err(EncodeFault::Refused(why)) => Err(Refused(why)),
+        }
+    }
+
+    fn pack_unusual<T: Serialize>(value: &T) -> Result<Packed<'static>, Refused> {
+        let mut bag = Bag::default();
+        let mut body = Vec::with_capacity(2 * USUAL);
+        let encoded = baggage::filling(&mut bag, || {
+            codec::encode_bounded(value, &mut body, LONGEST_INLINE)
+        });
+        match encoded {
+            Ok(()) => Ok(Packed::Cargo(Self {
                 body,
                 hold: None,
                 bag,
             })),
-            Err(EncodeFault::Full) => Ok(None),
+            Err(EncodeFault::Full) => Ok(Packed::Long),
             Err(EncodeFault::Refused(why)) => Err(Refused(why)),
+        }
+    }
+
+    /// A message of these bytes, which waits.
+    #[cold]
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self {
+            body: bytes.to_vec(),
+            hold: None,
+            bag: Bag::default(),
         }
     }
 

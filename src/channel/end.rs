@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use super::ahead::TAG_BYTES;
-use super::cargo::{Cargo, Delivered, Holds, Refused, Seen};
+use super::cargo::{Cargo, Delivered, Holds, Refused, Room, Seen};
 use super::duct::Duct;
 use super::hub::Hub;
 use crate::ring::{Consumer, Frame, Producer, Ring};
@@ -152,6 +152,16 @@ impl End {
 
     /// Sends, if it can be done now.
     pub(crate) fn try_push(&self, cargo: &mut Cargo) -> Pushed {
+        let pushed = self.try_push_bytes(&cargo.body, Some(cargo));
+        if matches!(pushed, Pushed::Done) {
+            cargo.sent();
+        }
+        pushed
+    }
+
+    /// Sends what `bytes` encode, with what `beside` it has, if it can be done now.
+    #[inline]
+    pub(super) fn try_push_bytes(&self, bytes: &[u8], beside: Option<&Cargo>) -> Pushed {
         if self.was_closed() {
             return Pushed::Closed;
         }
@@ -165,8 +175,10 @@ impl End {
         let known = self.duct.known_tail();
         let position = known.load(Ordering::Relaxed);
         let mut producer = Producer::take_over(&self.duct.ring, position);
+        let laden = beside.filter(|cargo| cargo.has_descriptors());
+        let tag_len = laden.map_or(0, |_| TAG_BYTES);
         let is_full =
-            producer.holds(self.duct.capacity) || producer.begin(bytes_of(cargo)).is_none();
+            producer.holds(self.duct.capacity) || producer.begin(tag_len + bytes.len()).is_none();
         if producer.position() != position {
             known.store(producer.position(), Ordering::Relaxed);
         }
@@ -174,17 +186,16 @@ impl End {
             return Pushed::Full;
         }
         let mut writer = producer.resume();
-        let has_fds = cargo.has_descriptors();
-        if has_fds {
+        if let Some(cargo) = laden {
             let tag = self.duct.tags().fetch_add(1, Ordering::AcqRel) + 1;
             if let Err(instead) = self.send_ahead(tag, cargo) {
                 return instead;
             }
             writer.extend(&tag.to_ne_bytes());
         }
-        writer.extend(&cargo.body);
+        writer.extend(bytes);
         let bell = self.duct.data_bell();
-        if has_fds {
+        if laden.is_some() {
             // They have rung. But whoever takes them takes what was rung before, too: the next rings again.
             bell.store(0, Ordering::Relaxed);
         } else if bell.load(Ordering::Relaxed) == 0 {
@@ -193,8 +204,7 @@ impl End {
             }
             bell.store(1, Ordering::Relaxed);
         }
-        writer.commit(kind_of(cargo, has_fds));
-        cargo.sent();
+        writer.commit(laden.map_or(0, kind_of));
         self.looks.store(0, Ordering::Relaxed);
         Pushed::Done
     }
@@ -216,8 +226,8 @@ impl End {
         self.alone.load(Ordering::Relaxed)
     }
 
-    /// Receives, if there is something now.
-    pub(crate) fn try_pop(&self) -> Popped {
+    /// Receives, if there is something now, into `room` what fits there.
+    pub(crate) fn try_pop(&self, room: &mut Room) -> Popped {
         if self.passage.is_gone() {
             return Popped::Closed;
         }
@@ -241,7 +251,7 @@ impl End {
             at.store(consumer.position(), Ordering::Release);
             self.hold_one();
         }
-        let delivered = self.take(&consumer, frame);
+        let popped = self.take(&consumer, frame, room);
         if self.duct.space_bell().load(Ordering::Relaxed) == 0 {
             self.ring_for_space();
         }
@@ -250,7 +260,7 @@ impl End {
             self.holds_it();
         }
         self.looks.store(0, Ordering::Relaxed);
-        Popped::Message(delivered)
+        popped
     }
 
     /// Takes the senders' lock if it is free.
@@ -322,7 +332,18 @@ impl End {
     }
 
     /// What is in `frame`.
-    fn take(&self, consumer: &Consumer<&Ring>, frame: Frame) -> Delivered {
+    #[inline]
+    fn take(&self, consumer: &Consumer<&Ring>, frame: Frame, room: &mut Room) -> Popped {
+        match room.get_mut(..frame.len()) {
+            Some(room) if frame.kind() == 0 => {
+                consumer.copy_to(frame, room);
+                Popped::Short(frame.len())
+            }
+            _ => Popped::Message(Box::new(self.take_unusual(consumer, frame))),
+        }
+    }
+
+    fn take_unusual(&self, consumer: &Consumer<&Ring>, frame: Frame) -> Delivered {
         let has_bag = frame.kind() & BAGGAGE != 0 && frame.len() >= TAG_BYTES;
         let skipped = if has_bag { TAG_BYTES } else { 0 };
         let mut body = Vec::with_capacity(frame.len());
@@ -366,8 +387,9 @@ pub(super) fn bytes_of(cargo: &Cargo) -> usize {
     tag + cargo.body.len()
 }
 
-fn kind_of(cargo: &Cargo, has_fds: bool) -> u32 {
-    let baggage = if has_fds { BAGGAGE } else { 0 };
-    let long = if cargo.hold.is_some() { LONG } else { 0 };
-    baggage | long
+fn kind_of(laden: &Cargo) -> u32 {
+    match laden.hold.is_some() {
+        true => BAGGAGE | LONG,
+        false => BAGGAGE,
+    }
 }

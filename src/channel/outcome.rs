@@ -17,7 +17,9 @@ pub(crate) enum Pushed {
 /// What was found by receiving.
 #[derive(Debug)]
 pub(crate) enum Popped {
-    Message(Delivered),
+    /// So many bytes of the room that was lent are a message, and there is nothing beside them.
+    Short(usize),
+    Message(Box<Delivered>),
     Empty,
     /// Somebody else is at it. Look again.
     Busy,

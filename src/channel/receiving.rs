@@ -12,10 +12,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::runtime::Handle;
 
-use super::cargo::Delivered;
+use super::cargo::{Delivered, EMPTY_ROOM};
 use super::end::{End, Popped};
 use super::error::{RecvError, TryRecvError};
 use super::hub::Seat;
+use crate::wire::codec;
 
 /// A message longer than this is decoded on a thread that may block, in bytes.
 const LONG: usize = 1 << 20;
@@ -134,8 +135,10 @@ impl<T: DeserializeOwned> Receiving<T> {
             Ok(None) => {}
             Err(()) => return Err(TryRecvError::Empty),
         }
-        match self.end.pop_now() {
-            Popped::Message(delivered) => self.decode(delivered).map_err(TryRecvError::Decode),
+        let mut room = EMPTY_ROOM;
+        match self.end.pop_now(&mut room) {
+            Popped::Short(len) => codec::decode(&room[..len]).map_err(TryRecvError::Decode),
+            Popped::Message(delivered) => self.decode(*delivered).map_err(TryRecvError::Decode),
             Popped::Empty | Popped::Busy => Err(TryRecvError::Empty),
             Popped::Closed => Err(TryRecvError::Closed),
         }
@@ -150,8 +153,10 @@ impl<T: DeserializeOwned> Receiving<T> {
                 Err(()) => std::thread::sleep(LOOK),
             }
         }
-        match self.end.pop_blocking() {
-            Popped::Message(delivered) => self.decode(delivered).map_err(RecvError::Decode),
+        let mut room = EMPTY_ROOM;
+        match self.end.pop_blocking(&mut room) {
+            Popped::Short(len) => codec::decode(&room[..len]).map_err(RecvError::Decode),
+            Popped::Message(delivered) => self.decode(*delivered).map_err(RecvError::Decode),
             _ => Err(RecvError::Closed),
         }
     }
@@ -194,14 +199,19 @@ impl<T: DeserializeOwned + Send + 'static> Receiving<T> {
                 Ok(None) => {}
                 Err(()) => return Poll::Pending,
             }
-            match ready!(self.end.poll_pop(seat, cx)) {
+            let mut room = EMPTY_ROOM;
+            match ready!(self.end.poll_pop(&mut room, seat, cx)) {
+                Popped::Short(len) => {
+                    let decoded = codec::decode(&room[..len]);
+                    return Poll::Ready(decoded.map_err(RecvError::Decode));
+                }
                 Popped::Message(delivered)
                     if delivered.len() > LONG && Handle::try_current().is_ok() =>
                 {
-                    self.decode_apart(delivered);
+                    self.decode_apart(*delivered);
                 }
                 Popped::Message(delivered) => {
-                    return Poll::Ready(self.decode(delivered).map_err(RecvError::Decode));
+                    return Poll::Ready(self.decode(*delivered).map_err(RecvError::Decode));
                 }
                 _ => return Poll::Ready(Err(RecvError::Closed)),
             }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::cargo::{Cargo, Refused};
+use super::cargo::{Cargo, EMPTY_ROOM, Packed, Refused};
 use super::end::{End, Pushed};
 use super::error::{SendError, TrySendError};
 use super::hub::Seat;
@@ -40,45 +40,73 @@ impl<T> Sending<T> {
 impl<T: Serialize> Sending<T> {
     /// Sends `value` if there is room now.
     pub(crate) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        let mut cargo = match self.encode(&value) {
-            Ok(cargo) => cargo,
-            Err(Refused(why)) => return Err(TrySendError::refused(value, why)),
-        };
-        match self.end.push_now(&mut cargo) {
-            Pushed::Done => Ok(()),
-            Pushed::Full | Pushed::Busy if self.end.is_closed() => Err(TrySendError::closed(value)),
-            Pushed::Full | Pushed::Busy => Err(TrySendError::full(value)),
-            Pushed::Closed => Err(TrySendError::closed(value)),
-            Pushed::Failed(Refused(why)) => Err(TrySendError::refused(value, why)),
+        let offered = self.offer(&value).and_then(|offer| match offer {
+            Offer::Done => Ok(Pushed::Done),
+            Offer::Laden(mut cargo) => Ok(self.end.push_now(&mut cargo)),
+            Offer::Long => self
+                .end
+                .pack_long(&value)
+                .map(|mut cargo| self.end.push_now(&mut cargo)),
+        });
+        match offered {
+            Ok(Pushed::Done) => Ok(()),
+            Ok(Pushed::Full | Pushed::Busy) if self.end.is_closed() => {
+                Err(TrySendError::closed(value))
+            }
+            Ok(Pushed::Full | Pushed::Busy) => Err(TrySendError::full(value)),
+            Ok(Pushed::Closed) => Err(TrySendError::closed(value)),
+            Ok(Pushed::Failed(Refused(why))) | Err(Refused(why)) => {
+                Err(TrySendError::refused(value, why))
+            }
         }
     }
 
     /// Sends `value`, blocking this thread until there is room.
     pub(crate) fn blocking_send(&self, value: T) -> Result<(), SendError<T>> {
-        let cargo = Cargo::short(&value).and_then(|short| match short {
-            Some(cargo) => Ok(cargo),
-            None => {
-                let end = Instant::now() + PATIENCE;
-                while !self.end.has_memory() && !self.end.is_closed() && Instant::now() < end {
-                    std::thread::sleep(LOOK);
-                }
-                self.end.pack_long(&value)
+        let cargo = self.offer(&value).and_then(|offer| match offer {
+            Offer::Done => Ok(None),
+            Offer::Laden(cargo) => Ok(Some(cargo)),
+            Offer::Long => {
+                self.await_memory();
+                self.end.pack_long(&value).map(Some)
             }
         });
-        let mut cargo = match cargo {
-            Ok(cargo) => cargo,
-            Err(Refused(why)) => return Err(SendError::refused(Some(value), why)),
-        };
-        outcome(self.end.push_blocking(&mut cargo), value)
-    }
-
-    /// Encodes `value`, wherever it fits.
-    fn encode(&self, value: &T) -> Result<Cargo, Refused> {
-        match Cargo::short(value)? {
-            Some(cargo) => Ok(cargo),
-            None => self.end.pack_long(value),
+        match cargo {
+            Ok(None) => Ok(()),
+            Ok(Some(mut cargo)) => outcome(self.end.push_blocking(&mut cargo), value),
+            Err(Refused(why)) => Err(SendError::refused(Some(value), why)),
         }
     }
+
+    /// Sends `value` if it is short and that can be done at once.
+    #[inline]
+    fn offer(&self, value: &T) -> Result<Offer, Refused> {
+        let mut room = EMPTY_ROOM;
+        Ok(match Cargo::pack(value, &mut room)? {
+            Packed::Short(bytes) => match self.end.try_push_bytes(bytes, None) {
+                Pushed::Done => Offer::Done,
+                _ => Offer::Laden(Cargo::of(bytes)),
+            },
+            Packed::Cargo(cargo) => Offer::Laden(cargo),
+            Packed::Long => Offer::Long,
+        })
+    }
+
+    /// Blocks until there is memory for a long message, or it does not pay to wait for it.
+    fn await_memory(&self) {
+        let end = Instant::now() + PATIENCE;
+        while !self.end.has_memory() && !self.end.is_closed() && Instant::now() < end {
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// What became of a value that was offered.
+enum Offer {
+    Done,
+    Laden(Cargo),
+    /// It needs memory of its own.
+    Long,
 }
 
 impl<T: Serialize + Send + 'static> Sending<T> {
@@ -129,11 +157,11 @@ enum Delivery<T> {
     /// It is long, and all memory for such is in use; until then it waits for some.
     Waiting(T, Instant),
     /// It is being encoded on a thread that may block, which takes it from here.
-    Packing(Arc<Mutex<Option<T>>>, JoinHandle<Option<Packed<T>>>),
-    Packed(Cargo, T),
+    Packing(Arc<Mutex<Option<T>>>, JoinHandle<Option<Encoded<T>>>),
+    Laden(Cargo, T),
 }
 
-type Packed<T> = (Result<Cargo, Refused>, T);
+type Encoded<T> = (Result<Cargo, Refused>, T);
 
 impl<T: Serialize + Send + 'static> Delivery<T> {
     /// Goes as far as possible. There is nothing more of it when it is ready.
@@ -167,7 +195,7 @@ impl<T: Serialize + Send + 'static> Delivery<T> {
                         return Poll::Pending;
                     };
                     match packed {
-                        Ok(Some((Ok(cargo), value))) => Self::Packed(cargo, value),
+                        Ok(Some((Ok(cargo), value))) => Self::Laden(cargo, value),
                         Ok(Some((Err(Refused(why)), value))) => {
                             return Poll::Ready(Err(SendError::refused(Some(value), why)));
                         }
@@ -177,9 +205,9 @@ impl<T: Serialize + Send + 'static> Delivery<T> {
                         }
                     }
                 }
-                Some(Self::Packed(mut cargo, value)) => {
+                Some(Self::Laden(mut cargo, value)) => {
                     let Poll::Ready(pushed) = end.poll_push(&mut cargo, seat, cx) else {
-                        *delivery = Some(Self::Packed(cargo, value));
+                        *delivery = Some(Self::Laden(cargo, value));
                         return Poll::Pending;
                     };
                     return Poll::Ready(outcome(pushed, value));
@@ -189,7 +217,6 @@ impl<T: Serialize + Send + 'static> Delivery<T> {
         }
     }
 
-    /// Begins to encode a long message.
     /// Sends what was just given, if that can be done at once: without moving it any more. Else it is on its way.
     #[inline]
     fn begin(
@@ -200,29 +227,32 @@ impl<T: Serialize + Send + 'static> Delivery<T> {
         let Some(Self::Given(value)) = delivery else {
             return None;
         };
-        let mut short = Cargo::short(value);
-        if let Ok(Some(cargo)) = &mut short
-            && end.push_at_once(cargo, cx)
-        {
-            *delivery = None;
-            return Some(Ok(()));
-        }
+        let mut room = EMPTY_ROOM;
+        let packed = match Cargo::pack(value, &mut room) {
+            Ok(Packed::Short(bytes)) if end.push_at_once(bytes, cx) => {
+                *delivery = None;
+                return Some(Ok(()));
+            }
+            Ok(Packed::Short(bytes)) => Ok(Packed::Cargo(Cargo::of(bytes))),
+            other => other,
+        };
         let Some(Self::Given(value)) = delivery.take() else {
             return None;
         };
-        *delivery = Some(match short {
-            Ok(Some(cargo)) => Self::Packed(cargo, value),
-            Ok(None) => Self::Waiting(value, Instant::now() + PATIENCE),
+        *delivery = Some(match packed {
+            Ok(Packed::Cargo(cargo)) => Self::Laden(cargo, value),
+            Ok(_) => Self::Waiting(value, Instant::now() + PATIENCE),
             Err(Refused(why)) => return Some(Err(SendError::refused(Some(value), why))),
         });
         None
     }
 
+    /// Begins to encode a long message.
     fn pack(end: &Arc<End>, value: T) -> Result<Self, SendError<T>> {
         if Handle::try_current().is_err() {
             // Some other executor polls, and there are no threads to do it.
             return match end.pack_long(&value) {
-                Ok(cargo) => Ok(Self::Packed(cargo, value)),
+                Ok(cargo) => Ok(Self::Laden(cargo, value)),
                 Err(Refused(why)) => Err(SendError::refused(Some(value), why)),
             };
         }
@@ -261,12 +291,17 @@ impl<T> Default for Outbox<T> {
 impl<T: Serialize + Send + 'static> Outbox<T> {
     /// Takes `value`, and sends it if that can be done at once.
     pub(crate) fn start(&mut self, sending: &Sending<T>, value: T) -> Result<(), SendError<T>> {
-        let delivery = match Cargo::short(&value) {
+        let mut room = EMPTY_ROOM;
+        let delivery = match Cargo::pack(&value, &mut room) {
             Err(Refused(why)) => return Err(SendError::refused(Some(value), why)),
             // For a thread that may block.
-            Ok(None) => Delivery::Given(value),
-            Ok(Some(mut cargo)) => match sending.end.try_push(&mut cargo) {
-                Pushed::Full | Pushed::Busy => Delivery::Packed(cargo, value),
+            Ok(Packed::Long) => Delivery::Given(value),
+            Ok(Packed::Short(bytes)) => match sending.end.try_push_bytes(bytes, None) {
+                Pushed::Full | Pushed::Busy => Delivery::Laden(Cargo::of(bytes), value),
+                done => return outcome(done, value),
+            },
+            Ok(Packed::Cargo(mut cargo)) => match sending.end.try_push(&mut cargo) {
+                Pushed::Full | Pushed::Busy => Delivery::Laden(cargo, value),
                 done => return outcome(done, value),
             },
         };

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::bell::Verdict;
-use super::cargo::Cargo;
+use super::cargo::{Cargo, Room};
 use super::end::{End, Popped, Pushed, Side, bytes_of};
 use super::hub::Seat;
 use crate::sys::socket;
@@ -48,14 +48,13 @@ enum Sleep {
 }
 
 impl End {
-    /// Sends the message if that can be done without waiting; true if it was. What it carries stays where it is
-    /// otherwise.
+    /// Sends what `bytes` encode if that can be done without waiting; true if it was.
     #[inline]
-    pub(crate) fn push_at_once(&self, cargo: &mut Cargo, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn push_at_once(&self, bytes: &[u8], cx: &mut Context<'_>) -> bool {
         let Poll::Ready(budget) = tokio::task::coop::poll_proceed(cx) else {
             return false;
         };
-        let sent = matches!(self.try_push(cargo), Pushed::Done);
+        let sent = matches!(self.try_push_bytes(bytes, None), Pushed::Done);
         if sent {
             budget.made_progress();
         }
@@ -90,10 +89,16 @@ impl End {
     }
 
     /// Waits for a message.
-    pub(crate) fn poll_pop(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<Popped> {
+    #[inline]
+    pub(crate) fn poll_pop(
+        &self,
+        room: &mut Room,
+        seat: &mut Seat,
+        cx: &mut Context<'_>,
+    ) -> Poll<Popped> {
         let budget = ready!(tokio::task::coop::poll_proceed(cx));
         for _ in 0..LOOKS_IN_A_ROW {
-            let sleep = match self.try_pop() {
+            let sleep = match self.try_pop(room) {
                 Popped::Empty => self.sleep(0, seat, cx),
                 Popped::Busy => self.stand_by(seat, cx),
                 done => {
@@ -207,11 +212,11 @@ impl End {
     }
 
     /// Receives, if there is something now, and nobody else is at it for long.
-    pub(crate) fn pop_now(&self) -> Popped {
+    pub(crate) fn pop_now(&self, room: &mut Room) -> Popped {
         for _ in 0..TRIES {
-            match self.try_pop() {
+            match self.try_pop(room) {
                 Popped::Busy => std::thread::yield_now(),
-                Popped::Empty => return self.nothing_now(),
+                Popped::Empty => return self.nothing_now(room),
                 done => return done,
             }
         }
@@ -219,14 +224,14 @@ impl End {
     }
 
     /// Whether there is nothing now, or never will be.
-    fn nothing_now(&self) -> Popped {
+    fn nothing_now(&self, room: &mut Room) -> Popped {
         if !self.is_closed() {
             return Popped::Empty;
         }
         match self.must_wait(0) {
             Verdict::Closed => Popped::Closed,
             // There is: it came before the end.
-            Verdict::Go => self.try_pop(),
+            Verdict::Go => self.try_pop(room),
             _ => Popped::Busy,
         }
     }
@@ -244,9 +249,9 @@ impl End {
     }
 
     /// Receives, blocking this thread until there is something.
-    pub(crate) fn pop_blocking(&self) -> Popped {
+    pub(crate) fn pop_blocking(&self, room: &mut Room) -> Popped {
         loop {
-            match self.try_pop() {
+            match self.try_pop(room) {
                 Popped::Empty if self.block(0) => return Popped::Closed,
                 Popped::Empty => {}
                 Popped::Busy => std::thread::sleep(NAP),

@@ -113,6 +113,13 @@ impl<R: Borrow<Ring>> Consumer<R> {
             .read(frame.start, HEADER_BYTES + offset, len, out);
     }
 
+    /// Fills `out` with the first bytes of the frame's body. It must have so many.
+    #[inline]
+    pub(crate) fn copy_to(&self, frame: Frame, out: &mut [u8]) {
+        assert!(out.len() <= frame.len);
+        self.ring().read_to(frame.start, HEADER_BYTES, out);
+    }
+
     /// The word at `offset` of the frame's body. It must lie inside it.
     #[inline]
     pub(crate) fn word(&self, frame: Frame, offset: usize) -> &AtomicU64 {

@@ -177,6 +177,12 @@ impl Ring {
         self.mapping.read(place, len, out);
     }
 
+    #[inline]
+    pub(super) fn read_to(&self, cursor: Cursor, offset: usize, out: &mut [u8]) {
+        let place = self.place(cursor, offset, out.len());
+        self.mapping.copy_to(place, out);
+    }
+
     /// The word `offset` behind `cursor`, which is aligned.
     #[inline]
     pub(super) fn word(&self, cursor: Cursor, offset: usize) -> &AtomicU64 {

@@ -186,14 +186,14 @@ impl<R: Borrow<Ring>> Writer<'_, R> {
     #[inline]
     pub(crate) fn fill<E>(
         &mut self,
-        write: impl FnOnce(&mut Gap<'_>) -> Result<(), E>,
+        write: impl for<'w> FnOnce(Gap<'w>) -> Result<Gap<'w>, E>,
     ) -> Result<(), E> {
         let producer = &mut *self.producer;
         let room = producer.limit - producer.cursor;
         let offset = HEADER_BYTES + producer.cursor;
-        let mut gap = producer.ring().gap(producer.head, offset, room);
-        write(&mut gap)?;
-        producer.cursor = producer.limit - gap.room();
+        let gap = producer.ring().gap(producer.head, offset, room);
+        let left = write(gap)?.room();
+        producer.cursor = producer.limit - left.min(room);
         Ok(())
     }
 

@@ -11,23 +11,6 @@
 use std::marker::PhantomData;
 use std::ptr;
 
-/// Appends to `out` what `write` puts into its spare room, at most its capacity; nothing, if it fails.
-#[inline]
-pub(crate) fn fill_spare<E>(
-    out: &mut Vec<u8>,
-    write: impl FnOnce(&mut Gap<'_>) -> Result<(), E>,
-) -> Result<(), E> {
-    let spare = out.spare_capacity_mut();
-    let room = spare.len();
-    // SAFETY: the spare capacity, borrowed for as long as the gap lives.
-    let mut gap = unsafe { Gap::new(spare.as_mut_ptr().cast(), room) };
-    write(&mut gap)?;
-    let written = room - gap.room();
-    // SAFETY: so many bytes behind the length were just written.
-    unsafe { out.set_len(out.len() + written) };
-    Ok(())
-}
-
 /// Memory that is written from its beginning on.
 #[derive(Debug)]
 pub(crate) struct Gap<'a> {
@@ -36,7 +19,29 @@ pub(crate) struct Gap<'a> {
     memory: PhantomData<&'a mut [u8]>,
 }
 
-impl Gap<'_> {
+/// As many bytes as 64 bits take, seven in each.
+const LONGEST_VARINT: usize = 10;
+
+impl Default for Gap<'_> {
+    /// Nowhere, and without room.
+    #[inline]
+    fn default() -> Self {
+        Self {
+            cursor: ptr::null_mut(),
+            end: ptr::null_mut(),
+            memory: PhantomData,
+        }
+    }
+}
+
+impl<'a> Gap<'a> {
+    /// All of `room`.
+    #[inline]
+    pub(crate) fn of(room: &'a mut [u8]) -> Self {
+        // SAFETY: it is borrowed for as long as the gap lives.
+        unsafe { Self::new(room.as_mut_ptr(), room.len()) }
+    }
+
     /// The `len` bytes from `start` on.
     ///
     /// # Safety
@@ -62,6 +67,53 @@ impl Gap<'_> {
         unsafe { copy_short(bytes.as_ptr(), self.cursor, bytes.len()) };
         self.cursor = self.cursor.wrapping_add(bytes.len());
         true
+    }
+
+    /// Writes `number` in seven bits a byte, the lowest first, all but the last with the eighth bit set (LEB128);
+    /// or says that it does not fit.
+    #[inline]
+    pub(crate) fn put_varint(&mut self, number: u64) -> bool {
+        match number {
+            0..0x80 => self.put(&[number as u8]),
+            _ if self.room() < LONGEST_VARINT => self.put_varint_at_the_end(number),
+            _ => {
+                let mut rest = number;
+                let mut cursor = self.cursor;
+                while rest >= 0x80 {
+                    // SAFETY: ten bytes can be written, and no number has more.
+                    unsafe { cursor.write(rest as u8 | 0x80) };
+                    cursor = cursor.wrapping_add(1);
+                    rest >>= 7;
+                }
+                // SAFETY: likewise.
+                unsafe { cursor.write(rest as u8) };
+                self.cursor = cursor.wrapping_add(1);
+                true
+            }
+        }
+    }
+
+    #[cold]
+    fn put_varint_at_the_end(&mut self, mut number: u64) -> bool {
+        let before = self.cursor;
+        while number >= 0x80 {
+            if !self.put(&[number as u8 | 0x80]) {
+                self.cursor = before;
+                return false;
+            }
+            number >>= 7;
+        }
+        let whole = self.put(&[number as u8]);
+        if !whole {
+            self.cursor = before;
+        }
+        whole
+    }
+
+    /// Whether it is nobody's: what is left where a gap was taken.
+    #[inline]
+    pub(crate) fn is_nowhere(&self) -> bool {
+        self.end.is_null()
     }
 
     /// How many more bytes fit.
@@ -109,28 +161,36 @@ mod tests {
     #[test]
     fn pieces_of_every_length_lie_one_behind_the_other() {
         let pieces: Vec<Vec<u8>> = (0..40_u8).map(|n| vec![n; usize::from(n)]).collect();
-        let mut out = Vec::with_capacity(1 + 780);
-        out.push(255);
-        let put = fill_spare(&mut out, |gap| {
-            pieces
-                .iter()
-                .all(|piece| gap.put(piece))
-                .then_some(())
-                .ok_or(())
-        });
-        assert_eq!((put, out.len()), (Ok(()), 781));
-        assert_eq!(out[1..], pieces.concat());
+        let mut room = [255; 790];
+        let mut gap = Gap::of(&mut room);
+        assert!(pieces.iter().all(|piece| gap.put(piece)));
+        assert_eq!(gap.room(), 10);
+        assert_eq!(room[..780], pieces.concat());
+        assert_eq!(room[780..], [255; 10]);
     }
 
     #[test]
-    fn what_fails_or_does_not_fit_adds_nothing() {
-        let mut out = Vec::with_capacity(8);
-        let failed = fill_spare(&mut out, |gap| {
-            match gap.put(b"12345") && gap.put(b"6789") {
-                true => Ok(()),
-                false => Err("full"),
+    fn what_does_not_fit_adds_nothing() {
+        let mut room = [0; 8];
+        let mut gap = Gap::of(&mut room);
+        assert!(gap.put(b"12345") && !gap.put(b"6789") && gap.put(b"678"));
+        assert_eq!(&room, b"12345678");
+    }
+
+    #[test]
+    fn numbers_take_what_they_need_and_are_whole_or_not_there() {
+        for bits in 0..=64 {
+            let number = u64::MAX.checked_shr(64 - bits).unwrap_or(0);
+            let expected = postcard::to_allocvec(&number).unwrap();
+            for room in 0..=12 {
+                let mut bytes = vec![0xee; room];
+                let mut gap = Gap::of(&mut bytes);
+                let fits = gap.put_varint(number);
+                assert_eq!(fits, expected.len() <= room);
+                let written = if fits { expected.len() } else { 0 };
+                assert_eq!(gap.room(), room - written);
+                assert_eq!(bytes[..written], expected[..written]);
             }
-        });
-        assert_eq!((failed, out.len()), (Err("full"), 0));
+        }
     }
 }

@@ -159,6 +159,15 @@ impl Mapping {
         unsafe { out.set_len(out.len() + len) };
     }
 
+    /// Fills `out` with the bytes from `at` on. Panics if they lie outside: the caller has checked.
+    #[inline]
+    pub(crate) fn copy_to(&self, at: usize, out: &mut [u8]) {
+        assert!(at <= self.len && out.len() <= self.len - at);
+        let source = self.base.as_ptr().wrapping_add(at);
+        // SAFETY: the source was just checked; one is shared memory, the other private, so they do not overlap.
+        unsafe { ptr::copy_nonoverlapping(source, out.as_mut_ptr(), out.len()) };
+    }
+
     /// The 64-bit word at `at`. Panics if it lies outside or is not aligned.
     #[inline]
     pub(crate) fn word(&self, at: usize) -> &AtomicU64 {

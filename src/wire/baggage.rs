@@ -73,7 +73,9 @@ impl Bag {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether nothing goes beside the value.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
         self.fds.is_empty() && self.leaving.is_empty()
     }
 

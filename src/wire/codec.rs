@@ -1,5 +1,8 @@
 //! Values as bytes: [postcard](https://postcard.jamesmunns.com/wire-format), written in place.
 //!
+//! What is short and often is written by [`encoder`](super::encoder) and all is read by
+//! [`decoder`](super::decoder), in the same format; the rest is postcard's.
+//!
 //! Postcard is compact and fast because it is not self-describing: both sides must agree on the
 //! type, and they do, because they are the same program. What serde offers only to
 //! self-describing formats cannot be carried; the errors say so.
@@ -11,9 +14,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::baggage;
-use super::bulk::Bulk;
+use super::decoder::Decoder;
+use super::encoder::Encoder;
 use crate::ring::Writer;
-use crate::sys::gap::{self, Gap};
+use crate::sys::gap::Gap;
 
 /// Why a value was not encoded.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +34,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
     writer: &mut Writer<'_>,
 ) -> Result<(), EncodeFault> {
-    guarded(|| writer.fill(|gap| postcard::serialize_with_flavor(value, InPlace(gap))))
+    guarded(|| writer.fill(|gap| Encoder::encode(value, gap)))
 }
 
 /// Like [`encode`], but a panic of the value's goes on.
@@ -40,7 +44,7 @@ pub(crate) fn encode_unguarded<T: Serialize + ?Sized>(
     writer: &mut Writer<'_>,
 ) -> Result<(), EncodeFault> {
     writer
-        .fill(|gap| postcard::serialize_with_flavor(value, InPlace(gap)))
+        .fill(|gap| Encoder::encode(value, gap))
         .map_err(fault)
 }
 
@@ -62,17 +66,14 @@ pub(crate) fn encode_to_vec<T: Serialize + ?Sized>(
     encoded
 }
 
-/// Encodes `value` behind what `out` holds, if it fits its capacity.
+/// Encodes `value` to the front of `room`; returns how many bytes it takes.
 #[inline]
-pub(crate) fn encode_to_spare<T: Serialize + ?Sized>(
+pub(crate) fn encode_to_slice<T: Serialize + ?Sized>(
     value: &T,
-    out: &mut Vec<u8>,
-) -> Result<(), EncodeFault> {
-    guarded(|| {
-        gap::fill_spare(out, |gap| {
-            postcard::serialize_with_flavor(value, InPlace(gap))
-        })
-    })
+    room: &mut [u8],
+) -> Result<usize, EncodeFault> {
+    let whole = room.len();
+    guarded(|| Encoder::encode(value, Gap::of(room)).map(|rest| whole - rest.room().min(whole)))
 }
 
 /// Encodes `value` behind what `out` holds, if all of it takes at most `most` bytes.
@@ -102,24 +103,14 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 /// Like [`decode`], but a panic of the type's goes on.
 #[inline]
 pub(crate) fn decode_unguarded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    match postcard::take_from_bytes::<T>(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(left_over(rest.len())),
-        Err(error) => Err(explain(error)),
-    }
-}
-
-/// Like [`decode`], for values that may have long bytes or texts in them.
-pub(crate) fn decode_long<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    let decode = || {
-        let mut deserializer = postcard::Deserializer::from_bytes(bytes);
-        let value = T::deserialize(Bulk(&mut deserializer)).map_err(explain)?;
-        match deserializer.finalize().map_err(explain)? {
+    let mut decoder = Decoder::new(bytes);
+    match T::deserialize(&mut decoder) {
+        Ok(value) => match decoder.rest() {
             [] => Ok(value),
             rest => Err(left_over(rest.len())),
-        }
-    };
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| Err(decode_panicked(&*panic)))
+        },
+        Err(error) => Err(explain(error)),
+    }
 }
 
 /// What to say of a panic while decoding.
@@ -182,30 +173,6 @@ fn explain(error: postcard::Error) -> String {
             NOT_SELF_DESCRIBING.to_owned()
         }
         other => format!("{other} ({NOT_SELF_DESCRIBING})"),
-    }
-}
-
-/// Writes into memory that is there.
-struct InPlace<'w, 'r>(&'w mut Gap<'r>);
-
-impl Flavor for InPlace<'_, '_> {
-    type Output = ();
-
-    #[inline]
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        match self.0.put(data) {
-            true => Ok(()),
-            false => Err(postcard::Error::SerializeBufferFull),
-        }
-    }
-
-    #[inline]
-    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-        self.try_extend(&[data])
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
     }
 }
 
@@ -361,13 +328,9 @@ mod tests {
             (1_u128, 2.5_f32, [1_i8; 3]),
         );
         let bytes = bytes_of(&all);
-        assert_eq!(decode_long(&bytes), Ok(all));
-        assert!(decode_long::<u8>(&bytes[..0]).is_err());
-        assert!(
-            decode_long::<u8>(&[1, 2])
-                .unwrap_err()
-                .contains("left over")
-        );
+        assert_eq!(decode(&bytes), Ok(all));
+        assert!(decode::<u8>(&bytes[..0]).is_err());
+        assert!(decode::<u8>(&[1, 2]).unwrap_err().contains("left over"));
     }
 
     #[test]

@@ -212,5 +212,5 @@ pub(crate) fn open<T: DeserializeOwned>(parcel: &Mapping, len: usize) -> Result<
     if len > parcel.len() {
         return Err("it says it is longer than the memory it came in".to_owned());
     }
-    codec::decode_long(parcel.handed_over(len))
+    codec::decode(parcel.handed_over(len))
 }

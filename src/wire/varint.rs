@@ -1,0 +1,144 @@
+//! Numbers in as few bytes as they need: seven bits in each, the lowest first, all but the last with the eighth
+//! bit set (LEB128), as postcard has them.
+
+use postcard::{Error, Result};
+
+/// The eighth bit of each byte of a word.
+const MORE: u64 = 0x8080_8080_8080_8080;
+
+/// Takes a number of at most so many `bits` off the front of `bytes`.
+#[inline]
+pub(super) fn take(bytes: &mut &[u8], bits: u32) -> Result<u64> {
+    match bytes.split_first() {
+        Some((byte, rest)) if *byte < 0x80 => {
+            *bytes = rest;
+            Ok(u64::from(*byte))
+        }
+        _ => take_several(bytes, bits),
+    }
+}
+
+/// Likewise, for one of several bytes: all in one word, if they are there.
+#[inline]
+fn take_several(bytes: &mut &[u8], bits: u32) -> Result<u64> {
+    let Some(chunk) = bytes.first_chunk() else {
+        return take_slowly(bytes, bits);
+    };
+    let word = u64::from_le_bytes(*chunk);
+    let ends = !word & MORE;
+    if ends == 0 {
+        return take_slowly(bytes, bits);
+    }
+    let len = ends.trailing_zeros() / 8 + 1;
+    // The bits up to the end of the first byte that is a last one.
+    let number = squeeze(word & (ends ^ (ends - 1)));
+    if len > longest(bits) || (bits < 64 && number >> bits != 0) {
+        return Err(Error::DeserializeBadVarint);
+    }
+    *bytes = &bytes[len as usize..];
+    Ok(number)
+}
+
+/// Moves the lower seven bits of each byte together.
+#[inline]
+fn squeeze(word: u64) -> u64 {
+    let pairs = (word & 0x007f_007f_007f_007f) | ((word & 0x7f00_7f00_7f00_7f00) >> 1);
+    let fours = (pairs & 0x0000_3fff_0000_3fff) | ((pairs & 0x3fff_0000_3fff_0000) >> 2);
+    (fours & 0x0fff_ffff) | ((fours & 0x0fff_ffff_0000_0000) >> 4)
+}
+
+#[cold]
+fn take_slowly(bytes: &mut &[u8], bits: u32) -> Result<u64> {
+    let number = take_wide(bytes, bits)?;
+    u64::try_from(number).map_err(|_| Error::DeserializeBadVarint)
+}
+
+/// Takes a number of at most 128 bits off the front of `bytes`.
+pub(super) fn take_long(bytes: &mut &[u8]) -> Result<u128> {
+    take_wide(bytes, u128::BITS)
+}
+
+fn take_wide(bytes: &mut &[u8], bits: u32) -> Result<u128> {
+    let mut number = 0;
+    for (place, byte) in bytes.iter().take(longest(bits) as usize).enumerate() {
+        let shift = 7 * place as u32;
+        let part = u128::from(byte & 0x7f);
+        if shift + 7 > bits && part >> (bits - shift) != 0 {
+            return Err(Error::DeserializeBadVarint);
+        }
+        number |= part << shift;
+        if *byte < 0x80 {
+            *bytes = &bytes[place + 1..];
+            return Ok(number);
+        }
+    }
+    match bytes.len() < longest(bits) as usize {
+        true => Err(Error::DeserializeUnexpectedEnd),
+        false => Err(Error::DeserializeBadVarint),
+    }
+}
+
+/// The most bytes that a number of so many bits takes.
+#[inline]
+fn longest(bits: u32) -> u32 {
+    bits.div_ceil(7)
+}
+
+/// The signed number whose sign is the lowest bit of `number`.
+#[inline]
+pub(super) fn signed(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
+/// Likewise, for a long one.
+#[inline]
+pub(super) fn signed_long(number: u128) -> i128 {
+    (number >> 1) as i128 ^ -((number & 1) as i128)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_postcard_reads_them_wherever_they_end() {
+        // Every last byte of every length, with and without bytes behind, also too long and too large ones.
+        for len in 0..12_usize {
+            for last in 0..=u8::MAX {
+                for behind in [0, 1, 9] {
+                    let mut bytes = vec![0xa5; len];
+                    bytes.push(last);
+                    bytes.extend(vec![0x11; behind]);
+                    compare::<u16>(&bytes, 16);
+                    compare::<u32>(&bytes, 32);
+                    compare::<u64>(&bytes, 64);
+                }
+            }
+        }
+    }
+
+    fn compare<T: serde::de::DeserializeOwned + Into<u64>>(bytes: &[u8], bits: u32) {
+        let theirs = postcard::take_from_bytes::<T>(bytes);
+        let mut rest = bytes;
+        let ours = take(&mut rest, bits);
+        match (ours, theirs) {
+            (Ok(number), Ok((expected, behind))) => {
+                assert_eq!((number, rest), (expected.into(), behind));
+            }
+            (ours, theirs) => assert!(
+                ours.is_err() && theirs.is_err(),
+                "{bytes:?} as {bits} bits: {ours:?}"
+            ),
+        }
+    }
+
+    #[test]
+    fn the_longest_come_back() {
+        for number in [0, 1, u128::from(u64::MAX), u128::MAX] {
+            let bytes = postcard::to_allocvec(&number).unwrap();
+            assert_eq!(take_long(&mut &bytes[..]), Ok(number));
+        }
+        assert_eq!(signed(u64::MAX), i64::MIN);
+        assert_eq!(signed_long(u128::MAX), i128::MIN);
+    }
+}
