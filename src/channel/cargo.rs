@@ -145,7 +145,11 @@ impl Cargo {
                 hold: None,
                 bag,
             })),
-            Err(EncodeFault::Full) => Self::pack_unusual(value),
+            Err(EncodeFault::Full) => {
+                // What would have left stays, so that it can leave with the next attempt.
+                drop(bag);
+                Self::pack_unusual(value)
+            }
             Err(EncodeFault::Refused(why)) => Err(Refused(why)),
         }
     }
