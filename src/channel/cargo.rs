@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::duct::LONGEST_INLINE;
+use crate::sys::gap::{ROOM_BYTES, Room};
 use crate::sys::mapping::{self, Mapping};
 use crate::sys::socket::DESCRIPTORS_PER_MESSAGE;
 use crate::wire::baggage::{self, Bag, Received};
@@ -20,14 +21,6 @@ const IN_USE: usize = 0;
 
 /// Memory that is smaller is not worth being asked for.
 const SMALLEST: usize = 256 * 1024;
-
-/// The bytes of a usual message. What takes more is encoded twice up to here.
-const USUAL: usize = 256;
-
-/// Room for a usual message's bytes, on the stack of whoever sends or receives it.
-pub(crate) type Room = [u8; USUAL];
-
-pub(crate) const EMPTY_ROOM: Room = [0; USUAL];
 
 /// How many pieces of memory a sender keeps for its next long messages.
 const KEPT: usize = 8;
@@ -130,18 +123,18 @@ impl Holds {
 }
 
 impl Cargo {
-    /// Encodes `value` if it fits the ring.
+    /// Encodes `value` if it fits the ring. What does not fit `room` is encoded twice up to there.
     #[inline]
     pub(crate) fn pack<'r, T: Serialize>(
         value: &T,
         room: &'r mut Room,
     ) -> Result<Packed<'r>, Refused> {
         let mut bag = Bag::default();
-        let encoded = baggage::filling(&mut bag, || codec::encode_to_slice(value, room));
+        let encoded = baggage::filling(&mut bag, || codec::encode_to_room(value, room));
         match encoded {
-            Ok(len) if bag.is_empty() => Ok(Packed::Short(&room[..len])),
-            Ok(len) => Ok(Packed::Cargo(Self {
-                body: room[..len].to_vec(),
+            Ok(()) if bag.is_empty() => Ok(Packed::Short(room.bytes())),
+            Ok(()) => Ok(Packed::Cargo(Self {
+                body: room.bytes().to_vec(),
                 hold: None,
                 bag,
             })),
@@ -156,7 +149,7 @@ impl Cargo {
 
     fn pack_unusual<T: Serialize>(value: &T) -> Result<Packed<'static>, Refused> {
         let mut bag = Bag::default();
-        let mut body = Vec::with_capacity(2 * USUAL);
+        let mut body = Vec::with_capacity(2 * ROOM_BYTES);
         let encoded = baggage::filling(&mut bag, || {
             codec::encode_bounded(value, &mut body, LONGEST_INLINE)
         });

@@ -36,7 +36,8 @@ const TAKEN_AT: usize = 712;
 const LEAST_WANTED: usize = 768;
 const ORPHANED: usize = 832;
 const HOLDERS: usize = 1024;
-const BORN: usize = HOLDERS + 8 * MOST_HOLDERS;
+/// Who it is, when it began, what it took, what it has done.
+const HOLDER_BYTES: usize = 32;
 
 /// So many processes that receive are told apart; more share the last place.
 pub(super) const MOST_HOLDERS: usize = 64;
@@ -153,13 +154,28 @@ impl Duct {
         self.head.word(LEAST_WANTED)
     }
 
-    /// Who has received how much that is not done: a process number in the high half, a count in the low.
+    /// The number of the process that holds what was received at `place`; none, if nobody ever did, or many.
     pub(super) fn holder(&self, place: usize) -> &AtomicU64 {
-        self.head.word(HOLDERS + 8 * place.min(MOST_HOLDERS - 1))
+        self.head.word(Self::of_holder(place))
     }
 
-    /// When the process at `place` began: process numbers are used again.
+    /// When that process began: process numbers are used again.
     pub(super) fn born(&self, place: usize) -> &AtomicU64 {
-        self.head.word(BORN + 8 * place.min(MOST_HOLDERS - 1))
+        self.head.word(Self::of_holder(place) + 8)
+    }
+
+    /// How much was received at `place`; written only under the receivers' lock.
+    pub(super) fn taken(&self, place: usize) -> &AtomicU64 {
+        self.head.word(Self::of_holder(place) + 16)
+    }
+
+    /// How much of that is done.
+    pub(super) fn done(&self, place: usize) -> &AtomicU64 {
+        self.head.word(Self::of_holder(place) + 24)
+    }
+
+    #[inline]
+    fn of_holder(place: usize) -> usize {
+        HOLDERS + HOLDER_BYTES * place.min(MOST_HOLDERS - 1)
     }
 }

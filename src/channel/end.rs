@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use super::ahead::TAG_BYTES;
-use super::cargo::{Cargo, Delivered, Holds, Refused, Room, Seen};
+use super::cargo::{Cargo, Delivered, Holds, Refused, Seen};
 use super::duct::Duct;
 use super::hub::Hub;
 use crate::ring::{Consumer, Frame, Producer, Ring};
 use crate::sys::clock::Moment;
+use crate::sys::gap::{ROOM_BYTES, Room};
 use crate::sys::robust::{RobustGuard, TryLock};
 use crate::sys::socket;
 use crate::wire::baggage::{self, Passage};
@@ -334,13 +335,11 @@ impl End {
     /// What is in `frame`.
     #[inline]
     fn take(&self, consumer: &Consumer<&Ring>, frame: Frame, room: &mut Room) -> Popped {
-        match room.get_mut(..frame.len()) {
-            Some(room) if frame.kind() == 0 => {
-                consumer.copy_to(frame, room);
-                Popped::Short(frame.len())
-            }
-            _ => Popped::Message(Box::new(self.take_unusual(consumer, frame))),
+        if frame.kind() == 0 && frame.len() <= ROOM_BYTES {
+            consumer.copy_to(frame, room);
+            return Popped::Short;
         }
+        Popped::Message(Box::new(self.take_unusual(consumer, frame)))
     }
 
     fn take_unusual(&self, consumer: &Consumer<&Ring>, frame: Frame) -> Delivered {

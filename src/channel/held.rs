@@ -1,7 +1,7 @@
 //! What was received and is not done, counted by process.
 //!
-//! A word for each process that receives: its number, a bit, and a count. The bit is set together with the
-//! count while a message is being taken, and cleared when it is taken: who dies in between has not
+//! Two counters for each process that receives: what it took, and what it has done. What it takes is counted
+//! before it is taken, and a bit of the counter says that it is being taken: who dies in between has not
 //! received it, and whoever inherits the lock takes the count back.
 
 use std::sync::atomic::Ordering;
@@ -12,11 +12,8 @@ use super::end::End;
 /// The place of a process that has received nothing.
 pub(super) const NO_HOLDER: usize = usize::MAX;
 
-/// The part of a holder's word that counts.
-const COUNT: u64 = 0x7fff_ffff;
-
-/// The bit of a holder's word that says that its last message is not taken yet.
-const TAKING: u64 = 0x8000_0000;
+/// The bit of what a holder took that says that the last of it is not taken yet.
+const TAKING: u64 = 1 << 63;
 
 impl End {
     /// Counts one message as received by this process and not done. It holds the receivers' lock.
@@ -26,28 +23,29 @@ impl End {
             place = self.find_place();
             self.holder.store(place, Ordering::Relaxed);
         }
-        // It stops counting at the most there can be: who never says `done` does not care.
-        let one_more = |known: u64| (known & COUNT < COUNT).then(|| (known + 1) | TAKING);
-        let word = self.duct.holder(place);
-        let _ = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
+        let taken = self.duct.taken(place);
+        // Nobody else writes it: this one has the lock.
+        let before = taken.load(Ordering::Relaxed) & !TAKING;
+        taken.store((before + 1) | TAKING, Ordering::Release);
     }
 
-    /// What was counted last is taken.
+    /// What was counted last is taken. It holds the receivers' lock.
     pub(super) fn holds_it(&self) {
-        let word = self.duct.holder(self.holder.load(Ordering::Relaxed));
-        word.fetch_and(!TAKING, Ordering::AcqRel);
+        let taken = self.duct.taken(self.holder.load(Ordering::Relaxed));
+        let count = taken.load(Ordering::Relaxed) & !TAKING;
+        taken.store(count, Ordering::Release);
     }
 
-    /// Settles what a receiver that died with the lock had begun; `taken` says whether it took its message.
-    pub(super) fn settle(&self, taken: bool) {
+    /// Settles what a receiver that died with the lock had begun; `is_taken` says whether it took its message. It
+    /// holds the receivers' lock.
+    pub(super) fn settle(&self, is_taken: bool) {
         for place in 0..MOST_HOLDERS {
-            let settled = |known: u64| match known & TAKING {
-                0 => None,
-                _ if taken || known & COUNT == 0 => Some(known & !TAKING),
-                _ => Some((known & !TAKING) - 1),
-            };
-            let word = self.duct.holder(place);
-            let _ = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, settled);
+            let taken = self.duct.taken(place);
+            let counted = taken.load(Ordering::Relaxed);
+            if counted & TAKING != 0 {
+                let back = u64::from(!is_taken);
+                taken.store((counted & !TAKING).saturating_sub(back), Ordering::Release);
+            }
         }
     }
 
@@ -63,25 +61,24 @@ impl End {
 
     fn own_place(&self, pid: u32, born: u64) -> Option<usize> {
         (0..MOST_HOLDERS - 1).find(|place| {
-            let known = self.duct.holder(*place).load(Ordering::Acquire);
-            (known >> 32) as u32 == pid && self.duct.born(*place).load(Ordering::Acquire) == born
+            self.duct.holder(*place).load(Ordering::Acquire) == u64::from(pid)
+                && self.duct.born(*place).load(Ordering::Acquire) == born
         })
     }
 
-    /// Takes the place if it is nobody's, or that of a dead process that left nothing undone.
+    /// Takes the place if it is nobody's, or that of a dead process that left nothing undone. It holds the
+    /// receivers' lock.
     fn claim_place(&self, place: usize, pid: u32, born: u64) -> bool {
-        let word = self.duct.holder(place);
-        let known = word.load(Ordering::Acquire);
-        let free = known & (COUNT | TAKING) == 0 && (known == 0 || self.is_gone(place, known));
-        let own = u64::from(pid) << 32;
-        let claimed = free
-            && word
-                .compare_exchange(known, own, Ordering::AcqRel, Ordering::Acquire)
-                .is_ok();
-        if claimed {
+        let is_free = self.duct.holder(place).load(Ordering::Acquire) == 0
+            || (self.undone(place) == 0 && self.is_gone(place));
+        if is_free {
+            // Who dies in between leaves a place of nobody's.
+            self.duct.holder(place).store(0, Ordering::Release);
             self.duct.born(place).store(born, Ordering::Release);
+            let holder = self.duct.holder(place);
+            holder.store(u64::from(pid), Ordering::Release);
         }
-        claimed
+        is_free
     }
 
     /// Counts one message as done. False if this process holds none.
@@ -97,14 +94,15 @@ impl End {
             place = own;
             self.holder.store(place, Ordering::Relaxed);
         }
-        let word = self.duct.holder(place);
-        let done = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |known| {
-            (known & COUNT > 0).then(|| known - 1)
+        let taken = self.duct.taken(place);
+        let done = self.duct.done(place);
+        let counted = done.fetch_update(Ordering::AcqRel, Ordering::Acquire, |known| {
+            (known < taken.load(Ordering::Acquire) & !TAKING).then(|| known + 1)
         });
-        if done.is_ok() && self.unfinished() == 0 {
+        if counted.is_ok() && self.unfinished() == 0 {
             let _ = self.ring();
         }
-        done.is_ok()
+        counted.is_ok()
     }
 
     /// How many messages were sent and are not done.
@@ -113,27 +111,34 @@ impl End {
         drop(self.lock_receivers());
         // In this order: what leaves the ring in between is counted twice rather than never.
         let waiting = self.len();
-        waiting + self.held(|_, _| true)
+        waiting + self.held(|_| true)
     }
 
     /// How many messages are held by processes that are gone.
     pub(crate) fn lost(&self) -> usize {
-        self.held(|place, word| self.is_gone(place, word))
+        self.held(|place| self.is_gone(place))
     }
 
-    fn is_gone(&self, place: usize, word: u64) -> bool {
-        let pid = (word >> 32) as u32;
+    /// Whether the process at `place` has ended. The shared place is nobody's.
+    fn is_gone(&self, place: usize) -> bool {
+        let pid = self.duct.holder(place).load(Ordering::Acquire) as u32;
         let born = self.duct.born(place).load(Ordering::Acquire);
-        // The shared place is nobody's.
         pid != 0
             && Life::of(pid).is_none_or(|life| life.is_over || (born != 0 && life.born != born))
     }
 
-    fn held(&self, of: impl Fn(usize, u64) -> bool) -> usize {
-        let words =
-            (0..MOST_HOLDERS).map(|place| (place, self.duct.holder(place).load(Ordering::Acquire)));
-        let counted = words.filter(|(place, word)| word & COUNT > 0 && of(*place, *word));
-        counted.map(|(_, word)| (word & COUNT) as usize).sum()
+    fn held(&self, of: impl Fn(usize) -> bool) -> usize {
+        let places = (0..MOST_HOLDERS).map(|place| (place, self.undone(place)));
+        let counted = places.filter(|(place, undone)| *undone > 0 && of(*place));
+        counted.map(|(_, undone)| undone).sum()
+    }
+
+    /// How many messages were received at `place` and are not done.
+    fn undone(&self, place: usize) -> usize {
+        // In this order: what is taken and done in between is counted rather than what is not done never.
+        let done = self.duct.done(place).load(Ordering::Acquire);
+        let taken = self.duct.taken(place).load(Ordering::Acquire) & !TAKING;
+        taken.saturating_sub(done) as usize
     }
 }
 

@@ -17,8 +17,8 @@ pub(crate) enum Pushed {
 /// What was found by receiving.
 #[derive(Debug)]
 pub(crate) enum Popped {
-    /// So many bytes of the room that was lent are a message, and there is nothing beside them.
-    Short(usize),
+    /// The message is in the room that was lent, and there is nothing beside it.
+    Short,
     Message(Box<Delivered>),
     Empty,
     /// Somebody else is at it. Look again.

@@ -12,10 +12,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::runtime::Handle;
 
-use super::cargo::{Delivered, EMPTY_ROOM};
+use super::cargo::Delivered;
 use super::end::{End, Popped};
 use super::error::{RecvError, TryRecvError};
 use super::hub::Seat;
+use crate::sys::gap::Room;
 use crate::wire::codec;
 
 /// A message longer than this is decoded on a thread that may block, in bytes.
@@ -135,9 +136,9 @@ impl<T: DeserializeOwned> Receiving<T> {
             Ok(None) => {}
             Err(()) => return Err(TryRecvError::Empty),
         }
-        let mut room = EMPTY_ROOM;
+        let mut room = Room::new();
         match self.end.pop_now(&mut room) {
-            Popped::Short(len) => codec::decode(&room[..len]).map_err(TryRecvError::Decode),
+            Popped::Short => codec::decode(room.bytes()).map_err(TryRecvError::Decode),
             Popped::Message(delivered) => self.decode(*delivered).map_err(TryRecvError::Decode),
             Popped::Empty | Popped::Busy => Err(TryRecvError::Empty),
             Popped::Closed => Err(TryRecvError::Closed),
@@ -153,9 +154,9 @@ impl<T: DeserializeOwned> Receiving<T> {
                 Err(()) => std::thread::sleep(LOOK),
             }
         }
-        let mut room = EMPTY_ROOM;
+        let mut room = Room::new();
         match self.end.pop_blocking(&mut room) {
-            Popped::Short(len) => codec::decode(&room[..len]).map_err(RecvError::Decode),
+            Popped::Short => codec::decode(room.bytes()).map_err(RecvError::Decode),
             Popped::Message(delivered) => self.decode(*delivered).map_err(RecvError::Decode),
             _ => Err(RecvError::Closed),
         }
@@ -199,10 +200,10 @@ impl<T: DeserializeOwned + Send + 'static> Receiving<T> {
                 Ok(None) => {}
                 Err(()) => return Poll::Pending,
             }
-            let mut room = EMPTY_ROOM;
+            let mut room = Room::new();
             match ready!(self.end.poll_pop(&mut room, seat, cx)) {
-                Popped::Short(len) => {
-                    let decoded = codec::decode(&room[..len]);
+                Popped::Short => {
+                    let decoded = codec::decode(room.bytes());
                     return Poll::Ready(decoded.map_err(RecvError::Decode));
                 }
                 Popped::Message(delivered)

@@ -11,10 +11,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::cargo::{Cargo, EMPTY_ROOM, Packed, Refused};
+use super::cargo::{Cargo, Packed, Refused};
 use super::end::{End, Pushed};
 use super::error::{SendError, TrySendError};
 use super::hub::Seat;
+use crate::sys::gap::Room;
 
 /// How long a sender waits for memory it used before, before it asks for more: who has it may have died.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -81,7 +82,7 @@ impl<T: Serialize> Sending<T> {
     /// Sends `value` if it is short and that can be done at once.
     #[inline]
     fn offer(&self, value: &T) -> Result<Offer, Refused> {
-        let mut room = EMPTY_ROOM;
+        let mut room = Room::new();
         Ok(match Cargo::pack(value, &mut room)? {
             Packed::Short(bytes) => match self.end.try_push_bytes(bytes, None) {
                 Pushed::Done => Offer::Done,
@@ -227,7 +228,7 @@ impl<T: Serialize + Send + 'static> Delivery<T> {
         let Some(Self::Given(value)) = delivery else {
             return None;
         };
-        let mut room = EMPTY_ROOM;
+        let mut room = Room::new();
         let packed = match Cargo::pack(value, &mut room) {
             Ok(Packed::Short(bytes)) if end.push_at_once(bytes, cx) => {
                 *delivery = None;
@@ -291,7 +292,7 @@ impl<T> Default for Outbox<T> {
 impl<T: Serialize + Send + 'static> Outbox<T> {
     /// Takes `value`, and sends it if that can be done at once.
     pub(crate) fn start(&mut self, sending: &Sending<T>, value: T) -> Result<(), SendError<T>> {
-        let mut room = EMPTY_ROOM;
+        let mut room = Room::new();
         let delivery = match Cargo::pack(&value, &mut room) {
             Err(Refused(why)) => return Err(SendError::refused(Some(value), why)),
             // For a thread that may block.

@@ -11,9 +11,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::bell::Verdict;
-use super::cargo::{Cargo, Room};
+use super::cargo::Cargo;
 use super::end::{End, Popped, Pushed, Side, bytes_of};
 use super::hub::Seat;
+use crate::sys::gap::Room;
 use crate::sys::socket;
 
 /// How often a side looks again, letting others run in between, before it arranges to be rung for, and

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::control::{self, Cursor, HEADER_BYTES, Ring, frame_bytes};
+use crate::sys::gap::Room;
 
 /// The producer wrote a counter or a length that cannot be: its memory was overwritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,11 +114,11 @@ impl<R: Borrow<Ring>> Consumer<R> {
             .read(frame.start, HEADER_BYTES + offset, len, out);
     }
 
-    /// Fills `out` with the first bytes of the frame's body. It must have so many.
+    /// Fills `room` with the frame's body, which must fit.
     #[inline]
-    pub(crate) fn copy_to(&self, frame: Frame, out: &mut [u8]) {
-        assert!(out.len() <= frame.len);
-        self.ring().read_to(frame.start, HEADER_BYTES, out);
+    pub(crate) fn copy_to(&self, frame: Frame, room: &mut Room) {
+        self.ring()
+            .read_to(frame.start, HEADER_BYTES, frame.len, room);
     }
 
     /// The word at `offset` of the frame's body. It must lie inside it.

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-use crate::sys::gap::Gap;
+use crate::sys::gap::{Gap, Room};
 use crate::sys::mapping::Mapping;
 
 /// Bytes before the data: one page, so that the data is page-aligned and can be mapped twice.
@@ -178,9 +178,9 @@ impl Ring {
     }
 
     #[inline]
-    pub(super) fn read_to(&self, cursor: Cursor, offset: usize, out: &mut [u8]) {
-        let place = self.place(cursor, offset, out.len());
-        self.mapping.copy_to(place, out);
+    pub(super) fn read_to(&self, cursor: Cursor, offset: usize, len: usize, room: &mut Room) {
+        let place = self.place(cursor, offset, len);
+        self.mapping.copy_to(place, len, room);
     }
 
     /// The word `offset` behind `cursor`, which is aligned.

@@ -9,7 +9,68 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ptr;
+
+/// The bytes a [`Room`] holds at most.
+pub(crate) const ROOM_BYTES: usize = 256;
+
+/// Room for a few bytes on the stack, which costs nothing to make.
+#[derive(Debug)]
+pub(crate) struct Room {
+    memory: [MaybeUninit<u8>; ROOM_BYTES],
+    /// How many of them, from the first on, were written.
+    len: usize,
+}
+
+impl Room {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self {
+            memory: [const { MaybeUninit::uninit() }; ROOM_BYTES],
+            len: 0,
+        }
+    }
+
+    /// What is in it.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let start = self.memory.as_ptr().cast();
+        // SAFETY: so many bytes were written, and `len` never exceeds the memory.
+        unsafe { std::slice::from_raw_parts(start, self.len) }
+    }
+
+    /// Fills it with what `write` writes, in place of what was in it; nothing, if it fails.
+    #[inline]
+    pub(crate) fn fill<E>(
+        &mut self,
+        write: impl for<'w> FnOnce(Gap<'w>) -> Result<Gap<'w>, E>,
+    ) -> Result<(), E> {
+        self.len = 0;
+        // SAFETY: it is borrowed for as long as the gap lives.
+        let gap = unsafe { Gap::new(self.memory.as_mut_ptr().cast(), ROOM_BYTES) };
+        let end = gap.end;
+        let rest = write(gap)?;
+        // Another gap than the one that was lent says nothing of how far that was written.
+        if rest.end == end {
+            self.len = ROOM_BYTES - rest.room();
+        }
+        Ok(())
+    }
+
+    /// Fills it with `len` bytes from `start` on, in place of what was in it.
+    ///
+    /// # Safety
+    ///
+    /// They can be read, and are not in this room.
+    #[inline]
+    pub(super) unsafe fn copy_from(&mut self, start: *const u8, len: usize) {
+        assert!(len <= ROOM_BYTES);
+        // SAFETY: the caller's promise, and there is room for them.
+        unsafe { ptr::copy_nonoverlapping(start, self.memory.as_mut_ptr().cast(), len) };
+        self.len = len;
+    }
+}
 
 /// Memory that is written from its beginning on.
 #[derive(Debug)]
@@ -36,7 +97,7 @@ impl Default for Gap<'_> {
 
 impl<'a> Gap<'a> {
     /// All of `room`.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn of(room: &'a mut [u8]) -> Self {
         // SAFETY: it is borrowed for as long as the gap lives.
         unsafe { Self::new(room.as_mut_ptr(), room.len()) }
@@ -175,6 +236,27 @@ mod tests {
         let mut gap = Gap::of(&mut room);
         assert!(gap.put(b"12345") && !gap.put(b"6789") && gap.put(b"678"));
         assert_eq!(&room, b"12345678");
+    }
+
+    #[test]
+    fn a_room_holds_what_was_written_last() {
+        let mut room = Room::new();
+        assert_eq!(room.bytes(), b"");
+        fn write<'w>(mut gap: Gap<'w>, bytes: &[u8]) -> Result<Gap<'w>, ()> {
+            gap.put(bytes).then_some(gap).ok_or(())
+        }
+        assert_eq!(room.fill(|gap| write(gap, b"12345")), Ok(()));
+        assert_eq!(room.bytes(), b"12345");
+        assert_eq!(room.fill(|gap| write(gap, &[1; ROOM_BYTES])), Ok(()));
+        assert_eq!(room.bytes(), [1; ROOM_BYTES]);
+        assert_eq!(room.fill(|gap| write(gap, &[2; ROOM_BYTES + 1])), Err(()));
+        assert_eq!(room.bytes(), b"");
+        // SAFETY: a static text.
+        unsafe { room.copy_from(b"abc".as_ptr(), 3) };
+        assert_eq!(room.bytes(), b"abc");
+        // Somebody else's gap is no reason to believe that anything was written.
+        assert_eq!(room.fill(|_| Ok::<_, ()>(Gap::default())), Ok(()));
+        assert_eq!(room.bytes(), b"");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
-use super::gap::{Gap, copy_short};
+use super::gap::{Gap, Room, copy_short};
 
 /// Creates anonymous memory of `len` bytes whose size can never change again.
 pub(crate) fn memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
@@ -159,13 +159,14 @@ impl Mapping {
         unsafe { out.set_len(out.len() + len) };
     }
 
-    /// Fills `out` with the bytes from `at` on. Panics if they lie outside: the caller has checked.
+    /// Fills `room` with the `len` bytes from `at` on. Panics if they lie outside or are too many: the caller
+    /// has checked.
     #[inline]
-    pub(crate) fn copy_to(&self, at: usize, out: &mut [u8]) {
-        assert!(at <= self.len && out.len() <= self.len - at);
+    pub(crate) fn copy_to(&self, at: usize, len: usize, room: &mut Room) {
+        assert!(at <= self.len && len <= self.len - at);
         let source = self.base.as_ptr().wrapping_add(at);
-        // SAFETY: the source was just checked; one is shared memory, the other private, so they do not overlap.
-        unsafe { ptr::copy_nonoverlapping(source, out.as_mut_ptr(), out.len()) };
+        // SAFETY: the source was just checked; it is shared memory, and the room is not.
+        unsafe { room.copy_from(source, len) };
     }
 
     /// The 64-bit word at `at`. Panics if it lies outside or is not aligned.

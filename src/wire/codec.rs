@@ -17,7 +17,7 @@ use super::baggage;
 use super::decoder::Decoder;
 use super::encoder::Encoder;
 use crate::ring::Writer;
-use crate::sys::gap::Gap;
+use crate::sys::gap::Room;
 
 /// Why a value was not encoded.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,14 +66,13 @@ pub(crate) fn encode_to_vec<T: Serialize + ?Sized>(
     encoded
 }
 
-/// Encodes `value` to the front of `room`; returns how many bytes it takes.
+/// Encodes `value` into `room`.
 #[inline]
-pub(crate) fn encode_to_slice<T: Serialize + ?Sized>(
+pub(crate) fn encode_to_room<T: Serialize + ?Sized>(
     value: &T,
-    room: &mut [u8],
-) -> Result<usize, EncodeFault> {
-    let whole = room.len();
-    guarded(|| Encoder::encode(value, Gap::of(room)).map(|rest| whole - rest.room().min(whole)))
+    room: &mut Room,
+) -> Result<(), EncodeFault> {
+    guarded(|| room.fill(|gap| Encoder::encode(value, gap)))
 }
 
 /// Encodes `value` behind what `out` holds, if all of it takes at most `most` bytes.

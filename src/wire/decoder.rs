@@ -1,11 +1,13 @@
 //! Decoding what is written in postcard's format, faster than postcard does.
 //!
-//! As in [`encoder`](super::encoder), a sequence takes the place where it reads along as a value. Numbers of more
-//! than a byte are read a word at a time.
+//! As in [`encoder`](super::encoder), the place where bytes are read is carried along as a value; here only while
+//! bytes are all there is to read.
 //!
 //! Whoever asks serde for a buffer of its own is usually lent the encoded bytes and copies them. Most of the cost of a
 //! long copy is not the copying: the kernel gives fresh memory page by page. So long ones are copied here, into
 //! memory asked for in huge pages, and given away.
+
+use std::borrow::BorrowMut;
 
 use postcard::{Error, Result};
 use serde::de::{
@@ -106,19 +108,22 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    /// Lets `visit` read `len` parts.
+    /// Lets `visitor` read `len` parts.
     #[inline]
-    fn parts<T>(
-        &mut self,
-        len: usize,
-        visit: impl FnOnce(&mut Parts<'de>) -> Result<T>,
-    ) -> Result<T> {
+    fn parts<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value> {
+        let of = self;
+        visitor.visit_seq(Parts { of, left: len })
+    }
+
+    /// Lets `visitor` read `len` parts, each a byte: the place stays in a register.
+    #[inline]
+    fn bytes<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value> {
         let mut parts = Parts {
-            own: Self(self.0),
+            of: Self(self.0),
             left: len,
         };
-        let value = visit(&mut parts)?;
-        self.0 = parts.own.0;
+        let value = visitor.visit_seq(&mut parts)?;
+        self.0 = parts.of.0;
         Ok(value)
     }
 }
@@ -208,12 +213,16 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let len = self.take_len()?;
-        self.parts(len, |parts| visitor.visit_seq(parts))
+        self.parts(len, visitor)
     }
 
     #[inline]
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value> {
-        self.parts(len, |parts| visitor.visit_seq(parts))
+        // Whatever is as long as it has parts is an array of bytes, or nearly always is.
+        match size_of::<V::Value>() == len {
+            true => self.bytes(len, visitor),
+            false => self.parts(len, visitor),
+        }
     }
 
     #[inline]
@@ -228,8 +237,8 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let len = self.take_len()?;
-        self.parts(len, |parts| visitor.visit_map(parts))
+        let left = self.take_len()?;
+        visitor.visit_map(Parts { of: self, left })
     }
 
     #[inline]
@@ -271,29 +280,36 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 }
 
 /// The parts of a value that has several.
-struct Parts<'de> {
-    own: Decoder<'de>,
+struct Parts<D> {
+    of: D,
     left: usize,
 }
 
-impl<'de> Parts<'de> {
+impl<D> Parts<D> {
     #[inline]
-    fn next<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+    fn next<'de, S>(&mut self, seed: S) -> Result<Option<S::Value>>
+    where
+        D: BorrowMut<Decoder<'de>>,
+        S: DeserializeSeed<'de>,
+    {
         if self.left == 0 {
             return Ok(None);
         }
         self.left -= 1;
-        seed.deserialize(&mut self.own).map(Some)
+        seed.deserialize(self.of.borrow_mut()).map(Some)
     }
 
     /// How many there are, if that can be: each takes a byte or none.
     #[inline]
-    fn likely(&self) -> Option<usize> {
-        (self.left <= self.own.0.len()).then_some(self.left)
+    fn likely<'de>(&self) -> Option<usize>
+    where
+        D: BorrowMut<Decoder<'de>>,
+    {
+        (self.left <= self.of.borrow().0.len()).then_some(self.left)
     }
 }
 
-impl<'de> SeqAccess<'de> for Parts<'de> {
+impl<'de, D: BorrowMut<Decoder<'de>>> SeqAccess<'de> for Parts<D> {
     type Error = Error;
 
     #[inline]
@@ -307,7 +323,7 @@ impl<'de> SeqAccess<'de> for Parts<'de> {
     }
 }
 
-impl<'de> MapAccess<'de> for Parts<'de> {
+impl<'de, D: BorrowMut<Decoder<'de>>> MapAccess<'de> for Parts<D> {
     type Error = Error;
 
     #[inline]
@@ -317,7 +333,7 @@ impl<'de> MapAccess<'de> for Parts<'de> {
 
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
-        seed.deserialize(&mut self.own)
+        seed.deserialize(self.of.borrow_mut())
     }
 
     #[inline]

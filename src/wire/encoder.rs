@@ -377,15 +377,17 @@ mod tests {
         fn what_is_written_and_read_is_postcards(value in everything(), cut: prop::sample::Index, byte: u8) {
             let expected = postcard::to_allocvec(&value).unwrap();
             let mut room = vec![0; expected.len() + 20];
-            let len = codec::encode_to_slice(&value, &mut room).unwrap();
-            prop_assert_eq!(&room[..len], &expected[..]);
+            let rest = Encoder::encode(&value, Gap::of(&mut room)).map(|gap| gap.room());
+            prop_assert_eq!(rest, Ok(20));
+            prop_assert_eq!(&room[..expected.len()], &expected[..]);
             prop_assert_eq!(codec::decode::<Everything>(&expected), Ok(value.clone()));
-            prop_assert_eq!(codec::encode_to_slice(&value, &mut room[..len]), Ok(len));
+            let fits = Encoder::encode(&value, Gap::of(&mut room[..expected.len()])).is_ok();
+            prop_assert!(fits);
 
             // It does not fit, or not all of it is there, or not as it was.
             let cut = cut.index(expected.len());
-            let full = Err(codec::EncodeFault::Full);
-            prop_assert_eq!(codec::encode_to_slice(&value, &mut room[..cut]), full);
+            let full = Encoder::encode(&value, Gap::of(&mut room[..cut])).err();
+            prop_assert_eq!(full, Some(Error::SerializeBufferFull));
             prop_assert!(codec::decode::<Everything>(&expected[..cut]).is_err());
             let mut changed = expected;
             changed[cut] = byte;
@@ -439,7 +441,7 @@ mod tests {
             }
         }
 
-        assert!(codec::encode_to_slice(&PassesOver, &mut [0; 5]).is_err());
-        assert!(codec::encode_to_slice(&Loses, &mut [0; 50]).is_err());
+        assert!(Encoder::encode(&PassesOver, Gap::of(&mut [0; 5])).is_err());
+        assert!(Encoder::encode(&Loses, Gap::of(&mut [0; 50])).is_err());
     }
 }

@@ -3,54 +3,27 @@
 
 use postcard::{Error, Result};
 
-/// The eighth bit of each byte of a word.
-const MORE: u64 = 0x8080_8080_8080_8080;
-
-/// Takes a number of at most so many `bits` off the front of `bytes`.
+/// Takes a number of at most so many `bits`, 64 or fewer, off the front of `bytes`.
 #[inline]
 pub(super) fn take(bytes: &mut &[u8], bits: u32) -> Result<u64> {
-    match bytes.split_first() {
-        Some((byte, rest)) if *byte < 0x80 => {
+    let mut rest = *bytes;
+    let mut number = 0;
+    for place in 0..longest(bits) {
+        let Some((byte, behind)) = rest.split_first() else {
+            return Err(Error::DeserializeUnexpectedEnd);
+        };
+        rest = behind;
+        let shift = 7 * place;
+        number |= u64::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            if shift + 7 > bits && byte >> (bits - shift) != 0 {
+                return Err(Error::DeserializeBadVarint);
+            }
             *bytes = rest;
-            Ok(u64::from(*byte))
+            return Ok(number);
         }
-        _ => take_several(bytes, bits),
     }
-}
-
-/// Likewise, for one of several bytes: all in one word, if they are there.
-#[inline]
-fn take_several(bytes: &mut &[u8], bits: u32) -> Result<u64> {
-    let Some(chunk) = bytes.first_chunk() else {
-        return take_slowly(bytes, bits);
-    };
-    let word = u64::from_le_bytes(*chunk);
-    let ends = !word & MORE;
-    if ends == 0 {
-        return take_slowly(bytes, bits);
-    }
-    let len = ends.trailing_zeros() / 8 + 1;
-    // The bits up to the end of the first byte that is a last one.
-    let number = squeeze(word & (ends ^ (ends - 1)));
-    if len > longest(bits) || (bits < 64 && number >> bits != 0) {
-        return Err(Error::DeserializeBadVarint);
-    }
-    *bytes = &bytes[len as usize..];
-    Ok(number)
-}
-
-/// Moves the lower seven bits of each byte together.
-#[inline]
-fn squeeze(word: u64) -> u64 {
-    let pairs = (word & 0x007f_007f_007f_007f) | ((word & 0x7f00_7f00_7f00_7f00) >> 1);
-    let fours = (pairs & 0x0000_3fff_0000_3fff) | ((pairs & 0x3fff_0000_3fff_0000) >> 2);
-    (fours & 0x0fff_ffff) | ((fours & 0x0fff_ffff_0000_0000) >> 4)
-}
-
-#[cold]
-fn take_slowly(bytes: &mut &[u8], bits: u32) -> Result<u64> {
-    let number = take_wide(bytes, bits)?;
-    u64::try_from(number).map_err(|_| Error::DeserializeBadVarint)
+    Err(Error::DeserializeBadVarint)
 }
 
 /// Takes a number of at most 128 bits off the front of `bytes`.
