@@ -37,6 +37,8 @@ pub(crate) struct End {
     pub(super) side: Side,
     /// Looks that found nothing since the last success; see `wait`.
     pub(super) looks: AtomicU32,
+    /// How often in a row a lock was refused; see `wait`.
+    pub(super) refusals: AtomicU32,
     holds: Mutex<Holds>,
     seen: Mutex<Seen>,
     /// Where this process counts what it has received and not done, once it has received.
@@ -89,6 +91,7 @@ impl End {
             socket,
             side,
             looks: AtomicU32::new(0),
+            refusals: AtomicU32::new(0),
             holds: Mutex::default(),
             seen: Mutex::default(),
             holder: AtomicUsize::new(super::held::NO_HOLDER),
@@ -166,6 +169,10 @@ impl End {
         if self.was_closed() {
             return Pushed::Closed;
         }
+        // Who has looked in vain looks first, and does not keep the lock from others.
+        if self.looks.load(Ordering::Relaxed) > 0 && self.len() >= self.duct.capacity {
+            return Pushed::Full;
+        }
         let Some(_guard) = self.lock_senders() else {
             return Pushed::Busy;
         };
@@ -206,7 +213,7 @@ impl End {
             bell.store(1, Ordering::Relaxed);
         }
         writer.commit(laden.map_or(0, kind_of));
-        self.looks.store(0, Ordering::Relaxed);
+        self.found();
         Pushed::Done
     }
 
@@ -231,6 +238,9 @@ impl End {
     pub(crate) fn try_pop(&self, room: &mut Room) -> Popped {
         if self.passage.is_gone() {
             return Popped::Closed;
+        }
+        if self.looks.load(Ordering::Relaxed) > 0 && self.len() == 0 {
+            return Popped::Empty;
         }
         let Some(_guard) = self.lock_receivers() else {
             return Popped::Busy;
@@ -260,8 +270,15 @@ impl End {
         if self.duct.joinable {
             self.holds_it();
         }
-        self.looks.store(0, Ordering::Relaxed);
+        self.found();
         popped
+    }
+
+    /// What was looked for was there.
+    #[inline]
+    fn found(&self) {
+        self.looks.store(0, Ordering::Relaxed);
+        self.refusals.store(0, Ordering::Relaxed);
     }
 
     /// Takes the senders' lock if it is free.

@@ -17,12 +17,17 @@ use super::hub::Seat;
 use crate::sys::gap::Room;
 use crate::sys::socket;
 
-/// How often a side looks again, letting others run in between, before it arranges to be rung for, and
-/// before it believes that somebody who holds a lock it needs was stopped.
+/// How often a side looks again, letting others run in between, before it arranges to be rung for.
 const PATIENCE: u32 = 100;
 
 /// The same, where there is one processor for both sides.
 const PATIENCE_ON_ONE: u32 = 2;
+
+/// How often in a row a lock is refused before its holder is believed to have been stopped.
+const MOST_REFUSALS: u32 = 200;
+
+/// How often before it is believed to wait for a processor.
+const FEW_REFUSALS: u32 = 3;
 
 /// How often an async side finds nothing after it was told to look, before it lets others run.
 const LOOKS_IN_A_ROW: usize = 8;
@@ -163,7 +168,8 @@ impl End {
             Verdict::Go => return Sleep::LookAgain,
             Verdict::Closed => return Sleep::Closed,
             Verdict::Busy if self.has_lost_its_receivers() => return Sleep::Closed,
-            Verdict::Busy | Verdict::Nap => self.hub.nap(seat, cx),
+            Verdict::Busy => return self.stand_by(seat, cx),
+            Verdict::Nap => self.hub.nap(seat, cx),
             // Told once; it must ask again to be told once more.
             Verdict::Wait if heard => cx.waker().wake_by_ref(),
             Verdict::Wait => {}
@@ -173,12 +179,21 @@ impl End {
 
     /// Waits for somebody who holds a lock, and may have been stopped.
     fn stand_by(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Sleep {
-        if self.is_patient() {
-            cx.waker().wake_by_ref();
-        } else {
-            self.hub.nap(seat, cx);
+        match self.steps_aside() {
+            true => cx.waker().wake_by_ref(),
+            false => self.hub.nap(seat, cx),
         }
         Sleep::Asleep
+    }
+
+    /// Lets the holder of a lock run. False if that has not helped for long.
+    fn steps_aside(&self) -> bool {
+        let refusals = self.refusals.fetch_add(1, Ordering::Relaxed);
+        let patient = refusals < MOST_REFUSALS;
+        if patient && refusals >= FEW_REFUSALS {
+            std::thread::yield_now();
+        }
+        patient
     }
 
     /// A sender need not know what else is going on to know this. A receiver must: somebody may be sending
@@ -243,7 +258,7 @@ impl End {
             match self.try_push(cargo) {
                 Pushed::Full if self.block(bytes_of(cargo)) => return Pushed::Closed,
                 Pushed::Full => {}
-                Pushed::Busy => std::thread::sleep(NAP),
+                Pushed::Busy => self.stand_by_blocking(),
                 done => return done,
             }
         }
@@ -255,7 +270,7 @@ impl End {
             match self.try_pop(room) {
                 Popped::Empty if self.block(0) => return Popped::Closed,
                 Popped::Empty => {}
-                Popped::Busy => std::thread::sleep(NAP),
+                Popped::Busy => self.stand_by_blocking(),
                 done => return done,
             }
         }
@@ -276,8 +291,15 @@ impl End {
             Verdict::Busy if self.has_lost_its_receivers() => return true,
             // It fails only for want of kernel memory; then this loop is a slow one.
             Verdict::Wait => drop(socket::wait_readable(&self.socket, None)),
-            Verdict::Busy | Verdict::Nap => std::thread::sleep(NAP),
+            Verdict::Busy => self.stand_by_blocking(),
+            Verdict::Nap => std::thread::sleep(NAP),
         }
         false
+    }
+
+    fn stand_by_blocking(&self) {
+        if !self.steps_aside() {
+            std::thread::sleep(NAP);
+        }
     }
 }
