@@ -93,6 +93,15 @@ impl Server {
         busy
     }
 
+    /// Waits until so many tasks are counted, which is after their workers are gone.
+    async fn counted(&self, cancelled: u64, completed: u64) {
+        until(|| {
+            let metrics = self.pool.metrics();
+            (metrics.cancelled(), metrics.completed()) == (cancelled, completed)
+        })
+        .await;
+    }
+
     async fn stop(self) {
         drop(self.stop);
         within(self.serving).await.unwrap().unwrap();
@@ -165,8 +174,7 @@ async fn a_client_that_goes_away_stops_its_work_and_no_other() {
             gone(worker).await;
             assert_eq!(within(other).await.unwrap().status, 200);
             server.busy(0).await;
-            let metrics = server.pool.metrics();
-            assert_eq!((metrics.cancelled(), metrics.completed()), (1, 1));
+            server.counted(1, 1).await;
             server.stop().await;
         },
     )
@@ -218,8 +226,7 @@ async fn a_stream_of_events_is_stopped_when_its_client_leaves() {
             drop(connection);
             gone(worker).await;
             server.busy(0).await;
-            let metrics = server.pool.metrics();
-            assert_eq!((metrics.cancelled(), metrics.completed()), (1, 1));
+            server.counted(1, 1).await;
             server.stop().await;
         },
     )
