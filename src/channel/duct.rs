@@ -95,36 +95,43 @@ impl Duct {
         })
     }
 
+    #[inline]
     pub(super) fn data_bell(&self) -> &AtomicU32 {
         self.head.half_word(DATA_BELL)
     }
 
+    #[inline]
     pub(super) fn space_bell(&self) -> &AtomicU32 {
         self.head.half_word(SPACE_BELL)
     }
 
+    #[inline]
     pub(super) fn closed(&self) -> &AtomicU32 {
         self.head.half_word(CLOSED)
     }
 
     /// How often an end that can send went, in whatever process: whoever sees another number than before
     /// asks the kernel whether it was the last. Killed processes do not count theirs.
+    #[inline]
     pub(super) fn gone_senders(&self) -> &AtomicU32 {
         self.head.half_word(GONE_SENDERS)
     }
 
     /// Likewise for ends that can receive.
+    #[inline]
     pub(super) fn gone_receivers(&self) -> &AtomicU32 {
         self.head.half_word(GONE_RECEIVERS)
     }
 
     /// How far senders know receivers to be, for the holder of the senders' lock: the true word is in a cache
     /// line that receivers write with every message.
+    #[inline]
     pub(super) fn known_tail(&self) -> &AtomicU64 {
         self.head.word(KNOWN_TAIL)
     }
 
     /// How far receivers know senders to be, for the holder of the receivers' lock.
+    #[inline]
     pub(super) fn known_head(&self) -> &AtomicU64 {
         self.head.word(KNOWN_HEAD)
     }
@@ -140,11 +147,13 @@ impl Duct {
     }
 
     /// Where the ring began when a message was last taken out of it, or was about to be.
+    #[inline]
     pub(super) fn taken_at(&self) -> &AtomicU64 {
         self.head.word(TAKEN_AT)
     }
 
     /// A receiver died with the receivers' lock, and what it had begun is not settled.
+    #[inline]
     pub(super) fn orphaned(&self) -> &AtomicU32 {
         self.head.half_word(ORPHANED)
     }
@@ -155,6 +164,7 @@ impl Duct {
     }
 
     /// The number of the process that holds what was received at `place`; none, if nobody ever did, or many.
+    #[inline]
     pub(super) fn holder(&self, place: usize) -> &AtomicU64 {
         self.head.word(Self::of_holder(place))
     }
@@ -165,11 +175,13 @@ impl Duct {
     }
 
     /// How much was received at `place`; written only under the receivers' lock.
+    #[inline]
     pub(super) fn taken(&self, place: usize) -> &AtomicU64 {
         self.head.word(Self::of_holder(place) + 16)
     }
 
     /// How much of that is done.
+    #[inline]
     pub(super) fn done(&self, place: usize) -> &AtomicU64 {
         self.head.word(Self::of_holder(place) + 24)
     }

@@ -118,6 +118,7 @@ impl End {
         self.was_closed() || self.other_side_is_gone()
     }
 
+    #[inline]
     fn was_closed(&self) -> bool {
         self.duct.closed().load(Ordering::Acquire) != 0 || self.passage.is_gone()
     }
@@ -219,6 +220,7 @@ impl End {
 
     /// Asks the kernel, which costs more than sending, whether nobody receives any more: when an end has
     /// gone, and once in a tick, because the killed do not say so.
+    #[inline]
     fn is_found_alone(&self) -> bool {
         let gone = self.duct.gone_receivers().load(Ordering::Acquire);
         let now = Moment::last_tick().to_bits();
@@ -282,6 +284,7 @@ impl End {
     }
 
     /// Takes the senders' lock if it is free.
+    #[inline]
     pub(super) fn lock_senders(&self) -> Option<RobustGuard<'_>> {
         match self.duct.send_lock.try_lock() {
             TryLock::Locked(guard) => Some(guard),
@@ -295,6 +298,7 @@ impl End {
     }
 
     /// Takes the receivers' lock if it is free. If its last holder died with it, somebody clears up after it.
+    #[inline]
     pub(super) fn lock_receivers(&self) -> Option<RobustGuard<'_>> {
         let orphaned = self.duct.orphaned();
         let guard = match self.duct.receive_lock.try_lock() {

@@ -17,6 +17,7 @@ const TAKING: u64 = 1 << 63;
 
 impl End {
     /// Counts one message as received by this process and not done. It holds the receivers' lock.
+    #[inline]
     pub(super) fn hold_one(&self) {
         let mut place = self.holder.load(Ordering::Relaxed);
         if place == NO_HOLDER {
@@ -30,6 +31,7 @@ impl End {
     }
 
     /// What was counted last is taken. It holds the receivers' lock.
+    #[inline]
     pub(super) fn holds_it(&self) {
         let taken = self.duct.taken(self.holder.load(Ordering::Relaxed));
         let count = taken.load(Ordering::Relaxed) & !TAKING;

@@ -113,10 +113,12 @@ impl Ring {
         self.capacity
     }
 
+    #[inline]
     pub(super) fn head(&self) -> &AtomicU64 {
         self.mapping.word(HEAD)
     }
 
+    #[inline]
     pub(super) fn tail(&self) -> &AtomicU64 {
         self.mapping.word(TAIL)
     }

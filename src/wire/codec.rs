@@ -95,20 +95,47 @@ pub(crate) fn encode_with<T: Serialize + ?Sized>(
 /// Decodes a value that takes all of `bytes`.
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(|| decode_unguarded(bytes)))
-        .unwrap_or_else(|panic| Err(decode_panicked(&*panic)))
+    // Not what the closure returns: it would be moved once more, which costs what decoding it does.
+    let mut decoded = None;
+    match catch_unwind(AssertUnwindSafe(|| decoded = Some(decode_plainly(bytes)))) {
+        Ok(()) => match decoded {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(fault)) => Err(fault.explain()),
+            None => Err(String::new()),
+        },
+        Err(panic) => Err(decode_panicked(&*panic)),
+    }
 }
 
 /// Like [`decode`], but a panic of the type's goes on.
 #[inline]
 pub(crate) fn decode_unguarded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    decode_plainly(bytes).map_err(DecodeFault::explain)
+}
+
+/// Why bytes are not a value.
+enum DecodeFault {
+    Error(postcard::Error),
+    LeftOver(usize),
+}
+
+impl DecodeFault {
+    #[cold]
+    fn explain(self) -> String {
+        match self {
+            Self::Error(error) => explain(error),
+            Self::LeftOver(bytes) => left_over(bytes),
+        }
+    }
+}
+
+#[inline]
+fn decode_plainly<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeFault> {
     let mut decoder = Decoder::new(bytes);
-    match T::deserialize(&mut decoder) {
-        Ok(value) => match decoder.rest() {
-            [] => Ok(value),
-            rest => Err(left_over(rest.len())),
-        },
-        Err(error) => Err(explain(error)),
+    let value = T::deserialize(&mut decoder).map_err(DecodeFault::Error)?;
+    match decoder.rest() {
+        [] => Ok(value),
+        rest => Err(DecodeFault::LeftOver(rest.len())),
     }
 }
 
