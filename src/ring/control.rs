@@ -108,6 +108,16 @@ impl Ring {
         })
     }
 
+    /// A ring in memory of this process alone, without its mirror: no frame may cross the end.
+    #[cfg(miri)]
+    pub(crate) fn private(capacity: usize) -> Self {
+        Self {
+            mapping: Arc::new(Mapping::private(Self::footprint(capacity))),
+            capacity,
+            data: control_bytes(),
+        }
+    }
+
     /// The bytes of data it holds.
     pub(crate) fn capacity(&self) -> usize {
         self.capacity

@@ -22,7 +22,9 @@ pub(crate) fn copy(bytes: &[u8]) -> Option<Vec<u8>> {
     }
     let mut copy = Vec::new();
     copy.try_reserve_exact(bytes.len()).ok()?;
-    advise(&mut copy);
+    if cfg!(not(miri)) {
+        advise(&mut copy);
+    }
     copy.extend_from_slice(bytes);
     Some(copy)
 }

@@ -93,6 +93,19 @@ impl Mapping {
         Ok(range)
     }
 
+    /// `len` bytes of this process alone: Miri, which checks what is done with them, knows no shared memory.
+    #[cfg(miri)]
+    pub(crate) fn private(len: usize) -> Self {
+        // SAFETY: no layout of a ring is empty.
+        let base = unsafe { std::alloc::alloc_zeroed(Self::layout(len)) };
+        Self::own(base.cast(), len)
+    }
+
+    #[cfg(miri)]
+    fn layout(len: usize) -> std::alloc::Layout {
+        std::alloc::Layout::from_size_align(len, 4096).expect("a ring is small")
+    }
+
     fn own(base: *mut std::ffi::c_void, len: usize) -> Self {
         Self {
             base: NonNull::new(base.cast()).unwrap_or(NonNull::dangling()),
@@ -199,6 +212,15 @@ impl Mapping {
     }
 }
 
+#[cfg(miri)]
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with this layout, by `private`.
+        unsafe { std::alloc::dealloc(self.base.as_ptr(), Self::layout(self.len)) };
+    }
+}
+
+#[cfg(not(miri))]
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the range was mapped by this value, and borrows of it have ended.

@@ -77,7 +77,7 @@ mod tests {
     fn numbers_are_read_as_postcard_reads_them_wherever_they_end() {
         // Every last byte of every length, with and without bytes behind, also too long and too large ones.
         for len in 0..12_usize {
-            for last in 0..=u8::MAX {
+            for last in (0..=u8::MAX).step_by(if cfg!(miri) { 51 } else { 1 }) {
                 for behind in [0, 1, 9] {
                     let mut bytes = vec![0xa5; len];
                     bytes.push(last);
