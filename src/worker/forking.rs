@@ -15,8 +15,11 @@ use std::thread;
 use super::forkserver::to_block;
 use super::launch::standard;
 use super::serve::STACK;
+use crate::ring::Ring;
+use crate::sys::clock::Moment;
 use crate::sys::fork::{self, Sibling};
 use crate::sys::{child, limits, mapping, title};
+use crate::task::envelope::RING_BYTES;
 use crate::wire::control::{Birth, Block, ControlSocket, Environment, Message, Refusal};
 
 /// What it is called in lists of processes.
@@ -44,13 +47,19 @@ pub(super) fn settle(control: &ControlSocket) {
     let _ = control.send(&answer, &[]);
 }
 
-/// Starts a thread like the one that a worker starts first, and sees it end. What is made for the first thread of
+/// Starts threads like the one that a worker starts first, and sees them end. What is made for the first thread of
 /// a process, its stack, its part of the allocator, names that are looked up, all copies then have and use.
+///
+/// Two, one after the other: only the second finds a stack that is used again, and looks up what that takes.
 fn rehearse() {
-    let thread = thread::Builder::new().stack_size(STACK);
-    if let Ok(thread) = thread.spawn(|| drop(black_box(Box::new(0_u64)))) {
-        let _ = thread.join();
+    for _ in 0..2 {
+        let thread = thread::Builder::new().stack_size(STACK);
+        if let Ok(thread) = thread.spawn(|| drop(black_box(Box::new(0_u64)))) {
+            let _ = thread.join();
+        }
     }
+    // These look up what a process is given by the kernel, once.
+    black_box((Ring::footprint(RING_BYTES), Moment::now()));
 }
 
 const THREADS: &str = "it has started threads, which would be missing in every copy of its process";
