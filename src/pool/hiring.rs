@@ -46,7 +46,8 @@ pub(super) fn launch_worker(
 async fn hire(shared: &Arc<Shared>, blueprint: Blueprint) -> io::Result<Hired> {
     let settings = shared.look(|core| Arc::clone(&core.settings));
     let streams = Streams::default();
-    let mut launched = launch(&settings.source, blueprint, streams, &shared.bell).await?;
+    let bell = Some(&shared.bell);
+    let mut launched = launch(&settings.source, blueprint, streams, bell).await?;
     let mut packed = Vec::new();
     let initializer = (settings.initializer)();
     let preparation = match settings.preload.as_ref().map(|preload| preload()) {

@@ -12,7 +12,6 @@ use super::stage::Stage;
 use super::stream::Pipes;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
-use crate::sys::bell::Bell;
 use crate::sys::clock::Moment;
 use crate::sys::reactor::{self, Watched};
 use crate::task::envelope::{Reply, Status, next_outcome};
@@ -188,8 +187,7 @@ async fn start(
     blueprint: Blueprint,
     streams: Streams,
 ) -> Result<Running, StartFault> {
-    let bell = Bell::new().map_err(StartFault::Io)?;
-    let launched = launch(source, blueprint, streams, &bell).await;
+    let launched = launch(source, blueprint, streams, None).await;
     let mut launched = launched.map_err(StartFault::Io)?;
     let mut parcel = None;
     let mut post = launched.requests.post(TASK, &*job, false);

@@ -120,6 +120,8 @@ pub(crate) struct Greeting {
 pub(crate) enum Role {
     /// Runs tasks from its ring until it is told to stop. Carries memory and bell.
     Worker,
+    /// Runs the one task in its ring, of which nobody hears before the end. Carries memory.
+    Once,
     /// Gives its standard streams back and ends.
     Courier,
     /// Makes children by forking. Carries memory and bell if it is to be prepared first: the requests in

@@ -23,7 +23,7 @@ use super::strays::Strays;
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::bell::Bell;
 use crate::sys::{child, hook, image, mapping, socket};
-use crate::task::envelope::RING_BYTES;
+use crate::task::envelope::{ONCE_BYTES, RING_BYTES};
 use crate::wire::control::{ControlSocket, Greeting, Message, Role};
 
 /// Everything about a child that is known before it starts.
@@ -117,14 +117,14 @@ impl Source {
     }
 }
 
-/// Starts a child that rings `bell`, on the current runtime.
+/// Starts a child on the current runtime, which rings `bell`; or, without one, one that runs one task.
 ///
 /// Cancel safe: a child that was started and that nobody waits for any more is killed and reaped.
 pub(crate) async fn launch(
     source: &Source,
     blueprint: Blueprint,
     streams: Streams,
-    bell: &Bell,
+    bell: Option<&Bell>,
 ) -> io::Result<Launched> {
     child::check_processors(blueprint.processors.as_deref())?;
     if let Some(server) = source.fork_server()
@@ -138,8 +138,8 @@ pub(crate) async fn launch(
             Err(_) => {}
         }
     }
-    let bell = bell.try_clone()?;
-    tokio::task::spawn_blocking(move || exec(&blueprint, streams, &bell))
+    let bell = bell.map(Bell::try_clone).transpose()?;
+    tokio::task::spawn_blocking(move || exec(&blueprint, streams, bell.as_ref()))
         .await
         .map_err(io::Error::other)?
 }
@@ -148,12 +148,12 @@ pub(crate) async fn launch(
 async fn fork(
     server: &ForkServer,
     blueprint: &Blueprint,
-    bell: &Bell,
+    bell: Option<&Bell>,
 ) -> io::Result<Result<Launched, String>> {
-    let rings = Rings::new()?;
-    let greeting = Message::Hello(Box::new(greeting(blueprint, Role::Worker, &[])));
-    let greet =
-        |control: &ControlSocket| control.send(&greeting, &[rings.memory.as_fd(), bell.as_fd()]);
+    let (role, rings) = Rings::with(bell)?;
+    let greeting = Message::Hello(Box::new(greeting(blueprint, role, &[])));
+    let fds: Vec<_> = rings.descriptors(bell).collect();
+    let greet = |control: &ControlSocket| control.send(&greeting, &fds);
     let (birth, beside) = forkserver::birth(blueprint)?;
     let born = match server.fork(&birth, beside.as_ref(), &greet).await? {
         Fork::Born(born) => born,
@@ -169,13 +169,13 @@ async fn fork(
 }
 
 /// Executes a child. Blocks for about a millisecond: not on a runtime thread.
-fn exec(blueprint: &Blueprint, streams: Streams, bell: &Bell) -> io::Result<Launched> {
-    let rings = Rings::new()?;
+fn exec(blueprint: &Blueprint, streams: Streams, bell: Option<&Bell>) -> io::Result<Launched> {
+    let (role, rings) = Rings::with(bell)?;
     let door = Door::open(streams)?;
     let slots: Vec<_> = door.beside.iter().map(|(slot, _)| *slot).collect();
-    let greeting = greeting(blueprint, Role::Worker, &slots);
-    let mut fds = vec![rings.memory.as_fd(), bell.as_fd()];
-    fds.extend(door.beside.iter().map(|(_, fd)| fd.as_fd()));
+    let greeting = greeting(blueprint, role, &slots);
+    let beside = door.beside.iter().map(|(_, fd)| fd.as_fd());
+    let fds: Vec<_> = rings.descriptors(bell).chain(beside).collect();
     door.ours.send(&Message::Hello(Box::new(greeting)), &fds)?;
 
     let reserve = reserve_descriptors()?;
@@ -226,6 +226,29 @@ pub(super) struct Rings {
 }
 
 impl Rings {
+    /// Those of a worker that rings `bell`, or of a process that runs one task, and which of them it is.
+    fn with(bell: Option<&Bell>) -> io::Result<(Role, Self)> {
+        match bell {
+            Some(_) => Ok((Role::Worker, Self::new()?)),
+            None => Ok((Role::Once, Self::once()?)),
+        }
+    }
+
+    fn once() -> io::Result<Self> {
+        let memory = mapping::memfd("procession-process", 2 * Ring::flat_footprint(ONCE_BYTES))?;
+        let [requests, replies] = Ring::flat(&memory, ONCE_BYTES)?;
+        Ok(Self {
+            requests: Producer::new(requests),
+            replies: Consumer::new(replies),
+            memory,
+        })
+    }
+
+    /// What goes with the greeting.
+    fn descriptors<'a>(&'a self, bell: Option<&'a Bell>) -> impl Iterator<Item = BorrowedFd<'a>> {
+        std::iter::once(self.memory.as_fd()).chain(bell.map(AsFd::as_fd))
+    }
+
     pub(super) fn new() -> io::Result<Self> {
         let ring = Ring::footprint(RING_BYTES);
         let memory = mapping::memfd("procession-worker", 2 * ring)?;
