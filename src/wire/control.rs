@@ -39,8 +39,10 @@ pub(crate) enum Message {
     Born { pid: u32 },
     /// There will be no child at the other end.
     Refused(Refusal),
-    /// From a fork server: it is prepared.
+    /// To a fork server: its preparation is complete.
     Ready,
+    /// From a fork server: it is prepared. This is its environment, if that is short.
+    Settled(Option<Block>),
 }
 
 /// How a forked child is to find itself.
@@ -61,6 +63,8 @@ pub(crate) struct Birth {
 /// Where a forked child's environment is: `K=V`, each with a zero behind it, sorted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Environment {
+    /// The fork server's own.
+    Yours,
     Here(Block),
     /// In the shared memory that comes beside, so many bytes long.
     Beside(usize),

@@ -12,12 +12,12 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::thread;
 
-use super::forkserver::to_block;
+use super::forkserver::{LONGEST_ENVIRONMENT, to_block};
 use super::launch::standard;
 use super::serve::STACK;
 use crate::ring::Ring;
 use crate::sys::clock::Moment;
-use crate::sys::fork::{self, Sibling};
+use crate::sys::fork::{self, MainThread, Sibling};
 use crate::sys::{child, limits, mapping, title};
 use crate::task::envelope::RING_BYTES;
 use crate::wire::control::{Birth, Block, ControlSocket, Environment, Message, Refusal};
@@ -39,7 +39,9 @@ pub(super) fn settle(control: &ControlSocket) {
             rehearse();
             fork::gather_pages();
             title::prepare();
-            Message::Ready
+            let environment = to_block(variables());
+            let short = environment.len() <= LONGEST_ENVIRONMENT;
+            Message::Settled(short.then_some(Block(environment)))
         }
         false => Message::Refused(Refusal::Unfit(THREADS.to_owned())),
     };
@@ -75,6 +77,7 @@ pub(super) fn tend(control: ControlSocket) -> io::Result<ControlSocket> {
     let own = Own {
         environment: to_block(variables()),
         limits: limits::all(),
+        thread: MainThread::ask(),
     };
     let mut unreadable = 0;
     loop {
@@ -98,6 +101,7 @@ pub(super) fn tend(control: ControlSocket) -> io::Result<ControlSocket> {
 struct Own {
     environment: Vec<u8>,
     limits: Vec<(u64, u64)>,
+    thread: MainThread,
 }
 
 /// Forks a child. Its control socket, in the child; nothing in the server.
@@ -111,7 +115,7 @@ fn bear(birth: Birth, mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket>
     let newborn = ControlSocket::new(fds.pop()?);
     let found =
         find_place(&birth, &directory).and_then(|()| environment(birth.environment, beside));
-    let sibling = found.and_then(|block| Ok((fork::sibling()?, block)));
+    let sibling = found.and_then(|block| Ok((fork::sibling(&own.thread)?, block)));
     match sibling {
         Err(error) => {
             refuse(&newborn, refusal(&error));
@@ -128,7 +132,7 @@ fn bear(birth: Birth, mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket>
                 true => child::lead_session(),
                 false => child::lead_group(),
             };
-            grow_up(&streams, &block, &birth.limits, own);
+            grow_up(&streams, block.as_deref(), &birth.limits, own);
             let _ = newborn.send(
                 &Message::Born {
                     pid: std::process::id(),
@@ -168,29 +172,33 @@ fn find_place(birth: &Birth, directory: &OwnedFd) -> io::Result<()> {
     })
 }
 
-fn environment(environment: Environment, beside: Option<OwnedFd>) -> io::Result<Vec<u8>> {
+/// The environment of the child, unless it is this process's own.
+fn environment(environment: Environment, beside: Option<OwnedFd>) -> io::Result<Option<Vec<u8>>> {
     match (environment, beside) {
-        (Environment::Here(Block(block)), _) => Ok(block),
+        (Environment::Yours, _) => Ok(None),
+        (Environment::Here(Block(block)), _) => Ok(Some(block)),
         (Environment::Beside(len), Some(memory)) => {
             if len > mapping::sealed_len(&memory)? {
                 return Err(io::Error::from_raw_os_error(libc::EIO));
             }
             let mut block = Vec::new();
             mapping::Mapping::whole(&memory, len)?.read(0, len, &mut block);
-            Ok(block)
+            Ok(Some(block))
         }
         (Environment::Beside(_), None) => Err(io::Error::from_raw_os_error(libc::EIO)),
     }
 }
 
 /// Makes the copy a process of its own, that finds what an executed one would find.
-fn grow_up(streams: &[OwnedFd], block: &[u8], limits: &[(u64, u64)], own: &Own) {
+fn grow_up(streams: &[OwnedFd], block: Option<&[u8]>, limits: &[(u64, u64)], own: &Own) {
     for (slot, stream) in [1, 2].into_iter().zip(streams) {
         // Fails only for a closed descriptor.
         let _ = child::put_slot(slot, stream.as_fd());
     }
     limits::set_all(limits, &own.limits);
-    if block != own.environment {
+    if let Some(block) = block
+        && block != own.environment
+    {
         adopt_environment(block);
     }
 }

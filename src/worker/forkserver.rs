@@ -33,7 +33,7 @@ use crate::wire::control::{Birth, Block, ControlSocket, Environment, Message, Re
 const AT_ONCE: usize = 8;
 
 /// A longer environment goes through shared memory, in bytes.
-const LONGEST_ENVIRONMENT: usize = 12 * 1024;
+pub(super) const LONGEST_ENVIRONMENT: usize = 12 * 1024;
 
 /// So many servers may die in a row under one request before it is left to another start method.
 const ATTEMPTS: usize = 3;
@@ -75,6 +75,8 @@ struct Connection {
     pidfd: OwnedFd,
     /// Whose rights it has, and so its children.
     rights: Rights,
+    /// What environment it has, and so its children, if nothing else is said; `None` if it is long.
+    environment: Option<Block>,
 }
 
 /// A child that was forked.
@@ -245,18 +247,19 @@ impl Connection {
             let rights = Rights::now();
             let child = exec_fork_server(theirs)?;
             let fit = match prepared {
-                true => Ok(()),
+                true => Ok(None),
                 false => wait_for(&child, &started)?,
             };
             io::Result::Ok((rights, child, fit))
         };
         let opened = tokio::task::spawn_blocking(open).await;
         let (rights, mut child, fit) = opened.map_err(io::Error::other)??;
-        if let Err(why) = fit {
-            return Ok(Err(why));
-        }
+        let mut environment = match fit {
+            Ok(environment) => environment,
+            Err(why) => return Ok(Err(why)),
+        };
         if let Some(preparation) = preparation {
-            preparation.end(&mut child).await?;
+            environment = preparation.end(&mut child).await?;
         }
         let pidfd = child::pidfd(child.id())?;
         // From here on it is reaped in the background, whenever it ends.
@@ -265,6 +268,7 @@ impl Connection {
             control,
             pidfd,
             rights,
+            environment,
         }))
     }
 
@@ -281,20 +285,32 @@ impl Connection {
         };
         let mut fds = vec![theirs.as_fd(), directory.as_fd(), stream(1), stream(2)];
         fds.extend(beside.map(AsFd::as_fd));
-        self.control
-            .send(&Message::Fork(Box::new(birth.clone())), &fds)
+        let environment = match &birth.environment {
+            Environment::Here(block) if self.environment.as_ref() == Some(block) => {
+                Environment::Yours
+            }
+            other => other.clone(),
+        };
+        let birth = Birth {
+            environment,
+            directory: birth.directory.clone(),
+            limits: birth.limits.clone(),
+            detached: birth.detached,
+        };
+        self.control.send(&Message::Fork(Box::new(birth)), &fds)
     }
 }
 
-/// Waits until a server that was just executed is there, and ends it if it never comes. Blocks.
+/// Waits until a server that was just executed is there, and ends it if it never comes. Blocks. Its environment, or
+/// why it cannot be one.
 fn wait_for(
     child: &async_process::Child,
     control: &ControlSocket,
-) -> io::Result<Result<(), String>> {
+) -> io::Result<Result<Option<Block>, String>> {
     let deadline = Instant::now() + LONGEST_START;
     loop {
         match control.receive(false) {
-            Ok(Some((Message::Ready, _))) => return Ok(Ok(())),
+            Ok(Some((Message::Settled(environment), _))) => return Ok(Ok(environment)),
             Ok(Some((Message::Refused(Refusal::Unfit(why)), _))) => return Ok(Err(why)),
             Ok(_) => {
                 return Err(io::Error::other(

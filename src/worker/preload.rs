@@ -16,7 +16,7 @@ use crate::sys::bell::Bell;
 use crate::sys::reactor::Watched;
 use crate::task::envelope::Reply;
 use crate::task::job::{Job, Outcomes};
-use crate::wire::control::{ControlSocket, Message, Refusal};
+use crate::wire::control::{Block, ControlSocket, Message, Refusal};
 use crate::wire::parcel::{Packed, Store};
 
 /// What is run: makes the job, and what tells afterwards how it went.
@@ -86,16 +86,19 @@ impl Preparation {
         })
     }
 
-    /// Waits until the server is prepared. Takes as long as that takes.
+    /// Waits until the server is prepared, and says what environment it has. Takes as long as that takes.
     ///
     /// # Errors
     ///
     /// It went wrong, and how.
-    pub(super) async fn end(mut self, child: &mut async_process::Child) -> io::Result<()> {
+    pub(super) async fn end(
+        mut self,
+        child: &mut async_process::Child,
+    ) -> io::Result<Option<Block>> {
         let failed = |why: &str| io::Error::other(format!("the preload: {why}"));
-        loop {
+        let environment = loop {
             match self.control.receive(false) {
-                Ok(Some((Message::Ready, _))) => break,
+                Ok(Some((Message::Settled(environment), _))) => break environment,
                 Ok(Some((Message::Refused(Refusal::Unfit(why)), _))) => return Err(failed(&why)),
                 Ok(Some(_)) => {}
                 Ok(None) => {
@@ -107,10 +110,10 @@ impl Preparation {
                 }
                 Err(error) => return Err(error),
             }
-        }
+        };
         self.read(child.id());
         match (self.verdict)() {
-            Some(Ok(())) => Ok(()),
+            Some(Ok(())) => Ok(environment),
             Some(Err(why)) => Err(io::Error::other(why)),
             None => Err(failed("it has left no word of how it went")),
         }

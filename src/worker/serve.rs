@@ -312,7 +312,8 @@ fn obey(
         | Message::Fork(_)
         | Message::Born { .. }
         | Message::Refused(_)
-        | Message::Ready => {}
+        | Message::Ready
+        | Message::Settled(_) => {}
     }
 }
 
