@@ -132,9 +132,8 @@ pub(crate) fn receive(
     let message = loop {
         let mut parts = [IoSliceMut::new(buffer)];
         match rustix::net::recvmsg(&socket, &mut parts, &mut ancillary, flags) {
-            Err(rustix::io::Errno::INTR) => {}
-            // The peer died with unread bytes: an end like any other.
-            Err(rustix::io::Errno::CONNRESET) => return Ok(Received::End),
+            // The peer died with unread bytes. That is said before what it had sent, which is here still, and once.
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
             other => break other?,
         }
     };

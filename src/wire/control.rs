@@ -213,6 +213,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_said_is_heard_though_its_sender_has_died_with_something_unread() {
+        let (a, b) = socket::pair().unwrap();
+        let (a, b) = (ControlSocket::new(a), ControlSocket::new(b));
+        a.send(&Message::Cancel { task: 1 }, &[]).unwrap();
+        b.send(&Message::Born { pid: 2 }, &[]).unwrap();
+        drop(b);
+        let (message, _) = a.receive(false).unwrap().unwrap();
+        assert!(matches!(message, Message::Born { pid: 2 }));
+        assert!(a.receive(false).unwrap().is_none());
+    }
+
+    #[test]
     fn more_descriptors_than_the_kernel_takes_are_refused() {
         let (a, _b) = socket::pair().unwrap();
         let fds = vec![a.as_fd(); socket::DESCRIPTORS_PER_MESSAGE + 1];
