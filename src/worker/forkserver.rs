@@ -21,6 +21,7 @@ use tokio::sync::{Mutex, Semaphore};
 use super::launch::{Blueprint, exec_fork_server, fork_server_greeting, standard};
 use super::preload::{Preload, Preparation};
 use super::reaper;
+use super::rings::Ends;
 use crate::sys::child::{self, Rights};
 use crate::sys::clock::Moment;
 use crate::sys::mapping::{self, Mapping};
@@ -44,6 +45,8 @@ const LONGEST_START: Duration = Duration::from_secs(30);
 
 const NEVER_CAME: &str =
     "the child did not reach `procession::init()`; is it the first line of `main`?";
+
+const LOST: &str = "a process was forked, has begun and was lost before anything was known of it";
 
 /// How long a server may take to answer. Far more than copying the largest process takes; one that takes longer
 /// was stopped, and must not hold up those who wait.
@@ -85,13 +88,13 @@ pub(super) struct Born {
     pub(super) pid: u32,
     /// Missing where the descriptor table was full when it came.
     pub(super) pidfd: Option<OwnedFd>,
-    pub(super) control: Arc<ControlSocket>,
 }
 
 /// What became of a request.
 #[derive(Debug)]
 pub(super) enum Fork {
-    Born(Born),
+    /// And the ends of its rings.
+    Born(Born, Box<Ends>),
     /// No fork server can work here; the reason.
     Unfit(String),
 }
@@ -145,14 +148,14 @@ impl ForkServer {
         }
     }
 
-    /// Forks a child whose control socket holds the messages that `greet` sent.
+    /// Forks a child whose control socket holds the messages that `greet` sent, and whose rings what it wrote.
     ///
     /// Cancel safe: a child that nobody waits for any more is killed and reaped.
     pub(super) async fn fork(
         &self,
         birth: &Birth,
         beside: Option<&OwnedFd>,
-        greet: &(impl Fn(&ControlSocket) -> io::Result<()> + Sync),
+        greet: &(impl Fn(&Arc<ControlSocket>) -> io::Result<Ends> + Sync),
     ) -> io::Result<Fork> {
         let Ok(_turn) = self.turns.acquire().await else {
             return Ok(Fork::Unfit("nobody is asked any more".to_owned())); // never closed
@@ -164,7 +167,7 @@ impl ForkServer {
             };
             let (ours, theirs) = socket::pair()?;
             let control = Arc::new(ControlSocket::new(ours));
-            greet(&control)?;
+            let mut ends = greet(&control)?;
             let heard = Watched::new(control.as_fd().try_clone_to_owned()?)?;
             let asked = connection.ask(birth, theirs, beside);
             match asked {
@@ -176,7 +179,7 @@ impl ForkServer {
                 Err(error) => return Err(error),
             }
             match in_time(expect(control, &heard)).await? {
-                Answer::Born(born) => return Ok(Fork::Born(born)),
+                Answer::Born(born) => return Ok(Fork::Born(born, Box::new(ends))),
                 Answer::Refused(Refusal::This { errno }) => {
                     return Err(io::Error::from_raw_os_error(errno));
                 }
@@ -189,6 +192,10 @@ impl ForkServer {
                     child::kill_by(&connection.pidfd)?;
                     self.lose(&connection).await;
                 }
+            }
+            // A child may be there that nobody has heard of yet. It is seen off, and must not have begun.
+            if !ends.withdraw() {
+                return Err(io::Error::other(LOST));
             }
         }
         Ok(Fork::Unfit(
@@ -373,24 +380,28 @@ async fn expect(control: Arc<ControlSocket>, heard: &Watched) -> io::Result<Answ
     let mut expected = Expected(Some(Arc::clone(&control)));
     let answer = async {
         let mut unreadable = 0;
+        let mut alone = None;
         loop {
-            match control.receive(false) {
-                Ok(Some((Message::Born { pid }, fds))) => {
-                    let pidfd = fds.into_iter().next();
-                    let control = Arc::clone(&control);
-                    return Ok(Answer::Born(Born {
-                        pid,
-                        pidfd,
-                        control,
-                    }));
+            match (control.receive(false), alone) {
+                (Ok(Some((Message::Born { pid }, fds))), _) => match fds.into_iter().next() {
+                    // The child was quicker than its server, which has its descriptor.
+                    None => alone = Some(pid),
+                    pidfd => return Ok(Answer::Born(Born { pid, pidfd })),
+                },
+                (Ok(Some((Message::Refused(refusal), _))), _) => {
+                    return Ok(Answer::Refused(refusal));
                 }
-                Ok(Some((Message::Refused(refusal), _))) => return Ok(Answer::Refused(refusal)),
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(Answer::Gone),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => heard.edge().await?,
+                (Ok(Some(_)), _) => {}
+                (Ok(None) | Err(_), Some(pid)) => {
+                    return Ok(Answer::Born(Born { pid, pidfd: None }));
+                }
+                (Ok(None), None) => return Ok(Answer::Gone),
+                (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => {
+                    heard.edge().await?;
+                }
                 // Its descriptor could not be taken. The child says the same without one.
-                Err(_) if unreadable < UNREADABLE => unreadable += 1,
-                Err(error) => return Err(error),
+                (Err(_), None) if unreadable < UNREADABLE => unreadable += 1,
+                (Err(error), None) => return Err(error),
             }
         }
     };

@@ -17,13 +17,12 @@ use std::sync::Arc;
 use super::entrance::Entrance;
 use super::forkserver::{self, Fork, ForkServer};
 use super::lifeline::Remains;
-use super::link::{ReplySide, RequestSide};
+use super::link::{Post, ReplySide, RequestSide};
 use super::method::StartMethod;
+use super::rings::{Ends, First, Rings};
 use super::strays::Strays;
-use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::bell::Bell;
-use crate::sys::{child, hook, image, mapping, socket};
-use crate::task::envelope::{ONCE_BYTES, RING_BYTES};
+use crate::sys::{child, hook, image, socket};
 use crate::wire::control::{ControlSocket, Greeting, Message, Role};
 
 /// Everything about a child that is known before it starts.
@@ -78,10 +77,25 @@ impl Blueprint {
 pub(crate) struct Launched {
     pub(crate) requests: RequestSide,
     pub(crate) replies: ReplySide,
+    /// What became of what was to be there first; `None` if it was not written yet.
+    pub(crate) posted: Option<Post>,
     pub(crate) remains: Remains,
     pub(crate) pidfd: OwnedFd,
     /// The parent's ends of the streams that were to be piped.
     pub(crate) pipes: [Option<OwnedFd>; 3],
+}
+
+impl Launched {
+    fn new(ends: Ends, remains: Remains, pidfd: OwnedFd, pipes: [Option<OwnedFd>; 3]) -> Self {
+        Self {
+            requests: ends.requests,
+            replies: ends.replies,
+            posted: ends.posted,
+            remains,
+            pidfd,
+            pipes,
+        }
+    }
 }
 
 /// How many descriptors a start takes beside those that are opened before it. That many are known
@@ -117,7 +131,8 @@ impl Source {
     }
 }
 
-/// Starts a child on the current runtime, which rings `bell`; or, without one, one that runs one task.
+/// Starts a child on the current runtime, which rings `bell`; or, without one, one that runs one task. Where that can
+/// be done, `first` is written before the child is there, so that it need not wait for it.
 ///
 /// Cancel safe: a child that was started and that nobody waits for any more is killed and reaped.
 pub(crate) async fn launch(
@@ -125,13 +140,14 @@ pub(crate) async fn launch(
     blueprint: Blueprint,
     streams: Streams,
     bell: Option<&Bell>,
+    first: First<'_>,
 ) -> io::Result<Launched> {
     child::check_processors(blueprint.processors.as_deref())?;
     if let Some(server) = source.fork_server()
         && streams.are_default()
         && !blueprint.speaks_to_the_linker()
     {
-        match fork(server, &blueprint, bell).await? {
+        match fork(server, &blueprint, bell, first).await? {
             Ok(launched) => return Ok(launched),
             // What the server was prepared with is not to be had elsewhere.
             Err(why) if matches!(source, Source::Own(_)) => return Err(io::Error::other(why)),
@@ -149,23 +165,33 @@ async fn fork(
     server: &ForkServer,
     blueprint: &Blueprint,
     bell: Option<&Bell>,
+    first: First<'_>,
 ) -> io::Result<Result<Launched, String>> {
-    let (role, rings) = Rings::with(bell)?;
-    let greeting = Message::Hello(Box::new(greeting(blueprint, role, &[])));
-    let fds: Vec<_> = rings.descriptors(bell).collect();
-    let greet = |control: &ControlSocket| control.send(&greeting, &fds);
+    let greet = |control: &Arc<ControlSocket>| {
+        let (role, rings) = Rings::with(bell)?;
+        let greeting = Message::Hello(Box::new(greeting(blueprint, role, &[])));
+        let fds: Vec<_> = rings.descriptors(bell).collect();
+        control.send(&greeting, &fds)?;
+        let mut ends = rings.ends(control);
+        ends.write(first);
+        Ok(ends)
+    };
     let (birth, beside) = forkserver::birth(blueprint)?;
-    let born = match server.fork(&birth, beside.as_ref(), &greet).await? {
-        Fork::Born(born) => born,
+    let (born, ends) = match server.fork(&birth, beside.as_ref(), &greet).await? {
+        Fork::Born(born, ends) => (born, ends),
         Fork::Unfit(why) => return Ok(Err(why)),
     };
     let remains = Remains::forked(born.pid, blueprint);
     let pidfd = match born.pidfd {
         Some(pidfd) => pidfd,
-        None => child::pidfd(born.pid)?,
+        None => match child::pidfd(born.pid) {
+            // It has ended, and this program lets nobody wait for its children.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => child::always_readable()?,
+            opened => opened?,
+        },
     };
     let pipes = [None, None, None];
-    Ok(Ok(rings.connect(born.control, remains, pidfd, pipes)))
+    Ok(Ok(Launched::new(*ends, remains, pidfd, pipes)))
 }
 
 /// Executes a child. Blocks for about a millisecond: not on a runtime thread.
@@ -185,7 +211,8 @@ fn exec(blueprint: &Blueprint, streams: Streams, bell: Option<&Bell>) -> io::Res
     take_pipes(&mut started, &mut pipes)?;
     let remains = Remains::executed(started, blueprint);
     let pidfd = child::pidfd(remains.lifeline().pid())?;
-    Ok(rings.connect(Arc::new(control), remains, pidfd, pipes))
+    let ends = rings.ends(&Arc::new(control));
+    Ok(Launched::new(ends, remains, pidfd, pipes))
 }
 
 /// Executes a fork server that finds its greeting at `theirs`. Blocks.
@@ -215,65 +242,6 @@ fn start(
         strays.reap();
     }
     started
-}
-
-/// The two rings of a worker, in one piece of memory.
-#[derive(Debug)]
-pub(super) struct Rings {
-    pub(super) memory: OwnedFd,
-    pub(super) requests: Producer,
-    pub(super) replies: Consumer,
-}
-
-impl Rings {
-    /// Those of a worker that rings `bell`, or of a process that runs one task, and which of them it is.
-    fn with(bell: Option<&Bell>) -> io::Result<(Role, Self)> {
-        match bell {
-            Some(_) => Ok((Role::Worker, Self::new()?)),
-            None => Ok((Role::Once, Self::once()?)),
-        }
-    }
-
-    fn once() -> io::Result<Self> {
-        let memory = mapping::memfd("procession-process", 2 * Ring::flat_footprint(ONCE_BYTES))?;
-        let [requests, replies] = Ring::flat(&memory, ONCE_BYTES)?;
-        Ok(Self {
-            requests: Producer::new(requests),
-            replies: Consumer::new(replies),
-            memory,
-        })
-    }
-
-    /// What goes with the greeting.
-    fn descriptors<'a>(&'a self, bell: Option<&'a Bell>) -> impl Iterator<Item = BorrowedFd<'a>> {
-        std::iter::once(self.memory.as_fd()).chain(bell.map(AsFd::as_fd))
-    }
-
-    pub(super) fn new() -> io::Result<Self> {
-        let ring = Ring::footprint(RING_BYTES);
-        let memory = mapping::memfd("procession-worker", 2 * ring)?;
-        Ok(Self {
-            requests: Producer::new(Ring::map(&memory, 0, RING_BYTES)?),
-            replies: Consumer::new(Ring::map(&memory, ring, RING_BYTES)?),
-            memory,
-        })
-    }
-
-    fn connect(
-        self,
-        control: Arc<ControlSocket>,
-        remains: Remains,
-        pidfd: OwnedFd,
-        pipes: [Option<OwnedFd>; 3],
-    ) -> Launched {
-        Launched {
-            requests: RequestSide::new(self.requests, Arc::clone(&control)),
-            replies: ReplySide::new(self.replies, control),
-            remains,
-            pidfd,
-            pipes,
-        }
-    }
 }
 
 /// The control socket's two ends, and which standard slot of the child has the other one.

@@ -10,8 +10,9 @@ use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::launch::{Rings, fork_server_greeting};
-use super::link::{Post, ReplySide, RequestSide};
+use super::launch::fork_server_greeting;
+use super::link::{Post, ReplySide};
+use super::rings::{Ends, Rings};
 use crate::sys::bell::Bell;
 use crate::sys::reactor::Watched;
 use crate::task::envelope::Reply;
@@ -50,11 +51,13 @@ impl Preparation {
         let (job, verdict) = (preload.0)();
         let rings = Rings::new()?;
         let bell = Bell::new()?;
-        control.send(
-            &fork_server_greeting(),
-            &[rings.memory.as_fd(), bell.as_fd()],
-        )?;
-        let mut requests = RequestSide::new(rings.requests, Arc::clone(control));
+        let fds: Vec<_> = rings.descriptors(Some(&bell)).collect();
+        control.send(&fork_server_greeting(), &fds)?;
+        let Ends {
+            mut requests,
+            replies,
+            ..
+        } = rings.ends(control);
         let mut parcel = None;
         let mut post = requests.post(PRELOAD, &*job, false);
         if let Post::TooLarge = post {
@@ -79,7 +82,7 @@ impl Preparation {
         Ok(Self {
             job,
             verdict,
-            replies: ReplySide::new(rings.replies, Arc::clone(control)),
+            replies,
             heard: Watched::new(control.as_fd().try_clone_to_owned()?)?,
             control: Arc::clone(control),
             _parcel: parcel,
