@@ -39,7 +39,7 @@ pub(super) fn settle(control: &ControlSocket) {
             rehearse();
             fork::gather_pages();
             title::prepare();
-            let environment = to_block(variables());
+            let environment = to_block(std::env::vars_os().collect());
             let short = environment.len() <= LONGEST_ENVIRONMENT;
             Message::Settled(short.then_some(Block(environment)))
         }
@@ -75,7 +75,7 @@ pub(super) fn tend(control: ControlSocket) -> io::Result<ControlSocket> {
         child::put_slot(slot, standard(0))?;
     }
     let own = Own {
-        environment: to_block(variables()),
+        environment: to_block(std::env::vars_os().collect()),
         limits: limits::all(),
         thread: MainThread::ask(),
     };

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -437,9 +437,13 @@ const LONGEST_VARIABLE: usize = 128 * 1024;
 
 /// The variables of a child of this blueprint, as a block.
 fn environment(blueprint: &Blueprint) -> io::Result<Vec<u8>> {
+    let variables = std::env::vars_os();
+    if blueprint.environment.is_empty() && !blueprint.clear_environment {
+        return Ok(to_block(variables.collect()));
+    }
     let mut variables: BTreeMap<OsString, OsString> = match blueprint.clear_environment {
         true => BTreeMap::new(),
-        false => std::env::vars_os().collect(),
+        false => variables.collect(),
     };
     for (key, value) in &blueprint.environment {
         let bad = key.is_empty() || key.as_bytes().contains(&b'=') || has_zero(key.as_bytes());
@@ -456,20 +460,27 @@ fn environment(blueprint: &Blueprint) -> io::Result<Vec<u8>> {
             None => variables.remove(key),
         };
     }
-    Ok(to_block(variables))
+    Ok(to_block(variables.into_iter().collect()))
 }
 
 fn has_zero(bytes: &[u8]) -> bool {
     bytes.contains(&0)
 }
 
-/// The block of these variables, each once, sorted.
-pub(super) fn to_block(variables: BTreeMap<OsString, OsString>) -> Vec<u8> {
-    let mut block = Vec::new();
-    for (key, value) in variables {
-        block.extend(key.into_vec());
+/// The block of these variables, sorted, and each once: the last that is said of it.
+pub(super) fn to_block(mut variables: Vec<(OsString, OsString)>) -> Vec<u8> {
+    variables.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut block = Vec::with_capacity(4096);
+    for (index, (key, value)) in variables.iter().enumerate() {
+        if variables
+            .get(index + 1)
+            .is_some_and(|(next, _)| next == key)
+        {
+            continue;
+        }
+        block.extend_from_slice(key.as_bytes());
         block.push(b'=');
-        block.extend(value.into_vec());
+        block.extend_from_slice(value.as_bytes());
         block.push(0);
     }
     block
