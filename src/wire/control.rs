@@ -172,7 +172,10 @@ impl ControlSocket {
     pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
         let mut fds = Vec::new();
         let message = BUFFER.with_borrow_mut(|buffer| {
-            buffer.resize(MESSAGE_BYTES, 0);
+            if buffer.is_empty() {
+                // Zeros that come so from the kernel are not touched before they are used.
+                *buffer = vec![0; MESSAGE_BYTES];
+            }
             match socket::receive(&self.socket, buffer, &mut fds, wait)? {
                 Received::End => Ok(None),
                 Received::Message(len) => codec::decode(&buffer[..len])
