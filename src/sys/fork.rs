@@ -177,6 +177,17 @@ pub(crate) fn quit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Ends the calling thread as it stands: its stack stays, and its thread-locals are never destroyed.
+///
+/// For a process that is about to end: the kernel then has no other thread to wake and to wait for.
+pub(crate) fn leave_thread() -> ! {
+    loop {
+        // SAFETY: ends this thread alone (`_exit(2)`, "C library/kernel differences"); what others may know of it, its
+        // stack and its thread-locals, stays mapped, because the C library does not hear of it.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    }
+}
+
 /// For as long as it lives, the end of `socket` ends this process and its group (`fcntl(2)`, `F_SETOWN`).
 ///
 /// For a process whose one thread is busy with something else. Whoever is at the other end must not send

@@ -253,9 +253,7 @@ fn leave(shift: &Shift) -> ! {
         std::process::exit(0); // nobody is at the other end any more
     }
     shift.watch.unpark();
-    loop {
-        thread::park();
-    }
+    fork::leave_thread()
 }
 
 /// Listens to the parent until it is gone, and then goes with everything in this group; or until the other
