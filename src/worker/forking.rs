@@ -19,6 +19,7 @@ use crate::ring::Ring;
 use crate::sys::clock::Moment;
 use crate::sys::fork::{self, MainThread, Sibling};
 use crate::sys::{child, limits, mapping, title};
+use crate::task::capture;
 use crate::task::envelope::RING_BYTES;
 use crate::wire::control::{Birth, Block, ControlSocket, Environment, Message, Refusal};
 
@@ -37,6 +38,7 @@ pub(super) fn settle(control: &ControlSocket) {
     let answer = match fork::is_alone() {
         true => {
             rehearse();
+            capture::install();
             fork::gather_pages();
             title::prepare();
             let environment = to_block(std::env::vars_os().collect());
@@ -74,16 +76,17 @@ pub(super) fn tend(control: ControlSocket) -> io::Result<ControlSocket> {
     for slot in [1, 2] {
         child::put_slot(slot, standard(0))?;
     }
-    let own = Own {
+    // Not freed by every copy: that writes to pages which they would go on sharing.
+    let own: &Own = Box::leak(Box::new(Own {
         environment: to_block(std::env::vars_os().collect()),
         limits: limits::all(),
         thread: MainThread::ask(),
-    };
+    }));
     let mut unreadable = 0;
     loop {
         match control.receive(true) {
             Ok(Some((Message::Fork(birth), fds))) => {
-                if let Some(newborn) = bear(*birth, fds, &own) {
+                if let Some(newborn) = bear(*birth, fds, own) {
                     return Ok(newborn);
                 }
             }
