@@ -13,7 +13,7 @@ use super::preparation::{self, PREPARATION, Prepares};
 use crate::schedule::WorkerKey;
 use crate::task::job::Job;
 use crate::wire::parcel::Packed;
-use crate::worker::{Blueprint, Launched, Post, Streams, launch};
+use crate::worker::{Blueprint, Launched, Post, RequestSide, Streams, launch};
 
 /// A worker with its preparation before it.
 #[derive(Debug)]
@@ -45,18 +45,25 @@ pub(super) fn launch_worker(
 
 async fn hire(shared: &Arc<Shared>, blueprint: Blueprint) -> io::Result<Hired> {
     let settings = shared.look(|core| Arc::clone(&core.settings));
-    let streams = Streams::default();
-    let mut launched = launch(&settings.source, blueprint, streams, &shared.bell).await?;
-    let mut packed = Vec::new();
     let initializer = (settings.initializer)();
-    let preparation = match settings.preload.as_ref().map(|preload| preload()) {
+    let preload = settings.preload.as_ref().map(|preload| preload());
+    // The first of two cannot be written early: it may take a parcel, and the other must not overtake it.
+    let first = |requests: &mut RequestSide| match preload {
+        None => Some(requests.post(PREPARATION, &*initializer, false)),
+        Some(_) => None,
+    };
+    let (streams, bell) = (Streams::default(), Some(&shared.bell));
+    let mut launched = launch(&settings.source, blueprint, streams, bell, &first).await?;
+    let posted = launched.posted.take();
+    let mut packed = Vec::new();
+    let preparation = match preload {
         None => Arc::clone(&initializer),
         Some(preload) => {
-            packed.extend(send(shared, &mut launched, &preload).await?);
+            packed.extend(send(shared, &mut launched, &preload, None).await?);
             preparation::both(preload, Arc::clone(&initializer))
         }
     };
-    packed.extend(send(shared, &mut launched, &initializer).await?);
+    packed.extend(send(shared, &mut launched, &initializer, posted).await?);
     launched.requests.wake();
     Ok(Hired {
         launched,
@@ -65,15 +72,16 @@ async fn hire(shared: &Arc<Shared>, blueprint: Blueprint) -> io::Result<Hired> {
     })
 }
 
-/// Writes a preparation into the worker's ring. What does not fit is in the parcel.
+/// Writes a preparation into the worker's ring, unless that was `posted`. What does not fit is in the parcel.
 async fn send(
     shared: &Arc<Shared>,
     launched: &mut Launched,
     preparation: &Arc<dyn Prepares>,
+    posted: Option<Post>,
 ) -> io::Result<Option<Packed>> {
     let job: &dyn Job = &**preparation;
     let mut parcel = None;
-    let mut post = launched.requests.post(PREPARATION, job, false);
+    let mut post = posted.unwrap_or_else(|| launched.requests.post(PREPARATION, job, false));
     if let Post::TooLarge = post {
         let (packer, shared) = (Arc::clone(preparation), Arc::clone(shared));
         let pack = move || packer.pack(&shared.parcels);

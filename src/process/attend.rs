@@ -1,9 +1,10 @@
 //! From an order to a process's outcome.
 //!
-//! The one request and the word to stop are in the ring before the child looks at it, so the parent
-//! has nothing to do between the start and the end: it waits for the end, and then reads.
+//! The one request and the word to stop are in the ring before the child looks at it, of a forked one before it is
+//! there, so the parent has nothing to do between the start and the end: it waits for the end, and then reads.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,14 +13,15 @@ use super::stage::Stage;
 use super::stream::Pipes;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
-use crate::sys::bell::Bell;
 use crate::sys::clock::Moment;
 use crate::sys::reactor::{self, Watched};
 use crate::task::envelope::{Reply, Status, next_outcome};
 use crate::task::job::{Job, Outcomes};
 use crate::wire::codec;
 use crate::wire::parcel::{Packed, Store};
-use crate::worker::{Blueprint, Launched, Post, ReplySide, Source, Streams, launch};
+use crate::worker::{
+    Blueprint, Launched, Lost, Post, Remains, ReplySide, RequestSide, Source, Streams, launch,
+};
 
 /// How long a child may take from its start to its first instruction of ours. Far more than the
 /// slowest linker and constructors need; a child that takes longer will never come.
@@ -71,6 +73,12 @@ impl Duty {
         self.fail(&error);
     }
 
+    fn was_lost(self, why: &str) {
+        let error = JoinError::new(ErrorKind::Crashed, self.job.name()).because(why);
+        self.stage.end(Err(why.into()));
+        self.fail(&error.after_start(true));
+    }
+
     fn fail(&self, error: &JoinError) {
         self.job.fail(0, 1, error);
     }
@@ -112,6 +120,9 @@ async fn attend(order: Order, mut duty: Duty) {
         Err(StartFault::Encode(why)) => {
             duty.never_began(ErrorKind::Encode, &format!("the arguments: {why}"));
         }
+        Err(StartFault::Io(error)) if error.get_ref().is_some_and(|it| it.is::<Lost>()) => {
+            duty.was_lost(&error.to_string());
+        }
         Err(StartFault::Io(error)) if !reactor::is_shutdown(&error) => {
             duty.never_began(ErrorKind::Spawn, &error.to_string());
         }
@@ -129,30 +140,13 @@ async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
     let lifeline = launched.remains.lifeline();
     duty.stage.start(Arc::clone(&lifeline));
     pipes.arrive(launched.pipes);
-    let pidfd = match Watched::new(launched.pidfd) {
-        Ok(pidfd) => pidfd,
-        Err(error) => return duty.never_began(ErrorKind::Spawn, &error.to_string()),
-    };
     let requests = launched.requests;
-    let mut end = std::pin::pin!(launched.remains.leave_group_on_exit().end(pidfd));
-    let began = Moment::now();
-    let ended = loop {
-        match tokio::time::timeout(LONGEST_START, &mut end).await {
-            Ok(ended) => break ended,
-            Err(_) if requests.claimed(position) > 0 => break end.as_mut().await,
-            // The runtime's clock may be a test's, which runs ahead.
-            Err(_) if Moment::now().since(began) < LONGEST_START => {
-                tokio::task::yield_now().await;
-            }
-            Err(_) => {
-                lifeline.kill();
-                let _ = end.await;
-                return duty.never_began(ErrorKind::Spawn, NEVER_CAME);
-            }
-        }
-    };
-    let Ok(status) = ended else {
-        return; // the runtime is shutting down: the duty says so
+    let remains = launched.remains.leave_group_on_exit();
+    let came = || requests.claimed(position) > 0;
+    let status = match wait(remains, launched.pidfd, came).await {
+        Ok(status) => status,
+        Err(WaitFault::Start(why)) => return duty.never_began(ErrorKind::Spawn, &why),
+        Err(WaitFault::Shutdown) => return, // the duty says so
     };
     let how = How {
         started: requests.claimed(position) > 0,
@@ -164,6 +158,49 @@ async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
         None => Err("somebody else in this program took its exit status".into()),
     });
     conclude(&duty, lifeline.pid(), how, launched.replies, status).await;
+}
+
+/// Why nobody has seen the end of a child.
+#[derive(Debug)]
+enum WaitFault {
+    Start(String),
+    /// The runtime is shutting down.
+    Shutdown,
+}
+
+/// Waits for the end of a child, which is killed if it never comes. Its status, unless somebody else took it.
+async fn wait(
+    mut remains: Remains,
+    pidfd: OwnedFd,
+    came: impl Fn() -> bool,
+) -> Result<Option<ExitStatus>, WaitFault> {
+    // The shortest tasks are done before their process is heard of.
+    if let Some(status) = remains.try_reap() {
+        return Ok(status);
+    }
+    let lifeline = remains.lifeline();
+    let pidfd = Watched::new(pidfd).map_err(|error| WaitFault::Start(error.to_string()))?;
+    let mut end = std::pin::pin!(remains.end(pidfd));
+    let began = Moment::now();
+    let ended = loop {
+        if came() {
+            break end.as_mut().await;
+        }
+        match tokio::time::timeout(LONGEST_START, &mut end).await {
+            Ok(ended) => break ended,
+            Err(_) if came() => {}
+            // The runtime's clock may be a test's, which runs ahead.
+            Err(_) if Moment::now().since(began) < LONGEST_START => {
+                tokio::task::yield_now().await;
+            }
+            Err(_) => {
+                lifeline.kill();
+                let _ = end.await;
+                return Err(WaitFault::Start(NEVER_CAME.to_owned()));
+            }
+        }
+    };
+    ended.map_err(|_| WaitFault::Shutdown)
 }
 
 /// What the ring says about a process that has ended.
@@ -188,11 +225,14 @@ async fn start(
     blueprint: Blueprint,
     streams: Streams,
 ) -> Result<Running, StartFault> {
-    let bell = Bell::new().map_err(StartFault::Io)?;
-    let launched = launch(source, blueprint, streams, &bell).await;
+    // One that goes on by itself is not to begin before its parent knows it: until then it can be given up.
+    let early = !blueprint.detached;
+    let first = |requests: &mut RequestSide| early.then(|| write(&*job, requests));
+    let launched = launch(source, blueprint, streams, None, &first).await;
     let mut launched = launched.map_err(StartFault::Io)?;
     let mut parcel = None;
-    let mut post = launched.requests.post(TASK, &*job, false);
+    let posted = launched.posted.take();
+    let mut post = posted.unwrap_or_else(|| write(&*job, &mut launched.requests));
     if let Post::TooLarge = post {
         let packing = Arc::clone(&job);
         let pack = move || packing.pack(&Mutex::new(Store::default()));
@@ -200,11 +240,13 @@ async fn start(
         let packed = packed.map_err(|_| StartFault::Shutdown)?;
         let packed = packed.map_err(StartFault::Encode)?;
         post = launched.requests.post_parcel(TASK, &*job, &packed);
+        if let Post::Sent { .. } = post {
+            launched.requests.post_stop();
+        }
         parcel = Some(packed);
     }
     match post {
         Post::Sent { position, .. } => {
-            launched.requests.post_stop();
             // Nobody else will ever run it: ends of channels among the arguments are the child's alone.
             job.let_go();
             if let Some(packed) = &mut parcel {
@@ -221,6 +263,15 @@ async fn start(
             Err(StartFault::Io(io::Error::from(io::ErrorKind::OutOfMemory)))
         }
     }
+}
+
+/// Writes the one request and the word to stop.
+fn write(job: &dyn Job, requests: &mut RequestSide) -> Post {
+    let post = requests.post(TASK, job, false);
+    if let Post::Sent { .. } = post {
+        requests.post_stop();
+    }
+    post
 }
 
 /// The number of the only task of a process.

@@ -89,7 +89,11 @@ impl<R: Borrow<Ring>> Consumer<R> {
             }
         }
         let frame = self.frame_at(self.tail);
-        if frame_bytes(frame.len) as u64 > self.head.bytes_since(self.tail) {
+        let most = self
+            .head
+            .bytes_since(self.tail)
+            .min(self.ring().reach(self.tail) as u64);
+        if frame_bytes(frame.len) as u64 > most {
             return Err(Corrupt);
         }
         Ok(Some(frame))
@@ -102,7 +106,8 @@ impl<R: Borrow<Ring>> Consumer<R> {
         self.refresh().ok()?;
         let used = self.head.bytes_since(self.tail);
         let frame = self.frame_at(self.head);
-        let fits = frame_bytes(frame.len) as u64 <= self.ring().capacity() as u64 - used;
+        let free = self.ring().capacity() as u64 - used;
+        let fits = frame_bytes(frame.len) as u64 <= free.min(self.ring().reach(self.head) as u64);
         fits.then_some(frame)
     }
 

@@ -80,6 +80,10 @@ pub(super) const HEADER_BYTES: usize = 8;
 /// Frames start at multiples of this, so that the words in them are aligned.
 pub(super) const ALIGN: usize = 8;
 
+/// Bytes before the data of a ring that is not mapped twice: more than the words above take, so that its first
+/// frame lies in the same page.
+const FLAT_CONTROL_BYTES: usize = 1024;
+
 /// The memory of one ring, shared by a producer and a consumer.
 #[derive(Debug, Clone)]
 pub(crate) struct Ring {
@@ -87,6 +91,8 @@ pub(crate) struct Ring {
     capacity: usize,
     /// Where the data begins.
     data: usize,
+    /// Whether the data is mapped once only: then no frame crosses its end.
+    flat: bool,
 }
 
 impl Ring {
@@ -105,6 +111,7 @@ impl Ring {
             mapping: Arc::new(mapping),
             capacity,
             data: control_bytes(),
+            flat: false,
         })
     }
 
@@ -115,12 +122,43 @@ impl Ring {
             mapping: Arc::new(Mapping::private(Self::footprint(capacity))),
             capacity,
             data: control_bytes(),
+            flat: false,
         }
+    }
+
+    /// How many bytes of a memfd a ring takes that is to be one of [`Ring::flat`].
+    pub(crate) fn flat_footprint(capacity: usize) -> usize {
+        (FLAT_CONTROL_BYTES + capacity).next_multiple_of(rustix::param::page_size())
+    }
+
+    /// Two rings, one behind the other in `memory`, for as many frames as fit before their ends: one mapping, where
+    /// two that go round take four. `capacity` is a power of two.
+    pub(crate) fn flat(memory: impl AsFd, capacity: usize) -> io::Result<[Self; 2]> {
+        if !capacity.is_power_of_two() {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        let half = Self::flat_footprint(capacity);
+        let (first, second) = Mapping::whole(memory, 2 * half)?.split(half);
+        Ok([first, second].map(|mapping| Self {
+            mapping: Arc::new(mapping),
+            capacity,
+            data: FLAT_CONTROL_BYTES,
+            flat: true,
+        }))
     }
 
     /// The bytes of data it holds.
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// How many bytes from `cursor` on are contiguous, up to all there are.
+    #[inline]
+    pub(super) fn reach(&self, cursor: Cursor) -> usize {
+        match self.flat {
+            true => self.capacity - self.within(cursor),
+            false => self.capacity,
+        }
     }
 
     #[inline]
@@ -166,9 +204,13 @@ impl Ring {
     /// contiguous.
     #[inline]
     fn place(&self, cursor: Cursor, offset: usize, len: usize) -> usize {
-        debug_assert!(offset + len <= self.capacity);
-        let within = (cursor.byte() & (self.capacity as u64 - 1)) as usize;
-        self.data + within + offset
+        debug_assert!(offset + len <= self.reach(cursor));
+        self.data + self.within(cursor) + offset
+    }
+
+    #[inline]
+    fn within(&self, cursor: Cursor) -> usize {
+        (cursor.byte() & (self.capacity as u64 - 1)) as usize
     }
 
     #[inline]

@@ -5,7 +5,8 @@
 //! those ever released and is written by the consumer only. Each side keeps a private copy of its
 //! own counter and believes the shared copy of the other's only after checking it.
 //!
-//! The data is mapped twice in a row, so a frame that wraps is contiguous all the same.
+//! The data is mapped twice in a row, so a frame that wraps is contiguous all the same. Where a few frames are all
+//! there will ever be, that is not worth it: a flat ring is mapped once, and takes what fits before its end.
 //!
 //! ```text
 //!  control page                              data                     data again

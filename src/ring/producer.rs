@@ -146,7 +146,8 @@ impl<R: Borrow<Ring>> Producer<R> {
 
     fn free(&self) -> usize {
         let used = self.head.bytes_since(self.tail);
-        self.ring().capacity().saturating_sub(used as usize)
+        let free = self.ring().capacity().saturating_sub(used as usize);
+        free.min(self.ring().reach(self.head))
     }
 
     fn refresh(&mut self) {

@@ -254,3 +254,35 @@ fn cursors_count_across_the_end_of_their_numbers() {
     }
     assert_eq!(producer.frames(), 0);
 }
+
+#[test]
+#[cfg_attr(miri, ignore = "needs the kernel")]
+fn a_flat_ring_takes_what_fits_before_its_end_and_believes_nothing_beyond() {
+    let memory =
+        crate::sys::mapping::memfd("ring-test", 2 * Ring::flat_footprint(CAPACITY)).unwrap();
+    let [requests, replies] = Ring::flat(&memory, CAPACITY).unwrap();
+    let [theirs, _] = Ring::flat(&memory, CAPACITY).unwrap();
+    let (mut producer, mut consumer) = (Producer::new(requests.clone()), Consumer::new(theirs));
+    let half = vec![5; CAPACITY / 2];
+    assert!(put(&mut producer, &half) && !put(&mut producer, &half));
+    assert_eq!(get(&mut consumer).as_deref(), Some(&half[..]));
+    // There is space at its beginning again, but none for a frame that crosses the end.
+    assert!(!put(&mut producer, &half) && put(&mut producer, &half[..100]));
+    assert_eq!(get(&mut consumer).as_deref(), Some(&half[..100]));
+    assert!(consumer.peek().unwrap().is_none());
+    // Of the other ring nothing was touched.
+    assert!(Consumer::new(replies).is_empty());
+
+    // A counter that may be, and a length that would lead beyond the end.
+    let position = requests.head().load(Ordering::Relaxed);
+    let writer = producer.begin(half.len() - 200).unwrap();
+    let start = writer.commit(7);
+    assert_eq!(start, Cursor::from_bits(position));
+    requests
+        .word(start, 0)
+        .store((CAPACITY - 8) as u64, Ordering::Relaxed);
+    requests
+        .head()
+        .store(start.after(CAPACITY).to_bits(), Ordering::Release);
+    assert!(matches!(consumer.peek(), Err(Corrupt)));
+}

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
+use rustix::event::EventfdFlags;
 use rustix::io::FdFlags;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions};
 use rustix::thread::CpuSet;
@@ -20,6 +21,11 @@ use rustix::thread::CpuSet;
 pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     let fd = rustix::process::pidfd_open(checked(pid)?, PidfdFlags::empty())?;
     Ok(fd)
+}
+
+/// What is readable as the descriptor of a child is that has ended, where there is none of it any more.
+pub(crate) fn always_readable() -> io::Result<OwnedFd> {
+    Ok(rustix::event::eventfd(1, EventfdFlags::CLOEXEC)?)
 }
 
 /// Sends `signal` to the process `pid` alone.

@@ -36,25 +36,35 @@ const LEAVING: Duration = Duration::from_millis(100);
 
 /// Whether the calling thread is the only one of this process.
 pub(crate) fn is_alone() -> bool {
-    // One link per thread beside the three of any directory there (`proc_task_getattr` in the
-    // kernel's `fs/proc/base.c`): one call where listing the directory takes four.
-    let count = || rustix::fs::stat("/proc/self/task").map(|found| found.st_nlink);
-    let begin = Instant::now();
+    let mut begin = None;
     loop {
-        match count() {
-            Ok(3) => return true,
-            Ok(_) if begin.elapsed() < LEAVING => std::thread::sleep(Duration::from_millis(1)),
+        match is_alone_now() {
+            Ok(true) => return true,
+            Ok(false) if begin.get_or_insert_with(Instant::now).elapsed() < LEAVING => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             _ => return false,
         }
     }
 }
 
-/// Copies this process, which has one thread; the copy is a child of its parent.
-pub(crate) fn sibling() -> io::Result<Sibling> {
+fn is_alone_now() -> io::Result<bool> {
+    // Changes nothing, and is an error where there are others (`unshare(2)`): one short call.
+    // SAFETY: an integer; where the call is known, it does nothing.
+    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+        return Ok(true);
+    }
+    // Or somebody forbids that call altogether. One link per thread beside the three of any directory there
+    // (`proc_task_getattr` in the kernel's `fs/proc/base.c`).
+    let found = rustix::fs::stat("/proc/self/task")?;
+    Ok(found.st_nlink == 3)
+}
+
+/// Copies this process, which has one thread, `thread`; the copy is a child of its parent.
+pub(crate) fn sibling(thread: &MainThread) -> io::Result<Sibling> {
     if !is_alone() {
         return Err(io::Error::other("it has started threads"));
     }
-    let thread = MainThread::ask();
     let mut pidfd: libc::c_int = -1;
     // SAFETY: all-zero is the documented "nothing asked for" of every field.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -88,15 +98,16 @@ pub(crate) fn sibling() -> io::Result<Sibling> {
     }
 }
 
-/// What the kernel knows about the main thread on behalf of the C library.
+/// What the kernel knows about the main thread on behalf of the C library. It stays the same.
 #[derive(Debug)]
-struct MainThread {
+pub(crate) struct MainThread {
     number: Option<u64>,
     robust_list: Option<(*mut libc::c_void, usize)>,
 }
 
 impl MainThread {
-    fn ask() -> Self {
+    /// Asks the kernel about the calling thread, which is the main one.
+    pub(crate) fn ask() -> Self {
         let mut number: u64 = 0;
         // SAFETY: stores one address where it is told (`PR_GET_TID_ADDRESS(2const)`).
         let asked = unsafe { libc::prctl(libc::PR_GET_TID_ADDRESS, &raw mut number) };
@@ -164,6 +175,17 @@ fn large_private(line: &str) -> Option<(usize, usize)> {
 pub(crate) fn quit(code: i32) -> ! {
     // SAFETY: ends the process; nothing follows.
     unsafe { libc::_exit(code) }
+}
+
+/// Ends the calling thread as it stands: its stack stays, and its thread-locals are never destroyed.
+///
+/// For a process that is about to end: the kernel then has no other thread to wake and to wait for.
+pub(crate) fn leave_thread() -> ! {
+    loop {
+        // SAFETY: ends this thread alone (`_exit(2)`, "C library/kernel differences"); what others may know of it, its
+        // stack and its thread-locals, stays mapped, because the C library does not hear of it.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    }
 }
 
 /// For as long as it lives, the end of `socket` ends this process and its group (`fcntl(2)`, `F_SETOWN`).

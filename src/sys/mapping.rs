@@ -6,7 +6,7 @@
 //!
 //! # Safety
 //!
-//! A [`Mapping`] owns its address range from `mmap` to `munmap` and hands out only pointers and
+//! A [`Mapping`] owns its address range from `mmap` to `munmap`, or keeps what does, and hands out only pointers and
 //! lengths that lie inside it. The memory is shared with another process, so it is never exposed as
 //! a Rust reference to plain data: readers copy out, writers copy in, words are atomics.
 #![allow(unsafe_code)]
@@ -14,6 +14,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -52,6 +53,8 @@ pub(crate) fn identity(fd: &OwnedFd) -> io::Result<u64> {
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     len: usize,
+    /// What was mapped together, if this is a part of it.
+    whole: Option<Arc<Mapping>>,
 }
 
 // SAFETY: the range is owned by this value alone and valid from any thread until it is dropped.
@@ -67,6 +70,23 @@ impl Mapping {
             rustix::mm::mmap(ptr::null_mut(), len, read_write(), MapFlags::SHARED, fd, 0)?
         };
         Ok(Self::own(base, len))
+    }
+
+    /// Makes two of it: the bytes before `at`, a multiple of the page size, and those from there on.
+    pub(crate) fn split(self, at: usize) -> (Self, Self) {
+        assert!(at > 0 && at < self.len && at.is_multiple_of(rustix::param::page_size()));
+        let whole = Arc::new(self);
+        let part = |from: usize, to: usize| Self {
+            base: whole.at(from),
+            len: to - from,
+            whole: Some(Arc::clone(&whole)),
+        };
+        (part(0, at), part(at, whole.len))
+    }
+
+    fn at(&self, offset: usize) -> NonNull<u8> {
+        let address = self.base.as_ptr().wrapping_add(offset);
+        NonNull::new(address).unwrap_or(self.base)
     }
 
     /// Maps `head + body` bytes of `fd` from `offset`, and the body once more right behind itself.
@@ -110,6 +130,7 @@ impl Mapping {
         Self {
             base: NonNull::new(base.cast()).unwrap_or(NonNull::dangling()),
             len,
+            whole: None,
         }
     }
 
@@ -223,6 +244,9 @@ impl Drop for Mapping {
 #[cfg(not(miri))]
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if self.whole.is_some() {
+            return; // whoever is the last to let go of that
+        }
         // SAFETY: the range was mapped by this value, and borrows of it have ended.
         let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
         debug_assert!(unmapped.is_ok());

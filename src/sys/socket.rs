@@ -17,6 +17,9 @@ use rustix::net::{
 /// The kernel takes at most this many descriptors with one message (`SCM_MAX_FD`).
 pub(crate) const DESCRIPTORS_PER_MESSAGE: usize = 253;
 
+/// Most messages carry no more, and then what carries them is not allocated.
+const FEW: usize = 8;
+
 /// The longest message sent over a control socket, in bytes. Longer things go through shared memory.
 pub(crate) const MESSAGE_BYTES: usize = 64 * 1024;
 
@@ -45,9 +48,18 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> i
     if fds.len() > DESCRIPTORS_PER_MESSAGE || bytes.is_empty() || bytes.len() > MESSAGE_BYTES {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
-    let mut space =
-        vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1)) * fds.len().max(1)];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let mut few = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FEW))];
+    let mut many = Vec::new();
+    let mut ancillary = SendAncillaryBuffer::new(match fds.len() {
+        ..=FEW => &mut few[..],
+        count => {
+            many.resize(
+                rustix::cmsg_space!(ScmRights(1)) * count,
+                MaybeUninit::uninit(),
+            );
+            &mut many[..]
+        }
+    });
     if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
@@ -132,9 +144,8 @@ pub(crate) fn receive(
     let message = loop {
         let mut parts = [IoSliceMut::new(buffer)];
         match rustix::net::recvmsg(&socket, &mut parts, &mut ancillary, flags) {
-            Err(rustix::io::Errno::INTR) => {}
-            // The peer died with unread bytes: an end like any other.
-            Err(rustix::io::Errno::CONNRESET) => return Ok(Received::End),
+            // The peer died with unread bytes. That is said before what it had sent, which is here still, and once.
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
             other => break other?,
         }
     };

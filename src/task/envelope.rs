@@ -33,6 +33,10 @@ pub(crate) const RING_BYTES: usize = 4 * LONGEST_BODY;
 /// The bytes before an item that say how long it is and, in a reply, what it is.
 pub(crate) const ITEM_PREFIX: usize = 4;
 
+/// The bytes of data in each of the two rings of a process that runs one task: a longest frame and what goes behind
+/// it, the word to stop or the end of a reply.
+pub(crate) const ONCE_BYTES: usize = 2 * LONGEST_BODY;
+
 /// Every item's start is stamped, because somebody limits its time.
 pub(crate) const TIMED: u64 = 1;
 

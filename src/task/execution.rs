@@ -52,7 +52,8 @@ impl<C: Call> Entry for EntryOf<C> {
 pub(crate) struct Execution {
     pub(super) requests: Consumer,
     pub(super) replies: Producer,
-    pub(super) parent: Bell,
+    /// None if nobody listens before the end.
+    pub(super) parent: Option<Bell>,
     pub(super) control: Arc<ControlSocket>,
     pub(super) arrivals: Arc<Arrivals>,
     pub(super) parcels: Arc<Outgoing>,
@@ -105,7 +106,7 @@ impl Execution {
     pub(crate) fn new(
         requests: Consumer,
         replies: Producer,
-        parent: Bell,
+        parent: Option<Bell>,
         control: Arc<ControlSocket>,
     ) -> Self {
         Self {
@@ -344,7 +345,13 @@ impl Execution {
         }
         self.requests.release(frame);
         if self.requests.take_sleeping_producer() {
-            self.parent.ring();
+            self.wake_parent();
+        }
+    }
+
+    pub(super) fn wake_parent(&self) {
+        if let Some(bell) = &self.parent {
+            bell.ring();
         }
     }
 }

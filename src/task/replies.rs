@@ -212,7 +212,7 @@ impl Execution {
         writer.patch(Reply::PUBLISHED, &published.to_ne_bytes());
         writer.commit(envelope::REPLY);
         if self.replies.take_sleeping_consumer() {
-            self.parent.ring();
+            self.wake_parent();
         }
     }
 

@@ -39,8 +39,10 @@ pub(crate) enum Message {
     Born { pid: u32 },
     /// There will be no child at the other end.
     Refused(Refusal),
-    /// From a fork server: it is prepared.
+    /// To a fork server: its preparation is complete.
     Ready,
+    /// From a fork server: it is prepared. This is its environment, if that is short.
+    Settled(Option<Block>),
 }
 
 /// How a forked child is to find itself.
@@ -61,6 +63,8 @@ pub(crate) struct Birth {
 /// Where a forked child's environment is: `K=V`, each with a zero behind it, sorted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Environment {
+    /// The fork server's own.
+    Yours,
     Here(Block),
     /// In the shared memory that comes beside, so many bytes long.
     Beside(usize),
@@ -120,6 +124,8 @@ pub(crate) struct Greeting {
 pub(crate) enum Role {
     /// Runs tasks from its ring until it is told to stop. Carries memory and bell.
     Worker,
+    /// Runs the one task in its ring, of which nobody hears before the end. Carries memory.
+    Once,
     /// Gives its standard streams back and ends.
     Courier,
     /// Makes children by forking. Carries memory and bell if it is to be prepared first: the requests in
@@ -166,7 +172,10 @@ impl ControlSocket {
     pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
         let mut fds = Vec::new();
         let message = BUFFER.with_borrow_mut(|buffer| {
-            buffer.resize(MESSAGE_BYTES, 0);
+            if buffer.is_empty() {
+                // Zeros that come so from the kernel are not touched before they are used.
+                *buffer = vec![0; MESSAGE_BYTES];
+            }
             match socket::receive(&self.socket, buffer, &mut fds, wait)? {
                 Received::End => Ok(None),
                 Received::Message(len) => codec::decode(&buffer[..len])
@@ -204,6 +213,18 @@ mod tests {
         let (message, fds) = b.receive(true).unwrap().unwrap();
         assert!(matches!(message, Message::Cancel { task: 9 }) && fds.is_empty());
         assert!(b.receive(true).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_was_said_is_heard_though_its_sender_has_died_with_something_unread() {
+        let (a, b) = socket::pair().unwrap();
+        let (a, b) = (ControlSocket::new(a), ControlSocket::new(b));
+        a.send(&Message::Cancel { task: 1 }, &[]).unwrap();
+        b.send(&Message::Born { pid: 2 }, &[]).unwrap();
+        drop(b);
+        let (message, _) = a.receive(false).unwrap().unwrap();
+        assert!(matches!(message, Message::Born { pid: 2 }));
+        assert!(a.receive(false).unwrap().is_none());
     }
 
     #[test]

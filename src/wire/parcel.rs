@@ -8,7 +8,7 @@
 //! Between handing over and getting back the sender does not write. That is the protocol on which
 //! the receiver's reading in place rests.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -144,8 +144,8 @@ pub(crate) struct Arrivals {
 
 #[derive(Debug, Default)]
 struct Known {
-    parcels: HashMap<u64, Arc<Mapping>>,
-    baggage: HashMap<u64, Vec<OwnedFd>>,
+    parcels: BTreeMap<u64, Arc<Mapping>>,
+    baggage: BTreeMap<u64, Vec<OwnedFd>>,
 }
 
 impl Arrivals {

@@ -12,11 +12,15 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::thread;
 
-use super::forkserver::to_block;
+use super::forkserver::{LONGEST_ENVIRONMENT, to_block};
 use super::launch::standard;
 use super::serve::STACK;
-use crate::sys::fork::{self, Sibling};
+use crate::ring::Ring;
+use crate::sys::clock::Moment;
+use crate::sys::fork::{self, MainThread, Sibling};
 use crate::sys::{child, limits, mapping, title};
+use crate::task::capture;
+use crate::task::envelope::RING_BYTES;
 use crate::wire::control::{Birth, Block, ControlSocket, Environment, Message, Refusal};
 
 /// What it is called in lists of processes.
@@ -34,9 +38,12 @@ pub(super) fn settle(control: &ControlSocket) {
     let answer = match fork::is_alone() {
         true => {
             rehearse();
+            capture::install();
             fork::gather_pages();
             title::prepare();
-            Message::Ready
+            let environment = to_block(std::env::vars_os().collect());
+            let short = environment.len() <= LONGEST_ENVIRONMENT;
+            Message::Settled(short.then_some(Block(environment)))
         }
         false => Message::Refused(Refusal::Unfit(THREADS.to_owned())),
     };
@@ -44,13 +51,19 @@ pub(super) fn settle(control: &ControlSocket) {
     let _ = control.send(&answer, &[]);
 }
 
-/// Starts a thread like the one that a worker starts first, and sees it end. What is made for the first thread of
+/// Starts threads like the one that a worker starts first, and sees them end. What is made for the first thread of
 /// a process, its stack, its part of the allocator, names that are looked up, all copies then have and use.
+///
+/// Two, one after the other: only the second finds a stack that is used again, and looks up what that takes.
 fn rehearse() {
-    let thread = thread::Builder::new().stack_size(STACK);
-    if let Ok(thread) = thread.spawn(|| drop(black_box(Box::new(0_u64)))) {
-        let _ = thread.join();
+    for _ in 0..2 {
+        let thread = thread::Builder::new().stack_size(STACK);
+        if let Ok(thread) = thread.spawn(|| drop(black_box(Box::new(0_u64)))) {
+            let _ = thread.join();
+        }
     }
+    // These look up what a process is given by the kernel, once.
+    black_box((Ring::footprint(RING_BYTES), Moment::now()));
 }
 
 const THREADS: &str = "it has started threads, which would be missing in every copy of its process";
@@ -63,15 +76,17 @@ pub(super) fn tend(control: ControlSocket) -> io::Result<ControlSocket> {
     for slot in [1, 2] {
         child::put_slot(slot, standard(0))?;
     }
-    let own = Own {
-        environment: to_block(variables()),
+    // Not freed by every copy: that writes to pages which they would go on sharing.
+    let own: &Own = Box::leak(Box::new(Own {
+        environment: to_block(std::env::vars_os().collect()),
         limits: limits::all(),
-    };
+        thread: MainThread::ask(),
+    }));
     let mut unreadable = 0;
     loop {
         match control.receive(true) {
             Ok(Some((Message::Fork(birth), fds))) => {
-                if let Some(newborn) = bear(*birth, fds, &own) {
+                if let Some(newborn) = bear(*birth, fds, own) {
                     return Ok(newborn);
                 }
             }
@@ -89,6 +104,7 @@ pub(super) fn tend(control: ControlSocket) -> io::Result<ControlSocket> {
 struct Own {
     environment: Vec<u8>,
     limits: Vec<(u64, u64)>,
+    thread: MainThread,
 }
 
 /// Forks a child. Its control socket, in the child; nothing in the server.
@@ -102,7 +118,7 @@ fn bear(birth: Birth, mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket>
     let newborn = ControlSocket::new(fds.pop()?);
     let found =
         find_place(&birth, &directory).and_then(|()| environment(birth.environment, beside));
-    let sibling = found.and_then(|block| Ok((fork::sibling()?, block)));
+    let sibling = found.and_then(|block| Ok((fork::sibling(&own.thread)?, block)));
     match sibling {
         Err(error) => {
             refuse(&newborn, refusal(&error));
@@ -119,7 +135,7 @@ fn bear(birth: Birth, mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket>
                 true => child::lead_session(),
                 false => child::lead_group(),
             };
-            grow_up(&streams, &block, &birth.limits, own);
+            grow_up(&streams, block.as_deref(), &birth.limits, own);
             let _ = newborn.send(
                 &Message::Born {
                     pid: std::process::id(),
@@ -159,29 +175,33 @@ fn find_place(birth: &Birth, directory: &OwnedFd) -> io::Result<()> {
     })
 }
 
-fn environment(environment: Environment, beside: Option<OwnedFd>) -> io::Result<Vec<u8>> {
+/// The environment of the child, unless it is this process's own.
+fn environment(environment: Environment, beside: Option<OwnedFd>) -> io::Result<Option<Vec<u8>>> {
     match (environment, beside) {
-        (Environment::Here(Block(block)), _) => Ok(block),
+        (Environment::Yours, _) => Ok(None),
+        (Environment::Here(Block(block)), _) => Ok(Some(block)),
         (Environment::Beside(len), Some(memory)) => {
             if len > mapping::sealed_len(&memory)? {
                 return Err(io::Error::from_raw_os_error(libc::EIO));
             }
             let mut block = Vec::new();
             mapping::Mapping::whole(&memory, len)?.read(0, len, &mut block);
-            Ok(block)
+            Ok(Some(block))
         }
         (Environment::Beside(_), None) => Err(io::Error::from_raw_os_error(libc::EIO)),
     }
 }
 
 /// Makes the copy a process of its own, that finds what an executed one would find.
-fn grow_up(streams: &[OwnedFd], block: &[u8], limits: &[(u64, u64)], own: &Own) {
+fn grow_up(streams: &[OwnedFd], block: Option<&[u8]>, limits: &[(u64, u64)], own: &Own) {
     for (slot, stream) in [1, 2].into_iter().zip(streams) {
         // Fails only for a closed descriptor.
         let _ = child::put_slot(slot, stream.as_fd());
     }
     limits::set_all(limits, &own.limits);
-    if block != own.environment {
+    if let Some(block) = block
+        && block != own.environment
+    {
         adopt_environment(block);
     }
 }

@@ -10,9 +10,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ use tokio::sync::{Mutex, Semaphore};
 use super::launch::{Blueprint, exec_fork_server, fork_server_greeting, standard};
 use super::preload::{Preload, Preparation};
 use super::reaper;
+use super::rings::Ends;
 use crate::sys::child::{self, Rights};
 use crate::sys::clock::Moment;
 use crate::sys::mapping::{self, Mapping};
@@ -33,7 +35,7 @@ use crate::wire::control::{Birth, Block, ControlSocket, Environment, Message, Re
 const AT_ONCE: usize = 8;
 
 /// A longer environment goes through shared memory, in bytes.
-const LONGEST_ENVIRONMENT: usize = 12 * 1024;
+pub(super) const LONGEST_ENVIRONMENT: usize = 12 * 1024;
 
 /// So many servers may die in a row under one request before it is left to another start method.
 const ATTEMPTS: usize = 3;
@@ -44,6 +46,19 @@ const LONGEST_START: Duration = Duration::from_secs(30);
 
 const NEVER_CAME: &str =
     "the child did not reach `procession::init()`; is it the first line of `main`?";
+
+/// A process was forked and has begun, and its server ended before anything was known of it. It is killed as soon as
+/// something is.
+#[derive(Debug)]
+pub(crate) struct Lost;
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("its process had begun, and was lost with the fork server that made it")
+    }
+}
+
+impl std::error::Error for Lost {}
 
 /// How long a server may take to answer. Far more than copying the largest process takes; one that takes longer
 /// was stopped, and must not hold up those who wait.
@@ -75,6 +90,8 @@ struct Connection {
     pidfd: OwnedFd,
     /// Whose rights it has, and so its children.
     rights: Rights,
+    /// What environment it has, and so its children, if nothing else is said; `None` if it is long.
+    environment: Option<Block>,
 }
 
 /// A child that was forked.
@@ -83,13 +100,13 @@ pub(super) struct Born {
     pub(super) pid: u32,
     /// Missing where the descriptor table was full when it came.
     pub(super) pidfd: Option<OwnedFd>,
-    pub(super) control: Arc<ControlSocket>,
 }
 
 /// What became of a request.
 #[derive(Debug)]
 pub(super) enum Fork {
-    Born(Born),
+    /// And the ends of its rings.
+    Born(Born, Box<Ends>),
     /// No fork server can work here; the reason.
     Unfit(String),
 }
@@ -143,14 +160,14 @@ impl ForkServer {
         }
     }
 
-    /// Forks a child whose control socket holds the messages that `greet` sent.
+    /// Forks a child whose control socket holds the messages that `greet` sent, and whose rings what it wrote.
     ///
     /// Cancel safe: a child that nobody waits for any more is killed and reaped.
     pub(super) async fn fork(
         &self,
         birth: &Birth,
         beside: Option<&OwnedFd>,
-        greet: &(impl Fn(&ControlSocket) -> io::Result<()> + Sync),
+        greet: &(impl Fn(&Arc<ControlSocket>) -> io::Result<Ends> + Sync),
     ) -> io::Result<Fork> {
         let Ok(_turn) = self.turns.acquire().await else {
             return Ok(Fork::Unfit("nobody is asked any more".to_owned())); // never closed
@@ -162,7 +179,7 @@ impl ForkServer {
             };
             let (ours, theirs) = socket::pair()?;
             let control = Arc::new(ControlSocket::new(ours));
-            greet(&control)?;
+            let mut ends = greet(&control)?;
             let heard = Watched::new(control.as_fd().try_clone_to_owned()?)?;
             let asked = connection.ask(birth, theirs, beside);
             match asked {
@@ -174,7 +191,7 @@ impl ForkServer {
                 Err(error) => return Err(error),
             }
             match in_time(expect(control, &heard)).await? {
-                Answer::Born(born) => return Ok(Fork::Born(born)),
+                Answer::Born(born) => return Ok(Fork::Born(born, Box::new(ends))),
                 Answer::Refused(Refusal::This { errno }) => {
                     return Err(io::Error::from_raw_os_error(errno));
                 }
@@ -187,6 +204,10 @@ impl ForkServer {
                     child::kill_by(&connection.pidfd)?;
                     self.lose(&connection).await;
                 }
+            }
+            // A child may be there that nobody has heard of yet. It is seen off, and must not have begun.
+            if !ends.withdraw() {
+                return Err(io::Error::other(Lost));
             }
         }
         Ok(Fork::Unfit(
@@ -245,18 +266,19 @@ impl Connection {
             let rights = Rights::now();
             let child = exec_fork_server(theirs)?;
             let fit = match prepared {
-                true => Ok(()),
+                true => Ok(None),
                 false => wait_for(&child, &started)?,
             };
             io::Result::Ok((rights, child, fit))
         };
         let opened = tokio::task::spawn_blocking(open).await;
         let (rights, mut child, fit) = opened.map_err(io::Error::other)??;
-        if let Err(why) = fit {
-            return Ok(Err(why));
-        }
+        let mut environment = match fit {
+            Ok(environment) => environment,
+            Err(why) => return Ok(Err(why)),
+        };
         if let Some(preparation) = preparation {
-            preparation.end(&mut child).await?;
+            environment = preparation.end(&mut child).await?;
         }
         let pidfd = child::pidfd(child.id())?;
         // From here on it is reaped in the background, whenever it ends.
@@ -265,6 +287,7 @@ impl Connection {
             control,
             pidfd,
             rights,
+            environment,
         }))
     }
 
@@ -281,20 +304,32 @@ impl Connection {
         };
         let mut fds = vec![theirs.as_fd(), directory.as_fd(), stream(1), stream(2)];
         fds.extend(beside.map(AsFd::as_fd));
-        self.control
-            .send(&Message::Fork(Box::new(birth.clone())), &fds)
+        let environment = match &birth.environment {
+            Environment::Here(block) if self.environment.as_ref() == Some(block) => {
+                Environment::Yours
+            }
+            other => other.clone(),
+        };
+        let birth = Birth {
+            environment,
+            directory: birth.directory.clone(),
+            limits: birth.limits.clone(),
+            detached: birth.detached,
+        };
+        self.control.send(&Message::Fork(Box::new(birth)), &fds)
     }
 }
 
-/// Waits until a server that was just executed is there, and ends it if it never comes. Blocks.
+/// Waits until a server that was just executed is there, and ends it if it never comes. Blocks. Its environment, or
+/// why it cannot be one.
 fn wait_for(
     child: &async_process::Child,
     control: &ControlSocket,
-) -> io::Result<Result<(), String>> {
+) -> io::Result<Result<Option<Block>, String>> {
     let deadline = Instant::now() + LONGEST_START;
     loop {
         match control.receive(false) {
-            Ok(Some((Message::Ready, _))) => return Ok(Ok(())),
+            Ok(Some((Message::Settled(environment), _))) => return Ok(Ok(environment)),
             Ok(Some((Message::Refused(Refusal::Unfit(why)), _))) => return Ok(Err(why)),
             Ok(_) => {
                 return Err(io::Error::other(
@@ -357,24 +392,28 @@ async fn expect(control: Arc<ControlSocket>, heard: &Watched) -> io::Result<Answ
     let mut expected = Expected(Some(Arc::clone(&control)));
     let answer = async {
         let mut unreadable = 0;
+        let mut alone = None;
         loop {
-            match control.receive(false) {
-                Ok(Some((Message::Born { pid }, fds))) => {
-                    let pidfd = fds.into_iter().next();
-                    let control = Arc::clone(&control);
-                    return Ok(Answer::Born(Born {
-                        pid,
-                        pidfd,
-                        control,
-                    }));
+            match (control.receive(false), alone) {
+                (Ok(Some((Message::Born { pid }, fds))), _) => match fds.into_iter().next() {
+                    // The child was quicker than its server, which has its descriptor.
+                    None => alone = Some(pid),
+                    pidfd => return Ok(Answer::Born(Born { pid, pidfd })),
+                },
+                (Ok(Some((Message::Refused(refusal), _))), _) => {
+                    return Ok(Answer::Refused(refusal));
                 }
-                Ok(Some((Message::Refused(refusal), _))) => return Ok(Answer::Refused(refusal)),
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(Answer::Gone),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => heard.edge().await?,
+                (Ok(Some(_)), _) => {}
+                (Ok(None) | Err(_), Some(pid)) => {
+                    return Ok(Answer::Born(Born { pid, pidfd: None }));
+                }
+                (Ok(None), None) => return Ok(Answer::Gone),
+                (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => {
+                    heard.edge().await?;
+                }
                 // Its descriptor could not be taken. The child says the same without one.
-                Err(_) if unreadable < UNREADABLE => unreadable += 1,
-                Err(error) => return Err(error),
+                (Err(_), None) if unreadable < UNREADABLE => unreadable += 1,
+                (Err(error), None) => return Err(error),
             }
         }
     };
@@ -410,9 +449,13 @@ const LONGEST_VARIABLE: usize = 128 * 1024;
 
 /// The variables of a child of this blueprint, as a block.
 fn environment(blueprint: &Blueprint) -> io::Result<Vec<u8>> {
+    let variables = std::env::vars_os();
+    if blueprint.environment.is_empty() && !blueprint.clear_environment {
+        return Ok(to_block(variables.collect()));
+    }
     let mut variables: BTreeMap<OsString, OsString> = match blueprint.clear_environment {
         true => BTreeMap::new(),
-        false => std::env::vars_os().collect(),
+        false => variables.collect(),
     };
     for (key, value) in &blueprint.environment {
         let bad = key.is_empty() || key.as_bytes().contains(&b'=') || has_zero(key.as_bytes());
@@ -429,20 +472,27 @@ fn environment(blueprint: &Blueprint) -> io::Result<Vec<u8>> {
             None => variables.remove(key),
         };
     }
-    Ok(to_block(variables))
+    Ok(to_block(variables.into_iter().collect()))
 }
 
 fn has_zero(bytes: &[u8]) -> bool {
     bytes.contains(&0)
 }
 
-/// The block of these variables, each once, sorted.
-pub(super) fn to_block(variables: BTreeMap<OsString, OsString>) -> Vec<u8> {
-    let mut block = Vec::new();
-    for (key, value) in variables {
-        block.extend(key.into_vec());
+/// The block of these variables, sorted, and each once: the last that is said of it.
+pub(super) fn to_block(mut variables: Vec<(OsString, OsString)>) -> Vec<u8> {
+    variables.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut block = Vec::with_capacity(4096);
+    for (index, (key, value)) in variables.iter().enumerate() {
+        if variables
+            .get(index + 1)
+            .is_some_and(|(next, _)| next == key)
+        {
+            continue;
+        }
+        block.extend_from_slice(key.as_bytes());
         block.push(b'=');
-        block.extend(value.into_vec());
+        block.extend_from_slice(value.as_bytes());
         block.push(0);
     }
     block

@@ -17,13 +17,12 @@ use std::sync::Arc;
 use super::entrance::Entrance;
 use super::forkserver::{self, Fork, ForkServer};
 use super::lifeline::Remains;
-use super::link::{ReplySide, RequestSide};
+use super::link::{Post, ReplySide, RequestSide};
 use super::method::StartMethod;
+use super::rings::{Ends, First, Rings};
 use super::strays::Strays;
-use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::bell::Bell;
-use crate::sys::{child, hook, image, mapping, socket};
-use crate::task::envelope::RING_BYTES;
+use crate::sys::{child, hook, image, socket};
 use crate::wire::control::{ControlSocket, Greeting, Message, Role};
 
 /// Everything about a child that is known before it starts.
@@ -78,10 +77,25 @@ impl Blueprint {
 pub(crate) struct Launched {
     pub(crate) requests: RequestSide,
     pub(crate) replies: ReplySide,
+    /// What became of what was to be there first; `None` if it was not written yet.
+    pub(crate) posted: Option<Post>,
     pub(crate) remains: Remains,
     pub(crate) pidfd: OwnedFd,
     /// The parent's ends of the streams that were to be piped.
     pub(crate) pipes: [Option<OwnedFd>; 3],
+}
+
+impl Launched {
+    fn new(ends: Ends, remains: Remains, pidfd: OwnedFd, pipes: [Option<OwnedFd>; 3]) -> Self {
+        Self {
+            requests: ends.requests,
+            replies: ends.replies,
+            posted: ends.posted,
+            remains,
+            pidfd,
+            pipes,
+        }
+    }
 }
 
 /// How many descriptors a start takes beside those that are opened before it. That many are known
@@ -117,29 +131,31 @@ impl Source {
     }
 }
 
-/// Starts a child that rings `bell`, on the current runtime.
+/// Starts a child on the current runtime, which rings `bell`; or, without one, one that runs one task. Where that can
+/// be done, `first` is written before the child is there, so that it need not wait for it.
 ///
 /// Cancel safe: a child that was started and that nobody waits for any more is killed and reaped.
 pub(crate) async fn launch(
     source: &Source,
     blueprint: Blueprint,
     streams: Streams,
-    bell: &Bell,
+    bell: Option<&Bell>,
+    first: First<'_>,
 ) -> io::Result<Launched> {
     child::check_processors(blueprint.processors.as_deref())?;
     if let Some(server) = source.fork_server()
         && streams.are_default()
         && !blueprint.speaks_to_the_linker()
     {
-        match fork(server, &blueprint, bell).await? {
+        match fork(server, &blueprint, bell, first).await? {
             Ok(launched) => return Ok(launched),
             // What the server was prepared with is not to be had elsewhere.
             Err(why) if matches!(source, Source::Own(_)) => return Err(io::Error::other(why)),
             Err(_) => {}
         }
     }
-    let bell = bell.try_clone()?;
-    tokio::task::spawn_blocking(move || exec(&blueprint, streams, &bell))
+    let bell = bell.map(Bell::try_clone).transpose()?;
+    tokio::task::spawn_blocking(move || exec(&blueprint, streams, bell.as_ref()))
         .await
         .map_err(io::Error::other)?
 }
@@ -148,34 +164,44 @@ pub(crate) async fn launch(
 async fn fork(
     server: &ForkServer,
     blueprint: &Blueprint,
-    bell: &Bell,
+    bell: Option<&Bell>,
+    first: First<'_>,
 ) -> io::Result<Result<Launched, String>> {
-    let rings = Rings::new()?;
-    let greeting = Message::Hello(Box::new(greeting(blueprint, Role::Worker, &[])));
-    let greet =
-        |control: &ControlSocket| control.send(&greeting, &[rings.memory.as_fd(), bell.as_fd()]);
+    let greet = |control: &Arc<ControlSocket>| {
+        let (role, rings) = Rings::with(bell)?;
+        let greeting = Message::Hello(Box::new(greeting(blueprint, role, &[])));
+        let fds: Vec<_> = rings.descriptors(bell).collect();
+        control.send(&greeting, &fds)?;
+        let mut ends = rings.ends(control);
+        ends.write(first);
+        Ok(ends)
+    };
     let (birth, beside) = forkserver::birth(blueprint)?;
-    let born = match server.fork(&birth, beside.as_ref(), &greet).await? {
-        Fork::Born(born) => born,
+    let (born, ends) = match server.fork(&birth, beside.as_ref(), &greet).await? {
+        Fork::Born(born, ends) => (born, ends),
         Fork::Unfit(why) => return Ok(Err(why)),
     };
     let remains = Remains::forked(born.pid, blueprint);
     let pidfd = match born.pidfd {
         Some(pidfd) => pidfd,
-        None => child::pidfd(born.pid)?,
+        None => match child::pidfd(born.pid) {
+            // It has ended, and this program lets nobody wait for its children.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => child::always_readable()?,
+            opened => opened?,
+        },
     };
     let pipes = [None, None, None];
-    Ok(Ok(rings.connect(born.control, remains, pidfd, pipes)))
+    Ok(Ok(Launched::new(*ends, remains, pidfd, pipes)))
 }
 
 /// Executes a child. Blocks for about a millisecond: not on a runtime thread.
-fn exec(blueprint: &Blueprint, streams: Streams, bell: &Bell) -> io::Result<Launched> {
-    let rings = Rings::new()?;
+fn exec(blueprint: &Blueprint, streams: Streams, bell: Option<&Bell>) -> io::Result<Launched> {
+    let (role, rings) = Rings::with(bell)?;
     let door = Door::open(streams)?;
     let slots: Vec<_> = door.beside.iter().map(|(slot, _)| *slot).collect();
-    let greeting = greeting(blueprint, Role::Worker, &slots);
-    let mut fds = vec![rings.memory.as_fd(), bell.as_fd()];
-    fds.extend(door.beside.iter().map(|(_, fd)| fd.as_fd()));
+    let greeting = greeting(blueprint, role, &slots);
+    let beside = door.beside.iter().map(|(_, fd)| fd.as_fd());
+    let fds: Vec<_> = rings.descriptors(bell).chain(beside).collect();
     door.ours.send(&Message::Hello(Box::new(greeting)), &fds)?;
 
     let reserve = reserve_descriptors()?;
@@ -185,7 +211,8 @@ fn exec(blueprint: &Blueprint, streams: Streams, bell: &Bell) -> io::Result<Laun
     take_pipes(&mut started, &mut pipes)?;
     let remains = Remains::executed(started, blueprint);
     let pidfd = child::pidfd(remains.lifeline().pid())?;
-    Ok(rings.connect(Arc::new(control), remains, pidfd, pipes))
+    let ends = rings.ends(&Arc::new(control));
+    Ok(Launched::new(ends, remains, pidfd, pipes))
 }
 
 /// Executes a fork server that finds its greeting at `theirs`. Blocks.
@@ -215,42 +242,6 @@ fn start(
         strays.reap();
     }
     started
-}
-
-/// The two rings of a worker, in one piece of memory.
-#[derive(Debug)]
-pub(super) struct Rings {
-    pub(super) memory: OwnedFd,
-    pub(super) requests: Producer,
-    pub(super) replies: Consumer,
-}
-
-impl Rings {
-    pub(super) fn new() -> io::Result<Self> {
-        let ring = Ring::footprint(RING_BYTES);
-        let memory = mapping::memfd("procession-worker", 2 * ring)?;
-        Ok(Self {
-            requests: Producer::new(Ring::map(&memory, 0, RING_BYTES)?),
-            replies: Consumer::new(Ring::map(&memory, ring, RING_BYTES)?),
-            memory,
-        })
-    }
-
-    fn connect(
-        self,
-        control: Arc<ControlSocket>,
-        remains: Remains,
-        pidfd: OwnedFd,
-        pipes: [Option<OwnedFd>; 3],
-    ) -> Launched {
-        Launched {
-            requests: RequestSide::new(self.requests, Arc::clone(&control)),
-            replies: ReplySide::new(self.replies, control),
-            remains,
-            pidfd,
-            pipes,
-        }
-    }
 }
 
 /// The control socket's two ends, and which standard slot of the child has the other one.

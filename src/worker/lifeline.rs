@@ -123,11 +123,15 @@ impl Remains {
         }
     }
 
-    /// The status, or `None` within if somebody else has taken it.
-    fn try_reap(&mut self) -> Option<Option<ExitStatus>> {
+    /// If the child has ended: kills what it left of its group and reaps it. The status, or `None` within if somebody
+    /// else has taken it.
+    pub(crate) fn try_reap(&mut self) -> Option<Option<ExitStatus>> {
         let mut reaped = self.lifeline.lock();
         // An error is the word that somebody else has reaped it: its number is not its own any more.
-        let success = child::how_ended(self.lifeline.pid).ok().flatten();
+        let success = match child::how_ended(self.lifeline.pid) {
+            Ok(None) => return None,
+            ended => ended.ok().flatten(),
+        };
         if success.is_some_and(|success| self.takes_group || !success) {
             // The ended child still pins its number, so this cannot hit another group.
             let _ = child::signal_group(self.lifeline.pid, libc::SIGKILL);

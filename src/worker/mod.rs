@@ -1,8 +1,8 @@
 //! A worker process and the two ends of the connection to it.
 //!
 //! `launch` starts one, by executing the program or with the help of a `forkserver` (whose side of that
-//! is `forking`), `serve` is what runs in it, `link` is how its parent talks to it and
-//! `lifeline` how the parent ends it and learns of its end.
+//! is `forking`), `rings` is what lies ready for it, `serve` is what runs in it, `link` is how its parent talks to
+//! it and `lifeline` how the parent ends it and learns of its end.
 //!
 //! Must stay true: a worker is alone with its rings, no lock is shared with another worker; a worker
 //! whose parent is gone kills itself and its group; a process number is never signalled after it was
@@ -20,6 +20,7 @@ mod method;
 mod preload;
 mod reaper;
 mod registry;
+mod rings;
 mod serve;
 mod strays;
 
@@ -28,9 +29,9 @@ pub use method::StartMethod;
 pub use registry::{ChildInfo, active_children};
 
 pub(crate) use entrance::Entrance;
-pub(crate) use forkserver::ForkServer;
+pub(crate) use forkserver::{ForkServer, Lost};
 pub(crate) use launch::{Blueprint, Launched, Source, Streams, launch};
-pub(crate) use lifeline::Lifeline;
+pub(crate) use lifeline::{Lifeline, Remains};
 pub(crate) use link::{Post, ReplySide, RequestSide};
 pub(crate) use preload::Preload;
 pub(crate) use serve::serve;

@@ -10,13 +10,14 @@ use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::launch::{Rings, fork_server_greeting};
-use super::link::{Post, ReplySide, RequestSide};
+use super::launch::fork_server_greeting;
+use super::link::{Post, ReplySide};
+use super::rings::{Ends, Rings};
 use crate::sys::bell::Bell;
 use crate::sys::reactor::Watched;
 use crate::task::envelope::Reply;
 use crate::task::job::{Job, Outcomes};
-use crate::wire::control::{ControlSocket, Message, Refusal};
+use crate::wire::control::{Block, ControlSocket, Message, Refusal};
 use crate::wire::parcel::{Packed, Store};
 
 /// What is run: makes the job, and what tells afterwards how it went.
@@ -50,11 +51,13 @@ impl Preparation {
         let (job, verdict) = (preload.0)();
         let rings = Rings::new()?;
         let bell = Bell::new()?;
-        control.send(
-            &fork_server_greeting(),
-            &[rings.memory.as_fd(), bell.as_fd()],
-        )?;
-        let mut requests = RequestSide::new(rings.requests, Arc::clone(control));
+        let fds: Vec<_> = rings.descriptors(Some(&bell)).collect();
+        control.send(&fork_server_greeting(), &fds)?;
+        let Ends {
+            mut requests,
+            replies,
+            ..
+        } = rings.ends(control);
         let mut parcel = None;
         let mut post = requests.post(PRELOAD, &*job, false);
         if let Post::TooLarge = post {
@@ -79,23 +82,26 @@ impl Preparation {
         Ok(Self {
             job,
             verdict,
-            replies: ReplySide::new(rings.replies, Arc::clone(control)),
+            replies,
             heard: Watched::new(control.as_fd().try_clone_to_owned()?)?,
             control: Arc::clone(control),
             _parcel: parcel,
         })
     }
 
-    /// Waits until the server is prepared. Takes as long as that takes.
+    /// Waits until the server is prepared, and says what environment it has. Takes as long as that takes.
     ///
     /// # Errors
     ///
     /// It went wrong, and how.
-    pub(super) async fn end(mut self, child: &mut async_process::Child) -> io::Result<()> {
+    pub(super) async fn end(
+        mut self,
+        child: &mut async_process::Child,
+    ) -> io::Result<Option<Block>> {
         let failed = |why: &str| io::Error::other(format!("the preload: {why}"));
-        loop {
+        let environment = loop {
             match self.control.receive(false) {
-                Ok(Some((Message::Ready, _))) => break,
+                Ok(Some((Message::Settled(environment), _))) => break environment,
                 Ok(Some((Message::Refused(Refusal::Unfit(why)), _))) => return Err(failed(&why)),
                 Ok(Some(_)) => {}
                 Ok(None) => {
@@ -107,10 +113,10 @@ impl Preparation {
                 }
                 Err(error) => return Err(error),
             }
-        }
+        };
         self.read(child.id());
         match (self.verdict)() {
-            Some(Ok(())) => Ok(()),
+            Some(Ok(())) => Ok(environment),
             Some(Err(why)) => Err(io::Error::other(why)),
             None => Err(failed("it has left no word of how it went")),
         }

@@ -17,7 +17,7 @@ use super::launch::{exactly, standard};
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::bell::Bell;
 use crate::sys::{child, fork, hook, image, limits, mapping, title};
-use crate::task::envelope::RING_BYTES;
+use crate::task::envelope::{ONCE_BYTES, RING_BYTES};
 use crate::task::execution::{Execution, Next};
 use crate::task::outgoing::Outgoing;
 use crate::task::{self, Identity, capture};
@@ -67,7 +67,7 @@ fn become_what_is_wanted(control: ControlSocket) -> io::Result<std::convert::Inf
     }
     match greeting.role {
         Role::Courier => give_streams_back(&control),
-        Role::Worker => work(*greeting, fds, control),
+        Role::Worker | Role::Once => work(*greeting, fds, control),
         // What comes back is a copy of this process, with another socket.
         Role::ForkServer => {
             let control = match fds.is_empty() {
@@ -90,13 +90,20 @@ fn work(
     mut fds: Vec<OwnedFd>,
     control: ControlSocket,
 ) -> io::Result<std::convert::Infallible> {
-    let streams = fds.split_off(fds.len().min(2));
+    let own = match greeting.role {
+        Role::Once => 1,
+        _ => 2,
+    };
+    let streams = fds.split_off(fds.len().min(own));
     for (slot, stream) in greeting.streams.iter().zip(&streams) {
         child::put_slot(*slot, stream.as_fd())?;
     }
     drop(streams);
     let control = Arc::new(control);
-    let (rings, bell) = rings(fds)?;
+    let (rings, bell) = match greeting.role {
+        Role::Once => (rings_once(fds)?, None),
+        _ => rings(fds).map(|(rings, bell)| (rings, Some(bell)))?,
+    };
     adapt(&greeting, &rings)?;
     let shift = Arc::new(Shift {
         control: Arc::clone(&control),
@@ -172,10 +179,19 @@ fn rings(fds: Vec<OwnedFd>) -> io::Result<([Ring; 2], Bell)> {
     Ok(([requests, replies], Bell::from(bell)))
 }
 
+/// The rings of a process that runs one task.
+fn rings_once(fds: Vec<OwnedFd>) -> io::Result<[Ring; 2]> {
+    let [memory] = exactly(fds)?;
+    if mapping::sealed_len(&memory)? < 2 * Ring::flat_footprint(ONCE_BYTES) {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    Ring::flat(&memory, ONCE_BYTES)
+}
+
 /// The execution of what is in the rings.
 fn execution(
     [requests, replies]: [Ring; 2],
-    bell: Bell,
+    bell: Option<Bell>,
     control: &Arc<ControlSocket>,
 ) -> Execution {
     let (requests, replies) = (Consumer::new(requests), Producer::new(replies));
@@ -186,7 +202,7 @@ fn execution(
 fn prepare(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Result<ControlSocket> {
     let control = Arc::new(control);
     let (rings, bell) = rings(fds)?;
-    let mut execution = execution(rings, bell, &control);
+    let mut execution = execution(rings, Some(bell), &control);
     capture::install();
     let (arrivals, parcels) = (execution.arrivals(), execution.parcels());
     // What goes with the requests came before; the word that it is complete is the last.
@@ -237,9 +253,7 @@ fn leave(shift: &Shift) -> ! {
         std::process::exit(0); // nobody is at the other end any more
     }
     shift.watch.unpark();
-    loop {
-        thread::park();
-    }
+    fork::leave_thread()
 }
 
 /// Listens to the parent until it is gone, and then goes with everything in this group; or until the other
@@ -296,7 +310,8 @@ fn obey(
         | Message::Fork(_)
         | Message::Born { .. }
         | Message::Refused(_)
-        | Message::Ready => {}
+        | Message::Ready
+        | Message::Settled(_) => {}
     }
 }
 
