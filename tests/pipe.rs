@@ -8,12 +8,15 @@ mod notes;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use deadline::within;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _, TryStreamExt as _};
@@ -258,6 +261,51 @@ async fn sending_an_end_moves_it() {
     assert!(back.is_closed() && !end.0.is_closed());
     end.0.send(1).await.unwrap();
     assert_eq!(within(other.recv()).await, Ok(1));
+}
+
+/// Whether somebody was woken since it was asked last.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Polls `future` until it waits to be woken by somebody else.
+async fn falls_asleep(future: &mut (impl Future + Unpin), woken: &Arc<Woken>) {
+    let waker = Waker::from(Arc::clone(woken));
+    let polls = poll_fn(|cx| {
+        let polled = future.poll_unpin(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        match woken.0.swap(false, Ordering::SeqCst) {
+            true => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            false => Poll::Ready(()),
+        }
+    });
+    within(polls).await;
+}
+
+#[procession::test]
+async fn who_waits_at_an_end_hears_that_it_is_sent_elsewhere() {
+    let (tx, rx) = queue::<Shared<PipeReceiver<u8>>>(4).unwrap();
+    let (other, end) = channel::<u8>().unwrap();
+    let end = Shared(Arc::new(end));
+    let (mut waiting, mut watching) = (end.0.recv(), end.0.closed());
+    let woken = [(); 2].map(|()| Arc::<Woken>::default());
+    falls_asleep(&mut waiting, &woken[0]).await;
+    falls_asleep(&mut watching, &woken[1]).await;
+    tx.send(end.clone()).await.unwrap();
+    assert!(woken.iter().all(|it| it.0.load(Ordering::SeqCst)));
+    assert_eq!(within(waiting).await, Err(RecvError::Closed));
+    within(watching).await;
+    let moved = within(rx.recv()).await.unwrap();
+    other.send(5).await.unwrap();
+    assert_eq!(within(moved.0.recv()).await, Ok(5));
 }
 
 async fn upper(mut pipe: BytePipe) {

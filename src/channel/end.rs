@@ -125,6 +125,7 @@ impl End {
 
     /// Is being sent elsewhere: if it is, nothing more goes through it here.
     pub(crate) fn depart(&self) -> Result<(), String> {
+        self.passage.tell(|| self.hub.waker());
         baggage::depart(&self.passage)
     }
 

@@ -135,7 +135,7 @@ impl Hub {
     }
 
     fn poll_here(&self, socket: BorrowedFd<'_>, runtime: Id) -> io::Result<Poll<()>> {
-        let everybody = Waker::from(Arc::clone(&self.waiting));
+        let everybody = self.waker();
         let mut cx = Context::from_waker(&everybody);
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         if !watched.iter().any(|(id, _)| *id == runtime) {
@@ -170,6 +170,11 @@ impl Hub {
                 drop(nap);
             });
         }
+    }
+
+    /// Wakes all who wait in this process.
+    pub(super) fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.waiting))
     }
 
     /// Makes all who wait in this process look.

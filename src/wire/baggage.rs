@@ -11,8 +11,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 
 use crate::sys::socket::DESCRIPTORS_PER_MESSAGE;
 
@@ -34,7 +35,11 @@ thread_local! {
 
 /// Where something is that moves when it is sent, and is gone from here then.
 #[derive(Debug, Default)]
-pub(crate) struct Passage(AtomicU8);
+pub(crate) struct Passage {
+    state: AtomicU8,
+    /// Wakes who waits for something here.
+    left_behind: OnceLock<Waker>,
+}
 
 const HERE: u8 = 0;
 const LEAVING: u8 = 1;
@@ -43,7 +48,19 @@ const GONE: u8 = 2;
 impl Passage {
     /// Whether it was sent elsewhere.
     pub(crate) fn is_gone(&self) -> bool {
-        self.0.load(Ordering::Acquire) == GONE
+        self.state.load(Ordering::Acquire) == GONE
+    }
+
+    /// Has `waker` woken when it is gone.
+    pub(crate) fn tell(&self, waker: impl FnOnce() -> Waker) {
+        self.left_behind.get_or_init(waker);
+    }
+
+    fn leave(&self) {
+        self.state.store(GONE, Ordering::Release);
+        if let Some(waker) = self.left_behind.get() {
+            waker.wake_by_ref();
+        }
     }
 }
 
@@ -69,7 +86,7 @@ impl Bag {
         }
         self.fds.clear();
         for (_, passage) in self.leaving.drain(..) {
-            passage.0.store(GONE, Ordering::Release);
+            passage.leave();
         }
     }
 
@@ -85,7 +102,7 @@ impl Bag {
             .pop_if(|(before, passage)| {
                 let cut = *before >= kept;
                 if cut {
-                    passage.0.store(HERE, Ordering::Release);
+                    passage.state.store(HERE, Ordering::Release);
                 }
                 cut
             })
@@ -190,9 +207,10 @@ pub(crate) fn packing<T>(bag: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> 
 /// No value is being sent here, or it was sent before, or is in a value already.
 pub(crate) fn depart(passage: &Arc<Passage>) -> Result<(), String> {
     faulty(Packing::with(|bag| {
-        let left = passage
-            .0
-            .compare_exchange(HERE, LEAVING, Ordering::AcqRel, Ordering::Acquire);
+        let left =
+            passage
+                .state
+                .compare_exchange(HERE, LEAVING, Ordering::AcqRel, Ordering::Acquire);
         match left {
             Ok(_) => {
                 bag.leaving.push((bag.fds.len(), Arc::clone(passage)));
