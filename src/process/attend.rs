@@ -120,7 +120,7 @@ async fn attend(order: Order, mut duty: Duty) {
         Err(StartFault::Encode(why)) => {
             duty.never_began(ErrorKind::Encode, &format!("the arguments: {why}"));
         }
-        Err(StartFault::Io(error)) if error.get_ref().is_some_and(|it| it.is::<Lost>()) => {
+        Err(StartFault::Io(error)) if matches!(error.get_ref(), Some(why) if why.is::<Lost>()) => {
             duty.was_lost(&error.to_string());
         }
         Err(StartFault::Io(error)) if !reactor::is_shutdown(&error) => {
