@@ -501,7 +501,8 @@ async fn a_stopped_worker_holds_nobody_up() {
         assert_eq!(pool.metrics().crashed(), 0);
 
         // One that is stopped while it runs something can be timed out, aborted and terminated.
-        let timed = pool.run(busy, board.desk()).timeout(4 * SHORT).spawn();
+        // Long enough for both to have begun before, under any load.
+        let timed = pool.run(busy, board.desk()).timeout(40 * SHORT).spawn();
         let aborted = pool.spawn(busy, board.desk());
         for worker in board.lines("busy", 2).await {
             signal(worker.parse().unwrap(), Signal::STOP);
