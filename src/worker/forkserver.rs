@@ -10,7 +10,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -20,6 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::launch::{Blueprint, exec_fork_server, fork_server_greeting, standard};
+use super::lost::Lost;
 use super::preload::{Preload, Preparation};
 use super::reaper;
 use super::rings::Ends;
@@ -47,19 +47,6 @@ const LONGEST_START: Duration = Duration::from_secs(30);
 const NEVER_CAME: &str =
     "the child did not reach `procession::init()`; is it the first line of `main`?";
 
-/// A process was forked and has begun, and its server ended before anything was known of it. It is killed as soon as
-/// something is.
-#[derive(Debug)]
-pub(crate) struct Lost;
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("its process had begun, and was lost with the fork server that made it")
-    }
-}
-
-impl std::error::Error for Lost {}
-
 /// How long a server may take to answer. Far more than copying the largest process takes; one that takes longer
 /// was stopped, and must not hold up those who wait.
 const LONGEST_FORK: Duration = Duration::from_secs(5);
@@ -81,6 +68,19 @@ enum State {
     Up(Arc<Connection>),
     /// It cannot work in this program, so nobody tries again.
     Unfit(String),
+}
+
+impl State {
+    fn is_unfit(&mut self, why: String) {
+        #[cfg(feature = "tracing")]
+        if !matches!(self, Self::Unfit(_)) {
+            tracing::warn!(
+                why,
+                "processes cannot be forked here: every one executes the program, which takes longer"
+            );
+        }
+        *self = Self::Unfit(why);
+    }
 }
 
 /// A server that was started.
@@ -196,7 +196,7 @@ impl ForkServer {
                     return Err(io::Error::from_raw_os_error(errno));
                 }
                 Answer::Refused(Refusal::Unfit(why)) => {
-                    *self.state.lock().await = State::Unfit(why);
+                    self.state.lock().await.is_unfit(why);
                 }
                 Answer::Gone => self.lose(&connection).await,
                 // Then whatever else it was asked for ends too, and is asked of another.
@@ -234,7 +234,7 @@ impl ForkServer {
                 Ok(Ok(connection))
             }
             Err(why) => {
-                *state = State::Unfit(why.clone());
+                state.is_unfit(why.clone());
                 Ok(Err(why))
             }
         }

@@ -15,8 +15,8 @@ const VARIABLE: &str = "PROCESSION_START_METHOD";
 #[doc(alias = "set_start_method")]
 #[doc(alias = "get_context")]
 pub enum StartMethod {
-    /// A small process with one thread, executed when it is first needed, forks itself: a quarter of a
-    /// millisecond, whatever the application's size in memory. What is forked is the application's own
+    /// A small process with one thread, executed when it is first needed, forks itself: in a third of the time that
+    /// executing takes, whatever the application's size in memory. What is forked is the application's own
     /// child and finds the environment, directory, output, limits, priority and processors that the application
     /// has at that moment. It does not find what else the application has changed about itself since the small
     /// process was started: its `umask` and ignored signals.
@@ -28,11 +28,12 @@ pub enum StartMethod {
     /// are forked. Rust's `HashMap` keys and whatever a program makes at first use do not.
     ///
     /// Where forking is not possible (a library of the program starts threads before `main`; a standard
-    /// stream is given; the environment has news for the dynamic linker) the program is executed instead.
+    /// stream is given; the environment has news for the dynamic linker) the program is executed instead. Where
+    /// nothing can ever be forked, an event of the feature `tracing` says so once, and why.
     #[doc(alias = "forkserver")]
     ForkServer,
-    /// The program is executed afresh (`/proc/self/exe`), on the `posix_spawn` path: about a
-    /// millisecond, whatever the application's size in memory.
+    /// The program is executed afresh (`/proc/self/exe`), on the `posix_spawn` path: about two
+    /// milliseconds, whatever the application's size in memory.
     #[doc(alias = "spawn")]
     Exec,
 }
