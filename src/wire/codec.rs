@@ -95,14 +95,10 @@ pub(crate) fn encode_with<T: Serialize + ?Sized>(
 /// Decodes a value that takes all of `bytes`.
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let mut decoded = Err(DecodeFault::LeftOver(bytes.len()));
     // Not what the closure returns: it would be moved once more, which costs what decoding it does.
-    let mut decoded = None;
-    match catch_unwind(AssertUnwindSafe(|| decoded = Some(decode_plainly(bytes)))) {
-        Ok(()) => match decoded {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(fault)) => Err(fault.explain()),
-            None => Err(String::new()),
-        },
+    match catch_unwind(AssertUnwindSafe(|| decoded = decode_plainly(bytes))) {
+        Ok(()) => decoded.map_err(DecodeFault::explain),
         Err(panic) => Err(decode_panicked(&*panic)),
     }
 }
