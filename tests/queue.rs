@@ -1193,6 +1193,19 @@ async fn act(capacity: usize, actions: Vec<Action>) -> Result<(), TestCaseError>
     Ok(())
 }
 
+/// Whatever a child says, its parent knows by then whom to signal.
+#[procession::test]
+async fn a_child_that_is_heard_of_has_a_number() {
+    for _ in 0..50 {
+        let (tx, rx) = queue::<u32>(1).unwrap();
+        let tells = |tx: Sender<u32>| tx.blocking_send(std::process::id()).unwrap();
+        let child = spawn(tells, tx);
+        let pid = within(rx.recv()).await.unwrap();
+        assert_eq!(child.pid(), Some(pid));
+        within(child).await.unwrap();
+    }
+}
+
 /// Who takes descriptors out of the way to a message takes rings of the bell along, but nobody's hearing.
 #[procession::test]
 async fn messages_behind_descriptors_are_heard_of_by_all() {

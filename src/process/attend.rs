@@ -1,7 +1,7 @@
 //! From an order to a process's outcome.
 //!
-//! The one request and the word to stop are in the ring before the child looks at it, of a forked one before it is
-//! there, so the parent has nothing to do between the start and the end: it waits for the end, and then reads.
+//! The one request and the word to stop are in the ring before the child looks at it, so the parent
+//! has nothing to do between the start and the end: it waits for the end, and then reads.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -20,7 +20,7 @@ use crate::task::job::{Job, Outcomes};
 use crate::wire::codec;
 use crate::wire::parcel::{Packed, Store};
 use crate::worker::{
-    Blueprint, Launched, Lost, Post, Remains, ReplySide, RequestSide, Source, Streams, launch,
+    Blueprint, Launched, Post, Remains, ReplySide, RequestSide, Source, Streams, launch,
 };
 
 /// How long a child may take from its start to its first instruction of ours. Far more than the
@@ -73,12 +73,6 @@ impl Duty {
         self.fail(&error);
     }
 
-    fn was_lost(self, why: &str) {
-        let error = JoinError::new(ErrorKind::Crashed, self.job.name()).because(why);
-        self.stage.end(Err(why.into()));
-        self.fail(&error.after_start(true));
-    }
-
     fn fail(&self, error: &JoinError) {
         self.job.fail(0, 1, error);
     }
@@ -119,9 +113,6 @@ async fn attend(order: Order, mut duty: Duty) {
         Ok(running) => see_through(running, pipes, duty).await,
         Err(StartFault::Encode(why)) => {
             duty.never_began(ErrorKind::Encode, &format!("the arguments: {why}"));
-        }
-        Err(StartFault::Io(error)) if matches!(error.get_ref(), Some(why) if why.is::<Lost>()) => {
-            duty.was_lost(&error.to_string());
         }
         Err(StartFault::Io(error)) if !reactor::is_shutdown(&error) => {
             duty.never_began(ErrorKind::Spawn, &error.to_string());
@@ -225,14 +216,11 @@ async fn start(
     blueprint: Blueprint,
     streams: Streams,
 ) -> Result<Running, StartFault> {
-    // One that goes on by itself is not to begin before its parent knows it: until then it can be given up.
-    let early = !blueprint.detached;
-    let first = |requests: &mut RequestSide| early.then(|| write(&*job, requests));
-    let launched = launch(source, blueprint, streams, None, &first).await;
+    // It does not begin before its parent knows it: whoever hears of it can signal it.
+    let launched = launch(source, blueprint, streams, None, &|_| None).await;
     let mut launched = launched.map_err(StartFault::Io)?;
     let mut parcel = None;
-    let posted = launched.posted.take();
-    let mut post = posted.unwrap_or_else(|| write(&*job, &mut launched.requests));
+    let mut post = write(&*job, &mut launched.requests);
     if let Post::TooLarge = post {
         let packing = Arc::clone(&job);
         let pack = move || packing.pack(&Mutex::new(Store::default()));

@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::launch::{Blueprint, exec_fork_server, fork_server_greeting, standard};
-use super::lost::Lost;
 use super::preload::{Preload, Preparation};
 use super::reaper;
 use super::rings::Ends;
@@ -46,6 +45,8 @@ const LONGEST_START: Duration = Duration::from_secs(30);
 
 const NEVER_CAME: &str =
     "the child did not reach `procession::init()`; is it the first line of `main`?";
+
+const LOST: &str = "a worker was forked, had begun and was lost with its fork server";
 
 /// How long a server may take to answer. Far more than copying the largest process takes; one that takes longer
 /// was stopped, and must not hold up those who wait.
@@ -207,7 +208,7 @@ impl ForkServer {
             }
             // A child may be there that nobody has heard of yet. It is seen off, and must not have begun.
             if !ends.withdraw() {
-                return Err(io::Error::other(Lost));
+                return Err(io::Error::other(LOST));
             }
         }
         Ok(Fork::Unfit(
