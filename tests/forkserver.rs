@@ -484,3 +484,126 @@ async fn a_prepared_server_that_was_killed_is_prepared_again() {
     )
     .await;
 }
+
+/// Longer than that between two starts, and there are no spares.
+const SOON: Duration = Duration::from_millis(100);
+
+/// The children that wait to be told what they are to be.
+fn spares() -> Vec<Found> {
+    let mut spares = everybody();
+    spares.retain(|found| {
+        found.parent == std::process::id() && found.command.starts_with("procession-spar")
+    });
+    spares
+}
+
+/// Starts one process after the other until there is a spare.
+async fn a_spare() -> u32 {
+    loop {
+        within(forked().spawn(|| (), ())).await.unwrap();
+        if let [spare, ..] = &spares()[..] {
+            return spare.pid;
+        }
+    }
+}
+
+#[procession::test]
+async fn spares_are_used_while_they_are_wanted_and_then_gone() {
+    alone(
+        "spares_are_used_while_they_are_wanted_and_then_gone",
+        async {
+            until(|| spares().is_empty()).await; // the census has asked before,
+            tokio::time::sleep(2 * SOON).await; // and that is long ago
+            within(forked().spawn(|| (), ())).await.unwrap();
+            assert!(spares().is_empty(), "nobody has asked twice");
+            let mut used = 0;
+            for _ in 0..20 {
+                let spare = within(a_spare()).await;
+                used +=
+                    u32::from(within(forked().spawn(std::process::id, ())).await.unwrap() == spare);
+            }
+            assert!(used > 10, "of 20 spares {used} were used");
+            until(|| spares().is_empty()).await;
+        },
+    )
+    .await;
+}
+
+#[procession::test]
+async fn a_spare_is_what_any_other_child_is() {
+    alone("a_spare_is_what_any_other_child_is", async {
+        let look = || {
+            (
+                std::process::id(),
+                std::env::var("NEWS").ok(),
+                rustix::process::getpriority_process(None).unwrap(),
+                rustix::thread::sched_getaffinity(None).unwrap().count(),
+                procession::current().name().map(str::to_owned),
+            )
+        };
+        let own = rustix::process::getpriority_process(None).unwrap();
+        let mut used = 0;
+        for number in 0..20 {
+            let spare = within(a_spare()).await;
+            let (name, news) = (format!("spare {number}"), format!("news {number}"));
+            let process = forked().name(&*name).env("NEWS", &*news).nice(3);
+            let process = process.cpu_affinity([0]).spawn(look, ());
+            let (pid, seen, nice, processors, called) = within(process).await.unwrap();
+            used += u32::from(pid == spare);
+            assert_eq!(seen, Some(news));
+            assert_eq!((nice, processors), ((own + 3).min(19), 1));
+            assert_eq!(called, Some(name));
+        }
+        assert!(used > 10, "of 20 spares {used} were used");
+        let place = || (std::process::id(), std::env::current_dir().unwrap());
+        let spare = within(a_spare()).await;
+        std::env::set_current_dir("/proc").unwrap();
+        let (pid, found) = within(forked().spawn(place, ())).await.unwrap();
+        assert_eq!((pid, &*found), (spare, Path::new("/proc")));
+    })
+    .await;
+}
+
+#[procession::test]
+async fn a_killed_spare_is_not_missed() {
+    alone("a_killed_spare_is_not_missed", async {
+        for _ in 0..20 {
+            let spare = within(a_spare()).await;
+            kill(spare);
+            until(|| {
+                everybody()
+                    .iter()
+                    .all(|found| found.pid != spare || found.state == 'Z')
+            })
+            .await;
+            assert_eq!(within(forked().spawn(|| 1, ())).await.unwrap(), 1);
+            until(|| is_gone(spare)).await;
+        }
+    })
+    .await;
+}
+
+#[procession::test]
+async fn spares_of_a_killed_server_and_of_a_runtime_that_ends() {
+    alone(
+        "spares_of_a_killed_server_and_of_a_runtime_that_ends",
+        async {
+            let spare = within(a_spare()).await;
+            for server in servers() {
+                kill(server.pid);
+            }
+            assert_eq!(within(forked().spawn(|| 1, ())).await.unwrap(), 1);
+            until(|| is_gone(spare)).await;
+            let other = std::thread::spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build();
+                runtime.unwrap().block_on(async { within(a_spare()).await })
+            });
+            let spare = other.join().unwrap();
+            until(|| is_gone(spare)).await;
+            assert_eq!(within(forked().spawn(|| 1, ())).await.unwrap(), 1);
+        },
+    )
+    .await;
+}

@@ -213,6 +213,16 @@ pub(crate) fn ignore_broken_pipes() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
+/// What the main thread of the process `pid` is doing: the letter that `proc_pid_stat(5)` explains.
+pub(crate) fn state(pid: u32) -> Option<u8> {
+    let mut bytes = [0; 64];
+    let mut stat = std::fs::File::open(format!("/proc/{pid}/stat")).ok()?;
+    let len = io::Read::read(&mut stat, &mut bytes).ok()?;
+    // Its name is in parentheses, has 15 bytes at most, and may hold parentheses.
+    let end = bytes[..len].windows(2).rposition(|two| two == b") ")?;
+    bytes.get(end + 2).copied()
+}
+
 /// The number of threads of this process.
 pub(crate) fn threads() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
@@ -228,6 +238,15 @@ pub(crate) fn fill_standard_slots() -> io::Result<()> {
         // It stays open as long as the process does, as standard streams do.
         let _ = null.into_raw_fd();
     }
+}
+
+/// Whether there is something at every standard slot.
+pub(crate) fn has_standard_streams() -> bool {
+    use rustix::stdio::{stderr, stdin, stdout};
+    let slots = [stdin(), stdout(), stderr()];
+    slots
+        .iter()
+        .all(|slot| rustix::io::fcntl_getfd(slot).is_ok())
 }
 
 /// Whether a child would inherit `standard`: not where a program has closed its standard stream and what was

@@ -238,10 +238,10 @@ pub(crate) fn flush_c_streams() {
 pub(crate) fn change_environment<'a>(
     changes: impl Iterator<Item = (&'a std::ffi::OsStr, Option<&'a std::ffi::OsStr>)>,
 ) {
-    debug_assert!(is_alone());
     for (key, value) in changes {
         match value {
-            // SAFETY: called in a new copy of a process that has one thread, before it starts another.
+            // SAFETY: called in a new copy of a process that had one thread. If it has started another by now, that is
+            // one of this crate's own, which waits for its first work and looks at no variable before.
             Some(value) => unsafe { std::env::set_var(key, value) },
             // SAFETY: likewise.
             None => unsafe { std::env::remove_var(key) },

@@ -32,8 +32,10 @@ pub(crate) enum Message {
     Cancel { task: u64 },
     /// The standard streams that the child was started with. Carries them.
     Streams,
-    /// To a fork server: make a child. Carries what [`Birth`] lists.
+    /// To a fork server: make a child. Carries what [`Birth`] lists. To a spare: be that child.
     Fork(Box<Birth>),
+    /// To a fork server: make a child that waits to be told what it is to be. Carries its end of its control socket.
+    Spare,
     /// There is a child at the other end. From its fork server this carries the child's pidfd; the child
     /// says it too, in case the server did not live to.
     Born { pid: u32 },
@@ -47,7 +49,7 @@ pub(crate) enum Message {
 
 /// How a forked child is to find itself.
 ///
-/// Beside it come the child's end of its control socket, the directory to begin in, stdout and stderr,
+/// Beside it come the child's end of its control socket (not to a spare, which has it), the directory to begin in, stdout and stderr,
 /// and shared memory with the environment if that is too long to be in here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Birth {

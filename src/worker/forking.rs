@@ -12,9 +12,9 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::thread;
 
-use super::forkserver::{LONGEST_ENVIRONMENT, to_block};
+use super::birth::{LONGEST_ENVIRONMENT, to_block};
+use super::hand::{Hand, STACK};
 use super::launch::standard;
-use super::serve::STACK;
 use crate::ring::Ring;
 use crate::sys::clock::Moment;
 use crate::sys::fork::{self, MainThread, Sibling};
@@ -26,6 +26,11 @@ use crate::wire::control::{Birth, Block, ControlSocket, Environment, Message, Re
 /// What it is called in lists of processes.
 const NAME: &str = "procession-fork";
 const TITLE: &str = "procession: fork server";
+const SPARE_NAME: &str = "procession-spare";
+const SPARE_TITLE: &str = "procession: spare";
+
+/// The exit status of a spare that could not become what it was told (`EX_SOFTWARE` of `sysexits.h`).
+const FAILED: i32 = 70;
 
 /// So many messages in a row that cannot be received mean that none can be.
 const UNREADABLE: usize = 100;
@@ -69,7 +74,7 @@ fn rehearse() {
 const THREADS: &str = "it has started threads, which would be missing in every copy of its process";
 
 /// Forks on request. Returns only in the children, each with its control socket.
-pub(super) fn tend(control: ControlSocket) -> io::Result<ControlSocket> {
+pub(super) fn tend(control: ControlSocket) -> io::Result<(ControlSocket, Option<Hand>)> {
     child::be_called(NAME);
     title::entitle(TITLE);
     // Whoever reads what the application writes must see its end without this process's.
@@ -87,7 +92,12 @@ pub(super) fn tend(control: ControlSocket) -> io::Result<ControlSocket> {
         match control.receive(true) {
             Ok(Some((Message::Fork(birth), fds))) => {
                 if let Some(newborn) = bear(*birth, fds, own) {
-                    return Ok(newborn);
+                    return Ok((newborn, None));
+                }
+            }
+            Ok(Some((Message::Spare, fds))) => {
+                if let Some((newborn, hand)) = bear_spare(fds, own) {
+                    return Ok((newborn, hand));
                 }
             }
             Ok(Some(_)) => {}
@@ -109,42 +119,87 @@ struct Own {
 
 /// Forks a child. Its control socket, in the child; nothing in the server.
 fn bear(birth: Birth, mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket> {
-    if fds.len() < 4 {
+    if fds.is_empty() {
         return None; // nobody to answer to
     }
-    let beside = fds.drain(4..).next();
-    let streams = fds.split_off(2);
-    let directory = fds.pop()?;
-    let newborn = ControlSocket::new(fds.pop()?);
-    let found =
-        find_place(&birth, &directory).and_then(|()| environment(birth.environment, beside));
-    let sibling = found.and_then(|block| Ok((fork::sibling(&own.thread)?, block)));
+    let newborn = ControlSocket::new(fds.remove(0));
+    let sibling = Find::place(birth, fds).and_then(|find| Ok((fork::sibling(&own.thread)?, find)));
     match sibling {
         Err(error) => {
             refuse(&newborn, refusal(&error));
             None
         }
         Ok((Sibling::Original { pid, pidfd }, _)) => {
-            // If this fails, the child itself says it.
-            let _ = newborn.send(&Message::Born { pid }, &[pidfd.as_fd()]);
+            announce(&newborn, pid, &pidfd);
             None
         }
-        Ok((Sibling::Copy, block)) => {
+        Ok((Sibling::Copy, find)) => {
             // Fails only for a process that leads a session, and this is a new one.
-            let _ = match birth.detached {
+            let _ = match find.detached {
                 true => child::lead_session(),
                 false => child::lead_group(),
             };
-            grow_up(&streams, block.as_deref(), &birth.limits, own);
-            let _ = newborn.send(
-                &Message::Born {
-                    pid: std::process::id(),
-                },
-                &[],
-            );
+            find.take_over(own);
+            cry(&newborn);
             Some(newborn)
         }
     }
+}
+
+/// Forks a child that waits to be told what it is to be. Its control socket, in the child that was told; nothing in the
+/// server.
+fn bear_spare(mut fds: Vec<OwnedFd>, own: &Own) -> Option<(ControlSocket, Option<Hand>)> {
+    let newborn = ControlSocket::new(fds.pop()?);
+    match fork::sibling(&own.thread) {
+        Err(error) => {
+            refuse(&newborn, refusal(&error));
+            None
+        }
+        Ok(Sibling::Original { pid, pidfd }) => {
+            announce(&newborn, pid, &pidfd);
+            None
+        }
+        Ok(Sibling::Copy) => {
+            let _ = child::lead_group();
+            cry(&newborn);
+            let hand = be_ready(&newborn, own);
+            Some((newborn, hand))
+        }
+    }
+}
+
+/// Waits to be told what to be, and becomes so. Who is to do the work.
+fn be_ready(newborn: &ControlSocket, own: &Own) -> Option<Hand> {
+    child::be_called(SPARE_NAME);
+    title::entitle(SPARE_TITLE);
+    let hand = Hand::start().ok();
+    let (birth, fds) = loop {
+        match newborn.receive(true) {
+            Ok(Some((Message::Fork(birth), fds))) => break (*birth, fds),
+            Ok(Some(_)) => {}
+            // Nobody needs it any more; or it cannot be told, which whoever tried sees by its end.
+            Ok(None) | Err(_) => fork::quit(0),
+        }
+    };
+    match Find::place(birth, fds) {
+        Ok(find) => find.take_over(own),
+        Err(error) => {
+            refuse(newborn, refusal(&error));
+            fork::quit(FAILED)
+        }
+    }
+    hand
+}
+
+/// Tells whoever asked for a child that there is one. If this fails, the child itself says it.
+fn announce(newborn: &ControlSocket, pid: u32, pidfd: &OwnedFd) {
+    let _ = newborn.send(&Message::Born { pid }, &[pidfd.as_fd()]);
+}
+
+/// In the child: says that it is there, in case its server did not live to.
+fn cry(newborn: &ControlSocket) {
+    let pid = std::process::id();
+    let _ = newborn.send(&Message::Born { pid }, &[]);
 }
 
 fn refuse(newborn: &ControlSocket, refusal: Refusal) {
@@ -162,20 +217,58 @@ fn refusal(error: &io::Error) -> Refusal {
     }
 }
 
-/// Goes where the child is to begin. Before the copy, so that a place that is none is a failed start.
-fn find_place(birth: &Birth, directory: &OwnedFd) -> io::Result<()> {
-    let moved = child::enter(directory).and_then(|()| match &birth.directory {
-        Some(directory) => std::env::set_current_dir(directory),
-        None => Ok(()),
-    });
-    // Whatever it is, it is the place that is at fault.
-    moved.map_err(|error| match error.raw_os_error() {
-        Some(libc::EPERM | libc::EINVAL) | None => io::Error::from_raw_os_error(libc::EACCES),
-        _ => error,
-    })
+/// What a child finds, made ready before it is there.
+#[derive(Debug)]
+struct Find {
+    /// Unless it is the fork server's.
+    environment: Option<Vec<u8>>,
+    streams: Vec<OwnedFd>,
+    limits: Vec<(u64, u64)>,
+    detached: bool,
 }
 
-/// The environment of the child, unless it is this process's own.
+impl Find {
+    /// Goes where the child is to begin, and takes what it is to find. Before the copy, so that a place that is none
+    /// is a failed start.
+    fn place(birth: Birth, mut fds: Vec<OwnedFd>) -> io::Result<Self> {
+        if fds.len() < 3 {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        let beside = fds.drain(3..).next();
+        let directory = fds.remove(0);
+        let moved = child::enter(directory).and_then(|()| match &birth.directory {
+            Some(directory) => std::env::set_current_dir(directory),
+            None => Ok(()),
+        });
+        // Whatever it is, it is the place that is at fault.
+        moved.map_err(|error| match error.raw_os_error() {
+            Some(libc::EPERM | libc::EINVAL) | None => io::Error::from_raw_os_error(libc::EACCES),
+            _ => error,
+        })?;
+        Ok(Self {
+            environment: environment(birth.environment, beside)?,
+            streams: fds,
+            limits: birth.limits,
+            detached: birth.detached,
+        })
+    }
+
+    /// Makes the copy a process that finds what an executed one would find.
+    fn take_over(&self, own: &Own) {
+        for (slot, stream) in [1, 2].into_iter().zip(&self.streams) {
+            // Fails only for a closed descriptor.
+            let _ = child::put_slot(slot, stream.as_fd());
+        }
+        limits::set_all(&self.limits, &own.limits);
+        if let Some(block) = &self.environment
+            && *block != own.environment
+        {
+            adopt_environment(block);
+        }
+    }
+}
+
+/// The environment of the child, unless it is the fork server's own.
 fn environment(environment: Environment, beside: Option<OwnedFd>) -> io::Result<Option<Vec<u8>>> {
     match (environment, beside) {
         (Environment::Yours, _) => Ok(None),
@@ -189,20 +282,6 @@ fn environment(environment: Environment, beside: Option<OwnedFd>) -> io::Result<
             Ok(Some(block))
         }
         (Environment::Beside(_), None) => Err(io::Error::from_raw_os_error(libc::EIO)),
-    }
-}
-
-/// Makes the copy a process of its own, that finds what an executed one would find.
-fn grow_up(streams: &[OwnedFd], block: Option<&[u8]>, limits: &[(u64, u64)], own: &Own) {
-    for (slot, stream) in [1, 2].into_iter().zip(streams) {
-        // Fails only for a closed descriptor.
-        let _ = child::put_slot(slot, stream.as_fd());
-    }
-    limits::set_all(limits, &own.limits);
-    if let Some(block) = block
-        && block != own.environment
-    {
-        adopt_environment(block);
     }
 }
 

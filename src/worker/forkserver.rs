@@ -8,33 +8,26 @@
 //! The server is a child of the application and its leader in nothing: children are the application's
 //! own, and live on when it dies.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Semaphore};
 
-use super::launch::{Blueprint, exec_fork_server, fork_server_greeting, standard};
+use super::birth::Bequest;
+use super::launch::{exec_fork_server, fork_server_greeting};
+use super::newborn::{Answer, Born, Newborn};
 use super::preload::{Preload, Preparation};
-use super::reaper;
 use super::rings::Ends;
+use super::spare::{Asking, Spare, Stock};
 use crate::sys::child::{self, Rights};
-use crate::sys::clock::Moment;
-use crate::sys::mapping::{self, Mapping};
-use crate::sys::reactor::Watched;
-use crate::sys::{limits, socket};
-use crate::wire::control::{Birth, Block, ControlSocket, Environment, Message, Refusal};
+use crate::sys::socket;
+use crate::wire::control::{Block, ControlSocket, Message, Refusal};
 
 /// How many children one server is asked for at a time. It makes them one after the other; more would
 /// only wait in its socket, which has room for this many of the longest requests.
 const AT_ONCE: usize = 8;
-
-/// A longer environment goes through shared memory, in bytes.
-pub(super) const LONGEST_ENVIRONMENT: usize = 12 * 1024;
 
 /// So many servers may die in a row under one request before it is left to another start method.
 const ATTEMPTS: usize = 3;
@@ -47,13 +40,6 @@ const NEVER_CAME: &str =
     "the child did not reach `procession::init()`; is it the first line of `main`?";
 
 const LOST: &str = "a worker was forked, had begun and was lost with its fork server";
-
-/// How long a server may take to answer. Far more than copying the largest process takes; one that takes longer
-/// was stopped, and must not hold up those who wait.
-const LONGEST_FORK: Duration = Duration::from_secs(5);
-
-/// How many messages of a newborn may be unreadable (a full descriptor table) before it is given up.
-const UNREADABLE: usize = 4;
 
 /// A fork server, whether it runs at the moment or not.
 #[derive(Debug)]
@@ -86,21 +72,14 @@ impl State {
 
 /// A server that was started.
 #[derive(Debug)]
-struct Connection {
+pub(super) struct Connection {
     control: Arc<ControlSocket>,
     pidfd: OwnedFd,
     /// Whose rights it has, and so its children.
     rights: Rights,
     /// What environment it has, and so its children, if nothing else is said; `None` if it is long.
     environment: Option<Block>,
-}
-
-/// A child that was forked.
-#[derive(Debug)]
-pub(super) struct Born {
-    pub(super) pid: u32,
-    /// Missing where the descriptor table was full when it came.
-    pub(super) pidfd: Option<OwnedFd>,
+    stock: Arc<Stock>,
 }
 
 /// What became of a request.
@@ -161,13 +140,13 @@ impl ForkServer {
         }
     }
 
-    /// Forks a child whose control socket holds the messages that `greet` sent, and whose rings what it wrote.
+    /// Forks a child that finds `bequest`, whose control socket holds the messages that `greet` sent, and whose
+    /// rings what it wrote.
     ///
     /// Cancel safe: a child that nobody waits for any more is killed and reaped.
     pub(super) async fn fork(
         &self,
-        birth: &Birth,
-        beside: Option<&OwnedFd>,
+        bequest: &Bequest,
         greet: &(impl Fn(&Arc<ControlSocket>) -> io::Result<Ends> + Sync),
     ) -> io::Result<Fork> {
         let Ok(_turn) = self.turns.acquire().await else {
@@ -178,21 +157,18 @@ impl ForkServer {
                 Ok(connection) => connection,
                 Err(why) => return Ok(Fork::Unfit(why)),
             };
-            let (ours, theirs) = socket::pair()?;
-            let control = Arc::new(ControlSocket::new(ours));
-            let mut ends = greet(&control)?;
-            let heard = Watched::new(control.as_fd().try_clone_to_owned()?)?;
-            let asked = connection.ask(birth, theirs, beside);
-            match asked {
-                Ok(()) => {}
-                Err(error) if is_end(&error) => {
-                    self.lose(&connection).await;
-                    continue;
-                }
-                Err(error) => return Err(error),
+            let asking = connection.stock.ask();
+            if let Some((born, ends)) = connection.hand_out(&asking, bequest, greet)? {
+                asking.end(&connection);
+                return Ok(Fork::Born(born, Box::new(ends)));
             }
-            match in_time(expect(control, &heard)).await? {
-                Answer::Born(born) => return Ok(Fork::Born(born, Box::new(ends))),
+            let (newborn, theirs) = Newborn::expected()?;
+            let mut ends = greet(newborn.control())?;
+            match connection.ask(bequest, newborn, theirs).await? {
+                Answer::Born(born) => {
+                    asking.end(&connection);
+                    return Ok(Fork::Born(born, Box::new(ends)));
+                }
                 Answer::Refused(Refusal::This { errno }) => {
                     return Err(io::Error::from_raw_os_error(errno));
                 }
@@ -289,35 +265,50 @@ impl Connection {
             pidfd,
             rights,
             environment,
+            stock: Arc::default(),
         }))
     }
 
-    fn ask(&self, birth: &Birth, theirs: OwnedFd, beside: Option<&OwnedFd>) -> io::Result<()> {
-        let directory = child::directory()?;
-        let is_there = |slot| child::is_inheritable(standard(slot));
-        let null = match is_there(1) && is_there(2) {
-            true => None,
-            false => Some(child::null()?),
-        };
-        let stream = |slot| match &null {
-            Some(null) if !is_there(slot) => null.as_fd(),
-            _ => standard(slot),
-        };
-        let mut fds = vec![theirs.as_fd(), directory.as_fd(), stream(1), stream(2)];
-        fds.extend(beside.map(AsFd::as_fd));
-        let environment = match &birth.environment {
-            Environment::Here(block) if self.environment.as_ref() == Some(block) => {
-                Environment::Yours
-            }
-            other => other.clone(),
-        };
-        let birth = Birth {
-            environment,
-            directory: birth.directory.clone(),
-            limits: birth.limits.clone(),
-            detached: birth.detached,
-        };
-        self.control.send(&Message::Fork(Box::new(birth)), &fds)
+    /// Makes the spare what is wanted, if there is one and it can still become so.
+    fn hand_out(
+        &self,
+        asking: &Asking,
+        bequest: &Bequest,
+        greet: impl FnOnce(&Arc<ControlSocket>) -> io::Result<Ends>,
+    ) -> io::Result<Option<(Born, Ends)>> {
+        if !bequest.suits_the_born() {
+            return Ok(None);
+        }
+        match asking.take() {
+            Some(spare) => spare.become_child(bequest, self.environment.as_ref(), greet),
+            None => Ok(None),
+        }
+    }
+
+    /// Asks for a child that finds `bequest`.
+    async fn ask(
+        &self,
+        bequest: &Bequest,
+        newborn: Newborn,
+        theirs: OwnedFd,
+    ) -> io::Result<Answer> {
+        match bequest.send(&self.control, Some(theirs), self.environment.as_ref()) {
+            Ok(()) => newborn.answer().await,
+            Err(error) if is_end(&error) => Ok(Answer::Gone),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A spare, if one can be made.
+    pub(super) async fn spare(&self) -> io::Result<Option<Spare>> {
+        let (newborn, theirs) = Newborn::expected()?;
+        let control = Arc::clone(newborn.control());
+        self.control.send(&Message::Spare, &[theirs.as_fd()])?;
+        drop(theirs);
+        match newborn.answer().await? {
+            Answer::Born(born) => Ok(Some(Spare::new(control, born))),
+            _ => Ok(None),
+        }
     }
 }
 
@@ -353,148 +344,4 @@ fn wait_for(
 fn is_end(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
     matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
-}
-
-/// What was said at the other end of a newborn's control socket.
-#[derive(Debug)]
-enum Answer {
-    Born(Born),
-    Refused(Refusal),
-    Gone,
-    Late,
-}
-
-async fn in_time(answer: impl Future<Output = io::Result<Answer>>) -> io::Result<Answer> {
-    let mut answer = std::pin::pin!(answer);
-    let asked = Moment::now();
-    loop {
-        match tokio::time::timeout(LONGEST_FORK, &mut answer).await {
-            Ok(answer) => return answer,
-            // The runtime's clock may be a test's, which runs ahead.
-            Err(_) if Moment::now().since(asked) < LONGEST_FORK => tokio::task::yield_now().await,
-            Err(_) => return Ok(Answer::Late),
-        }
-    }
-}
-
-/// The duty to see a child off that may exist, until it is known.
-#[derive(Debug)]
-struct Expected(Option<Arc<ControlSocket>>);
-
-impl Drop for Expected {
-    fn drop(&mut self) {
-        if let Some(control) = self.0.take() {
-            reaper::expect(control);
-        }
-    }
-}
-
-async fn expect(control: Arc<ControlSocket>, heard: &Watched) -> io::Result<Answer> {
-    let mut expected = Expected(Some(Arc::clone(&control)));
-    let answer = async {
-        let mut unreadable = 0;
-        let mut alone = None;
-        loop {
-            match (control.receive(false), alone) {
-                (Ok(Some((Message::Born { pid }, fds))), _) => match fds.into_iter().next() {
-                    // The child was quicker than its server, which has its descriptor.
-                    None => alone = Some(pid),
-                    pidfd => return Ok(Answer::Born(Born { pid, pidfd })),
-                },
-                (Ok(Some((Message::Refused(refusal), _))), _) => {
-                    return Ok(Answer::Refused(refusal));
-                }
-                (Ok(Some(_)), _) => {}
-                (Ok(None) | Err(_), Some(pid)) => {
-                    return Ok(Answer::Born(Born { pid, pidfd: None }));
-                }
-                (Ok(None), None) => return Ok(Answer::Gone),
-                (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => {
-                    heard.edge().await?;
-                }
-                // Its descriptor could not be taken. The child says the same without one.
-                (Err(_), None) if unreadable < UNREADABLE => unreadable += 1,
-                (Err(error), None) => return Err(error),
-            }
-        }
-    };
-    let answer = answer.await;
-    if answer.is_ok() {
-        expected.0 = None;
-    }
-    answer
-}
-
-/// What a child of this blueprint, forked now, is to find, and shared memory that goes beside.
-pub(super) fn birth(blueprint: &Blueprint) -> io::Result<(Birth, Option<OwnedFd>)> {
-    let block = environment(blueprint)?;
-    let (environment, beside) = if block.len() <= LONGEST_ENVIRONMENT {
-        (Environment::Here(Block(block)), None)
-    } else {
-        let memory = mapping::memfd("procession-environment", block.len())?;
-        Mapping::whole(&memory, block.len())?.write(0, &block);
-        (Environment::Beside(block.len()), Some(memory))
-    };
-    let birth = Birth {
-        environment,
-        directory: blueprint.directory.clone(),
-        limits: limits::all(),
-        detached: blueprint.detached,
-    };
-    Ok((birth, beside))
-}
-
-/// What a program that is executed takes of one variable, name and value (`MAX_ARG_STRLEN`), in bytes. A
-/// forked child could take more, but nothing that it executes.
-const LONGEST_VARIABLE: usize = 128 * 1024;
-
-/// The variables of a child of this blueprint, as a block.
-fn environment(blueprint: &Blueprint) -> io::Result<Vec<u8>> {
-    let variables = std::env::vars_os();
-    if blueprint.environment.is_empty() && !blueprint.clear_environment {
-        return Ok(to_block(variables.collect()));
-    }
-    let mut variables: BTreeMap<OsString, OsString> = match blueprint.clear_environment {
-        true => BTreeMap::new(),
-        false => variables.collect(),
-    };
-    for (key, value) in &blueprint.environment {
-        let bad = key.is_empty() || key.as_bytes().contains(&b'=') || has_zero(key.as_bytes());
-        if bad || value.as_ref().is_some_and(|it| has_zero(it.as_bytes())) {
-            let why = "a variable of the environment has a name or a value that none can have";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-        }
-        let len = key.len() + value.as_ref().map_or(0, |value| value.len());
-        if len + "=\0".len() > LONGEST_VARIABLE {
-            return Err(io::Error::from_raw_os_error(libc::E2BIG));
-        }
-        match value {
-            Some(value) => variables.insert(key.clone(), value.clone()),
-            None => variables.remove(key),
-        };
-    }
-    Ok(to_block(variables.into_iter().collect()))
-}
-
-fn has_zero(bytes: &[u8]) -> bool {
-    bytes.contains(&0)
-}
-
-/// The block of these variables, sorted, and each once: the last that is said of it.
-pub(super) fn to_block(mut variables: Vec<(OsString, OsString)>) -> Vec<u8> {
-    variables.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let mut block = Vec::with_capacity(4096);
-    for (index, (key, value)) in variables.iter().enumerate() {
-        if variables
-            .get(index + 1)
-            .is_some_and(|(next, _)| next == key)
-        {
-            continue;
-        }
-        block.extend_from_slice(key.as_bytes());
-        block.push(b'=');
-        block.extend_from_slice(value.as_bytes());
-        block.push(0);
-    }
-    block
 }

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 
+use super::birth::Bequest;
 use super::entrance::Entrance;
 use super::forkserver::{self, Fork, ForkServer};
 use super::lifeline::Remains;
@@ -176,8 +177,10 @@ async fn fork(
         ends.write(first);
         Ok(ends)
     };
-    let (birth, beside) = forkserver::birth(blueprint)?;
-    let (born, ends) = match server.fork(&birth, beside.as_ref(), &greet).await? {
+    let bequest = Bequest::of(blueprint)?;
+    // Each part of a start is a system call or twenty: others get their turn in between.
+    tokio::task::yield_now().await;
+    let (born, ends) = match server.fork(&bequest, &greet).await? {
         Fork::Born(born, ends) => (born, ends),
         Fork::Unfit(why) => return Ok(Err(why)),
     };
@@ -190,8 +193,9 @@ async fn fork(
             opened => opened?,
         },
     };
-    let pipes = [None, None, None];
-    Ok(Ok(Launched::new(*ends, remains, pidfd, pipes)))
+    let launched = Launched::new(*ends, remains, pidfd, [None, None, None]);
+    tokio::task::yield_now().await;
+    Ok(Ok(launched))
 }
 
 /// Executes a child. Blocks for about a millisecond: not on a runtime thread.

@@ -10,18 +10,22 @@
 //!
 //! Never here: which task goes to which worker.
 
+mod birth;
 mod entrance;
 mod forking;
 mod forkserver;
+mod hand;
 mod launch;
 mod lifeline;
 mod link;
 mod method;
+mod newborn;
 mod preload;
 mod reaper;
 mod registry;
 mod rings;
 mod serve;
+mod spare;
 mod strays;
 
 pub use forkserver::warm_up;

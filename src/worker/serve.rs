@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::forking;
+use super::hand::Hand;
 use super::launch::{exactly, standard};
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::bell::Bell;
@@ -23,10 +24,6 @@ use crate::task::outgoing::Outgoing;
 use crate::task::{self, Identity, capture};
 use crate::wire::control::{ControlSocket, Greeting, Message, Role};
 use crate::wire::parcel::Arrivals;
-
-/// The stack of the thread that runs tasks, in bytes: what a main thread has by default. Only what is
-/// touched takes memory.
-pub(super) const STACK: usize = 8 << 20;
 
 /// The exit status of a child that could not become a worker (`EX_SOFTWARE` of `sysexits.h`).
 const FAILED: i32 = 70;
@@ -54,10 +51,13 @@ fn try_serve(slot: u32) -> io::Result<std::convert::Infallible> {
     let control = ControlSocket::new(child::take_slot(slot, null.as_fd())?);
     drop(null);
     hook::forget();
-    become_what_is_wanted(control)
+    become_what_is_wanted(control, None)
 }
 
-fn become_what_is_wanted(control: ControlSocket) -> io::Result<std::convert::Infallible> {
+fn become_what_is_wanted(
+    control: ControlSocket,
+    hand: Option<Hand>,
+) -> io::Result<std::convert::Infallible> {
     let Some((Message::Hello(greeting), fds)) = control.receive(true)? else {
         // The parent ended before it could say anything.
         std::process::exit(0)
@@ -67,7 +67,7 @@ fn become_what_is_wanted(control: ControlSocket) -> io::Result<std::convert::Inf
     }
     match greeting.role {
         Role::Courier => give_streams_back(&control),
-        Role::Worker | Role::Once => work(*greeting, fds, control),
+        Role::Worker | Role::Once => work(*greeting, fds, control, hand),
         // What comes back is a copy of this process, with another socket.
         Role::ForkServer => {
             let control = match fds.is_empty() {
@@ -75,7 +75,8 @@ fn become_what_is_wanted(control: ControlSocket) -> io::Result<std::convert::Inf
                 false => prepare(fds, control)?,
             };
             forking::settle(&control);
-            become_what_is_wanted(forking::tend(control)?)
+            let (control, hand) = forking::tend(control)?;
+            become_what_is_wanted(control, hand)
         }
     }
 }
@@ -89,6 +90,7 @@ fn work(
     greeting: Greeting,
     mut fds: Vec<OwnedFd>,
     control: ControlSocket,
+    hand: Option<Hand>,
 ) -> io::Result<std::convert::Infallible> {
     let own = match greeting.role {
         Role::Once => 1,
@@ -105,6 +107,11 @@ fn work(
         _ => rings(fds).map(|(rings, bell)| (rings, Some(bell)))?,
     };
     adapt(&greeting, &rings)?;
+    adapt_thread(greeting.priority, &greeting.processors)?;
+    let hand = match hand {
+        Some(hand) => hand,
+        None => Hand::start()?,
+    };
     let shift = Arc::new(Shift {
         control: Arc::clone(&control),
         requests: rings[0].clone(),
@@ -124,10 +131,11 @@ fn work(
     let arrivals = execution.arrivals();
     let parcels = execution.parcels();
     let working = Arc::clone(&shift);
-    thread::Builder::new()
-        .name("procession".to_owned())
-        .stack_size(STACK)
-        .spawn(move || run(execution, &working))?;
+    hand.give(move || {
+        // Whatever is refused now was not refused to the main thread a moment ago.
+        let _ = adapt_thread(greeting.priority, &greeting.processors);
+        run(execution, &working)
+    });
     watch(&shift, &arrivals, &parcels)
 }
 
@@ -152,11 +160,6 @@ fn adapt(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result<()> {
         // Refused only where it was done by now.
         let _ = child::lead_session();
     }
-    // Refused only for making it less nice without the right to: then it stays as it is.
-    let _ = child::be_nice(greeting.priority);
-    if !greeting.processors.is_empty() {
-        child::run_on(&greeting.processors)?;
-    }
     if greeting.memory_limit.is_some() {
         let ring: &'static Ring = Box::leak(Box::new(rings[0].clone()));
         limits::note_want_of_memory(ring.note())?;
@@ -165,6 +168,16 @@ fn adapt(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result<()> {
         limits::at_most(*kind, *amount)?;
     }
     Ok(())
+}
+
+/// Makes the calling thread, and what it starts, what the parent wants each to be.
+fn adapt_thread(priority: i32, processors: &[u32]) -> io::Result<()> {
+    // Refused only for making it less nice without the right to: then it stays as it is.
+    let _ = child::be_nice(priority);
+    match processors {
+        [] => Ok(()),
+        some => child::run_on(some),
+    }
 }
 
 /// The rings for requests and for replies, and the parent's bell.
@@ -308,6 +321,7 @@ fn obey(
         Message::Hello(_)
         | Message::Streams
         | Message::Fork(_)
+        | Message::Spare
         | Message::Born { .. }
         | Message::Refused(_)
         | Message::Ready

@@ -1,0 +1,143 @@
+//! What a child that is forked is to find, as an executed one would: environment, directory, streams, limits.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+
+use super::launch::{Blueprint, standard};
+use crate::sys::mapping::{self, Mapping};
+use crate::sys::{child, limits};
+use crate::wire::control::{Birth, Block, ControlSocket, Environment, Message};
+
+/// A longer environment goes through shared memory, in bytes.
+pub(super) const LONGEST_ENVIRONMENT: usize = 12 * 1024;
+
+/// What a child is to find, and shared memory that goes beside.
+#[derive(Debug)]
+pub(super) struct Bequest {
+    birth: Birth,
+    beside: Option<OwnedFd>,
+}
+
+impl Bequest {
+    /// That of a child of this blueprint which is forked now.
+    pub(super) fn of(blueprint: &Blueprint) -> io::Result<Self> {
+        let block = environment(blueprint)?;
+        let (environment, beside) = if block.len() <= LONGEST_ENVIRONMENT {
+            (Environment::Here(Block(block)), None)
+        } else {
+            let memory = mapping::memfd("procession-environment", block.len())?;
+            Mapping::whole(&memory, block.len())?.write(0, &block);
+            (Environment::Beside(block.len()), Some(memory))
+        };
+        let birth = Birth {
+            environment,
+            directory: blueprint.directory.clone(),
+            limits: limits::all(),
+            detached: blueprint.detached,
+        };
+        Ok(Self { birth, beside })
+    }
+
+    /// Whether a child that is there already can still become so: it leads a group, and must not be told of a place
+    /// that may be none.
+    pub(super) fn suits_the_born(&self) -> bool {
+        !self.birth.detached && self.birth.directory.is_none()
+    }
+
+    /// Sends it over `control`, to a fork server whose environment is `known`, or to a child of it. A fork server gets
+    /// `theirs`, the child's end of a control socket.
+    pub(super) fn send(
+        &self,
+        control: &ControlSocket,
+        theirs: Option<OwnedFd>,
+        known: Option<&Block>,
+    ) -> io::Result<()> {
+        let directory = child::directory()?;
+        let is_there = |slot| child::is_inheritable(standard(slot));
+        let null = match is_there(1) && is_there(2) {
+            true => None,
+            false => Some(child::null()?),
+        };
+        let stream = |slot| match &null {
+            Some(null) if !is_there(slot) => null.as_fd(),
+            _ => standard(slot),
+        };
+        let mut fds: Vec<_> = theirs.iter().map(|end| end.as_fd()).collect();
+        fds.extend([directory.as_fd(), stream(1), stream(2)]);
+        fds.extend(self.beside.iter().map(|memory| memory.as_fd()));
+        let birth = self.to_one_with(known);
+        control.send(&Message::Fork(Box::new(birth)), &fds)
+    }
+
+    /// What somebody must be told who has the environment `known`.
+    fn to_one_with(&self, known: Option<&Block>) -> Birth {
+        let environment = match &self.birth.environment {
+            Environment::Here(block) if known == Some(block) => Environment::Yours,
+            other => other.clone(),
+        };
+        Birth {
+            environment,
+            directory: self.birth.directory.clone(),
+            limits: self.birth.limits.clone(),
+            detached: self.birth.detached,
+        }
+    }
+}
+
+/// What a program that is executed takes of one variable, name and value (`MAX_ARG_STRLEN`), in bytes. A
+/// forked child could take more, but nothing that it executes.
+const LONGEST_VARIABLE: usize = 128 * 1024;
+
+/// The variables of a child of this blueprint, as a block.
+fn environment(blueprint: &Blueprint) -> io::Result<Vec<u8>> {
+    let variables = std::env::vars_os();
+    if blueprint.environment.is_empty() && !blueprint.clear_environment {
+        return Ok(to_block(variables.collect()));
+    }
+    let mut variables: BTreeMap<OsString, OsString> = match blueprint.clear_environment {
+        true => BTreeMap::new(),
+        false => variables.collect(),
+    };
+    for (key, value) in &blueprint.environment {
+        let bad = key.is_empty() || key.as_bytes().contains(&b'=') || has_zero(key.as_bytes());
+        if bad || value.as_ref().is_some_and(|it| has_zero(it.as_bytes())) {
+            let why = "a variable of the environment has a name or a value that none can have";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        let len = key.len() + value.as_ref().map_or(0, |value| value.len());
+        if len + "=\0".len() > LONGEST_VARIABLE {
+            return Err(io::Error::from_raw_os_error(libc::E2BIG));
+        }
+        match value {
+            Some(value) => variables.insert(key.clone(), value.clone()),
+            None => variables.remove(key),
+        };
+    }
+    Ok(to_block(variables.into_iter().collect()))
+}
+
+fn has_zero(bytes: &[u8]) -> bool {
+    bytes.contains(&0)
+}
+
+/// The block of these variables, sorted, and each once: the last that is said of it.
+pub(super) fn to_block(mut variables: Vec<(OsString, OsString)>) -> Vec<u8> {
+    variables.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut block = Vec::with_capacity(4096);
+    for (index, (key, value)) in variables.iter().enumerate() {
+        if variables
+            .get(index + 1)
+            .is_some_and(|(next, _)| next == key)
+        {
+            continue;
+        }
+        block.extend_from_slice(key.as_bytes());
+        block.push(b'=');
+        block.extend_from_slice(value.as_bytes());
+        block.push(0);
+    }
+    block
+}

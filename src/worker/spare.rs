@@ -1,0 +1,236 @@
+//! Children that are forked before they are asked for.
+//!
+//! Whoever starts one process after the other would wait each time until the server has copied itself and the
+//! copy has come to itself. So while children are asked for in quick succession, as many are kept ready as were
+//! wanted at once; they wait to be told what they are to be. When nobody has asked for a while, they go. A
+//! program that starts its processes once has none.
+//!
+//! Must stay true: who is given a spare is the only one who knows it; nobody waits for one; they go with the
+//! runtime that keeps them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::birth::Bequest;
+use super::forkserver::Connection;
+use super::newborn::Born;
+use super::reaper;
+use super::rings::Ends;
+use crate::sys::child;
+use crate::sys::clock::Moment;
+use crate::wire::control::{Block, ControlSocket};
+
+/// Starts with no more than this between them are in quick succession, and spares for which nobody has asked for so
+/// long go. Long beside a start, so that it pays; short beside the patience of a person who looks for what is left
+/// of a program's processes.
+const SOON: Duration = Duration::from_millis(100);
+
+/// So many are kept ready at most. Each takes a third of a mebibyte.
+const MOST: usize = 8;
+
+/// A child that waits to be told what it is to be. Dropping it kills and reaps it.
+#[derive(Debug)]
+pub(super) struct Spare {
+    control: Arc<ControlSocket>,
+    born: Option<Born>,
+}
+
+impl Spare {
+    pub(super) fn new(control: Arc<ControlSocket>, born: Born) -> Self {
+        Self {
+            control,
+            born: Some(born),
+        }
+    }
+
+    /// Makes it a child that finds `bequest`, and whose control socket holds what `greet` sent. `None` if it is no
+    /// more.
+    pub(super) fn become_child(
+        mut self,
+        bequest: &Bequest,
+        known: Option<&Block>,
+        greet: impl FnOnce(&Arc<ControlSocket>) -> std::io::Result<Ends>,
+    ) -> std::io::Result<Option<(Born, Ends)>> {
+        if bequest.send(&self.control, None, known).is_err() {
+            return Ok(None);
+        }
+        let ends = greet(&self.control)?;
+        Ok(self.born.take().map(|born| (born, ends)))
+    }
+}
+
+/// What a spare is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing, so nobody has killed it: it would be awake to die.
+    Waits,
+    /// It is not there yet, or it is dying.
+    Runs,
+    /// It has ended, or was stopped.
+    IsOfNoUse,
+}
+
+impl Spare {
+    fn state(&self) -> State {
+        match self.born.as_ref().and_then(|born| child::state(born.pid)) {
+            Some(b'S') => State::Waits,
+            Some(b'R' | b'D') => State::Runs,
+            _ => State::IsOfNoUse,
+        }
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        if let Some(born) = self.born.take() {
+            // Nobody else reaps it, so the number is its own.
+            let _ = child::signal(born.pid, libc::SIGKILL);
+            reaper::reap(born.pid);
+        }
+    }
+}
+
+/// Where the spares are, and how many there should be.
+#[derive(Debug, Default)]
+pub(super) struct Stock {
+    shelf: Mutex<Shelf>,
+    asked: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    spares: Vec<Spare>,
+    /// How many children are asked for and not there yet.
+    asking: usize,
+    /// How many were asked for since nobody was asking.
+    burst: usize,
+    /// Whether that began soon after the last time.
+    soon: bool,
+    /// How many were asked for at once since nobody has asked for long.
+    wanted: usize,
+    /// When the last one was there for whom somebody was asking.
+    ended: Option<Moment>,
+    /// Whether somebody sees to it that there are spares.
+    kept: bool,
+}
+
+impl Stock {
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody asks for a child.
+    pub(super) fn ask(self: &Arc<Self>) -> Asking {
+        let mut shelf = self.shelf();
+        if shelf.asking == 0 {
+            let now = Moment::now();
+            shelf.soon = shelf.ended.is_some_and(|ended| now.since(ended) < SOON);
+            shelf.burst = 0;
+            if !shelf.soon {
+                shelf.wanted = 0;
+            }
+        }
+        shelf.asking += 1;
+        shelf.burst += 1;
+        shelf.wanted = shelf.wanted.max(shelf.burst);
+        Asking(Arc::clone(self))
+    }
+
+    fn is_short(&self) -> bool {
+        let shelf = self.shelf();
+        shelf.spares.len() < shelf.wanted.min(MOST)
+    }
+}
+
+/// Somebody is asking for a child.
+#[derive(Debug)]
+pub(super) struct Asking(Arc<Stock>);
+
+impl Asking {
+    /// A spare, if there is one that waits.
+    pub(super) fn take(&self) -> Option<Spare> {
+        let mut gone = Vec::new();
+        let mut shelf = self.0.shelf();
+        let mut found = None;
+        for index in (0..shelf.spares.len()).rev() {
+            match shelf.spares[index].state() {
+                State::Waits => {
+                    found = Some(shelf.spares.swap_remove(index));
+                    break;
+                }
+                State::Runs => {}
+                State::IsOfNoUse => gone.push(shelf.spares.swap_remove(index)),
+            }
+        }
+        drop(shelf);
+        drop(gone);
+        found
+    }
+
+    /// The child is there. Sees to it that `connection` has spares from now on, if they are of use.
+    pub(super) fn end(self, connection: &Arc<Connection>) {
+        let stock = Arc::clone(&self.0);
+        drop(self);
+        let mut shelf = stock.shelf();
+        if shelf.asking > 0 || !shelf.soon {
+            return;
+        }
+        if std::mem::replace(&mut shelf.kept, true) {
+            return stock.asked.notify_one();
+        }
+        drop(shelf);
+        tokio::spawn(Keeper(stock).work(Arc::downgrade(connection)));
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let mut shelf = self.0.shelf();
+        shelf.asking -= 1;
+        if shelf.asking == 0 {
+            shelf.ended = Some(Moment::now());
+        }
+    }
+}
+
+/// The duty to have spares in stock. Dropped (the runtime shuts down, nobody asks any more), it takes them along.
+#[derive(Debug)]
+struct Keeper(Arc<Stock>);
+
+impl Keeper {
+    async fn work(self, connection: Weak<Connection>) {
+        loop {
+            while self.0.is_short() {
+                // Whoever has just asked goes first.
+                tokio::task::yield_now().await;
+                let Some(connection) = connection.upgrade() else {
+                    return;
+                };
+                // Nothing must come to lie there that the program does not know of, and might put its own over.
+                if !child::has_standard_streams() {
+                    return;
+                }
+                let Ok(Some(spare)) = connection.spare().await else {
+                    return; // whoever asks next finds out why
+                };
+                self.0.shelf().spares.push(spare);
+            }
+            let asked = self.0.asked.notified();
+            if tokio::time::timeout(SOON, asked).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let mut shelf = self.0.shelf();
+        shelf.kept = false;
+        let spares = std::mem::take(&mut shelf.spares);
+        drop(shelf);
+        drop(spares);
+    }
+}
