@@ -95,7 +95,8 @@ async fn children_outlive_their_server() {
 async fn a_server_killed_while_it_forks() {
     alone("a_server_killed_while_it_forks", async {
         for round in 0..30 {
-            // A newborn looks like its server for a moment: so before there are any.
+            // A newborn looks like its server for a moment: so while there are none.
+            until(|| spares().is_empty() && servers().len() < 2).await;
             let servers = servers();
             let all = (0..10_u32).map(|n| forked().spawn(|n: u32| n, n));
             let all = tokio::spawn(join_all(all));
@@ -486,14 +487,12 @@ async fn a_prepared_server_that_was_killed_is_prepared_again() {
 }
 
 /// Longer than that between two starts, and there are no spares.
-const SOON: Duration = Duration::from_millis(100);
+const SOON: Duration = Duration::from_millis(20);
 
 /// The children that wait to be told what they are to be.
 fn spares() -> Vec<Found> {
     let mut spares = everybody();
-    spares.retain(|found| {
-        found.parent == std::process::id() && found.command.starts_with("procession-spar")
-    });
+    spares.retain(|found| found.parent == std::process::id() && found.is_spare());
     spares
 }
 
@@ -515,7 +514,7 @@ async fn spares_are_used_while_they_are_wanted_and_then_gone() {
             until(|| spares().is_empty()).await; // the census has asked before,
             tokio::time::sleep(2 * SOON).await; // and that is long ago
             within(forked().spawn(|| (), ())).await.unwrap();
-            assert!(spares().is_empty(), "nobody has asked twice");
+            assert!(spares().is_empty(), "nobody has asked often");
             let mut used = 0;
             for _ in 0..20 {
                 let spare = within(a_spare()).await;
@@ -578,6 +577,20 @@ async fn a_killed_spare_is_not_missed() {
             .await;
             assert_eq!(within(forked().spawn(|| 1, ())).await.unwrap(), 1);
             until(|| is_gone(spare)).await;
+        }
+    })
+    .await;
+}
+
+#[procession::test]
+async fn whatever_waits_may_be_killed_just_before_a_start() {
+    alone("whatever_waits_may_be_killed_just_before_a_start", async {
+        for _ in 0..50 {
+            within(a_spare()).await;
+            let mut waiting = everybody();
+            waiting.retain(|found| found.parent == std::process::id());
+            waiting.iter().for_each(|found| kill(found.pid));
+            assert_eq!(within(forked().spawn(|| 1, ())).await.unwrap(), 1);
         }
     })
     .await;

@@ -49,8 +49,8 @@ pub(crate) enum Message {
 
 /// How a forked child is to find itself.
 ///
-/// Beside it come the child's end of its control socket (not to a spare, which has it), the directory to begin in, stdout and stderr,
-/// and shared memory with the environment if that is too long to be in here.
+/// Beside it come the child's end of its control socket (not to a spare, which has it), the directory to begin in, stdout
+/// and stderr, and shared memory with the environment if that is too long to be in here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Birth {
     pub(crate) environment: Environment,

@@ -1,8 +1,9 @@
 //! A worker process and the two ends of the connection to it.
 //!
 //! `launch` starts one, by executing the program or with the help of a `forkserver` (whose side of that
-//! is `forking`), `rings` is what lies ready for it, `serve` is what runs in it, `link` is how its parent talks to
-//! it and `lifeline` how the parent ends it and learns of its end.
+//! is `forking`), from which `birth` says what a child is to find, `newborn` is one on its way and `spare` one that
+//! waits. `rings` is what lies ready for it, `serve` is what runs in it, `hand` its thread for tasks, `link` is how
+//! its parent talks to it and `lifeline` how the parent ends it and learns of its end.
 //!
 //! Must stay true: a worker is alone with its rings, no lock is shared with another worker; a worker
 //! whose parent is gone kills itself and its group; a process number is never signalled after it was

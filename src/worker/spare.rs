@@ -23,9 +23,12 @@ use crate::sys::clock::Moment;
 use crate::wire::control::{Block, ControlSocket};
 
 /// Starts with no more than this between them are in quick succession, and spares for which nobody has asked for so
-/// long go. Long beside a start, so that it pays; short beside the patience of a person who looks for what is left
+/// long go. Long beside a start, so that it pays; short beside the patience of whoever looks for what is left
 /// of a program's processes.
-const SOON: Duration = Duration::from_millis(100);
+const SOON: Duration = Duration::from_millis(20);
+
+/// After so many times in quick succession it is believed that there will be another.
+const OFTEN: u32 = 3;
 
 /// So many are kept ready at most. Each takes a third of a mebibyte.
 const MOST: usize = 8;
@@ -106,8 +109,8 @@ struct Shelf {
     asking: usize,
     /// How many were asked for since nobody was asking.
     burst: usize,
-    /// Whether that began soon after the last time.
-    soon: bool,
+    /// How many times that began soon after the last time, in a row.
+    times: u32,
     /// How many were asked for at once since nobody has asked for long.
     wanted: usize,
     /// When the last one was there for whom somebody was asking.
@@ -126,10 +129,12 @@ impl Stock {
         let mut shelf = self.shelf();
         if shelf.asking == 0 {
             let now = Moment::now();
-            shelf.soon = shelf.ended.is_some_and(|ended| now.since(ended) < SOON);
+            let soon = shelf.ended.is_some_and(|ended| now.since(ended) < SOON);
             shelf.burst = 0;
-            if !shelf.soon {
-                shelf.wanted = 0;
+            if soon {
+                shelf.times = shelf.times.saturating_add(1);
+            } else {
+                (shelf.times, shelf.wanted) = (0, 0);
             }
         }
         shelf.asking += 1;
@@ -174,7 +179,7 @@ impl Asking {
         let stock = Arc::clone(&self.0);
         drop(self);
         let mut shelf = stock.shelf();
-        if shelf.asking > 0 || !shelf.soon {
+        if shelf.asking > 0 || shelf.times < OFTEN {
             return;
         }
         if std::mem::replace(&mut shelf.kept, true) {

@@ -212,6 +212,11 @@ impl Found {
         self.command == "procession-fork" && self.state != 'Z'
     }
 
+    /// Whether it waits to be told what it is to be.
+    pub(crate) fn is_spare(&self) -> bool {
+        self.command.starts_with("procession-spar")
+    }
+
     /// Reads `/proc/PID/stat` (`proc_pid_stat(5)`); `None` if the process is gone.
     fn read(pid: u32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
