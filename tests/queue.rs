@@ -460,18 +460,37 @@ async fn an_end_in_a_processs_arguments_is_its_own() {
 }
 
 #[procession::test]
-#[ignore = "the pool keeps a task's arguments until it has ended"]
 async fn an_end_in_a_tasks_arguments_is_its_own() {
     let pool = Pool::with_workers(1).unwrap();
-    let board = Board::new();
-    let (tx, rx) = queue::<u8>(4).unwrap();
-    let (other_tx, other_rx) = queue::<u8>(4).unwrap();
-    let task = pool.spawn(drop_ends, (tx, other_rx, ByteBuf::new(), board.desk()));
-    board.lines("dropped", 1).await;
+    for bytes in [ByteBuf::new(), ByteBuf::from(vec![1; 1 << 20])] {
+        let board = Board::new();
+        let (tx, rx) = queue::<u8>(4).unwrap();
+        let (other_tx, other_rx) = queue::<u8>(4).unwrap();
+        let task = pool.spawn(drop_ends, (tx, other_rx, bytes, board.desk()));
+        board.lines("dropped", 1).await;
+        assert_eq!(within(rx.recv()).await, Err(RecvError::Closed));
+        within(other_tx.closed()).await;
+        board.write("enough", 1);
+        within(task).await.unwrap();
+    }
+}
+
+/// Until it has ended: it may have to be run once more.
+#[procession::test]
+async fn an_end_in_the_arguments_of_a_task_that_is_retried_is_kept() {
+    let pool = Pool::with_workers(1).unwrap();
+    let send_at_last = |tx: Sender<u32>, before: u32| {
+        tx.try_send(std::process::id()).unwrap();
+        if tx.len() as u32 == before {
+            std::process::abort();
+        }
+    };
+    let (tx, rx) = queue::<u32>(4).unwrap();
+    let run = pool.run(send_at_last, (tx, 1)).retries(1);
+    within(run).await.unwrap();
+    let first = within(rx.recv()).await.unwrap();
+    assert_ne!(within(rx.recv()).await.unwrap(), first);
     assert_eq!(within(rx.recv()).await, Err(RecvError::Closed));
-    within(other_tx.closed()).await;
-    board.write("enough", 1);
-    within(task).await.unwrap();
 }
 
 /// A worker that was given a task and did not run it keeps nothing of it.

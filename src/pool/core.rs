@@ -58,6 +58,8 @@ pub(super) enum Effect {
     },
     /// Drop this, which may run user code.
     Drop(Arc<dyn Job>),
+    /// Drop its arguments.
+    LetGo(Arc<dyn Job>),
     /// The encoded arguments are not needed any more.
     Unpack(Packed),
     /// The driver must look: there is something to wait for.
@@ -237,8 +239,16 @@ impl Core {
             None => requests.post(key, &*record.job, record.options.timeout.is_some()),
         };
         match post {
-            Post::Sent { position, items } => {
+            Post::Sent {
+                position,
+                items,
+                laden,
+            } => {
                 it.touched = true;
+                // Those of several items may belong to any; those of a task that can be retried are needed again.
+                if laden && record.job.items() == 1 && record.options.retries == 0 {
+                    it.laden.push(key);
+                }
                 record.place = Place::Sent {
                     worker,
                     position,

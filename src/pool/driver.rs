@@ -380,6 +380,7 @@ impl Driver {
     fn tick(&mut self) {
         self.hurry_slow_batches();
         self.shared.with(|core| {
+            core.let_go_of_begun();
             core.expire();
             core.trust();
             core.rebalance();

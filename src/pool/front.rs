@@ -114,6 +114,7 @@ impl Shared {
                 error,
             } => job.fail(first, count, &error),
             Effect::Drop(job) => drop(job),
+            Effect::LetGo(job) => job.let_go(),
             Effect::Unpack(packed) => self.unpack(packed),
             Effect::Launch(worker, blueprint, unwanted) => {
                 hiring::launch_worker(self, worker, blueprint, unwanted);

@@ -48,6 +48,20 @@ pub(super) struct Record {
     serial: u32,
 }
 
+impl Record {
+    /// Where it lies in the ring of `worker`, if it does.
+    pub(super) fn position_at(&self, worker: WorkerKey) -> Option<Cursor> {
+        match self.place {
+            Place::Sent {
+                worker: at,
+                position,
+                ..
+            } if at == worker => Some(position),
+            _ => None,
+        }
+    }
+}
+
 /// All tasks that have no outcome, found by their keys.
 ///
 /// A key is a place in the table and the number of tasks that came before, so that the key of a task

@@ -9,7 +9,7 @@ use super::doom::Doom;
 use super::preparation::Prepares;
 use crate::error::JoinError;
 use crate::ring::Cursor;
-use crate::schedule::WorkerKey;
+use crate::schedule::{TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 use crate::wire::control::Message;
 use crate::worker::{Blueprint, Lifeline, RequestSide};
@@ -29,6 +29,8 @@ pub(super) struct Worker {
     pub(super) since: Moment,
     /// Something was written for it since it was last woken.
     pub(super) touched: bool,
+    /// Tasks in its ring whose descriptors this process has, too, until they have begun.
+    pub(super) laden: Vec<TaskKey>,
     /// It did not begin what lies there, when others would have.
     pub(super) doubted: Option<Cursor>,
 }
@@ -52,6 +54,39 @@ impl Worker {
 }
 
 impl Core {
+    /// Lets go of the descriptors in the arguments of what has begun: nobody will run that again, and an end of a
+    /// channel among them is the task's alone.
+    pub(super) fn let_go_of_begun(&mut self) {
+        for (worker, it) in self.workers.iter_mut().enumerate() {
+            let Some(it) = it.as_mut().filter(|it| !it.laden.is_empty()) else {
+                continue;
+            };
+            let Some(requests) = &it.requests else {
+                continue;
+            };
+            it.laden.retain(|key| {
+                let Some(record) = self.records.get_mut(*key) else {
+                    return false;
+                };
+                let Some(position) = record.position_at(worker) else {
+                    return false;
+                };
+                // What is released has an outcome on its way.
+                if requests.released(position) {
+                    return false;
+                }
+                if requests.claimed(position) == 0 {
+                    return true;
+                }
+                if let Some(packed) = &mut record.packed {
+                    packed.baggage.clear();
+                }
+                self.effects.push(Effect::LetGo(Arc::clone(&record.job)));
+                false
+            });
+        }
+    }
+
     /// Starts as many workers as are missing.
     pub(super) fn hire(&mut self) {
         if self.phase == Phase::Over || self.phase == Phase::Closing && self.records.is_empty() {
@@ -93,6 +128,7 @@ impl Core {
             since: self.now,
             touched: false,
             doubted: None,
+            laden: Vec::new(),
         });
         let pool = self.settings.name.clone();
         let blueprint = Blueprint {

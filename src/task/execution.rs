@@ -278,6 +278,10 @@ impl Execution {
         if index == 0 {
             enter_task(self.request.task);
             self.stamp(frame);
+            if self.request.baggage != 0 {
+                // It has the same descriptors, and lets go of them now.
+                self.wake_parent();
+            }
         } else if self.request.flags & envelope::TIMED != 0 {
             self.clock = Moment::now();
             self.stamp(frame);

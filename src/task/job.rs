@@ -24,7 +24,7 @@ use crate::wire::parcel::{self, Packed, Store};
 /// One or more items of work whose types are forgotten.
 ///
 /// Arguments stay with the job until it has its outcomes, so that it can be sent again when the
-/// worker that had it never started it.
+/// worker that had it never started it; or until it is known that it will not be ([`Job::let_go`]).
 pub(crate) trait Job: Send + Sync + fmt::Debug {
     /// The function's path.
     fn name(&self) -> &'static str;

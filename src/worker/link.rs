@@ -37,8 +37,12 @@ pub(crate) struct RequestSide {
 /// What became of a job that was to be sent.
 #[derive(Debug)]
 pub(crate) enum Post {
-    /// Its first `items` items are in the ring, at `position`.
-    Sent { position: Cursor, items: usize },
+    /// Its first `items` items are in the ring, at `position`; descriptors went with them if it is `laden`.
+    Sent {
+        position: Cursor,
+        items: usize,
+        laden: bool,
+    },
     /// The ring has no space now.
     NoSpace,
     /// Its first item fits no ring and must be packed.
@@ -113,7 +117,11 @@ impl RequestSide {
                 };
                 writer.patch(0, &head.to_bytes());
                 let position = writer.commit(envelope::TASK);
-                Post::Sent { position, items }
+                Post::Sent {
+                    position,
+                    items,
+                    laden: baggage != 0,
+                }
             }
         }
     }
@@ -152,7 +160,11 @@ impl RequestSide {
         };
         writer.extend(&head.to_bytes());
         let position = writer.commit(envelope::TASK);
-        Post::Sent { position, items: 1 }
+        Post::Sent {
+            position,
+            items: 1,
+            laden: !packed.baggage.is_empty(),
+        }
     }
 
     /// Tells the worker to end after what it was sent. False if there is no space for that now.
