@@ -341,7 +341,8 @@ fn wait_for(
     }
 }
 
-fn is_end(error: &io::Error) -> bool {
+/// Whether nobody is at the other end of a socket any more.
+pub(super) fn is_end(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
     matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::birth::Bequest;
-use super::forkserver::Connection;
+use super::forkserver::{Connection, is_end};
 use super::newborn::Born;
 use super::reaper;
 use super::rings::Ends;
@@ -59,8 +59,11 @@ impl Spare {
         if bequest.send(&self.control, None, known).is_err() {
             return Ok(None);
         }
-        let ends = greet(&self.control)?;
-        Ok(self.born.take().map(|born| (born, ends)))
+        match greet(&self.control) {
+            Ok(ends) => Ok(self.born.take().map(|born| (born, ends))),
+            Err(error) if is_end(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -88,8 +91,11 @@ impl Spare {
 impl Drop for Spare {
     fn drop(&mut self) {
         if let Some(born) = self.born.take() {
-            // Nobody else reaps it, so the number is its own.
-            let _ = child::signal(born.pid, libc::SIGKILL);
+            // Not by its number, if that can be helped: a program that waits for any child may have reaped it.
+            let _ = match &born.pidfd {
+                Some(pidfd) => child::kill_by(pidfd),
+                None => child::signal(born.pid, libc::SIGKILL),
+            };
             reaper::reap(born.pid);
         }
     }
