@@ -35,6 +35,8 @@ pub(crate) const LARGE: usize = 1 << 20;
 
 /// Processes started at the same time in `start-rate`.
 pub(crate) const AT_ONCE: usize = 16;
+/// Time between two starts in `start-apart`: so long that nobody expects the second.
+pub(crate) const APART: Duration = Duration::from_millis(50);
 /// Bytes of heap and threads of the parent in `start-large`.
 pub(crate) const HEAP: usize = 1 << 30;
 pub(crate) const THREADS: usize = 64;

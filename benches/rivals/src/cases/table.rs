@@ -20,6 +20,7 @@ pub(crate) static CASES: &[Case] = &[
     MAP_SINGLE,
     MAP_DEFAULT,
     START,
+    START_APART,
     START_LARGE,
     START_RATE,
     START_HOLDS,
@@ -119,6 +120,18 @@ const START: Case = Case {
         python("mp fork", &["process.py", "fork"]),
         python("mp forkserver", &["process.py", "forkserver"]),
         python("mp spawn", &["process.py", "spawn"]),
+    ],
+};
+
+const START_APART: Case = Case {
+    name: "start-apart",
+    title: "the same, 50 ms after the one before: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, starting::fork_apart),
+        here("procspawn", procspawn::start_apart),
     ],
 };
 

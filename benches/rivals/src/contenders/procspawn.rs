@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 
-use crate::work::{self, BACKLOG, BUSY_TASK, CROWD, LONG_TASK, SUBMITTERS, WORKERS};
+use crate::work::{self, APART, BACKLOG, BUSY_TASK, CROWD, LONG_TASK, SUBMITTERS, WORKERS};
 use crate::{runtime, stopwatch, tree};
 
 /// Tasks of a map that are under way. Each holds several descriptors in this process until it has
@@ -47,6 +47,13 @@ pub(crate) fn start() -> Vec<f64> {
     stopwatch::durations(|| {
         assert_eq!(join(procspawn::spawn(1, work::increment)), 2);
     })
+}
+
+pub(crate) fn start_apart() -> Vec<f64> {
+    stopwatch::durations_with(
+        || std::thread::sleep(APART),
+        |()| assert_eq!(join(procspawn::spawn(1, work::increment)), 2),
+    )
 }
 
 pub(crate) fn start_from_large() -> Vec<f64> {

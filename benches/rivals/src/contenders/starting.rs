@@ -7,11 +7,19 @@ use futures::{StreamExt as _, stream};
 use procession::{Pool, PoolBuilder, Process, StartMethod};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::work::{self, AT_ONCE, CROWD};
+use crate::work::{self, APART, AT_ONCE, CROWD};
 use crate::{runtime, stopwatch, tree};
 
 pub(crate) fn fork() -> Vec<f64> {
     start(StartMethod::ForkServer)
+}
+
+/// No two in quick succession.
+pub(crate) fn fork_apart() -> Vec<f64> {
+    runtime::on_this_thread(stopwatch::durations_prepared(
+        || tokio::time::sleep(APART),
+        |()| one(StartMethod::ForkServer),
+    ))
 }
 
 pub(crate) fn exec() -> Vec<f64> {
