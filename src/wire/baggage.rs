@@ -11,7 +11,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
@@ -34,21 +34,43 @@ thread_local! {
 }
 
 /// Where something is that moves when it is sent, and is gone from here then.
+///
+/// Whoever does something with it that nobody elsewhere may do at the same time takes the turn. While it is sent
+/// nobody gets the turn, and who had it has given it back: so nobody is at it here when it arrives there.
 #[derive(Debug, Default)]
 pub(crate) struct Passage {
+    /// Bits.
     state: AtomicU8,
+    turn: AtomicBool,
     /// Wakes who waits for something here.
     left_behind: OnceLock<Waker>,
 }
 
-const HERE: u8 = 0;
+/// It is in a value that is not sent yet.
 const LEAVING: u8 = 1;
-const GONE: u8 = 2;
+/// That value is being sent at this moment.
+const SHUT: u8 = 2;
+/// It was sent elsewhere, and may be sent once more: as a task's argument, to another worker.
+const LENT: u8 = 4;
+/// It was sent elsewhere.
+const GONE: u8 = 8;
+
+/// Leave to do something with what has a [`Passage`]. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Turn<'a>(&'a Passage);
+
+impl Drop for Turn<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.turn.store(false, Ordering::Release);
+    }
+}
 
 impl Passage {
     /// Whether it was sent elsewhere.
+    #[inline]
     pub(crate) fn is_gone(&self) -> bool {
-        self.state.load(Ordering::Acquire) == GONE
+        self.state.load(Ordering::Acquire) & (LENT | GONE) != 0
     }
 
     /// Has `waker` woken when it is gone.
@@ -56,8 +78,37 @@ impl Passage {
         self.left_behind.get_or_init(waker);
     }
 
-    fn leave(&self) {
-        self.state.store(GONE, Ordering::Release);
+    /// Takes the turn, if nobody has it. Whoever has it does not wait for anybody else's.
+    #[inline]
+    pub(crate) fn try_turn(&self) -> Option<Turn<'_>> {
+        let turn = self.take_turn()?;
+        (self.state.load(Ordering::Relaxed) & SHUT == 0).then_some(turn)
+    }
+
+    #[inline]
+    fn take_turn(&self) -> Option<Turn<'_>> {
+        (!self.turn.swap(true, Ordering::Acquire)).then_some(Turn(self))
+    }
+
+    /// Sets `state` when nobody has the turn.
+    fn set(&self, state: u8) {
+        let turn = loop {
+            match self.take_turn() {
+                Some(turn) => break turn,
+                None => std::thread::yield_now(),
+            }
+        };
+        self.state.fetch_or(state, Ordering::Release);
+        drop(turn);
+    }
+
+    fn clear(&self, state: u8) {
+        self.state.fetch_and(!state, Ordering::Release);
+    }
+
+    fn leave(&self, state: u8) {
+        self.set(state);
+        self.clear(LEAVING | SHUT);
         if let Some(waker) = self.left_behind.get() {
             waker.wake_by_ref();
         }
@@ -85,8 +136,32 @@ impl Bag {
             return;
         }
         self.fds.clear();
+        self.leave(GONE);
+    }
+
+    /// The value is about to be sent: nobody does anything here with what moves, until it was sent or is not.
+    pub(crate) fn shut(&self) {
+        for (_, passage) in &self.leaving {
+            passage.set(SHUT);
+        }
+    }
+
+    /// The value was not sent, and will perhaps be.
+    pub(crate) fn open(&self) {
+        for (_, passage) in &self.leaving {
+            passage.clear(SHUT);
+        }
+    }
+
+    /// Whether what has this passage moves with the value.
+    pub(crate) fn moves(&self, passage: &Arc<Passage>) -> bool {
+        let mut leaving = self.leaving.iter();
+        leaving.any(|(_, other)| Arc::ptr_eq(other, passage))
+    }
+
+    fn leave(&mut self, state: u8) {
         for (_, passage) in self.leaving.drain(..) {
-            passage.leave();
+            passage.leave(state);
         }
     }
 
@@ -102,7 +177,7 @@ impl Bag {
             .pop_if(|(before, passage)| {
                 let cut = *before >= kept;
                 if cut {
-                    passage.state.store(HERE, Ordering::Release);
+                    passage.clear(LEAVING);
                 }
                 cut
             })
@@ -187,8 +262,8 @@ pub(crate) fn filling<T>(bag: &mut Bag, encode: impl FnOnce() -> T) -> T {
     encode()
 }
 
-/// Runs `encode`, whose values put their descriptors into `bag`, behind those that are there. What would
-/// move stays: the value may be sent once more.
+/// Runs `encode`, whose values put their descriptors into `bag`, behind those that are there. The value will be
+/// sent, and may be sent once more.
 #[inline]
 pub(crate) fn packing<T>(bag: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> T {
     let mut whole = Bag {
@@ -196,6 +271,7 @@ pub(crate) fn packing<T>(bag: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> 
         leaving: Vec::new(),
     };
     let encoded = filling(&mut whole, encode);
+    whole.leave(LENT);
     *bag = std::mem::take(&mut whole.fds);
     encoded
 }
@@ -207,18 +283,15 @@ pub(crate) fn packing<T>(bag: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> 
 /// No value is being sent here, or it was sent before, or is in a value already.
 pub(crate) fn depart(passage: &Arc<Passage>) -> Result<(), String> {
     faulty(Packing::with(|bag| {
-        let left =
-            passage
-                .state
-                .compare_exchange(HERE, LEAVING, Ordering::AcqRel, Ordering::Acquire);
-        match left {
-            Ok(_) => {
-                bag.leaving.push((bag.fds.len(), Arc::clone(passage)));
-                Ok(())
-            }
-            Err(GONE) => Err("an end of a pipe was sent elsewhere before".to_owned()),
-            Err(_) => Err("the same end of a pipe is in it twice".to_owned()),
+        let before = passage.state.fetch_or(LEAVING, Ordering::AcqRel);
+        if before & GONE != 0 {
+            return Err("an end of a pipe was sent elsewhere before".to_owned());
         }
+        if before & LEAVING != 0 {
+            return Err("the same end of a pipe is in it twice".to_owned());
+        }
+        bag.leaving.push((bag.fds.len(), Arc::clone(passage)));
+        Ok(())
     }))
 }
 
@@ -264,7 +337,8 @@ pub(crate) fn last_fault() -> Option<String> {
     FAULTY.replace(false).then(|| FAULT.take()).flatten()
 }
 
-fn faulty<T>(outcome: Result<T, String>) -> Result<T, String> {
+/// `outcome`; if it is an error, [`last_fault`] tells it.
+pub(crate) fn faulty<T>(outcome: Result<T, String>) -> Result<T, String> {
     if let Err(why) = &outcome {
         FAULT.set(Some(why.clone()));
         FAULTY.set(true);
