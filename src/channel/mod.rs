@@ -30,6 +30,7 @@ mod hub;
 mod outcome;
 mod receiving;
 mod sending;
+mod solo;
 mod travel;
 mod wait;
 
