@@ -34,7 +34,7 @@ impl End {
     /// clears its bell: whoever changes that will ring.
     pub(super) fn must_wait(&self, wanted: usize) -> Verdict {
         if !self.duct.shared {
-            return self.must_wait_solo(wanted, false);
+            return self.must_wait_solo(wanted);
         }
         let Some(_send) = self.lock_senders() else {
             return Verdict::Busy;

@@ -25,7 +25,7 @@ pub(super) struct Hub {
     /// others nothing.
     watched: Mutex<Vec<(Id, Watched)>>,
     /// A blocked thread waits for the socket.
-    listened_to: AtomicBool,
+    is_listened_to: AtomicBool,
     /// Wakes that thread, once there was one; none if there was no descriptor for it.
     bell: OnceLock<Option<Arc<Bell>>>,
 }
@@ -57,7 +57,7 @@ pub(super) struct Listens<'a>(&'a Hub);
 
 impl Drop for Listens<'_> {
     fn drop(&mut self) {
-        self.0.listened_to.store(false, Ordering::SeqCst);
+        self.0.is_listened_to.store(false, Ordering::SeqCst);
         self.0.wake_all();
     }
 }
@@ -217,13 +217,8 @@ impl Hub {
 
     /// Lets a blocked thread listen to the socket, if no other does.
     pub(super) fn listen(&self) -> Option<Listens<'_>> {
-        let taken = self.listened_to.swap(true, Ordering::SeqCst);
+        let taken = self.is_listened_to.swap(true, Ordering::SeqCst);
         (!taken).then(|| Listens(self))
-    }
-
-    /// Whether a blocked thread listens to the socket.
-    pub(super) fn is_listened_to(&self) -> bool {
-        self.listened_to.load(Ordering::SeqCst)
     }
 
     /// Wakes all who wait in this process.

@@ -10,11 +10,11 @@
 //! 3. Whoever is killed before it rings has the kernel ring for it: its side has no other holder, so the socket hangs
 //!    up.
 //! 4. Rings are for everybody of a process who waits. So who has taken some out of the socket, and then finds that
-//!    there is something to do, wakes the others. A blocked thread that listens to the socket wakes them when it stops;
-//!    while there is one, nobody else takes rings out.
-//! 5. Descriptors that go ahead of a message are a ring for that message, unless the other side went to sleep after it
-//!    heard them: they come before the commit. The next message rings again, because whoever takes descriptors takes
-//!    the rings before them.
+//!    there is something to do, wakes the others. Of the blocked threads one listens to the socket, and wakes the others
+//!    when it stops.
+//! 5. Descriptors that go ahead of a message are a ring for it, which stays in the socket until the message is taken:
+//!    who finds them there, and no message, naps. The next message rings again, because whoever takes descriptors
+//!    takes the rings before them.
 
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Duration;
@@ -40,6 +40,9 @@ const AHEAD: u32 = 2;
 const TRIES: u32 = 100;
 const RELIEF: Duration = Duration::from_millis(1);
 
+/// How long a blocked thread listens that others cannot wake, because no descriptor was left for that.
+const LONG_NAP: Duration = Duration::from_millis(10);
+
 /// So often a nap of a blocked thread is twice as long as the one before.
 const LONGER_NAPS: u32 = 5;
 
@@ -49,7 +52,7 @@ enum Inbox {
     Nothing,
     /// Descriptors of a message that has not come yet.
     Descriptors,
-    /// Perhaps the end; perhaps somebody else looks after it.
+    /// Perhaps the end.
     Unknown,
 }
 
@@ -103,6 +106,7 @@ impl End {
         if !writer.commit_unless_ended(kind_of(cargo)) {
             return Pushed::Closed;
         }
+        // Who has heard the descriptors, and found no message yet, need not nap until the end.
         if bell.load(Ordering::SeqCst) == ASLEEP {
             self.ring_solo(bell);
         }
@@ -155,18 +159,15 @@ impl End {
     }
 
     /// Says whether this side must wait (a sender for `wanted` bytes), and if so has its bell rung by whoever changes
-    /// that. `listens` says that it is the caller who listens to the socket.
-    pub(super) fn must_wait_solo(&self, wanted: usize, listens: bool) -> Verdict {
+    /// that.
+    pub(super) fn must_wait_solo(&self, wanted: usize) -> Verdict {
         let Some(turn) = self.passage.try_turn() else {
             return Verdict::Busy;
         };
         if self.passage.is_gone() {
             return Verdict::Closed;
         }
-        let (took, inbox) = match listens || !self.hub.is_listened_to() {
-            true => self.empty_socket(),
-            false => (false, Inbox::Unknown),
-        };
+        let (took, inbox) = self.empty_socket();
         let bell = match self.side {
             Side::Receive => self.duct.data_bell(),
             Side::Send => self.duct.space_bell(),
@@ -254,7 +255,7 @@ impl End {
         let bell = self.hub.sit_blocked(&mut seat);
         // After this thread is to be woken: whoever listens now wakes it when it stops.
         let listens = self.hub.listen();
-        match self.must_wait_solo(wanted, listens.is_some()) {
+        match self.must_wait_solo(wanted) {
             Verdict::Go => {}
             Verdict::Closed => return true,
             Verdict::Busy if self.has_lost_its_receivers() => return true,
@@ -267,7 +268,7 @@ impl End {
             // They fail only for want of kernel memory; then this loop is a slow one.
             Verdict::Wait => drop(match bell {
                 Some(bell) => socket::wait_readable_or_rung(&self.socket, &bell),
-                None => socket::wait_readable(&self.socket, None),
+                None => socket::wait_readable(&self.socket, Some(LONG_NAP)),
             }),
         }
         // Not to wake itself.
