@@ -87,7 +87,9 @@ impl Passage {
 
     #[inline]
     fn take_turn(&self) -> Option<Turn<'_>> {
-        (!self.turn.swap(true, Ordering::Acquire)).then_some(Turn(self))
+        let taken = self.turn.swap(true, Ordering::Acquire);
+        // One made in vain would give back somebody else's.
+        (!taken).then(|| Turn(self))
     }
 
     /// Sets `state` when nobody has the turn.
