@@ -12,8 +12,9 @@ use super::duct::LONGEST_INLINE;
 use crate::sys::gap::{ROOM_BYTES, Room};
 use crate::sys::mapping::{self, Mapping};
 use crate::sys::socket::DESCRIPTORS_PER_MESSAGE;
-use crate::wire::baggage::{self, Bag, Passage, Received};
+use crate::wire::baggage::{self, Bag, Received};
 use crate::wire::codec::{self, EncodeFault};
+use crate::wire::passage::Passage;
 
 /// Where the value begins in memory of its own; before it, the word that says whether it is in use.
 const VALUE: usize = 4096;

@@ -17,7 +17,8 @@ use crate::sys::clock::Moment;
 use crate::sys::gap::{ROOM_BYTES, Room};
 use crate::sys::robust::{RobustGuard, TryLock};
 use crate::sys::socket;
-use crate::wire::baggage::{self, Passage};
+use crate::wire::baggage;
+use crate::wire::passage::Passage;
 
 pub(crate) use super::outcome::{Popped, Pushed};
 

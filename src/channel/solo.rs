@@ -1,6 +1,6 @@
-//! A channel of which one process at a time holds either side, as of a pipe: without locks between processes.
+//! The channel of a pipe, of which one process at a time holds either side: no locks between processes.
 //!
-//! Whoever sends or receives takes this process's turn at the end ([`Passage`](crate::wire::baggage::Passage)), so
+//! Whoever sends or receives takes this process's turn at the end ([`Passage`](crate::wire::passage::Passage)), so
 //! that in both processes together there is one producer and one consumer. Neither ever waits for a step of the other:
 //! 1. A message is committed by compare-exchange. A receiver that says that there never will be one has ended the ring
 //!    before, by compare-exchange, too, when it was empty: one of the two fails.
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Duration;
 
 use super::ahead::{RING_BYTES, TAG_BYTES};
-use super::bell::Verdict;
+use super::bell::{Verdict, is_gone};
 use super::cargo::Cargo;
 use super::end::{End, Popped, Pushed, Side, kind_of};
 use super::hub::Seat;
@@ -36,9 +36,8 @@ const RUNG: u32 = 1;
 /// Of a receiver to which descriptors were sent: the message after theirs rings.
 const AHEAD: u32 = 2;
 
-/// How often a ring is tried for which the kernel has no memory, and how long it is given in between.
+/// How often a ring is tried for which the kernel has no memory. This thread may be a runtime's: it does not wait.
 const TRIES: u32 = 100;
-const RELIEF: Duration = Duration::from_millis(1);
 
 /// How long a blocked thread listens that others cannot wake, because no descriptor was left for that.
 const LONG_NAP: Duration = Duration::from_millis(10);
@@ -148,9 +147,13 @@ impl End {
         for _ in 0..TRIES {
             match socket::send(&self.socket, &[b'!'; RING_BYTES][..len], &[]) {
                 Err(error) if error.raw_os_error().is_some_and(is_short) => {
-                    std::thread::sleep(RELIEF);
+                    std::thread::yield_now();
                 }
-                // If the socket is full, there is enough in it to hear; if nobody is there, nobody need hear it.
+                Err(error) if is_gone(&error) => {
+                    self.is_left_alone();
+                    return;
+                }
+                // If the socket is full, there is enough in it to hear.
                 _ => return,
             }
         }
@@ -235,7 +238,7 @@ impl End {
             true => Verdict::Nap,
             false => Verdict::Wait,
         };
-        (verdict, has_room && room > 0)
+        (verdict, verdict == Verdict::Go || (has_room && room > 0))
     }
 
     /// Whether it was closed, or the other side is gone.

@@ -11,10 +11,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::task::Waker;
+use std::sync::Arc;
 
+use super::passage::Passage;
 use crate::sys::socket::DESCRIPTORS_PER_MESSAGE;
 
 thread_local! {
@@ -31,90 +30,6 @@ thread_local! {
     static FAULT: RefCell<Option<String>> = const { RefCell::new(None) };
     // Whether that is of the value at hand. Costs less to look at.
     static FAULTY: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Where something is that moves when it is sent, and is gone from here then.
-///
-/// Whoever does something with it that nobody elsewhere may do at the same time takes the turn. While it is sent
-/// nobody gets the turn, and who had it has given it back: so nobody is at it here when it arrives there.
-#[derive(Debug, Default)]
-pub(crate) struct Passage {
-    /// Bits.
-    state: AtomicU8,
-    turn: AtomicBool,
-    /// Wakes who waits for something here.
-    left_behind: OnceLock<Waker>,
-}
-
-/// It is in a value that is not sent yet.
-const LEAVING: u8 = 1;
-/// That value is being sent at this moment.
-const SHUT: u8 = 2;
-/// It was sent elsewhere, and may be sent once more: as a task's argument, to another worker.
-const LENT: u8 = 4;
-/// It was sent elsewhere.
-const GONE: u8 = 8;
-
-/// Leave to do something with what has a [`Passage`]. Dropping it ends it.
-#[derive(Debug)]
-pub(crate) struct Turn<'a>(&'a Passage);
-
-impl Drop for Turn<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.turn.store(false, Ordering::Release);
-    }
-}
-
-impl Passage {
-    /// Whether it was sent elsewhere.
-    #[inline]
-    pub(crate) fn is_gone(&self) -> bool {
-        self.state.load(Ordering::Acquire) & (LENT | GONE) != 0
-    }
-
-    /// Has `waker` woken when it is gone.
-    pub(crate) fn tell(&self, waker: impl FnOnce() -> Waker) {
-        self.left_behind.get_or_init(waker);
-    }
-
-    /// Takes the turn, if nobody has it. Whoever has it does not wait for anybody else's.
-    #[inline]
-    pub(crate) fn try_turn(&self) -> Option<Turn<'_>> {
-        let turn = self.take_turn()?;
-        (self.state.load(Ordering::Relaxed) & SHUT == 0).then_some(turn)
-    }
-
-    #[inline]
-    fn take_turn(&self) -> Option<Turn<'_>> {
-        let taken = self.turn.swap(true, Ordering::Acquire);
-        // One made in vain would give back somebody else's.
-        (!taken).then(|| Turn(self))
-    }
-
-    /// Sets `state` when nobody has the turn.
-    fn set(&self, state: u8) {
-        let turn = loop {
-            match self.take_turn() {
-                Some(turn) => break turn,
-                None => std::thread::yield_now(),
-            }
-        };
-        self.state.fetch_or(state, Ordering::Release);
-        drop(turn);
-    }
-
-    fn clear(&self, state: u8) {
-        self.state.fetch_and(!state, Ordering::Release);
-    }
-
-    fn leave(&self, state: u8) {
-        self.set(state);
-        self.clear(LEAVING | SHUT);
-        if let Some(waker) = self.left_behind.get() {
-            waker.wake_by_ref();
-        }
-    }
 }
 
 /// What goes beside a value. Dropped before it was sent, everything in it stays where it was.
@@ -138,20 +53,29 @@ impl Bag {
             return;
         }
         self.fds.clear();
-        self.leave(GONE);
+        for (_, passage) in self.leaving.drain(..) {
+            passage.leave();
+        }
+    }
+
+    /// The value will be sent, and perhaps once more.
+    fn lend(&mut self) {
+        for (_, passage) in self.leaving.drain(..) {
+            passage.lend();
+        }
     }
 
     /// The value is about to be sent: nobody does anything here with what moves, until it was sent or is not.
     pub(crate) fn shut(&self) {
         for (_, passage) in &self.leaving {
-            passage.set(SHUT);
+            passage.shut();
         }
     }
 
     /// The value was not sent, and will perhaps be.
     pub(crate) fn open(&self) {
         for (_, passage) in &self.leaving {
-            passage.clear(SHUT);
+            passage.open();
         }
     }
 
@@ -159,12 +83,6 @@ impl Bag {
     pub(crate) fn moves(&self, passage: &Arc<Passage>) -> bool {
         let mut leaving = self.leaving.iter();
         leaving.any(|(_, other)| Arc::ptr_eq(other, passage))
-    }
-
-    fn leave(&mut self, state: u8) {
-        for (_, passage) in self.leaving.drain(..) {
-            passage.leave(state);
-        }
     }
 
     /// Whether nothing goes beside the value.
@@ -179,7 +97,7 @@ impl Bag {
             .pop_if(|(before, passage)| {
                 let cut = *before >= kept;
                 if cut {
-                    passage.clear(LEAVING);
+                    passage.stay();
                 }
                 cut
             })
@@ -273,7 +191,7 @@ pub(crate) fn packing<T>(bag: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> 
         leaving: Vec::new(),
     };
     let encoded = filling(&mut whole, encode);
-    whole.leave(LENT);
+    whole.lend();
     *bag = std::mem::take(&mut whole.fds);
     encoded
 }
@@ -285,13 +203,7 @@ pub(crate) fn packing<T>(bag: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> 
 /// No value is being sent here, or it was sent before, or is in a value already.
 pub(crate) fn depart(passage: &Arc<Passage>) -> Result<(), String> {
     faulty(Packing::with(|bag| {
-        let before = passage.state.fetch_or(LEAVING, Ordering::AcqRel);
-        if before & GONE != 0 {
-            return Err("an end of a pipe was sent elsewhere before".to_owned());
-        }
-        if before & LEAVING != 0 {
-            return Err("the same end of a pipe is in it twice".to_owned());
-        }
+        passage.depart()?;
         bag.leaving.push((bag.fds.len(), Arc::clone(passage)));
         Ok(())
     }))
@@ -447,6 +359,48 @@ mod tests {
         bag.sent();
         assert!(passage.is_gone());
         assert!(filling(&mut bag, || depart(&passage)).is_err());
+    }
+
+    #[test]
+    fn nobody_is_at_what_is_sent() {
+        let passage = Arc::<Passage>::default();
+        let turn = passage.try_turn().unwrap();
+        assert!(passage.try_turn().is_none());
+        assert!(passage.try_turn().is_none(), "in vain is not given back");
+        drop(turn);
+        let mut bag = Bag::default();
+        filling(&mut bag, || depart(&passage)).unwrap();
+        assert!(bag.moves(&passage) && passage.try_turn().is_some());
+        bag.shut();
+        assert!(passage.try_turn().is_none() && !passage.is_gone());
+        bag.open();
+        let turn = passage.try_turn().unwrap();
+        let shutting = std::thread::spawn(move || {
+            bag.shut();
+            bag
+        });
+        std::thread::yield_now();
+        assert!(!shutting.is_finished());
+        drop(turn);
+        let mut bag = shutting.join().unwrap();
+        assert!(passage.try_turn().is_none());
+        bag.sent();
+        assert!(passage.is_gone());
+    }
+
+    #[test]
+    fn an_argument_is_gone_once_it_is_encoded_and_may_be_sent_again() {
+        let passage = Arc::<Passage>::default();
+        for _ in 0..2 {
+            packing(&mut Vec::new(), || depart(&passage)).unwrap();
+            assert!(passage.is_gone());
+        }
+        let tried = Arc::<Passage>::default();
+        packing(&mut Vec::new(), || {
+            depart(&tried).unwrap();
+            unstow(0);
+        });
+        assert!(!tried.is_gone());
     }
 
     #[test]
