@@ -755,6 +755,29 @@ fn spent() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
+/// Stops the process after each of the pauses, in microseconds. How long it stood still, and how long this thread was
+/// busy meanwhile.
+async fn stop_now_and_then(
+    pid: Pid,
+    pauses: [u64; 3],
+    over: Arc<AtomicBool>,
+) -> (Duration, Duration) {
+    let (mut stood, mut busy) = (Duration::ZERO, Duration::ZERO);
+    for micros in pauses {
+        tokio::time::sleep(Duration::from_micros(micros)).await;
+        kill_process(pid, Signal::STOP).unwrap();
+        // Until what can be done without it is done.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let (since, before) = (Instant::now(), spent());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stood += since.elapsed();
+        busy += spent() - before;
+        kill_process(pid, Signal::CONT).unwrap();
+    }
+    over.store(true, Ordering::Release);
+    (stood, busy)
+}
+
 /// Nothing here is busy because of it, and all goes on when it does.
 #[procession::test]
 async fn a_stopped_peer_of_a_pipe_costs_nothing_and_loses_nothing() {
@@ -770,7 +793,10 @@ async fn a_stopped_peer_of_a_pipe_costs_nothing_and_loses_nothing() {
         let kind = KINDS[random.below(3) as usize];
         until(|| child.pid().is_some()).await;
         let pid = Pid::from_raw(child.pid().unwrap().cast_signed()).unwrap();
-        let over = AtomicBool::new(false);
+        let over = Arc::new(AtomicBool::new(false));
+        let pauses = [(); 3].map(|()| random.below(5_000));
+        // A task of its own, as above.
+        let stopping = tokio::spawn(stop_now_and_then(pid, pauses, Arc::clone(&over)));
         let sending = async {
             let mut number = 0;
             while !over.load(Ordering::Acquire) {
@@ -790,24 +816,10 @@ async fn a_stopped_peer_of_a_pipe_costs_nothing_and_loses_nothing() {
             }
             unreachable!()
         };
-        let stopping = async {
-            for _ in 0..3 {
-                tokio::time::sleep(Duration::from_micros(random.below(5_000))).await;
-                kill_process(pid, Signal::STOP).unwrap();
-                // Until what can be done without it is done.
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                let (since, before) = (Instant::now(), spent());
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                stood += since.elapsed();
-                busy += spent() - before;
-                kill_process(pid, Signal::CONT).unwrap();
-                stops += 1;
-            }
-            over.store(true, Ordering::Release);
-        };
-        let (sent, received, ()) =
-            within(futures::future::join3(sending, receiving, stopping)).await;
+        let (sent, received) = within(futures::future::join(sending, receiving)).await;
         assert_eq!(sent, received);
+        let (still, spent) = within(stopping).await.unwrap();
+        (stops, stood, busy) = (stops + pauses.len(), stood + still, busy + spent);
         drop(here);
         within(child).await.unwrap();
     }
