@@ -23,7 +23,8 @@ use futures::{FutureExt as _, StreamExt as _};
 use leftovers::alone;
 use notes::{Board, Desk};
 use procession::{
-    Descriptor, Pipe, ProcessHandle, Receiver, RecvError, Sender, pipe, queue, spawn,
+    Descriptor, Pipe, PipeReceiver, PipeSender, ProcessHandle, Receiver, RecvError, Sender,
+    channel, pipe, queue, spawn,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
@@ -675,6 +676,309 @@ async fn killed_at_the_other_end_of_a_pipe() {
         kills += 1;
     }
     eprintln!("{kills} kills");
+}
+
+const KINDS: [Kind; 3] = [Kind::Short, Kind::Long, Kind::Sockets];
+
+fn pour(kind: Kind, tx: PipeSender<Message>) -> u64 {
+    let sent = (0..).take_while(|n| tx.blocking_send(Message::new(7, *n, kind)).is_ok());
+    sent.count() as u64
+}
+
+async fn pour_async(kind: Kind, tx: PipeSender<Message>) -> u64 {
+    for number in 0.. {
+        if tx.send(Message::new(7, number, kind)).await.is_err() {
+            return number;
+        }
+    }
+    unreachable!()
+}
+
+/// Receives to the end; there is no gap.
+fn swallow(rx: PipeReceiver<Message>) -> u64 {
+    for expected in 0.. {
+        match rx.blocking_recv() {
+            Ok(message) => assert_eq!(message.check(), (7, expected)),
+            Err(RecvError::Closed) => return expected,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    unreachable!()
+}
+
+async fn swallow_async(rx: PipeReceiver<Message>) -> u64 {
+    for expected in 0.. {
+        match rx.recv().await {
+            Ok(message) => assert_eq!(message.check(), (7, expected)),
+            Err(RecvError::Closed) => return expected,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    unreachable!()
+}
+
+/// Whichever end of a channel was killed, in whatever way it waited, and in whatever way the other one waits.
+#[procession::test]
+async fn killed_at_either_end_of_a_channel() {
+    let mut random = Random::seeded();
+    let end = Instant::now() + soak();
+    let mut kills = 0;
+    while Instant::now() < end {
+        let (tx, rx) = channel::<Message>().unwrap();
+        let (kind, blocks) = (KINDS[random.below(3) as usize], random.below(2) == 0);
+        let pause = Duration::from_micros(random.below(10_000));
+        let (child, here) = match random.below(4) {
+            0 => (spawn(pour, (kind, tx)), Ok(rx)),
+            1 => (spawn(pour_async, (kind, tx)), Ok(rx)),
+            2 => (spawn(swallow, rx), Err(tx)),
+            _ => (spawn(swallow_async, rx), Err(tx)),
+        };
+        until(|| child.pid().is_some()).await;
+        let other = match (here, blocks) {
+            (Ok(rx), true) => tokio::task::spawn_blocking(move || swallow(rx)),
+            (Ok(rx), false) => tokio::spawn(swallow_async(rx)),
+            (Err(tx), true) => tokio::task::spawn_blocking(move || pour(kind, tx)),
+            (Err(tx), false) => tokio::spawn(pour_async(kind, tx)),
+        };
+        tokio::time::sleep(pause).await;
+        child.abort();
+        within(other).await.unwrap();
+        let _ = within(child).await;
+        kills += 1;
+    }
+    eprintln!("{kills} kills");
+}
+
+/// The processor time that this thread has had.
+fn spent() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// Stops the process after each of the pauses, in microseconds. How long it stood still, and how long this thread was
+/// busy meanwhile.
+async fn stop_now_and_then(
+    pid: Pid,
+    pauses: [u64; 3],
+    over: Arc<AtomicBool>,
+) -> (Duration, Duration) {
+    let (mut stood, mut busy) = (Duration::ZERO, Duration::ZERO);
+    for micros in pauses {
+        tokio::time::sleep(Duration::from_micros(micros)).await;
+        kill_process(pid, Signal::STOP).unwrap();
+        // Until what can be done without it is done.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let (since, before) = (Instant::now(), spent());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stood += since.elapsed();
+        busy += spent() - before;
+        kill_process(pid, Signal::CONT).unwrap();
+    }
+    over.store(true, Ordering::Release);
+    (stood, busy)
+}
+
+/// Nothing here is busy because of it, and all goes on when it does.
+#[procession::test]
+async fn a_stopped_peer_of_a_pipe_costs_nothing_and_loses_nothing() {
+    let mut random = Random::seeded();
+    let end = Instant::now() + soak();
+    let (mut stops, mut stood, mut busy) = (0, Duration::ZERO, Duration::ZERO);
+    while Instant::now() < end {
+        let (here, there) = pipe::<Message, Message>().unwrap();
+        let child = match stops % 2 {
+            0 => spawn(echo, there),
+            _ => spawn(echo_blocking, there),
+        };
+        let kind = KINDS[random.below(3) as usize];
+        until(|| child.pid().is_some()).await;
+        let pid = Pid::from_raw(child.pid().unwrap().cast_signed()).unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let pauses = [(); 3].map(|()| random.below(5_000));
+        // A task of its own, as above.
+        let stopping = tokio::spawn(stop_now_and_then(pid, pauses, Arc::clone(&over)));
+        let sending = async {
+            let mut number = 0;
+            while !over.load(Ordering::Acquire) {
+                here.send(Message::new(7, number, kind)).await.unwrap();
+                number += 1;
+            }
+            here.send(Message::new(8, number, kind)).await.unwrap();
+            number
+        };
+        let receiving = async {
+            for expected in 0.. {
+                let message = here.recv().await.unwrap().check();
+                assert_eq!(message.1, expected);
+                if message.0 == 8 {
+                    return expected;
+                }
+            }
+            unreachable!()
+        };
+        let (sent, received) = within(futures::future::join(sending, receiving)).await;
+        assert_eq!(sent, received);
+        let (still, spent) = within(stopping).await.unwrap();
+        (stops, stood, busy) = (stops + pauses.len(), stood + still, busy + spent);
+        drop(here);
+        within(child).await.unwrap();
+    }
+    eprintln!("{stops} stops, {busy:?} of {stood:?} busy");
+    // A nap now and then, if it was stopped between descriptors and their message.
+    assert!(busy < stood / 5, "{busy:?} of {stood:?}");
+}
+
+/// Every message is received by one of those who wait for one, whoever waits in whatever way beside them.
+#[procession::test]
+async fn tasks_and_threads_at_one_end_of_a_pipe() {
+    let (here, there) = pipe::<u64, u64>().unwrap();
+    let child = spawn(
+        async |there: Pipe<u64, u64>| {
+            while let Ok(count) = there.recv().await {
+                for number in 0..count {
+                    if number % 3 == 2 {
+                        tokio::time::sleep(Duration::from_micros(count * 20)).await;
+                    }
+                    there.send(number).await.unwrap();
+                }
+            }
+        },
+        there,
+    );
+    let here = Arc::new(here);
+    let mut random = Random::seeded();
+    let end = Instant::now() + soak();
+    let mut rounds = 0;
+    while Instant::now() < end {
+        let (tasks, threads) = (random.below(4), random.below(4));
+        let mut all = Vec::new();
+        for _ in 0..tasks {
+            let here = Arc::clone(&here);
+            all.push(tokio::spawn(async move { here.recv().await.unwrap() }));
+        }
+        for _ in 0..threads {
+            let here = Arc::clone(&here);
+            let receives = move || here.blocking_recv().unwrap();
+            all.push(tokio::task::spawn_blocking(receives));
+        }
+        if random.below(2) == 0 {
+            // Until they sleep.
+            tokio::time::sleep(Duration::from_micros(random.below(1_000))).await;
+        }
+        here.send(tasks + threads).await.unwrap();
+        let received = within(futures::future::join_all(all)).await;
+        let mut received: Vec<_> = received.into_iter().map(Result::unwrap).collect();
+        received.sort_unstable();
+        assert!(received.into_iter().eq(0..tasks + threads));
+        rounds += 1;
+    }
+    eprintln!("{rounds} rounds");
+    drop(here);
+    within(child).await.unwrap();
+}
+
+/// The same for those who wait for room.
+#[procession::test]
+async fn tasks_and_threads_that_wait_for_room_in_a_pipe() {
+    let mut random = Random::seeded();
+    let end = Instant::now() + soak();
+    while Instant::now() < end {
+        let (tx, rx) = channel::<ByteBuf>().unwrap();
+        let child = spawn(
+            |rx: PipeReceiver<ByteBuf>, micros: u64| {
+                let mut count = 0_u64;
+                while let Ok(bytes) = rx.blocking_recv() {
+                    assert!(bytes.iter().all(|byte| *byte == bytes[0]), "torn");
+                    count += 1;
+                    if count.is_multiple_of(16) {
+                        std::thread::sleep(Duration::from_micros(micros));
+                    }
+                }
+                count
+            },
+            (rx, random.below(500)),
+        );
+        let tx = Arc::new(tx);
+        let mut all = Vec::new();
+        for who in 0..4_u8 {
+            let tx = Arc::clone(&tx);
+            let len = [60_000, 5_000, 100, 60_000][usize::from(who)];
+            let message = move |n: u8| ByteBuf::from(vec![n; len]);
+            all.push(match who % 2 {
+                0 => tokio::spawn(async move {
+                    for n in 0..50 {
+                        tx.send(message(n)).await.unwrap();
+                    }
+                }),
+                _ => tokio::task::spawn_blocking(move || {
+                    (0..50).for_each(|n| tx.blocking_send(message(n)).unwrap());
+                }),
+            });
+        }
+        drop(tx);
+        for sender in all {
+            within(sender).await.unwrap();
+        }
+        assert_eq!(within(child).await.unwrap(), 200);
+    }
+}
+
+/// Whoever closes a channel, while its sender and its receiver are at it: what was called sent arrives, once.
+#[procession::test]
+async fn closing_a_channel_of_two() {
+    let mut random = Random::seeded();
+    let end = Instant::now() + soak();
+    let mut closes = 0;
+    while Instant::now() < end {
+        let (tx, rx) = channel::<Message>().unwrap();
+        let kind = KINDS[random.below(3) as usize];
+        let (pause, blocks) = (random.below(3_000), random.below(2) == 0);
+        let closes_there = random.below(2) == 0;
+        let child = spawn(
+            |tx: PipeSender<Message>, kind: Kind, pause: u64, closes: bool| {
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        std::thread::sleep(Duration::from_micros(pause));
+                        if closes {
+                            tx.close();
+                        }
+                    });
+                    (0..)
+                        .take_while(|n| tx.blocking_send(Message::new(7, *n, kind)).is_ok())
+                        .count() as u64
+                })
+            },
+            (tx, kind, pause, closes_there),
+        );
+        let rx = Arc::new(rx);
+        let receiving = tokio::task::spawn_blocking({
+            let (rx, runtime) = (Arc::clone(&rx), tokio::runtime::Handle::current());
+            move || {
+                let mut received = 0;
+                loop {
+                    let next = match blocks {
+                        true => rx.blocking_recv(),
+                        false => runtime.block_on(rx.recv()),
+                    };
+                    match next {
+                        Ok(message) => assert_eq!(message.check(), (7, received)),
+                        Err(RecvError::Closed) => return received,
+                        Err(error) => panic!("{error}"),
+                    }
+                    received += 1;
+                }
+            }
+        });
+        if !closes_there {
+            until(|| child.pid().is_some()).await;
+            tokio::time::sleep(Duration::from_micros(pause)).await;
+            rx.close();
+        }
+        let sent = within(child).await.unwrap();
+        assert_eq!(within(receiving).await.unwrap(), sent);
+        closes += 1;
+    }
+    eprintln!("{closes} closes");
 }
 
 fn send_until_closed(number: u64, tx: Sender<Message>) -> u64 {

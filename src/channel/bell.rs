@@ -33,6 +33,9 @@ impl End {
     /// Looks, holding both locks, whether this side must wait (a sender for `wanted` bytes), and if so
     /// clears its bell: whoever changes that will ring.
     pub(super) fn must_wait(&self, wanted: usize) -> Verdict {
+        if !self.duct.shared {
+            return self.must_wait_solo(wanted);
+        }
         let Some(_send) = self.lock_senders() else {
             return Verdict::Busy;
         };

@@ -14,6 +14,7 @@ use crate::sys::mapping::{self, Mapping};
 use crate::sys::socket::DESCRIPTORS_PER_MESSAGE;
 use crate::wire::baggage::{self, Bag, Received};
 use crate::wire::codec::{self, EncodeFault};
+use crate::wire::passage::Passage;
 
 /// Where the value begins in memory of its own; before it, the word that says whether it is in use.
 const VALUE: usize = 4096;
@@ -222,6 +223,21 @@ impl Cargo {
     pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let hold = self.hold.iter().map(|hold| hold.as_fd());
         hold.chain(self.bag.fds().iter().map(AsFd::as_fd)).collect()
+    }
+
+    /// Whether what has this passage moves with it.
+    pub(super) fn moves(&self, passage: &Arc<Passage>) -> bool {
+        self.bag.moves(passage)
+    }
+
+    /// It is about to be sent: nobody uses what moves with it until [`Cargo::sent`] or [`Cargo::open`].
+    pub(super) fn shut(&self) {
+        self.bag.shut();
+    }
+
+    /// It was not sent.
+    pub(super) fn open(&self) {
+        self.bag.open();
     }
 
     /// It was sent: its memory is the receiver's now.

@@ -19,7 +19,7 @@ pub(crate) const LONGEST_INLINE: usize = RING_BYTES / 4;
 /// One page: the words that senders and receivers share beside the ring, far apart.
 const HEAD_BYTES: usize = 4096;
 const CAPACITY: usize = 0;
-const JOINABLE: usize = 8;
+const SHARED: usize = 8;
 // Beside each lock what only its holder uses.
 const SEND_LOCK: usize = 128;
 const KNOWN_TAIL: usize = 192;
@@ -35,6 +35,8 @@ const TAKEN_TAG: usize = 704;
 const TAKEN_AT: usize = 712;
 const LEAST_WANTED: usize = 768;
 const ORPHANED: usize = 832;
+const SENDERS_MOVES: usize = 896;
+const RECEIVERS_MOVES: usize = 900;
 const HOLDERS: usize = 1024;
 /// Who it is, when it began, what it took, what it has done.
 const HOLDER_BYTES: usize = 32;
@@ -51,13 +53,14 @@ pub(super) struct Duct {
     pub(super) send_lock: RobustMutex,
     pub(super) receive_lock: RobustMutex,
     pub(super) capacity: usize,
-    /// Whether it is counted what was received and is not done.
-    pub(super) joinable: bool,
+    /// Whether any number of processes hold either side: then they take locks, and it is counted what was received
+    /// and is not done. Else one process at a time does; see `solo`.
+    pub(super) shared: bool,
 }
 
 impl Duct {
     /// Makes the memory of a channel for `capacity` messages.
-    pub(super) fn create(capacity: usize, joinable: bool) -> io::Result<Self> {
+    pub(super) fn create(capacity: usize, shared: bool) -> io::Result<Self> {
         if capacity == 0 || capacity > MOST_FRAMES {
             let why = format!("a channel holds from 1 to {MOST_FRAMES} messages");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
@@ -67,8 +70,8 @@ impl Duct {
         let head = Arc::new(Mapping::whole(&memory, HEAD_BYTES)?);
         head.word(CAPACITY)
             .store(capacity as u64, Ordering::Relaxed);
-        head.word(JOINABLE)
-            .store(u64::from(joinable), Ordering::Relaxed);
+        head.word(SHARED)
+            .store(u64::from(shared), Ordering::Relaxed);
         head.word(LEAST_WANTED).store(u64::MAX, Ordering::Relaxed);
         RobustMutex::create(Arc::clone(&head), SEND_LOCK)?;
         RobustMutex::create(Arc::clone(&head), RECEIVE_LOCK)?;
@@ -88,7 +91,7 @@ impl Duct {
             send_lock: RobustMutex::open(Arc::clone(&head), SEND_LOCK),
             receive_lock: RobustMutex::open(Arc::clone(&head), RECEIVE_LOCK),
             capacity: capacity.min(MOST_FRAMES),
-            joinable: head.word(JOINABLE).load(Ordering::Relaxed) != 0,
+            shared: head.word(SHARED).load(Ordering::Relaxed) != 0,
             memory,
             head,
             ring,
@@ -121,6 +124,16 @@ impl Duct {
     #[inline]
     pub(super) fn gone_receivers(&self) -> &AtomicU32 {
         self.head.half_word(GONE_RECEIVERS)
+    }
+
+    /// How often the one end that can send has arrived in another process.
+    pub(super) fn senders_moves(&self) -> &AtomicU32 {
+        self.head.half_word(SENDERS_MOVES)
+    }
+
+    /// Likewise the one that can receive.
+    pub(super) fn receivers_moves(&self) -> &AtomicU32 {
+        self.head.half_word(RECEIVERS_MOVES)
     }
 
     /// How far senders know receivers to be, for the holder of the senders' lock: the true word is in a cache

@@ -17,7 +17,8 @@ use crate::sys::clock::Moment;
 use crate::sys::gap::{ROOM_BYTES, Room};
 use crate::sys::robust::{RobustGuard, TryLock};
 use crate::sys::socket;
-use crate::wire::baggage::{self, Passage};
+use crate::wire::baggage;
+use crate::wire::passage::Passage;
 
 pub(crate) use super::outcome::{Popped, Pushed};
 
@@ -53,6 +54,8 @@ pub(crate) struct End {
     pub(super) alone: AtomicBool,
     /// Of an end that moves when it is sent.
     pub(super) passage: Arc<Passage>,
+    /// How often it had moved when it came here.
+    pub(super) moves: u32,
     // The last to be dropped: whoever hears it asks the kernel, which must know by then.
     _farewell: Farewell,
 }
@@ -73,17 +76,18 @@ impl Drop for Farewell {
 
 /// Makes a channel for `capacity` messages: the end that sends and the end that receives.
 ///
-/// If it is `joinable`, what was received and is not done is counted.
-pub(crate) fn create(capacity: usize, joinable: bool) -> io::Result<(End, End)> {
-    let duct = Arc::new(Duct::create(capacity, joinable)?);
+/// If it is `shared`, any number of processes can hold either side, and what was received and is not done is
+/// counted. Else one process at a time can.
+pub(crate) fn create(capacity: usize, shared: bool) -> io::Result<(End, End)> {
+    let duct = Arc::new(Duct::create(capacity, shared)?);
     let (ours, theirs) = socket::pair()?;
-    let send = End::new(Arc::clone(&duct), ours, Side::Send);
-    let receive = End::new(duct, theirs, Side::Receive);
+    let send = End::new(Arc::clone(&duct), ours, Side::Send, 0);
+    let receive = End::new(duct, theirs, Side::Receive, 0);
     Ok((send, receive))
 }
 
 impl End {
-    pub(super) fn new(duct: Arc<Duct>, socket: OwnedFd, side: Side) -> Self {
+    pub(super) fn new(duct: Arc<Duct>, socket: OwnedFd, side: Side, moves: u32) -> Self {
         Self {
             _farewell: Farewell(Arc::clone(&duct), side),
             duct,
@@ -100,6 +104,7 @@ impl End {
             gone: AtomicU32::new(0),
             alone: AtomicBool::new(false),
             passage: Arc::default(),
+            moves,
         }
     }
 
@@ -119,7 +124,7 @@ impl End {
     }
 
     #[inline]
-    fn was_closed(&self) -> bool {
+    pub(super) fn was_closed(&self) -> bool {
         self.duct.closed().load(Ordering::Acquire) != 0 || self.passage.is_gone()
     }
 
@@ -158,9 +163,15 @@ impl End {
 
     /// Sends, if it can be done now.
     pub(crate) fn try_push(&self, cargo: &mut Cargo) -> Pushed {
+        if cargo.moves(&self.passage) {
+            let why = "an end of a pipe cannot be sent through itself";
+            return Pushed::Failed(Refused(why.to_owned()));
+        }
+        cargo.shut();
         let pushed = self.try_push_bytes(&cargo.body, Some(cargo));
-        if matches!(pushed, Pushed::Done) {
-            cargo.sent();
+        match pushed {
+            Pushed::Done => cargo.sent(),
+            _ => cargo.open(),
         }
         pushed
     }
@@ -168,6 +179,9 @@ impl End {
     /// Sends what `bytes` encode, with what `beside` it has, if it can be done now.
     #[inline]
     pub(super) fn try_push_bytes(&self, bytes: &[u8], beside: Option<&Cargo>) -> Pushed {
+        if !self.duct.shared {
+            return self.push_solo(bytes, beside);
+        }
         if self.was_closed() {
             return Pushed::Closed;
         }
@@ -182,19 +196,11 @@ impl End {
         if self.was_closed() || self.is_found_alone() {
             return Pushed::Closed;
         }
-        let known = self.duct.known_tail();
-        let position = known.load(Ordering::Relaxed);
-        let mut producer = Producer::take_over(&self.duct.ring, position);
         let laden = beside.filter(|cargo| cargo.has_descriptors());
         let tag_len = laden.map_or(0, |_| TAG_BYTES);
-        let is_full =
-            producer.holds(self.duct.capacity) || producer.begin(tag_len + bytes.len()).is_none();
-        if producer.position() != position {
-            known.store(producer.position(), Ordering::Relaxed);
-        }
-        if is_full {
+        let Some(mut producer) = self.begin(tag_len + bytes.len()) else {
             return Pushed::Full;
-        }
+        };
         let mut writer = producer.resume();
         if let Some(cargo) = laden {
             let tag = self.duct.tags().fetch_add(1, Ordering::AcqRel) + 1;
@@ -219,10 +225,23 @@ impl End {
         Pushed::Done
     }
 
+    /// Begins a message of so many bytes, if there is room for it.
+    #[inline]
+    pub(super) fn begin(&self, len: usize) -> Option<Producer<&Ring>> {
+        let known = self.duct.known_tail();
+        let position = known.load(Ordering::Relaxed);
+        let mut producer = Producer::take_over(&self.duct.ring, position);
+        let has_room = !producer.holds(self.duct.capacity) && producer.begin(len).is_some();
+        if producer.position() != position {
+            known.store(producer.position(), Ordering::Relaxed);
+        }
+        has_room.then_some(producer)
+    }
+
     /// Asks the kernel, which costs more than sending, whether nobody receives any more: when an end has
     /// gone, and once in a tick, because the killed do not say so.
     #[inline]
-    fn is_found_alone(&self) -> bool {
+    pub(super) fn is_found_alone(&self) -> bool {
         let gone = self.duct.gone_receivers().load(Ordering::Acquire);
         let now = Moment::last_tick().to_bits();
         let said_so = self.gone.load(Ordering::Relaxed) != gone;
@@ -245,41 +264,47 @@ impl End {
         if self.looks.load(Ordering::Relaxed) > 0 && self.len() == 0 {
             return Popped::Empty;
         }
+        if !self.duct.shared {
+            return self.pop_solo(room);
+        }
         let Some(_guard) = self.lock_receivers() else {
             return Popped::Busy;
         };
-        let known = self.duct.known_head();
-        let limit = known.load(Ordering::Relaxed);
-        let mut consumer = Consumer::take_over(&self.duct.ring, limit);
-        let frame = match consumer.peek() {
-            Ok(Some(frame)) => frame,
-            Ok(None) => return Popped::Empty,
-            // Nobody can make sense of it any more.
-            Err(_) => return Popped::Closed,
+        let (mut consumer, frame) = match self.peek() {
+            Ok(first) => first,
+            Err(instead) => return instead,
         };
-        if consumer.limit() != limit {
-            known.store(consumer.limit(), Ordering::Relaxed);
-        }
-        if self.duct.joinable {
-            let at = self.duct.taken_at();
-            at.store(consumer.position(), Ordering::Release);
-            self.hold_one();
-        }
+        let at = self.duct.taken_at();
+        at.store(consumer.position(), Ordering::Release);
+        self.hold_one();
         let popped = self.take(&consumer, frame, room);
         if self.duct.space_bell().load(Ordering::Relaxed) == 0 {
             self.ring_for_space();
         }
         consumer.release(frame);
-        if self.duct.joinable {
-            self.holds_it();
-        }
+        self.holds_it();
         self.found();
         popped
     }
 
+    /// The first message, or what there is instead.
+    #[inline]
+    pub(super) fn peek(&self) -> Result<(Consumer<&Ring>, Frame), Popped> {
+        let known = self.duct.known_head();
+        let limit = known.load(Ordering::Relaxed);
+        let mut consumer = Consumer::take_over(&self.duct.ring, limit);
+        // Nobody can make sense of it any more if it is corrupt.
+        let first = consumer.peek().map_err(|_| Popped::Closed)?;
+        let frame = first.ok_or(Popped::Empty)?;
+        if consumer.limit() != limit {
+            known.store(consumer.limit(), Ordering::Relaxed);
+        }
+        Ok((consumer, frame))
+    }
+
     /// What was looked for was there.
     #[inline]
-    fn found(&self) {
+    pub(super) fn found(&self) {
         self.looks.store(0, Ordering::Relaxed);
         self.refusals.store(0, Ordering::Relaxed);
     }
@@ -356,7 +381,7 @@ impl End {
 
     /// What is in `frame`.
     #[inline]
-    fn take(&self, consumer: &Consumer<&Ring>, frame: Frame, room: &mut Room) -> Popped {
+    pub(super) fn take(&self, consumer: &Consumer<&Ring>, frame: Frame, room: &mut Room) -> Popped {
         if frame.kind() == 0 && frame.len() <= ROOM_BYTES {
             consumer.copy_to(frame, room);
             return Popped::Short;
@@ -408,7 +433,7 @@ pub(super) fn bytes_of(cargo: &Cargo) -> usize {
     tag + cargo.body.len()
 }
 
-fn kind_of(laden: &Cargo) -> u32 {
+pub(super) fn kind_of(laden: &Cargo) -> u32 {
     match laden.hold.is_some() {
         true => BAGGAGE | LONG,
         false => BAGGAGE,

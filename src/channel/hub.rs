@@ -2,13 +2,16 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 use std::time::Duration;
 
 use slab::Slab;
 use tokio::runtime::{Handle, Id};
 
+use crate::sys::bell::Bell;
 use crate::sys::reactor::Watched;
 
 /// After this, who waits for something that nobody rings for looks again.
@@ -21,6 +24,10 @@ pub(super) struct Hub {
     /// The socket, registered with each runtime somebody waits in: one that stands still would tell the
     /// others nothing.
     watched: Mutex<Vec<(Id, Watched)>>,
+    /// A blocked thread waits for the socket.
+    is_listened_to: AtomicBool,
+    /// Wakes that thread, once there was one; none if there was no descriptor for it.
+    bell: OnceLock<Option<Arc<Bell>>>,
 }
 
 #[derive(Debug, Default)]
@@ -28,6 +35,31 @@ struct Waiting {
     seats: Mutex<Slab<Option<Waker>>>,
     /// In which runtimes a nap is under way: in one that stands still it does not end.
     napping: Mutex<Vec<Id>>,
+}
+
+/// A thread that is blocked here.
+struct Blocked {
+    thread: Thread,
+    bell: Option<Arc<Bell>>,
+}
+
+impl Wake for Blocked {
+    fn wake(self: Arc<Self>) {
+        self.thread.unpark();
+        if let Some(bell) = &self.bell {
+            bell.ring();
+        }
+    }
+}
+
+/// Leave to listen to the socket for all who are blocked. Dropping it has them look, and one of them listens.
+pub(super) struct Listens<'a>(&'a Hub);
+
+impl Drop for Listens<'_> {
+    fn drop(&mut self) {
+        self.0.is_listened_to.store(false, Ordering::SeqCst);
+        self.0.wake_all();
+    }
 }
 
 /// The place of one who waits. Dropping it ends the waiting.
@@ -170,6 +202,23 @@ impl Hub {
                 drop(nap);
             });
         }
+    }
+
+    /// Makes the next news unpark this thread, and ring the bell.
+    pub(super) fn sit_blocked(&self, seat: &mut Seat) -> Option<Arc<Bell>> {
+        let bell = self.bell.get_or_init(|| Bell::new().ok().map(Arc::new));
+        let blocked = Blocked {
+            thread: std::thread::current(),
+            bell: bell.clone(),
+        };
+        self.sit(seat, &Context::from_waker(&Arc::new(blocked).into()));
+        bell.clone()
+    }
+
+    /// Lets a blocked thread listen to the socket, if no other does.
+    pub(super) fn listen(&self) -> Option<Listens<'_>> {
+        let taken = self.is_listened_to.swap(true, Ordering::SeqCst);
+        (!taken).then(|| Listens(self))
     }
 
     /// Wakes all who wait in this process.

@@ -1,10 +1,10 @@
-//! One way between processes: a ring, two locks, and a socket that is both bell and lifeline.
-//!
-//! Any number of processes hold either side. Whoever sends takes the senders' lock, whoever receives the
-//! receivers'; both are only ever tried, and tell when their holder died. What a killed process had half
+//! One way between processes: a ring, and a socket that is both bell and lifeline. What a killed process had half
 //! written lies beyond the commit and is overwritten.
 //!
-//! The bells are levels, not events. The protocol, which survived tens of thousands of kills where
+//! Either side of a pipe's channel is held by one process at a time. Its protocol, without locks, is in `solo`.
+//!
+//! Any number of processes hold either side of a queue's. Whoever sends takes the senders' lock, whoever receives
+//! the receivers'; both are only ever tried, and tell when their holder died. The bells are levels, not events. The protocol, which survived tens of thousands of kills where
 //! simpler ones lost wake-ups:
 //! 1. A byte in the receivers' end of the socket means "maybe not empty", one in the senders' end "maybe not
 //!    full".
@@ -30,6 +30,7 @@ mod hub;
 mod outcome;
 mod receiving;
 mod sending;
+mod solo;
 mod travel;
 mod wait;
 

@@ -36,7 +36,7 @@ const LOOKS_IN_A_ROW: usize = 8;
 const TRIES: usize = 64;
 
 /// How long a blocked thread sleeps when nobody will ring for it.
-const NAP: Duration = Duration::from_micros(50);
+pub(super) const NAP: Duration = Duration::from_micros(50);
 
 /// Whether this process may run on one processor only, by affinity or quota. Asked once: it costs system calls.
 fn shares_one_processor() -> bool {
@@ -198,7 +198,7 @@ impl End {
 
     /// A sender need not know what else is going on to know this. A receiver must: somebody may be sending
     /// the last message.
-    fn has_lost_its_receivers(&self) -> bool {
+    pub(super) fn has_lost_its_receivers(&self) -> bool {
         self.side == Side::Send && self.other_side_is_gone()
     }
 
@@ -285,6 +285,9 @@ impl End {
                 return false;
             }
         }
+        if !self.duct.shared {
+            return self.block_solo(wanted);
+        }
         match self.must_wait(wanted) {
             Verdict::Go => {}
             Verdict::Closed => return true,
@@ -297,7 +300,7 @@ impl End {
         false
     }
 
-    fn stand_by_blocking(&self) {
+    pub(super) fn stand_by_blocking(&self) {
         if !self.steps_aside() {
             std::thread::sleep(NAP);
         }

@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::sys::reactor::ByteSocket;
 use crate::wire::Descriptor;
-use crate::wire::baggage::{self, Passage};
+use crate::wire::baggage;
+use crate::wire::passage::Passage;
 
 /// Makes a pipe of bytes: two ends, each of which reads what the other writes. The kernel's own: a pair of
 /// sockets.

@@ -1,4 +1,4 @@
-//! One to one: pipes between two processes.
+//! One to one: pipes between two processes. Neither process ever waits for a lock that the other one holds.
 
 mod bytes;
 mod duplex;
@@ -19,7 +19,8 @@ use crate::channel::{self, MOST_MESSAGES};
 ///
 /// # Errors
 ///
-/// The kernel has no memory or descriptors left. A pipe takes six descriptors.
+/// The kernel has no memory or descriptors left. A pipe takes six descriptors, and one for each direction of an end at
+/// which a thread was ever blocked.
 ///
 /// ```
 /// # #[procession::main]

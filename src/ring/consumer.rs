@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::control::{self, Cursor, HEADER_BYTES, Ring, frame_bytes};
+use super::control::{self, Cursor, ENDED, HEADER_BYTES, Ring, frame_bytes};
 use crate::sys::gap::Room;
 
 /// The producer wrote a counter or a length that cannot be: its memory was overwritten.
@@ -142,6 +142,24 @@ impl<R: Borrow<Ring>> Consumer<R> {
         word.store(self.tail.to_bits(), Ordering::Release);
     }
 
+    /// Gives the frame's space back. Whether the producer sleeps can be looked at after this without a fence, by a
+    /// load that is SeqCst.
+    #[inline]
+    pub(crate) fn release_loudly(&mut self, frame: Frame) {
+        debug_assert_eq!(frame.start, self.tail);
+        self.tail = frame.start.after(frame_bytes(frame.len));
+        let word = self.ring().tail();
+        word.swap(self.tail.to_bits(), Ordering::SeqCst);
+    }
+
+    /// Ends the ring, if there is nothing in it: nothing more is committed that minds the end. False if there is.
+    pub(crate) fn end(&self) -> bool {
+        let (empty, ended) = (self.tail.to_bits(), self.tail.to_bits() | ENDED);
+        let head = self.ring().head();
+        let there = head.compare_exchange(empty, ended, Ordering::SeqCst, Ordering::Acquire);
+        there.is_ok() || there == Err(ended)
+    }
+
     /// True if the producer slept for want of space and now must be woken, by the caller.
     pub(crate) fn take_sleeping_producer(&self) -> bool {
         control::take_sleeper(self.ring().producer_sleeps())
@@ -166,7 +184,7 @@ impl<R: Borrow<Ring>> Consumer<R> {
     /// Whether nothing is committed that was not released.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.ring().head().load(Ordering::Acquire) == self.tail.to_bits()
+        Cursor::from_bits(self.ring().head().load(Ordering::Acquire)) == self.tail
     }
 
     /// The word on which this side sleeps, if it sleeps on a futex.

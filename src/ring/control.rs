@@ -25,14 +25,18 @@ const NOTE: usize = 512;
 
 /// How far a side has come: bytes and frames in one word, so that one store moves both.
 ///
-/// The low 40 bits count units of [`ALIGN`] bytes, the high 24 bits frames; both wrap. Only differences are ever
-/// used, and they are far smaller: a ring holds less than 2^40 units and fewer than 2^24 frames.
+/// The low 40 bits count units of [`ALIGN`] bytes, the next 23 bits frames; both wrap. Only differences are ever
+/// used, and they are far smaller: a ring holds less than 2^40 units and fewer than 2^23 frames. The highest bit is
+/// not counted: in the producer's word it is [`ENDED`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Cursor(u64);
 
 const UNIT_BITS: u32 = 40;
 const UNITS: u64 = (1 << UNIT_BITS) - 1;
-const FRAMES: u64 = (1 << (64 - UNIT_BITS)) - 1;
+const FRAMES: u64 = (1 << (63 - UNIT_BITS)) - 1;
+
+/// The consumer has set it in the producer's word, behind the last frame: nothing more is committed that minds it.
+pub(super) const ENDED: u64 = 1 << 63;
 
 /// The most frames a ring may hold.
 pub(crate) const MOST_FRAMES: usize = (FRAMES / 2) as usize;
@@ -40,7 +44,7 @@ pub(crate) const MOST_FRAMES: usize = (FRAMES / 2) as usize;
 impl Cursor {
     #[inline]
     pub(super) fn from_bits(bits: u64) -> Self {
-        Self(bits)
+        Self(bits & !ENDED)
     }
 
     #[inline]

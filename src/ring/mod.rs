@@ -19,6 +19,8 @@
 //! Must stay true:
 //! - Commit is one store of `head`. What a killed producer had half written lies beyond it and is
 //!   overwritten, or salvaged by whoever knows how ([`Consumer::beyond`]).
+//! - A consumer that wants to know that nothing more comes sets a bit of `head` by compare-exchange, when the ring is
+//!   empty. A producer that minds it commits by compare-exchange: one of the two fails.
 //! - Sleeping: store the flag, a SeqCst fence, look again, sleep. Waking: store the counter, a SeqCst
 //!   fence, look at the flag. One of the two sees the other, so no wake-up is lost (Dekker).
 //! - A counter or length that does not fit is an error ([`Corrupt`]), never an access.

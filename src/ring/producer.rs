@@ -242,15 +242,42 @@ impl<R: Borrow<Ring>> Writer<'_, R> {
     /// Publishes the frame and returns where it begins.
     #[inline]
     pub(crate) fn commit(self, kind: u32) -> Cursor {
-        self.write_header(kind, self.producer.cursor);
         let start = self.producer.head;
-        let head = start.after(frame_bytes(self.producer.cursor));
+        let head = self.finish(kind);
         self.producer.head = head;
         self.producer.limit = 0;
         self.producer.cursor = 0;
         let word = self.producer.ring().head();
         word.store(head.to_bits(), Ordering::Release);
         start
+    }
+
+    /// Publishes the frame, unless the consumer has ended the ring; says whether it did. Whether the consumer
+    /// sleeps can be looked at after this without a fence, by a load that is SeqCst.
+    #[inline]
+    pub(crate) fn commit_unless_ended(self, kind: u32) -> bool {
+        let start = self.producer.head;
+        let head = self.finish(kind);
+        let committed = self.producer.ring().head().compare_exchange(
+            start.to_bits(),
+            head.to_bits(),
+            Ordering::SeqCst,
+            Ordering::Relaxed,
+        );
+        if committed.is_ok() {
+            self.producer.head = head;
+        }
+        self.producer.limit = 0;
+        self.producer.cursor = 0;
+        committed.is_ok()
+    }
+
+    /// Writes the header; returns where the head is after the frame.
+    #[inline]
+    fn finish(&self, kind: u32) -> Cursor {
+        let len = self.producer.cursor;
+        self.write_header(kind, len);
+        self.producer.head.after(frame_bytes(len))
     }
 
     #[inline]

@@ -210,6 +210,52 @@ fn a_sleeping_consumer_is_taken_exactly_once() {
 }
 
 #[test]
+fn it_is_ended_when_it_is_empty_and_then_for_ever() {
+    let (mut producer, mut consumer) = ends();
+    let commit = |producer: &mut Producer| {
+        let mut writer = producer.begin(8).unwrap();
+        assert!(writer.extend(&[1; 8]));
+        writer.commit_unless_ended(7)
+    };
+    assert!(commit(&mut producer));
+    assert!(!consumer.end());
+    assert_eq!(get(&mut consumer).unwrap(), [1; 8]);
+    assert!(consumer.end() && consumer.end());
+    assert!(!commit(&mut producer) && !commit(&mut producer));
+    assert_eq!(get(&mut consumer), None);
+    assert!(consumer.is_empty() && producer.frames() == 0);
+}
+
+/// One of the two fails, whichever comes later.
+#[test]
+fn nothing_is_committed_behind_the_end() {
+    let rounds = if cfg!(miri) { 10 } else { 500 };
+    for _ in 0..rounds {
+        let (mut producer, mut consumer) = ends();
+        let writer = std::thread::spawn(move || {
+            let commits = (0..100).take_while(|_| {
+                let writer = producer.begin(0);
+                writer.is_some_and(|writer| writer.commit_unless_ended(7))
+            });
+            commits.count()
+        });
+        let mut taken = 0;
+        loop {
+            while let Some(frame) = consumer.peek().unwrap() {
+                consumer.release_loudly(frame);
+                taken += 1;
+            }
+            if taken > 0 && consumer.end() {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        assert_eq!(writer.join().unwrap(), taken);
+        assert!(consumer.is_empty());
+    }
+}
+
+#[test]
 fn counters_and_lengths_that_cannot_be_are_errors() {
     let ring = ring(CAPACITY);
     for bad in [CAPACITY as u64 / 8 + 1, u64::MAX, u64::MAX >> 24] {

@@ -1,4 +1,4 @@
-//! A bell: an eventfd that is rung by writing and never read.
+//! A bell: an eventfd that is rung by writing and hardly ever read.
 //!
 //! The listener waits for the *edge* (`epoll(7)`, EPOLLET: every write is a new event), so hearing
 //! the bell costs no system call of its own. Nobody counts rings: the counter wraps after 2^64 of
@@ -22,6 +22,12 @@ impl Bell {
     /// Another handle on the same bell.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self(self.0.try_clone()?))
+    }
+
+    /// Forgets that it was rung: for a listener that does not wait for the edge.
+    pub(crate) fn hush(&self) {
+        // It fails if it was not rung.
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 
     /// Wakes the listener, now or when it next listens.

@@ -14,6 +14,8 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
+use super::bell::Bell;
+
 /// The kernel takes at most this many descriptors with one message (`SCM_MAX_FD`).
 pub(crate) const DESCRIPTORS_PER_MESSAGE: usize = 253;
 
@@ -92,6 +94,22 @@ pub(crate) fn wait_readable(socket: impl AsFd, limit: Option<Duration>) -> io::R
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Blocks until [`wait_readable`] would not, or `bell` was rung, which is forgotten then.
+pub(crate) fn wait_readable_or_rung(socket: impl AsFd, bell: &Bell) -> io::Result<()> {
+    let mut watched = [
+        PollFd::new(&socket, PollFlags::IN | PollFlags::RDHUP),
+        PollFd::new(bell, PollFlags::IN),
+    ];
+    match rustix::event::poll(&mut watched, None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if !watched[1].revents().is_empty() {
+        bell.hush();
+    }
+    Ok(())
 }
 
 /// Ends the conversation for everybody who holds either end. What was sent can still be received.

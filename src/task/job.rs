@@ -17,7 +17,7 @@ use crate::error::{ErrorKind, JoinError, PanicReport};
 use crate::ring::Writer;
 use crate::sys::image::{self, Token};
 use crate::sys::mapping::Mapping;
-use crate::wire::baggage::{self, Received};
+use crate::wire::baggage::{self, Bag, Received};
 use crate::wire::codec::{self, EncodeFault};
 use crate::wire::parcel::{self, Packed, Store};
 
@@ -102,8 +102,8 @@ pub(crate) fn pack_item<A: Serialize>(
         EncodeFault::Full => "it was serialised to different lengths in a row".to_owned(),
     };
     let mut baggage = Vec::new();
-    let len = baggage::packing(&mut baggage, || codec::measure(arguments)).map_err(why)?;
-    baggage.clear();
+    let measured = baggage::filling(&mut Bag::default(), || codec::measure(arguments));
+    let len = measured.map_err(why)?;
     let taken = store
         .lock()
         .unwrap_or_else(PoisonError::into_inner)

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
-use crate::wire::baggage;
+use crate::wire::baggage::{self, Bag};
 use crate::wire::codec::{self, EncodeFault};
 use crate::wire::control::{ControlSocket, Message};
 use crate::wire::parcel::{Parcel, Store};
@@ -52,8 +52,7 @@ impl Outgoing {
         let refused =
             |error: io::Error| EncodeFault::Refused(format!("no shared memory for it: {error}"));
         let mut bag = Vec::new();
-        let len = baggage::packing(&mut bag, || codec::measure(value))?;
-        bag.clear();
+        let len = baggage::filling(&mut Bag::default(), || codec::measure(value))?;
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut parcel = state.store.take(len).map_err(refused)?;
         baggage::packing(&mut bag, || parcel.fill(value, len))?;

@@ -11,10 +11,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::task::Waker;
+use std::sync::Arc;
 
+use super::passage::Passage;
 use crate::sys::socket::DESCRIPTORS_PER_MESSAGE;
 
 thread_local! {
@@ -31,37 +30,6 @@ thread_local! {
     static FAULT: RefCell<Option<String>> = const { RefCell::new(None) };
     // Whether that is of the value at hand. Costs less to look at.
     static FAULTY: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Where something is that moves when it is sent, and is gone from here then.
-#[derive(Debug, Default)]
-pub(crate) struct Passage {
-    state: AtomicU8,
-    /// Wakes who waits for something here.
-    left_behind: OnceLock<Waker>,
-}
-
-const HERE: u8 = 0;
-const LEAVING: u8 = 1;
-const GONE: u8 = 2;
-
-impl Passage {
-    /// Whether it was sent elsewhere.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.state.load(Ordering::Acquire) == GONE
-    }
-
-    /// Has `waker` woken when it is gone.
-    pub(crate) fn tell(&self, waker: impl FnOnce() -> Waker) {
-        self.left_behind.get_or_init(waker);
-    }
-
-    fn leave(&self) {
-        self.state.store(GONE, Ordering::Release);
-        if let Some(waker) = self.left_behind.get() {
-            waker.wake_by_ref();
-        }
-    }
 }
 
 /// What goes beside a value. Dropped before it was sent, everything in it stays where it was.
@@ -90,6 +58,33 @@ impl Bag {
         }
     }
 
+    /// The value will be sent, and perhaps once more.
+    fn lend(&mut self) {
+        for (_, passage) in self.leaving.drain(..) {
+            passage.lend();
+        }
+    }
+
+    /// The value is about to be sent: nobody does anything here with what moves, until it was sent or is not.
+    pub(crate) fn shut(&self) {
+        for (_, passage) in &self.leaving {
+            passage.shut();
+        }
+    }
+
+    /// The value was not sent, and will perhaps be.
+    pub(crate) fn open(&self) {
+        for (_, passage) in &self.leaving {
+            passage.open();
+        }
+    }
+
+    /// Whether what has this passage moves with the value.
+    pub(crate) fn moves(&self, passage: &Arc<Passage>) -> bool {
+        let mut leaving = self.leaving.iter();
+        leaving.any(|(_, other)| Arc::ptr_eq(other, passage))
+    }
+
     /// Whether nothing goes beside the value.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
@@ -102,7 +97,7 @@ impl Bag {
             .pop_if(|(before, passage)| {
                 let cut = *before >= kept;
                 if cut {
-                    passage.state.store(HERE, Ordering::Release);
+                    passage.stay();
                 }
                 cut
             })
@@ -187,8 +182,8 @@ pub(crate) fn filling<T>(bag: &mut Bag, encode: impl FnOnce() -> T) -> T {
     encode()
 }
 
-/// Runs `encode`, whose values put their descriptors into `bag`, behind those that are there. What would
-/// move stays: the value may be sent once more.
+/// Runs `encode`, whose values put their descriptors into `bag`, behind those that are there. The value will be
+/// sent, and may be sent once more.
 #[inline]
 pub(crate) fn packing<T>(bag: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> T {
     let mut whole = Bag {
@@ -196,6 +191,7 @@ pub(crate) fn packing<T>(bag: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> 
         leaving: Vec::new(),
     };
     let encoded = filling(&mut whole, encode);
+    whole.lend();
     *bag = std::mem::take(&mut whole.fds);
     encoded
 }
@@ -207,18 +203,9 @@ pub(crate) fn packing<T>(bag: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> 
 /// No value is being sent here, or it was sent before, or is in a value already.
 pub(crate) fn depart(passage: &Arc<Passage>) -> Result<(), String> {
     faulty(Packing::with(|bag| {
-        let left =
-            passage
-                .state
-                .compare_exchange(HERE, LEAVING, Ordering::AcqRel, Ordering::Acquire);
-        match left {
-            Ok(_) => {
-                bag.leaving.push((bag.fds.len(), Arc::clone(passage)));
-                Ok(())
-            }
-            Err(GONE) => Err("an end of a pipe was sent elsewhere before".to_owned()),
-            Err(_) => Err("the same end of a pipe is in it twice".to_owned()),
-        }
+        passage.depart()?;
+        bag.leaving.push((bag.fds.len(), Arc::clone(passage)));
+        Ok(())
     }))
 }
 
@@ -264,7 +251,8 @@ pub(crate) fn last_fault() -> Option<String> {
     FAULTY.replace(false).then(|| FAULT.take()).flatten()
 }
 
-fn faulty<T>(outcome: Result<T, String>) -> Result<T, String> {
+/// `outcome`; if it is an error, [`last_fault`] tells it.
+pub(crate) fn faulty<T>(outcome: Result<T, String>) -> Result<T, String> {
     if let Err(why) = &outcome {
         FAULT.set(Some(why.clone()));
         FAULTY.set(true);
@@ -371,6 +359,48 @@ mod tests {
         bag.sent();
         assert!(passage.is_gone());
         assert!(filling(&mut bag, || depart(&passage)).is_err());
+    }
+
+    #[test]
+    fn nobody_is_at_what_is_sent() {
+        let passage = Arc::<Passage>::default();
+        let turn = passage.try_turn().unwrap();
+        assert!(passage.try_turn().is_none());
+        assert!(passage.try_turn().is_none(), "in vain is not given back");
+        drop(turn);
+        let mut bag = Bag::default();
+        filling(&mut bag, || depart(&passage)).unwrap();
+        assert!(bag.moves(&passage) && passage.try_turn().is_some());
+        bag.shut();
+        assert!(passage.try_turn().is_none() && !passage.is_gone());
+        bag.open();
+        let turn = passage.try_turn().unwrap();
+        let shutting = std::thread::spawn(move || {
+            bag.shut();
+            bag
+        });
+        std::thread::yield_now();
+        assert!(!shutting.is_finished());
+        drop(turn);
+        let mut bag = shutting.join().unwrap();
+        assert!(passage.try_turn().is_none());
+        bag.sent();
+        assert!(passage.is_gone());
+    }
+
+    #[test]
+    fn an_argument_is_gone_once_it_is_encoded_and_may_be_sent_again() {
+        let passage = Arc::<Passage>::default();
+        for _ in 0..2 {
+            packing(&mut Vec::new(), || depart(&passage)).unwrap();
+            assert!(passage.is_gone());
+        }
+        let tried = Arc::<Passage>::default();
+        packing(&mut Vec::new(), || {
+            depart(&tried).unwrap();
+            unstow(0);
+        });
+        assert!(!tried.is_gone());
     }
 
     #[test]

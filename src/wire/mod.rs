@@ -15,6 +15,7 @@ mod decoder;
 mod descriptor;
 mod encoder;
 pub(crate) mod parcel;
+pub(crate) mod passage;
 mod varint;
 
 pub use descriptor::Descriptor;
