@@ -92,11 +92,9 @@ impl<'de> Decoder<'de> {
             len @ 0..=4 => std::str::from_utf8(self.take(len)?),
             _ => return Err(Error::DeserializeBadChar),
         };
-        let only = text.ok().and_then(|text| {
-            let mut chars = text.chars();
-            chars.next().filter(|_| chars.next().is_none())
-        });
-        only.ok_or(Error::DeserializeBadChar)
+        // Postcard minds no others behind it, which nobody writes.
+        let first = text.ok().and_then(|text| text.chars().next());
+        first.ok_or(Error::DeserializeBadChar)
     }
 
     #[inline]

@@ -400,6 +400,23 @@ mod tests {
     }
 
     #[test]
+    fn a_char_is_read_as_postcard_reads_it() {
+        let all: [&[u8]; 7] = [
+            &[2, 1, 42],
+            &[4, 0, 0, 0, 0],
+            &[3, 0xe2, 0x82, 0xac],
+            &[0],
+            &[5, 1, 1, 1, 1, 1],
+            &[1, 0xff],
+            &[2, 1],
+        ];
+        for bytes in all {
+            let theirs = postcard::from_bytes::<char>(bytes).ok();
+            assert_eq!(codec::decode::<char>(bytes).ok(), theirs, "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn an_error_that_is_passed_over_is_one_all_the_same() {
         struct PassesOver;
 
