@@ -204,7 +204,8 @@ async fn a_dropped_call_gives_its_slot_back_and_nobody_else_s() {
             assert!(!other.is_finished());
             board.write("go", 1);
             within(other).await.unwrap();
-            assert_eq!(pool.metrics().cancelled(), 5);
+            // The last one's worker may still be dying while its successor is there.
+            until(|| pool.metrics().cancelled() == 5).await;
             within(pool.shutdown()).await;
         },
     )
