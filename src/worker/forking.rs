@@ -15,6 +15,7 @@ use std::thread;
 use super::birth::{LONGEST_ENVIRONMENT, to_block};
 use super::hand::{Hand, STACK};
 use super::launch::standard;
+use super::serve::FAILED;
 use crate::ring::Ring;
 use crate::sys::clock::Moment;
 use crate::sys::fork::{self, MainThread, Sibling};
@@ -28,9 +29,6 @@ const NAME: &str = "procession-fork";
 const TITLE: &str = "procession: fork server";
 const SPARE_NAME: &str = "procession-spare";
 const SPARE_TITLE: &str = "procession: spare";
-
-/// The exit status of a spare that could not become what it was told (`EX_SOFTWARE` of `sysexits.h`).
-const FAILED: i32 = 70;
 
 /// So many messages in a row that cannot be received mean that none can be.
 const UNREADABLE: usize = 100;

@@ -1,7 +1,7 @@
 //! The thread of a worker that runs tasks.
 //!
-//! It can be started before anybody knows what there will be to do: until then it waits, and touches nothing
-//! of the process but its own stack.
+//! It can be started before anybody knows what there will be to do: until then it waits, and looks at nothing that the
+//! main thread may change, such as the environment.
 
 use std::io;
 use std::sync::mpsc::{self, Sender};

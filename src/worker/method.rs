@@ -22,7 +22,8 @@ pub enum StartMethod {
     /// process was started: its `umask` and ignored signals.
     ///
     /// While children are asked for in quick succession, a few are forked ahead and wait (`procession: spare` in lists of
-    /// processes); each takes a third of a mebibyte, and they go 20 milliseconds after the last start.
+    /// processes); each takes a third of a mebibyte. They go 20 milliseconds after the last start, or with the runtime that
+    /// keeps them; in one that stands still they stay.
     ///
     /// The small process is a child of the application that stays as long as the application does: code that
     /// waits for any child until there is none (`wait` in a loop) waits for ever.

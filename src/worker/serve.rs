@@ -26,7 +26,7 @@ use crate::wire::control::{ControlSocket, Greeting, Message, Role};
 use crate::wire::parcel::Arrivals;
 
 /// The exit status of a child that could not become a worker (`EX_SOFTWARE` of `sysexits.h`).
-const FAILED: i32 = 70;
+pub(super) const FAILED: i32 = 70;
 
 /// Becomes what the parent at the other end of standard slot `slot` wants, and never returns.
 pub(crate) fn serve(slot: u32) -> ! {
