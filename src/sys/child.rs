@@ -240,6 +240,11 @@ pub(crate) fn fill_standard_slots() -> io::Result<()> {
     }
 }
 
+/// Whether `fd` lies where a standard stream belongs.
+pub(crate) fn is_at_standard_slot(fd: &OwnedFd) -> bool {
+    fd.as_raw_fd() <= 2
+}
+
 /// Whether there is something at every standard slot.
 pub(crate) fn has_standard_streams() -> bool {
     use rustix::stdio::{stderr, stdin, stdout};

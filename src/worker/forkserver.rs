@@ -305,10 +305,13 @@ impl Connection {
         let control = Arc::clone(newborn.control());
         self.control.send(&Message::Spare, &[theirs.as_fd()])?;
         drop(theirs);
-        match newborn.answer().await? {
-            Answer::Born(born) => Ok(Some(Spare::new(control, born))),
-            _ => Ok(None),
-        }
+        let Answer::Born(born) = newborn.answer().await? else {
+            return Ok(None);
+        };
+        // Closed by now, that slot will be filled again, whatever lies there.
+        let is_in_the_way = born.pidfd.as_ref().is_some_and(child::is_at_standard_slot);
+        let spare = Spare::new(control, born);
+        Ok((!is_in_the_way).then_some(spare))
     }
 }
 
