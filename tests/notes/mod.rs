@@ -15,6 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::deadline;
 
+/// Ends a line that was written whole: a writer that is killed stops at the end of a page of the file
+/// (`generic_perform_write` in the kernel's `mm/filemap.c`), wherever that is in its line.
+const WHOLE: char = '\u{3}';
+
 /// Between two looks of a task at a note that is not there yet.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -78,22 +82,23 @@ impl Drop for Board {
 }
 
 impl Desk {
-    /// Adds a line under `name`. Lines of different processes never mix (`write(2)`, `O_APPEND`).
+    /// Adds a line under `name`. Lines of different processes never mix (`write(2)`, `O_APPEND`), also when one of them
+    /// is killed: each begins a line of its own.
     pub(crate) fn write(&self, name: &str, line: impl ToString) {
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.path(name))
             .expect("a note can be opened");
-        file.write_all(format!("{}\n", line.to_string()).as_bytes())
+        file.write_all(format!("\n{}{WHOLE}", line.to_string()).as_bytes())
             .expect("a note can be written");
     }
 
-    /// The lines under `name`, in order.
+    /// The whole lines under `name`, in order.
     pub(crate) fn read(&self, name: &str) -> Vec<String> {
         let text = fs::read_to_string(self.path(name)).unwrap_or_default();
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        whole.lines().map(str::to_owned).collect()
+        let whole = text.split('\n').filter_map(|it| it.strip_suffix(WHOLE));
+        whole.map(str::to_owned).collect()
     }
 
     /// Whether there is anything under `name`.
