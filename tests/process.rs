@@ -1183,28 +1183,6 @@ async fn what_is_unfinished_in_the_child_delays_nobody() {
     .await;
 }
 
-/// A thread-local value whose end takes for ever is no reason to wait.
-#[procession::test]
-async fn a_thread_local_that_is_never_dropped_delays_nobody() {
-    alone(
-        "a_thread_local_that_is_never_dropped_delays_nobody",
-        async {
-            struct Endless;
-            impl Drop for Endless {
-                fn drop(&mut self) {
-                    parked();
-                }
-            }
-            fn returns() -> u32 {
-                thread_local!(static ENDLESS: Endless = const { Endless });
-                ENDLESS.with(|_| 5)
-            }
-            assert_eq!(within(procession::spawn(returns, ())).await.unwrap(), 5);
-        },
-    )
-    .await;
-}
-
 #[test]
 fn handles_go_anywhere_and_can_be_shown() {
     fn anywhere<T: Send + Unpin + Debug + 'static>() {}

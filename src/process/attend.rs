@@ -1,7 +1,7 @@
 //! From an order to a process's outcome.
 //!
-//! The one request and the word to stop are in the ring before the child looks at it, so the parent
-//! has nothing to do between the start and the end: it waits for the end, and then reads.
+//! The one request is in the ring before the child looks at it, so the parent has nothing to do between the start and
+//! the end: it waits for the end, and then reads.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -18,10 +18,9 @@ use crate::sys::reactor::{self, Watched};
 use crate::task::envelope::{Reply, Status, next_outcome};
 use crate::task::job::{Job, Outcomes};
 use crate::wire::codec;
+use crate::wire::control::Message;
 use crate::wire::parcel::{Packed, Store};
-use crate::worker::{
-    Blueprint, Launched, Post, Remains, ReplySide, RequestSide, Source, Streams, launch,
-};
+use crate::worker::{Blueprint, Launched, Post, Remains, ReplySide, Source, Streams, launch};
 
 /// How long a child may take from its start to its first instruction of ours. Far more than the
 /// slowest linker and constructors need; a child that takes longer will never come.
@@ -128,6 +127,7 @@ async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
         position,
         _parcel,
     } = running;
+    let _leash = launched.leash;
     let lifeline = launched.remains.lifeline();
     duty.stage.start(Arc::clone(&lifeline));
     pipes.arrive(launched.pipes);
@@ -220,7 +220,7 @@ async fn start(
     let launched = launch(source, blueprint, streams, None, &|_| None).await;
     let mut launched = launched.map_err(StartFault::Io)?;
     let mut parcel = None;
-    let mut post = write(&*job, &mut launched.requests);
+    let mut post = launched.requests.post(TASK, &*job, false);
     if let Post::TooLarge = post {
         let packing = Arc::clone(&job);
         let pack = move || packing.pack(&Mutex::new(Store::default()));
@@ -228,13 +228,11 @@ async fn start(
         let packed = packed.map_err(|_| StartFault::Shutdown)?;
         let packed = packed.map_err(StartFault::Encode)?;
         post = launched.requests.post_parcel(TASK, &*job, &packed);
-        if let Post::Sent { .. } = post {
-            launched.requests.post_stop();
-        }
         parcel = Some(packed);
     }
     match post {
         Post::Sent { position, .. } => {
+            launched.requests.say(Message::Ready);
             // Nobody else will ever run it: ends of channels among the arguments are the child's alone.
             job.let_go();
             if let Some(packed) = &mut parcel {
@@ -251,15 +249,6 @@ async fn start(
             Err(StartFault::Io(io::Error::from(io::ErrorKind::OutOfMemory)))
         }
     }
-}
-
-/// Writes the one request and the word to stop.
-fn write(job: &dyn Job, requests: &mut RequestSide) -> Post {
-    let post = requests.post(TASK, job, false);
-    if let Post::Sent { .. } = post {
-        requests.post_stop();
-    }
-    post
 }
 
 /// The number of the only task of a process.

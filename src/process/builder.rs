@@ -222,6 +222,10 @@ impl ProcessBuilder {
     /// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn). Must be called inside a Tokio runtime, which
     /// attends to the process: when the runtime ends, the process is killed, unless it was built with
     /// [`detach`](Self::detach).
+    ///
+    /// `f` runs on the main thread of its process, whose end is that of any program: thread-locals of that thread are
+    /// dropped (for 100 ms at most: one that waits for ever is left alone, and what `atexit(3)` was told then is
+    /// not done), then what `atexit(3)` was told is done. Other threads are not waited for.
     pub fn spawn<F, M, A>(self, f: F, args: A) -> ProcessHandle<F::Output>
     where
         F: Task<M, A>,

@@ -17,10 +17,8 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
-
-use rustix::fs::OFlags;
 
 /// What a process is after it was copied.
 #[derive(Debug)]
@@ -185,46 +183,6 @@ pub(crate) fn leave_thread() -> ! {
         // SAFETY: ends this thread alone (`_exit(2)`, "C library/kernel differences"); what others may know of it, its
         // stack and its thread-locals, stays mapped, because the C library does not hear of it.
         unsafe { libc::syscall(libc::SYS_exit, 0) };
-    }
-}
-
-/// For as long as it lives, the end of `socket` ends this process and its group (`fcntl(2)`, `F_SETOWN`).
-///
-/// For a process whose one thread is busy with something else. Whoever is at the other end must not send
-/// anything in the meantime, for that is the end too.
-#[derive(Debug)]
-pub(crate) struct Tether<S: AsFd>(S);
-
-impl<S: AsFd> Tether<S> {
-    pub(crate) fn new(socket: S) -> io::Result<Self> {
-        let fd = socket.as_fd().as_raw_fd();
-        // SAFETY: takes and returns integers.
-        let group = unsafe { libc::getpgrp() };
-        // SAFETY: integers only.
-        if unsafe { libc::fcntl(fd, libc::F_SETOWN, -group) } == -1 {
-            return Err(io::Error::last_os_error());
-        }
-        let tether = Self(socket);
-        tether.signals(true)?;
-        // An end that came before is not told of.
-        if super::socket::is_hung_up(&tether.0) {
-            quit(0);
-        }
-        Ok(tether)
-    }
-
-    fn signals(&self, on: bool) -> io::Result<()> {
-        let mut flags = rustix::fs::fcntl_getfl(&self.0)?;
-        flags.set(OFlags::from_bits_retain(libc::O_ASYNC as u32), on);
-        rustix::fs::fcntl_setfl(&self.0, flags)?;
-        Ok(())
-    }
-}
-
-impl<S: AsFd> Drop for Tether<S> {
-    fn drop(&mut self) {
-        // If this fails, the next message ends this process; whoever sent it starts another.
-        let _ = self.signals(false);
     }
 }
 

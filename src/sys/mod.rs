@@ -21,8 +21,10 @@ pub(crate) mod robust;
 
 pub(crate) mod child;
 pub(crate) mod clock;
+pub(crate) mod ending;
 pub(crate) mod fork;
 pub(crate) mod hook;
 pub(crate) mod image;
+pub(crate) mod leash;
 pub(crate) mod limits;
 pub(crate) mod title;

@@ -41,7 +41,8 @@ pub(crate) enum Message {
     Born { pid: u32 },
     /// There will be no child at the other end.
     Refused(Refusal),
-    /// To a fork server: its preparation is complete.
+    /// What goes with the requests in the ring has been sent, all of it. To those who hear nothing more: a fork server
+    /// that is being prepared, a process of one task.
     Ready,
     /// From a fork server: it is prepared. This is its environment, if that is short.
     Settled(Option<Block>),

@@ -13,9 +13,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::thread;
 
 use super::birth::{LONGEST_ENVIRONMENT, to_block};
-use super::hand::{Hand, STACK};
 use super::launch::standard;
-use super::serve::FAILED;
+use super::serve::{FAILED, STACK};
 use crate::ring::Ring;
 use crate::sys::clock::Moment;
 use crate::sys::fork::{self, MainThread, Sibling};
@@ -72,7 +71,7 @@ fn rehearse() {
 const THREADS: &str = "it has started threads, which would be missing in every copy of its process";
 
 /// Forks on request. Returns only in the children, each with its control socket.
-pub(super) fn tend(control: ControlSocket) -> io::Result<(ControlSocket, Option<Hand>)> {
+pub(super) fn tend(control: ControlSocket) -> io::Result<ControlSocket> {
     child::be_called(NAME);
     title::entitle(TITLE);
     // Whoever reads what the application writes must see its end without this process's.
@@ -90,12 +89,12 @@ pub(super) fn tend(control: ControlSocket) -> io::Result<(ControlSocket, Option<
         match control.receive(true) {
             Ok(Some((Message::Fork(birth), fds))) => {
                 if let Some(newborn) = bear(*birth, fds, own) {
-                    return Ok((newborn, None));
+                    return Ok(newborn);
                 }
             }
             Ok(Some((Message::Spare, fds))) => {
-                if let Some((newborn, hand)) = bear_spare(fds, own) {
-                    return Ok((newborn, hand));
+                if let Some(newborn) = bear_spare(fds, own) {
+                    return Ok(newborn);
                 }
             }
             Ok(Some(_)) => {}
@@ -146,7 +145,7 @@ fn bear(birth: Birth, mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket>
 
 /// Forks a child that waits to be told what it is to be. Its control socket, in the child that was told; nothing in the
 /// server.
-fn bear_spare(mut fds: Vec<OwnedFd>, own: &Own) -> Option<(ControlSocket, Option<Hand>)> {
+fn bear_spare(mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket> {
     let newborn = ControlSocket::new(fds.pop()?);
     match fork::sibling(&own.thread) {
         Err(error) => {
@@ -160,17 +159,16 @@ fn bear_spare(mut fds: Vec<OwnedFd>, own: &Own) -> Option<(ControlSocket, Option
         Ok(Sibling::Copy) => {
             let _ = child::lead_group();
             cry(&newborn);
-            let hand = be_ready(&newborn, own);
-            Some((newborn, hand))
+            be_ready(&newborn, own);
+            Some(newborn)
         }
     }
 }
 
-/// Waits to be told what to be, and becomes so. Who is to do the work.
-fn be_ready(newborn: &ControlSocket, own: &Own) -> Option<Hand> {
+/// Waits to be told what to be, and becomes so.
+fn be_ready(newborn: &ControlSocket, own: &Own) {
     child::be_called(SPARE_NAME);
     title::entitle(SPARE_TITLE);
-    let hand = Hand::start().ok();
     let (birth, fds) = loop {
         match newborn.receive(true) {
             Ok(Some((Message::Fork(birth), fds))) => break (*birth, fds),
@@ -186,7 +184,6 @@ fn be_ready(newborn: &ControlSocket, own: &Own) -> Option<Hand> {
             fork::quit(FAILED)
         }
     }
-    hand
 }
 
 /// Tells whoever asked for a child that there is one. If this fails, the child itself says it.

@@ -22,6 +22,7 @@ use super::preload::{Preload, Preparation};
 use super::rings::Ends;
 use super::spare::{Asking, Spare, Stock};
 use crate::sys::child::{self, Rights};
+use crate::sys::leash::Leash;
 use crate::sys::socket;
 use crate::wire::control::{Block, ControlSocket, Message, Refusal};
 
@@ -80,6 +81,8 @@ pub(super) struct Connection {
     /// What environment it has, and so its children, if nothing else is said; `None` if it is long.
     environment: Option<Block>,
     stock: Arc<Stock>,
+    /// Most of its children are tied to it: it is not made for each.
+    _leash: Arc<Leash>,
 }
 
 /// What became of a request.
@@ -266,6 +269,7 @@ impl Connection {
             rights,
             environment,
             stock: Arc::default(),
+            _leash: Leash::of_this_process()?,
         }))
     }
 

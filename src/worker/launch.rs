@@ -23,6 +23,7 @@ use super::method::StartMethod;
 use super::rings::{Ends, First, Rings};
 use super::strays::Strays;
 use crate::sys::bell::Bell;
+use crate::sys::leash::Leash;
 use crate::sys::{child, hook, image, socket};
 use crate::wire::control::{ControlSocket, Greeting, Message, Role};
 
@@ -82,6 +83,8 @@ pub(crate) struct Launched {
     pub(crate) posted: Option<Post>,
     pub(crate) remains: Remains,
     pub(crate) pidfd: OwnedFd,
+    /// What the child is tied to, if it is; without it the child is killed.
+    pub(crate) leash: Option<Arc<Leash>>,
     /// The parent's ends of the streams that were to be piped.
     pub(crate) pipes: [Option<OwnedFd>; 3],
 }
@@ -92,6 +95,7 @@ impl Launched {
             requests: ends.requests,
             replies: ends.replies,
             posted: ends.posted,
+            leash: ends.leash,
             remains,
             pidfd,
             pipes,

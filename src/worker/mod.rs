@@ -2,8 +2,8 @@
 //!
 //! `launch` starts one, by executing the program or with the help of a `forkserver` (whose side of that
 //! is `forking`), from which `birth` says what a child is to find, `newborn` is one on its way and `spare` one that
-//! waits. `rings` is what lies ready for it, `serve` is what runs in it, `hand` its thread for tasks, `link` is how
-//! its parent talks to it and `lifeline` how the parent ends it and learns of its end.
+//! waits. `rings` is what lies ready for it, `serve` is what runs in it, `once` in one that runs one task, `link` is
+//! how its parent talks to it and `lifeline` how the parent ends it and learns of its end.
 //!
 //! Must stay true: a worker is alone with its rings, no lock is shared with another worker; a worker
 //! whose parent is gone kills itself and its group; a process number is never signalled after it was
@@ -15,12 +15,12 @@ mod birth;
 mod entrance;
 mod forking;
 mod forkserver;
-mod hand;
 mod launch;
 mod lifeline;
 mod link;
 mod method;
 mod newborn;
+mod once;
 mod preload;
 mod reaper;
 mod registry;

@@ -14,6 +14,7 @@ use super::launch::fork_server_greeting;
 use super::link::{Post, ReplySide};
 use super::rings::{Ends, Rings};
 use crate::sys::bell::Bell;
+use crate::sys::leash::Leash;
 use crate::sys::reactor::Watched;
 use crate::task::envelope::Reply;
 use crate::task::job::{Job, Outcomes};
@@ -43,19 +44,21 @@ pub(super) struct Preparation {
     replies: ReplySide,
     heard: Watched,
     _parcel: Option<Packed>,
+    _leash: Option<Arc<Leash>>,
 }
 
 impl Preparation {
     /// Sends all that the server needs.
     pub(super) async fn begin(preload: &Preload, control: &Arc<ControlSocket>) -> io::Result<Self> {
         let (job, verdict) = (preload.0)();
-        let rings = Rings::new()?;
+        let rings = Rings::new(Some(Leash::new()?))?;
         let bell = Bell::new()?;
         let fds: Vec<_> = rings.descriptors(Some(&bell)).collect();
         control.send(&fork_server_greeting(), &fds)?;
         let Ends {
             mut requests,
             replies,
+            leash,
             ..
         } = rings.ends(control);
         let mut parcel = None;
@@ -86,6 +89,7 @@ impl Preparation {
             heard: Watched::new(control.as_fd().try_clone_to_owned()?)?,
             control: Arc::clone(control),
             _parcel: parcel,
+            _leash: leash,
         })
     }
 

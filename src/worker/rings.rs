@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::link::{Post, ReplySide, RequestSide};
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::bell::Bell;
+use crate::sys::leash::Leash;
 use crate::sys::mapping;
 use crate::task::envelope::{ONCE_BYTES, RING_BYTES};
 use crate::wire::control::{ControlSocket, Role};
@@ -15,6 +16,8 @@ use crate::wire::control::{ControlSocket, Role};
 #[derive(Debug)]
 pub(super) struct Rings {
     memory: OwnedFd,
+    /// What a process is tied to that hears nothing while it is busy.
+    leash: Option<Arc<Leash>>,
     requests: Producer,
     replies: Consumer,
 }
@@ -23,18 +26,20 @@ impl Rings {
     /// Those of a worker that rings `bell`, or of a process that runs one task, and which of them it is.
     pub(super) fn with(bell: Option<&Bell>) -> io::Result<(Role, Self)> {
         match bell {
-            Some(_) => Ok((Role::Worker, Self::new()?)),
+            Some(_) => Ok((Role::Worker, Self::new(None)?)),
             None => Ok((Role::Once, Self::once()?)),
         }
     }
 
-    pub(super) fn new() -> io::Result<Self> {
+    /// Those of a process that runs many tasks.
+    pub(super) fn new(leash: Option<Arc<Leash>>) -> io::Result<Self> {
         let ring = Ring::footprint(RING_BYTES);
         let memory = mapping::memfd("procession-worker", 2 * ring)?;
         Ok(Self {
             requests: Producer::new(Ring::map(&memory, 0, RING_BYTES)?),
             replies: Consumer::new(Ring::map(&memory, ring, RING_BYTES)?),
             memory,
+            leash,
         })
     }
 
@@ -45,6 +50,7 @@ impl Rings {
             requests: Producer::new(requests),
             replies: Consumer::new(replies),
             memory,
+            leash: Some(Leash::of_this_process()?),
         })
     }
 
@@ -53,7 +59,10 @@ impl Rings {
         &'a self,
         bell: Option<&'a Bell>,
     ) -> impl Iterator<Item = BorrowedFd<'a>> {
-        std::iter::once(self.memory.as_fd()).chain(bell.map(AsFd::as_fd))
+        let leash = self.leash.as_ref().map(AsFd::as_fd);
+        std::iter::once(self.memory.as_fd())
+            .chain(bell.map(AsFd::as_fd))
+            .chain(leash)
     }
 
     /// The parent's ends of them, once the child's were sent.
@@ -62,6 +71,7 @@ impl Rings {
             requests: RequestSide::new(self.requests, Arc::clone(control)),
             replies: ReplySide::new(self.replies, Arc::clone(control)),
             posted: None,
+            leash: self.leash,
         }
     }
 }
@@ -77,6 +87,8 @@ pub(super) struct Ends {
     pub(super) replies: ReplySide,
     /// What became of what was written before the child came, if anything was.
     pub(super) posted: Option<Post>,
+    /// To be held for as long as the child is to live.
+    pub(super) leash: Option<Arc<Leash>>,
 }
 
 impl Ends {

@@ -1,6 +1,6 @@
 //! What runs in a worker.
 //!
-//! The main thread watches the control socket: its end is the parent's end, and then this process and
+//! The main thread of one that runs many tasks watches the control socket: its end is the parent's end, and then this process and
 //! all it started go too, whatever the other thread is doing. That thread runs the tasks. When it is told to
 //! stop, the main thread ends the process: `exit` destroys the thread-locals of the thread that calls it
 //! (glibc's `__call_tls_dtors`), and those of the tasks may wait for ever, as a runtime does for a
@@ -13,17 +13,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::forking;
-use super::hand::Hand;
 use super::launch::{exactly, standard};
+use super::once;
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::bell::Bell;
-use crate::sys::{child, fork, hook, image, limits, mapping, title};
-use crate::task::envelope::{ONCE_BYTES, RING_BYTES};
+use crate::sys::leash::Tether;
+use crate::sys::{child, ending, fork, hook, image, limits, mapping, title};
+use crate::task::envelope::RING_BYTES;
 use crate::task::execution::{Execution, Next};
 use crate::task::outgoing::Outgoing;
 use crate::task::{self, Identity, capture};
 use crate::wire::control::{ControlSocket, Greeting, Message, Role};
 use crate::wire::parcel::Arrivals;
+
+/// The stack of the thread that runs tasks, in bytes: what a main thread has by default. Only what is touched takes
+/// memory.
+pub(super) const STACK: usize = 8 << 20;
 
 /// The exit status of a child that could not become a worker (`EX_SOFTWARE` of `sysexits.h`).
 pub(super) const FAILED: i32 = 70;
@@ -40,6 +45,7 @@ pub(crate) fn serve(slot: u32) -> ! {
 }
 
 fn try_serve(slot: u32) -> io::Result<std::convert::Infallible> {
+    ending::prepare();
     child::fill_standard_slots()?;
     if !child::is_control_socket(standard(slot)) {
         return Err(io::Error::other(format!(
@@ -51,13 +57,10 @@ fn try_serve(slot: u32) -> io::Result<std::convert::Infallible> {
     let control = ControlSocket::new(child::take_slot(slot, null.as_fd())?);
     drop(null);
     hook::forget();
-    become_what_is_wanted(control, None)
+    become_what_is_wanted(control)
 }
 
-fn become_what_is_wanted(
-    control: ControlSocket,
-    hand: Option<Hand>,
-) -> io::Result<std::convert::Infallible> {
+fn become_what_is_wanted(control: ControlSocket) -> io::Result<std::convert::Infallible> {
     let Some((Message::Hello(greeting), fds)) = control.receive(true)? else {
         // The parent ended before it could say anything.
         std::process::exit(0)
@@ -67,7 +70,8 @@ fn become_what_is_wanted(
     }
     match greeting.role {
         Role::Courier => give_streams_back(&control),
-        Role::Worker | Role::Once => work(*greeting, fds, control, hand),
+        Role::Worker => work(*greeting, fds, control),
+        Role::Once => once::work(*greeting, fds, control),
         // What comes back is a copy of this process, with another socket.
         Role::ForkServer => {
             let control = match fds.is_empty() {
@@ -75,8 +79,7 @@ fn become_what_is_wanted(
                 false => prepare(fds, control)?,
             };
             forking::settle(&control);
-            let (control, hand) = forking::tend(control)?;
-            become_what_is_wanted(control, hand)
+            become_what_is_wanted(forking::tend(control)?)
         }
     }
 }
@@ -88,39 +91,47 @@ fn give_streams_back(control: &ControlSocket) -> ! {
 
 fn work(
     greeting: Greeting,
-    mut fds: Vec<OwnedFd>,
+    fds: Vec<OwnedFd>,
     control: ControlSocket,
-    hand: Option<Hand>,
 ) -> io::Result<std::convert::Infallible> {
-    let own = match greeting.role {
-        Role::Once => 1,
-        _ => 2,
-    };
+    let control = Arc::new(control);
+    let [memory, bell] = exactly(take_streams(&greeting, fds, 2)?)?;
+    let rings = rings(&memory)?;
+    drop(memory);
+    adapt(&greeting, &rings)?;
+    let shift = Arc::new(Shift {
+        control: Arc::clone(&control),
+        watch: thread::current(),
+        leaving: AtomicBool::new(false),
+        memory_limit: greeting.memory_limit,
+    });
+    let execution = execution(rings, Some(Bell::from(bell)), &control);
+    be(greeting);
+    let arrivals = execution.arrivals();
+    let parcels = execution.parcels();
+    let working = Arc::clone(&shift);
+    thread::Builder::new()
+        .name("procession".to_owned())
+        .stack_size(STACK)
+        .spawn(move || run(execution, &working))?;
+    watch(&shift, &arrivals, &parcels)
+}
+
+/// Puts the streams that came with a greeting where they belong. What came beside them, which is `own` descriptors.
+pub(super) fn take_streams(
+    greeting: &Greeting,
+    mut fds: Vec<OwnedFd>,
+    own: usize,
+) -> io::Result<Vec<OwnedFd>> {
     let streams = fds.split_off(fds.len().min(own));
     for (slot, stream) in greeting.streams.iter().zip(&streams) {
         child::put_slot(*slot, stream.as_fd())?;
     }
-    drop(streams);
-    let control = Arc::new(control);
-    let (rings, bell) = match greeting.role {
-        Role::Once => (rings_once(fds)?, None),
-        _ => rings(fds).map(|(rings, bell)| (rings, Some(bell)))?,
-    };
-    adapt(&greeting, &rings)?;
-    adapt_thread(greeting.priority, &greeting.processors)?;
-    let hand = match hand {
-        Some(hand) => hand,
-        None => Hand::start()?,
-    };
-    let shift = Arc::new(Shift {
-        control: Arc::clone(&control),
-        requests: rings[0].clone(),
-        watch: thread::current(),
-        leaving: AtomicBool::new(false),
-        memory_limit: greeting.memory_limit,
-        detached: greeting.detached,
-    });
-    let execution = execution(rings, bell, &control);
+    Ok(fds)
+}
+
+/// Lets tasks know who they are, and panics be told of.
+pub(super) fn be(greeting: Greeting) {
     task::be(Identity {
         name: greeting.name,
         parent: greeting.parent,
@@ -128,31 +139,20 @@ fn work(
         number: greeting.number,
     });
     capture::install();
-    let arrivals = execution.arrivals();
-    let parcels = execution.parcels();
-    let working = Arc::clone(&shift);
-    hand.give(move || {
-        // Whatever is refused now was not refused to the main thread a moment ago.
-        let _ = adapt_thread(greeting.priority, &greeting.processors);
-        run(execution, &working)
-    });
-    watch(&shift, &arrivals, &parcels)
 }
 
 /// What the two threads of a worker have in common.
 #[derive(Debug)]
 struct Shift {
     control: Arc<ControlSocket>,
-    requests: Ring,
     /// The main thread, which ends this process.
     watch: thread::Thread,
     leaving: AtomicBool,
     memory_limit: Option<u64>,
-    detached: bool,
 }
 
 /// Makes this process what its parent wants it to be, as far as it can be done before there is a second thread.
-fn adapt(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result<()> {
+pub(super) fn adapt(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result<()> {
     let name = greeting.name.as_deref().unwrap_or("procession");
     child::be_called(name);
     title::entitle(&format!("procession: {name}"));
@@ -167,42 +167,27 @@ fn adapt(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result<()> {
     for (kind, amount) in &greeting.limits {
         limits::at_most(*kind, *amount)?;
     }
-    Ok(())
-}
-
-/// Makes the calling thread, and what it starts, what the parent wants each to be.
-fn adapt_thread(priority: i32, processors: &[u32]) -> io::Result<()> {
     // Refused only for making it less nice without the right to: then it stays as it is.
-    let _ = child::be_nice(priority);
-    match processors {
+    let _ = child::be_nice(greeting.priority);
+    match &greeting.processors[..] {
         [] => Ok(()),
         some => child::run_on(some),
     }
 }
 
-/// The rings for requests and for replies, and the parent's bell.
-fn rings(fds: Vec<OwnedFd>) -> io::Result<([Ring; 2], Bell)> {
-    let [memory, bell] = exactly(fds)?;
+/// The rings for requests and for replies.
+fn rings(memory: &OwnedFd) -> io::Result<[Ring; 2]> {
     let ring = Ring::footprint(RING_BYTES);
-    if mapping::sealed_len(&memory)? < 2 * ring {
+    if mapping::sealed_len(memory)? < 2 * ring {
         return Err(io::Error::from(io::ErrorKind::InvalidData));
     }
-    let requests = Ring::map(&memory, 0, RING_BYTES)?;
-    let replies = Ring::map(&memory, ring, RING_BYTES)?;
-    Ok(([requests, replies], Bell::from(bell)))
-}
-
-/// The rings of a process that runs one task.
-fn rings_once(fds: Vec<OwnedFd>) -> io::Result<[Ring; 2]> {
-    let [memory] = exactly(fds)?;
-    if mapping::sealed_len(&memory)? < 2 * Ring::flat_footprint(ONCE_BYTES) {
-        return Err(io::Error::from(io::ErrorKind::InvalidData));
-    }
-    Ring::flat(&memory, ONCE_BYTES)
+    let requests = Ring::map(memory, 0, RING_BYTES)?;
+    let replies = Ring::map(memory, ring, RING_BYTES)?;
+    Ok([requests, replies])
 }
 
 /// The execution of what is in the rings.
-fn execution(
+pub(super) fn execution(
     [requests, replies]: [Ring; 2],
     bell: Option<Bell>,
     control: &Arc<ControlSocket>,
@@ -214,19 +199,16 @@ fn execution(
 /// Runs a fork server's preparation, on the one thread it may have.
 fn prepare(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Result<ControlSocket> {
     let control = Arc::new(control);
-    let (rings, bell) = rings(fds)?;
-    let mut execution = execution(rings, Some(bell), &control);
+    let [memory, bell, leash] = exactly(fds)?;
+    let bell = Bell::from(bell);
+    let mut execution = execution(rings(&memory)?, Some(bell), &control);
+    drop(memory);
     capture::install();
-    let (arrivals, parcels) = (execution.arrivals(), execution.parcels());
-    // What goes with the requests came before; the word that it is complete is the last.
-    loop {
-        match control.receive(true)? {
-            Some((Message::Ready, _)) => break,
-            Some((message, fds)) => obey(&message, fds, &control, &arrivals, &parcels),
-            None => fork::quit(0),
-        }
+    if !hear_out(&control, &execution)? {
+        fork::quit(0);
     }
-    let tether = fork::Tether::new(&*control)?;
+    let tether = Tether::new(&leash)?;
+    drop(leash);
     while let Next::Run(enter) = execution.next().map_err(io::Error::other)? {
         enter(&mut execution);
     }
@@ -235,15 +217,22 @@ fn prepare(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Result<ControlSocke
     Arc::into_inner(control).ok_or_else(|| io::Error::other("its control socket is in use"))
 }
 
+/// Takes what goes with the requests that are in the ring by now. False if the parent is gone before it said that it
+/// was all.
+pub(super) fn hear_out(control: &ControlSocket, execution: &Execution) -> io::Result<bool> {
+    let (arrivals, parcels) = (execution.arrivals(), execution.parcels());
+    loop {
+        match control.receive(true)? {
+            Some((Message::Ready, _)) => return Ok(true),
+            Some((message, fds)) => obey(&message, fds, control, &arrivals, &parcels),
+            None => return Ok(false),
+        }
+    }
+}
+
 fn run(mut execution: Execution, shift: &Shift) -> ! {
     // Here, so that this thread's own stack is no part of it.
-    let limited = shift
-        .memory_limit
-        .map_or(Ok(()), limits::at_most_more_memory);
-    if let Err(error) = limited {
-        eprintln!("procession: this process's memory cannot be limited: {error}");
-        std::process::exit(FAILED);
-    }
+    limit_memory(shift.memory_limit);
     loop {
         match execution.next() {
             Ok(Next::Run(enter)) => enter(&mut execution),
@@ -253,9 +242,15 @@ fn run(mut execution: Execution, shift: &Shift) -> ! {
                 std::process::exit(FAILED)
             }
         }
-        if shift.detached {
-            leave(shift); // there is one request, and nobody may be left to say that it was the last
-        }
+    }
+}
+
+/// Limits what this process may take from now on, or ends it.
+pub(super) fn limit_memory(limit: Option<u64>) {
+    let limited = limit.map_or(Ok(()), limits::at_most_more_memory);
+    if let Err(error) = limited {
+        eprintln!("procession: this process's memory cannot be limited: {error}");
+        std::process::exit(FAILED);
     }
 }
 
@@ -277,23 +272,11 @@ fn watch(shift: &Shift, arrivals: &Arrivals, parcels: &Outgoing) -> ! {
         match control.receive(true) {
             Ok(Some((message, fds))) => obey(&message, fds, control, arrivals, parcels),
             Ok(None) if shift.leaving.load(Ordering::Acquire) => std::process::exit(0),
-            Ok(None) if shift.detached => go_on_alone(shift),
             // A message that could not be received whole (a full descriptor table): whoever waits
             // for what it carried must not wait for ever.
             Ok(None) | Err(_) => child::kill_own_group(),
         }
     }
-}
-
-/// Nobody is at the other end, and the work is to be done all the same, if it has come.
-fn go_on_alone(shift: &Shift) -> ! {
-    if shift.requests.frames() == 0 && !shift.leaving.load(Ordering::Acquire) {
-        child::kill_own_group();
-    }
-    while !shift.leaving.load(Ordering::Acquire) {
-        thread::park();
-    }
-    std::process::exit(0)
 }
 
 fn obey(

@@ -1,0 +1,64 @@
+//! What runs in a process of one task.
+//!
+//! It has one thread, which runs the task: nothing is to be said to it once the task has begun. The kernel watches
+//! for the parent's end, and then kills this process and all it started.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::launch::exactly;
+use super::serve::{self, FAILED};
+use crate::ring::Ring;
+use crate::sys::leash::Tether;
+use crate::sys::{child, ending, mapping};
+use crate::task::envelope::ONCE_BYTES;
+use crate::task::execution::Next;
+use crate::wire::control::{ControlSocket, Greeting};
+
+/// Runs the one task in the ring, and never returns.
+pub(super) fn work(
+    greeting: Greeting,
+    fds: Vec<OwnedFd>,
+    control: ControlSocket,
+) -> io::Result<std::convert::Infallible> {
+    let [memory, leash] = exactly(serve::take_streams(&greeting, fds, 2)?)?;
+    // Until the end, also in what the program does then.
+    if !greeting.detached {
+        Tether::new(&leash)?.keep();
+    }
+    drop(leash);
+    let rings = rings(&memory)?;
+    drop(memory);
+    serve::adapt(&greeting, &rings)?;
+    let control = Arc::new(control);
+    let requests = rings[0].clone();
+    let mut execution = serve::execution(rings, None, &control);
+    let (limit, detached) = (greeting.memory_limit, greeting.detached);
+    serve::be(greeting);
+    match serve::hear_out(&control, &execution) {
+        Ok(true) => {}
+        // Nobody is at the other end, and the work is to be done all the same, if it has come.
+        Ok(false) if detached && requests.frames() > 0 => {}
+        // Or a message could not be received whole (a full descriptor table): what it carried will be missed.
+        Ok(false) | Err(_) => child::kill_own_group(),
+    }
+    serve::limit_memory(limit);
+    match execution.next() {
+        Ok(Next::Run(enter)) => enter(&mut execution),
+        Ok(Next::Stop) => {}
+        Err(corrupt) => {
+            eprintln!("procession: {corrupt}");
+            std::process::exit(FAILED)
+        }
+    }
+    ending::exit()
+}
+
+/// The rings of a process that runs one task.
+fn rings(memory: &OwnedFd) -> io::Result<[Ring; 2]> {
+    if mapping::sealed_len(memory)? < 2 * Ring::flat_footprint(ONCE_BYTES) {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    Ring::flat(memory, ONCE_BYTES)
+}
