@@ -6,14 +6,17 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::thread;
+
+use tokio::runtime::Handle;
 
 use super::launch::exactly;
-use super::serve::{self, FAILED};
+use super::serve::{self, FAILED, STACK};
 use crate::ring::Ring;
 use crate::sys::leash::Tether;
 use crate::sys::{child, ending, mapping};
 use crate::task::envelope::ONCE_BYTES;
-use crate::task::execution::Next;
+use crate::task::execution::{Execution, Next};
 use crate::wire::control::{ControlSocket, Greeting};
 
 /// Runs the one task in the ring, and never returns.
@@ -33,7 +36,7 @@ pub(super) fn work(
     serve::adapt(&greeting, &rings)?;
     let control = Arc::new(control);
     let requests = rings[0].clone();
-    let mut execution = serve::execution(rings, None, &control);
+    let execution = serve::execution(rings, None, &control);
     let (limit, detached) = (greeting.memory_limit, greeting.detached);
     serve::be(greeting);
     match serve::hear_out(&control, &execution) {
@@ -43,6 +46,21 @@ pub(super) fn work(
         // Or a message could not be received whole (a full descriptor table): what it carried will be missed.
         Ok(false) | Err(_) => child::kill_own_group(),
     }
+    // `init` was called inside a runtime, and none can be entered on a thread that drives another.
+    if Handle::try_current().is_ok() {
+        let elsewhere = thread::Builder::new().name("procession".to_owned());
+        elsewhere.stack_size(STACK).spawn(move || {
+            ending::prepare();
+            run(execution, limit)
+        })?;
+        loop {
+            thread::park();
+        }
+    }
+    run(execution, limit)
+}
+
+fn run(mut execution: Execution, limit: Option<u64>) -> ! {
     serve::limit_memory(limit);
     match execution.next() {
         Ok(Next::Run(enter)) => enter(&mut execution),
