@@ -298,8 +298,9 @@ impl Schedule {
     }
 
     fn depth(&self) -> usize {
+        // Nobody waits behind a task of which nothing is known yet, while other workers may be on their way.
         if self.mean_nanos == 0 {
-            return SHORTEST_LINE;
+            return 1;
         }
         if self.mean_nanos >= LONG.as_nanos() as u64 {
             return 1;

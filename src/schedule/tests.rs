@@ -15,6 +15,16 @@ fn schedule(workers: usize) -> (Schedule, Vec<WorkerKey>) {
     (schedule, keys)
 }
 
+/// One that has seen a task take so long.
+fn experienced(workers: usize, took: Duration) -> (Schedule, Vec<WorkerKey>) {
+    let (mut schedule, keys) = schedule(workers);
+    schedule.submit(0, Priority::Normal);
+    let (worker, task) = schedule.next().unwrap();
+    schedule.sent(worker, task, 1, at(0));
+    schedule.finished(worker, task, took, at(0));
+    (schedule, keys)
+}
+
 fn hand_out(schedule: &mut Schedule, now: Moment) -> Vec<(WorkerKey, TaskKey)> {
     let mut given = Vec::new();
     while let Some((worker, task)) = schedule.next() {
@@ -25,14 +35,19 @@ fn hand_out(schedule: &mut Schedule, now: Moment) -> Vec<(WorkerKey, TaskKey)> {
 }
 
 #[test]
-fn tasks_spread_over_workers_and_lines_stay_short_while_nothing_is_known() {
-    let (mut schedule, _) = schedule(2);
+fn tasks_spread_over_workers_and_none_waits_in_a_line_while_nothing_is_known() {
+    let (mut schedule, keys) = schedule(2);
+    let late = schedule.add_worker();
     for task in 1..=10 {
         schedule.submit(task, Priority::Normal);
     }
-    let given = hand_out(&mut schedule, at(0));
-    assert_eq!(given, [(0, 1), (1, 2), (0, 3), (1, 4)]);
-    assert_eq!(schedule.waiting(), 6);
+    assert_eq!(hand_out(&mut schedule, at(0)), [(0, 1), (1, 2)]);
+    schedule.ready(late, at(10));
+    assert_eq!(hand_out(&mut schedule, at(10)), [(late, 3)]);
+    schedule.finished(keys[0], 1, Duration::from_millis(1), at(1_000));
+    let given = hand_out(&mut schedule, at(1_000));
+    assert_eq!(given, [(0, 4), (0, 5), (1, 6), (late, 7)]);
+    assert_eq!(schedule.waiting(), 3);
 }
 
 #[test]
@@ -43,7 +58,7 @@ fn lines_grow_for_short_tasks_and_shrink_for_long_ones() {
     }
     hand_out(&mut schedule, at(0));
     schedule.finished(keys[0], 1, Duration::from_nanos(100), at(1));
-    assert_eq!(hand_out(&mut schedule, at(1)).len(), LONGEST_LINE - 1);
+    assert_eq!(hand_out(&mut schedule, at(1)).len(), LONGEST_LINE);
     for task in 2..=100 {
         schedule.finished(keys[0], task, Duration::from_millis(5), at(2));
     }
@@ -77,7 +92,7 @@ fn withdrawn_tasks_are_never_given_out() {
 
 #[test]
 fn what_stands_behind_a_long_task_is_given_back_when_others_are_idle() {
-    let (mut schedule, keys) = schedule(2);
+    let (mut schedule, keys) = experienced(2, Duration::from_millis(1));
     for task in 1..=4 {
         schedule.submit(task, Priority::Normal);
     }
@@ -128,7 +143,7 @@ fn a_batch_whose_rest_was_taken_back_still_tells_what_it_has_done() {
 
 #[test]
 fn a_worker_that_begins_nothing_gets_nothing_until_it_is_seen_to_run() {
-    let (mut schedule, keys) = schedule(2);
+    let (mut schedule, keys) = experienced(2, Duration::from_millis(1));
     for task in 1..=9 {
         schedule.submit(task, Priority::Normal);
     }
@@ -182,7 +197,7 @@ fn nothing_is_put_behind_a_task_that_runs_long() {
 
 #[test]
 fn a_dead_worker_gives_its_line_back_in_order() {
-    let (mut schedule, keys) = schedule(1);
+    let (mut schedule, keys) = experienced(1, Duration::from_millis(1));
     schedule.submit(1, Priority::Normal);
     schedule.submit(2, Priority::Normal);
     hand_out(&mut schedule, at(0));
