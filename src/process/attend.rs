@@ -131,7 +131,9 @@ async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
     let lifeline = launched.remains.lifeline();
     duty.stage.start(Arc::clone(&lifeline));
     pipes.arrive(launched.pipes);
-    let requests = launched.requests;
+    let mut requests = launched.requests;
+    // Now it may begin: whoever hears of it can find it.
+    requests.say(Message::Ready);
     let remains = launched.remains.leave_group_on_exit();
     let came = || requests.claimed(position) > 0;
     let status = match wait(remains, launched.pidfd, came).await {
@@ -216,7 +218,6 @@ async fn start(
     blueprint: Blueprint,
     streams: Streams,
 ) -> Result<Running, StartFault> {
-    // It does not begin before its parent knows it: whoever hears of it can signal it.
     let launched = launch(source, blueprint, streams, None, &|_| None).await;
     let mut launched = launched.map_err(StartFault::Io)?;
     let mut parcel = None;
@@ -232,7 +233,6 @@ async fn start(
     }
     match post {
         Post::Sent { position, .. } => {
-            launched.requests.say(Message::Ready);
             // Nobody else will ever run it: ends of channels among the arguments are the child's alone.
             job.let_go();
             if let Some(packed) = &mut parcel {

@@ -104,3 +104,46 @@ impl Ends {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::socket;
+    use crate::task::Call;
+    use crate::task::envelope::{self, Request};
+    use crate::task::job::Single;
+
+    struct Nothing;
+
+    impl Call for Nothing {
+        type Args = ();
+        type Output = ();
+
+        fn name() -> &'static str {
+            "nothing"
+        }
+
+        fn call((): ()) {}
+    }
+
+    /// A server was killed after it had made a child and before it could say so, and the child was quick.
+    #[test]
+    fn what_was_begun_cannot_be_withdrawn() {
+        for begun in [false, true] {
+            let (ours, _theirs) = socket::pair().unwrap();
+            let rings = Rings::new(None).unwrap();
+            let mut child = Consumer::new(Ring::map(&rings.memory, 0, RING_BYTES).unwrap());
+            let mut ends = rings.ends(&Arc::new(ControlSocket::new(ours)));
+            let job = Single::<Nothing>::new(());
+            ends.write(&|requests| Some(requests.post(1, &job, false)));
+            let request = child.peek().unwrap().unwrap();
+            if begun {
+                let span = child.word(request, Request::SPAN);
+                assert_eq!(envelope::claim(span), Some(0));
+            }
+            assert_eq!(ends.withdraw(), !begun);
+            // And what was withdrawn is not begun any more.
+            assert_eq!(envelope::claim(child.word(request, Request::SPAN)), None);
+        }
+    }
+}
