@@ -175,17 +175,6 @@ pub(crate) fn quit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Ends the calling thread as it stands: its stack stays, and its thread-locals are never destroyed.
-///
-/// For a process that is about to end: the kernel then has no other thread to wake and to wait for.
-pub(crate) fn leave_thread() -> ! {
-    loop {
-        // SAFETY: ends this thread alone (`_exit(2)`, "C library/kernel differences"); what others may know of it, its
-        // stack and its thread-locals, stays mapped, because the C library does not hear of it.
-        unsafe { libc::syscall(libc::SYS_exit, 0) };
-    }
-}
-
 /// Writes out what C code has printed, so that no copy of this process writes it once more.
 pub(crate) fn flush_c_streams() {
     // SAFETY: null means all streams of this process.

@@ -141,6 +141,24 @@ pub(crate) fn peek(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Received>
     }
 }
 
+/// How long the next message is, which is not taken. `wait` says whether to block until there is one.
+pub(crate) fn announced(socket: impl AsFd, wait: bool) -> io::Result<Received> {
+    let mut flags = RecvFlags::PEEK | RecvFlags::TRUNC;
+    if !wait {
+        flags |= RecvFlags::DONTWAIT;
+    }
+    loop {
+        // All of its length is said, whatever fits.
+        match rustix::net::recv(&socket, &mut [0_u8; 0], flags) {
+            // As in `receive`.
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
+            Ok((_, 0)) => return Ok(Received::End),
+            Ok((_, len)) => return Ok(Received::Message(len)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Receives one message; its descriptors are appended to `fds`, each close-on-exec.
 ///
 /// `wait` says whether to block until there is one. A message longer than `buffer` is an error. If its

@@ -136,8 +136,12 @@ pub(crate) enum Role {
     ForkServer,
 }
 
+/// By how much the memory for messages grows, in bytes.
+const BUFFER_STEP: usize = 1024;
+
 thread_local! {
-    // A thread's and not a socket's: filling so much with zeros takes longer than all else about a message.
+    // A thread's and not a socket's, and as long as the longest message so far: filling so much with zeros as the
+    // longest may be takes longer than all else about a message.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -175,9 +179,11 @@ impl ControlSocket {
     pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
         let mut fds = Vec::new();
         let message = BUFFER.with_borrow_mut(|buffer| {
-            if buffer.is_empty() {
-                // Zeros that come so from the kernel are not touched before they are used.
-                *buffer = vec![0; MESSAGE_BYTES];
+            if buffer.len() < MESSAGE_BYTES
+                && let Received::Message(len) = socket::announced(&self.socket, wait)?
+                && len > buffer.len()
+            {
+                buffer.resize(len.next_multiple_of(BUFFER_STEP), 0);
             }
             match socket::receive(&self.socket, buffer, &mut fds, wait)? {
                 Received::End => Ok(None),

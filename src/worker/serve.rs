@@ -1,16 +1,18 @@
 //! What runs in a worker.
 //!
-//! The main thread of one that runs many tasks watches the control socket: its end is the parent's end, and then this process and
-//! all it started go too, whatever the other thread is doing. That thread runs the tasks. When it is told to
-//! stop, the main thread ends the process: `exit` destroys the thread-locals of the thread that calls it
-//! (glibc's `__call_tls_dtors`), and those of the tasks may wait for ever, as a runtime does for a
-//! blocking call.
+//! One thread of a process that runs many tasks runs them. Another watches the control socket: its end is the parent's
+//! end, and then this process and all it started go too, whatever the tasks are doing. When they are told to stop, the
+//! one that watches ends the process: `exit` destroys the thread-locals of the thread that calls it (glibc's
+//! `__call_tls_dtors`), and those of the tasks may wait for ever, as a runtime does for a blocking call.
 
+use std::convert::Infallible as Never;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+
+use tokio::runtime::Handle;
 
 use super::forking;
 use super::launch::{exactly, standard};
@@ -44,7 +46,7 @@ pub(crate) fn serve(slot: u32) -> ! {
     }
 }
 
-fn try_serve(slot: u32) -> io::Result<std::convert::Infallible> {
+fn try_serve(slot: u32) -> io::Result<Never> {
     ending::prepare();
     child::fill_standard_slots()?;
     if !child::is_control_socket(standard(slot)) {
@@ -60,7 +62,7 @@ fn try_serve(slot: u32) -> io::Result<std::convert::Infallible> {
     become_what_is_wanted(control)
 }
 
-fn become_what_is_wanted(control: ControlSocket) -> io::Result<std::convert::Infallible> {
+fn become_what_is_wanted(control: ControlSocket) -> io::Result<Never> {
     let Some((Message::Hello(greeting), fds)) = control.receive(true)? else {
         // The parent ended before it could say anything.
         std::process::exit(0)
@@ -89,11 +91,7 @@ fn give_streams_back(control: &ControlSocket) -> ! {
     std::process::exit(if sent.is_ok() { 0 } else { FAILED })
 }
 
-fn work(
-    greeting: Greeting,
-    fds: Vec<OwnedFd>,
-    control: ControlSocket,
-) -> io::Result<std::convert::Infallible> {
+fn work(greeting: Greeting, fds: Vec<OwnedFd>, control: ControlSocket) -> io::Result<Never> {
     let control = Arc::new(control);
     let [memory, bell] = exactly(take_streams(&greeting, fds, 2)?)?;
     let rings = rings(&memory)?;
@@ -101,7 +99,6 @@ fn work(
     adapt(&greeting, &rings)?;
     let shift = Arc::new(Shift {
         control: Arc::clone(&control),
-        watch: thread::current(),
         leaving: AtomicBool::new(false),
         memory_limit: greeting.memory_limit,
     });
@@ -109,12 +106,33 @@ fn work(
     be(greeting);
     let arrivals = execution.arrivals();
     let parcels = execution.parcels();
-    let working = Arc::clone(&shift);
-    thread::Builder::new()
-        .name("procession".to_owned())
-        .stack_size(STACK)
-        .spawn(move || run(execution, &working))?;
-    watch(&shift, &arrivals, &parcels)
+    let watching = Arc::clone(&shift);
+    in_two_threads(
+        move || run(execution, &shift),
+        move || watch(&watching, &arrivals, &parcels),
+    )
+}
+
+/// Runs tasks and listens, each on a thread of its own.
+///
+/// The tasks have the main thread: it is there already, and the first of them is waited for. Where `init` was called
+/// inside a runtime they have the other: no runtime can be entered on a thread that drives one.
+fn in_two_threads<T: Send + 'static>(
+    tasks: impl FnOnce() -> T + Send + 'static,
+    watch: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let other = thread::Builder::new();
+    match Handle::try_current().is_err() {
+        true => {
+            other.name("procession-watch".to_owned()).spawn(watch)?;
+            Ok(tasks())
+        }
+        false => {
+            let other = other.name("procession".to_owned()).stack_size(STACK);
+            other.spawn(tasks)?;
+            Ok(watch())
+        }
+    }
 }
 
 /// Puts the streams that came with a greeting where they belong. What came beside them, which is `own` descriptors.
@@ -145,8 +163,6 @@ pub(super) fn be(greeting: Greeting) {
 #[derive(Debug)]
 struct Shift {
     control: Arc<ControlSocket>,
-    /// The main thread, which ends this process.
-    watch: thread::Thread,
     leaving: AtomicBool,
     memory_limit: Option<u64>,
 }
@@ -230,7 +246,7 @@ pub(super) fn hear_out(control: &ControlSocket, execution: &Execution) -> io::Re
     }
 }
 
-fn run(mut execution: Execution, shift: &Shift) -> ! {
+fn run(mut execution: Execution, shift: &Shift) -> Never {
     // Here, so that this thread's own stack is no part of it.
     limit_memory(shift.memory_limit);
     loop {
@@ -254,19 +270,21 @@ pub(super) fn limit_memory(limit: Option<u64>) {
     }
 }
 
-/// Has the main thread end this process.
+/// Has the one that watches end this process.
 fn leave(shift: &Shift) -> ! {
     shift.leaving.store(true, Ordering::Release);
     if shift.control.stop_receiving().is_err() {
         std::process::exit(0); // nobody is at the other end any more
     }
-    shift.watch.unpark();
-    fork::leave_thread()
+    // Not ended here: where the main thread is gone, `/proc/self` shows the program nothing at its exit.
+    loop {
+        thread::park();
+    }
 }
 
 /// Listens to the parent until it is gone, and then goes with everything in this group; or until the other
 /// thread is done, and then ends this process.
-fn watch(shift: &Shift, arrivals: &Arrivals, parcels: &Outgoing) -> ! {
+fn watch(shift: &Shift, arrivals: &Arrivals, parcels: &Outgoing) -> Never {
     let control = &*shift.control;
     loop {
         match control.receive(true) {
