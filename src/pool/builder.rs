@@ -14,7 +14,7 @@ use super::front::{Front, Pool, Shared};
 use super::preparation::{self, Initializer};
 use crate::sys::bell::Bell;
 use crate::sys::reactor::{self, Watched};
-use crate::task::{Call, Plain, Setup};
+use crate::task::{Plain, Setup};
 use crate::worker::{Entrance, ForkServer, Source, StartMethod};
 
 /// Workers step back this far for the application, which must keep answering: with nice 5 the lateness
@@ -211,9 +211,7 @@ impl PoolBuilder {
             task_timeout: self.task_timeout,
             cancel_grace: self.cancel_grace,
             retries: self.retries,
-            initializer: self
-                .initializer
-                .unwrap_or_else(|| preparation::initializer::<Present>(INITIALIZER, ())),
+            initializer: self.initializer,
         };
         let (news, listener) = mpsc::unbounded_channel();
         let core = Core::new(Arc::new(settings));
@@ -223,22 +221,6 @@ impl PoolBuilder {
         Ok(Pool {
             front: Arc::new(Front { shared }),
         })
-    }
-}
-
-/// The preparation of a pool that has none: it only says that the worker is there.
-struct Present;
-
-impl Call for Present {
-    type Args = ();
-    type Output = Result<(), String>;
-
-    fn name() -> &'static str {
-        "procession::worker"
-    }
-
-    fn call((): ()) -> Self::Output {
-        Ok(())
     }
 }
 

@@ -19,34 +19,37 @@ impl Core {
             return;
         };
         // From the last to the first, each before all others: so they wait in their old order.
+        let mut began = dead.proven;
         for entry in line.into_iter().rev() {
-            self.inherit(&mut dead, entry.task, status);
+            began |= self.inherit(&mut dead, entry.task, status);
         }
-        if !dead.ready && !dead.stopping {
+        if !began && !dead.stopping {
             let cause = start_failure(&dead, status);
             self.start_failed(&cause);
         }
     }
 
-    fn inherit(&mut self, dead: &mut Worker, key: TaskKey, status: Option<ExitStatus>) {
+    /// What becomes of one task in its line. True if the worker had begun it.
+    fn inherit(&mut self, dead: &mut Worker, key: TaskKey, status: Option<ExitStatus>) -> bool {
         let Some(record) = self.records.get_mut(key) else {
-            return;
+            return false;
         };
         let Place::Sent {
             position, received, ..
         } = record.place
         else {
-            return;
+            return false;
         };
         let claimed = match &mut dead.requests {
             Some(requests) => requests.claimed(position).min(record.job.items()),
             None => 0,
         };
         if claimed == 0 {
-            return self.requeue(key);
+            self.requeue(key);
+            return false;
         }
         let Some(record) = self.records.remove(key) else {
-            return;
+            return false;
         };
         let options = record.options;
         if claimed < record.job.items() {
@@ -67,6 +70,7 @@ impl Core {
             }
         }
         self.discard(record);
+        true
     }
 
     /// Runs the item at `index` of a job once more.

@@ -30,7 +30,7 @@ pub(super) struct Settings {
     pub(super) task_timeout: Option<Duration>,
     pub(super) cancel_grace: Duration,
     pub(super) retries: u32,
-    pub(super) initializer: Initializer,
+    pub(super) initializer: Option<Initializer>,
 }
 
 impl std::fmt::Debug for Settings {
@@ -364,6 +364,9 @@ impl Core {
         }
         if let Some(it) = self.workers[worker].as_mut() {
             it.done += 1;
+            if !std::mem::replace(&mut it.proven, true) {
+                self.breaker.succeeded();
+            }
         }
         self.discard(record);
     }

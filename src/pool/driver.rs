@@ -135,7 +135,7 @@ impl Driver {
         self.desks[worker] = Some(Desk {
             replies,
             pid: lifeline.pid(),
-            preparation: Some(Arc::clone(&hired.preparation)),
+            preparation: hired.preparation.clone(),
             packed: hired.packed,
         });
         let news = self.shared.news.clone();
@@ -150,9 +150,12 @@ impl Driver {
             };
             it.lifeline = Some(lifeline);
             it.requests = Some(requests);
-            it.preparation = Some(hired.preparation);
+            let is_ready = hired.preparation.is_none();
+            it.preparation = hired.preparation;
             if it.stopping || core.phase == Phase::Over {
                 it.kill();
+            } else if is_ready {
+                core.enlist(worker);
             }
         });
     }

@@ -19,7 +19,8 @@ use crate::worker::{Blueprint, Launched, Post, RequestSide, Streams, launch};
 #[derive(Debug)]
 pub(super) struct Hired {
     pub(super) launched: Launched,
-    pub(super) preparation: Arc<dyn Prepares>,
+    /// None if it needs none: it is the copy of a process that was ready.
+    pub(super) preparation: Option<Arc<dyn Prepares>>,
     /// Hold the arguments of the preparation that did not fit the ring.
     pub(super) packed: Vec<Packed>,
 }
@@ -45,25 +46,28 @@ pub(super) fn launch_worker(
 
 async fn hire(shared: &Arc<Shared>, blueprint: Blueprint) -> io::Result<Hired> {
     let settings = shared.look(|core| Arc::clone(&core.settings));
-    let initializer = (settings.initializer)();
-    let preload = settings.preload.as_ref().map(|preload| preload());
+    let steps = [&settings.preload, &settings.initializer].into_iter();
+    let mut steps: Vec<_> = steps.flatten().map(|step| step()).collect();
     // The first of two cannot be written early: it may take a parcel, and the other must not overtake it.
-    let first = |requests: &mut RequestSide| match preload {
-        None => Some(requests.post(PREPARATION, &*initializer, false)),
-        Some(_) => None,
+    let first = |requests: &mut RequestSide| match &steps[..] {
+        [only] => Some(requests.post(PREPARATION, &**only, false)),
+        _ => None,
     };
     let (streams, bell) = (Streams::default(), Some(&shared.bell));
     let mut launched = launch(&settings.source, blueprint, streams, bell, &first).await?;
-    let posted = launched.posted.take();
+    let mut posted = launched.posted.take();
+    if steps.is_empty() && !launched.forked {
+        steps.push(preparation::presence());
+    }
     let mut packed = Vec::new();
-    let preparation = match preload {
-        None => Arc::clone(&initializer),
-        Some(preload) => {
-            packed.extend(send(shared, &mut launched, &preload, None).await?);
-            preparation::both(preload, Arc::clone(&initializer))
-        }
+    for step in &steps {
+        packed.extend(send(shared, &mut launched, step, posted.take()).await?);
+    }
+    let mut steps = steps.into_iter();
+    let preparation = match (steps.next(), steps.next()) {
+        (Some(first), Some(then)) => Some(preparation::both(first, then)),
+        (only, _) => only,
     };
-    packed.extend(send(shared, &mut launched, &initializer, posted).await?);
     launched.requests.wake();
     Ok(Hired {
         launched,

@@ -29,6 +29,26 @@ pub(super) trait Prepares: Job {
     fn kind(&self) -> &'static str;
 }
 
+/// The preparation of a worker that has none: it only says that the worker is there.
+pub(super) fn presence() -> Arc<dyn Prepares> {
+    initializer::<Present>("the start", ())()
+}
+
+struct Present;
+
+impl Call for Present {
+    type Args = ();
+    type Output = Result<(), String>;
+
+    fn name() -> &'static str {
+        "procession::worker"
+    }
+
+    fn call((): ()) -> Self::Output {
+        Ok(())
+    }
+}
+
 /// One preparation and then another, which are sent one after the other.
 pub(super) fn both(first: Arc<dyn Prepares>, then: Arc<dyn Prepares>) -> Arc<dyn Prepares> {
     Arc::new(Both {

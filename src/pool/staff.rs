@@ -23,6 +23,8 @@ pub(super) struct Worker {
     pub(super) requests: Option<RequestSide>,
     pub(super) preparation: Option<Arc<dyn Prepares>>,
     pub(super) ready: bool,
+    /// It has done something, so it was able to start.
+    pub(super) proven: bool,
     pub(super) stopping: bool,
     pub(super) doom: Option<Doom>,
     pub(super) done: u64,
@@ -101,7 +103,7 @@ impl Core {
             .workers
             .iter()
             .flatten()
-            .filter(|it| !it.ready && !it.stopping);
+            .filter(|it| !it.proven && !it.stopping);
         let at_once = self.breaker.at_once().saturating_sub(starting.count());
         for _ in 0..missing.min(at_once) {
             self.start_worker();
@@ -122,6 +124,7 @@ impl Core {
             requests: None,
             preparation: None,
             ready: false,
+            proven: false,
             stopping: false,
             doom: None,
             done: 0,
@@ -151,6 +154,16 @@ impl Core {
         (0..).find(|&number| !taken(number)).unwrap_or(0)
     }
 
+    /// A worker that needs no preparation takes tasks as soon as there is a process: they wait in its ring.
+    pub(super) fn enlist(&mut self, worker: WorkerKey) {
+        if let Some(it) = self.workers.get_mut(worker).and_then(Option::as_mut) {
+            it.ready = true;
+            if !it.stopping {
+                self.schedule.ready(worker, self.now);
+            }
+        }
+    }
+
     /// A worker has taken its preparation well, or not.
     pub(super) fn prepared(&mut self, worker: WorkerKey, failure: Option<&JoinError>) {
         let Some(it) = self.workers.get_mut(worker).and_then(Option::as_mut) else {
@@ -158,11 +171,9 @@ impl Core {
         };
         match failure {
             None => {
-                it.ready = true;
                 it.preparation = None;
-                if !it.stopping {
-                    self.schedule.ready(worker, self.now);
-                }
+                it.proven = true;
+                self.enlist(worker);
                 self.breaker.succeeded();
             }
             Some(cause) => {

@@ -81,6 +81,8 @@ pub(crate) struct Launched {
     pub(crate) replies: ReplySide,
     /// What became of what was to be there first; `None` if it was not written yet.
     pub(crate) posted: Option<Post>,
+    /// Whether it is a copy of a process that had come so far, and so will come.
+    pub(crate) forked: bool,
     pub(crate) remains: Remains,
     pub(crate) pidfd: OwnedFd,
     /// What the child is tied to, if it is; without it the child is killed.
@@ -95,6 +97,7 @@ impl Launched {
             requests: ends.requests,
             replies: ends.replies,
             posted: ends.posted,
+            forked: remains.is_forked(),
             leash: ends.leash,
             remains,
             pidfd,

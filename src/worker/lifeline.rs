@@ -94,6 +94,11 @@ impl Remains {
         }
     }
 
+    /// Whether a fork server made it.
+    pub(super) fn is_forked(&self) -> bool {
+        matches!(self.origin, Origin::Forked)
+    }
+
     pub(crate) fn lifeline(&self) -> Arc<Lifeline> {
         Arc::clone(&self.lifeline)
     }
