@@ -13,7 +13,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustix::event::{PollFd, PollFlags};
@@ -65,7 +65,7 @@ impl AsFd for Leash {
 
 /// For as long as it lives, the end of the parent kills this process and its group.
 #[derive(Debug)]
-pub(crate) struct Tether(OwnedFd);
+pub(crate) struct Tether(Option<OwnedFd>);
 
 impl Tether {
     /// Ties this process to the leash whose reading end this is, or kills its group: there is nobody any more.
@@ -81,8 +81,7 @@ impl Tether {
         let group = unsafe { libc::getpgrp() };
         set(&own, libc::F_SETOWN, -group)?;
         set(&own, F_SETSIG, libc::SIGKILL)?;
-        let flags = rustix::fs::fcntl_getfl(&own)? | OFlags::from_bits_retain(libc::O_ASYNC as u32);
-        rustix::fs::fcntl_setfl(&own, flags)?;
+        set_signals(&own, true)?;
         // An end that came before is not told of.
         let mut watched = [PollFd::new(&own, PollFlags::empty())];
         let now = rustix::event::Timespec {
@@ -93,13 +92,29 @@ impl Tether {
         if !watched[0].revents().is_empty() {
             super::child::kill_own_group();
         }
-        Ok(Self(own))
+        Ok(Self(Some(own)))
     }
 
     /// Keeps it until the end of this process, which closes it.
-    pub(crate) fn keep(self) {
-        let _ = std::os::fd::IntoRawFd::into_raw_fd(self.0);
+    pub(crate) fn keep(mut self) {
+        let _ = self.0.take().map(IntoRawFd::into_raw_fd);
     }
+}
+
+impl Drop for Tether {
+    fn drop(&mut self) {
+        if let Some(own) = &self.0 {
+            // Also for those who were forked meanwhile and hold it too. It cannot fail: it is open.
+            let _ = set_signals(own, false);
+        }
+    }
+}
+
+fn set_signals(pipe: &OwnedFd, on: bool) -> io::Result<()> {
+    let mut flags = rustix::fs::fcntl_getfl(pipe)?;
+    flags.set(OFlags::from_bits_retain(libc::O_ASYNC as u32), on);
+    rustix::fs::fcntl_setfl(pipe, flags)?;
+    Ok(())
 }
 
 fn set(fd: &OwnedFd, what: libc::c_int, value: libc::c_int) -> io::Result<()> {
