@@ -94,6 +94,9 @@ pub(super) fn tend(control: ControlSocket) -> io::Result<ControlSocket> {
             }
             Ok(Some((Message::Spare, fds))) => {
                 if let Some(newborn) = bear_spare(fds, own) {
+                    // Whoever asks a server that is gone is to learn it, also from those that wait here.
+                    drop(control);
+                    be_ready(&newborn, own);
                     return Ok(newborn);
                 }
             }
@@ -143,7 +146,7 @@ fn bear(birth: Birth, mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket>
     }
 }
 
-/// Forks a child that waits to be told what it is to be. Its control socket, in the child that was told; nothing in the
+/// Forks a child that is to wait until it is told what it is to be. Its control socket, in the child; nothing in the
 /// server.
 fn bear_spare(mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket> {
     let newborn = ControlSocket::new(fds.pop()?);
@@ -159,7 +162,6 @@ fn bear_spare(mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket> {
         Ok(Sibling::Copy) => {
             let _ = child::lead_group();
             cry(&newborn);
-            be_ready(&newborn, own);
             Some(newborn)
         }
     }

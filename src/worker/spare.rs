@@ -2,7 +2,7 @@
 //!
 //! Whoever starts one process after the other would wait each time until the server has copied itself and the
 //! copy has come to itself. So while children are asked for in quick succession, as many are kept ready as were
-//! wanted at once; they wait to be told what they are to be. When nobody has asked for a while, they go. A
+//! wanted at once, and one more; they wait to be told what they are to be. When nobody has asked for a while, they go. A
 //! program that starts its processes once has none.
 //!
 //! Must stay true: who is given a spare is the only one who knows it; nobody waits for one; they go with the
@@ -151,7 +151,8 @@ impl Stock {
 
     fn is_short(&self) -> bool {
         let shelf = self.shelf();
-        shelf.spares.len() < shelf.wanted.min(MOST)
+        // And one that comes to itself while the others are taken.
+        shelf.spares.len() < (shelf.wanted + 1).min(MOST)
     }
 }
 
