@@ -216,7 +216,7 @@ async fn a_dropped_call_gives_its_slot_back_and_nobody_else_s() {
 async fn a_call_that_is_done_is_not_killed_by_being_dropped() {
     let board = Board::new();
     let pool = ready(1).await;
-    let before = pids(&pool);
+    let mut workers = HashSet::new();
     for n in 0..20 {
         let mut run = pool.run(note, (board.desk(), n));
         assert!(futures::poll!(&mut run).is_pending());
@@ -224,12 +224,12 @@ async fn a_call_that_is_done_is_not_killed_by_being_dropped() {
         board.wait_for("ran", n + 1);
         std::thread::sleep(Duration::from_millis(1));
         drop(run);
-        within(pool.run(pid, ())).await.unwrap();
+        workers.insert(within(pool.run(pid, ())).await.unwrap());
     }
-    // Dropped a moment too early, it may have cost its worker: not every time.
-    assert!(pool.metrics().cancelled() < 20);
-    let survived = pids(&pool) == before;
-    assert!(survived || pool.metrics().cancelled() > 0);
+    // Dropped a moment too early, it may have cost its worker: not every time. And each has one outcome, at the latest
+    // when its worker has ended: the next one may be at work before.
+    assert!(workers.len() < 20, "{workers:?}");
+    until(|| pool.metrics().completed() + pool.metrics().cancelled() == 40).await;
 }
 
 #[procession::test]
