@@ -29,7 +29,7 @@ use futures::StreamExt as _;
 use futures::future::join_all;
 use leftovers::{alone, marked};
 use notes::{Board, Desk};
-use procession::{ErrorKind, JoinError, Pool, Process, WorkerState};
+use procession::{ErrorKind, JoinError, Pool, Process, WorkerInfo, WorkerState};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_bytes::ByteBuf;
 
@@ -507,10 +507,11 @@ async fn kill_others(pool: &Pool, but: &procession::TaskHandle<()>, seed: u64) {
     loop {
         tokio::time::sleep(dice.micros(5_000)).await;
         let infos = pool.workers();
-        let mut others = infos
-            .iter()
-            .filter(|it| it.current_task() != Some(but.id()));
-        if let Some(victim) = others.next_back() {
+        let is_at_it = |it: &&WorkerInfo| it.current_task() == Some(but.id());
+        // Until it runs, nobody is killed: where starting takes long, several in a row would fail it.
+        let runs = infos.iter().any(|it| is_at_it(&it));
+        let mut others = infos.iter().filter(|it| !is_at_it(it));
+        if let Some(victim) = others.next_back().filter(|_| runs) {
             kill(victim.pid());
         }
     }
