@@ -186,6 +186,29 @@ async fn the_forms_that_try_and_block() {
     assert_eq!(within(rx.recv()).await, Err(RecvError::Closed));
 }
 
+/// A process that is being made has copies of all descriptors until it executes its program. An end that was never
+/// sent anywhere is gone when it is dropped, whatever they are.
+#[procession::test]
+async fn ends_that_never_left_are_gone_at_once_while_programs_are_started() {
+    let (go_on, starts) = std::sync::mpsc::channel::<()>();
+    let starting = tokio::task::spawn_blocking(move || {
+        while starts.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            let status = std::process::Command::new("true").status();
+            assert!(status.unwrap().success());
+        }
+    });
+    for _ in 0..10_000 {
+        let (tx, rx) = queue::<u8>(1).unwrap();
+        drop(tx);
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Closed));
+        let (tx, rx) = queue::<u8>(1).unwrap();
+        drop(rx);
+        assert!(tx.try_send(1).unwrap_err().is_closed());
+    }
+    drop(go_on);
+    within(starting).await.unwrap();
+}
+
 #[procession::test]
 async fn closing_is_for_everybody_and_keeps_what_was_sent() {
     for from_sender in [true, false] {

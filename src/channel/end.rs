@@ -52,6 +52,8 @@ pub(crate) struct End {
     gone: AtomicU32,
     /// The kernel said that the other side is gone. It never comes back.
     pub(super) alone: AtomicBool,
+    /// Copies of its socket were made for others, or came from others, who may have it still.
+    pub(super) spread: AtomicBool,
     /// Of an end that moves when it is sent.
     pub(super) passage: Arc<Passage>,
     /// How often it had moved when it came here.
@@ -86,6 +88,20 @@ pub(crate) fn create(capacity: usize, shared: bool) -> io::Result<(End, End)> {
     Ok((send, receive))
 }
 
+impl Drop for End {
+    /// Nobody else has this side: it ends now, although processes that other threads are making at this moment have
+    /// copies of its socket, until they execute their programs.
+    fn drop(&mut self) {
+        let sole = match self.duct.shared {
+            true => !*self.spread.get_mut(),
+            false => self.passage.is_here(),
+        };
+        if sole {
+            socket::shut_down(&self.socket);
+        }
+    }
+}
+
 impl End {
     pub(super) fn new(duct: Arc<Duct>, socket: OwnedFd, side: Side, moves: u32) -> Self {
         Self {
@@ -103,6 +119,7 @@ impl End {
             asked: AtomicU64::new(0),
             gone: AtomicU32::new(0),
             alone: AtomicBool::new(false),
+            spread: AtomicBool::new(false),
             passage: Arc::default(),
             moves,
         }

@@ -12,6 +12,7 @@ use crate::wire::baggage;
 
 impl Serialize for End {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.spread.store(true, Ordering::Relaxed);
         let memory = baggage::stow(self.duct.memory.as_fd()).map_err(ser::Error::custom)?;
         let socket = baggage::stow(self.socket.as_fd()).map_err(ser::Error::custom)?;
         (memory, socket, self.side == Side::Send, self.moves).serialize(serializer)
@@ -26,7 +27,9 @@ impl<'de> Deserialize<'de> for End {
         let duct = Duct::open(memory).map_err(de::Error::custom)?;
         let side = if sends { Side::Send } else { Side::Receive };
         let moves = arrive(&duct, side, moves).map_err(de::Error::custom)?;
-        Ok(Self::new(Arc::new(duct), socket, side, moves))
+        let end = Self::new(Arc::new(duct), socket, side, moves);
+        end.spread.store(true, Ordering::Relaxed);
+        Ok(end)
     }
 }
 

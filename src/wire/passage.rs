@@ -44,6 +44,11 @@ impl Passage {
         self.state.load(Ordering::Acquire) & (LENT | GONE) != 0
     }
 
+    /// Whether it was not sent elsewhere, and is in no value that will perhaps be.
+    pub(crate) fn is_here(&self) -> bool {
+        self.state.load(Ordering::Acquire) == 0
+    }
+
     /// Has `waker` woken when it is gone.
     pub(crate) fn tell(&self, waker: impl FnOnce() -> Waker) {
         self.left_behind.get_or_init(waker);
