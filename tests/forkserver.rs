@@ -6,6 +6,7 @@
 mod deadline;
 mod leftovers;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,7 +16,8 @@ use futures::StreamExt as _;
 use futures::future::{join_all, select_all};
 use futures::stream::FuturesUnordered;
 use leftovers::{Found, alone, everybody};
-use procession::{ErrorKind, Pool, PoolBuilder, Process, StartMethod};
+use procession::{ErrorKind, Pool, PoolBuilder, Process, Sender, StartMethod, queue};
+use serde_bytes::ByteBuf;
 
 fn parked() {
     loop {
@@ -570,6 +572,75 @@ async fn a_spare_is_what_any_other_child_is() {
             if used >= 12 {
                 break;
             }
+        }
+    })
+    .await;
+}
+
+/// Descriptors and long arguments are on their way before the spare knows what it is to be.
+#[procession::test]
+async fn a_spare_has_what_goes_with_its_request() {
+    alone("a_spare_has_what_goes_with_its_request", async {
+        let (tx, rx) = queue::<(u32, usize)>(1).unwrap();
+        let work = |tx: Sender<(u32, usize)>, bytes: ByteBuf| {
+            let own = std::process::id();
+            tx.blocking_send((own, bytes.len())).unwrap();
+            own
+        };
+        let mut used = BTreeMap::new();
+        for len in [10, 1 << 20].into_iter().cycle() {
+            let spares = within(some_spares()).await;
+            let bytes = ByteBuf::from(vec![1; len]);
+            let child = forked().spawn(work, (tx.clone(), bytes));
+            let (pid, received) = within(rx.recv()).await.unwrap();
+            assert_eq!((pid, received), (within(child).await.unwrap(), len));
+            *used.entry(len).or_insert(0) += u32::from(spares.contains(&pid));
+            if used.len() == 2 && used.values().all(|count| *count >= 5) {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+/// What ties a process of one task to its parent ends with its server, at the earliest. A worker does not.
+#[procession::test]
+async fn a_worker_that_was_a_spare_outlives_its_server() {
+    alone("a_worker_that_was_a_spare_outlives_its_server", async {
+        let become_worker = async {
+            loop {
+                let spares = some_spares().await;
+                let pool = Pool::with_workers(1).unwrap();
+                let pid = pool.run(std::process::id, ()).await.unwrap();
+                if spares.contains(&pid) {
+                    return (pool, pid);
+                }
+            }
+        };
+        let (pool, pid) = within(become_worker).await;
+        until(|| spares().is_empty()).await;
+        servers().iter().for_each(|server| kill(server.pid));
+        assert_eq!(within(forked().spawn(|| 1, ())).await.unwrap(), 1);
+        let run = within(pool.run(std::process::id, ()));
+        assert_eq!(run.await.unwrap(), pid);
+        within(pool.shutdown()).await;
+    })
+    .await;
+}
+
+/// A spare that was taken and is wanted no more is gone, whether it was told of its task or not.
+#[procession::test]
+async fn a_spare_that_is_taken_and_aborted() {
+    alone("a_spare_that_is_taken_and_aborted", async {
+        let stay = || std::thread::sleep(Duration::from_secs(3600));
+        for turns in (0..8).cycle().take(80) {
+            within(some_spares()).await;
+            let child = forked().spawn(stay, ());
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            child.abort();
+            assert!(within(child).await.unwrap_err().is_cancelled());
         }
     })
     .await;

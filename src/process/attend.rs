@@ -18,7 +18,6 @@ use crate::sys::reactor::{self, Watched};
 use crate::task::envelope::{Reply, Status, next_outcome};
 use crate::task::job::{Job, Outcomes};
 use crate::wire::codec;
-use crate::wire::control::Message;
 use crate::wire::parcel::{Packed, Store};
 use crate::worker::{Blueprint, Launched, Post, Remains, ReplySide, Source, Streams, launch};
 
@@ -123,17 +122,20 @@ async fn attend(order: Order, mut duty: Duty) {
 /// From a child's start to its end.
 async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
     let Running {
-        launched,
+        mut launched,
         position,
         _parcel,
     } = running;
-    let _leash = launched.leash;
     let lifeline = launched.remains.lifeline();
     duty.stage.start(Arc::clone(&lifeline));
-    pipes.arrive(launched.pipes);
-    let mut requests = launched.requests;
+    pipes.arrive(std::mem::take(&mut launched.pipes));
     // Now it may begin: whoever hears of it can find it.
-    requests.say(Message::Ready);
+    let begun = launched.begin();
+    if begun.is_err() {
+        lifeline.kill();
+    }
+    let _leash = launched.leash;
+    let requests = launched.requests;
     let remains = launched.remains.leave_group_on_exit();
     let came = || requests.claimed(position) > 0;
     let status = match wait(remains, launched.pidfd, came).await {
@@ -141,6 +143,9 @@ async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
         Err(WaitFault::Start(why)) => return duty.never_began(ErrorKind::Spawn, &why),
         Err(WaitFault::Shutdown) => return, // the duty says so
     };
+    if let Err(error) = begun {
+        return duty.never_began(ErrorKind::Spawn, &error.to_string());
+    }
     let how = How {
         started: requests.claimed(position) > 0,
         wanted_memory: requests.wanted_memory(),

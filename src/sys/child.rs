@@ -213,14 +213,24 @@ pub(crate) fn ignore_broken_pipes() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
-/// What the main thread of the process `pid` is doing: the letter that `proc_pid_stat(5)` explains.
-pub(crate) fn state(pid: u32) -> Option<u8> {
-    let mut bytes = [0; 64];
-    let mut stat = std::fs::File::open(format!("/proc/{pid}/stat")).ok()?;
-    let len = io::Read::read(&mut stat, &mut bytes).ok()?;
-    // Its name is in parentheses, has 15 bytes at most, and may hold parentheses.
-    let end = bytes[..len].windows(2).rposition(|two| two == b") ")?;
-    bytes.get(end + 2).copied()
+/// What the main thread of a process is doing. It stays this process's, whoever has its number later.
+#[derive(Debug)]
+pub(crate) struct StateOf(Option<std::fs::File>);
+
+impl StateOf {
+    pub(crate) fn process(pid: u32) -> Self {
+        Self(std::fs::File::open(format!("/proc/{pid}/stat")).ok())
+    }
+
+    /// The letter that `proc_pid_stat(5)` explains; none if it has been reaped, or there was no descriptor for it.
+    pub(crate) fn now(&self) -> Option<u8> {
+        let mut bytes = [0; 64];
+        let stat = self.0.as_ref()?;
+        let len = std::os::unix::fs::FileExt::read_at(stat, &mut bytes, 0).ok()?;
+        // Its name is in parentheses, has 15 bytes at most, and may hold parentheses.
+        let end = bytes[..len].windows(2).rposition(|two| two == b") ")?;
+        bytes.get(end + 2).copied()
+    }
 }
 
 /// The number of threads of this process.

@@ -28,3 +28,4 @@ pub(crate) mod image;
 pub(crate) mod leash;
 pub(crate) mod limits;
 pub(crate) mod title;
+pub(crate) mod warm;

@@ -32,10 +32,14 @@ pub(crate) enum Message {
     Cancel { task: u64 },
     /// The standard streams that the child was started with. Carries them.
     Streams,
-    /// To a fork server: make a child. Carries what [`Birth`] lists. To a spare: be that child.
+    /// To a fork server: make a child. Carries what [`Birth`] lists.
     Fork(Box<Birth>),
-    /// To a fork server: make a child that waits to be told what it is to be. Carries its end of its control socket.
+    /// To a fork server: make a child that waits to be told what it is to be. Carries what a process of one task has,
+    /// memory and leash, and its end of its control socket.
     Spare,
+    /// To a spare: be this child, and begin. Carries what [`Birth`] lists, and what the greeting does unless it is one
+    /// of one task.
+    Become(Box<Birth>, Box<Greeting>),
     /// There is a child at the other end. From its fork server this carries the child's pidfd; the child
     /// says it too, in case the server did not live to.
     Born { pid: u32 },

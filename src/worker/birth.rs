@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
 
 use super::launch::{Blueprint, standard};
 use crate::sys::mapping::{self, Mapping};
 use crate::sys::{child, limits};
-use crate::wire::control::{Birth, Block, ControlSocket, Environment, Message};
+use crate::wire::control::{Birth, Block, ControlSocket, Environment, Greeting, Message};
 
 /// A longer environment goes through shared memory, in bytes.
 pub(super) const LONGEST_ENVIRONMENT: usize = 12 * 1024;
@@ -47,29 +48,33 @@ impl Bequest {
         !self.birth.detached && self.birth.directory.is_none()
     }
 
-    /// Sends it over `control`, to a fork server whose environment is `known`, or to a child of it. A fork server gets
-    /// `theirs`, the child's end of a control socket.
+    /// Sends it to a fork server whose environment is `known`, with `theirs`, the child's end of a control socket.
     pub(super) fn send(
         &self,
         control: &ControlSocket,
-        theirs: Option<OwnedFd>,
+        theirs: &OwnedFd,
         known: Option<&Block>,
     ) -> io::Result<()> {
+        let message = Message::Fork(Box::new(self.to_one_with(known)));
         let directory = child::directory()?;
-        let is_there = |slot| child::is_inheritable(standard(slot));
-        let null = match is_there(1) && is_there(2) {
-            true => None,
-            false => Some(child::null()?),
-        };
-        let stream = |slot| match &null {
-            Some(null) if !is_there(slot) => null.as_fd(),
-            _ => standard(slot),
-        };
-        let mut fds: Vec<_> = theirs.iter().map(|end| end.as_fd()).collect();
-        fds.extend([directory.as_fd(), stream(1), stream(2)]);
-        fds.extend(self.beside.iter().map(|memory| memory.as_fd()));
-        let birth = self.to_one_with(known);
-        control.send(&Message::Fork(Box::new(birth)), &fds)
+        let beside = self.beside.as_ref();
+        send(control, &message, Some(theirs), &directory, beside, &[])
+    }
+
+    /// What the spare at the other end of `control`, whose environment is `known`, is to be told.
+    pub(super) fn word(
+        &self,
+        control: &Arc<ControlSocket>,
+        greeting: Greeting,
+        known: Option<&Block>,
+    ) -> io::Result<Word> {
+        let beside = self.beside.as_ref();
+        Ok(Word {
+            control: Arc::clone(control),
+            message: Message::Become(Box::new(self.to_one_with(known)), Box::new(greeting)),
+            directory: child::directory()?,
+            beside: beside.map(OwnedFd::try_clone).transpose()?,
+        })
     }
 
     /// What somebody must be told who has the environment `known`.
@@ -85,6 +90,55 @@ impl Bequest {
             detached: self.birth.detached,
         }
     }
+}
+
+/// What a spare waits for.
+#[derive(Debug)]
+pub(super) struct Word {
+    control: Arc<ControlSocket>,
+    message: Message,
+    directory: OwnedFd,
+    beside: Option<OwnedFd>,
+}
+
+impl Word {
+    /// Sends it, with `more` descriptors that go with the greeting.
+    pub(super) fn send(&self, more: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let beside = self.beside.as_ref();
+        send(
+            &self.control,
+            &self.message,
+            None,
+            &self.directory,
+            beside,
+            more,
+        )
+    }
+}
+
+/// Sends `message` with what a [`Birth`] comes with.
+fn send(
+    control: &ControlSocket,
+    message: &Message,
+    theirs: Option<&OwnedFd>,
+    directory: &OwnedFd,
+    beside: Option<&OwnedFd>,
+    more: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let is_there = |slot| child::is_inheritable(standard(slot));
+    let null = match is_there(1) && is_there(2) {
+        true => None,
+        false => Some(child::null()?),
+    };
+    let stream = |slot| match &null {
+        Some(null) if !is_there(slot) => null.as_fd(),
+        _ => standard(slot),
+    };
+    let mut fds: Vec<_> = theirs.iter().map(|end| end.as_fd()).collect();
+    fds.extend([directory.as_fd(), stream(1), stream(2)]);
+    fds.extend(beside.map(|memory| memory.as_fd()));
+    fds.extend(more);
+    control.send(message, &fds)
 }
 
 /// What a program that is executed takes of one variable, name and value (`MAX_ARG_STRLEN`), in bytes. A

@@ -14,14 +14,16 @@ use std::thread;
 
 use super::birth::{LONGEST_ENVIRONMENT, to_block};
 use super::launch::standard;
+use super::once::Kit;
 use super::serve::{FAILED, STACK};
 use crate::ring::Ring;
 use crate::sys::clock::Moment;
 use crate::sys::fork::{self, MainThread, Sibling};
+use crate::sys::warm::Pages;
 use crate::sys::{child, limits, mapping, title};
 use crate::task::capture;
 use crate::task::envelope::RING_BYTES;
-use crate::wire::control::{Birth, Block, ControlSocket, Environment, Message, Refusal};
+use crate::wire::control::{Birth, Block, ControlSocket, Environment, Greeting, Message, Refusal};
 
 /// What it is called in lists of processes.
 const NAME: &str = "procession-fork";
@@ -70,8 +72,22 @@ fn rehearse() {
 
 const THREADS: &str = "it has started threads, which would be missing in every copy of its process";
 
-/// Forks on request. Returns only in the children, each with its control socket.
-pub(super) fn tend(control: ControlSocket) -> io::Result<ControlSocket> {
+/// What a copy of a fork server has.
+#[derive(Debug)]
+pub(super) enum Child {
+    /// Its control socket, at which it will be greeted.
+    Newborn(ControlSocket),
+    /// It was made before it was asked for, and has been greeted.
+    Spare {
+        control: ControlSocket,
+        kit: Kit,
+        greeting: Box<Greeting>,
+        fds: Vec<OwnedFd>,
+    },
+}
+
+/// Forks on request. Returns only in the children.
+pub(super) fn tend(control: ControlSocket) -> io::Result<Child> {
     child::be_called(NAME);
     title::entitle(TITLE);
     // Whoever reads what the application writes must see its end without this process's.
@@ -83,21 +99,21 @@ pub(super) fn tend(control: ControlSocket) -> io::Result<ControlSocket> {
         environment: to_block(std::env::vars_os().collect()),
         limits: limits::all(),
         thread: MainThread::ask(),
+        written: Pages::find(),
     }));
     let mut unreadable = 0;
     loop {
         match control.receive(true) {
             Ok(Some((Message::Fork(birth), fds))) => {
                 if let Some(newborn) = bear(*birth, fds, own) {
-                    return Ok(newborn);
+                    return Ok(Child::Newborn(newborn));
                 }
             }
-            Ok(Some((Message::Spare, fds))) => {
-                if let Some(newborn) = bear_spare(fds, own) {
+            Ok(Some((Message::Spare, mut fds))) => {
+                if let Some(newborn) = bear_spare(&mut fds, own) {
                     // Whoever asks a server that is gone is to learn it, also from those that wait here.
                     drop(control);
-                    be_ready(&newborn, own);
-                    return Ok(newborn);
+                    return be_ready(newborn, fds, own);
                 }
             }
             Ok(Some(_)) => {}
@@ -115,6 +131,8 @@ struct Own {
     environment: Vec<u8>,
     limits: Vec<(u64, u64)>,
     thread: MainThread,
+    /// What every copy writes to.
+    written: Pages,
 }
 
 /// Forks a child. Its control socket, in the child; nothing in the server.
@@ -123,7 +141,8 @@ fn bear(birth: Birth, mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket>
         return None; // nobody to answer to
     }
     let newborn = ControlSocket::new(fds.remove(0));
-    let sibling = Find::place(birth, fds).and_then(|find| Ok((fork::sibling(&own.thread)?, find)));
+    let sibling =
+        Find::place(birth, &mut fds).and_then(|find| Ok((fork::sibling(&own.thread)?, find)));
     match sibling {
         Err(error) => {
             refuse(&newborn, refusal(&error));
@@ -148,7 +167,7 @@ fn bear(birth: Birth, mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket>
 
 /// Forks a child that is to wait until it is told what it is to be. Its control socket, in the child; nothing in the
 /// server.
-fn bear_spare(mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket> {
+fn bear_spare(fds: &mut Vec<OwnedFd>, own: &Own) -> Option<ControlSocket> {
     let newborn = ControlSocket::new(fds.pop()?);
     match fork::sibling(&own.thread) {
         Err(error) => {
@@ -167,25 +186,36 @@ fn bear_spare(mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket> {
     }
 }
 
-/// Waits to be told what to be, and becomes so.
-fn be_ready(newborn: &ControlSocket, own: &Own) {
+/// Makes what a process of one task needs, waits to be told what to be, and becomes so.
+fn be_ready(newborn: ControlSocket, fds: Vec<OwnedFd>, own: &Own) -> io::Result<Child> {
     child::be_called(SPARE_NAME);
     title::entitle(SPARE_TITLE);
-    let (birth, fds) = loop {
+    let Ok(kit) = Kit::new(fds, false) else {
+        fork::quit(FAILED); // another will be made, or do without
+    };
+    own.written.copy();
+    let mut heard = Vec::new();
+    let (birth, greeting, mut fds) = loop {
         match newborn.receive(true) {
-            Ok(Some((Message::Fork(birth), fds))) => break (*birth, fds),
-            Ok(Some(_)) => {}
+            Ok(Some((Message::Become(birth, greeting), fds))) => break (*birth, greeting, fds),
+            Ok(Some(before)) => heard.push(before),
             // Nobody needs it any more; or it cannot be told, which whoever tried sees by its end.
             Ok(None) | Err(_) => fork::quit(0),
         }
     };
-    match Find::place(birth, fds) {
+    match Find::place(birth, &mut fds) {
         Ok(find) => find.take_over(own),
         Err(error) => {
-            refuse(newborn, refusal(&error));
+            refuse(&newborn, refusal(&error));
             fork::quit(FAILED)
         }
     }
+    Ok(Child::Spare {
+        control: newborn,
+        kit: kit.complete(heard),
+        greeting,
+        fds,
+    })
 }
 
 /// Tells whoever asked for a child that there is one. If this fails, the child itself says it.
@@ -225,12 +255,14 @@ struct Find {
 }
 
 impl Find {
-    /// Goes where the child is to begin, and takes what it is to find. Before the copy, so that a place that is none
-    /// is a failed start.
-    fn place(birth: Birth, mut fds: Vec<OwnedFd>) -> io::Result<Self> {
-        if fds.len() < 3 {
+    /// Goes where the child is to begin, and takes what it is to find from the front of `fds`. Before the copy, so that a
+    /// place that is none is a failed start.
+    fn place(birth: Birth, fds: &mut Vec<OwnedFd>) -> io::Result<Self> {
+        let count = 3 + usize::from(matches!(birth.environment, Environment::Beside(_)));
+        if fds.len() < count {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
+        let mut fds: Vec<_> = fds.drain(..count).collect();
         let beside = fds.drain(3..).next();
         let directory = fds.remove(0);
         let moved = child::enter(directory).and_then(|()| match &birth.directory {

@@ -19,8 +19,9 @@ use super::birth::Bequest;
 use super::launch::{exec_fork_server, fork_server_greeting};
 use super::newborn::{Answer, Born, Newborn};
 use super::preload::{Preload, Preparation};
-use super::rings::Ends;
+use super::rings::{Ends, Rings};
 use super::spare::{Asking, Spare, Stock};
+use super::wish::Wish;
 use crate::sys::child::{self, Rights};
 use crate::sys::leash::Leash;
 use crate::sys::socket;
@@ -143,15 +144,10 @@ impl ForkServer {
         }
     }
 
-    /// Forks a child that finds `bequest`, whose control socket holds the messages that `greet` sent, and whose
-    /// rings what it wrote.
+    /// Forks the child that is wanted.
     ///
     /// Cancel safe: a child that nobody waits for any more is killed and reaped.
-    pub(super) async fn fork(
-        &self,
-        bequest: &Bequest,
-        greet: &(impl Fn(&Arc<ControlSocket>) -> io::Result<Ends> + Sync),
-    ) -> io::Result<Fork> {
+    pub(super) async fn fork(&self, wish: &Wish<'_>) -> io::Result<Fork> {
         let Ok(_turn) = self.turns.acquire().await else {
             return Ok(Fork::Unfit("nobody is asked any more".to_owned())); // never closed
         };
@@ -161,13 +157,16 @@ impl ForkServer {
                 Err(why) => return Ok(Fork::Unfit(why)),
             };
             let asking = connection.stock.ask();
-            if let Some((born, ends)) = connection.hand_out(&asking, bequest, greet)? {
-                asking.end(&connection);
+            if let Some((born, mut ends)) = connection.hand_out(&asking, wish)? {
+                match &mut ends.untold {
+                    Some(untold) => untold.ends(asking, connection),
+                    None => asking.end(&connection),
+                }
                 return Ok(Fork::Born(born, Box::new(ends)));
             }
             let (newborn, theirs) = Newborn::expected()?;
-            let mut ends = greet(newborn.control())?;
-            match connection.ask(bequest, newborn, theirs).await? {
+            let mut ends = wish.greet(newborn.control())?;
+            match connection.ask(&wish.bequest, newborn, theirs).await? {
                 Answer::Born(born) => {
                     asking.end(&connection);
                     return Ok(Fork::Born(born, Box::new(ends)));
@@ -273,18 +272,13 @@ impl Connection {
         }))
     }
 
-    /// Makes the spare what is wanted, if there is one and it can still become so.
-    fn hand_out(
-        &self,
-        asking: &Asking,
-        bequest: &Bequest,
-        greet: impl FnOnce(&Arc<ControlSocket>) -> io::Result<Ends>,
-    ) -> io::Result<Option<(Born, Ends)>> {
-        if !bequest.suits_the_born() {
+    /// Makes a spare what is wanted, if there is one and it can still become so.
+    fn hand_out(&self, asking: &Asking, wish: &Wish<'_>) -> io::Result<Option<(Born, Ends)>> {
+        if !wish.bequest.suits_the_born() {
             return Ok(None);
         }
         match asking.take() {
-            Some(spare) => spare.become_child(bequest, self.environment.as_ref(), greet),
+            Some(spare) => spare.become_child(wish, self.environment.as_ref()),
             None => Ok(None),
         }
     }
@@ -296,7 +290,9 @@ impl Connection {
         newborn: Newborn,
         theirs: OwnedFd,
     ) -> io::Result<Answer> {
-        match bequest.send(&self.control, Some(theirs), self.environment.as_ref()) {
+        let sent = bequest.send(&self.control, &theirs, self.environment.as_ref());
+        drop(theirs);
+        match sent {
             Ok(()) => newborn.answer().await,
             Err(error) if is_end(&error) => Ok(Answer::Gone),
             Err(error) => Err(error),
@@ -307,14 +303,18 @@ impl Connection {
     pub(super) async fn spare(&self) -> io::Result<Option<Spare>> {
         let (newborn, theirs) = Newborn::expected()?;
         let control = Arc::clone(newborn.control());
-        self.control.send(&Message::Spare, &[theirs.as_fd()])?;
+        let rings = Rings::once()?;
+        let mut fds: Vec<_> = rings.descriptors(None).collect();
+        fds.push(theirs.as_fd());
+        self.control.send(&Message::Spare, &fds)?;
         drop(theirs);
+        let ends = rings.ends(&control);
         let Answer::Born(born) = newborn.answer().await? else {
             return Ok(None);
         };
         // Closed by now, that slot will be filled again, whatever lies there.
         let is_in_the_way = born.pidfd.as_ref().is_some_and(child::is_at_standard_slot);
-        let spare = Spare::new(control, born);
+        let spare = Spare::new(control, born, ends);
         Ok((!is_in_the_way).then_some(spare))
     }
 }

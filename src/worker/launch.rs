@@ -14,14 +14,15 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use super::birth::Bequest;
 use super::entrance::Entrance;
-use super::forkserver::{self, Fork, ForkServer};
+use super::forkserver::{self, Fork, ForkServer, is_end};
 use super::lifeline::Remains;
 use super::link::{Post, ReplySide, RequestSide};
 use super::method::StartMethod;
 use super::rings::{Ends, First, Rings};
+use super::spare::Untold;
 use super::strays::Strays;
+use super::wish::Wish;
 use crate::sys::bell::Bell;
 use crate::sys::leash::Leash;
 use crate::sys::{child, hook, image, socket};
@@ -89,6 +90,7 @@ pub(crate) struct Launched {
     pub(crate) leash: Option<Arc<Leash>>,
     /// The parent's ends of the streams that were to be piped.
     pub(crate) pipes: [Option<OwnedFd>; 3],
+    untold: Option<Untold>,
 }
 
 impl Launched {
@@ -102,7 +104,18 @@ impl Launched {
             remains,
             pidfd,
             pipes,
+            untold: ends.untold,
         }
+    }
+
+    /// Lets a process of one task begin. One that is no more by now is none that could not be told.
+    pub(crate) fn begin(&mut self) -> io::Result<()> {
+        match self.untold.take().map(Untold::tell) {
+            None => self.requests.say(Message::Ready),
+            Some(Err(error)) if !is_end(&error) => return Err(error),
+            Some(_) => {}
+        }
+        Ok(())
     }
 }
 
@@ -175,19 +188,10 @@ async fn fork(
     bell: Option<&Bell>,
     first: First<'_>,
 ) -> io::Result<Result<Launched, String>> {
-    let greet = |control: &Arc<ControlSocket>| {
-        let (role, rings) = Rings::with(bell)?;
-        let greeting = Message::Hello(Box::new(greeting(blueprint, role, &[])));
-        let fds: Vec<_> = rings.descriptors(bell).collect();
-        control.send(&greeting, &fds)?;
-        let mut ends = rings.ends(control);
-        ends.write(first);
-        Ok(ends)
-    };
-    let bequest = Bequest::of(blueprint)?;
+    let wish = Wish::new(blueprint, bell, first)?;
     // Each part of a start is a system call or twenty: others get their turn in between.
     tokio::task::yield_now().await;
-    let (born, ends) = match server.fork(&bequest, &greet).await? {
+    let (born, ends) = match server.fork(&wish).await? {
         Fork::Born(born, ends) => (born, ends),
         Fork::Unfit(why) => return Ok(Err(why)),
     };
@@ -335,7 +339,7 @@ pub(super) fn fork_server_greeting() -> Message {
     Message::Hello(Box::new(greeting))
 }
 
-fn greeting(blueprint: &Blueprint, role: Role, streams: &[u32]) -> Greeting {
+pub(super) fn greeting(blueprint: &Blueprint, role: Role, streams: &[u32]) -> Greeting {
     Greeting {
         fingerprint: image::fingerprint(),
         role,

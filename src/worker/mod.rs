@@ -28,6 +28,7 @@ mod rings;
 mod serve;
 mod spare;
 mod strays;
+mod wish;
 
 pub use forkserver::warm_up;
 pub use method::StartMethod;

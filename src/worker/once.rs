@@ -11,7 +11,7 @@ use std::thread;
 use tokio::runtime::Handle;
 
 use super::launch::exactly;
-use super::serve::{self, FAILED, STACK};
+use super::serve::{self, FAILED, Heard, STACK};
 use crate::ring::Ring;
 use crate::sys::leash::Tether;
 use crate::sys::{child, ending, mapping};
@@ -19,27 +19,74 @@ use crate::task::envelope::ONCE_BYTES;
 use crate::task::execution::{Execution, Next};
 use crate::wire::control::{ControlSocket, Greeting};
 
-/// Runs the one task in the ring, and never returns.
+/// What such a process has beside its control socket.
+#[derive(Debug)]
+pub(super) struct Kit {
+    rings: [Ring; 2],
+    /// None if it is to outlive its parent.
+    tether: Option<Tether>,
+    /// What goes with the request, if all of it has come.
+    heard: Option<Vec<Heard>>,
+}
+
+impl Kit {
+    /// What a process makes of the descriptors it was given, memory and leash.
+    pub(super) fn new(fds: Vec<OwnedFd>, detached: bool) -> io::Result<Self> {
+        let [memory, leash] = exactly(fds)?;
+        let tether = match detached {
+            false => Some(Tether::new(&leash)?),
+            true => None,
+        };
+        let rings = rings(&memory)?;
+        Ok(Self {
+            rings,
+            tether,
+            heard: None,
+        })
+    }
+
+    /// With all that goes with the request.
+    pub(super) fn complete(mut self, heard: Vec<Heard>) -> Self {
+        self.heard = Some(heard);
+        self
+    }
+}
+
+/// Runs the one task in the ring, and never returns. The process may have its `kit` already.
 pub(super) fn work(
     greeting: Greeting,
     fds: Vec<OwnedFd>,
+    kit: Option<Kit>,
     control: ControlSocket,
 ) -> io::Result<std::convert::Infallible> {
-    let [memory, leash] = exactly(serve::take_streams(&greeting, fds, 2)?)?;
+    let kit = match kit {
+        Some(kit) => kit,
+        None => Kit::new(serve::take_streams(&greeting, fds, 2)?, greeting.detached)?,
+    };
+    let Kit {
+        rings,
+        tether,
+        heard,
+    } = kit;
     // Until the end, also in what the program does then.
-    if !greeting.detached {
-        Tether::new(&leash)?.keep();
+    if let Some(tether) = tether {
+        tether.keep();
     }
-    drop(leash);
-    let rings = rings(&memory)?;
-    drop(memory);
     serve::adapt(&greeting, &rings)?;
     let control = Arc::new(control);
     let requests = rings[0].clone();
     let execution = serve::execution(rings, None, &control);
     let (limit, detached) = (greeting.memory_limit, greeting.detached);
     serve::be(greeting);
-    match serve::hear_out(&control, &execution) {
+    let complete = match heard {
+        Some(all) => {
+            all.into_iter()
+                .for_each(|heard| serve::heed(heard, &control, &execution));
+            Ok(true)
+        }
+        None => serve::hear_out(&control, &execution),
+    };
+    match complete {
         Ok(true) => {}
         // Nobody is at the other end, and the work is to be done all the same, if it has come.
         Ok(false) if detached && requests.frames() > 0 => {}

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::link::{Post, ReplySide, RequestSide};
+use super::spare::Untold;
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::bell::Bell;
 use crate::sys::leash::Leash;
@@ -43,7 +44,8 @@ impl Rings {
         })
     }
 
-    fn once() -> io::Result<Self> {
+    /// Those of a process that runs one task.
+    pub(super) fn once() -> io::Result<Self> {
         let memory = mapping::memfd("procession-process", 2 * Ring::flat_footprint(ONCE_BYTES))?;
         let [requests, replies] = Ring::flat(&memory, ONCE_BYTES)?;
         Ok(Self {
@@ -72,6 +74,7 @@ impl Rings {
             replies: ReplySide::new(self.replies, Arc::clone(control)),
             posted: None,
             leash: self.leash,
+            untold: None,
         }
     }
 }
@@ -89,6 +92,8 @@ pub(super) struct Ends {
     pub(super) posted: Option<Post>,
     /// To be held for as long as the child is to live.
     pub(super) leash: Option<Arc<Leash>>,
+    /// What the child waits to be told.
+    pub(super) untold: Option<Untold>,
 }
 
 impl Ends {

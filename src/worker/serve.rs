@@ -14,9 +14,9 @@ use std::thread;
 
 use tokio::runtime::Handle;
 
-use super::forking;
+use super::forking::{self, Child};
 use super::launch::{exactly, standard};
-use super::once;
+use super::once::{self, Kit};
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::bell::Bell;
 use crate::sys::leash::Tether;
@@ -31,6 +31,9 @@ use crate::wire::parcel::Arrivals;
 /// The stack of the thread that runs tasks, in bytes: what a main thread has by default. Only what is touched takes
 /// memory.
 pub(super) const STACK: usize = 8 << 20;
+
+/// A message and the descriptors that came with it.
+pub(super) type Heard = (Message, Vec<OwnedFd>);
 
 /// The exit status of a child that could not become a worker (`EX_SOFTWARE` of `sysexits.h`).
 pub(super) const FAILED: i32 = 70;
@@ -67,13 +70,25 @@ fn become_what_is_wanted(control: ControlSocket) -> io::Result<Never> {
         // The parent ended before it could say anything.
         std::process::exit(0)
     };
+    follow(*greeting, fds, None, control)
+}
+
+/// Becomes what the greeting says. A process that was made before it was asked for has a `kit` in case it is to run one
+/// task.
+fn follow(
+    greeting: Greeting,
+    fds: Vec<OwnedFd>,
+    kit: Option<Kit>,
+    control: ControlSocket,
+) -> io::Result<Never> {
+    let kit = kit.filter(|_| greeting.role == Role::Once);
     if greeting.fingerprint != image::fingerprint() {
         return Err(io::Error::other("the parent is a different program"));
     }
     match greeting.role {
         Role::Courier => give_streams_back(&control),
-        Role::Worker => work(*greeting, fds, control),
-        Role::Once => once::work(*greeting, fds, control),
+        Role::Worker => work(greeting, fds, control),
+        Role::Once => once::work(greeting, fds, kit, control),
         // What comes back is a copy of this process, with another socket.
         Role::ForkServer => {
             let control = match fds.is_empty() {
@@ -81,7 +96,15 @@ fn become_what_is_wanted(control: ControlSocket) -> io::Result<Never> {
                 false => prepare(fds, control)?,
             };
             forking::settle(&control);
-            become_what_is_wanted(forking::tend(control)?)
+            match forking::tend(control)? {
+                Child::Newborn(control) => become_what_is_wanted(control),
+                Child::Spare {
+                    control,
+                    kit,
+                    greeting,
+                    fds,
+                } => follow(*greeting, fds, Some(kit), control),
+            }
         }
     }
 }
@@ -236,14 +259,20 @@ fn prepare(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Result<ControlSocke
 /// Takes what goes with the requests that are in the ring by now. False if the parent is gone before it said that it
 /// was all.
 pub(super) fn hear_out(control: &ControlSocket, execution: &Execution) -> io::Result<bool> {
-    let (arrivals, parcels) = (execution.arrivals(), execution.parcels());
     loop {
         match control.receive(true)? {
             Some((Message::Ready, _)) => return Ok(true),
-            Some((message, fds)) => obey(&message, fds, control, &arrivals, &parcels),
+            Some(heard) => heed(heard, control, execution),
             None => return Ok(false),
         }
     }
+}
+
+/// Takes what goes with a request.
+pub(super) fn heed(heard: Heard, control: &ControlSocket, execution: &Execution) {
+    let (message, fds) = heard;
+    let (arrivals, parcels) = (execution.arrivals(), execution.parcels());
+    obey(&message, fds, control, &arrivals, &parcels);
 }
 
 fn run(mut execution: Execution, shift: &Shift) -> Never {
@@ -323,6 +352,7 @@ fn obey(
         | Message::Streams
         | Message::Fork(_)
         | Message::Spare
+        | Message::Become(..)
         | Message::Born { .. }
         | Message::Refused(_)
         | Message::Ready

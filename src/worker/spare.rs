@@ -5,20 +5,26 @@
 //! wanted at once, and one more; they wait to be told what they are to be. When nobody has asked for a while, they go. A
 //! program that starts its processes once has none.
 //!
+//! A spare has what a process of one task needs: rings, what ties it to its parent, copies of the pages it will write
+//! to. So the start of such a process is one message, and then a task. Nobody makes other spares before that message was
+//! sent: they would have the processor that the new process wants.
+//!
 //! Must stay true: who is given a spare is the only one who knows it; nobody waits for one; they go with the
 //! runtime that keeps them.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::birth::Bequest;
+use super::birth::Word;
 use super::forkserver::{Connection, is_end};
 use super::newborn::Born;
 use super::reaper;
 use super::rings::Ends;
-use crate::sys::child;
+use super::wish::Wish;
+use crate::sys::child::{self, StateOf};
 use crate::sys::clock::Moment;
 use crate::wire::control::{Block, ControlSocket};
 
@@ -38,32 +44,62 @@ const MOST: usize = 8;
 pub(super) struct Spare {
     control: Arc<ControlSocket>,
     born: Option<Born>,
+    /// Of the rings it has in case it is to run one task.
+    ends: Option<Ends>,
+    watched: StateOf,
 }
 
 impl Spare {
-    pub(super) fn new(control: Arc<ControlSocket>, born: Born) -> Self {
+    pub(super) fn new(control: Arc<ControlSocket>, born: Born, ends: Ends) -> Self {
         Self {
             control,
+            watched: StateOf::process(born.pid),
             born: Some(born),
+            ends: Some(ends),
         }
     }
 
-    /// Makes it a child that finds `bequest`, and whose control socket holds what `greet` sent. `None` if it is no
-    /// more.
+    /// Makes it the child that is wanted of a server whose environment is `known`. `None` if it is no more.
     pub(super) fn become_child(
         mut self,
-        bequest: &Bequest,
+        wish: &Wish<'_>,
         known: Option<&Block>,
-        greet: impl FnOnce(&Arc<ControlSocket>) -> std::io::Result<Ends>,
-    ) -> std::io::Result<Option<(Born, Ends)>> {
-        if bequest.send(&self.control, None, known).is_err() {
-            return Ok(None);
-        }
-        match greet(&self.control) {
+    ) -> io::Result<Option<(Born, Ends)>> {
+        let Some(ends) = self.ends.take() else {
+            return Ok(None); // never
+        };
+        match wish.greet_spare(&self.control, ends, known) {
             Ok(ends) => Ok(self.born.take().map(|born| (born, ends))),
             Err(error) if is_end(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// What a spare that is to run one task waits for.
+#[derive(Debug)]
+pub(crate) struct Untold {
+    word: Word,
+    /// Whoever is asking has got what was asked for when it is told.
+    asking: Option<(Asking, Arc<Connection>)>,
+}
+
+impl Untold {
+    pub(super) fn new(word: Word) -> Self {
+        Self { word, asking: None }
+    }
+
+    /// Before that the making of other spares would only be in its way.
+    pub(super) fn ends(&mut self, asking: Asking, connection: Arc<Connection>) {
+        self.asking = Some((asking, connection));
+    }
+
+    pub(super) fn tell(self) -> io::Result<()> {
+        self.word.send(&[])?;
+        if let Some((asking, connection)) = self.asking {
+            asking.end(&connection);
+        }
+        Ok(())
     }
 }
 
@@ -80,7 +116,7 @@ enum State {
 
 impl Spare {
     fn state(&self) -> State {
-        match self.born.as_ref().and_then(|born| child::state(born.pid)) {
+        match self.watched.now() {
             Some(b'S') => State::Waits,
             Some(b'R' | b'D') => State::Runs,
             _ => State::IsOfNoUse,

@@ -1,0 +1,85 @@
+//! Pages of a copied process that it is about to write to.
+//!
+//! A copy shares all pages with its original until it writes to them; each costs an exception then. A process that has
+//! nothing else to do yet has the kernel copy them in one go (`MADV_POPULATE_WRITE`, `madvise(2)`, since Linux 5.14;
+//! where there is none, nothing happens).
+//!
+//! # Safety
+//!
+//! Only advice about memory of this process that it may write to: its content stays what it is.
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use rustix::param::page_size;
+
+/// Parts with more pages than this are left alone: a program may have much that it never writes to.
+const MOST_PAGES: usize = 16;
+
+/// How many pages of the stack below the caller's own are soon written to.
+const STACK_PAGES: usize = 2;
+
+/// Where a process writes in whatever it does.
+#[derive(Debug, Default)]
+pub(crate) struct Pages(Vec<Range<usize>>);
+
+impl Pages {
+    /// Those in which the program and its libraries have their variables.
+    pub(crate) fn find() -> Self {
+        let mut pages = Self::default();
+        // SAFETY: calls `note` for each of them, with what it was given, before it returns (`dl_iterate_phdr(3)`).
+        unsafe { libc::dl_iterate_phdr(Some(note), (&raw mut pages).cast()) };
+        pages
+    }
+
+    /// Copies them now, and the part of the stack that is used next.
+    pub(crate) fn copy(&self) {
+        let here = std::ptr::from_ref(&self).addr();
+        let page = page_size();
+        let stack = (here - STACK_PAGES * page)..here;
+        self.0.iter().for_each(copy);
+        copy(&stack);
+    }
+}
+
+fn copy(range: &Range<usize>) {
+    let start = range.start & !(page_size() - 1);
+    let len = range.end - start;
+    // SAFETY: see the module.
+    unsafe { libc::madvise(start as *mut libc::c_void, len, libc::MADV_POPULATE_WRITE) };
+}
+
+/// Notes the variables of one object.
+unsafe extern "C" fn note(
+    info: *mut libc::dl_phdr_info,
+    _size: usize,
+    pages: *mut libc::c_void,
+) -> libc::c_int {
+    // SAFETY: the C library's description of an object, valid during this call.
+    let info = unsafe { &*info };
+    // SAFETY: what `find` gave, which nobody else uses meanwhile.
+    let pages = unsafe { &mut *pages.cast::<Pages>() };
+    // SAFETY: as many headers as the description says.
+    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+    let range = |header: &libc::Elf64_Phdr| {
+        let start = (info.dlpi_addr + header.p_vaddr) as usize;
+        start..start + header.p_filesz as usize
+    };
+    // Written by the linker, and by nobody after it.
+    let constant = headers.iter().find(|it| it.p_type == libc::PT_GNU_RELRO);
+    let constant_end = constant.map_or(0, |it| range(it).end);
+    let writable = headers
+        .iter()
+        .filter(|it| it.p_type == libc::PT_LOAD && it.p_flags & libc::PF_W != 0);
+    for header in writable {
+        let Range { start, end } = range(header);
+        let start = match start < constant_end && constant_end <= end {
+            true => constant_end,
+            false => start,
+        };
+        if start < end && end - start <= MOST_PAGES * page_size() {
+            pages.0.push(start..end);
+        }
+    }
+    0
+}

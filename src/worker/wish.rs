@@ -1,0 +1,80 @@
+//! What is wanted when a child is forked: what it is to find, who it is, and what is to lie in its rings.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use super::birth::Bequest;
+use super::launch::{Blueprint, greeting};
+use super::rings::{Ends, First, Rings};
+use super::spare::Untold;
+use crate::sys::bell::Bell;
+use crate::wire::control::{Block, ControlSocket, Message, Role};
+
+/// A child that is wanted.
+pub(super) struct Wish<'a> {
+    blueprint: &'a Blueprint,
+    /// Of a worker; a process of one task has none.
+    bell: Option<&'a Bell>,
+    first: First<'a>,
+    pub(super) bequest: Bequest,
+}
+
+impl<'a> Wish<'a> {
+    pub(super) fn new(
+        blueprint: &'a Blueprint,
+        bell: Option<&'a Bell>,
+        first: First<'a>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            blueprint,
+            bell,
+            first,
+            bequest: Bequest::of(blueprint)?,
+        })
+    }
+
+    fn role(&self) -> Role {
+        match self.bell {
+            Some(_) => Role::Worker,
+            None => Role::Once,
+        }
+    }
+
+    /// Greets a child that may come to be at the other end, and writes what it is to find in its rings.
+    pub(super) fn greet(&self, control: &Arc<ControlSocket>) -> io::Result<Ends> {
+        let rings = match self.bell {
+            Some(_) => Rings::new(None)?,
+            None => Rings::once()?,
+        };
+        let message = Message::Hello(Box::new(greeting(self.blueprint, self.role(), &[])));
+        let fds: Vec<_> = rings.descriptors(self.bell).collect();
+        control.send(&message, &fds)?;
+        Ok(self.written(rings.ends(control)))
+    }
+
+    /// Greets a spare of a server whose environment is `known`. One that is to run one task has rings, with these `ends`,
+    /// and is told when it may begin.
+    pub(super) fn greet_spare(
+        &self,
+        control: &Arc<ControlSocket>,
+        ends: Ends,
+        known: Option<&Block>,
+    ) -> io::Result<Ends> {
+        let greeting = greeting(self.blueprint, self.role(), &[]);
+        let word = self.bequest.word(control, greeting, known)?;
+        if self.bell.is_none() {
+            let untold = Some(Untold::new(word));
+            return Ok(self.written(Ends { untold, ..ends }));
+        }
+        let rings = Rings::new(None)?;
+        let fds: Vec<BorrowedFd<'_>> = rings.descriptors(self.bell).collect();
+        word.send(&fds)?;
+        Ok(self.written(rings.ends(control)))
+    }
+
+    fn written(&self, mut ends: Ends) -> Ends {
+        ends.write(self.first);
+        ends
+    }
+}
