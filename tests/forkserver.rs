@@ -5,10 +5,12 @@
 
 mod deadline;
 mod leftovers;
+mod notes;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use deadline::{LIMIT, until, within, within_limit};
@@ -16,7 +18,10 @@ use futures::StreamExt as _;
 use futures::future::{join_all, select_all};
 use futures::stream::FuturesUnordered;
 use leftovers::{Found, alone, everybody};
-use procession::{ErrorKind, Pool, PoolBuilder, Process, Sender, StartMethod, queue};
+use notes::{Board, Desk};
+use procession::{
+    Descriptor, ErrorKind, Pool, PoolBuilder, Process, Receiver, Sender, StartMethod, queue,
+};
 use serde_bytes::ByteBuf;
 
 fn parked() {
@@ -603,6 +608,69 @@ async fn a_spare_has_what_goes_with_its_request() {
     .await;
 }
 
+static ENDS: Mutex<Option<(Sender<u8>, Receiver<u8>)>> = Mutex::new(None);
+
+/// Every copy of the process that made a queue has its ends. One that drops them closes nothing for the others.
+#[procession::test]
+async fn ends_that_a_preload_made_are_every_workers() {
+    let make = || *ENDS.lock().unwrap() = Some(queue(4).unwrap());
+    let pool = PoolBuilder::default().workers(2).preload(make, ());
+    let pool = pool.start(StartMethod::ForkServer).build().unwrap();
+    let forget = || drop(ENDS.lock().unwrap().take());
+    within(pool.run(forget, ())).await.unwrap();
+    let work = |desk: Desk| {
+        desk.meet("both", "go on");
+        let ends = ENDS.lock().unwrap();
+        let (tx, rx) = ends.as_ref()?;
+        Some(tx.try_send(1).is_ok() && rx.try_recv() == Ok(1))
+    };
+    let board = Board::new();
+    let both = [0, 1].map(|_| pool.spawn(work, board.desk()));
+    board.lines("both", 2).await;
+    board.write("go on", 1);
+    let mut found = Vec::new();
+    for task in both {
+        found.push(within(task).await.unwrap());
+    }
+    found.sort();
+    assert_eq!(found, [None, Some(true)]);
+}
+
+/// More than its server may have, which was started when the program could have few.
+#[procession::test]
+async fn a_spare_has_as_many_descriptors_as_the_program_may() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    alone(
+        "a_spare_has_as_many_descriptors_as_the_program_may",
+        async {
+            let before = getrlimit(Resource::Nofile);
+            let few = Rlimit {
+                current: Some(64),
+                ..before
+            };
+            until(|| spares().is_empty()).await;
+            setrlimit(Resource::Nofile, few).unwrap();
+            servers().iter().for_each(|server| kill(server.pid));
+            within(procession::warm_up()).await.unwrap();
+            within(forked().spawn(|| (), ())).await.unwrap();
+            setrlimit(Resource::Nofile, before).unwrap();
+            let many = || {
+                let null = || Descriptor(File::open("/dev/null").unwrap());
+                (0..100).map(|_| null()).collect()
+            };
+            let count = |files: Vec<Descriptor<File>>| (std::process::id(), files.len());
+            let mut used = 0;
+            while used < 5 {
+                let spares = within(some_spares()).await;
+                let (pid, received) = within(forked().spawn(count, many())).await.unwrap();
+                assert_eq!(received, 100);
+                used += u32::from(spares.contains(&pid));
+            }
+        },
+    )
+    .await;
+}
+
 /// What ties a process of one task to its parent ends with its server, at the earliest. A worker does not.
 #[procession::test]
 async fn a_worker_that_was_a_spare_outlives_its_server() {
@@ -610,7 +678,8 @@ async fn a_worker_that_was_a_spare_outlives_its_server() {
         let become_worker = async {
             loop {
                 let spares = some_spares().await;
-                let pool = Pool::with_workers(1).unwrap();
+                let pool = Pool::builder().workers(1).start(StartMethod::ForkServer);
+                let pool = pool.build().unwrap();
                 let pid = pool.run(std::process::id, ()).await.unwrap();
                 if spares.contains(&pid) {
                     return (pool, pid);

@@ -8,7 +8,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
-use super::bell::is_gone;
 use super::cargo::{Cargo, Refused};
 use super::end::End;
 use super::outcome::Pushed;
@@ -32,7 +31,7 @@ impl End {
             {
                 self.has_no_room_in_the_socket()
             }
-            error if is_gone(&error) => self.is_left_alone(),
+            error if socket::is_end(&error) => self.is_left_alone(),
             error => Pushed::Failed(Refused(format!(
                 "its descriptors could not be sent: {error}"
             ))),

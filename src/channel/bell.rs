@@ -109,7 +109,7 @@ impl End {
         let mut bytes = [b'!'; RING_BYTES];
         let tag = self.duct.tags().load(Ordering::Acquire);
         bytes[..TAG_BYTES].copy_from_slice(&tag.to_ne_bytes());
-        socket::send(&self.socket, &bytes, &[]).map_err(|error| match is_gone(&error) {
+        socket::send(&self.socket, &bytes, &[]).map_err(|error| match socket::is_end(&error) {
             true => self.is_left_alone(),
             // The socket is full of descriptors that are about to be taken, and the rings before them with
             // them; or the kernel is short of memory.
@@ -149,11 +149,4 @@ impl End {
             other => other,
         }
     }
-}
-
-pub(super) fn is_gone(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected
-    )
 }

@@ -54,6 +54,8 @@ pub(crate) struct End {
     pub(super) alone: AtomicBool,
     /// Copies of its socket were made for others, or came from others, who may have it still.
     pub(super) spread: AtomicBool,
+    /// The process that has it. Copies of that process, made by forking, have it too.
+    holder_pid: u32,
     /// Of an end that moves when it is sent.
     pub(super) passage: Arc<Passage>,
     /// How often it had moved when it came here.
@@ -96,7 +98,7 @@ impl Drop for End {
             true => !*self.spread.get_mut(),
             false => self.passage.is_here(),
         };
-        if sole {
+        if sole && self.holder_pid == std::process::id() {
             socket::shut_down(&self.socket);
         }
     }
@@ -120,6 +122,7 @@ impl End {
             gone: AtomicU32::new(0),
             alone: AtomicBool::new(false),
             spread: AtomicBool::new(false),
+            holder_pid: std::process::id(),
             passage: Arc::default(),
             moves,
         }

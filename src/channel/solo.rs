@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Duration;
 
 use super::ahead::{RING_BYTES, TAG_BYTES};
-use super::bell::{Verdict, is_gone};
+use super::bell::Verdict;
 use super::cargo::Cargo;
 use super::end::{End, Popped, Pushed, Side, kind_of};
 use super::hub::Seat;
@@ -149,7 +149,7 @@ impl End {
                 Err(error) if error.raw_os_error().is_some_and(is_short) => {
                     std::thread::yield_now();
                 }
-                Err(error) if is_gone(&error) => {
+                Err(error) if socket::is_end(&error) => {
                     self.is_left_alone();
                     return;
                 }

@@ -122,6 +122,7 @@ impl Driver {
             replies,
             remains,
             pidfd,
+            leash,
             ..
         } = hired.launched;
         let pidfd = match Watched::new(pidfd) {
@@ -141,6 +142,7 @@ impl Driver {
         let news = self.shared.news.clone();
         self.shared.runtime.spawn(async move {
             let status = remains.end(pidfd).await.ok().flatten();
+            drop(leash);
             // Nobody listens only when the driver is gone.
             let _ = news.send(News::Ended(worker, status));
         });

@@ -251,7 +251,7 @@ impl Core {
     pub(super) fn flush(&mut self) {
         for (worker, it) in self.workers.iter_mut().enumerate() {
             if let Some(requests) = it.as_mut().and_then(|it| it.requests.as_mut()) {
-                requests.send_unsent();
+                let _ = requests.send_unsent();
                 self.schedule.space(worker);
             }
         }

@@ -143,7 +143,9 @@ async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
         Err(WaitFault::Start(why)) => return duty.never_began(ErrorKind::Spawn, &why),
         Err(WaitFault::Shutdown) => return, // the duty says so
     };
-    if let Err(error) = begun {
+    if let Err(error) = begun
+        && !duty.stage.was_aborted()
+    {
         return duty.never_began(ErrorKind::Spawn, &error.to_string());
     }
     let how = How {
@@ -228,6 +230,7 @@ async fn start(
     let mut parcel = None;
     let mut post = launched.requests.post(TASK, &*job, false);
     if let Post::TooLarge = post {
+        launched.takes_long();
         let packing = Arc::clone(&job);
         let pack = move || packing.pack(&Mutex::new(Store::default()));
         let packed = tokio::task::spawn_blocking(pack).await;

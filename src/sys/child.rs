@@ -219,7 +219,9 @@ pub(crate) struct StateOf(Option<std::fs::File>);
 
 impl StateOf {
     pub(crate) fn process(pid: u32) -> Self {
-        Self(std::fs::File::open(format!("/proc/{pid}/stat")).ok())
+        let stat = std::fs::File::open(format!("/proc/{pid}/stat")).ok();
+        // Not where a standard stream belongs, which the program may put there yet.
+        Self(stat.filter(|it| it.as_raw_fd() > 2))
     }
 
     /// The letter that `proc_pid_stat(5)` explains; none if it has been reaped, or there was no descriptor for it.

@@ -118,6 +118,12 @@ pub(crate) fn shut_down(socket: impl AsFd) {
     let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
 }
 
+/// Whether an error says that nobody is at the other end any more.
+pub(crate) fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
+}
+
 /// Blocks until there is room to send, or nobody to send to.
 pub(crate) fn wait_writable(socket: impl AsFd) -> io::Result<()> {
     let mut watched = [PollFd::new(&socket, PollFlags::OUT)];

@@ -13,8 +13,8 @@ use std::ops::Range;
 
 use rustix::param::page_size;
 
-/// Parts with more pages than this are left alone: a program may have much that it never writes to.
-const MOST_PAGES: usize = 16;
+/// Longer parts are left alone, in bytes: a program may have much that it never writes to.
+const LONGEST: usize = 64 << 10;
 
 /// How many pages of the stack below the caller's own are soon written to.
 const STACK_PAGES: usize = 2;
@@ -59,11 +59,14 @@ unsafe extern "C" fn note(
     let info = unsafe { &*info };
     // SAFETY: what `find` gave, which nobody else uses meanwhile.
     let pages = unsafe { &mut *pages.cast::<Pages>() };
+    if info.dlpi_phdr.is_null() {
+        return 0;
+    }
     // SAFETY: as many headers as the description says.
     let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
     let range = |header: &libc::Elf64_Phdr| {
-        let start = (info.dlpi_addr + header.p_vaddr) as usize;
-        start..start + header.p_filesz as usize
+        let start = info.dlpi_addr.wrapping_add(header.p_vaddr) as usize;
+        start..start.saturating_add(header.p_filesz as usize)
     };
     // Written by the linker, and by nobody after it.
     let constant = headers.iter().find(|it| it.p_type == libc::PT_GNU_RELRO);
@@ -77,7 +80,7 @@ unsafe extern "C" fn note(
             true => constant_end,
             false => start,
         };
-        if start < end && end - start <= MOST_PAGES * page_size() {
+        if start < end && end - start <= LONGEST {
             pages.0.push(start..end);
         }
     }

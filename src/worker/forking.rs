@@ -158,7 +158,7 @@ fn bear(birth: Birth, mut fds: Vec<OwnedFd>, own: &Own) -> Option<ControlSocket>
                 true => child::lead_session(),
                 false => child::lead_group(),
             };
-            find.take_over(own);
+            find.take_over(&own.environment, &own.limits);
             cry(&newborn);
             Some(newborn)
         }
@@ -194,17 +194,22 @@ fn be_ready(newborn: ControlSocket, fds: Vec<OwnedFd>, own: &Own) -> io::Result<
         fork::quit(FAILED); // another will be made, or do without
     };
     own.written.copy();
+    // What comes with its request may be more than the server may have, and less than what it is to be may.
+    limits::have_all_descriptors();
+    let limits = limits::all();
     let mut heard = Vec::new();
     let (birth, greeting, mut fds) = loop {
         match newborn.receive(true) {
             Ok(Some((Message::Become(birth, greeting), fds))) => break (*birth, greeting, fds),
             Ok(Some(before)) => heard.push(before),
-            // Nobody needs it any more; or it cannot be told, which whoever tried sees by its end.
-            Ok(None) | Err(_) => fork::quit(0),
+            // Nobody needs it any more.
+            Ok(None) => fork::quit(0),
+            // It cannot be told, which whoever tried sees by its end.
+            Err(_) => child::kill_own_group(),
         }
     };
     match Find::place(birth, &mut fds) {
-        Ok(find) => find.take_over(own),
+        Ok(find) => find.take_over(&own.environment, &limits),
         Err(error) => {
             refuse(&newborn, refusal(&error));
             fork::quit(FAILED)
@@ -282,15 +287,15 @@ impl Find {
         })
     }
 
-    /// Makes the copy a process that finds what an executed one would find.
-    fn take_over(&self, own: &Own) {
+    /// Makes the copy, which has this environment and these limits, a process that finds what an executed one would find.
+    fn take_over(&self, environment: &[u8], limits: &[(u64, u64)]) {
         for (slot, stream) in [1, 2].into_iter().zip(&self.streams) {
             // Fails only for a closed descriptor.
             let _ = child::put_slot(slot, stream.as_fd());
         }
-        limits::set_all(&self.limits, &own.limits);
+        limits::set_all(&self.limits, limits);
         if let Some(block) = &self.environment
-            && *block != own.environment
+            && block != environment
         {
             adopt_environment(block);
         }

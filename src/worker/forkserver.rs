@@ -294,7 +294,7 @@ impl Connection {
         drop(theirs);
         match sent {
             Ok(()) => newborn.answer().await,
-            Err(error) if is_end(&error) => Ok(Answer::Gone),
+            Err(error) if socket::is_end(&error) => Ok(Answer::Gone),
             Err(error) => Err(error),
         }
     }
@@ -346,10 +346,4 @@ fn wait_for(
         }
         socket::wait_readable(control, Some(left))?;
     }
-}
-
-/// Whether nobody is at the other end of a socket any more.
-pub(super) fn is_end(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
-    matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
 }

@@ -15,7 +15,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use super::entrance::Entrance;
-use super::forkserver::{self, Fork, ForkServer, is_end};
+use super::forkserver::{self, Fork, ForkServer};
 use super::lifeline::Remains;
 use super::link::{Post, ReplySide, RequestSide};
 use super::method::StartMethod;
@@ -108,14 +108,28 @@ impl Launched {
         }
     }
 
-    /// Lets a process of one task begin. One that is no more by now is none that could not be told.
-    pub(crate) fn begin(&mut self) -> io::Result<()> {
-        match self.untold.take().map(Untold::tell) {
-            None => self.requests.say(Message::Ready),
-            Some(Err(error)) if !is_end(&error) => return Err(error),
-            Some(_) => {}
+    /// What is to be sent with the request takes a while: nobody waits for that.
+    pub(crate) fn takes_long(&mut self) {
+        if let Some(untold) = &mut self.untold {
+            untold.let_others_ask();
         }
-        Ok(())
+    }
+
+    /// Lets a process of one task begin.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be told, or what goes with its request cannot be sent. One that is no more by now is neither.
+    pub(crate) fn begin(&mut self) -> io::Result<()> {
+        let Some(untold) = self.untold.take() else {
+            self.requests.say(Message::Ready);
+            return self.requests.send_unsent();
+        };
+        self.requests.send_unsent()?;
+        match untold.tell() {
+            Err(error) if socket::is_end(&error) => Ok(()),
+            told => told,
+        }
     }
 }
 

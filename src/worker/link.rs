@@ -13,6 +13,7 @@ use crate::ring::{Consumer, Corrupt, Cursor, Producer};
 use crate::sys::clock::Moment;
 use crate::sys::futex;
 use crate::sys::mapping::Mapping;
+use crate::sys::socket;
 use crate::task::envelope::{self, LONGEST_BODY, Reply, Request};
 use crate::task::job::Job;
 use crate::wire::baggage;
@@ -235,11 +236,15 @@ impl RequestSide {
     /// Says something over the control socket; what cannot be sent now is sent later, in order.
     pub(crate) fn say(&mut self, message: Message) {
         self.unsent.push_back((message, Vec::new()));
-        self.send_unsent();
+        let _ = self.send_unsent();
     }
 
-    /// Sends what could not be sent before. True if something still waits.
-    pub(crate) fn send_unsent(&mut self) -> bool {
+    /// Sends what could not be sent before.
+    ///
+    /// # Errors
+    ///
+    /// Why some of it still waits.
+    pub(crate) fn send_unsent(&mut self) -> io::Result<()> {
         send_in_order(&mut self.unsent, &self.control)
     }
 
@@ -250,7 +255,7 @@ impl RequestSide {
         let memory = parcel.as_fd().try_clone_to_owned()?;
         let message = Message::Parcel { id: parcel.id() };
         self.unsent.push_back((message, vec![memory]));
-        self.send_unsent();
+        let _ = self.send_unsent();
         self.announced.push(parcel.id());
         Ok(())
     }
@@ -278,20 +283,22 @@ fn send_ahead(
     }
     *last += 1;
     unsent.push_back((Message::Baggage { id: *last }, bag));
-    send_in_order(unsent, control);
+    let _ = send_in_order(unsent, control);
     *last
 }
 
-fn send_in_order(unsent: &mut Unsent, control: &ControlSocket) -> bool {
+fn send_in_order(unsent: &mut Unsent, control: &ControlSocket) -> io::Result<()> {
     while let Some((message, fds)) = unsent.front() {
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         match control.send(message, &fds) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-            // Sent, or the worker is gone and needs nothing any more.
-            _ => unsent.pop_front(),
-        };
+            // The worker is gone and needs nothing any more.
+            Err(error) if socket::is_end(&error) => {}
+            // No room in the socket, no memory, or too many descriptors on their way.
+            other => other?,
+        }
+        unsent.pop_front();
     }
-    false
+    Ok(())
 }
 
 /// Where replies are read.

@@ -19,13 +19,14 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::birth::Word;
-use super::forkserver::{Connection, is_end};
+use super::forkserver::Connection;
 use super::newborn::Born;
 use super::reaper;
 use super::rings::Ends;
 use super::wish::Wish;
 use crate::sys::child::{self, StateOf};
 use crate::sys::clock::Moment;
+use crate::sys::socket;
 use crate::wire::control::{Block, ControlSocket};
 
 /// Starts with no more than this between them are in quick succession, and spares for which nobody has asked for so
@@ -70,7 +71,7 @@ impl Spare {
         };
         match wish.greet_spare(&self.control, ends, known) {
             Ok(ends) => Ok(self.born.take().map(|born| (born, ends))),
-            Err(error) if is_end(&error) => Ok(None),
+            Err(error) if socket::is_end(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -94,11 +95,16 @@ impl Untold {
         self.asking = Some((asking, connection));
     }
 
-    pub(super) fn tell(self) -> io::Result<()> {
-        self.word.send(&[])?;
-        if let Some((asking, connection)) = self.asking {
+    /// As if it had been told by now.
+    pub(super) fn let_others_ask(&mut self) {
+        if let Some((asking, connection)) = self.asking.take() {
             asking.end(&connection);
         }
+    }
+
+    pub(super) fn tell(mut self) -> io::Result<()> {
+        self.word.send(&[])?;
+        self.let_others_ask();
         Ok(())
     }
 }

@@ -70,7 +70,12 @@ impl<'a> Wish<'a> {
         let rings = Rings::new(None)?;
         let fds: Vec<BorrowedFd<'_>> = rings.descriptors(self.bell).collect();
         word.send(&fds)?;
-        Ok(self.written(rings.ends(control)))
+        // Until it has heard that it is none of one task, that would end it.
+        let leash = ends.leash;
+        Ok(self.written(Ends {
+            leash,
+            ..rings.ends(control)
+        }))
     }
 
     fn written(&self, mut ends: Ends) -> Ends {
