@@ -16,6 +16,10 @@ use crate::channel;
 /// message is received once; those of one sender in the order in which it sent them. Beside the number
 /// of messages, 256 KiB of short ones (up to 64 KiB each) bound it; longer ones travel in memory of their own.
 ///
+/// Dropping the last end of a side ends the queue for the other: at once, if no end of that side was ever sent to another
+/// process. Otherwise it is the kernel that knows, and not before a program that another thread is starting at that
+/// moment is executed: until then it has copies of all descriptors (`fork(2)`).
+///
 /// # Errors
 ///
 /// `capacity` is 0 or above eight million, or the kernel has no memory or descriptors left. A queue takes

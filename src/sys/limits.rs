@@ -47,10 +47,17 @@ pub(crate) fn set_all(limits: &[(u64, u64)], own: &[(u64, u64)]) {
     }
 }
 
-/// Lets this process have as many open descriptors as it may.
-pub(crate) fn have_all_descriptors() {
-    let (_, most) = get(DESCRIPTORS);
-    let _ = set(DESCRIPTORS, (most, most));
+/// Lets this process, which has the limits `own`, have as many open descriptors as it may. Returns what limits it has
+/// then.
+pub(crate) fn have_all_descriptors(own: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut limits = own.to_vec();
+    if let Some(limit) = limits.get_mut(DESCRIPTORS as usize) {
+        let most = limit.1;
+        if set(DESCRIPTORS, (most, most)).is_ok() {
+            limit.0 = most;
+        }
+    }
+    limits
 }
 
 /// Gives this process at most so much of `kind`, for good.

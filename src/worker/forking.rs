@@ -15,7 +15,7 @@ use std::thread;
 use super::birth::{LONGEST_ENVIRONMENT, to_block};
 use super::launch::standard;
 use super::once::Kit;
-use super::serve::{FAILED, STACK};
+use super::serve::FAILED;
 use crate::ring::Ring;
 use crate::sys::clock::Moment;
 use crate::sys::fork::{self, MainThread, Sibling};
@@ -61,8 +61,7 @@ pub(super) fn settle(control: &ControlSocket) {
 /// Two, one after the other: only the second finds a stack that is used again, and looks up what that takes.
 fn rehearse() {
     for _ in 0..2 {
-        let thread = thread::Builder::new().stack_size(STACK);
-        if let Ok(thread) = thread.spawn(|| drop(black_box(Box::new(0_u64)))) {
+        if let Ok(thread) = thread::Builder::new().spawn(|| drop(black_box(Box::new(0_u64)))) {
             let _ = thread.join();
         }
     }
@@ -195,8 +194,7 @@ fn be_ready(newborn: ControlSocket, fds: Vec<OwnedFd>, own: &Own) -> io::Result<
     };
     own.written.copy();
     // What comes with its request may be more than the server may have, and less than what it is to be may.
-    limits::have_all_descriptors();
-    let limits = limits::all();
+    let limits = limits::have_all_descriptors(&own.limits);
     let mut heard = Vec::new();
     let (birth, greeting, mut fds) = loop {
         match newborn.receive(true) {
