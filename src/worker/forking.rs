@@ -55,15 +55,12 @@ pub(super) fn settle(control: &ControlSocket) {
     let _ = control.send(&answer, &[]);
 }
 
-/// Starts threads like the one that a worker starts first, and sees them end. What is made for the first thread of
-/// a process, its stack, its part of the allocator, names that are looked up, all copies then have and use.
+/// Starts a thread like the one that a worker starts first, and sees it end: its stack is there for all copies.
 ///
-/// Two, one after the other: only the second finds a stack that is used again, and looks up what that takes.
+/// It allocates nothing. A second arena of the C library's allocator would cost each copy more than it saves workers.
 fn rehearse() {
-    for _ in 0..2 {
-        if let Ok(thread) = thread::Builder::new().spawn(|| drop(black_box(Box::new(0_u64)))) {
-            let _ = thread.join();
-        }
+    if let Ok(thread) = thread::Builder::new().spawn(|| ()) {
+        let _ = thread.join();
     }
     // These look up what a process is given by the kernel, once.
     black_box((Ring::footprint(RING_BYTES), Moment::now()));
