@@ -34,20 +34,10 @@ impl<'a> Wish<'a> {
         })
     }
 
-    fn role(&self) -> Role {
-        match self.bell {
-            Some(_) => Role::Worker,
-            None => Role::Once,
-        }
-    }
-
     /// Greets a child that may come to be at the other end, and writes what it is to find in its rings.
     pub(super) fn greet(&self, control: &Arc<ControlSocket>) -> io::Result<Ends> {
-        let rings = match self.bell {
-            Some(_) => Rings::new(None)?,
-            None => Rings::once()?,
-        };
-        let message = Message::Hello(Box::new(greeting(self.blueprint, self.role(), &[])));
+        let (role, rings) = Rings::with(self.bell)?;
+        let message = Message::Hello(Box::new(greeting(self.blueprint, role, &[])));
         let fds: Vec<_> = rings.descriptors(self.bell).collect();
         control.send(&message, &fds)?;
         Ok(self.written(rings.ends(control)))
@@ -61,15 +51,17 @@ impl<'a> Wish<'a> {
         ends: Ends,
         known: Option<&Block>,
     ) -> io::Result<Ends> {
-        let greeting = greeting(self.blueprint, self.role(), &[]);
-        let word = self.bequest.word(control, greeting, known)?;
+        let word = |role| {
+            let greeting = greeting(self.blueprint, role, &[]);
+            self.bequest.word(control, greeting, known)
+        };
         if self.bell.is_none() {
-            let untold = Some(Untold::new(word));
+            let untold = Some(Untold::new(word(Role::Once)?));
             return Ok(self.written(Ends { untold, ..ends }));
         }
-        let rings = Rings::new(None)?;
+        let (role, rings) = Rings::with(self.bell)?;
         let fds: Vec<BorrowedFd<'_>> = rings.descriptors(self.bell).collect();
-        word.send(&fds)?;
+        word(role)?.send(&fds)?;
         // Until it has heard that it is none of one task, that would end it.
         let leash = ends.leash;
         Ok(self.written(Ends {
