@@ -27,6 +27,9 @@ pub(super) trait Prepares: Job {
 
     /// What it is to the user.
     fn kind(&self) -> &'static str;
+
+    /// The preparation as a job.
+    fn into_job(self: Arc<Self>) -> Arc<dyn Job>;
 }
 
 /// The preparation of a worker that has none: it only says that the worker is there.
@@ -90,6 +93,10 @@ impl Prepares for Both {
     fn kind(&self) -> &'static str {
         self.current().kind()
     }
+
+    fn into_job(self: Arc<Self>) -> Arc<dyn Job> {
+        self
+    }
 }
 
 impl Job for Both {
@@ -133,7 +140,7 @@ impl Job for Both {
 pub(super) fn preload(make: Initializer) -> Preload {
     Preload(Box::new(move || {
         let preparation = make();
-        let job = Arc::clone(&preparation) as Arc<dyn Job>;
+        let job = Arc::clone(&preparation).into_job();
         let verdict = move || match preparation.outcome()? {
             Ok(outcome) => Some(outcome),
             Err(error) => Some(Err(format!("the preload: {error}"))),
@@ -171,6 +178,10 @@ impl<C: Call<Output = Result<(), String>>> Prepares for Preparation<C> {
 
     fn kind(&self) -> &'static str {
         self.kind
+    }
+
+    fn into_job(self: Arc<Self>) -> Arc<dyn Job> {
+        self
     }
 }
 

@@ -11,7 +11,7 @@ use super::record::Options;
 use super::task_handle::TaskHandle;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{Priority, TaskKey};
-use crate::task::job::{Awaited, Job};
+use crate::task::job::Awaited;
 
 /// A call in one of a pool's workers. It begins when it is first awaited, or by [`Run::spawn`].
 ///
@@ -76,7 +76,7 @@ impl<R> Run<R> {
     }
 
     fn submit(&self) -> Option<TaskKey> {
-        let job: Arc<dyn Job> = Arc::clone(&self.job) as _;
+        let job = Arc::clone(&self.job).into_job();
         let options = self.options;
         let key = self.front.shared.with(|core| core.submit(job, options));
         if key.is_none() {
@@ -107,9 +107,10 @@ impl<R> Future for Run<R> {
 
 impl<R> Drop for Run<R> {
     fn drop(&mut self) {
-        if let Stage::Submitted(key) = self.stage
-            && !self.job.slot().is_set()
-        {
+        let Stage::Submitted(key) = self.stage else {
+            return;
+        };
+        if !self.job.slot().is_set() {
             self.front.shared.with(|core| core.cancel(key));
         }
     }

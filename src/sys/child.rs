@@ -15,6 +15,8 @@ use rustix::io::FdFlags;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions};
 use rustix::thread::CpuSet;
 
+use super::text;
+
 /// A descriptor that becomes readable when the child `pid` has ended.
 ///
 /// The caller holds the child unreaped, so the number cannot have been reused.
@@ -167,8 +169,8 @@ pub(crate) fn enter(directory: impl AsFd) -> io::Result<()> {
 pub(crate) fn be_called(name: &str) {
     let last = name.rsplit("::").find(|part| !part.starts_with('{'));
     let name = last.unwrap_or(name);
-    let end = name.floor_char_boundary(15);
-    let name: Vec<u8> = name[..end].bytes().filter(|byte| *byte != 0).collect();
+    let kept = text::prefix(name, 15);
+    let name: Vec<u8> = kept.bytes().filter(|byte| *byte != 0).collect();
     if let Ok(name) = std::ffi::CString::new(name) {
         // Only for eyes: without it the process works as well.
         let _ = rustix::thread::set_name(&name);

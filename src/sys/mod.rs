@@ -27,5 +27,6 @@ pub(crate) mod hook;
 pub(crate) mod image;
 pub(crate) mod leash;
 pub(crate) mod limits;
+pub(crate) mod text;
 pub(crate) mod title;
 pub(crate) mod warm;
