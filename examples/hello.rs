@@ -2,7 +2,7 @@
 #![allow(clippy::print_stdout, reason = "an example talks to who runs it")]
 
 fn primes_below(limit: u32) -> usize {
-    let prime = |n: &u32| (2..*n).all(|d| !n.is_multiple_of(d));
+    let prime = |n: &u32| (2..*n).all(|d| n % d != 0);
     (2..limit).filter(prime).count()
 }
 

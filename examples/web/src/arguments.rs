@@ -58,7 +58,7 @@ impl Arguments {
 impl Default for Arguments {
     fn default() -> Self {
         Self {
-            pictures: Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/pictures"),
+            pictures: Path::new(env!("CARGO_MANIFEST_DIR")).join("../pictures"),
             address: SocketAddr::from(([127, 0, 0, 1], 8080)),
             limit: Duration::from_secs(2),
             workers: None,

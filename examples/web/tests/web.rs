@@ -1,18 +1,20 @@
-//! A web server whose handlers await a pool, asked over TCP: the routes of `examples/web`, under load.
+//! A web server whose handlers await a pool, asked over TCP: the routes of the example, under load.
 
 #![allow(clippy::print_stdout, reason = "what was measured is shown")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "../../../tests/deadline/mod.rs"]
 mod deadline;
+#[path = "../../../tests/leftovers/mod.rs"]
 mod leftovers;
 
-#[path = "../examples/web/client.rs"]
+#[path = "../src/client.rs"]
 mod client;
-#[path = "../examples/web/server.rs"]
+#[path = "../src/server.rs"]
 mod server;
-#[path = "../examples/web/site.rs"]
+#[path = "../src/site.rs"]
 mod site;
-#[path = "../examples/web/work.rs"]
+#[path = "../src/work.rs"]
 mod work;
 
 use std::collections::HashMap;
@@ -373,5 +375,5 @@ fn cpu_time(pid: u32) -> Duration {
 }
 
 fn pictures() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../pictures"))
 }

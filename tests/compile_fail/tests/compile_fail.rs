@@ -9,7 +9,7 @@
 #[test]
 fn what_cannot_be_called_is_refused() {
     let cases = trybuild::TestCases::new();
-    cases.pass("tests/compile_fail/what_compiles.rs");
+    cases.pass("what_compiles.rs");
     for refused in [
         "argument_not_serialisable",
         "borrowed_argument",
@@ -25,6 +25,6 @@ fn what_cannot_be_called_is_refused() {
         "wrong_argument_count",
         "wrong_argument_type",
     ] {
-        cases.compile_fail(format!("tests/compile_fail/{refused}.rs"));
+        cases.compile_fail(format!("{refused}.rs"));
     }
 }

@@ -60,7 +60,7 @@ pub(crate) fn primes(limit: u64, found: Sender<u64>) -> u64 {
     let mut count = 0;
     for n in 2..limit {
         let divisors = (2..).take_while(|d| d * d <= n);
-        if divisors.into_iter().all(|d: u64| !n.is_multiple_of(d)) {
+        if divisors.into_iter().all(|d: u64| n % d != 0) {
             count += 1;
             if found.blocking_send(n).is_err() {
                 break; // nobody wants to know
