@@ -1,16 +1,18 @@
-//! Futures that are dropped before they are ready.
+//! Futures of a queue are cancel safe: dropping one loses no message and sends none twice.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use procession::{Receiver, RecvError, queue, spawn};
 use serde_bytes::ByteBuf;
 
+use crate::asleep::asleep;
 use crate::deadline::within;
 use crate::leftovers::alone;
-use crate::tasks::{count_to_async, patterned, poll_n, send_sizes};
+use crate::tasks::{patterned, poll_n, send_numbers_async, send_sizes};
 
 /// Receives with futures that are dropped after 0, 1, 2 … polls.
-async fn receive_impatiently(rx: Receiver<(usize, ByteBuf)>) -> Vec<(usize, usize)> {
+async fn receive_cancelling(rx: Receiver<(usize, ByteBuf)>) -> Vec<(usize, usize)> {
     let mut all = Vec::new();
     for n in 0.. {
         match poll_n(rx.recv(), n % 150).await {
@@ -26,7 +28,8 @@ async fn receive_impatiently(rx: Receiver<(usize, ByteBuf)>) -> Vec<(usize, usiz
     all
 }
 
-fn sizes_for_cancelling() -> Vec<usize> {
+/// Sizes of every form that a message has: in the ring, in shared memory, and between the two.
+fn sizes() -> Vec<usize> {
     let sizes = [
         10,
         100_000,
@@ -42,14 +45,14 @@ fn sizes_for_cancelling() -> Vec<usize> {
 }
 
 #[procession::test]
-async fn a_receive_that_is_dropped_loses_nothing() {
-    let sizes = sizes_for_cancelling();
-    for elsewhere in [false, true] {
+async fn recv_dropped_loses_nothing() {
+    let sizes = sizes();
+    for in_child in [false, true] {
         let (tx, rx) = queue(4).unwrap();
         let child = spawn(send_sizes, (sizes.clone(), tx));
-        let all = match elsewhere {
-            false => within(receive_impatiently(rx)).await,
-            true => within(spawn(receive_impatiently, rx)).await.unwrap(),
+        let all = match in_child {
+            false => within(receive_cancelling(rx)).await,
+            true => within(spawn(receive_cancelling, rx)).await.unwrap(),
         };
         assert!(all.into_iter().eq(sizes.iter().copied().enumerate()));
         within(child).await.unwrap();
@@ -57,7 +60,7 @@ async fn a_receive_that_is_dropped_loses_nothing() {
 }
 
 #[procession::test]
-async fn a_send_that_is_dropped_sends_once_or_not_at_all() {
+async fn send_dropped_sends_once_or_not_at_all() {
     let (tx, rx) = queue::<(usize, ByteBuf)>(3).unwrap();
     let child = spawn(
         async |rx: Receiver<(usize, ByteBuf)>| {
@@ -71,12 +74,7 @@ async fn a_send_that_is_dropped_sends_once_or_not_at_all() {
         rx,
     );
     let mut sent = Vec::new();
-    for (n, len) in sizes_for_cancelling()
-        .into_iter()
-        .cycle()
-        .take(300)
-        .enumerate()
-    {
+    for (n, len) in sizes().into_iter().cycle().take(300).enumerate() {
         match within(poll_n(tx.send((n, patterned(n, len))), n % 150)).await {
             Some(Ok(())) => sent.push(n),
             Some(Err(error)) => panic!("{error}"),
@@ -87,11 +85,10 @@ async fn a_send_that_is_dropped_sends_once_or_not_at_all() {
     assert_eq!(within(child).await.unwrap(), sent);
 }
 
-/// Loops as people write them.
 #[procession::test]
-async fn select_and_timeout_loops_lose_nothing() {
+async fn recv_in_select_and_timeout_loops_loses_nothing() {
     let (tx, rx) = queue::<u64>(2).unwrap();
-    let child = spawn(count_to_async, (2_000, tx));
+    let child = spawn(send_numbers_async, (2_000, tx));
     let mut ticks = tokio::time::interval(Duration::from_micros(200));
     let mut all = Vec::new();
     let receiving = async {
@@ -115,21 +112,25 @@ async fn select_and_timeout_loops_lose_nothing() {
     within(child).await.unwrap();
 }
 
-/// Futures that are given up leave nothing behind in an idle queue.
 #[procession::test]
-async fn waiters_that_give_up_are_forgotten() {
-    alone("cancel::waiters_that_give_up_are_forgotten", async {
+async fn recv_dropped_forgets_its_waker() {
+    let test = "cancel::recv_dropped_forgets_its_waker";
+    alone(test, async {
         let (tx, rx) = queue::<u64>(1).unwrap();
-        let alive = std::sync::Arc::new(());
         for _ in 0..50 {
-            let (rx, alive) = (rx.clone(), alive.clone());
+            let mut waiting = rx.recv();
+            let woken = asleep(&mut waiting).await;
+            assert!(Arc::strong_count(&woken) > 1);
+            drop(waiting);
+            assert_eq!(Arc::strong_count(&woken), 1);
+        }
+        for _ in 0..50 {
+            let rx = rx.clone();
             let waiting = tokio::spawn(async move {
-                let _alive = alive;
                 let _ = tokio::time::timeout(Duration::from_millis(5), rx.recv()).await;
             });
             within(waiting).await.unwrap();
         }
-        assert_eq!(std::sync::Arc::strong_count(&alive), 1);
         tx.try_send(1).unwrap();
         assert_eq!(rx.try_recv(), Ok(1));
     })

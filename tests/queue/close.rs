@@ -1,4 +1,4 @@
-//! Closing a queue.
+//! `close` ends a queue for all its ends and keeps what was sent.
 
 use futures::StreamExt as _;
 use procession::{Receiver, RecvError, Sender, TryRecvError, queue, spawn};
@@ -7,7 +7,7 @@ use crate::deadline::within;
 use crate::notes::{Board, Desk};
 
 #[procession::test]
-async fn closing_is_for_everybody_and_keeps_what_was_sent() {
+async fn close_reaches_all_ends_and_keeps_sent_messages() {
     for from_sender in [true, false] {
         let (tx, rx) = queue::<u8>(4).unwrap();
         let child = spawn(
@@ -40,16 +40,16 @@ async fn closing_is_for_everybody_and_keeps_what_was_sent() {
 }
 
 #[procession::test]
-async fn closing_wakes_whoever_waits_on_either_side() {
+async fn close_wakes_waiting_senders_and_receivers() {
     let (full_tx, full_rx) = queue::<u8>(1).unwrap();
     full_tx.try_send(0).unwrap();
     let (empty_tx, empty_rx) = queue::<u8>(1).unwrap();
     let board = Board::new();
     let child = spawn(
         |tx: Sender<u8>, rx: Receiver<u8>, desk: Desk| {
-            desk.write("here", 1);
-            let sent = tx.blocking_send(1).is_err_and(|error| error.is_closed());
-            sent && rx.blocking_recv() == Err(RecvError::Closed)
+            desk.write("started", 1);
+            let refused = tx.blocking_send(1).is_err_and(|error| error.is_closed());
+            refused && rx.blocking_recv() == Err(RecvError::Closed)
         },
         (full_tx.clone(), empty_rx.clone(), board.desk()),
     );
@@ -63,7 +63,7 @@ async fn closing_wakes_whoever_waits_on_either_side() {
             move || rx.blocking_recv() == Err(RecvError::Closed)
         }),
     ];
-    board.lines("here", 1).await;
+    board.lines("started", 1).await;
     let close = async {
         tokio::task::yield_now().await;
         full_rx.close();
@@ -86,9 +86,9 @@ async fn closing_wakes_whoever_waits_on_either_side() {
     assert_eq!(full_rx.try_recv(), Ok(0));
 }
 
-/// Whoever closes, and whatever is going on then: what `send` called sent is received.
+/// Senders and receivers are busy when the queue is closed. Each `send` that returned `Ok` has its message received.
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_called_sent_is_received_when_it_closes() {
+async fn close_loses_no_sent_message() {
     for round in 0..300_u64 {
         let (tx, rx) = queue::<u64>(1 + round as usize % 7).unwrap();
         let sending = |blocking: bool| {
@@ -128,9 +128,9 @@ async fn what_was_called_sent_is_received_when_it_closes() {
     }
 }
 
-/// Many who wait for the end, and compete for the news of it.
+/// The waiting futures compete for one event of the socket.
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_who_wait_for_the_end_hear_of_it() {
+async fn close_resolves_every_closed_future() {
     for round in 0..300 {
         let (tx, rx) = queue::<u64>(1).unwrap();
         let mut waiting = Vec::new();
@@ -145,8 +145,8 @@ async fn all_who_wait_for_the_end_hear_of_it() {
             tokio::task::yield_now().await;
         }
         tx.close();
-        for one in waiting {
-            within(one).await.unwrap();
+        for closed in waiting {
+            within(closed).await.unwrap();
         }
         assert_eq!(within(receiving).await.unwrap(), 0);
     }

@@ -1,4 +1,4 @@
-//! Messages that cannot be encoded or decoded.
+//! Messages that cannot be encoded or decoded: errors and panics of serde implementations.
 
 use futures::StreamExt as _;
 use procession::{RecvError, Sender, queue};
@@ -7,15 +7,15 @@ use serde_bytes::ByteBuf;
 
 use crate::deadline::within;
 
-/// Something that cannot always be encoded, or decoded.
+/// A value whose encoding fails for 1 and panics for 2, whose decoding fails for 3 and panics for 4.
 #[derive(Debug)]
 struct Odd(u8);
 
 impl Serialize for Odd {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            1 => Err(serde::ser::Error::custom("not this one")),
-            2 => panic!("not this one"),
+            1 => Err(serde::ser::Error::custom("1 is not encoded")),
+            2 => panic!("2 is not encoded"),
             n => n.serialize(serializer),
         }
     }
@@ -24,15 +24,15 @@ impl Serialize for Odd {
 impl<'de> Deserialize<'de> for Odd {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u8::deserialize(deserializer)? {
-            3 => Err(serde::de::Error::custom("not that one")),
-            4 => panic!("not that one"),
+            3 => Err(serde::de::Error::custom("3 is not decoded")),
+            4 => panic!("4 is not decoded"),
             n => Ok(Self(n)),
         }
     }
 }
 
 #[procession::test]
-async fn what_cannot_be_encoded_is_given_back_and_takes_no_room() {
+async fn message_that_cannot_be_encoded_is_returned_and_takes_no_room() {
     let (tx, rx) = queue::<(Sender<u8>, ByteBuf, Odd)>(1).unwrap();
     let (inner_tx, inner_rx) = queue::<u8>(1).unwrap();
     let mut value = (inner_tx, ByteBuf::new(), Odd(1));
@@ -61,7 +61,7 @@ async fn what_cannot_be_encoded_is_given_back_and_takes_no_room() {
 }
 
 #[procession::test]
-async fn what_cannot_be_decoded_is_an_error_and_the_next_message_follows() {
+async fn message_that_cannot_be_decoded_is_an_error_and_next_one_follows() {
     let (tx, mut rx) = queue::<(Odd, Sender<u8>, ByteBuf)>(16).unwrap();
     let (inner_tx, inner_rx) = queue::<u8>(1).unwrap();
     for len in [1, 100_000, 2 << 20] {
@@ -70,7 +70,7 @@ async fn what_cannot_be_decoded_is_an_error_and_the_next_message_follows() {
             tx.send((Odd(odd), inner_tx.clone(), bytes)).await.unwrap();
         }
         let Err(RecvError::Decode(why)) = within(rx.recv()).await else {
-            panic!("it cannot be decoded");
+            panic!("3 was decoded");
         };
         assert!(!why.is_empty());
         assert!(matches!(
@@ -80,6 +80,6 @@ async fn what_cannot_be_decoded_is_an_error_and_the_next_message_follows() {
         assert_eq!(within(rx.recv()).await.unwrap().2.len(), len);
     }
     drop(inner_tx);
-    // Neither what was decoded nor what could not be is anywhere.
+    // No copy of the end is left, whether its message was decoded or not.
     assert_eq!(within(inner_rx.recv()).await, Err(RecvError::Closed));
 }

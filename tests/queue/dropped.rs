@@ -1,4 +1,6 @@
-//! Ends that are dropped or whose process ends.
+//! Ends that are dropped, and ends of processes that exit or are killed.
+
+use std::sync::mpsc;
 
 use futures::{FutureExt as _, TryStreamExt as _};
 use procession::{Pool, Receiver, RecvError, Sender, TryRecvError, queue, spawn};
@@ -7,13 +9,13 @@ use serde_bytes::ByteBuf;
 use crate::deadline::{until, within};
 use crate::notes::{Board, Desk};
 
-/// A process that is being made has copies of all descriptors until it executes its program. An end that was never
-/// sent anywhere is gone when it is dropped, whatever they are.
+/// A process that another thread is forking has copies of all descriptors until it executes its program. The copies do
+/// not keep an end open that was never sent to another process.
 #[procession::test]
-async fn ends_that_never_left_are_gone_at_once_while_programs_are_started() {
-    let (go_on, starts) = std::sync::mpsc::channel::<()>();
+async fn end_dropped_while_processes_start_is_gone_at_once() {
+    let (stop, stopped) = mpsc::channel::<()>();
     let starting = tokio::task::spawn_blocking(move || {
-        while starts.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+        while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
             let status = std::process::Command::new("true").status();
             assert!(status.unwrap().success());
         }
@@ -26,34 +28,34 @@ async fn ends_that_never_left_are_gone_at_once_while_programs_are_started() {
         drop(rx);
         assert!(tx.try_send(1).unwrap_err().is_closed());
     }
-    drop(go_on);
+    drop(stop);
     within(starting).await.unwrap();
 }
 
 #[procession::test]
-async fn the_stream_ends_with_the_last_sender_wherever_it_was() {
-    // Dropped here; returned from; killed; only in the arguments of a task that never starts.
+async fn stream_ends_when_last_sender_is_gone() {
+    // One sender is dropped here, one by a process that returns, one dies with a killed process, one with a killed
+    // task. The last is in the arguments of a task that never starts.
     let (tx, rx) = queue::<u8>(4).unwrap();
     let board = Board::new();
-    let stay = |tx: Sender<u8>, desk: Desk| {
+    let send_and_wait = |tx: Sender<u8>, desk: Desk| {
         tx.blocking_send(1).unwrap();
-        desk.write("stays", 1);
-        desk.wait("never");
+        desk.meet("sent", "never");
     };
-    let killed = spawn(stay, (tx.clone(), board.desk()));
+    let killed = spawn(send_and_wait, (tx.clone(), board.desk()));
     let returned = spawn(|tx: Sender<u8>| tx.blocking_send(2).unwrap(), tx.clone());
     let pool = Pool::with_workers(1).unwrap();
-    let busy = pool.spawn(stay, (tx.clone(), board.desk()));
+    let busy = pool.spawn(send_and_wait, (tx.clone(), board.desk()));
     let never_started = pool.spawn(|tx: Sender<u8>| tx.blocking_send(9).unwrap(), tx.clone());
     drop(tx);
-    board.lines("stays", 2).await;
+    board.lines("sent", 2).await;
     within(returned).await.unwrap();
-    let mut got = Vec::new();
+    let mut received = Vec::new();
     for _ in 0..3 {
-        got.push(within(rx.recv()).await.unwrap());
+        received.push(within(rx.recv()).await.unwrap());
     }
-    got.sort_unstable();
-    assert_eq!(got, [1, 1, 2]);
+    received.sort_unstable();
+    assert_eq!(received, [1, 1, 2]);
     let mut end = rx.recv();
     assert!((&mut end).now_or_never().is_none());
     killed.abort();
@@ -67,8 +69,7 @@ async fn the_stream_ends_with_the_last_sender_wherever_it_was() {
 }
 
 #[procession::test]
-async fn a_send_without_receivers_gives_the_value_back() {
-    // In this process: at once.
+async fn send_without_receivers_returns_value() {
     for sent_before in 0..3 {
         let (tx, rx) = queue::<String>(2).unwrap();
         for _ in 0..sent_before {
@@ -87,16 +88,20 @@ async fn a_send_without_receivers_gives_the_value_back() {
         let back = within(tx.send("b".repeat(300_000))).await.unwrap_err();
         assert_eq!(back.into_inner().unwrap().len(), 300_000);
     }
-    // Killed: soon.
+}
+
+/// A killed receiver announces nothing. Senders ask the kernel at most once in a tick of the clock.
+#[procession::test]
+async fn send_fails_soon_after_last_receiver_was_killed() {
     let (tx, rx) = queue::<u64>(1 << 20).unwrap();
     let board = Board::new();
-    let stay = |rx: Receiver<u64>, desk: Desk| {
+    let recv_and_wait = |rx: Receiver<u64>, desk: Desk| {
         rx.blocking_recv().unwrap();
-        desk.meet("here", "never");
+        desk.meet("received", "never");
     };
-    let child = spawn(stay, (rx, board.desk()));
+    let child = spawn(recv_and_wait, (rx, board.desk()));
     tx.send(0).await.unwrap();
-    board.lines("here", 1).await;
+    board.lines("received", 1).await;
     child.abort();
     let _ = within(child).await;
     let mut n = 0;
@@ -108,20 +113,20 @@ async fn a_send_without_receivers_gives_the_value_back() {
 }
 
 #[procession::test]
-async fn a_full_queue_whose_receivers_die_frees_its_senders() {
+async fn receivers_killed_at_full_queue_wake_senders() {
     let (tx, rx) = queue::<u8>(1).unwrap();
     let board = Board::new();
     let children: Vec<_> = (0..2)
         .map(|_| {
-            let stay = |rx: Receiver<u8>, desk: Desk| {
-                desk.meet("here", "never");
+            let hold = |rx: Receiver<u8>, desk: Desk| {
+                desk.meet("holds", "never");
                 drop(rx);
             };
-            spawn(stay, (rx.clone(), board.desk()))
+            spawn(hold, (rx.clone(), board.desk()))
         })
         .collect();
     drop(rx);
-    board.lines("here", 2).await;
+    board.lines("holds", 2).await;
     tx.send(1).await.unwrap();
     let blocked = tokio::task::spawn_blocking({
         let tx = tx.clone();
@@ -138,10 +143,9 @@ async fn a_full_queue_whose_receivers_die_frees_its_senders() {
     assert_eq!(back.into_inner(), Some(2));
 }
 
-/// Once `send` has returned, the message survives its sender; also what came beside it, and what the
-/// receiver wrote to the sender meanwhile.
+/// Long messages and the ends inside messages outlive the process as well.
 #[procession::test]
-async fn what_a_process_sent_outlives_it() {
+async fn sent_messages_outlive_their_process() {
     let (tx, rx) = queue::<(ByteBuf, Sender<u8>)>(64).unwrap();
     let (answer_tx, answers) = queue::<u8>(64).unwrap();
     let board = Board::new();
@@ -168,9 +172,10 @@ async fn what_a_process_sent_outlives_it() {
     assert!(answers.into_iter().eq(0..20));
 }
 
-/// A `JoinableQueue`'s classic trap: the child cannot end before its queue is read. Here it can.
+/// A Python process does not end before its `multiprocessing.Queue` is read: "Joining processes that use queues" in the
+/// guidelines of its documentation.
 #[procession::test]
-async fn a_joined_child_that_left_1_mib_unread() {
+async fn process_ends_before_its_messages_are_read() {
     let (tx, rx) = queue::<ByteBuf>(8).unwrap();
     let child = spawn(
         |tx: Sender<ByteBuf>| tx.blocking_send(ByteBuf::from(vec![1; 1 << 20])).unwrap(),

@@ -1,4 +1,4 @@
-//! Waiting until all messages are done.
+//! `join` waits until every message was received and marked done.
 
 use futures::FutureExt as _;
 use procession::{Receiver, queue, spawn};
@@ -7,7 +7,7 @@ use crate::deadline::within;
 use crate::notes::{Board, Desk};
 
 #[procession::test]
-async fn joining_waits_until_all_is_done() {
+async fn join_waits_until_all_messages_are_done() {
     let (tx, rx) = queue::<u32>(100).unwrap();
     within(tx.join()).await.unwrap();
     assert!(rx.task_done().is_err());
@@ -19,7 +19,7 @@ async fn joining_waits_until_all_is_done() {
         let mut done = 0;
         while let Ok(n) = rx.blocking_recv() {
             if n == 50 {
-                desk.meet("at 50", "go on");
+                desk.meet("at 50", "continue");
             }
             rx.task_done().unwrap();
             done += 1;
@@ -34,7 +34,7 @@ async fn joining_waits_until_all_is_done() {
     board.lines("at 50", 1).await;
     let mut joined = tx.join();
     assert!((&mut joined).now_or_never().is_none());
-    board.write("go on", 1);
+    board.write("continue", 1);
     within(joined).await.unwrap();
     assert!(rx.task_done().is_err());
     tx.close();
@@ -46,17 +46,17 @@ async fn joining_waits_until_all_is_done() {
 }
 
 #[procession::test]
-async fn joining_tells_of_what_receivers_took_with_them() {
+async fn join_counts_messages_that_died_with_their_receiver() {
     let (tx, rx) = queue::<u32>(100).unwrap();
     let board = Board::new();
-    let stay = |rx: Receiver<u32>, desk: Desk| {
+    let finish_one_of_three = |rx: Receiver<u32>, desk: Desk| {
         for _ in 0..3 {
             rx.blocking_recv().unwrap();
         }
         rx.task_done().unwrap();
         desk.meet("holds", "never");
     };
-    let worker = spawn(stay, (rx.clone(), board.desk()));
+    let worker = spawn(finish_one_of_three, (rx.clone(), board.desk()));
     for n in 0..3 {
         tx.send(n).await.unwrap();
     }
@@ -65,7 +65,10 @@ async fn joining_tells_of_what_receivers_took_with_them() {
     assert!((&mut joined).now_or_never().is_none());
     worker.abort();
     assert_eq!(within(joined).await.unwrap_err().count(), 2);
-    // And of what nobody will ever receive.
+}
+
+#[procession::test]
+async fn join_counts_messages_left_without_receivers() {
     let (tx, rx) = queue::<u32>(100).unwrap();
     tx.send(1).await.unwrap();
     drop(rx);

@@ -1,4 +1,4 @@
-//! Messages of all sizes.
+//! Messages of all sizes. A long one has shared memory of its own.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -11,11 +11,11 @@ use crate::deadline::{until, within};
 use crate::tasks::{patterned, send_sizes, send_sizes_async};
 
 #[procession::test]
-async fn messages_of_all_sizes_whole_and_in_order() {
+async fn messages_of_all_sizes_arrive_whole_and_in_order() {
     let edge = 64 * 1024;
     let mut sizes: Vec<usize> = (0..20).collect();
     sizes.extend((edge - 24)..(edge + 24));
-    // What wraps around the ring at every offset, and what fills it to the last byte.
+    // These wrap around the end of the ring at every offset. The next fill it to the last byte.
     sizes.extend((0..200).map(|n| 4096 - n));
     sizes.extend([
         edge / 2,
@@ -47,7 +47,7 @@ async fn messages_of_all_sizes_whole_and_in_order() {
     }
 }
 
-async fn pass(len: usize) {
+async fn send_one(len: usize) {
     let (tx, rx) = queue::<ByteBuf>(2).unwrap();
     let child = spawn(
         |len: usize, tx: Sender<ByteBuf>| {
@@ -67,19 +67,18 @@ async fn pass(len: usize) {
 }
 
 #[procession::test]
-async fn a_message_of_64_mib() {
-    pass(64 << 20).await;
+async fn message_of_64_mib_arrives() {
+    send_one(64 << 20).await;
 }
 
 #[procession::test]
 #[ignore = "takes 3 GiB of memory"]
-async fn a_message_of_1_gib() {
-    pass(1 << 30).await;
+async fn message_of_1_gib_arrives() {
+    send_one(1 << 30).await;
 }
 
-/// Long messages of some do not keep the short ones of others waiting for ever.
 #[procession::test]
-async fn several_senders_of_long_messages_at_once() {
+async fn senders_of_long_and_short_messages_all_finish() {
     let (tx, rx) = queue::<(usize, ByteBuf)>(8).unwrap();
     let sizes = vec![200_000; 30];
     let mut children = vec![
@@ -105,14 +104,14 @@ async fn several_senders_of_long_messages_at_once() {
     }
 }
 
-/// Many short messages fill every gap that opens: the long one gets its turn all the same.
+/// Short messages take the space that becomes free before there is enough for a longer one.
 #[procession::test]
-async fn short_messages_do_not_starve_a_longer_one() {
+async fn sender_of_long_message_is_not_starved_by_short_ones() {
     let (tx, rx) = queue::<(usize, ByteBuf)>(1 << 20).unwrap();
-    let hammer = |tx: Sender<(usize, ByteBuf)>| {
+    let send_short = |tx: Sender<(usize, ByteBuf)>| {
         while tx.blocking_send((0, ByteBuf::from(vec![0; 500]))).is_ok() {}
     };
-    let hammers = [spawn(hammer, tx.clone()), spawn(hammer, tx.clone())];
+    let senders = [spawn(send_short, tx.clone()), spawn(send_short, tx.clone())];
     let receiving = tokio::task::spawn_blocking(move || {
         let mut longs = 0;
         while longs < 20 {
@@ -125,7 +124,7 @@ async fn short_messages_do_not_starve_a_longer_one() {
     }
     within(receiving).await.unwrap();
     drop(tx);
-    for one in hammers {
-        within(one).await.unwrap();
+    for sender in senders {
+        within(sender).await.unwrap();
     }
 }

@@ -1,7 +1,9 @@
-//! A queue keeps every message, gives it to one receiver, and says when there will be no more.
+//! Queues: each message reaches one receiver, and the stream ends after the last one.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "../asleep/mod.rs"]
+mod asleep;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 #[path = "../leftovers/mod.rs"]
@@ -10,11 +12,11 @@ mod leftovers;
 mod notes;
 
 mod arguments;
+mod calls;
 mod cancel;
 mod close;
 mod codec;
 mod dropped;
-mod forms;
 mod join;
 mod large;
 mod model;

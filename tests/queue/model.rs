@@ -1,21 +1,23 @@
-//! A queue against a model of it.
+//! A queue behaves as a deque does, whatever is done to it in whatever order.
 
 use std::collections::VecDeque;
 
-use procession::{TryRecvError, queue};
+use procession::{Receiver, Sender, TryRecvError, queue};
 use proptest::prelude::*;
 use serde_bytes::ByteBuf;
 
 use crate::deadline::within;
 use crate::tasks::{patterned, poll_n};
 
-/// What can be done to a queue.
+/// A call of the queue.
 #[derive(Debug, Clone, Copy)]
 enum Action {
+    /// The length in bytes.
     TrySend(usize),
-    /// With a future that is polled so often, and dropped then.
+    /// The length in bytes, and how often the future is polled before it is dropped.
     Send(usize, usize),
     TryRecv,
+    /// How often the future is polled before it is dropped.
     Recv(usize),
     BlockingRecv,
     Close,
@@ -38,66 +40,110 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_queue_behaves_as_a_deque_does(capacity in 1..13_usize, actions in actions()) {
+    fn queue_behaves_as_a_deque(capacity in 1..13_usize, actions in actions()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(within(act(capacity, actions)))?;
+        runtime.block_on(within(act_all(capacity, actions)))?;
     }
 }
 
-async fn act(capacity: usize, actions: Vec<Action>) -> Result<(), TestCaseError> {
-    let (tx, rx) = queue::<(usize, ByteBuf)>(capacity).unwrap();
-    let mut model = VecDeque::new();
-    let mut closed = false;
+async fn act_all(capacity: usize, actions: Vec<Action>) -> Result<(), TestCaseError> {
+    let (tx, rx) = queue(capacity).unwrap();
+    let mut queue = Modelled {
+        tx,
+        rx,
+        model: VecDeque::new(),
+        closed: false,
+    };
     for (n, action) in actions.into_iter().enumerate() {
-        let received = match action {
-            Action::TrySend(len) => {
-                match tx.try_send((n, patterned(n, len))) {
-                    Ok(()) => model.push_back((n, len)),
-                    Err(error) if error.is_closed() => prop_assert!(closed),
-                    Err(error) => {
-                        prop_assert!(error.is_full());
-                        // In messages, or else in bytes.
-                        let bytes =
-                            |(_, len): &(usize, usize)| if *len > 64_000 { 8 } else { *len };
-                        let all: usize = model.iter().map(bytes).sum();
-                        prop_assert!(model.len() == capacity || all + len > 200_000);
-                    }
-                }
-                continue;
-            }
-            Action::Send(len, polls) => {
-                match poll_n(tx.send((n, patterned(n, len))), polls).await {
-                    Some(Ok(())) => model.push_back((n, len)),
-                    Some(Err(error)) => prop_assert!(error.is_closed() && closed),
-                    None => prop_assert!(polls == 0 || model.len() == capacity),
-                }
-                continue;
-            }
-            Action::Close => {
-                tx.close();
-                closed = true;
-                continue;
-            }
-            Action::TryRecv => Some(rx.try_recv()),
-            Action::Recv(polls) => {
-                let received = poll_n(rx.recv(), polls).await;
-                received.map(|outcome| outcome.map_err(TryRecvError::from))
-            }
-            Action::BlockingRecv if model.is_empty() && !closed => None,
-            Action::BlockingRecv => Some(rx.blocking_recv().map_err(TryRecvError::from)),
-        };
-        match received {
-            Some(Ok((n, bytes))) => {
-                prop_assert_eq!(Some((n, bytes.len())), model.pop_front());
-                prop_assert!(bytes == patterned(n, bytes.len()));
-            }
-            Some(Err(TryRecvError::Closed)) => prop_assert!(closed && model.is_empty()),
-            Some(Err(TryRecvError::Empty)) => prop_assert!(!closed && model.is_empty()),
-            Some(Err(error)) => prop_assert!(false, "{error}"),
-            None => prop_assert!(matches!(action, Action::Recv(0)) || model.is_empty()),
-        }
-        prop_assert_eq!((tx.len(), rx.len()), (model.len(), model.len()));
-        prop_assert_eq!(tx.is_full(), model.len() == capacity);
+        queue.act(n, action).await?;
+        let len = queue.model.len();
+        prop_assert_eq!((queue.tx.len(), queue.rx.len()), (len, len));
+        prop_assert_eq!(queue.tx.is_full(), len == capacity);
     }
     Ok(())
+}
+
+/// A queue, and the numbers and lengths of the messages that must be in it.
+struct Modelled {
+    tx: Sender<(usize, ByteBuf)>,
+    rx: Receiver<(usize, ByteBuf)>,
+    model: VecDeque<(usize, usize)>,
+    closed: bool,
+}
+
+impl Modelled {
+    /// Does `action`, whose message has the number `n`.
+    async fn act(&mut self, n: usize, action: Action) -> Result<(), TestCaseError> {
+        match action {
+            Action::TrySend(len) => self.try_send(n, len),
+            Action::Send(len, polls) => self.send(n, len, polls).await,
+            Action::Close => {
+                self.tx.close();
+                self.closed = true;
+                Ok(())
+            }
+            Action::TryRecv => {
+                let received = self.rx.try_recv();
+                self.check(received)
+            }
+            Action::Recv(polls) => match poll_n(self.rx.recv(), polls).await {
+                Some(received) => self.check(received.map_err(TryRecvError::from)),
+                None => {
+                    prop_assert!(polls == 0 || self.model.is_empty());
+                    Ok(())
+                }
+            },
+            // It would block for ever.
+            Action::BlockingRecv if self.model.is_empty() && !self.closed => Ok(()),
+            Action::BlockingRecv => {
+                let received = self.rx.blocking_recv();
+                self.check(received.map_err(TryRecvError::from))
+            }
+        }
+    }
+
+    fn try_send(&mut self, n: usize, len: usize) -> Result<(), TestCaseError> {
+        match self.tx.try_send((n, patterned(n, len))) {
+            Ok(()) => self.model.push_back((n, len)),
+            Err(error) if error.is_closed() => prop_assert!(self.closed),
+            Err(error) => {
+                prop_assert!(error.is_full());
+                let has_all_messages = self.model.len() == self.tx.capacity();
+                prop_assert!(has_all_messages || self.bytes() + len > 200_000);
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes in the ring. A long message has only its place there.
+    fn bytes(&self) -> usize {
+        let bytes = |(_, len): &(usize, usize)| if *len > 64_000 { 8 } else { *len };
+        self.model.iter().map(bytes).sum()
+    }
+
+    async fn send(&mut self, n: usize, len: usize, polls: usize) -> Result<(), TestCaseError> {
+        match poll_n(self.tx.send((n, patterned(n, len))), polls).await {
+            Some(Ok(())) => self.model.push_back((n, len)),
+            Some(Err(error)) => prop_assert!(error.is_closed() && self.closed),
+            None => prop_assert!(polls == 0 || self.model.len() == self.tx.capacity()),
+        }
+        Ok(())
+    }
+
+    /// Checks what a receive returned, and takes it from the model.
+    fn check(
+        &mut self,
+        received: Result<(usize, ByteBuf), TryRecvError>,
+    ) -> Result<(), TestCaseError> {
+        match received {
+            Ok((n, bytes)) => {
+                prop_assert_eq!(Some((n, bytes.len())), self.model.pop_front());
+                prop_assert!(bytes == patterned(n, bytes.len()));
+            }
+            Err(TryRecvError::Closed) => prop_assert!(self.closed && self.model.is_empty()),
+            Err(TryRecvError::Empty) => prop_assert!(!self.closed && self.model.is_empty()),
+            Err(error) => prop_assert!(false, "{error}"),
+        }
+        Ok(())
+    }
 }

@@ -1,4 +1,4 @@
-//! Every message arrives once, in order.
+//! Each message is received once. Messages of one sender keep their order.
 
 use std::collections::HashMap;
 
@@ -6,48 +6,49 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use procession::{Process, Receiver, Sender, StartMethod, queue, spawn};
 
 use crate::deadline::within;
-use crate::tasks::{count_to, count_to_async};
+use crate::tasks::{send_numbers, send_numbers_async};
 
 #[procession::test]
-async fn one_sender_is_received_in_order() {
+async fn receiver_gets_messages_of_one_sender_in_order() {
     for capacity in [1, 2, 7, 1024] {
-        for start in [StartMethod::Exec] {
-            let (tx, rx) = queue(capacity).unwrap();
-            let process = Process::builder().start(start);
-            let child = if capacity % 2 == 0 {
-                process.spawn(count_to, (3_000, tx))
-            } else {
-                process.spawn(count_to_async, (3_000, tx))
-            };
-            let all: Vec<u64> = within(rx.try_collect()).await.unwrap();
-            assert!(all.iter().copied().eq(0..3_000));
-            within(child).await.unwrap();
-        }
+        let (tx, rx) = queue(capacity).unwrap();
+        let process = Process::builder().start(StartMethod::Exec);
+        let child = if capacity % 2 == 0 {
+            process.spawn(send_numbers, (3_000, tx))
+        } else {
+            process.spawn(send_numbers_async, (3_000, tx))
+        };
+        let all: Vec<u64> = within(rx.try_collect()).await.unwrap();
+        assert!(all.into_iter().eq(0..3_000));
+        within(child).await.unwrap();
     }
 }
 
-fn count_as(who: u64, n: u64, tx: Sender<(u64, u64)>) {
+/// The sender, and the number of its message.
+type Numbered = (u64, u64);
+
+fn send_as(sender: u64, n: u64, tx: Sender<Numbered>) {
     for i in 0..n {
-        tx.blocking_send((who, i)).unwrap();
+        tx.blocking_send((sender, i)).unwrap();
     }
 }
 
-fn collect(rx: Receiver<(u64, u64)>) -> Vec<(u64, u64)> {
+fn collect(rx: Receiver<Numbered>) -> Vec<Numbered> {
     std::iter::from_fn(|| rx.blocking_recv().ok()).collect()
 }
 
-async fn collect_async(rx: Receiver<(u64, u64)>) -> Vec<(u64, u64)> {
+async fn collect_async(rx: Receiver<Numbered>) -> Vec<Numbered> {
     rx.try_collect().await.unwrap()
 }
 
-/// Checks that everything arrived once, and in order at each receiver.
-fn check_each_once(received: &[Vec<(u64, u64)>], senders: u64, n: u64) {
+/// Checks that each message arrived once. Each receiver got those of one sender in their order.
+fn assert_each_once(received: &[Vec<Numbered>], senders: u64, n: u64) {
     let mut counts = HashMap::new();
-    for one in received {
+    for messages in received {
         let mut last = HashMap::new();
-        for (who, i) in one {
-            assert!(last.insert(who, i).is_none_or(|before| before < i));
-            *counts.entry((*who, *i)).or_insert(0) += 1;
+        for (sender, i) in messages {
+            assert!(last.insert(sender, i).is_none_or(|before| before < i));
+            *counts.entry((*sender, *i)).or_insert(0) += 1;
         }
     }
     assert_eq!(counts.len() as u64, senders * n);
@@ -55,7 +56,7 @@ fn check_each_once(received: &[Vec<(u64, u64)>], senders: u64, n: u64) {
 }
 
 #[procession::test]
-async fn many_to_many_each_message_once() {
+async fn queue_delivers_each_message_once_between_processes() {
     for capacity in [1, 16, 1024] {
         let (tx, rx) = queue(capacity).unwrap();
         let receivers = vec![
@@ -65,7 +66,7 @@ async fn many_to_many_each_message_once() {
         ];
         let n = if capacity == 1 { 300 } else { 2_000 };
         let senders: Vec<_> = (0..3)
-            .map(|who| spawn(count_as, (who, n, tx.clone())))
+            .map(|sender| spawn(send_as, (sender, n, tx.clone())))
             .collect();
         drop(tx);
         for sender in senders {
@@ -75,27 +76,26 @@ async fn many_to_many_each_message_once() {
         for receiver in receivers {
             received.push(within(receiver).await.unwrap());
         }
-        check_each_once(&received, 3, n);
+        assert_each_once(&received, 3, n);
     }
 }
 
-/// The same between tasks of one process on several threads, some of which block.
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_to_many_in_one_process() {
+async fn queue_delivers_each_message_once_between_tasks_and_threads() {
     let (tx, rx) = queue(8).unwrap();
     let mut receivers: Vec<_> = (0..3)
         .map(|_| tokio::spawn(collect_async(rx.clone())))
         .collect();
     receivers.push(tokio::task::spawn_blocking(move || collect(rx)));
     let mut senders = Vec::new();
-    for who in 0..4 {
+    for sender in 0..4 {
         let tx = tx.clone();
-        senders.push(if who % 2 == 0 {
-            tokio::task::spawn_blocking(move || count_as(who, 2_000, tx))
+        senders.push(if sender % 2 == 0 {
+            tokio::task::spawn_blocking(move || send_as(sender, 2_000, tx))
         } else {
             tokio::spawn(async move {
                 for i in 0..2_000 {
-                    tx.send((who, i)).await.unwrap();
+                    tx.send((sender, i)).await.unwrap();
                 }
             })
         });
@@ -108,11 +108,11 @@ async fn many_to_many_in_one_process() {
     for receiver in receivers {
         received.push(within(receiver).await.unwrap());
     }
-    check_each_once(&received, 4, 2_000);
+    assert_each_once(&received, 4, 2_000);
 }
 
 #[procession::test]
-async fn messages_of_no_bytes_are_messages() {
+async fn messages_without_bytes_are_counted() {
     let (tx, rx) = queue::<()>(1000).unwrap();
     let child = spawn(
         |tx: Sender<()>| (0..5_000).for_each(|_| tx.blocking_send(()).unwrap()),

@@ -1,16 +1,21 @@
-//! Several runtimes, and none.
-
-use std::time::Duration;
+//! A queue in one runtime, in several, and without Tokio.
 
 use futures::{FutureExt as _, SinkExt, StreamExt as _};
 use procession::queue;
 use serde_bytes::ByteBuf;
+use tokio::runtime::Runtime;
 
+use crate::asleep::asleep;
 use crate::deadline::within;
 
-/// A stream that always has something lets others run.
+fn current_thread_runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
+}
+
+/// The stream always has a message.
 #[procession::test]
-async fn a_busy_stream_is_fair() {
+async fn stream_lets_other_tasks_run() {
     let (tx, mut rx) = queue::<u64>(1 << 12).unwrap();
     let others = tokio::spawn(async {
         for _ in 0..50 {
@@ -29,67 +34,56 @@ async fn a_busy_stream_is_fair() {
     }
 }
 
-/// Also while the first one is still there, and stands still.
+/// Some of the earlier runtimes still exist, and none of them is polled.
 #[test]
-fn two_runtimes_one_after_the_other() {
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all().build().unwrap()
-    };
+fn queue_works_in_one_runtime_after_another() {
     let (tx, rx) = queue::<u32>(1).unwrap();
     let mut kept = Vec::new();
     for round in 0..6 {
-        let here = runtime();
-        here.block_on(within(async {
+        let runtime = current_thread_runtime();
+        runtime.block_on(within(async {
             for n in 0..3 {
-                let later = async {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                    tx.send(n).await.unwrap();
-                };
-                let (received, ()) = tokio::join!(rx.recv(), later);
+                let mut receiving = rx.recv();
+                asleep(&mut receiving).await;
+                let (received, sent) = tokio::join!(receiving, tx.send(n));
+                sent.unwrap();
                 assert_eq!(received, Ok(n));
             }
             tx.send(0).await.unwrap();
-            let later = async {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                rx.recv().await.unwrap();
-            };
-            let (sent, ()) = tokio::join!(tx.send(1), later);
+            let mut sending = tx.send(1);
+            asleep(&mut sending).await;
+            let (sent, received) = tokio::join!(sending, rx.recv());
             sent.unwrap();
-            rx.recv().await.unwrap();
+            assert_eq!(received, Ok(0));
+            assert_eq!(rx.recv().await, Ok(1));
         }));
         if round % 2 == 0 {
-            kept.push(here);
+            kept.push(runtime);
         }
     }
 }
 
-/// All memory for long messages is in use, and a runtime stands still in which somebody waits for some.
+/// All memory for long messages is in use. A send in a runtime that is not polled waits for some of it.
 #[test]
-fn a_runtime_that_stands_still_keeps_no_other_waiting() {
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all().build().unwrap()
-    };
+fn send_in_runtime_that_is_not_polled_delays_no_other() {
     let long = || ByteBuf::from(vec![1; 100_000]);
     let (tx, rx) = queue::<ByteBuf>(100).unwrap();
     for _ in 0..8 {
         tx.blocking_send(long()).unwrap();
     }
-    let still = runtime();
-    still.block_on(async {
+    let not_polled = current_thread_runtime();
+    not_polled.block_on(async {
         assert!(tx.send(long()).now_or_never().is_none());
     });
-    runtime().block_on(async { within(tx.send(long())).await.unwrap() });
+    current_thread_runtime().block_on(async { within(tx.send(long())).await.unwrap() });
     drop(tx);
-    let count = runtime().block_on(async { within(rx.count()).await });
+    let count = current_thread_runtime().block_on(async { within(rx.count()).await });
     assert_eq!(count, 9);
-    drop(still);
+    drop(not_polled);
 }
 
-/// There is no Tokio here, only somebody who polls.
 #[test]
-fn other_executors_will_do() {
+fn queue_works_without_tokio() {
     fn poll_until_ready<F: Future + Unpin>(mut future: F) -> F::Output {
         loop {
             if let Some(output) = (&mut future).now_or_never() {

@@ -1,20 +1,19 @@
-//! All forms of sending and receiving.
+//! Every call that sends or receives, with the errors it has.
 
 use futures::{Sink, SinkExt, Stream, StreamExt as _, TryStreamExt as _};
 use procession::{Receiver, RecvError, SendError, Sender, TryRecvError, queue, spawn};
 
 use crate::deadline::within;
 
-/// What is promised of every end and future, whatever its messages.
 #[test]
-fn ends_and_futures_are_what_they_are_promised_to_be() {
-    fn handle<T: Send + Sync + Unpin + Clone + std::fmt::Debug + 'static>(_: &T) {}
+fn queue_types_have_documented_traits() {
+    fn end<T: Send + Sync + Unpin + Clone + std::fmt::Debug + 'static>(_: &T) {}
     fn stream<T: Stream<Item = Result<Vec<u8>, RecvError>>>(_: &T) {}
     fn sink<T: Sink<Vec<u8>, Error = SendError<Vec<u8>>>>(_: &T) {}
     fn future<T: Future + Send + Unpin>(_: &T) {}
     let (tx, rx) = queue::<Vec<u8>>(1).unwrap();
-    handle(&tx);
-    handle(&rx);
+    end(&tx);
+    end(&rx);
     stream(&rx);
     sink(&tx);
     future(&tx.send(Vec::new()));
@@ -22,12 +21,16 @@ fn ends_and_futures_are_what_they_are_promised_to_be() {
     future(&tx.join());
     future(&rx.recv());
     future(&rx.closed());
+}
+
+#[test]
+fn queue_of_unsupported_capacity_is_an_error() {
     assert!(queue::<u8>(0).is_err());
     assert!(queue::<u8>(usize::MAX).is_err());
 }
 
 #[procession::test]
-async fn the_forms_that_try_and_block() {
+async fn try_and_blocking_calls_send_and_receive() {
     let (tx, rx) = queue::<u8>(2).unwrap();
     assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
     assert_eq!((tx.capacity(), rx.capacity()), (2, 2));
@@ -55,7 +58,7 @@ async fn the_forms_that_try_and_block() {
 }
 
 #[procession::test]
-async fn a_stream_and_a_sink() {
+async fn sender_is_sink_and_receiver_is_stream() {
     let (mut tx, rx) = queue::<u32>(3).unwrap();
     let mut input = futures::stream::iter((0..100).map(Ok::<_, SendError<u32>>));
     let sending = async {
@@ -69,9 +72,9 @@ async fn a_stream_and_a_sink() {
     assert!(all.unwrap().into_iter().eq(0..=100));
 }
 
-/// A sink's error tells of the message it could not send.
+/// The error belongs to a message that the sink had accepted before.
 #[procession::test]
-async fn a_sink_without_receivers() {
+async fn sink_without_receivers_fails() {
     let (mut tx, rx) = queue::<u32>(1).unwrap();
     SinkExt::feed(&mut tx, 1).await.unwrap();
     SinkExt::feed(&mut tx, 2).await.unwrap();
@@ -90,19 +93,19 @@ async fn a_sink_without_receivers() {
     );
 }
 
-async fn forward(rx: Receiver<u32>, tx: Sender<u32>) {
+async fn forward_doubled(rx: Receiver<u32>, tx: Sender<u32>) {
     let doubled = rx.map(|n| Ok(2 * n.unwrap()));
     doubled.forward(tx).await.unwrap();
 }
 
 #[procession::test]
-async fn a_pipeline_of_processes_by_forward() {
+async fn stream_forwards_through_processes() {
     let (tx, first) = queue::<u32>(4).unwrap();
     let (second_tx, second) = queue::<u32>(4).unwrap();
     let (last_tx, last) = queue::<u32>(4).unwrap();
     let stages = [
-        spawn(forward, (first, second_tx)),
-        spawn(forward, (second, last_tx)),
+        spawn(forward_doubled, (first, second_tx)),
+        spawn(forward_doubled, (second, last_tx)),
     ];
     let feeding = async move {
         for n in 0..500 {
