@@ -1,11 +1,11 @@
-//! A pipe for bytes.
+//! `BytePipe`: bytes in both directions.
 
 use procession::{BytePipe, byte_pipe, spawn};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::deadline::within;
 
-async fn upper(mut pipe: BytePipe) {
+async fn make_uppercase(mut pipe: BytePipe) {
     let mut bytes = [0; 1000];
     loop {
         let n = pipe.read(&mut bytes).await.unwrap();
@@ -19,27 +19,30 @@ async fn upper(mut pipe: BytePipe) {
 }
 
 #[procession::test]
-async fn a_pipe_of_bytes() {
+async fn byte_pipe_carries_bytes_and_end_of_input() {
     let (mut here, there) = byte_pipe().unwrap();
-    let child = spawn(upper, there);
+    let child = spawn(make_uppercase, there);
     let text = "some words ".repeat(50_000);
     let (mut read, mut write) = tokio::io::split(&mut here);
     let sending = async {
         write.write_all(text.as_bytes()).await.unwrap();
         write.shutdown().await.unwrap();
     };
-    let mut got = String::new();
+    let mut received = String::new();
     let (read, ()) = within(futures::future::join(
-        read.read_to_string(&mut got),
+        read.read_to_string(&mut received),
         sending,
     ))
     .await;
     read.unwrap();
-    assert!(got == text.to_uppercase() + ".");
+    assert!(received == text.to_uppercase() + ".");
     within(child).await.unwrap();
-    // The end of a killed process.
+}
+
+#[procession::test]
+async fn byte_pipe_ends_when_other_process_is_killed() {
     let (mut here, there) = byte_pipe().unwrap();
-    let child = spawn(upper, there);
+    let child = spawn(make_uppercase, there);
     here.write_all(b"a").await.unwrap();
     assert_eq!(within(here.read_u8()).await.unwrap(), b'A');
     child.abort();

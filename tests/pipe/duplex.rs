@@ -1,4 +1,4 @@
-//! Messages in both directions.
+//! `Pipe`: messages in both directions.
 
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _, TryStreamExt as _};
 use procession::{Pipe, RecvError, TryRecvError, pipe, spawn};
@@ -8,7 +8,7 @@ use crate::deadline::within;
 use crate::tasks::{echo, echo_blocking};
 
 #[procession::test]
-async fn requests_and_replies_10_000_times() {
+async fn pipe_exchanges_requests_and_replies() {
     let (here, there) = pipe::<u64, u64>().unwrap();
     let child = spawn(echo, there);
     for n in 0..10_000 {
@@ -20,7 +20,7 @@ async fn requests_and_replies_10_000_times() {
 }
 
 #[procession::test]
-async fn requests_and_replies_10_000_times_blocking() {
+async fn pipe_exchanges_requests_and_replies_in_threads() {
     let (here, there) = pipe::<u64, u64>().unwrap();
     let child = spawn(echo_blocking, there);
     let asking = tokio::task::spawn_blocking(move || {
@@ -34,7 +34,7 @@ async fn requests_and_replies_10_000_times_blocking() {
 }
 
 #[procession::test]
-async fn both_directions_at_once_through_one_reference() {
+async fn pipe_sends_and_receives_at_once_by_reference() {
     let (here, there) = pipe::<u64, u64>().unwrap();
     let child = spawn(echo, there);
     let (sending, receiving) = (&here, &here);
@@ -56,7 +56,7 @@ async fn both_directions_at_once_through_one_reference() {
 }
 
 #[procession::test]
-async fn a_pipe_is_a_sink_and_a_stream() {
+async fn pipe_is_sink_and_stream() {
     let (here, there) = pipe::<u64, u64>().unwrap();
     let child = spawn(echo, there);
     let (mut sink, stream) = here.split();
@@ -75,7 +75,7 @@ async fn a_pipe_is_a_sink_and_a_stream() {
 }
 
 #[procession::test]
-async fn the_forms_that_try() {
+async fn try_send_and_try_recv_do_not_wait() {
     let (a, b) = pipe::<u8, String>().unwrap();
     assert_eq!(b.try_recv(), Err(TryRecvError::Empty));
     a.try_send(7).unwrap();
@@ -89,13 +89,13 @@ async fn the_forms_that_try() {
     within(b.closed()).await;
     assert_eq!(b.try_recv(), Ok(8));
     assert_eq!(b.try_recv(), Err(TryRecvError::Closed));
-    let back = b.try_send("nobody".to_owned()).unwrap_err();
+    let back = b.try_send("refused".to_owned()).unwrap_err();
     assert!(back.is_closed());
-    assert_eq!(back.into_inner(), "nobody");
+    assert_eq!(back.into_inner(), "refused");
 }
 
 #[procession::test]
-async fn closing_and_crashing() {
+async fn close_ends_both_directions_and_keeps_sent_messages() {
     let (a, b) = pipe::<u8, u8>().unwrap();
     a.send(1).await.unwrap();
     b.close();
@@ -103,7 +103,10 @@ async fn closing_and_crashing() {
     assert_eq!(within(a.recv()).await, Err(RecvError::Closed));
     assert_eq!(within(b.recv()).await, Ok(1));
     assert_eq!(within(b.recv()).await, Err(RecvError::Closed));
+}
 
+#[procession::test]
+async fn recv_ends_when_other_process_is_killed() {
     let (a, b) = pipe::<u8, u8>().unwrap();
     let child = spawn(
         |b: Pipe<u8, u8>| {
@@ -122,7 +125,7 @@ async fn closing_and_crashing() {
 }
 
 #[procession::test]
-async fn long_messages_both_ways() {
+async fn long_messages_travel_in_both_directions() {
     let (a, b) = pipe::<ByteBuf, ByteBuf>().unwrap();
     let child = spawn(
         async |b: Pipe<ByteBuf, ByteBuf>| {

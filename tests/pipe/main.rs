@@ -1,7 +1,9 @@
-//! Pipes: one to one, in both directions, for messages and for bytes.
+//! Pipes: one process at either end, in one direction or in both, for messages or for bytes.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "../asleep/mod.rs"]
+mod asleep;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 #[path = "../leftovers/mod.rs"]

@@ -1,4 +1,4 @@
-//! An end that is sent is moved.
+//! Sending an end of a pipe moves it: one process at a time holds it.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -14,21 +14,23 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::deadline::within;
 use crate::shared::Shared;
 
+type Ends = (PipeSender<u8>, Pipe<u8, u8>, BytePipe);
+
 #[procession::test]
-async fn an_end_through_a_pipe_and_back() {
-    let (way, out) = channel::<(PipeSender<u8>, Pipe<u8, u8>, BytePipe)>().unwrap();
+async fn ends_travel_through_a_pipe_and_back() {
+    let (carrier_tx, carrier_rx) = channel::<Ends>().unwrap();
     let (tx, rx) = channel::<u8>().unwrap();
     let (a, b) = pipe::<u8, u8>().unwrap();
     let (mut bytes, there) = byte_pipe().unwrap();
-    way.send((tx, b, there)).await.unwrap();
+    carrier_tx.send((tx, b, there)).await.unwrap();
     let child = spawn(
-        async |out: PipeReceiver<(PipeSender<u8>, Pipe<u8, u8>, BytePipe)>| {
-            let (tx, pipe, mut bytes) = out.recv().await.unwrap();
+        async |carrier: PipeReceiver<Ends>| {
+            let (tx, pipe, mut bytes) = carrier.recv().await.unwrap();
             tx.send(pipe.recv().await.unwrap()).await.unwrap();
             bytes.write_all(b"bytes").await.unwrap();
             pipe
         },
-        out,
+        carrier_rx,
     );
     a.send(3).await.unwrap();
     assert_eq!(within(rx.recv()).await, Ok(3));
@@ -42,12 +44,12 @@ async fn an_end_through_a_pipe_and_back() {
 }
 
 #[procession::test]
-async fn sending_an_end_moves_it() {
+async fn end_is_closed_where_it_was_sent_from() {
     let (tx, rx) = queue::<(Vec<Shared<PipeSender<u8>>>, ByteBuf)>(4).unwrap();
     let (end, other) = channel::<u8>().unwrap();
     let end = Shared(Arc::new(end));
     for len in [0, 100_000] {
-        // The same end twice is no message, and changes nothing.
+        // A message cannot hold one end twice. The failed send does not move the end.
         let twice = (vec![end.clone(), end.clone()], ByteBuf::from(vec![0; len]));
         assert!(within(tx.send(twice)).await.unwrap_err().is_encode());
         assert!(!end.0.is_closed());
@@ -62,12 +64,16 @@ async fn sending_an_end_moves_it() {
         .unwrap_err();
     assert!(again.is_encode());
     let (moved, _) = within(rx.recv()).await.unwrap();
-    // Nor can what is left of it be closed from here.
+    // Closing what is left of a moved end does not close the pipe.
     end.0.close();
     moved[0].0.send(3).await.unwrap();
     assert_eq!(within(other.recv()).await, Ok(1));
     assert_eq!(within(other.recv()).await, Ok(3));
-    // What could not be sent for want of room or receivers has not moved.
+}
+
+#[procession::test]
+async fn end_in_message_without_receivers_is_not_moved() {
+    let (tx, rx) = queue::<(Vec<Shared<PipeSender<u8>>>, ByteBuf)>(4).unwrap();
     let (end, other) = channel::<u8>().unwrap();
     let end = Shared(Arc::new(end));
     drop(rx);
@@ -79,18 +85,17 @@ async fn sending_an_end_moves_it() {
     assert_eq!(within(other.recv()).await, Ok(1));
 }
 
-/// One process at a time holds an end, however it was sent.
 #[procession::test]
-async fn an_end_that_is_sent_twice_arrives_once() {
+async fn end_in_arguments_of_two_processes_reaches_the_first() {
     let (tx, rx) = channel::<u8>().unwrap();
     let tx = Shared(Arc::new(tx));
-    let (waits, go) = channel::<()>().unwrap();
+    let (release, released) = channel::<()>().unwrap();
     let first = spawn(
-        |tx: Shared<PipeSender<u8>>, go: PipeReceiver<()>| {
+        |tx: Shared<PipeSender<u8>>, released: PipeReceiver<()>| {
             tx.0.blocking_send(1).unwrap();
-            go.blocking_recv().unwrap();
+            released.blocking_recv().unwrap();
         },
-        (tx.clone(), go),
+        (tx.clone(), released),
     );
     assert_eq!(within(rx.recv()).await, Ok(1));
     assert!(tx.0.is_closed() && tx.0.try_send(2).unwrap_err().is_closed());
@@ -102,27 +107,27 @@ async fn an_end_that_is_sent_twice_arrives_once() {
     let error = second.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);
     assert!(error.to_string().contains("twice"), "{error}");
-    waits.send(()).await.unwrap();
+    release.send(()).await.unwrap();
     within(first).await.unwrap();
 }
 
-/// An end that can be in its own message.
+/// A message that can hold the end which it is sent through.
 #[derive(Debug, Serialize, Deserialize)]
-struct Snake(Option<Shared<PipeSender<Snake>>>);
+struct Recursive(Option<Shared<PipeSender<Recursive>>>);
 
 #[procession::test]
-async fn an_end_does_not_go_through_itself() {
-    let (tx, rx) = channel::<Snake>().unwrap();
+async fn end_cannot_be_sent_through_itself() {
+    let (tx, rx) = channel::<Recursive>().unwrap();
     let tx = Shared(Arc::new(tx));
-    let refused = within(tx.0.send(Snake(Some(tx.clone())))).await;
+    let refused = within(tx.0.send(Recursive(Some(tx.clone())))).await;
     let error = refused.unwrap_err();
     assert!(error.to_string().contains("itself"), "{error}");
-    tx.0.send(Snake(None)).await.unwrap();
+    tx.0.send(Recursive(None)).await.unwrap();
     assert!(within(rx.recv()).await.unwrap().0.is_none());
 }
 
 #[procession::test]
-async fn a_descriptor_is_serialised_in_a_send_and_nowhere_else() {
+async fn ends_and_descriptors_are_serialised_by_sends_alone() {
     let (tx, rx) = queue::<u8>(1).unwrap();
     let (a, _b) = pipe::<u8, u8>().unwrap();
     let file = Descriptor(File::open("/dev/null").unwrap());

@@ -1,77 +1,52 @@
-//! An end that is sent while it is used.
+//! An end that is sent to another process while tasks and threads of this process use it.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
-use futures::FutureExt as _;
-use procession::{PipeReceiver, PipeSender, RecvError, channel, queue, spawn};
+use procession::{PipeReceiver, PipeSender, ProcessHandle, RecvError, channel, queue, spawn};
 
+use crate::asleep::{asleep, own_threads_asleep};
 use crate::deadline::within;
 use crate::shared::Shared;
 
-/// Whether somebody was woken since it was asked last.
-#[derive(Default)]
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
-/// Polls `future` until it waits to be woken by somebody else.
-async fn falls_asleep(future: &mut (impl Future + Unpin), woken: &Arc<Woken>) {
-    let waker = Waker::from(Arc::clone(woken));
-    let polls = poll_fn(|cx| {
-        let polled = future.poll_unpin(&mut Context::from_waker(&waker));
-        assert!(polled.is_pending());
-        match woken.0.swap(false, Ordering::SeqCst) {
-            true => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            false => Poll::Ready(()),
-        }
-    });
-    within(polls).await;
-}
-
 #[procession::test]
-async fn who_waits_at_an_end_hears_that_it_is_sent_elsewhere() {
+async fn waiting_futures_are_woken_when_their_end_moves() {
     let (tx, rx) = queue::<Shared<PipeReceiver<u8>>>(4).unwrap();
     let (other, end) = channel::<u8>().unwrap();
     let end = Shared(Arc::new(end));
-    let (mut waiting, mut watching) = (end.0.recv(), end.0.closed());
-    let woken = [(); 2].map(|()| Arc::<Woken>::default());
-    falls_asleep(&mut waiting, &woken[0]).await;
-    falls_asleep(&mut watching, &woken[1]).await;
+    let (mut receiving, mut closed) = (end.0.recv(), end.0.closed());
+    let woken = [asleep(&mut receiving).await, asleep(&mut closed).await];
     tx.send(end.clone()).await.unwrap();
-    assert!(woken.iter().all(|it| it.0.load(Ordering::SeqCst)));
-    assert_eq!(within(waiting).await, Err(RecvError::Closed));
-    within(watching).await;
+    assert!(woken.iter().all(|waker| waker.take()));
+    assert_eq!(within(receiving).await, Err(RecvError::Closed));
+    within(closed).await;
     let moved = within(rx.recv()).await.unwrap();
     other.send(5).await.unwrap();
     assert_eq!(within(moved.0.recv()).await, Ok(5));
 }
 
 #[procession::test]
-async fn a_blocked_thread_hears_that_its_end_is_sent_elsewhere() {
+async fn blocked_threads_are_woken_when_their_end_moves() {
     let (tx, rx) = queue::<Shared<PipeReceiver<u8>>>(4).unwrap();
     for _ in 0..20 {
         let (other, end) = channel::<u8>().unwrap();
         let end = Shared(Arc::new(end));
-        let blocked: Vec<_> = (0..2)
-            .map(|_| {
-                let end = end.clone();
-                tokio::task::spawn_blocking(move || end.0.blocking_recv())
+        let (tid_tx, mut tids) = tokio::sync::mpsc::unbounded_channel();
+        let blocked = [(); 2].map(|()| {
+            let (end, tid_tx) = (end.clone(), tid_tx.clone());
+            tokio::task::spawn_blocking(move || {
+                tid_tx.send(rustix::thread::gettid()).unwrap();
+                end.0.blocking_recv()
             })
-            .collect();
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        });
+        let threads = vec![
+            within(tids.recv()).await.unwrap(),
+            within(tids.recv()).await.unwrap(),
+        ];
+        own_threads_asleep(threads).await;
         tx.send(end).await.unwrap();
-        for blocked in blocked {
-            assert_eq!(within(blocked).await.unwrap(), Err(RecvError::Closed));
+        for thread in blocked {
+            assert_eq!(within(thread).await.unwrap(), Err(RecvError::Closed));
         }
         let moved = within(rx.recv()).await.unwrap();
         other.send(5).await.unwrap();
@@ -79,71 +54,80 @@ async fn a_blocked_thread_hears_that_its_end_is_sent_elsewhere() {
     }
 }
 
-/// Long enough to be torn if two write at the same time.
+/// The sender, the number of its message, and copies of the number: two writers at the same time would mix them.
 type Numbered = (u8, u64, [u64; 16]);
 
-fn send_numbered(who: u8, tx: &PipeSender<Numbered>, most: u64) -> u64 {
-    let sent = (0..most).take_while(|n| tx.blocking_send((who, *n, [*n; 16])).is_ok());
+fn send_numbered(sender: u8, tx: &PipeSender<Numbered>, most: u64) -> u64 {
+    let sent = (0..most).take_while(|n| tx.blocking_send((sender, *n, [*n; 16])).is_ok());
     sent.count() as u64
 }
 
-/// As a message and as an argument of a process, while threads and tasks of this process send through it.
+async fn send_numbered_async(sender: u8, tx: &PipeSender<Numbered>) -> u64 {
+    for n in 0.. {
+        if tx.send((sender, n, [n; 16])).await.is_err() {
+            return n;
+        }
+    }
+    unreachable!()
+}
+
+/// Receives to the end. Counts the messages of each of four senders, which arrive in order.
+async fn count_numbered(rx: PipeReceiver<Numbered>) -> [u64; 4] {
+    let mut counts = [0_u64; 4];
+    while let Ok((sender, number, copies)) = rx.recv().await {
+        assert!(copies.iter().all(|copy| *copy == number), "torn");
+        let count = &mut counts[usize::from(sender)];
+        assert_eq!(number, *count, "of {sender}");
+        *count += 1;
+    }
+    counts
+}
+
+/// How many messages the process sends that gets the end.
+const OF_CHILD: u64 = 5_000;
+
+fn spawn_with_argument(tx: Shared<PipeSender<Numbered>>) -> ProcessHandle<u64> {
+    let send = |tx: Shared<PipeSender<Numbered>>| send_numbered(3, &tx.0, OF_CHILD);
+    spawn(send, tx)
+}
+
+async fn spawn_with_message(tx: Shared<PipeSender<Numbered>>) -> ProcessHandle<u64> {
+    let (carrier_tx, carrier_rx) = channel::<Shared<PipeSender<Numbered>>>().unwrap();
+    carrier_tx.send(tx).await.unwrap();
+    let send = |carrier: PipeReceiver<Shared<PipeSender<Numbered>>>| {
+        send_numbered(3, &carrier.blocking_recv().unwrap().0, OF_CHILD)
+    };
+    spawn(send, carrier_rx)
+}
+
+/// Two threads and a task send until the end moves, after a longer pause each round. The process that gets the end
+/// continues.
 #[procession::test]
-async fn an_end_is_sent_elsewhere_while_others_send_through_it() {
+async fn end_moves_while_tasks_and_threads_send_through_it() {
     for round in 0..40 {
         let (tx, rx) = channel::<Numbered>().unwrap();
         let tx = Shared(Arc::new(tx));
-        let receiving = tokio::spawn(async move {
-            let mut counts = [0_u64; 4];
-            while let Ok((who, number, copies)) = rx.recv().await {
-                assert!(copies.iter().all(|copy| *copy == number), "torn");
-                let count = &mut counts[usize::from(who)];
-                assert_eq!(number, *count, "of {who}");
-                *count += 1;
-            }
-            counts
+        let receiving = tokio::spawn(count_numbered(rx));
+        let threads = [0, 1].map(|sender| {
+            let tx = tx.clone();
+            tokio::task::spawn_blocking(move || send_numbered(sender, &tx.0, u64::MAX))
         });
-        let threads: Vec<_> = (0..2)
-            .map(|who| {
-                let tx = tx.clone();
-                tokio::task::spawn_blocking(move || send_numbered(who, &tx.0, u64::MAX))
-            })
-            .collect();
         let task = tokio::spawn({
             let tx = tx.clone();
-            async move {
-                for n in 0.. {
-                    if tx.0.send((2, n, [n; 16])).await.is_err() {
-                        return n;
-                    }
-                }
-                unreachable!()
-            }
+            async move { send_numbered_async(2, &tx.0).await }
         });
-        tokio::time::sleep(std::time::Duration::from_micros(round * 100)).await;
+        tokio::time::sleep(Duration::from_micros(round * 100)).await;
         let child = match round % 2 {
-            0 => spawn(
-                |tx: Shared<PipeSender<Numbered>>| send_numbered(3, &tx.0, 5_000),
-                tx,
-            ),
-            _ => {
-                let (way, out) = channel::<Shared<PipeSender<Numbered>>>().unwrap();
-                way.send(tx).await.unwrap();
-                spawn(
-                    |out: PipeReceiver<Shared<PipeSender<Numbered>>>| {
-                        send_numbered(3, &out.blocking_recv().unwrap().0, 5_000)
-                    },
-                    out,
-                )
-            }
+            0 => spawn_with_argument(tx),
+            _ => spawn_with_message(tx).await,
         };
         let mut sent = [0; 4];
-        for (who, thread) in threads.into_iter().enumerate() {
-            sent[who] = within(thread).await.unwrap();
+        for (sender, thread) in threads.into_iter().enumerate() {
+            sent[sender] = within(thread).await.unwrap();
         }
         sent[2] = within(task).await.unwrap();
         sent[3] = within(child).await.unwrap();
-        assert_eq!(sent[3], 5_000);
+        assert_eq!(sent[3], OF_CHILD);
         assert_eq!(within(receiving).await.unwrap(), sent);
     }
 }

@@ -1,10 +1,10 @@
-//! An end that its sender keeps.
+//! A value that its sender keeps, as serde does for `Arc` with its feature `rc`.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Somebody who keeps what he sends: serde's `rc` feature does the same.
+/// Sends a copy of the value, and leaves the value with the sender: an end that was moved can still be called there.
 #[derive(Debug)]
 pub(crate) struct Shared<T>(pub(crate) Arc<T>);
 

@@ -1,7 +1,8 @@
-//! Functions of this binary that run in more than one test.
+//! Functions that several tests of this binary use.
 
 use procession::Pipe;
 
+/// Answers each number with the next one.
 pub(crate) async fn echo(pipe: Pipe<u64, u64>) {
     while let Ok(n) = pipe.recv().await {
         pipe.send(n + 1).await.unwrap();
