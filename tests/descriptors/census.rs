@@ -1,4 +1,4 @@
-//! The count of descriptors, tasks and processes itself.
+//! The census itself: what other tests rely on to find leftovers.
 
 use std::fs::File;
 use std::io;
@@ -6,10 +6,10 @@ use std::io;
 use crate::deadline;
 use crate::leftovers::{Census, alone};
 
-/// The count itself: a test that looked away would find nothing for ever.
 #[procession::test]
-async fn the_census_sees_what_is_left() {
-    alone("census::the_census_sees_what_is_left", async {
+async fn census_finds_descriptors_tasks_zombies_and_orphans() {
+    let test = "census::census_finds_descriptors_tasks_zombies_and_orphans";
+    alone(test, async {
         let before = Census::now();
         assert_eq!(before.left(), Vec::<String>::new());
         let file = File::open("/dev/null").unwrap();
@@ -27,7 +27,7 @@ async fn the_census_sees_what_is_left() {
         deadline::until(seen).await;
         zombie.wait().unwrap();
         before.assert_none().await;
-        // An orphan: its parent ends at once, and it does not.
+        // An orphan: the shell exits and leaves `sleep` running.
         let script = "sleep 1000 >/dev/null 2>&1 & echo $!";
         let shell = std::process::Command::new("sh")
             .args(["-c", script])

@@ -1,10 +1,6 @@
-//! Descriptors: none is inherited, none is left, and having none left is an error that passes.
+//! Descriptors: children inherit none, none is left open, and a shortage of them is an error which ends with it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(
-    unsafe_code,
-    reason = "standard streams are nobody's, so closing them is"
-)]
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +14,7 @@ mod inherited;
 mod shortage;
 mod standard_streams;
 
-/// What every descriptor of the calling process leads to, by number.
+/// The descriptors of the calling process by number, with their targets.
 pub(crate) fn descriptors() -> Vec<(u32, PathBuf)> {
     let entries = std::fs::read_dir("/proc/self/fd").unwrap();
     let mut found: Vec<_> = entries

@@ -1,4 +1,4 @@
-//! A shortage of descriptors.
+//! A shortage of descriptors is an error that leaves nothing, and passes with the shortage.
 
 use std::fs::File;
 use std::io;
@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use procession::{ErrorKind, JoinError, Process};
+use procession::{ErrorKind, JoinError, Process, ProcessHandle, spawn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt as _;
 
@@ -15,7 +15,7 @@ use crate::deadline::within;
 use crate::descriptors;
 use crate::leftovers::{Census, alone};
 
-/// Takes all descriptors there are, so that exactly `free` more can be opened until it is dropped.
+/// Lowers the limit and takes descriptors until a given number is left. Dropping the value undoes it.
 struct Shortage {
     before: Rlimit,
     _taken: Vec<OwnedFd>,
@@ -59,8 +59,9 @@ fn free_descriptors() -> usize {
 }
 
 #[procession::test]
-async fn a_shortage_is_what_it_says() {
-    alone("shortage::a_shortage_is_what_it_says", async {
+async fn shortage_leaves_exactly_the_given_number() {
+    let test = "shortage::shortage_leaves_exactly_the_given_number";
+    alone(test, async {
         for free in 1..20 {
             let shortage = Shortage::with_free(free);
             assert_eq!(free_descriptors(), free);
@@ -77,41 +78,46 @@ fn assert_could_not_start(error: &JoinError, free: usize) {
     assert!(!error.started() && error.pid().is_none(), "{error:?}");
 }
 
-/// With one descriptor after the other, until there are enough: at no step does it hang or leave
-/// anything, and with enough it works.
+/// Starts processes with one more free descriptor each time until one succeeds. At no step does a start hang or leave
+/// anything, and after each failure a start without the shortage works. Returns how many descriptors were enough.
+async fn start_until_enough<T>(
+    start: impl Fn(usize) -> ProcessHandle<T>,
+    check: impl Fn(&JoinError, usize),
+) -> (T, usize) {
+    let before = Census::now();
+    for free in 0..100 {
+        let shortage = Shortage::with_free(free);
+        let outcome = within(start(free)).await;
+        drop(shortage);
+        before.assert_none().await;
+        match outcome {
+            Ok(value) => return (value, free),
+            Err(error) => check(&error, free),
+        }
+        assert_eq!(within(spawn(|| 6, ())).await.unwrap(), 6);
+    }
+    panic!("a start takes more than 100 descriptors");
+}
+
 #[procession::test]
-async fn a_start_fails_at_every_step_at_which_descriptors_can_run_out() {
-    alone(
-        "shortage::a_start_fails_at_every_step_at_which_descriptors_can_run_out",
-        async {
-            let before = Census::now();
-            let mut free = 0;
-            loop {
-                let shortage = Shortage::with_free(free);
-                let outcome = within(procession::spawn(|| 5, ())).await;
-                drop(shortage);
-                before.assert_none().await;
-                match outcome {
-                    Ok(value) => break assert_eq!(value, 5),
-                    Err(error) => assert_could_not_start(&error, free),
-                }
-                free += 1;
-                assert!(free < 100, "a start takes more than {free} descriptors");
-                assert_eq!(within(procession::spawn(|| 6, ())).await.unwrap(), 6);
-            }
-            assert!(free > 0);
-        },
-    )
+async fn process_start_fails_at_each_step_that_needs_a_descriptor() {
+    let test = "shortage::process_start_fails_at_each_step_that_needs_a_descriptor";
+    alone(test, async {
+        let start = |_| spawn(|| 5, ());
+        let (value, enough) = start_until_enough(start, assert_could_not_start).await;
+        assert_eq!(value, 5);
+        assert!(enough > 0);
+    })
     .await;
 }
 
-/// The same with pipes and with the process that finds out what an opaque stdin is.
+/// The helper process that resolves an opaque stdin needs descriptors as well.
 #[procession::test]
-async fn a_start_with_streams_fails_cleanly_too() {
-    alone("shortage::a_start_with_streams_fails_cleanly_too", async {
-        let before = Census::now();
+async fn process_start_with_streams_fails_at_each_step_that_needs_a_descriptor() {
+    let test = "shortage::process_start_with_streams_fails_at_each_step_that_needs_a_descriptor";
+    alone(test, async {
         for streams in 1..=3 {
-            let spawn = || {
+            let start = |_| {
                 let mut builder = Process::builder().stdin(Stdio::piped());
                 if streams > 1 {
                     builder = builder.stdout(Stdio::piped());
@@ -121,113 +127,83 @@ async fn a_start_with_streams_fails_cleanly_too() {
                 }
                 builder.spawn(|| 5, ())
             };
-            let mut free = 0;
-            loop {
-                let shortage = Shortage::with_free(free);
-                let outcome = within(spawn()).await;
-                drop(shortage);
-                before.assert_none().await;
-                match outcome {
-                    Ok(value) => break assert_eq!(value, 5),
-                    Err(error) => assert_could_not_start(&error, free),
-                }
-                free += 1;
-                assert!(free < 100, "a start takes more than {free} descriptors");
-            }
+            let (value, _) = start_until_enough(start, assert_could_not_start).await;
+            assert_eq!(value, 5);
         }
     })
     .await;
 }
 
-/// Several starts take each other's descriptors away. Each works or fails, and says so.
+/// Each of the starts succeeds or is an error.
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn starts_that_compete_for_the_last_descriptors() {
-    alone(
-        "shortage::starts_that_compete_for_the_last_descriptors",
-        async {
-            let before = Census::now();
-            let mut all = false;
-            let mut free = 0;
-            while !all {
-                let shortage = Shortage::with_free(free);
-                let starts = (0..4).map(|n| procession::spawn(|n: u32| n, n));
-                let outcomes = within(join_all(starts)).await;
-                drop(shortage);
-                all = outcomes.iter().all(Result::is_ok);
-                for outcome in outcomes {
-                    if let Err(error) = outcome {
-                        assert_could_not_start(&error, free);
-                    }
-                }
-                before.assert_none().await;
-                free += 1;
-                assert!(free < 200, "four starts take more than {free} descriptors");
-            }
-        },
-    )
-    .await;
-}
-
-/// A result in shared memory needs a descriptor when it arrives, when there may be none.
-#[procession::test]
-async fn large_values_while_descriptors_are_short() {
-    alone(
-        "shortage::large_values_while_descriptors_are_short",
-        async {
-            let before = Census::now();
-            let mut free = 0;
-            loop {
-                let shortage = Shortage::with_free(free);
-                let sent = Bytes::from(vec![free as u8; 300_000]);
-                let outcome = within(procession::spawn(|bytes: Bytes| bytes, sent.clone())).await;
-                drop(shortage);
-                before.assert_none().await;
-                match outcome {
-                    Ok(bytes) => break assert!(bytes == sent),
-                    // Its process may have started, and the value then not be carried.
-                    Err(error) => assert!(
-                        matches!(
-                            error.kind(),
-                            ErrorKind::Spawn | ErrorKind::Encode | ErrorKind::Decode
-                        ),
-                        "with {free} free: {error}"
-                    ),
-                }
-                free += 1;
-                assert!(free < 100, "a start takes more than {free} descriptors");
-            }
-        },
-    )
-    .await;
-}
-
-/// They run out after the start and before the result is there.
-#[procession::test]
-async fn a_large_result_that_cannot_be_taken_is_an_error() {
-    alone(
-        "shortage::a_large_result_that_cannot_be_taken_is_an_error",
-        async {
-            let before = Census::now();
-            let large = || {
-                io::read_to_string(io::stdin()).unwrap();
-                Bytes::from(vec![1; 1 << 20])
-            };
-            let mut handle = Process::builder().stdin(Stdio::piped()).spawn(large, ());
-            let mut stdin = handle.take_stdin().unwrap();
-            within(stdin.write_all(b"x")).await.unwrap();
-            let shortage = Shortage::with_free(0);
-            within(stdin.shutdown()).await.unwrap();
-            // Closing made room for one: take it as well.
-            let last = File::open("/dev/null");
-            let outcome = within(handle).await;
+async fn process_starts_compete_for_the_last_descriptors() {
+    let test = "shortage::process_starts_compete_for_the_last_descriptors";
+    alone(test, async {
+        let before = Census::now();
+        let mut all = false;
+        let mut free = 0;
+        while !all {
+            let shortage = Shortage::with_free(free);
+            let starts = (0..4).map(|n| spawn(|n: u32| n, n));
+            let outcomes = within(join_all(starts)).await;
             drop(shortage);
-            if let Err(error) = &outcome {
-                assert!(error.started(), "{error}");
-                assert_eq!(error.kind(), ErrorKind::Decode, "{error}");
+            all = outcomes.iter().all(Result::is_ok);
+            for outcome in outcomes {
+                if let Err(error) = outcome {
+                    assert_could_not_start(&error, free);
+                }
             }
-            drop((outcome, last));
             before.assert_none().await;
-        },
-    )
+            free += 1;
+            assert!(free < 200, "four starts take more than {free} descriptors");
+        }
+    })
+    .await;
+}
+
+/// Arguments and results in shared memory need descriptors when they are sent and when they arrive.
+#[procession::test]
+async fn large_values_fail_at_each_step_that_needs_a_descriptor() {
+    let test = "shortage::large_values_fail_at_each_step_that_needs_a_descriptor";
+    alone(test, async {
+        let bytes = |free: usize| Bytes::from(vec![free as u8; 300_000]);
+        let start = |free| spawn(|bytes: Bytes| bytes, bytes(free));
+        // The process may have started before its value could not be sent.
+        let check = |error: &JoinError, free: usize| {
+            let kinds = [ErrorKind::Spawn, ErrorKind::Encode, ErrorKind::Decode];
+            assert!(kinds.contains(&error.kind()), "with {free} free: {error}");
+        };
+        let (received, enough) = start_until_enough(start, check).await;
+        assert!(received == bytes(enough));
+    })
+    .await;
+}
+
+/// The descriptors run out between the start of the process and its result.
+#[procession::test]
+async fn large_result_without_a_descriptor_is_an_error() {
+    let test = "shortage::large_result_without_a_descriptor_is_an_error";
+    alone(test, async {
+        let before = Census::now();
+        let large = || {
+            io::read_to_string(io::stdin()).unwrap();
+            Bytes::from(vec![1; 1 << 20])
+        };
+        let mut handle = Process::builder().stdin(Stdio::piped()).spawn(large, ());
+        let mut stdin = handle.take_stdin().unwrap();
+        within(stdin.write_all(b"x")).await.unwrap();
+        let shortage = Shortage::with_free(0);
+        within(stdin.shutdown()).await.unwrap();
+        // Closing `stdin` freed one descriptor.
+        let last = File::open("/dev/null");
+        let outcome = within(handle).await;
+        drop(shortage);
+        if let Err(error) = &outcome {
+            assert!(error.started(), "{error}");
+            assert_eq!(error.kind(), ErrorKind::Decode, "{error}");
+        }
+        drop((outcome, last));
+        before.assert_none().await;
+    })
     .await;
 }

@@ -1,4 +1,6 @@
-//! A parent whose standard streams are closed.
+//! A parent whose standard streams are closed, as daemons close theirs.
+
+#![allow(unsafe_code, reason = "no type of std closes a standard stream")]
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -9,64 +11,62 @@ use procession::{ErrorKind, Process};
 use crate::deadline::within;
 use crate::leftovers::alone;
 
-/// A program may close its own standard streams, as daemons do. What the library opens then must not
-/// become the standard streams of a child.
+/// Descriptors that the library opens have the numbers of the closed streams then. They must not become the standard
+/// streams of a child.
 #[procession::test]
-async fn a_parent_without_standard_streams() {
-    alone(
-        "standard_streams::a_parent_without_standard_streams",
-        async {
-            let links =
-                || [0, 1, 2].map(|slot| std::fs::read_link(format!("/proc/self/fd/{slot}")).ok());
-            let mut found = Vec::new();
-            for closed in [&[0][..], &[1], &[2], &[0, 1], &[1, 2], &[0, 1, 2]] {
-                let away = AwayStreams::put(closed);
-                for stdin in [None, Some(Stdio::null()), Some(Stdio::inherit())] {
-                    let mut builder = Process::builder();
-                    if let Some(stdin) = stdin {
-                        builder = builder.stdin(stdin);
-                    }
-                    found.push((closed, within(builder.spawn(links, ())).await));
+async fn process_gets_no_library_descriptor_as_standard_stream() {
+    let test = "standard_streams::process_gets_no_library_descriptor_as_standard_stream";
+    alone(test, async {
+        let links =
+            || [0, 1, 2].map(|slot| std::fs::read_link(format!("/proc/self/fd/{slot}")).ok());
+        let mut found = Vec::new();
+        for closed in [&[0][..], &[1], &[2], &[0, 1], &[1, 2], &[0, 1, 2]] {
+            let closed_streams = ClosedStreams::close(closed);
+            for stdin in [None, Some(Stdio::null()), Some(Stdio::inherit())] {
+                let mut builder = Process::builder();
+                if let Some(stdin) = stdin {
+                    builder = builder.stdin(stdin);
                 }
-                drop(away); // and with them what can be said about it
+                found.push((closed, within(builder.spawn(links, ())).await));
             }
-            let ours = |link: &PathBuf| {
-                let link = link.to_string_lossy();
-                link.contains("memfd") || link.contains("anon_inode") || link.contains("socket")
-            };
-            for (closed, outcome) in found {
-                match outcome {
-                    Ok(links) => {
-                        assert!(!links.iter().flatten().any(ours), "{closed:?}: {links:?}");
-                    }
-                    Err(error) => assert_eq!(error.kind(), ErrorKind::Spawn, "{closed:?}: {error}"),
+            drop(closed_streams); // an assertion before this would print to a closed stream
+        }
+        let ours = |link: &PathBuf| {
+            let link = link.to_string_lossy();
+            link.contains("memfd") || link.contains("anon_inode") || link.contains("socket")
+        };
+        for (closed, outcome) in found {
+            match outcome {
+                Ok(links) => {
+                    assert!(!links.iter().flatten().any(ours), "{closed:?}: {links:?}");
                 }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Spawn, "{closed:?}: {error}"),
             }
-        },
-    )
+        }
+    })
     .await;
 }
 
-/// Standard streams that are closed, until it is dropped.
-struct AwayStreams(Vec<(i32, OwnedFd)>);
+/// Closed standard streams, with copies of them: dropping the value opens them again.
+struct ClosedStreams(Vec<(i32, OwnedFd)>);
 
-impl AwayStreams {
-    fn put(slots: &[i32]) -> Self {
-        let away = slots.iter().map(|slot| {
-            // SAFETY: a standard stream is there, and this borrow of it ends before it is closed.
+impl ClosedStreams {
+    fn close(slots: &[i32]) -> Self {
+        let copies = slots.iter().map(|slot| {
+            // SAFETY: the standard stream is open, and the borrow ends before it is closed.
             let stream = unsafe { BorrowedFd::borrow_raw(*slot) };
             (*slot, rustix::io::fcntl_dupfd_cloexec(stream, 10).unwrap())
         });
-        let away = away.collect();
+        let copies = copies.collect();
         for slot in slots {
-            // SAFETY: nobody owns a standard stream, so nobody's is taken away.
+            // SAFETY: no value owns a standard stream, so no owner loses its descriptor.
             unsafe { rustix::io::close(*slot) };
         }
-        Self(away)
+        Self(copies)
     }
 }
 
-impl Drop for AwayStreams {
+impl Drop for ClosedStreams {
     fn drop(&mut self) {
         for (slot, stream) in &self.0 {
             match slot {
