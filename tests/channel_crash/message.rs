@@ -1,4 +1,4 @@
-//! Messages that say whether they are whole.
+//! Messages that show whether they are whole.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -7,20 +7,22 @@ use procession::Descriptor;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+/// Message `number` of a sender. Its bytes and what is in its socket follow from the two numbers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Message {
-    pub(crate) sender: u64,
-    pub(crate) number: u64,
-    /// Says the number too.
-    pub(crate) socket: Option<Descriptor<UnixStream>>,
-    pub(crate) bytes: ByteBuf,
+    sender: u64,
+    number: u64,
+    /// Contains the number of the message.
+    socket: Option<Descriptor<UnixStream>>,
+    bytes: ByteBuf,
 }
 
-/// What a sender sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
     Short,
+    /// Many are too long for the ring.
     Long,
+    /// Most have a socket beside them.
     Sockets,
 }
 
@@ -33,7 +35,7 @@ impl Message {
             (Kind::Long, 3) => 60_000,
             _ => number % 61,
         };
-        let socket = (kind == Kind::Sockets && !number.is_multiple_of(3)).then(|| {
+        let socket = (kind == Kind::Sockets && matches!(number % 3, 1 | 2)).then(|| {
             let (here, mut there) = UnixStream::pair().unwrap();
             there.write_all(&number.to_ne_bytes()).unwrap();
             Descriptor(here)
@@ -46,13 +48,15 @@ impl Message {
         }
     }
 
+    /// Returns the sender and the number of a message that is whole.
     pub(crate) fn check(mut self) -> (u64, u64) {
         let expected = (self.sender + self.number) as u8;
         assert!(self.bytes.iter().all(|byte| *byte == expected), "torn");
         if let Some(socket) = &mut self.socket {
             let mut number = [0; 8];
             socket.read_exact(&mut number).unwrap();
-            assert_eq!(u64::from_ne_bytes(number), self.number, "another's socket");
+            let number = u64::from_ne_bytes(number);
+            assert_eq!(number, self.number, "the socket of another message");
         }
         (self.sender, self.number)
     }

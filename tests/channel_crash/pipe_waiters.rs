@@ -1,4 +1,4 @@
-//! Tasks and threads that wait at one end.
+//! Tasks and blocked threads of one process wait at one end of a pipe.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,23 +10,23 @@ use crate::deadline::within;
 use crate::random::Random;
 use crate::soak;
 
-/// Every message is received by one of those who wait for one, whoever waits in whatever way beside them.
-#[procession::test]
-async fn tasks_and_threads_at_one_end_of_a_pipe() {
-    let (here, there) = pipe::<u64, u64>().unwrap();
-    let child = spawn(
-        async |there: Pipe<u64, u64>| {
-            while let Ok(count) = there.recv().await {
-                for number in 0..count {
-                    if number % 3 == 2 {
-                        tokio::time::sleep(Duration::from_micros(count * 20)).await;
-                    }
-                    there.send(number).await.unwrap();
-                }
+/// Answers each request with so many messages. A pause before every third one lets the receivers fall asleep.
+async fn send_as_many_as_requested(pipe: Pipe<u64, u64>) {
+    while let Ok(count) = pipe.recv().await {
+        for number in 0..count {
+            if number % 3 == 2 {
+                tokio::time::sleep(Duration::from_micros(count * 20)).await;
             }
-        },
-        there,
-    );
+            pipe.send(number).await.unwrap();
+        }
+    }
+}
+
+/// Each message reaches one of the receivers that wait, and as many messages come as there are receivers.
+#[procession::test]
+async fn pipe_wakes_each_receiving_task_and_thread() {
+    let (here, there) = pipe::<u64, u64>().unwrap();
+    let child = spawn(send_as_many_as_requested, there);
     let here = Arc::new(here);
     let mut random = Random::seeded();
     let end = Instant::now() + soak();
@@ -40,11 +40,11 @@ async fn tasks_and_threads_at_one_end_of_a_pipe() {
         }
         for _ in 0..threads {
             let here = Arc::clone(&here);
-            let receives = move || here.blocking_recv().unwrap();
-            all.push(tokio::task::spawn_blocking(receives));
+            let receive = move || here.blocking_recv().unwrap();
+            all.push(tokio::task::spawn_blocking(receive));
         }
-        if random.below(2) == 0 {
-            // Until they sleep.
+        if random.coin() {
+            // In some rounds all receivers sleep before the first message is sent.
             tokio::time::sleep(Duration::from_micros(random.below(1_000))).await;
         }
         here.send(tasks + threads).await.unwrap();
@@ -59,34 +59,33 @@ async fn tasks_and_threads_at_one_end_of_a_pipe() {
     within(child).await.unwrap();
 }
 
-/// The same for those who wait for room.
+/// Receives to the end and counts the messages. A pause of so many microseconds in every 16 fills the ring.
+fn receive_slowly(rx: PipeReceiver<ByteBuf>, micros: u64) -> u64 {
+    let mut count = 0_u64;
+    while let Ok(bytes) = rx.blocking_recv() {
+        assert!(bytes.iter().all(|byte| *byte == bytes[0]), "torn");
+        count += 1;
+        if count % 16 == 1 {
+            std::thread::sleep(Duration::from_micros(micros));
+        }
+    }
+    count
+}
+
+/// The messages have different lengths: room for one sender need not be room for another.
 #[procession::test]
-async fn tasks_and_threads_that_wait_for_room_in_a_pipe() {
+async fn pipe_wakes_tasks_and_threads_that_wait_for_room() {
     let mut random = Random::seeded();
     let end = Instant::now() + soak();
     while Instant::now() < end {
         let (tx, rx) = channel::<ByteBuf>().unwrap();
-        let child = spawn(
-            |rx: PipeReceiver<ByteBuf>, micros: u64| {
-                let mut count = 0_u64;
-                while let Ok(bytes) = rx.blocking_recv() {
-                    assert!(bytes.iter().all(|byte| *byte == bytes[0]), "torn");
-                    count += 1;
-                    if count.is_multiple_of(16) {
-                        std::thread::sleep(Duration::from_micros(micros));
-                    }
-                }
-                count
-            },
-            (rx, random.below(500)),
-        );
+        let child = spawn(receive_slowly, (rx, random.below(500)));
         let tx = Arc::new(tx);
         let mut all = Vec::new();
-        for who in 0..4_u8 {
+        for (sender, len) in [60_000, 5_000, 100, 60_000].into_iter().enumerate() {
             let tx = Arc::clone(&tx);
-            let len = [60_000, 5_000, 100, 60_000][usize::from(who)];
             let message = move |n: u8| ByteBuf::from(vec![n; len]);
-            all.push(match who % 2 {
+            all.push(match sender % 2 {
                 0 => tokio::spawn(async move {
                     for n in 0..50 {
                         tx.send(message(n)).await.unwrap();

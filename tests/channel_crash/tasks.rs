@@ -1,4 +1,4 @@
-//! What the processes do.
+//! The functions that the processes run. Each ends when its channel is closed.
 
 use std::path::PathBuf;
 
@@ -8,31 +8,30 @@ use procession::{Pipe, PipeReceiver, PipeSender, Receiver, RecvError, Sender};
 use crate::log::Log;
 use crate::message::{Kind, Message};
 
-pub(crate) fn produce(sender: u64, kind: Kind, tx: Sender<Message>) {
-    for number in 0.. {
-        if tx
-            .blocking_send(Message::new(sender, number, kind))
-            .is_err()
-        {
-            return;
-        }
-    }
+/// The sender in the messages of a pipe, where there is one.
+pub(crate) const PIPE_SENDER: u64 = 7;
+
+/// Sends to a queue and returns the number of messages.
+pub(crate) fn produce(sender: u64, kind: Kind, tx: Sender<Message>) -> u64 {
+    let sent = (0..).take_while(|n| tx.blocking_send(Message::new(sender, *n, kind)).is_ok());
+    sent.count() as u64
 }
 
-pub(crate) async fn produce_async(sender: u64, kind: Kind, tx: Sender<Message>) {
+pub(crate) async fn produce_async(sender: u64, kind: Kind, tx: Sender<Message>) -> u64 {
     for number in 0.. {
         if tx.send(Message::new(sender, number, kind)).await.is_err() {
-            return;
+            return number;
         }
     }
+    unreachable!()
 }
 
-/// Notes what it has received in a file of its own, and whether it came to the end.
+/// Receives from a queue and records the messages.
 pub(crate) fn consume(log: PathBuf, rx: Receiver<Message>) {
     let mut log = Log::create(&log);
     loop {
         match rx.blocking_recv() {
-            Ok(message) => log.note(message.check()),
+            Ok(message) => log.record(message.check()),
             Err(RecvError::Closed) => return,
             Err(error) => panic!("{error}"),
         }
@@ -42,8 +41,14 @@ pub(crate) fn consume(log: PathBuf, rx: Receiver<Message>) {
 pub(crate) async fn consume_async(log: PathBuf, mut rx: Receiver<Message>) {
     let mut log = Log::create(&log);
     while let Some(message) = rx.next().await {
-        log.note(message.unwrap().check());
+        log.record(message.unwrap().check());
     }
+}
+
+/// Receives from a queue and returns the number of messages.
+pub(crate) async fn count_received(rx: Receiver<Message>) -> u64 {
+    let received = rx.map(|message| message.unwrap().check());
+    received.count().await as u64
 }
 
 pub(crate) async fn echo(pipe: Pipe<Message, Message>) {
@@ -62,25 +67,36 @@ pub(crate) fn echo_blocking(pipe: Pipe<Message, Message>) {
     }
 }
 
-pub(crate) fn pour(kind: Kind, tx: PipeSender<Message>) -> u64 {
-    let sent = (0..).take_while(|n| tx.blocking_send(Message::new(7, *n, kind)).is_ok());
+/// Sends through a pipe and returns the number of messages.
+pub(crate) fn send(kind: Kind, tx: PipeSender<Message>) -> u64 {
+    send_through(kind, &tx)
+}
+
+pub(crate) fn send_through(kind: Kind, tx: &PipeSender<Message>) -> u64 {
+    let message = |n| Message::new(PIPE_SENDER, n, kind);
+    let sent = (0..).take_while(|n| tx.blocking_send(message(*n)).is_ok());
     sent.count() as u64
 }
 
-pub(crate) async fn pour_async(kind: Kind, tx: PipeSender<Message>) -> u64 {
+pub(crate) async fn send_async(kind: Kind, tx: PipeSender<Message>) -> u64 {
     for number in 0.. {
-        if tx.send(Message::new(7, number, kind)).await.is_err() {
+        let message = Message::new(PIPE_SENDER, number, kind);
+        if tx.send(message).await.is_err() {
             return number;
         }
     }
     unreachable!()
 }
 
-/// Receives to the end; there is no gap.
-pub(crate) fn swallow(rx: PipeReceiver<Message>) -> u64 {
+/// Receives from a pipe and returns the number of messages, of which none is missing.
+pub(crate) fn receive(rx: PipeReceiver<Message>) -> u64 {
+    receive_from(&rx)
+}
+
+pub(crate) fn receive_from(rx: &PipeReceiver<Message>) -> u64 {
     for expected in 0.. {
         match rx.blocking_recv() {
-            Ok(message) => assert_eq!(message.check(), (7, expected)),
+            Ok(message) => assert_eq!(message.check(), (PIPE_SENDER, expected)),
             Err(RecvError::Closed) => return expected,
             Err(error) => panic!("{error}"),
         }
@@ -88,26 +104,17 @@ pub(crate) fn swallow(rx: PipeReceiver<Message>) -> u64 {
     unreachable!()
 }
 
-pub(crate) async fn swallow_async(rx: PipeReceiver<Message>) -> u64 {
+pub(crate) async fn receive_async(rx: PipeReceiver<Message>) -> u64 {
+    receive_from_async(&rx).await
+}
+
+pub(crate) async fn receive_from_async(rx: &PipeReceiver<Message>) -> u64 {
     for expected in 0.. {
         match rx.recv().await {
-            Ok(message) => assert_eq!(message.check(), (7, expected)),
+            Ok(message) => assert_eq!(message.check(), (PIPE_SENDER, expected)),
             Err(RecvError::Closed) => return expected,
             Err(error) => panic!("{error}"),
         }
     }
     unreachable!()
-}
-
-pub(crate) fn send_until_closed(number: u64, tx: Sender<Message>) -> u64 {
-    let sent = (0..).take_while(|n| {
-        let message = Message::new(number, *n, Kind::Sockets);
-        tx.blocking_send(message).is_ok()
-    });
-    sent.count() as u64
-}
-
-pub(crate) async fn receive_until_closed(rx: Receiver<Message>) -> u64 {
-    let received = rx.map(|message| message.unwrap().check());
-    received.count().await as u64
 }
