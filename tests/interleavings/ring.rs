@@ -1,16 +1,39 @@
-//! The ring's flag and the futex on it: one producer, one consumer, and memory in which stores become visible
-//! late and in any order, as the language allows for those that are not SeqCst.
+//! The ring's sleep flag and the futex on it: one producer, one consumer. Stores become visible late and in any order,
+//! as the language allows for stores that are not SeqCst.
 
-use super::*;
+use crate::{Modelled, explore};
+
+pub(crate) const MODELS: &[Modelled] = &[
+    ("Producer::Commit", "src/ring/producer.rs", "commit"),
+    (
+        "Producer::Fence, LookAtFlag, TakeFlag",
+        "src/ring/control.rs",
+        "take_sleeper",
+    ),
+    ("Producer::Wake", "src/sys/futex.rs", "wake"),
+    ("Consumer::Look", "src/ring/consumer.rs", "peek"),
+    (
+        "Consumer::Announce, Fence",
+        "src/ring/control.rs",
+        "announce_sleeper",
+    ),
+    (
+        "Consumer::LookAgain",
+        "src/ring/consumer.rs",
+        "announce_sleep",
+    ),
+    ("Consumer::Sleep, Asleep", "src/sys/futex.rs", "wait"),
+    ("Consumer::Awake", "src/ring/consumer.rs", "awake"),
+];
 
 const ITEMS: u8 = 3;
 
-/// What is left out.
+/// The step that is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Broken {
     Nothing,
-    ProducersFence,
-    ConsumersFence,
+    ProducerFence,
+    ConsumerFence,
     SecondLook,
 }
 
@@ -40,7 +63,7 @@ enum Consumer {
 struct State {
     head: u8,
     flag: u8,
-    /// Stores that nobody else sees yet: at most one for a place, the newest; older ones were in between.
+    /// Stores that only the storing side sees yet. The newest of a place is enough: it overwrites the older ones.
     late_head: Option<u8>,
     late_flag: Option<u8>,
     producer: Producer,
@@ -65,14 +88,13 @@ fn start() -> State {
 fn produce(state: &State, broken: Broken) -> Option<State> {
     let mut then = state.clone();
     then.producer = match state.producer {
-        // `Writer::commit`
         Producer::Commit => {
             then.committed += 1;
             then.late_head = Some(then.committed);
             Producer::Fence
         }
-        // `take_sleeper`
-        Producer::Fence if broken == Broken::ProducersFence => Producer::LookAtFlag,
+        Producer::Fence if broken == Broken::ProducerFence => Producer::LookAtFlag,
+        // A fence is passed when the stores before it are visible.
         Producer::Fence => {
             if state.late_head.is_some() {
                 return None;
@@ -84,7 +106,6 @@ fn produce(state: &State, broken: Broken) -> Option<State> {
             then.flag = 0;
             Producer::Wake
         }
-        // `futex::wake`
         Producer::Wake => {
             if state.consumer == Consumer::Asleep {
                 then.consumer = Consumer::Awake;
@@ -115,18 +136,17 @@ fn consume(state: &State, broken: Broken) -> Option<State> {
             }
         }
         Consumer::Look => Consumer::Announce,
-        // `announce_sleeper`
         Consumer::Announce => {
             then.late_flag = Some(1);
             Consumer::Fence
         }
-        Consumer::Fence if broken == Broken::ConsumersFence => Consumer::LookAgain,
+        Consumer::Fence if broken == Broken::ConsumerFence => Consumer::LookAgain,
         Consumer::Fence if state.late_flag.is_some() => return None,
         Consumer::Fence => Consumer::LookAgain,
         Consumer::LookAgain if broken == Broken::SecondLook => Consumer::Sleep,
         Consumer::LookAgain if state.head > state.tail => Consumer::Awake,
         Consumer::LookAgain => Consumer::Sleep,
-        // `futex::wait`: the system call sees its own stores, and looks at the word once more.
+        // The system call sees the stores of its caller, and compares the flag before it sleeps.
         Consumer::Sleep => {
             then.flag = state.late_flag.unwrap_or(state.flag);
             then.late_flag = None;
@@ -135,7 +155,6 @@ fn consume(state: &State, broken: Broken) -> Option<State> {
                 _ => Consumer::Asleep,
             }
         }
-        // `Consumer::awake`
         Consumer::Awake => {
             then.late_flag = Some(0);
             Consumer::Look
@@ -160,26 +179,25 @@ fn next(state: &State, broken: Broken, found: &mut Vec<State>) {
     }
 }
 
-fn sleeps_for_ever(broken: Broken) -> Option<State> {
+/// A state in which the consumer sleeps for ever, if there is one.
+fn search(broken: Broken) -> Option<State> {
     let next = |state: &State, found: &mut Vec<State>| next(state, broken, found);
-    explore(start(), next, |state, stuck| {
-        stuck && state.consumer != Consumer::Done
-    })
-    .err()
+    let is_wrong = |state: &State, is_stuck| is_stuck && state.consumer != Consumer::Done;
+    explore(start(), next, is_wrong).err()
 }
 
 #[test]
-fn no_wake_up_is_lost() {
-    assert_eq!(sleeps_for_ever(Broken::Nothing), None);
+fn ring_loses_no_wake_up() {
+    assert_eq!(search(Broken::Nothing), None);
 }
 
 #[test]
-fn each_step_is_needed() {
+fn ring_needs_each_step() {
     for broken in [
-        Broken::ProducersFence,
-        Broken::ConsumersFence,
+        Broken::ProducerFence,
+        Broken::ConsumerFence,
         Broken::SecondLook,
     ] {
-        assert!(sleeps_for_ever(broken).is_some(), "{broken:?}");
+        assert!(search(broken).is_some(), "{broken:?}");
     }
 }
