@@ -8,17 +8,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-use super::ahead::TAG_BYTES;
-use super::cargo::{Cargo, Delivered, Holds, Refused, Seen};
-use super::duct::Duct;
-use super::hub::Hub;
+use super::fds::TAG_BYTES;
+use super::message::{Cargo, Delivered, Holds, Refused, Seen};
+use super::shm::Shm;
+use super::waiters::Waiters;
+use crate::codec::attachments;
+use crate::codec::move_state::MoveState;
 use crate::ring::{Consumer, Frame, Producer, Ring};
+use crate::sys::buffer::{STACK_BUF_BYTES, StackBuf};
 use crate::sys::clock::Moment;
-use crate::sys::gap::{ROOM_BYTES, Room};
-use crate::sys::robust::{RobustGuard, TryLock};
+use crate::sys::robust_mutex::{RobustGuard, TryLock};
 use crate::sys::socket;
-use crate::wire::baggage;
-use crate::wire::passage::Passage;
 
 pub(crate) use super::outcome::{Popped, Pushed};
 
@@ -32,8 +32,8 @@ pub(crate) enum Side {
 /// One side of a channel in this process. The last one of a process to go takes that side with it.
 #[derive(Debug)]
 pub(crate) struct End {
-    pub(super) duct: Arc<Duct>,
-    pub(super) hub: Hub,
+    pub(super) duct: Arc<Shm>,
+    pub(super) hub: Waiters,
     pub(super) socket: OwnedFd,
     pub(super) side: Side,
     /// Looks that found nothing since the last success; see `wait`.
@@ -57,18 +57,18 @@ pub(crate) struct End {
     /// The process that has it. Copies of that process, made by forking, have it too.
     holder_pid: u32,
     /// Of an end that moves when it is sent.
-    pub(super) passage: Arc<Passage>,
+    pub(super) passage: Arc<MoveState>,
     /// How often it had moved when it came here.
     pub(super) moves: u32,
     // The last to be dropped: whoever hears it asks the kernel, which must know by then.
-    _farewell: Farewell,
+    _farewell: DropCount,
 }
 
 /// Says to the other side that an end of this one has gone.
 #[derive(Debug)]
-struct Farewell(Arc<Duct>, Side);
+struct DropCount(Arc<Shm>, Side);
 
-impl Drop for Farewell {
+impl Drop for DropCount {
     fn drop(&mut self) {
         let gone = match self.1 {
             Side::Send => self.0.gone_senders(),
@@ -83,7 +83,7 @@ impl Drop for Farewell {
 /// If it is `shared`, any number of processes can hold either side, and what was received and is not done is
 /// counted. Else one process at a time can.
 pub(crate) fn create(capacity: usize, shared: bool) -> io::Result<(End, End)> {
-    let duct = Arc::new(Duct::create(capacity, shared)?);
+    let duct = Arc::new(Shm::create(capacity, shared)?);
     let (ours, theirs) = socket::pair()?;
     let send = End::new(Arc::clone(&duct), ours, Side::Send, 0);
     let receive = End::new(duct, theirs, Side::Receive, 0);
@@ -105,18 +105,18 @@ impl Drop for End {
 }
 
 impl End {
-    pub(super) fn new(duct: Arc<Duct>, socket: OwnedFd, side: Side, moves: u32) -> Self {
+    pub(super) fn new(duct: Arc<Shm>, socket: OwnedFd, side: Side, moves: u32) -> Self {
         Self {
-            _farewell: Farewell(Arc::clone(&duct), side),
+            _farewell: DropCount(Arc::clone(&duct), side),
             duct,
-            hub: Hub::default(),
+            hub: Waiters::default(),
             socket,
             side,
             looks: AtomicU32::new(0),
             refusals: AtomicU32::new(0),
             holds: Mutex::default(),
             seen: Mutex::default(),
-            holder: AtomicUsize::new(super::held::NO_HOLDER),
+            holder: AtomicUsize::new(super::unfinished::NO_HOLDER),
             crowded: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             gone: AtomicU32::new(0),
@@ -151,7 +151,7 @@ impl End {
     /// Is being sent elsewhere: if it is, nothing more goes through it here.
     pub(crate) fn depart(&self) -> Result<(), String> {
         self.passage.tell(|| self.hub.waker());
-        baggage::depart(&self.passage)
+        attachments::depart(&self.passage)
     }
 
     /// The kernel's word that nobody holds the other side.
@@ -216,13 +216,13 @@ impl End {
         if self.was_closed() || self.is_found_alone() {
             return Pushed::Closed;
         }
-        let laden = beside.filter(|cargo| cargo.has_descriptors());
-        let tag_len = laden.map_or(0, |_| TAG_BYTES);
+        let has_fds = beside.filter(|cargo| cargo.has_descriptors());
+        let tag_len = has_fds.map_or(0, |_| TAG_BYTES);
         let Some(mut producer) = self.begin(tag_len + bytes.len()) else {
             return Pushed::Full;
         };
         let mut writer = producer.resume();
-        if let Some(cargo) = laden {
+        if let Some(cargo) = has_fds {
             let tag = self.duct.tags().fetch_add(1, Ordering::AcqRel) + 1;
             if let Err(instead) = self.send_ahead(tag, cargo) {
                 return instead;
@@ -231,7 +231,7 @@ impl End {
         }
         writer.extend(bytes);
         let bell = self.duct.data_bell();
-        if laden.is_some() {
+        if has_fds.is_some() {
             // They have rung. But whoever takes them takes what was rung before, too: the next rings again.
             bell.store(0, Ordering::Relaxed);
         } else if bell.load(Ordering::Relaxed) == 0 {
@@ -240,7 +240,7 @@ impl End {
             }
             bell.store(1, Ordering::Relaxed);
         }
-        writer.commit(laden.map_or(0, kind_of));
+        writer.commit(has_fds.map_or(0, kind_of));
         self.found();
         Pushed::Done
     }
@@ -277,7 +277,7 @@ impl End {
     }
 
     /// Receives, if there is something now, into `room` what fits there.
-    pub(crate) fn try_pop(&self, room: &mut Room) -> Popped {
+    pub(crate) fn try_pop(&self, room: &mut StackBuf) -> Popped {
         if self.passage.is_gone() {
             return Popped::Closed;
         }
@@ -401,8 +401,13 @@ impl End {
 
     /// What is in `frame`.
     #[inline]
-    pub(super) fn take(&self, consumer: &Consumer<&Ring>, frame: Frame, room: &mut Room) -> Popped {
-        if frame.kind() == 0 && frame.len() <= ROOM_BYTES {
+    pub(super) fn take(
+        &self,
+        consumer: &Consumer<&Ring>,
+        frame: Frame,
+        room: &mut StackBuf,
+    ) -> Popped {
+        if frame.kind() == 0 && frame.len() <= STACK_BUF_BYTES {
             consumer.copy_to(frame, room);
             return Popped::Short;
         }
@@ -453,8 +458,8 @@ pub(super) fn bytes_of(cargo: &Cargo) -> usize {
     tag + cargo.body.len()
 }
 
-pub(super) fn kind_of(laden: &Cargo) -> u32 {
-    match laden.hold.is_some() {
+pub(super) fn kind_of(has_fds: &Cargo) -> u32 {
+    match has_fds.hold.is_some() {
         true => BAGGAGE | LONG,
         false => BAGGAGE,
     }

@@ -19,27 +19,27 @@
 //!
 //! Never here: types of messages' faces, streams and sinks; they are above.
 
-mod ahead;
-mod bell;
-mod cargo;
-mod duct;
+mod doorbell;
 mod end;
+mod end_serde;
 mod error;
-mod held;
-mod hub;
+mod fds;
+mod message;
 mod outcome;
-mod receiving;
-mod sending;
-mod solo;
-mod travel;
+mod rx;
+mod shm;
+mod spsc;
+mod tx;
+mod unfinished;
 mod wait;
+mod waiters;
 
 pub use error::{RecvError, SendError, TryRecvError, TrySendError};
 
 pub(crate) use end::{End, create};
-pub(crate) use hub::Seat;
-pub(crate) use receiving::Receiving;
-pub(crate) use sending::{Outbox, Sending};
+pub(crate) use rx::Receiving;
+pub(crate) use tx::{Outbox, Sending};
+pub(crate) use waiters::Waiter;
 
 /// The most messages a channel can hold.
 pub(crate) const MOST_MESSAGES: usize = crate::ring::MOST_FRAMES;

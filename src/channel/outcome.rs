@@ -1,6 +1,6 @@
 //! What sending and receiving at once can find.
 
-use super::cargo::{Delivered, Refused};
+use super::message::{Delivered, Refused};
 
 /// What became of a message that was to be sent.
 #[derive(Debug)]

@@ -10,11 +10,11 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::bell::Verdict;
-use super::cargo::Cargo;
+use super::doorbell::Verdict;
 use super::end::{End, Popped, Pushed, Side, bytes_of};
-use super::hub::Seat;
-use crate::sys::gap::Room;
+use super::message::Cargo;
+use super::waiters::Waiter;
+use crate::sys::buffer::StackBuf;
 use crate::sys::socket;
 
 /// How often a side looks again, letting others run in between, before it arranges to be rung for.
@@ -71,7 +71,7 @@ impl End {
     pub(crate) fn poll_push(
         &self,
         cargo: &mut Cargo,
-        seat: &mut Seat,
+        seat: &mut Waiter,
         cx: &mut Context<'_>,
     ) -> Poll<Pushed> {
         let budget = ready!(tokio::task::coop::poll_proceed(cx));
@@ -98,8 +98,8 @@ impl End {
     #[inline]
     pub(crate) fn poll_pop(
         &self,
-        room: &mut Room,
-        seat: &mut Seat,
+        room: &mut StackBuf,
+        seat: &mut Waiter,
         cx: &mut Context<'_>,
     ) -> Poll<Popped> {
         let budget = ready!(tokio::task::coop::poll_proceed(cx));
@@ -123,12 +123,12 @@ impl End {
     }
 
     /// Waits for any news: for those who look for something else than room or a message.
-    pub(crate) fn poll_news(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_news(&self, seat: &mut Waiter, cx: &mut Context<'_>) -> Poll<()> {
         self.hub.poll_news(self.socket.as_fd(), seat, cx)
     }
 
     /// Waits until it is closed, or the other side is gone.
-    pub(crate) fn poll_closed(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_closed(&self, seat: &mut Waiter, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             // First to be told of news, and then to look whether there were any.
             let heard = self.poll_news(seat, cx).is_ready();
@@ -143,21 +143,21 @@ impl End {
 
     /// Resolves when it is closed, or the other side is gone.
     pub(crate) fn until_closed(&self) -> impl Future<Output = ()> + Send + Unpin + use<'_> {
-        let mut seat = Seat::default();
+        let mut seat = Waiter::default();
         poll_fn(move |cx| self.poll_closed(&mut seat, cx))
     }
 
     /// Makes the next news of this process's own, such as [`End::wake_all`], wake the caller.
-    pub(crate) fn sit(&self, seat: &mut Seat, cx: &Context<'_>) {
+    pub(crate) fn sit(&self, seat: &mut Waiter, cx: &Context<'_>) {
         self.hub.sit(seat, cx);
     }
 
     /// Wakes the caller in a while.
-    pub(crate) fn nap(&self, seat: &mut Seat, cx: &Context<'_>) {
+    pub(crate) fn nap(&self, seat: &mut Waiter, cx: &Context<'_>) {
         self.hub.nap(seat, cx);
     }
 
-    fn sleep(&self, wanted: usize, seat: &mut Seat, cx: &mut Context<'_>) -> Sleep {
+    fn sleep(&self, wanted: usize, seat: &mut Waiter, cx: &mut Context<'_>) -> Sleep {
         if self.is_patient() {
             cx.waker().wake_by_ref();
             return Sleep::Asleep;
@@ -178,7 +178,7 @@ impl End {
     }
 
     /// Waits for somebody who holds a lock, and may have been stopped.
-    fn stand_by(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Sleep {
+    fn stand_by(&self, seat: &mut Waiter, cx: &mut Context<'_>) -> Sleep {
         match self.steps_aside() {
             true => cx.waker().wake_by_ref(),
             false => self.hub.nap(seat, cx),
@@ -228,7 +228,7 @@ impl End {
     }
 
     /// Receives, if there is something now, and nobody else is at it for long.
-    pub(crate) fn pop_now(&self, room: &mut Room) -> Popped {
+    pub(crate) fn pop_now(&self, room: &mut StackBuf) -> Popped {
         for _ in 0..TRIES {
             match self.try_pop(room) {
                 Popped::Busy => std::thread::yield_now(),
@@ -240,7 +240,7 @@ impl End {
     }
 
     /// Whether there is nothing now, or never will be.
-    fn nothing_now(&self, room: &mut Room) -> Popped {
+    fn nothing_now(&self, room: &mut StackBuf) -> Popped {
         if !self.is_closed() {
             return Popped::Empty;
         }
@@ -265,7 +265,7 @@ impl End {
     }
 
     /// Receives, blocking this thread until there is something.
-    pub(crate) fn pop_blocking(&self, room: &mut Room) -> Popped {
+    pub(crate) fn pop_blocking(&self, room: &mut StackBuf) -> Popped {
         loop {
             match self.try_pop(room) {
                 Popped::Empty if self.block(0) => return Popped::Closed,

@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::codec::Descriptor;
+use crate::codec::attachments;
+use crate::codec::move_state::MoveState;
 use crate::sys::reactor::ByteSocket;
-use crate::wire::Descriptor;
-use crate::wire::baggage;
-use crate::wire::passage::Passage;
 
 /// Makes a pipe of bytes: two ends, each of which reads what the other writes. The kernel's own: a pair of
 /// sockets.
@@ -28,7 +28,7 @@ pub fn byte_pipe() -> io::Result<(BytePipe, BytePipe)> {
 ///
 /// It is read and written inside a Tokio runtime, with which it registers when it is first used.
 #[derive(Debug)]
-pub struct BytePipe(ByteSocket, Arc<Passage>);
+pub struct BytePipe(ByteSocket, Arc<MoveState>);
 
 impl BytePipe {
     fn new(socket: ByteSocket) -> Self {
@@ -66,7 +66,7 @@ impl AsyncWrite for BytePipe {
 
 impl Serialize for BytePipe {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        baggage::depart(&self.1).map_err(ser::Error::custom)?;
+        attachments::depart(&self.1).map_err(ser::Error::custom)?;
         Descriptor(&self.0).serialize(serializer)
     }
 }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 use crate::channel::{
-    End, Outbox, Receiving, RecvError, Seat, SendError, Sending, TryRecvError, TrySendError,
+    End, Outbox, Receiving, RecvError, SendError, Sending, TryRecvError, TrySendError, Waiter,
 };
 
 /// The end of a [`channel`](crate::channel()) or a split [`Pipe`](crate::Pipe) that sends. It cannot be cloned.
@@ -21,7 +21,7 @@ pub struct PipeSender<T> {
 /// The end of a [`channel`](crate::channel()) or a split [`Pipe`](crate::Pipe) that receives. It cannot be cloned.
 pub struct PipeReceiver<T> {
     inner: Receiving<T>,
-    seat: Seat,
+    seat: Waiter,
 }
 
 impl<T> PipeSender<T> {
@@ -56,7 +56,7 @@ impl<T> PipeReceiver<T> {
     pub(super) fn new(end: End) -> Self {
         Self {
             inner: Receiving::new(end),
-            seat: Seat::default(),
+            seat: Waiter::default(),
         }
     }
 
@@ -237,7 +237,7 @@ impl<'de, T> Deserialize<'de> for PipeReceiver<T> {
         let inner = Receiving::deserialize(deserializer)?;
         Ok(Self {
             inner,
-            seat: Seat::default(),
+            seat: Waiter::default(),
         })
     }
 }

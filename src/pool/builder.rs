@@ -10,12 +10,15 @@ use tokio::sync::mpsc;
 
 use super::core::{Core, Settings};
 use super::driver::Driver;
-use super::front::{Front, Pool, Shared};
-use super::preparation::{self, Initializer};
-use crate::sys::bell::Bell;
-use crate::sys::reactor::{self, Watched};
+use super::initializer;
+use super::initializer::Initializer;
+use super::pool::{Pool, PoolGuard, Shared};
+use crate::spawn::{ForkServer, Source, StartMethod};
+use crate::sys::doorbell::Doorbell;
+use crate::sys::reactor;
+use crate::sys::reactor::Watched;
 use crate::task::{Plain, Setup};
-use crate::worker::{Entrance, ForkServer, Source, StartMethod};
+use crate::transfer::entry_point::EntryPoint;
 
 /// Workers step back this far for the application, which must keep answering: with nice 5 the lateness
 /// of the executor's timers under full load stays that of an idle machine.
@@ -116,7 +119,7 @@ impl PoolBuilder {
         M: Plain,
     {
         let _ = f; // has no bytes: its type is the function
-        self.preload = Some(preparation::initializer::<F::Call>(
+        self.preload = Some(initializer::initializer::<F::Call>(
             PRELOAD,
             F::arguments(args),
         ));
@@ -132,7 +135,7 @@ impl PoolBuilder {
         F: Setup<M, A>,
     {
         let _ = f; // has no bytes: its type is the function
-        self.initializer = Some(preparation::initializer::<F::Call>(
+        self.initializer = Some(initializer::initializer::<F::Call>(
             INITIALIZER,
             F::arguments(args),
         ));
@@ -185,10 +188,10 @@ impl PoolBuilder {
     /// There is no Tokio runtime here, children cannot be started (see [`init`](crate::init)), or the
     /// kernel has no descriptors left.
     pub fn build(self) -> io::Result<Pool> {
-        Entrance::of_this_process()?;
+        EntryPoint::of_this_process()?;
         reactor::check_runtime()?;
         let runtime = Handle::current();
-        let bell = Bell::new()?;
+        let bell = Doorbell::new()?;
         let heard = Watched::new(bell.try_clone()?.into())?;
         let workers = match self.workers {
             Some(workers) => workers.max(1),
@@ -196,7 +199,7 @@ impl PoolBuilder {
         };
         let (source, preload) = match (self.start, self.preload) {
             (StartMethod::ForkServer, Some(preload)) => {
-                let server = ForkServer::with_preload(preparation::preload(preload));
+                let server = ForkServer::with_preload(initializer::preload(preload));
                 (Source::Own(Arc::new(server)), None)
             }
             (start, preload) => (Source::of(start), preload),
@@ -219,7 +222,7 @@ impl PoolBuilder {
         runtime.spawn(Driver::new(Arc::clone(&shared), heard, listener));
         shared.with(|_| ());
         Ok(Pool {
-            front: Arc::new(Front { shared }),
+            front: Arc::new(PoolGuard { shared }),
         })
     }
 }

@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::initializer::{Initializer, PREPARATION};
 use super::metrics::Counts;
-use super::preparation::{Initializer, PREPARATION};
-use super::record::{Options, Place, Record, Records};
-use super::staff::Worker;
+use super::records::{Options, Place, Record, Records};
+use super::workers::Worker;
+use crate::call::envelope::Reply;
+use crate::call::job::Job;
+use crate::call::{Post, RequestWriter};
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
-use crate::schedule::{Breaker, Schedule, TaskKey, WorkerKey};
+use crate::schedule::{Schedule, StartBreaker, TaskKey, WorkerKey};
+use crate::spawn::{ChildSpec, Source};
 use crate::sys::clock::Moment;
-use crate::task::envelope::Reply;
-use crate::task::job::Job;
-use crate::wire::parcel::Packed;
-use crate::worker::{Blueprint, Post, RequestSide, Source};
+use crate::transfer::blob::Packed;
 
 /// How a pool was built.
 pub(super) struct Settings {
@@ -46,7 +47,7 @@ impl std::fmt::Debug for Settings {
 #[derive(Debug)]
 pub(super) enum Effect {
     /// Start this worker.
-    Launch(WorkerKey, Box<Blueprint>, oneshot::Receiver<()>),
+    Launch(WorkerKey, Box<ChildSpec>, oneshot::Receiver<()>),
     /// Encode this task's first item.
     Pack(TaskKey, Arc<dyn Job>),
     /// Give these items their outcome.
@@ -82,7 +83,7 @@ pub(super) struct Core {
     pub(super) schedule: Schedule,
     pub(super) records: Records,
     pub(super) workers: Vec<Option<Worker>>,
-    pub(super) breaker: Breaker,
+    pub(super) breaker: StartBreaker,
     pub(super) target: usize,
     pub(super) phase: Phase,
     pub(super) counts: Counts,
@@ -101,7 +102,7 @@ impl Core {
             schedule: Schedule::default(),
             records: Records::default(),
             workers: Vec::new(),
-            breaker: Breaker::default(),
+            breaker: StartBreaker::default(),
             phase: Phase::Open,
             counts: Counts::default(),
             effects: Vec::new(),
@@ -235,19 +236,19 @@ impl Core {
             return self.requeue(key);
         };
         let post = match &record.packed {
-            Some(packed) => requests.post_parcel(key, &*record.job, packed),
+            Some(packed) => requests.write_blob(key, &*record.job, packed),
             None => requests.post(key, &*record.job, record.options.timeout.is_some()),
         };
         match post {
             Post::Sent {
                 position,
                 items,
-                laden,
+                has_fds,
             } => {
                 it.touched = true;
                 // Those of several items may belong to any; those of a task that can be retried are needed again.
-                if laden && record.job.items() == 1 && record.options.retries == 0 {
-                    it.laden.push(key);
+                if has_fds && record.job.items() == 1 && record.options.retries == 0 {
+                    it.has_fds.push(key);
                 }
                 record.place = Place::Sent {
                     worker,
@@ -451,7 +452,7 @@ impl Core {
         }
     }
 
-    pub(super) fn requests(&mut self, worker: WorkerKey) -> Option<&mut RequestSide> {
+    pub(super) fn requests(&mut self, worker: WorkerKey) -> Option<&mut RequestWriter> {
         self.workers.get_mut(worker)?.as_mut()?.requests.as_mut()
     }
 

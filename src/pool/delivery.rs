@@ -6,15 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::core::Core;
-use super::front::Shared;
-use super::preparation::PREPARATION;
+use super::initializer::PREPARATION;
+use super::pool::Shared;
+use crate::call::envelope::{Reply, Status, next_outcome};
+use crate::call::job::{Job, Outcomes};
+use crate::codec::codec;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::WorkerKey;
-use crate::sys::mapping::Mapping;
-use crate::task::envelope::{Reply, Status, next_outcome};
-use crate::task::job::{Job, Outcomes};
-use crate::wire::codec;
-use crate::wire::control::Message;
+use crate::sys::memory::Mapping;
+use crate::transfer::control::Message;
 
 /// A result longer than this is decoded on a thread that may block, in bytes.
 const LONG_RESULT: usize = 256 * 1024;

@@ -19,17 +19,18 @@ use tokio::time::{Instant, Sleep};
 
 use super::core::{Core, Phase};
 use super::delivery::{Delivery, deliver, elsewhere};
-use super::front::Shared;
-use super::hiring::Hired;
-use super::preparation::{PREPARATION, Prepares};
+use super::initializer::{InitJob, PREPARATION};
+use super::pool::Shared;
+use super::start_worker::StartedWorker;
+use crate::call::ReplyReader;
+use crate::call::envelope::Reply;
+use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::WorkerKey;
+use crate::spawn::Launched;
 use crate::sys::clock::Moment;
 use crate::sys::reactor::Watched;
-use crate::task::envelope::Reply;
-use crate::task::job::Job;
-use crate::wire::parcel::Packed;
-use crate::worker::{Launched, ReplySide};
+use crate::transfer::blob::Packed;
 
 /// Replies read from one worker before the next one has its turn.
 const REPLIES_PER_TURN: usize = 64;
@@ -39,9 +40,9 @@ const PARCELS_KEPT: Duration = Duration::from_secs(5);
 
 /// What the driver is told.
 #[derive(Debug)]
-pub(super) enum News {
+pub(super) enum Event {
     /// A worker was started, or could not be.
-    Launched(WorkerKey, io::Result<Box<Hired>>),
+    Launched(WorkerKey, io::Result<Box<StartedWorker>>),
     /// A worker has ended; with no status, nobody knows how.
     Ended(WorkerKey, Option<ExitStatus>),
     /// There is something to look at.
@@ -49,10 +50,10 @@ pub(super) enum News {
 }
 
 /// The parent's end of one worker's replies.
-struct Desk {
-    replies: ReplySide,
+struct WorkerReplies {
+    replies: ReplyReader,
     pid: u32,
-    preparation: Option<Arc<dyn Prepares>>,
+    preparation: Option<Arc<dyn InitJob>>,
     /// The preparation's arguments, until it was taken.
     packed: Vec<Packed>,
 }
@@ -74,8 +75,8 @@ type Read = (WorkerKey, Reply, Range<usize>);
 pub(super) struct Driver {
     shared: Arc<Shared>,
     bell: Watched,
-    news: mpsc::UnboundedReceiver<News>,
-    desks: Vec<Option<Desk>>,
+    news: mpsc::UnboundedReceiver<Event>,
+    desks: Vec<Option<WorkerReplies>>,
     timer: Pin<Box<Sleep>>,
     /// When the timer goes off.
     alarm: Option<Moment>,
@@ -90,7 +91,7 @@ impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
         bell: Watched,
-        news: mpsc::UnboundedReceiver<News>,
+        news: mpsc::UnboundedReceiver<Event>,
     ) -> Self {
         Self {
             shared,
@@ -107,50 +108,50 @@ impl Driver {
         }
     }
 
-    fn hear(&mut self, news: News) {
+    fn hear(&mut self, news: Event) {
         match news {
-            News::Look => {}
-            News::Launched(worker, Ok(hired)) => self.welcome(worker, *hired),
-            News::Launched(worker, Err(error)) => self.regret(worker, &error),
-            News::Ended(worker, status) => self.bury(worker, status),
+            Event::Look => {}
+            Event::Launched(worker, Ok(hired)) => self.welcome(worker, *hired),
+            Event::Launched(worker, Err(error)) => self.regret(worker, &error),
+            Event::Ended(worker, status) => self.bury(worker, status),
         }
     }
 
-    fn welcome(&mut self, worker: WorkerKey, hired: Hired) {
+    fn welcome(&mut self, worker: WorkerKey, hired: StartedWorker) {
         let Launched {
             requests,
             replies,
-            remains,
+            guard,
             pidfd,
-            leash,
+            parent_death,
             ..
         } = hired.launched;
         let pidfd = match Watched::new(pidfd) {
             Ok(pidfd) => pidfd,
             Err(error) => return self.regret(worker, &error),
         };
-        let lifeline = remains.lifeline();
+        let signal_handle = guard.signal_handle();
         if self.desks.len() <= worker {
             self.desks.resize_with(worker + 1, || None);
         }
-        self.desks[worker] = Some(Desk {
+        self.desks[worker] = Some(WorkerReplies {
             replies,
-            pid: lifeline.pid(),
+            pid: signal_handle.pid(),
             preparation: hired.preparation.clone(),
             packed: hired.packed,
         });
         let news = self.shared.news.clone();
         self.shared.runtime.spawn(async move {
-            let status = remains.end(pidfd).await.ok().flatten();
-            drop(leash);
+            let status = guard.end(pidfd).await.ok().flatten();
+            drop(parent_death);
             // Nobody listens only when the driver is gone.
-            let _ = news.send(News::Ended(worker, status));
+            let _ = news.send(Event::Ended(worker, status));
         });
         self.shared.with(|core| {
             let Some(it) = core.workers.get_mut(worker).and_then(Option::as_mut) else {
-                return lifeline.kill();
+                return signal_handle.kill();
             };
-            it.lifeline = Some(lifeline);
+            it.signal_handle = Some(signal_handle);
             it.requests = Some(requests);
             let is_ready = hired.preparation.is_none();
             it.preparation = hired.preparation;

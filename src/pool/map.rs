@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use futures::Stream;
 
-use super::batch::Batch;
-use super::front::{Front, Pool};
-use super::gather::{Gather, Stretch};
+use super::map_batch::Batch;
 use super::map_future::MapFuture;
-use super::record::Options;
+use super::map_results::{MapResults, Stretch};
+use super::pool::{Pool, PoolGuard};
+use super::records::Options;
+use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::Priority;
-use crate::task::job::Job;
 use crate::task::{Call, Task};
 
 /// How long a batch should take: much longer than it takes to send it, and too short to notice.
@@ -55,9 +55,9 @@ const BATCHES_AT_ONCE: usize = 64;
 /// As a stream it is cancel safe: dropping the future of `next` loses no outcome.
 #[must_use = "a map does nothing until it is awaited or read"]
 pub struct Map<'a, R> {
-    front: Arc<Front>,
+    front: Arc<PoolGuard>,
     feed: Option<Box<dyn Feed<R> + Send + 'a>>,
-    pub(super) gather: Arc<Gather<R>>,
+    pub(super) gather: Arc<MapResults<R>>,
     options: Options,
     ordered: bool,
     concurrency: Option<usize>,
@@ -86,7 +86,7 @@ trait Feed<R> {
         &mut self,
         first: usize,
         most: usize,
-        gather: &Arc<Gather<R>>,
+        gather: &Arc<MapResults<R>>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<(Arc<dyn Job>, usize)>>;
 
@@ -137,7 +137,7 @@ where
         &mut self,
         first: usize,
         most: usize,
-        gather: &Arc<Gather<F::Output>>,
+        gather: &Arc<MapResults<F::Output>>,
         _: &mut Context<'_>,
     ) -> Poll<Option<(Arc<dyn Job>, usize)>> {
         let items: Vec<_> = self.0.by_ref().take(most).map(F::arguments).collect();
@@ -163,7 +163,7 @@ where
         &mut self,
         first: usize,
         most: usize,
-        gather: &Arc<Gather<F::Output>>,
+        gather: &Arc<MapResults<F::Output>>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<(Arc<dyn Job>, usize)>> {
         let mut items: Vec<<F::Call as Call>::Args> = Vec::new();
@@ -198,7 +198,7 @@ impl<'a, R> Map<'a, R> {
             front: Arc::clone(&pool.front),
             total: feed.left(),
             feed: Some(feed),
-            gather: Arc::new(Gather::new()),
+            gather: Arc::new(MapResults::new()),
             options,
             ordered: true,
             concurrency: None,

@@ -9,31 +9,32 @@
 //! the `Serialize` of small arguments, which writes straight into a worker's ring; every task that was
 //! taken gets exactly one outcome; only the driver waits.
 
-mod batch;
 mod builder;
-mod burial;
+mod cancel;
 mod core;
 mod delivery;
-mod doom;
 mod driver;
-mod front;
-mod gather;
-mod hiring;
 mod info;
+mod initializer;
 mod map;
+mod map_batch;
 mod map_future;
+mod map_results;
 mod metrics;
-mod preparation;
-mod record;
+#[expect(clippy::module_inception, reason = "the pool itself")]
+mod pool;
+mod records;
 mod run;
-mod staff;
+mod start_worker;
 mod task_handle;
+mod worker_exit;
+mod workers;
 
 pub use builder::PoolBuilder;
-pub use front::{Pool, Shutdown};
 pub use info::{WorkerInfo, WorkerState};
 pub use map::Map;
 pub use map_future::MapFuture;
 pub use metrics::{Histogram, Metrics};
+pub use pool::{Pool, Shutdown};
 pub use run::Run;
 pub use task_handle::TaskHandle;

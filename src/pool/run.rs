@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::front::Front;
-use super::record::Options;
+use super::pool::PoolGuard;
+use super::records::Options;
 use super::task_handle::TaskHandle;
+use crate::call::job::{Awaited, Job};
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{Priority, TaskKey};
-use crate::task::job::{Awaited, Job};
 
 /// A call in one of a pool's workers. It begins when it is first awaited, or by [`Run::spawn`].
 ///
@@ -23,7 +23,7 @@ use crate::task::job::{Awaited, Job};
 /// Dropping it cancels the task. Awaiting `&mut run` in a `select!` that another branch wins loses nothing.
 #[must_use = "a call does nothing until it is awaited or spawned"]
 pub struct Run<R> {
-    front: Arc<Front>,
+    front: Arc<PoolGuard>,
     job: Arc<dyn Awaited<R>>,
     options: Options,
     stage: Stage,
@@ -37,7 +37,7 @@ enum Stage {
 }
 
 impl<R> Run<R> {
-    pub(super) fn new(front: Arc<Front>, job: Arc<dyn Awaited<R>>, options: Options) -> Self {
+    pub(super) fn new(front: Arc<PoolGuard>, job: Arc<dyn Awaited<R>>, options: Options) -> Self {
         Self {
             front,
             job,

@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use super::front::{Front, Shared};
+use super::pool::{PoolGuard, Shared};
+use crate::abort::{Abort, AbortHandle};
+use crate::call::job::Awaited;
 use crate::error::JoinError;
-use crate::handle::{Abort, AbortHandle};
 use crate::schedule::TaskKey;
 use crate::task::TaskId;
-use crate::task::job::Awaited;
 
 /// A task in a pool. Awaiting it gives the function's result. Dropping it detaches: the task goes on
 /// while the pool does.
@@ -20,14 +20,18 @@ use crate::task::job::Awaited;
 /// Cancel safe: awaiting `&mut handle` in a `select!` that another branch wins loses nothing.
 #[must_use = "dropping a task's handle detaches it; await it to have its result"]
 pub struct TaskHandle<R> {
-    front: Arc<Front>,
+    front: Arc<PoolGuard>,
     job: Arc<dyn Awaited<R>>,
     key: TaskKey,
 }
 
 impl<R> TaskHandle<R> {
     /// `key` is that of a task, or `None` if the pool refused it and it has its outcome.
-    pub(super) fn new(front: Arc<Front>, job: Arc<dyn Awaited<R>>, key: Option<TaskKey>) -> Self {
+    pub(super) fn new(
+        front: Arc<PoolGuard>,
+        job: Arc<dyn Awaited<R>>,
+        key: Option<TaskKey>,
+    ) -> Self {
         let key = key.unwrap_or(0);
         Self { front, job, key }
     }

@@ -6,14 +6,15 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attend::{self, Order};
 use super::handle::ProcessHandle;
-use super::stage::Stage;
-use super::stream::{ChildStderr, ChildStdin, ChildStdout, Pipes};
+use super::state::Stage;
+use super::stdio::{ChildStderr, ChildStdin, ChildStdout, Pipes};
+use super::supervisor;
+use super::supervisor::Order;
+use crate::call::job::Single;
+use crate::spawn::{ChildSpec, Source, StartMethod, Streams};
 use crate::sys::limits;
-use crate::task::job::Single;
 use crate::task::{Call, Task};
-use crate::worker::{Blueprint, Source, StartMethod, Streams};
 
 /// Runs `f` in a process of its own, with the defaults of [`Process::builder`].
 ///
@@ -43,7 +44,7 @@ impl Process {
     /// Starts saying how a process is to be started.
     pub fn builder() -> ProcessBuilder {
         ProcessBuilder {
-            blueprint: Blueprint::default(),
+            spec: ChildSpec::default(),
             start: StartMethod::default(),
             stdin: None,
             stdout: None,
@@ -57,7 +58,7 @@ impl Process {
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `spawn`"]
 pub struct ProcessBuilder {
-    blueprint: Blueprint,
+    spec: ChildSpec,
     start: StartMethod,
     stdin: Option<Stdio>,
     stdout: Option<Stdio>,
@@ -68,7 +69,7 @@ pub struct ProcessBuilder {
 impl ProcessBuilder {
     /// What the process is called; by default the path of its function. `ps` and `top` show it too.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.blueprint.name = Some(name.into());
+        self.spec.name = Some(name.into());
         self
     }
 
@@ -82,7 +83,7 @@ impl ProcessBuilder {
     /// of the spawn.
     pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         let variable = (key.into(), Some(value.into()));
-        self.blueprint.environment.push(variable);
+        self.spec.environment.push(variable);
         self
     }
 
@@ -101,21 +102,21 @@ impl ProcessBuilder {
 
     /// Removes a variable from the child's environment.
     pub fn env_remove(mut self, key: impl Into<OsString>) -> Self {
-        self.blueprint.environment.push((key.into(), None));
+        self.spec.environment.push((key.into(), None));
         self
     }
 
     /// Gives the child nothing of the application's environment, only what is set from here on.
     pub fn env_clear(mut self) -> Self {
-        self.blueprint.environment.clear();
-        self.blueprint.clear_environment = true;
+        self.spec.environment.clear();
+        self.spec.clear_environment = true;
         self
     }
 
     /// The child's working directory; by default the application's. A directory that does not exist is
     /// an [`ErrorKind::Spawn`](crate::ErrorKind::Spawn).
     pub fn current_dir(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.blueprint.directory = Some(directory.into());
+        self.spec.directory = Some(directory.into());
         self
     }
 
@@ -140,7 +141,7 @@ impl ProcessBuilder {
     /// How far the child steps back for others, as `nice(1)`: 0 is the application's own priority, 19
     /// the furthest. What the system refuses is not done.
     pub fn nice(mut self, nice: i32) -> Self {
-        self.blueprint.nice = nice;
+        self.spec.nice = nice;
         self
     }
 
@@ -149,7 +150,7 @@ impl ProcessBuilder {
     pub fn cpu_affinity(mut self, processors: impl IntoIterator<Item = usize>) -> Self {
         let number = |processor| u32::try_from(processor).unwrap_or(u32::MAX);
         let processors = processors.into_iter().map(number).collect();
-        self.blueprint.processors = Some(processors);
+        self.spec.processors = Some(processors);
         self
     }
 
@@ -160,7 +161,7 @@ impl ProcessBuilder {
     /// outcome is [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded).
     #[doc(alias = "RLIMIT_DATA")]
     pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.blueprint.memory_limit = Some(bytes);
+        self.spec.memory_limit = Some(bytes);
         self
     }
 
@@ -193,8 +194,8 @@ impl ProcessBuilder {
 
     /// The last word on each kind counts. No limit is ever raised above the application's own.
     fn limit(mut self, kind: u32, amount: u64) -> Self {
-        self.blueprint.limits.retain(|(other, _)| *other != kind);
-        self.blueprint.limits.push((kind, amount));
+        self.spec.limits.retain(|(other, _)| *other != kind);
+        self.spec.limits.push((kind, amount));
         self
     }
 
@@ -206,7 +207,7 @@ impl ProcessBuilder {
     #[doc(alias = "daemon")]
     #[doc(alias = "setsid")]
     pub fn detach(mut self) -> Self {
-        self.blueprint.detached = true;
+        self.spec.detached = true;
         self
     }
 
@@ -233,8 +234,8 @@ impl ProcessBuilder {
         let _ = f; // has no bytes: its type is the function
         let job = Arc::new(Single::<F::Call>::new(F::arguments(args)));
         let stage = Arc::new(Stage::new());
-        let mut blueprint = self.blueprint;
-        let name = blueprint
+        let mut spec = self.spec;
+        let name = spec
             .name
             .get_or_insert_with(|| <F::Call as Call>::name().to_owned())
             .clone();
@@ -257,11 +258,11 @@ impl ProcessBuilder {
         if self.stderr.is_some() {
             handle.stderr = Some(ChildStderr::new(pipes.expect(2)));
         }
-        attend::begin(Order {
+        supervisor::begin(Order {
             job,
             stage,
             source: Source::of(self.start),
-            blueprint,
+            spec,
             streams: Streams {
                 stdin: self.stdin,
                 stdout: self.stdout,

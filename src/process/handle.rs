@@ -7,11 +7,11 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::stage::Stage;
-use super::stream::{ChildStderr, ChildStdin, ChildStdout};
+use super::state::Stage;
+use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
+use crate::abort::{Abort as _, AbortHandle};
+use crate::call::job::Awaited;
 use crate::error::JoinError;
-use crate::handle::{Abort as _, AbortHandle};
-use crate::task::job::Awaited;
 
 /// A function that runs in a process of its own. Awaiting it gives the function's result.
 ///

@@ -1,11 +1,11 @@
 //! One function in one process of its own.
 
-mod attend;
 mod builder;
 mod handle;
-mod stage;
-mod stream;
+mod state;
+mod stdio;
+mod supervisor;
 
 pub use builder::{Process, ProcessBuilder, spawn};
 pub use handle::ProcessHandle;
-pub use stream::{ChildStderr, ChildStdin, ChildStdout};
+pub use stdio::{ChildStderr, ChildStdin, ChildStdout};

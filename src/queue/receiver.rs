@@ -9,21 +9,21 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::join::NotReceived;
-use crate::channel::{End, Receiving, RecvError, Seat, TryRecvError};
+use crate::channel::{End, Receiving, RecvError, TryRecvError, Waiter};
 
 /// The receiving end of a [`queue`](crate::queue()). Cloning and sending it gives more of them; each message goes
 /// to one. It is a stream that ends when every sender in every process is gone and what they sent has been
 /// received.
 pub struct Receiver<T> {
     inner: Receiving<T>,
-    seat: Seat,
+    seat: Waiter,
 }
 
 impl<T> Receiver<T> {
     pub(super) fn new(end: End) -> Self {
         Self {
             inner: Receiving::new(end),
-            seat: Seat::default(),
+            seat: Waiter::default(),
         }
     }
 
@@ -139,7 +139,7 @@ impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            seat: Seat::default(),
+            seat: Waiter::default(),
         }
     }
 }
@@ -153,7 +153,7 @@ impl<T> Serialize for Receiver<T> {
 impl<'de, T> Deserialize<'de> for Receiver<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let inner = Receiving::deserialize(deserializer)?;
-        let seat = Seat::default();
+        let seat = Waiter::default();
         Ok(Self { inner, seat })
     }
 }

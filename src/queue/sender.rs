@@ -10,7 +10,7 @@ use futures::Sink;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::join::Abandoned;
-use crate::channel::{End, Outbox, Seat, SendError, Sending, TrySendError};
+use crate::channel::{End, Outbox, SendError, Sending, TrySendError, Waiter};
 
 /// How often a joiner looks for receivers that died: nobody rings for those.
 const LOOK_FOR_DEATHS: Duration = Duration::from_millis(50);
@@ -86,7 +86,7 @@ impl<T> Sender<T> {
 }
 
 async fn join(end: &End) -> Result<(), Abandoned> {
-    let mut seat = Seat::default();
+    let mut seat = Waiter::default();
     loop {
         let unfinished = end.unfinished();
         if unfinished == 0 {

@@ -4,8 +4,9 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::control::{self, Cursor, ENDED, HEADER_BYTES, Ring, frame_bytes};
-use crate::sys::gap::Room;
+use super::control;
+use super::control::{Cursor, ENDED, HEADER_BYTES, Ring, frame_bytes};
+use crate::sys::buffer::StackBuf;
 
 /// The producer wrote a counter or a length that cannot be: its memory was overwritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +122,7 @@ impl<R: Borrow<Ring>> Consumer<R> {
 
     /// Fills `room` with the frame's body, which must fit.
     #[inline]
-    pub(crate) fn copy_to(&self, frame: Frame, room: &mut Room) {
+    pub(crate) fn copy_to(&self, frame: Frame, room: &mut StackBuf) {
         self.ring()
             .read_to(frame.start, HEADER_BYTES, frame.len, room);
     }

@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-use crate::sys::gap::{Gap, Room};
-use crate::sys::mapping::Mapping;
+use crate::sys::buffer::{StackBuf, WriteCursor};
+use crate::sys::memory::Mapping;
 
 /// Bytes before the data: one page, so that the data is page-aligned and can be mapped twice.
 ///
@@ -225,7 +225,7 @@ impl Ring {
 
     /// Lends `len` bytes, `offset` behind `cursor`, for writing.
     #[inline]
-    pub(super) fn gap(&self, cursor: Cursor, offset: usize, len: usize) -> Gap<'_> {
+    pub(super) fn gap(&self, cursor: Cursor, offset: usize, len: usize) -> WriteCursor<'_> {
         self.mapping.gap(self.place(cursor, offset, len), len)
     }
 
@@ -236,7 +236,7 @@ impl Ring {
     }
 
     #[inline]
-    pub(super) fn read_to(&self, cursor: Cursor, offset: usize, len: usize, room: &mut Room) {
+    pub(super) fn read_to(&self, cursor: Cursor, offset: usize, len: usize, room: &mut StackBuf) {
         let place = self.place(cursor, offset, len);
         self.mapping.copy_to(place, len, room);
     }

@@ -3,9 +3,10 @@
 use std::borrow::Borrow;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::sys::gap::Gap;
+use crate::sys::buffer::WriteCursor;
 
-use super::control::{self, Cursor, HEADER_BYTES, Ring, frame_bytes};
+use super::control;
+use super::control::{Cursor, HEADER_BYTES, Ring, frame_bytes};
 
 /// The one producer of a ring.
 #[derive(Debug)]
@@ -187,7 +188,7 @@ impl<R: Borrow<Ring>> Writer<'_, R> {
     #[inline]
     pub(crate) fn fill<E>(
         &mut self,
-        write: impl for<'w> FnOnce(Gap<'w>) -> Result<Gap<'w>, E>,
+        write: impl for<'w> FnOnce(WriteCursor<'w>) -> Result<WriteCursor<'w>, E>,
     ) -> Result<(), E> {
         let producer = &mut *self.producer;
         let room = producer.limit - producer.cursor;

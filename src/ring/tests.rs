@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use proptest::prelude::*;
 
 use super::*;
-use crate::sys::gap::Room;
+use crate::sys::buffer::StackBuf;
 
 const CAPACITY: usize = if cfg!(miri) { 1 << 12 } else { 1 << 16 };
 
@@ -16,7 +16,7 @@ fn ring(capacity: usize) -> Ring {
     #[cfg(not(miri))]
     {
         let len = Ring::footprint(capacity);
-        let memory = crate::sys::mapping::memfd("ring-test", len).unwrap();
+        let memory = crate::sys::memory::memfd("ring-test", len).unwrap();
         Ring::map(&memory, 0, capacity).unwrap()
     }
 }
@@ -161,7 +161,7 @@ fn what_another_thread_reads_is_what_was_written() {
         };
         assert_eq!(consumer.word(frame, 0).load(Ordering::Relaxed), number);
         // In whichever way it is read.
-        let mut room = Room::new();
+        let mut room = StackBuf::new();
         consumer.copy_to(frame, &mut room);
         let mut bytes = Vec::new();
         consumer.copy(frame, 8, 48, &mut bytes);
@@ -305,7 +305,7 @@ fn cursors_count_across_the_end_of_their_numbers() {
 #[cfg_attr(miri, ignore = "needs the kernel")]
 fn a_flat_ring_takes_what_fits_before_its_end_and_believes_nothing_beyond() {
     let memory =
-        crate::sys::mapping::memfd("ring-test", 2 * Ring::flat_footprint(CAPACITY)).unwrap();
+        crate::sys::memory::memfd("ring-test", 2 * Ring::flat_footprint(CAPACITY)).unwrap();
     let [requests, replies] = Ring::flat(&memory, CAPACITY).unwrap();
     let [theirs, _] = Ring::flat(&memory, CAPACITY).unwrap();
     let (mut producer, mut consumer) = (Producer::new(requests.clone()), Consumer::new(theirs));

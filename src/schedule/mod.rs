@@ -8,16 +8,16 @@
 //!
 //! Never here: a clock, a descriptor, a future. Time is a number that comes with the event.
 
-mod breaker;
-mod line;
+mod run_queue;
+mod start_breaker;
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use slab::Slab;
 
-pub(crate) use breaker::Breaker;
-pub(crate) use line::{Entry, Line};
+pub(crate) use run_queue::{Entry, Line};
+pub(crate) use start_breaker::StartBreaker;
 
 use crate::sys::clock::Moment;
 

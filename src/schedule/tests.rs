@@ -212,7 +212,7 @@ fn a_dead_worker_gives_its_line_back_in_order() {
 
 #[test]
 fn the_breaker_trips_and_lets_one_through_at_a_time() {
-    let mut breaker = Breaker::default();
+    let mut breaker = StartBreaker::default();
     assert_eq!(breaker.at_once(), usize::MAX);
     let trips: Vec<_> = (0..5).map(|n| breaker.failed(at(n))).collect();
     assert_eq!(trips, [false, false, false, false, true]);

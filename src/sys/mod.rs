@@ -9,23 +9,27 @@
 //!
 //! Never here: policy. Which process is killed, and when, is decided above.
 
-pub(crate) mod gap;
-pub(crate) mod huge;
-pub(crate) mod mapping;
+pub(crate) mod buffer;
+pub(crate) mod hugepages;
+pub(crate) mod memory;
 pub(crate) mod socket;
 
-pub(crate) mod bell;
+pub(crate) mod doorbell;
 pub(crate) mod futex;
 pub(crate) mod reactor;
-pub(crate) mod robust;
+pub(crate) mod robust_mutex;
 
-pub(crate) mod child;
 pub(crate) mod clock;
-pub(crate) mod ending;
+pub(crate) mod exit;
 pub(crate) mod fork;
 pub(crate) mod hook;
+pub(crate) mod identity;
 pub(crate) mod image;
-pub(crate) mod leash;
 pub(crate) mod limits;
+pub(crate) mod parent_death;
+pub(crate) mod prefault;
+pub(crate) mod procfs;
+pub(crate) mod sched;
+pub(crate) mod signal;
+pub(crate) mod stdio;
 pub(crate) mod title;
-pub(crate) mod warm;

@@ -14,7 +14,7 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
-use super::bell::Bell;
+use super::doorbell::Doorbell;
 
 /// The kernel takes at most this many descriptors with one message (`SCM_MAX_FD`).
 pub(crate) const DESCRIPTORS_PER_MESSAGE: usize = 253;
@@ -97,7 +97,7 @@ pub(crate) fn wait_readable(socket: impl AsFd, limit: Option<Duration>) -> io::R
 }
 
 /// Blocks until [`wait_readable`] would not, or `bell` was rung, which is forgotten then.
-pub(crate) fn wait_readable_or_rung(socket: impl AsFd, bell: &Bell) -> io::Result<()> {
+pub(crate) fn wait_readable_or_rung(socket: impl AsFd, bell: &Doorbell) -> io::Result<()> {
     let mut watched = [
         PollFd::new(&socket, PollFlags::IN | PollFlags::RDHUP),
         PollFd::new(bell, PollFlags::IN),
@@ -107,7 +107,7 @@ pub(crate) fn wait_readable_or_rung(socket: impl AsFd, bell: &Bell) -> io::Resul
         Err(error) => return Err(error.into()),
     }
     if !watched[1].revents().is_empty() {
-        bell.hush();
+        bell.clear();
     }
     Ok(())
 }
@@ -210,4 +210,10 @@ pub(crate) fn receive(
         0 => Ok(Received::End),
         n => Ok(Received::Message(n)),
     }
+}
+
+/// Whether `fd` is a socket that keeps message boundaries: what a parent of this crate leaves.
+pub(crate) fn is_seqpacket(fd: impl AsFd) -> bool {
+    rustix::net::sockopt::socket_type(fd)
+        .is_ok_and(|kind| kind == rustix::net::SocketType::SEQPACKET)
 }

@@ -44,7 +44,7 @@ pub(crate) fn prepare() {
 }
 
 /// Shows `title` as the command line of this process.
-pub(crate) fn entitle(title: &str) {
+pub(crate) fn set_title(title: &str) {
     let Some(first) = FIRST.get_or_init(read) else {
         return;
     };

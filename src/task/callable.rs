@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::runtime;
+use super::async_runtime;
 use crate::sys::image;
 
 /// A function that can run in another process.
@@ -193,7 +193,7 @@ macro_rules! callable {
             }
 
             fn call(($($name,)*): Self::Args) -> R::Output {
-                runtime::block_on(|| (image::conjure::<F>())($($name),*))
+                async_runtime::block_on(|| (image::conjure::<F>())($($name),*))
             }
         }
     };

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Async, Call, Sync, runtime};
+use super::{Async, Call, Sync, async_runtime};
 use crate::sys::image;
 
 /// A function that prepares a process before its first task.
@@ -117,7 +117,7 @@ macro_rules! setup {
             }
 
             fn call(($($name,)*): Self::Args) -> Self::Output {
-                runtime::block_on(|| (image::conjure::<F>())($($name),*)).outcome()
+                async_runtime::block_on(|| (image::conjure::<F>())($($name),*)).outcome()
             }
         }
     };

@@ -12,16 +12,20 @@ use crate::syntax::{first_word, offset_of, paths, words};
 /// The layers, from the bottom to the top.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Layer {
-    /// The kernel's things and the ring in shared memory.
+    /// The kernel's interface, and the ring in shared memory.
     Kernel,
-    /// Frames: bytes, values and descriptors.
-    Wire,
-    /// What an awaited thing ended with. All above speak of it, and its causes come from below.
-    Outcome,
-    /// Who is called, and through what.
-    Goods,
-    /// Processes at work, and how a program enters them.
+    /// Values as bytes, with descriptors beside them.
+    Codec,
+    /// What a process tells another beside the rings, and what an awaited outcome is.
+    Transfer,
+    /// What can be called.
+    Task,
+    /// One call, and one channel: both ends.
+    Call,
+    /// Each side of a process, and the schedule.
     Work,
+    /// How a program enters them.
+    Entry,
     /// What users name.
     Faces,
 }
@@ -32,43 +36,30 @@ const MODULES: &[(&str, Layer)] = &[
     ("pool", Layer::Faces),
     ("queue", Layer::Faces),
     ("pipe", Layer::Faces),
-    ("sync", Layer::Faces),
-    ("memory", Layer::Faces),
-    ("managed", Layer::Faces),
-    ("cluster", Layer::Faces),
-    ("handle", Layer::Work),
-    ("worker", Layer::Work),
+    ("init", Layer::Entry),
+    ("spawn", Layer::Work),
+    ("child", Layer::Work),
     ("schedule", Layer::Work),
-    ("entry", Layer::Work),
-    ("task", Layer::Goods),
-    ("channel", Layer::Goods),
-    ("error", Layer::Outcome),
-    ("wire", Layer::Wire),
+    ("call", Layer::Call),
+    ("channel", Layer::Call),
+    ("task", Layer::Task),
+    ("error", Layer::Transfer),
+    ("abort", Layer::Transfer),
+    ("transfer", Layer::Transfer),
+    ("codec", Layer::Codec),
     ("ring", Layer::Kernel),
     ("sys", Layer::Kernel),
 ];
 
-/// Who may use whom in its own layer, and why. Never in both directions.
+/// Which module may use which in its own layer, and why. Never in both directions.
 ///
-/// `worker` to `schedule` is not here: deciding is not the worker's, and a decision performs
-/// nothing. Neither is a face to a face: what two of them need belongs below both.
-const SIDEWAYS: &[(&str, &str, &str)] = &[
-    (
-        "handle",
-        "worker",
-        "a handle stands for a running worker process, and ends it",
-    ),
-    (
-        "entry",
-        "worker",
-        "a process that finds out it is a child becomes a worker",
-    ),
-    (
-        "ring",
-        "sys",
-        "a ring lives in a mapping, which is the kernel's",
-    ),
-];
+/// `spawn` and `child` are not here: what the two sides share is data, in `transfer` and `call`. Neither is
+/// `schedule`: a decision performs nothing. Neither is a face to a face: what two of them need belongs below both.
+const SIDEWAYS: &[(&str, &str, &str)] = &[(
+    "ring",
+    "sys",
+    "a ring lives in a mapping, which is the kernel's",
+)];
 
 pub(crate) fn findings(sources: &[Source]) -> Vec<Finding> {
     sources

@@ -1,0 +1,239 @@
+//! What every worker runs before its first task.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::call::Slot;
+use crate::call::executor::EntryOf;
+use crate::call::job::{Job, Outcomes, Wrote, each_outcome, pack_item, write_item};
+use crate::error::JoinError;
+use crate::ring::Writer;
+use crate::spawn::Preload;
+use crate::sys::image;
+use crate::sys::image::Token;
+use crate::task::Call;
+use crate::transfer::blob::{BlobPool, Packed};
+
+/// The key under which a worker's preparation is sent; no task has it.
+pub(super) const PREPARATION: u64 = 0;
+
+/// Makes one preparation for every worker.
+pub(super) type Initializer = Arc<dyn Fn() -> Arc<dyn InitJob> + Send + Sync>;
+
+/// A preparation, and how it went.
+pub(super) trait InitJob: Job {
+    /// How it went, once it has. The error says what it was.
+    fn outcome(&self) -> Option<Result<Result<(), String>, JoinError>>;
+
+    /// What it is to the user.
+    fn kind(&self) -> &'static str;
+}
+
+/// The preparation of a worker that has none: it only says that the worker is there.
+pub(super) fn presence() -> Arc<dyn InitJob> {
+    initializer::<Present>("the start", ())()
+}
+
+struct Present;
+
+impl Call for Present {
+    type Args = ();
+    type Output = Result<(), String>;
+
+    fn name() -> &'static str {
+        "procession::worker"
+    }
+
+    fn call((): ()) -> Self::Output {
+        Ok(())
+    }
+}
+
+/// One preparation and then another, which are sent one after the other.
+pub(super) fn both(first: Arc<dyn InitJob>, then: Arc<dyn InitJob>) -> Arc<dyn InitJob> {
+    Arc::new(Both {
+        first,
+        then,
+        delivered: AtomicBool::new(false),
+    })
+}
+
+#[derive(Debug)]
+struct Both {
+    first: Arc<dyn InitJob>,
+    then: Arc<dyn InitJob>,
+    /// Whether the first has its outcome.
+    delivered: AtomicBool,
+}
+
+impl Both {
+    fn current(&self) -> &Arc<dyn InitJob> {
+        match self.delivered.load(Ordering::Acquire) {
+            false => &self.first,
+            true => &self.then,
+        }
+    }
+}
+
+impl InitJob for Both {
+    fn outcome(&self) -> Option<Result<Result<(), String>, JoinError>> {
+        match self.first.outcome() {
+            // It went well, now or before.
+            Some(Ok(Ok(()))) | None => self.then.outcome(),
+            failure => {
+                self.delivered.store(false, Ordering::Release); // it is the first that is spoken of
+                failure
+            }
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        self.current().kind()
+    }
+}
+
+impl Job for Both {
+    fn name(&self) -> &'static str {
+        self.current().name()
+    }
+
+    fn token(&self) -> io::Result<Token> {
+        self.current().token()
+    }
+
+    fn items(&self) -> usize {
+        1
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) -> Wrote {
+        self.current().write(writer)
+    }
+
+    fn pack(&self, store: &Mutex<BlobPool>) -> Result<Packed, String> {
+        self.current().pack(store)
+    }
+
+    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize {
+        let failed = self.current().deliver(first, outcomes);
+        self.delivered.store(true, Ordering::Release);
+        failed
+    }
+
+    fn fail(&self, first: usize, count: usize, error: &JoinError) {
+        self.first.fail(first, count, error);
+        self.then.fail(first, count, error);
+    }
+
+    fn split(&self, at: usize) -> Arc<dyn Job> {
+        self.current().split(at)
+    }
+}
+
+/// The preload of a fork server whose preparation `make` makes.
+pub(super) fn preload(make: Initializer) -> Preload {
+    Preload(Box::new(move || {
+        let preparation = make();
+        let job = Arc::clone(&preparation) as Arc<dyn Job>;
+        let verdict = move || match preparation.outcome()? {
+            Ok(outcome) => Some(outcome),
+            Err(error) => Some(Err(format!("the preload: {error}"))),
+        };
+        (job, Box::new(verdict))
+    }))
+}
+
+/// Makes preparations that call `C` with the same arguments every time.
+pub(super) fn initializer<C>(kind: &'static str, arguments: C::Args) -> Initializer
+where
+    C: Call<Output = Result<(), String>>,
+{
+    let arguments = Arc::new(Mutex::new(arguments));
+    Arc::new(move || {
+        Arc::new(Preparation::<C> {
+            kind,
+            arguments: Arc::clone(&arguments),
+            slot: Slot::new(),
+        })
+    })
+}
+
+struct Preparation<C: Call> {
+    kind: &'static str,
+    arguments: Arc<Mutex<C::Args>>,
+    slot: Slot<C::Output>,
+}
+
+impl<C: Call<Output = Result<(), String>>> InitJob for Preparation<C> {
+    fn outcome(&self) -> Option<Result<Result<(), String>, JoinError>> {
+        let outcome = self.slot.take()?;
+        Some(outcome.map(|returned| returned.map_err(|why| format!("{}: {why}", self.kind))))
+    }
+
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+}
+
+impl<C: Call<Output = Result<(), String>>> Job for Preparation<C> {
+    fn name(&self) -> &'static str {
+        C::name()
+    }
+
+    fn token(&self) -> io::Result<Token> {
+        image::token::<EntryOf<C>>()
+    }
+
+    fn items(&self) -> usize {
+        1
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) -> Wrote {
+        let arguments = self
+            .arguments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match write_item(&*arguments, writer) {
+            Ok(()) => Wrote {
+                items: 1,
+                stopped: None,
+            },
+            Err(fault) => Wrote {
+                items: 0,
+                stopped: Some(fault),
+            },
+        }
+    }
+
+    fn pack(&self, store: &Mutex<BlobPool>) -> Result<Packed, String> {
+        let arguments = self
+            .arguments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        pack_item(&*arguments, store)
+    }
+
+    fn deliver(&self, _: usize, mut outcomes: Outcomes<'_>) -> usize {
+        let mut failed = 0;
+        each_outcome(&mut outcomes, C::name(), |outcome| {
+            failed = usize::from(outcome.is_err());
+            self.slot.set(outcome);
+        });
+        failed
+    }
+
+    fn fail(&self, _: usize, _: usize, error: &JoinError) {
+        self.slot.set(Err(error.clone()));
+    }
+
+    fn split(&self, _: usize) -> Arc<dyn Job> {
+        unreachable!("a preparation has one item, and a job is split behind at least one")
+    }
+}
+
+impl<C: Call> fmt::Debug for Preparation<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Preparation({})", C::name())
+    }
+}

@@ -1,0 +1,150 @@
+//! What is run once in a fork server, so that all its children find it done.
+//!
+//! It is a request like a worker's, in rings like a worker's, with the word to stop behind it; all of it
+//! waits there before the server is started. The server's only thread runs it and then says that it is
+//! ready, or why it cannot be.
+
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::launch::fork_server_greeting;
+use super::link::{Ends, Rings};
+use crate::call::envelope::Reply;
+use crate::call::job::{Job, Outcomes};
+use crate::call::request_writer::{Post, ReplyReader};
+use crate::sys::doorbell::Doorbell;
+use crate::sys::parent_death::ParentDeathPipe;
+use crate::sys::reactor::Watched;
+use crate::transfer::blob::{BlobPool, Packed};
+use crate::transfer::control::{Block, ControlSocket, Message, Refusal};
+
+/// What is run: makes the job, and what tells afterwards how it went.
+pub(crate) struct Preload(pub(crate) Box<dyn Fn() -> (Arc<dyn Job>, Verdict) + Send + Sync>);
+
+/// How a job went; `None` if it has no outcome.
+pub(crate) type Verdict = Box<dyn FnOnce() -> Option<Result<(), String>> + Send>;
+
+impl fmt::Debug for Preload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Preload").finish_non_exhaustive()
+    }
+}
+
+/// The number under which it is sent; no task has it.
+const PRELOAD: u64 = 0;
+
+/// A preload on its way.
+pub(super) struct Preparation {
+    job: Arc<dyn Job>,
+    verdict: Verdict,
+    control: Arc<ControlSocket>,
+    replies: ReplyReader,
+    heard: Watched,
+    _parcel: Option<Packed>,
+    _leash: Option<Arc<ParentDeathPipe>>,
+}
+
+impl Preparation {
+    /// Sends all that the server needs.
+    pub(super) async fn begin(preload: &Preload, control: &Arc<ControlSocket>) -> io::Result<Self> {
+        let (job, verdict) = (preload.0)();
+        let rings = Rings::new(Some(ParentDeathPipe::new()?))?;
+        let bell = Doorbell::new()?;
+        let fds: Vec<_> = rings.descriptors(Some(&bell)).collect();
+        control.send(&fork_server_greeting(), &fds)?;
+        let Ends {
+            mut requests,
+            replies,
+            parent_death,
+            ..
+        } = rings.ends(control);
+        let mut parcel = None;
+        let mut post = requests.post(PRELOAD, &*job, false);
+        if let Post::TooLarge = post {
+            let packer = Arc::clone(&job);
+            let pack = move || packer.pack(&Mutex::new(BlobPool::default()));
+            let packed = tokio::task::spawn_blocking(pack).await;
+            let packed = packed
+                .map_err(io::Error::other)?
+                .map_err(io::Error::other)?;
+            post = requests.write_blob(PRELOAD, &*job, &packed);
+            parcel = Some(packed);
+        }
+        match post {
+            Post::Sent { .. } => requests.post_stop(),
+            Post::Refused(why) => {
+                let why = format!("the preload's arguments cannot be sent: {why}");
+                return Err(io::Error::other(why));
+            }
+            Post::NoSpace | Post::TooLarge => return Err(io::ErrorKind::OutOfMemory.into()),
+        };
+        control.send(&Message::Ready, &[])?;
+        Ok(Self {
+            job,
+            verdict,
+            replies,
+            heard: Watched::new(control.as_fd().try_clone_to_owned()?)?,
+            control: Arc::clone(control),
+            _parcel: parcel,
+            _leash: parent_death,
+        })
+    }
+
+    /// Waits until the server is prepared, and says what environment it has. Takes as long as that takes.
+    ///
+    /// # Errors
+    ///
+    /// It went wrong, and how.
+    pub(super) async fn end(
+        mut self,
+        child: &mut async_process::Child,
+    ) -> io::Result<Option<Block>> {
+        let failed = |why: &str| io::Error::other(format!("the preload: {why}"));
+        let environment = loop {
+            match self.control.receive(false) {
+                Ok(Some((Message::Settled(environment), _))) => break environment,
+                Ok(Some((Message::Refused(Refusal::Unfit(why)), _))) => return Err(failed(&why)),
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    let status = child.status().await?;
+                    return Err(failed(&format!("its process ended with {status}")));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.heard.edge().await?;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        self.read(child.id());
+        match (self.verdict)() {
+            Some(Ok(())) => Ok(environment),
+            Some(Err(why)) => Err(io::Error::other(why)),
+            None => Err(failed("it has left no word of how it went")),
+        }
+    }
+
+    fn read(&mut self, pid: u32) {
+        let mut bytes = Vec::new();
+        let Ok(Some(head)) = self.replies.next(&mut bytes) else {
+            return;
+        };
+        let outcomes = Outcomes {
+            rest: &bytes[Reply::BYTES..],
+            count: head.count as usize,
+            pid,
+            ran: Duration::from_nanos(head.run_nanos),
+            parcel: None,
+            baggage: Vec::new().into(),
+        };
+        self.job.deliver(0, outcomes);
+    }
+}
+
+impl fmt::Debug for Preparation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Preparation").finish_non_exhaustive()
+    }
+}
