@@ -255,6 +255,9 @@ pub(crate) struct Single<C: Call> {
 /// A call whose result has the type `R`; what a handle holds.
 pub(crate) trait Awaited<R>: Job {
     fn slot(&self) -> &Slot<R>;
+
+    /// The call as a job, which does not name its result type.
+    fn into_job(self: Arc<Self>) -> Arc<dyn Job>;
 }
 
 impl<C: Call> Single<C> {
@@ -294,6 +297,10 @@ impl<C: Call> Single<C> {
 impl<C: Call> Awaited<C::Output> for Single<C> {
     fn slot(&self) -> &Slot<C::Output> {
         &self.slot
+    }
+
+    fn into_job(self: Arc<Self>) -> Arc<dyn Job> {
+        self
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Once;
 
 use crate::codec::codec;
 use crate::error::PanicReport;
+use crate::sys::text;
 
 /// Longer messages and backtraces are cut, in bytes: a report must fit where a small result fits.
 const LONGEST_TEXT: usize = 16 * 1024;
@@ -62,9 +63,8 @@ fn report(info: &PanicHookInfo<'_>) -> PanicReport {
 }
 
 fn cut(text: &str) -> String {
-    let end = text.floor_char_boundary(LONGEST_TEXT);
-    let mut kept = text[..end].to_owned();
-    if end < text.len() {
+    let mut kept = text::prefix(text, LONGEST_TEXT).to_owned();
+    if kept.len() < text.len() {
         kept.push_str(" …");
     }
     kept

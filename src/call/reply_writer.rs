@@ -19,6 +19,7 @@ use crate::codec::codec::EncodeFault;
 use crate::ring::{Frame, Writer};
 use crate::sys::clock::Moment;
 use crate::sys::futex;
+use crate::sys::text;
 use crate::transfer::control::Message;
 
 /// How long the first outcome of a reply waits for company.
@@ -80,7 +81,7 @@ impl Executor {
     }
 
     pub(super) fn put_text(&mut self, status: Status, text: &str) {
-        let short = &text[..text.floor_char_boundary(1024)];
+        let short = text::prefix(text, 1024);
         let put = self.put(status, |writer| match writer.extend(short.as_bytes()) {
             true => Ok(true),
             false => Err(EncodeFault::Full),
@@ -176,7 +177,7 @@ impl Executor {
     pub(super) fn commit_if_stale(&mut self) {
         let count = self.open.count;
         let more = self.index + 1 < self.request.items;
-        if self.open.is_open && more && (count == 1 || count.is_multiple_of(ITEMS_PER_LOOK)) {
+        if self.open.is_open && more && (count == 1 || count % ITEMS_PER_LOOK == 0) {
             let now = Moment::now();
             if now.since(self.open.since) >= FRESH {
                 self.commit(false);

@@ -290,10 +290,9 @@ impl Find {
             let _ = stdio::put_slot(slot, stream.as_fd());
         }
         limits::set_all(&self.limits, limits);
-        if let Some(block) = &self.environment
-            && block != environment
-        {
-            adopt_environment(block);
+        match &self.environment {
+            Some(block) if block != environment => adopt_environment(block),
+            _ => {}
         }
     }
 }

@@ -92,17 +92,13 @@ impl Bag {
     }
 
     fn cut(&mut self, kept: usize) -> Vec<OwnedFd> {
-        while self
-            .leaving
-            .pop_if(|(before, passage)| {
-                let cut = *before >= kept;
-                if cut {
-                    passage.stay();
-                }
-                cut
-            })
-            .is_some()
-        {}
+        while let Some((before, passage)) = self.leaving.last() {
+            if *before < kept {
+                break;
+            }
+            passage.stay();
+            self.leaving.pop();
+        }
         self.fds.split_off(kept.min(self.fds.len()))
     }
 }

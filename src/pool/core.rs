@@ -144,9 +144,10 @@ impl Core {
             self.dispatch(worker, task);
         }
         for worker in self.workers.iter_mut().flatten() {
-            if std::mem::take(&mut worker.touched)
-                && let Some(requests) = &worker.requests
-            {
+            if !std::mem::take(&mut worker.touched) {
+                continue;
+            }
+            if let Some(requests) = &worker.requests {
                 requests.wake();
             }
         }
@@ -319,7 +320,8 @@ impl Core {
     pub(super) fn reply(&mut self, worker: WorkerKey, head: &Reply) -> Option<(Arc<dyn Job>, u32)> {
         if head.task == PREPARATION {
             let it = self.workers.get(worker)?.as_ref()?;
-            return Some((Arc::clone(it.preparation.as_ref()?) as _, head.count));
+            let preparation = Arc::clone(it.preparation.as_ref()?);
+            return Some((preparation.into_job(), head.count));
         }
         let now = self.now;
         let record = self.records.get_mut(head.task)?;

@@ -29,6 +29,9 @@ pub(super) trait InitJob: Job {
 
     /// What it is to the user.
     fn kind(&self) -> &'static str;
+
+    /// The preparation as a job.
+    fn into_job(self: Arc<Self>) -> Arc<dyn Job>;
 }
 
 /// The preparation of a worker that has none: it only says that the worker is there.
@@ -92,6 +95,10 @@ impl InitJob for Both {
     fn kind(&self) -> &'static str {
         self.current().kind()
     }
+
+    fn into_job(self: Arc<Self>) -> Arc<dyn Job> {
+        self
+    }
 }
 
 impl Job for Both {
@@ -135,7 +142,7 @@ impl Job for Both {
 pub(super) fn preload(make: Initializer) -> Preload {
     Preload(Box::new(move || {
         let preparation = make();
-        let job = Arc::clone(&preparation) as Arc<dyn Job>;
+        let job = Arc::clone(&preparation).into_job();
         let verdict = move || match preparation.outcome()? {
             Ok(outcome) => Some(outcome),
             Err(error) => Some(Err(format!("the preload: {error}"))),
@@ -173,6 +180,10 @@ impl<C: Call<Output = Result<(), String>>> InitJob for Preparation<C> {
 
     fn kind(&self) -> &'static str {
         self.kind
+    }
+
+    fn into_job(self: Arc<Self>) -> Arc<dyn Job> {
+        self
     }
 }
 

@@ -48,10 +48,9 @@ impl<R> MapResults<R> {
                 mean => mean.mul_add(0.5, each.max(1.0) * 0.5),
             };
         }
-        if state.failure.is_none()
-            && let Some(Err(error)) = stretch.iter().find(|outcome| outcome.is_err())
-        {
-            state.failure = Some(error.clone());
+        if state.failure.is_none() {
+            let failure = stretch.iter().find_map(|outcome| outcome.as_ref().err());
+            state.failure = failure.cloned();
         }
         state.arrived += stretch.len();
         state.stretches.insert(first, stretch);

@@ -374,12 +374,11 @@ impl Shutdown {
         let mut settled = front.shared.settled.subscribe();
         Self(Box::pin(async move {
             let mut wait = std::pin::pin!(settled.wait_for(|settled| *settled));
-            if let Some(limit) = limit
-                && tokio::time::timeout(limit, &mut wait).await.is_err()
-            {
+            if let Some(limit) = limit {
+                if tokio::time::timeout(limit, &mut wait).await.is_ok() {
+                    return;
+                }
                 front.shared.with(|core| core.close(Phase::Over));
-            } else if limit.is_some() {
-                return;
             }
             // The driver says so when it ends, in whatever way.
             let _ = wait.await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::pool::PoolGuard;
 use super::records::Options;
 use super::task_handle::TaskHandle;
-use crate::call::job::{Awaited, Job};
+use crate::call::job::Awaited;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{Priority, TaskKey};
 
@@ -76,7 +76,7 @@ impl<R> Run<R> {
     }
 
     fn submit(&self) -> Option<TaskKey> {
-        let job: Arc<dyn Job> = Arc::clone(&self.job) as _;
+        let job = Arc::clone(&self.job).into_job();
         let options = self.options;
         let key = self.front.shared.with(|core| core.submit(job, options));
         if key.is_none() {
@@ -107,9 +107,10 @@ impl<R> Future for Run<R> {
 
 impl<R> Drop for Run<R> {
     fn drop(&mut self) {
-        if let Stage::Submitted(key) = self.stage
-            && !self.job.slot().is_set()
-        {
+        let Stage::Submitted(key) = self.stage else {
+            return;
+        };
+        if !self.job.slot().is_set() {
             self.front.shared.with(|core| core.cancel(key));
         }
     }

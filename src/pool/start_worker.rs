@@ -11,7 +11,6 @@ use super::driver::Event;
 use super::initializer;
 use super::initializer::{InitJob, PREPARATION};
 use super::pool::Shared;
-use crate::call::job::Job;
 use crate::call::{Post, RequestWriter};
 use crate::schedule::WorkerKey;
 use crate::spawn::{ChildSpec, Launched, Streams, launch};
@@ -52,7 +51,10 @@ async fn hire(shared: &Arc<Shared>, spec: ChildSpec) -> io::Result<StartedWorker
     let mut steps: Vec<_> = steps.flatten().map(|step| step()).collect();
     // The first of two cannot be written early: it may take a parcel, and the other must not overtake it.
     let first = |requests: &mut RequestWriter| match &steps[..] {
-        [only] => Some(requests.post(PREPARATION, &**only, false)),
+        [only] => {
+            let job = Arc::clone(only).into_job();
+            Some(requests.post(PREPARATION, &*job, false))
+        }
         _ => None,
     };
     let (streams, bell) = (Streams::default(), Some(&shared.bell));
@@ -85,16 +87,16 @@ async fn send(
     preparation: &Arc<dyn InitJob>,
     posted: Option<Post>,
 ) -> io::Result<Option<Packed>> {
-    let job: &dyn Job = &**preparation;
+    let job = Arc::clone(preparation).into_job();
     let mut parcel = None;
-    let mut post = posted.unwrap_or_else(|| launched.requests.post(PREPARATION, job, false));
+    let mut post = posted.unwrap_or_else(|| launched.requests.post(PREPARATION, &*job, false));
     if let Post::TooLarge = post {
         let (packer, shared) = (Arc::clone(preparation), Arc::clone(shared));
         let pack = move || packer.pack(&shared.parcels);
         let packed = tokio::task::spawn_blocking(pack).await;
         let packed = packed.map_err(io::Error::other)?;
         let packed = packed.map_err(io::Error::other)?;
-        post = launched.requests.write_blob(PREPARATION, job, &packed);
+        post = launched.requests.write_blob(PREPARATION, &*job, &packed);
         parcel = Some(packed);
     }
     match post {

@@ -145,10 +145,10 @@ async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
         Err(WaitFault::Start(why)) => return duty.never_began(ErrorKind::Spawn, &why),
         Err(WaitFault::Shutdown) => return, // the duty says so
     };
-    if let Err(error) = begun
-        && !duty.stage.was_aborted()
-    {
-        return duty.never_began(ErrorKind::Spawn, &error.to_string());
+    if let Err(error) = begun {
+        if !duty.stage.was_aborted() {
+            return duty.never_began(ErrorKind::Spawn, &error.to_string());
+        }
     }
     let how = How {
         started: requests.claimed(position) > 0,

@@ -107,7 +107,7 @@ impl Ring {
 
     /// Maps the ring that starts at `offset`. `capacity` is a power of two and at least a page.
     pub(crate) fn map(memory: impl AsFd, offset: usize, capacity: usize) -> io::Result<Self> {
-        if !capacity.is_power_of_two() || !capacity.is_multiple_of(control_bytes()) {
+        if !capacity.is_power_of_two() || capacity % control_bytes() != 0 {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
         let mapping = Mapping::mirrored(memory, offset, control_bytes(), capacity)?;

@@ -179,10 +179,8 @@ pub(crate) async fn launch(
     first: First<'_>,
 ) -> io::Result<Launched> {
     sched::check_affinity(spec.processors.as_deref())?;
-    if let Some(server) = source.fork_server()
-        && streams.are_default()
-        && !spec.speaks_to_the_linker()
-    {
+    let forkable = streams.are_default() && !spec.speaks_to_the_linker();
+    if let Some(server) = source.fork_server().filter(|_| forkable) {
         match fork(server, &spec, bell, first).await? {
             Ok(launched) => return Ok(launched),
             // What the server was prepared with is not to be had elsewhere.

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::text;
+
 /// Makes this process the leader of a group of its own.
 pub(crate) fn lead_group() -> io::Result<()> {
     rustix::process::setpgid(None, None)?;
@@ -58,8 +60,8 @@ pub(crate) fn change_directory(directory: impl AsFd) -> io::Result<()> {
 pub(crate) fn set_thread_name(name: &str) {
     let last = name.rsplit("::").find(|part| !part.starts_with('{'));
     let name = last.unwrap_or(name);
-    let end = name.floor_char_boundary(15);
-    let name: Vec<u8> = name[..end].bytes().filter(|byte| *byte != 0).collect();
+    let kept = text::prefix(name, 15);
+    let name: Vec<u8> = kept.bytes().filter(|byte| *byte != 0).collect();
     if let Ok(name) = std::ffi::CString::new(name) {
         // Only for eyes: without it the process works as well.
         let _ = rustix::thread::set_name(&name);

@@ -74,7 +74,7 @@ impl Mapping {
 
     /// Makes two of it: the bytes before `at`, a multiple of the page size, and those from there on.
     pub(crate) fn split(self, at: usize) -> (Self, Self) {
-        assert!(at > 0 && at < self.len && at.is_multiple_of(rustix::param::page_size()));
+        assert!(at > 0 && at < self.len && at % rustix::param::page_size() == 0);
         let whole = Arc::new(self);
         let part = |from: usize, to: usize| Self {
             base: whole.at(from),
@@ -206,7 +206,7 @@ impl Mapping {
     /// The 64-bit word at `at`. Panics if it lies outside or is not aligned.
     #[inline]
     pub(crate) fn word(&self, at: usize) -> &AtomicU64 {
-        assert!(at.is_multiple_of(8) && at <= self.len && self.len - at >= 8);
+        assert!(at % 8 == 0 && at <= self.len && self.len - at >= 8);
         let word = self.base.as_ptr().wrapping_add(at).cast::<AtomicU64>();
         // SAFETY: inside the mapping, aligned (pages are), and any bit pattern is a valid atomic.
         unsafe { &*word }
@@ -215,7 +215,7 @@ impl Mapping {
     /// The 32-bit word at `at`. Panics if it lies outside or is not aligned.
     #[inline]
     pub(crate) fn half_word(&self, at: usize) -> &AtomicU32 {
-        assert!(at.is_multiple_of(4) && at <= self.len && self.len - at >= 4);
+        assert!(at % 4 == 0 && at <= self.len && self.len - at >= 4);
         let word = self.base.as_ptr().wrapping_add(at).cast::<AtomicU32>();
         // SAFETY: inside the mapping, aligned (pages are), and any bit pattern is a valid atomic.
         unsafe { &*word }

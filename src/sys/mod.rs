@@ -32,4 +32,5 @@ pub(crate) mod procfs;
 pub(crate) mod sched;
 pub(crate) mod signal;
 pub(crate) mod stdio;
+pub(crate) mod text;
 pub(crate) mod title;

@@ -52,7 +52,7 @@ pub(crate) struct RobustGuard<'a> {
 impl RobustMutex {
     /// The lock at `at`, which was initialised by [`RobustMutex::create`].
     pub(crate) fn open(mapping: Arc<Mapping>, at: usize) -> Self {
-        assert!(at.is_multiple_of(16) && at + MUTEX_BYTES <= mapping.len());
+        assert!(at % 16 == 0 && at + MUTEX_BYTES <= mapping.len());
         assert!(size_of::<libc::pthread_mutex_t>() <= MUTEX_BYTES);
         Self { mapping, at }
     }

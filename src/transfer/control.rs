@@ -184,11 +184,13 @@ impl ControlSocket {
     pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
         let mut fds = Vec::new();
         let message = BUFFER.with_borrow_mut(|buffer| {
-            if buffer.len() < MESSAGE_BYTES
-                && let Received::Message(len) = socket::announced(&self.socket, wait)?
-                && len > buffer.len()
-            {
-                buffer.resize(len.next_multiple_of(BUFFER_STEP), 0);
+            if buffer.len() < MESSAGE_BYTES {
+                match socket::announced(&self.socket, wait)? {
+                    Received::Message(len) if len > buffer.len() => {
+                        buffer.resize(len.next_multiple_of(BUFFER_STEP), 0);
+                    }
+                    _ => {}
+                }
             }
             match socket::receive(&self.socket, buffer, &mut fds, wait)? {
                 Received::End => Ok(None),
