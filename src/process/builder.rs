@@ -44,7 +44,7 @@ impl Process {
     pub fn builder() -> ProcessBuilder {
         ProcessBuilder {
             blueprint: Blueprint::default(),
-            start: StartMethod::default(),
+            start_method: StartMethod::default(),
             stdin: None,
             stdout: None,
             stderr: None,
@@ -58,7 +58,7 @@ impl Process {
 #[must_use = "a builder does nothing until `spawn`"]
 pub struct ProcessBuilder {
     blueprint: Blueprint,
-    start: StartMethod,
+    start_method: StartMethod,
     stdin: Option<Stdio>,
     stdout: Option<Stdio>,
     stderr: Option<Stdio>,
@@ -73,8 +73,8 @@ impl ProcessBuilder {
     }
 
     /// How the process comes to be.
-    pub fn start(mut self, method: StartMethod) -> Self {
-        self.start = method;
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = method;
         self
     }
 
@@ -260,7 +260,7 @@ impl ProcessBuilder {
         attend::begin(Order {
             job,
             stage,
-            source: Source::of(self.start),
+            source: Source::of(self.start_method),
             blueprint,
             streams: Streams {
                 stdin: self.stdin,
