@@ -90,7 +90,7 @@ async fn costs_nothing(threads: u64) {
     let pids: Vec<_> = pool
         .workers()
         .iter()
-        .map(procession::WorkerInfo::pid)
+        .map(|worker| worker.pid().unwrap())
         .collect();
     // What is on its way to sleep is given the time to get there: a second without anything is waited
     // for, and must come soon.

@@ -60,7 +60,7 @@ async fn one_sender_is_received_in_order() {
     for capacity in [1, 2, 7, 1024] {
         for start in [StartMethod::Exec] {
             let (tx, rx) = queue(capacity).unwrap();
-            let process = Process::builder().start(start);
+            let process = Process::builder().start_method(start);
             let child = if capacity % 2 == 0 {
                 process.spawn(count_to, (3_000, tx))
             } else {

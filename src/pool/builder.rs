@@ -33,7 +33,7 @@ const INITIALIZER: &str = "the initializer";
 pub struct PoolBuilder {
     workers: Option<usize>,
     name: Option<String>,
-    start: StartMethod,
+    start_method: StartMethod,
     nice: i32,
     memory_limit: Option<u64>,
     task_timeout: Option<Duration>,
@@ -48,7 +48,7 @@ impl Default for PoolBuilder {
         Self {
             workers: None,
             name: None,
-            start: StartMethod::default(),
+            start_method: StartMethod::default(),
             nice: NICE,
             memory_limit: None,
             task_timeout: None,
@@ -77,8 +77,8 @@ impl PoolBuilder {
     }
 
     /// How workers are started.
-    pub fn start(mut self, method: StartMethod) -> Self {
-        self.start = method;
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = method;
         self
     }
 
@@ -197,12 +197,12 @@ impl PoolBuilder {
             Some(workers) => workers.max(1),
             None => std::thread::available_parallelism()?.get(),
         };
-        let (source, preload) = match (self.start, self.preload) {
+        let (source, preload) = match (self.start_method, self.preload) {
             (StartMethod::ForkServer, Some(preload)) => {
                 let server = ForkServer::with_preload(initializer::preload(preload));
                 (Source::Own(Arc::new(server)), None)
             }
-            (start, preload) => (Source::of(start), preload),
+            (method, preload) => (Source::of(method), preload),
         };
         let settings = Settings {
             workers,
@@ -232,7 +232,7 @@ impl fmt::Debug for PoolBuilder {
         f.debug_struct("PoolBuilder")
             .field("workers", &self.workers)
             .field("name", &self.name)
-            .field("start", &self.start)
+            .field("start_method", &self.start_method)
             .field("nice", &self.nice)
             .field("memory_limit", &self.memory_limit)
             .field("task_timeout", &self.task_timeout)

@@ -29,10 +29,9 @@ pub struct WorkerInfo {
 }
 
 impl WorkerInfo {
-    /// The process's number; 0, which is no process, while the state is [`WorkerState::Starting`] and
-    /// there is no process yet.
-    pub fn pid(&self) -> u32 {
-        self.pid.unwrap_or(0)
+    /// The id of the worker's process. `None` before the worker has a process.
+    pub fn pid(&self) -> Option<u32> {
+        self.pid
     }
 
     /// What it is at.

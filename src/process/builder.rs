@@ -45,7 +45,7 @@ impl Process {
     pub fn builder() -> ProcessBuilder {
         ProcessBuilder {
             spec: ChildSpec::default(),
-            start: StartMethod::default(),
+            start_method: StartMethod::default(),
             stdin: None,
             stdout: None,
             stderr: None,
@@ -59,7 +59,7 @@ impl Process {
 #[must_use = "a builder does nothing until `spawn`"]
 pub struct ProcessBuilder {
     spec: ChildSpec,
-    start: StartMethod,
+    start_method: StartMethod,
     stdin: Option<Stdio>,
     stdout: Option<Stdio>,
     stderr: Option<Stdio>,
@@ -74,8 +74,8 @@ impl ProcessBuilder {
     }
 
     /// How the process comes to be.
-    pub fn start(mut self, method: StartMethod) -> Self {
-        self.start = method;
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = method;
         self
     }
 
@@ -261,7 +261,7 @@ impl ProcessBuilder {
         supervisor::begin(Order {
             job,
             stage,
-            source: Source::of(self.start),
+            source: Source::of(self.start_method),
             spec,
             streams: Streams {
                 stdin: self.stdin,

@@ -101,7 +101,12 @@ pub(crate) fn memory() -> Vec<f64> {
         tokio::time::sleep(tree::REST).await;
         pool.workers()
             .iter()
-            .map(|worker| tree::pss(worker.pid()))
+            .map(|worker| {
+                worker
+                    .pid()
+                    .expect("a worker that has run a task has a process")
+            })
+            .map(tree::pss)
             .collect()
     })
 }
