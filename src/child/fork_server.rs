@@ -192,7 +192,7 @@ fn be_ready(newborn: ControlSocket, fds: Vec<OwnedFd>, own: &Own) -> io::Result<
     };
     own.written.copy();
     // What comes with its request may be more than the server may have, and less than what it is to be may.
-    let limits = limits::have_all_descriptors(&own.limits);
+    let limits = limits::raise_descriptor_limit(&own.limits);
     let mut heard = Vec::new();
     let (birth, greeting, mut fds) = loop {
         match newborn.receive(true) {

@@ -206,10 +206,10 @@ pub(super) fn adapt(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result<()> {
     }
     if greeting.memory_limit.is_some() {
         let ring: &'static Ring = Box::leak(Box::new(rings[0].clone()));
-        limits::note_want_of_memory(ring.note())?;
+        limits::report_out_of_memory(ring.note())?;
     }
     for (kind, amount) in &greeting.limits {
-        limits::at_most(*kind, *amount)?;
+        limits::lower(*kind, *amount)?;
     }
     // Refused only for making it less nice without the right to: then it stays as it is.
     let _ = sched::set_nice(greeting.priority);
@@ -297,7 +297,7 @@ fn run(mut execution: Executor, shift: &Shift) -> Never {
 
 /// Limits what this process may take from now on, or ends it.
 pub(super) fn limit_memory(limit: Option<u64>) {
-    let limited = limit.map_or(Ok(()), limits::at_most_more_memory);
+    let limited = limit.map_or(Ok(()), limits::limit_memory_growth);
     if let Err(error) = limited {
         eprintln!("procession: this process's memory cannot be limited: {error}");
         std::process::exit(FAILED);

@@ -23,7 +23,7 @@ const CONSUMER_SLEEPS: usize = 256;
 const PRODUCER_SLEEPS: usize = 384;
 const NOTE: usize = 512;
 
-/// The position of a side: bytes and frames in one word, so that one store moves both.
+/// The position of a side. Bytes and frames share a word, so that a single store moves both.
 ///
 /// The low 40 bits count units of [`ALIGN`] bytes, the next 23 bits count frames. Both counters wrap. Only differences
 /// are used, and they are far smaller: a ring holds less than 2^40 units and fewer than 2^23 frames. The highest bit is
@@ -132,7 +132,7 @@ impl Ring {
         }
     }
 
-    /// The bytes of a memfd that one of the two rings of [`Ring::flat`] takes.
+    /// The bytes of a memfd that each of the two rings of [`Ring::flat`] takes.
     pub(crate) fn flat_footprint(capacity: usize) -> usize {
         (FLAT_CONTROL_BYTES + capacity).next_multiple_of(rustix::param::page_size())
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::codec::codec;
 use crate::sys::socket;
-use crate::sys::socket::{MESSAGE_BYTES, Received};
+use crate::sys::socket::{MESSAGE_BYTES, ReceiveResult};
 
 /// Something said between a parent and its child beside the rings.
 #[derive(Debug, Serialize, Deserialize)]
@@ -185,16 +185,16 @@ impl ControlSocket {
         let mut fds = Vec::new();
         let message = BUFFER.with_borrow_mut(|buffer| {
             if buffer.len() < MESSAGE_BYTES {
-                match socket::announced(&self.socket, wait)? {
-                    Received::Message(len) if len > buffer.len() => {
+                match socket::peek_len(&self.socket, wait)? {
+                    ReceiveResult::Message(len) if len > buffer.len() => {
                         buffer.resize(len.next_multiple_of(BUFFER_STEP), 0);
                     }
                     _ => {}
                 }
             }
             match socket::receive(&self.socket, buffer, &mut fds, wait)? {
-                Received::End => Ok(None),
-                Received::Message(len) => codec::decode(&buffer[..len])
+                ReceiveResult::End => Ok(None),
+                ReceiveResult::Message(len) => codec::decode(&buffer[..len])
                     .map(Some)
                     .map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why)),
             }
