@@ -13,7 +13,7 @@ use crate::error::ErrorKind;
 use crate::ring::Cursor;
 use crate::schedule::{Line, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
-use crate::transfer::control::Message;
+use crate::transfer::messages::ToWorker;
 
 /// A worker that is to die for one task.
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +75,7 @@ impl Core {
         if grace.is_zero() {
             it.kill();
         } else if let Some(requests) = &mut it.requests {
-            requests.say(Message::Cancel { task });
+            requests.say(ToWorker::Cancel { task });
             self.effects.push(Effect::Nudge);
         }
     }

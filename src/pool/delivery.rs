@@ -14,7 +14,7 @@ use crate::codec::codec;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::WorkerKey;
 use crate::sys::memory::Mapping;
-use crate::transfer::control::Message;
+use crate::transfer::messages::ToWorker;
 
 /// A result longer than this is decoded on a thread that may block, in bytes.
 const LONG_RESULT: usize = 256 * 1024;
@@ -130,8 +130,8 @@ impl Core {
         };
         if let Some(requests) = &mut it.requests {
             requests.say(match arrived {
-                true => Message::Returned { id },
-                false => Message::Lost { id },
+                true => ToWorker::Returned { id },
+                false => ToWorker::Lost { id },
             });
         }
     }

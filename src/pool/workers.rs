@@ -13,7 +13,7 @@ use crate::ring::Cursor;
 use crate::schedule::{TaskKey, WorkerKey};
 use crate::spawn::{ChildSpec, SignalHandle};
 use crate::sys::clock::Moment;
-use crate::transfer::control::Message;
+use crate::transfer::messages::ToWorker;
 
 /// One worker, from the decision to start it to its burial.
 pub(super) struct Worker {
@@ -245,7 +245,7 @@ impl Core {
     pub(super) fn trim_workers(&mut self) {
         for it in self.workers.iter_mut().flatten() {
             if let Some(requests) = &mut it.requests {
-                requests.say(Message::Trim);
+                requests.say(ToWorker::Trim);
             }
         }
     }
