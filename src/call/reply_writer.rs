@@ -20,7 +20,7 @@ use crate::ring::{Frame, Writer};
 use crate::sys::clock::Moment;
 use crate::sys::futex;
 use crate::sys::text;
-use crate::transfer::control::Message;
+use crate::transfer::messages::FromWorker;
 
 /// How long the first outcome of a reply waits for company.
 const FRESH: Duration = Duration::from_millis(1);
@@ -72,7 +72,7 @@ impl Executor {
         if !bag.is_empty() {
             // The number the reply has once it is committed.
             let id = self.sequence + 1;
-            let message = Message::Baggage { id };
+            let message = FromWorker::Attachments { id };
             let fds: Vec<_> = bag.iter().map(AsFd::as_fd).collect();
             // It fails only if the parent is gone, and then nobody reads the reply either.
             self.open.baggage = send_patiently(&self.control, &message, &fds).is_ok();

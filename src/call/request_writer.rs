@@ -20,10 +20,11 @@ use crate::sys::futex;
 use crate::sys::memory::Mapping;
 use crate::sys::socket;
 use crate::transfer::blob::{Blob, MappedBlobs, Packed};
-use crate::transfer::control::{ControlSocket, Message};
+use crate::transfer::control::{ControlSocket, Either};
+use crate::transfer::messages::{FromChild, FromWorker, ToWorker};
 
 /// Messages that could not be sent yet, because the worker does not read: each with its descriptors.
-type Unsent = VecDeque<(Message, Vec<OwnedFd>)>;
+type Unsent = VecDeque<(ToWorker, Vec<OwnedFd>)>;
 
 /// Where requests are written.
 #[derive(Debug)]
@@ -235,7 +236,7 @@ impl RequestWriter {
     }
 
     /// Says something over the control socket; what cannot be sent now is sent later, in order.
-    pub(crate) fn say(&mut self, message: Message) {
+    pub(crate) fn say(&mut self, message: ToWorker) {
         self.unsent.push_back((message, Vec::new()));
         let _ = self.send_unsent();
     }
@@ -254,7 +255,7 @@ impl RequestWriter {
             return Ok(());
         }
         let memory = parcel.as_fd().try_clone_to_owned()?;
-        let message = Message::Blob { id: parcel.id() };
+        let message = ToWorker::Blob { id: parcel.id() };
         self.unsent.push_back((message, vec![memory]));
         let _ = self.send_unsent();
         self.announced.push(parcel.id());
@@ -266,7 +267,7 @@ impl RequestWriter {
         for &id in ids {
             if let Some(index) = self.announced.iter().position(|known| *known == id) {
                 self.announced.swap_remove(index);
-                self.say(Message::Forget { id });
+                self.say(ToWorker::Forget { id });
             }
         }
     }
@@ -283,7 +284,7 @@ fn send_ahead(
         return 0;
     }
     *last += 1;
-    unsent.push_back((Message::Baggage { id: *last }, bag));
+    unsent.push_back((ToWorker::Attachments { id: *last }, bag));
     let _ = send_in_order(unsent, control);
     *last
 }
@@ -443,15 +444,26 @@ impl ReplyReader {
 
     /// Takes one message from the control socket. Does not wait.
     fn receive(&mut self) -> io::Result<()> {
-        match self.control.receive(false)? {
-            Some((Message::Blob { id }, fds)) => {
+        let Some((message, fds)) = self.control.try_recv()? else {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        };
+        match message {
+            Either::Left(message) => self.accept(message, fds),
+            // A forked child and its fork server both announce the child; the second message is read here. A refusal
+            // comes from a spare that then exits, which its pidfd says as well.
+            Either::Right(FromChild::Forked { .. } | FromChild::Refused(_)) => Ok(()),
+        }
+    }
+
+    /// Takes one message that the worker has sent.
+    pub(crate) fn accept(&mut self, message: FromWorker, fds: Vec<OwnedFd>) -> io::Result<()> {
+        match message {
+            FromWorker::Blob { id } => {
                 let memory = fds.first().ok_or(io::ErrorKind::InvalidData)?;
                 self.blobs.add(id, memory)?;
             }
-            Some((Message::Baggage { id }, fds)) => self.blobs.add_baggage(id, fds),
-            Some((Message::Forget { id }, _)) => self.blobs.remove(id),
-            Some(_) => {}
-            None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            FromWorker::Attachments { id } => self.blobs.add_baggage(id, fds),
+            FromWorker::Forget { id } => self.blobs.remove(id),
         }
         Ok(())
     }

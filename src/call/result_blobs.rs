@@ -11,7 +11,8 @@ use crate::codec::attachments::Bag;
 use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
 use crate::transfer::blob::{Blob, BlobPool};
-use crate::transfer::control::{ControlSocket, Message};
+use crate::transfer::control::ControlSocket;
+use crate::transfer::messages::FromWorker;
 
 /// Parcels this worker owns: those it can fill and those the parent has.
 #[derive(Debug, Default)]
@@ -60,7 +61,7 @@ impl Outgoing {
         attachments::packing(&mut bag, || parcel.fill(value, len))?;
         let id = parcel.id();
         if id > state.announced {
-            let message = Message::Blob { id };
+            let message = FromWorker::Blob { id };
             send_patiently(control, &message, &[parcel.as_fd()]).map_err(refused)?;
             state.announced = id;
         }
@@ -72,7 +73,7 @@ impl Outgoing {
 /// Sends from the worker's thread, which may wait: the parent reads when it can.
 pub(super) fn send_patiently(
     control: &ControlSocket,
-    message: &Message,
+    message: &FromWorker,
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     loop {

@@ -10,7 +10,7 @@ use super::worker_state::PendingKill;
 use crate::error::ErrorKind;
 use crate::schedule::{Line, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
-use crate::transfer::control::Message;
+use crate::transfer::messages::ToWorker;
 
 impl Core {
     /// A task is not wanted any more, wherever it is.
@@ -100,7 +100,7 @@ impl Core {
         if grace.is_zero() {
             it.kill();
         } else if let Some(requests) = &mut it.requests {
-            requests.say(Message::Cancel { task });
+            requests.say(ToWorker::Cancel { task });
             self.effects.push(Effect::Nudge);
         }
     }

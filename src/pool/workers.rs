@@ -9,7 +9,7 @@ use super::worker_state::Worker;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildSpec;
-use crate::transfer::control::Message;
+use crate::transfer::messages::ToWorker;
 
 impl Core {
     /// Lets go of the descriptors in the arguments of what has begun: nobody will run that again, and an end of a
@@ -180,7 +180,7 @@ impl Core {
     pub(super) fn trim_workers(&mut self) {
         for it in self.workers.iter_mut().flatten() {
             if let Some(requests) = &mut it.requests {
-                requests.say(Message::Trim);
+                requests.say(ToWorker::Trim);
             }
         }
     }
@@ -204,8 +204,8 @@ impl Core {
         };
         if let Some(requests) = &mut it.requests {
             requests.say(match arrived {
-                true => Message::Returned { id },
-                false => Message::Lost { id },
+                true => ToWorker::Returned { id },
+                false => ToWorker::Lost { id },
             });
         }
     }
