@@ -100,7 +100,7 @@ impl Delivery {
         drop(memory);
         let (worker, pid, id) = (self.worker, self.pid, *id);
         self.shared
-            .with(|core| core.return_parcel(worker, pid, id, arrived));
+            .with(|core| core.return_blob(worker, pid, id, arrived));
     }
 }
 

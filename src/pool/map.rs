@@ -203,7 +203,7 @@ impl<'a, R> Map<'a, R> {
             concurrency: None,
             chunk_size: None,
             progress: None,
-            workers: guard.shared.look(|core| core.target),
+            workers: guard.shared.look(|core| core.settings.workers),
             read: 0,
             taken: 0,
             given: 0,
