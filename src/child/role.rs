@@ -18,10 +18,10 @@ use super::fork_server;
 use super::fork_server::Child;
 use super::single;
 use super::single::SingleTask;
-use crate::call::envelope::RING_BYTES;
+use crate::call::envelope::WORKER_RING_BYTES;
 use crate::call::executor::{Executor, Next};
 use crate::call::panic_capture;
-use crate::call::result_blobs::Outgoing;
+use crate::call::result_blobs::ResultBlobs;
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::parent_death::ParentDeathSignal;
@@ -133,7 +133,7 @@ fn work(greeting: Greeting, fds: Vec<OwnedFd>, control: ControlSocket) -> io::Re
     let execution = execution(rings, Some(Doorbell::from(bell)), &control);
     be(greeting);
     let blobs = execution.blobs();
-    let parcels = execution.parcels();
+    let parcels = execution.result_blobs();
     let watching = Arc::clone(&shift);
     in_two_threads(
         move || run(execution, &shift),
@@ -221,12 +221,12 @@ pub(super) fn adapt(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result<()> {
 
 /// The rings for requests and for replies.
 fn rings(memory: &OwnedFd) -> io::Result<[Ring; 2]> {
-    let ring = Ring::footprint(RING_BYTES);
+    let ring = Ring::footprint(WORKER_RING_BYTES);
     if memory::sealed_len(memory)? < 2 * ring {
         return Err(io::Error::from(io::ErrorKind::InvalidData));
     }
-    let requests = Ring::map(memory, 0, RING_BYTES)?;
-    let replies = Ring::map(memory, ring, RING_BYTES)?;
+    let requests = Ring::map(memory, 0, WORKER_RING_BYTES)?;
+    let replies = Ring::map(memory, ring, WORKER_RING_BYTES)?;
     Ok([requests, replies])
 }
 
@@ -276,7 +276,7 @@ pub(super) fn hear_out(control: &ControlSocket, execution: &Executor) -> io::Res
 /// Takes what goes with a request.
 pub(super) fn heed(heard: Heard, control: &ControlSocket, execution: &Executor) {
     let (message, fds) = heard;
-    let (blobs, parcels) = (execution.blobs(), execution.parcels());
+    let (blobs, parcels) = (execution.blobs(), execution.result_blobs());
     obey(&message, fds, control, &blobs, &parcels);
 }
 
@@ -318,7 +318,7 @@ fn leave(shift: &Shift) -> ! {
 
 /// Listens to the parent until it is gone, and then goes with everything in this group; or until the other
 /// thread is done, and then ends this process.
-fn watch(shift: &Shift, blobs: &MappedBlobs, parcels: &Outgoing) -> Never {
+fn watch(shift: &Shift, blobs: &MappedBlobs, parcels: &ResultBlobs) -> Never {
     let control = &*shift.control;
     loop {
         match control.receive(true) {
@@ -336,7 +336,7 @@ fn obey(
     fds: Vec<OwnedFd>,
     control: &ControlSocket,
     blobs: &MappedBlobs,
-    parcels: &Outgoing,
+    parcels: &ResultBlobs,
 ) {
     match *message {
         Message::Blob { id } => {
@@ -347,11 +347,11 @@ fn obey(
                 signal::kill_own_group(); // or the task would wait for it for ever
             }
         }
-        Message::Baggage { id } => blobs.add_baggage(id, fds),
+        Message::Baggage { id } => blobs.add_attachments(id, fds),
         Message::Forget { id } => blobs.remove(id),
-        Message::Returned { id } => forget(control, parcels.came_back(id)),
-        Message::Lost { id } => parcels.is_lost(id),
-        Message::Trim => forget(control, parcels.give_up()),
+        Message::Returned { id } => forget(control, parcels.returned(id)),
+        Message::Lost { id } => parcels.lost(id),
+        Message::Trim => forget(control, parcels.trim()),
         Message::Cancel { task } => task::cancel_current(task),
         Message::Hello(_)
         | Message::Streams

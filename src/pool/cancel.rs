@@ -46,7 +46,7 @@ impl Core {
         if requests.released(position) {
             return; // likewise
         }
-        let claimed = requests.take_back(position).claimed;
+        let claimed = requests.revoke(position);
         if claimed == 0 {
             self.schedule.taken_back(worker, task);
             self.end_unstarted(task, kind);
@@ -75,7 +75,7 @@ impl Core {
         if grace.is_zero() {
             it.kill();
         } else if let Some(requests) = &mut it.requests {
-            requests.say(Message::Cancel { task });
+            requests.send(Message::Cancel { task });
             self.effects.push(Effect::Nudge);
         }
     }
@@ -110,7 +110,7 @@ impl Core {
         if requests.released(position) {
             return false; // it is over, and another request may lie there by now
         }
-        let claimed = requests.take_back(position).claimed;
+        let claimed = requests.revoke(position);
         if claimed > 0 {
             self.requeue_tail(worker, task, claimed, ErrorKind::Crashed);
             return false;
@@ -147,7 +147,7 @@ impl Core {
         let requests = self.requests(worker)?;
         // Another request may lie there by now.
         if !requests.released(position) {
-            requests.hurry(position);
+            requests.flush_each(position);
         }
         Some(worker)
     }

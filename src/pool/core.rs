@@ -11,13 +11,13 @@ use super::records::{Options, Place, Record, Records};
 use super::workers::Worker;
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
-use crate::call::{Post, RequestWriter};
+use crate::call::{RequestWriter, Written};
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
 use crate::schedule::{Schedule, StartBreaker, TaskKey, WorkerKey};
 use crate::spawn::{ChildSpec, Source};
 use crate::sys::clock::Moment;
-use crate::transfer::blob::Packed;
+use crate::transfer::blob::PackedBlob;
 
 /// How a pool was built.
 pub(super) struct Settings {
@@ -62,7 +62,7 @@ pub(super) enum Effect {
     /// Drop its arguments.
     LetGo(Arc<dyn Job>),
     /// The encoded arguments are not needed any more.
-    Unpack(Packed),
+    Unpack(PackedBlob),
     /// The driver must look: there is something to wait for.
     Nudge,
 }
@@ -238,10 +238,10 @@ impl Core {
         };
         let post = match &record.packed {
             Some(packed) => requests.write_blob(key, &*record.job, packed),
-            None => requests.post(key, &*record.job, record.options.timeout.is_some()),
+            None => requests.write(key, &*record.job, record.options.timeout.is_some()),
         };
         match post {
-            Post::Sent {
+            Written::Sent {
                 position,
                 items,
                 has_fds,
@@ -262,17 +262,17 @@ impl Core {
                 self.look_by(self.balance());
                 self.queue_rest(key, items);
             }
-            Post::NoSpace => {
+            Written::NoSpace => {
                 self.requeue(key);
                 self.schedule.no_space(worker);
             }
-            Post::TooLarge => {
+            Written::TooLarge => {
                 record.place = Place::Packing;
                 let job = Arc::clone(&record.job);
                 self.queue_rest(key, 1);
                 self.effects.push(Effect::Pack(key, job));
             }
-            Post::Refused(why) => {
+            Written::Refused(why) => {
                 self.queue_rest(key, 1);
                 self.refuse(key, &why);
             }
@@ -303,7 +303,7 @@ impl Core {
     }
 
     /// The arguments of a large task were encoded, or could not be.
-    pub(super) fn packed(&mut self, key: TaskKey, packed: Result<Packed, String>) {
+    pub(super) fn packed(&mut self, key: TaskKey, packed: Result<PackedBlob, String>) {
         let known = self.records.get_mut(key);
         match (packed, known) {
             (Ok(packed), Some(record)) => {

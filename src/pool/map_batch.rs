@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::map_results::MapResults;
 use crate::call::executor::EntryOf;
-use crate::call::job::{Job, Outcomes, Wrote, each_outcome, pack_item, write_item};
+use crate::call::job::{ItemsWritten, Job, pack_item, write_item};
+use crate::call::outcomes::Outcomes;
 use crate::error::JoinError;
 use crate::ring::Writer;
 use crate::sys::image;
 use crate::sys::image::Token;
 use crate::task::Call;
-use crate::transfer::blob::{BlobPool, Packed};
+use crate::transfer::blob::{BlobPool, PackedBlob};
 
 /// Consecutive items of one map, each a call of `C`.
 pub(super) struct Batch<C: Call> {
@@ -53,34 +54,34 @@ impl<C: Call> Job for Batch<C> {
         self.lock().len()
     }
 
-    fn write(&self, writer: &mut Writer<'_>) -> Wrote {
+    fn write(&self, writer: &mut Writer<'_>) -> ItemsWritten {
         let items = self.lock();
         for (index, item) in items.iter().enumerate() {
             if let Err(fault) = write_item(item, writer) {
-                return Wrote {
+                return ItemsWritten {
                     items: index,
                     stopped: Some(fault),
                 };
             }
         }
-        Wrote {
+        ItemsWritten {
             items: items.len(),
             stopped: None,
         }
     }
 
-    fn pack(&self, store: &Mutex<BlobPool>) -> Result<Packed, String> {
+    fn pack(&self, pool: &Mutex<BlobPool>) -> Result<PackedBlob, String> {
         match self.lock().first() {
-            Some(item) => pack_item(item, store),
+            Some(item) => pack_item(item, pool),
             None => Err("there is nothing in it".to_owned()),
         }
     }
 
-    fn deliver(&self, first: usize, mut outcomes: Outcomes<'_>) -> usize {
-        let ran = outcomes.ran;
+    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize {
+        let ran = outcomes.ran();
         let mut failed = 0;
-        let mut stretch = Vec::with_capacity(outcomes.count);
-        each_outcome(&mut outcomes, C::name(), |outcome| {
+        let mut stretch = Vec::with_capacity(outcomes.len());
+        outcomes.for_each(C::name(), |outcome| {
             failed += usize::from(outcome.is_err());
             stretch.push(outcome);
         });

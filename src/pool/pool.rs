@@ -25,7 +25,7 @@ use crate::schedule::Line;
 use crate::sys::clock::Moment;
 use crate::sys::doorbell::Doorbell;
 use crate::task::{Task, TaskId};
-use crate::transfer::blob::{BlobPool, Packed};
+use crate::transfer::blob::{BlobPool, PackedBlob};
 
 /// What the pool's handles, its driver and the threads that work for it share.
 pub(super) struct Shared {
@@ -33,7 +33,7 @@ pub(super) struct Shared {
     pub(super) runtime: Handle,
     pub(super) news: mpsc::UnboundedSender<Event>,
     pub(super) bell: Doorbell,
-    pub(super) parcels: Mutex<BlobPool>,
+    pub(super) blobs: Arc<Mutex<BlobPool>>,
     pub(super) settled: watch::Sender<bool>,
     pub(super) completed: AtomicU64,
     pub(super) failed: AtomicU64,
@@ -54,7 +54,7 @@ impl Shared {
             runtime,
             news,
             bell,
-            parcels: Mutex::default(),
+            blobs: Arc::default(),
             settled: watch::Sender::new(false),
             completed: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -115,7 +115,7 @@ impl Shared {
                 error,
             } => job.fail(first, count, &error),
             Effect::Drop(job) => drop(job),
-            Effect::LetGo(job) => job.let_go(),
+            Effect::LetGo(job) => job.forget_arguments(),
             Effect::Unpack(packed) => self.unpack(packed),
             Effect::Launch(worker, spec, unwanted) => {
                 start_worker::launch_worker(self, worker, spec, unwanted);
@@ -123,7 +123,7 @@ impl Shared {
             Effect::Pack(task, job) => {
                 let shared = Arc::clone(self);
                 self.runtime.spawn_blocking(move || {
-                    let packed = job.pack(&shared.parcels);
+                    let packed = job.pack(&shared.blobs);
                     drop(job);
                     shared.with(|core| core.packed(task, packed));
                 });
@@ -133,8 +133,8 @@ impl Shared {
         }
     }
 
-    pub(super) fn unpack(self: &Arc<Self>, packed: Packed) {
-        let given_up = self.store().put_back(packed.parcel);
+    pub(super) fn unpack(self: &Arc<Self>, packed: PackedBlob) {
+        let given_up = self.store().put_back(packed.blob);
         if let Some(id) = given_up {
             self.with(|core| core.forget_parcels(&[id]));
         }
@@ -143,7 +143,7 @@ impl Shared {
     }
 
     pub(super) fn store(&self) -> std::sync::MutexGuard<'_, BlobPool> {
-        self.parcels.lock().unwrap_or_else(PoisonError::into_inner)
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

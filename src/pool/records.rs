@@ -9,7 +9,7 @@ use crate::call::job::Job;
 use crate::ring::Cursor;
 use crate::schedule::{Priority, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
-use crate::transfer::blob::Packed;
+use crate::transfer::blob::PackedBlob;
 
 /// What a caller may say about a task.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,7 +40,7 @@ pub(super) struct Record {
     pub(super) job: Arc<dyn Job>,
     pub(super) options: Options,
     pub(super) place: Place,
-    pub(super) packed: Option<Packed>,
+    pub(super) packed: Option<PackedBlob>,
     pub(super) submitted: Moment,
     pub(super) ran: Duration,
     /// Nobody wants it any more.

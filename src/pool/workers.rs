@@ -84,7 +84,7 @@ impl Core {
                     return true;
                 }
                 if let Some(packed) = &mut record.packed {
-                    packed.baggage.clear();
+                    packed.attachments.clear();
                 }
                 self.effects.push(Effect::LetGo(Arc::clone(&record.job)));
                 false
@@ -217,7 +217,7 @@ impl Core {
                 continue;
             };
             self.schedule.close(worker);
-            let told = it.ready && it.requests.as_mut().is_some_and(RequestWriter::post_stop);
+            let told = it.ready && it.requests.as_mut().is_some_and(RequestWriter::write_stop);
             match told {
                 true => it.stopping = true,
                 false => it.kill(),
@@ -245,7 +245,7 @@ impl Core {
     pub(super) fn trim_workers(&mut self) {
         for it in self.workers.iter_mut().flatten() {
             if let Some(requests) = &mut it.requests {
-                requests.say(Message::Trim);
+                requests.send(Message::Trim);
             }
         }
     }

@@ -22,7 +22,7 @@ use super::leaked::LeakedChildren;
 use super::link::{Ends, First, Rings};
 use super::spare::Release;
 use super::start_method::StartMethod;
-use crate::call::request_writer::{Post, ReplyReader, RequestWriter};
+use crate::call::{ReplyReader, RequestWriter, Written};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::sys::{hook, image, sched, signal, socket, stdio};
@@ -82,7 +82,7 @@ pub(crate) struct Launched {
     pub(crate) requests: RequestWriter,
     pub(crate) replies: ReplyReader,
     /// What became of what was to be there first; `None` if it was not written yet.
-    pub(crate) posted: Option<Post>,
+    pub(crate) posted: Option<Written>,
     /// Whether it is a copy of a process that had come so far, and so will come.
     pub(crate) forked: bool,
     pub(crate) guard: ChildGuard,
@@ -123,7 +123,7 @@ impl Launched {
     /// It cannot be told, or what goes with its request cannot be sent. One that is no more by now is neither.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
         let Some(untold) = self.untold.take() else {
-            self.requests.say(Message::Ready);
+            self.requests.send(Message::Ready);
             return self.requests.send_unsent();
         };
         self.requests.send_unsent()?;
