@@ -1,8 +1,8 @@
 //! The shape of the code, as far as a program can check it.
 //!
-//! Each rule is a module with its reason, its limits as constants at the top, and tests that show
-//! it reports what it should. Here the rules meet the tree. A finding says where, which rule and
-//! what to do; the way to allow an exception is to edit the rule's constants, beside a reason.
+//! Each rule is a module with its reason, its limits as constants at the top, and tests of what it
+//! reports. This file applies the rules to the tree. A finding names the place, the rule and the mend.
+//! An exception is allowed by an edit of the rule's constants, beside a reason.
 //!
 //! Nothing here understands Rust: `source` blanks comments and literals, and the rules look at
 //! words, braces and paths. That is enough for code that rustfmt has formatted.

@@ -1,6 +1,6 @@
 //! Imports point down.
 //!
-//! A module may use what is in the layers below its own. What it uses in its own layer is listed
+//! A module may use the layers below its own. Its uses of its own layer are listed
 //! in `SIDEWAYS` with the reason. `lib.rs` shows modules of all layers, so it is exempt.
 
 use std::collections::BTreeSet;
@@ -99,7 +99,7 @@ fn uses(code: &str) -> BTreeSet<&str> {
     paths.filter_map(|path| path.get(1).copied()).collect()
 }
 
-/// What is wrong with `home` using `used`.
+/// The objection to `home` using `used`, if there is one.
 fn objection(home: &str, used: &str) -> Option<String> {
     if home == used {
         return None;
