@@ -12,7 +12,9 @@ use super::core::{Core, Settings};
 use super::driver::Driver;
 use super::initializer;
 use super::initializer::Initializer;
-use super::pool::{Pool, PoolGuard, Shared};
+use super::pool::Pool;
+use super::pool_guard::PoolGuard;
+use super::shared::Shared;
 use crate::spawn::{ForkServer, Source, StartMethod};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::reactor;
@@ -224,6 +226,32 @@ impl PoolBuilder {
         Ok(Pool {
             front: Arc::new(PoolGuard { shared }),
         })
+    }
+}
+
+impl Pool {
+    /// A pool of as many workers as this process may use processors, by affinity and cgroup quota.
+    ///
+    /// # Errors
+    ///
+    /// There is no Tokio runtime here, children cannot be started (see [`init`](crate::init)), or the
+    /// kernel has no descriptors left.
+    pub fn new() -> std::io::Result<Self> {
+        Self::builder().build()
+    }
+
+    /// A pool of `workers` workers, at least one.
+    ///
+    /// # Errors
+    ///
+    /// See [`Pool::new`].
+    pub fn with_workers(workers: usize) -> std::io::Result<Self> {
+        Self::builder().workers(workers).build()
+    }
+
+    /// Starts saying how a pool is to be built.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::default()
     }
 }
 

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::core::Core;
 use super::initializer::PREPARATION;
-use super::pool::Shared;
+use super::shared::Shared;
 use crate::call::envelope::{Reply, Status, next_outcome};
 use crate::call::job::{Job, Outcomes};
 use crate::codec::codec;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::WorkerKey;
 use crate::sys::memory::Mapping;
-use crate::transfer::messages::ToWorker;
 
 /// A result longer than this is decoded on a thread that may block, in bytes.
 const LONG_RESULT: usize = 256 * 1024;
@@ -116,23 +114,6 @@ impl Drop for Delivery {
                 .in_process(self.pid)
                 .after_start(true);
             job.fail(self.head.first as usize, self.head.count as usize, &error);
-        }
-    }
-}
-
-impl Core {
-    /// The worker's parcel was read, or never arrived: then the worker must not use it again.
-    fn return_parcel(&mut self, worker: WorkerKey, pid: u32, id: u64, arrived: bool) {
-        // Another worker may have taken the dead one's place, with parcels of the same numbers.
-        let it = self.workers.get_mut(worker).and_then(Option::as_mut);
-        let Some(it) = it.filter(|it| it.pid() == Some(pid)) else {
-            return;
-        };
-        if let Some(requests) = &mut it.requests {
-            requests.say(match arrived {
-                true => ToWorker::Returned { id },
-                false => ToWorker::Lost { id },
-            });
         }
     }
 }

@@ -9,9 +9,8 @@ use std::time::Duration;
 use futures::Stream;
 
 use super::map_batch::Batch;
-use super::map_future::MapFuture;
 use super::map_results::{MapResults, Stretch};
-use super::pool::{Pool, PoolGuard};
+use super::pool_guard::PoolGuard;
 use super::records::Options;
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
@@ -99,7 +98,7 @@ struct FromIterator<I, F, M>(I, std::marker::PhantomData<fn() -> (F, M)>);
 struct FromStream<S, F, M>(Pin<Box<S>>, bool, std::marker::PhantomData<fn() -> (F, M)>);
 
 pub(super) fn over_iterator<'a, F, M, I>(
-    pool: &Pool,
+    guard: &Arc<PoolGuard>,
     items: I,
     options: Options,
 ) -> Map<'a, F::Output>
@@ -109,11 +108,11 @@ where
     M: 'a,
 {
     let feed = FromIterator::<I, F, M>(items, std::marker::PhantomData);
-    Map::new(pool, Box::new(feed), options)
+    Map::new(guard, Box::new(feed), options)
 }
 
 pub(super) fn over_stream<'a, F, M, S>(
-    pool: &Pool,
+    guard: &Arc<PoolGuard>,
     items: S,
     options: Options,
 ) -> Map<'a, F::Output>
@@ -123,7 +122,7 @@ where
     M: 'a,
 {
     let feed = FromStream::<S, F, M>(Box::pin(items), false, std::marker::PhantomData);
-    Map::new(pool, Box::new(feed), options)
+    Map::new(guard, Box::new(feed), options)
 }
 
 type BatchOf<F, M, A> = Batch<<F as Task<M, A>>::Call>;
@@ -193,9 +192,9 @@ fn exact((least, most): (usize, Option<usize>)) -> Option<usize> {
 }
 
 impl<'a, R> Map<'a, R> {
-    fn new(pool: &Pool, feed: Box<dyn Feed<R> + Send + 'a>, options: Options) -> Self {
+    fn new(guard: &Arc<PoolGuard>, feed: Box<dyn Feed<R> + Send + 'a>, options: Options) -> Self {
         Self {
-            front: Arc::clone(&pool.front),
+            front: Arc::clone(guard),
             total: feed.left(),
             feed: Some(feed),
             gather: Arc::new(MapResults::new()),
@@ -204,7 +203,7 @@ impl<'a, R> Map<'a, R> {
             concurrency: None,
             chunk_size: None,
             progress: None,
-            workers: pool.front.shared.look(|core| core.target),
+            workers: guard.shared.look(|core| core.target),
             read: 0,
             taken: 0,
             given: 0,
@@ -443,14 +442,5 @@ impl<R> fmt::Debug for Map<'_, R> {
             .field("given", &self.given)
             .field("total", &self.total)
             .finish_non_exhaustive()
-    }
-}
-
-impl<'a, R> IntoFuture for Map<'a, R> {
-    type Output = Result<Vec<R>, JoinError>;
-    type IntoFuture = MapFuture<'a, R>;
-
-    fn into_future(self) -> MapFuture<'a, R> {
-        MapFuture::new(self)
     }
 }

@@ -18,6 +18,15 @@ pub struct MapFuture<'a, R> {
     results: Vec<R>,
 }
 
+impl<'a, R> IntoFuture for Map<'a, R> {
+    type Output = Result<Vec<R>, JoinError>;
+    type IntoFuture = MapFuture<'a, R>;
+
+    fn into_future(self) -> MapFuture<'a, R> {
+        MapFuture::new(self)
+    }
+}
+
 impl<R> Unpin for MapFuture<'_, R> {}
 
 impl<'a, R> MapFuture<'a, R> {

@@ -9,11 +9,16 @@
 //! the `Serialize` of small arguments, which writes straight into a worker's ring; every task that was
 //! taken gets exactly one outcome; only the driver waits.
 
+mod balance;
 mod builder;
 mod cancel;
+mod close;
 mod core;
 mod delivery;
+mod dispatch;
 mod driver;
+mod effects;
+mod events;
 mod info;
 mod initializer;
 mod map;
@@ -23,11 +28,15 @@ mod map_results;
 mod metrics;
 #[expect(clippy::module_inception, reason = "the pool itself")]
 mod pool;
+mod pool_guard;
 mod records;
+mod replies;
 mod run;
+mod shared;
 mod start_worker;
 mod task_handle;
 mod worker_exit;
+mod worker_state;
 mod workers;
 
 pub use builder::PoolBuilder;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::pool::PoolGuard;
+use super::pool_guard::PoolGuard;
 use super::records::Options;
 use super::task_handle::TaskHandle;
 use crate::call::job::Awaited;

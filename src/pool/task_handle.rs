@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use super::pool::{PoolGuard, Shared};
+use super::pool_guard::PoolGuard;
+use super::shared::Shared;
 use crate::abort::{Abort, AbortHandle};
 use crate::call::job::Awaited;
 use crate::error::JoinError;

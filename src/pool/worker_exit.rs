@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::core::{Core, Phase};
 use super::records::Place;
-use super::workers::Worker;
+use super::worker_state::Worker;
 use crate::call::RequestWriter;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{TaskKey, WorkerKey};
