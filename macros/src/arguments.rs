@@ -11,7 +11,7 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Error, Expr, ExprLit, Ident, Lit, Meta, MetaNameValue, Path, Token, parse_quote};
 
-use crate::entry::Entry;
+use crate::attribute::{EntryAttribute, RuntimeFlavor};
 
 /// The arguments there are, in the words of the message about one there is not.
 const ACCEPTED: &str =
@@ -19,7 +19,7 @@ const ACCEPTED: &str =
 
 /// The runtime that an attribute asks for, and where to find `procession`.
 pub(crate) struct Arguments {
-    pub(crate) flavor: Flavor,
+    pub(crate) flavor: RuntimeFlavor,
     pub(crate) worker_threads: Option<usize>,
     /// With the argument's place, for the error of a Tokio without `test-util`.
     pub(crate) start_paused: Option<(bool, Span)>,
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     /// Reads the arguments of `entry`; what is missing or wrong has its default.
-    pub(crate) fn read(entry: Entry, tokens: TokenStream) -> (Self, Option<Error>) {
+    pub(crate) fn read(entry: EntryAttribute, tokens: TokenStream) -> (Self, Option<Error>) {
         let metas = match Punctuated::<Meta, Token![,]>::parse_terminated.parse2(tokens) {
             Ok(metas) => metas,
             Err(error) => return Given::default().settle(entry, Some(error)),
@@ -45,39 +45,10 @@ impl Arguments {
     }
 }
 
-/// Tokio's kinds of runtime.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Flavor {
-    MultiThread,
-    CurrentThread,
-    Local,
-}
-
-impl Flavor {
-    fn named(name: &str, span: Span) -> Result<Self, Error> {
-        let message = match name {
-            "multi_thread" => return Ok(Self::MultiThread),
-            "current_thread" => return Ok(Self::CurrentThread),
-            "local" => return Ok(Self::Local),
-            "single_thread" | "basic_scheduler" => {
-                format!("the runtime flavor `{name}` is called `current_thread`")
-            }
-            "threaded_scheduler" => {
-                format!("the runtime flavor `{name}` is called `multi_thread`")
-            }
-            _ => format!(
-                "there is no runtime flavor `{name}`: expected one of `multi_thread`, \
-                 `current_thread`, `local`"
-            ),
-        };
-        Err(Error::new(span, message))
-    }
-}
-
 /// The arguments as they were written, each with its place.
 #[derive(Default)]
 struct Given {
-    flavor: Option<(Flavor, Span)>,
+    flavor: Option<(RuntimeFlavor, Span)>,
     worker_threads: Option<(usize, Span)>,
     start_paused: Option<(bool, Span)>,
     name: Option<(String, Span)>,
@@ -104,11 +75,15 @@ impl Given {
     }
 
     /// Fills in the defaults and checks what only shows when all arguments are known.
-    fn settle(self, entry: Entry, mut faults: Option<Error>) -> (Arguments, Option<Error>) {
+    fn settle(
+        self,
+        entry: EntryAttribute,
+        mut faults: Option<Error>,
+    ) -> (Arguments, Option<Error>) {
         let flavor = self
             .flavor
             .map_or(entry.default_flavor(), |(flavor, _)| flavor);
-        let threaded = flavor == Flavor::MultiThread;
+        let threaded = flavor == RuntimeFlavor::MultiThread;
         // A flavor that could not be read would be blamed here for what it does not say.
         if faults.is_none() {
             faults = self.misfit(entry, threaded);
@@ -129,7 +104,7 @@ impl Given {
     }
 
     /// The argument that the runtime asked for does not have.
-    fn misfit(&self, entry: Entry, threaded: bool) -> Option<Error> {
+    fn misfit(&self, entry: EntryAttribute, threaded: bool) -> Option<Error> {
         let (key, flavor, span) = match (threaded, &self.worker_threads, &self.start_paused) {
             (false, Some((_, span)), _) => ("worker_threads", "multi_thread", span),
             (true, _, Some((_, span))) => ("start_paused", "current_thread", span),
@@ -161,8 +136,8 @@ fn put<T>(slot: &mut Option<(T, Span)>, key: &Ident, value: T) -> Result<(), Err
     Ok(())
 }
 
-fn flavor(pair: &MetaNameValue) -> Result<Flavor, Error> {
-    Flavor::named(&string(pair)?, pair.value.span())
+fn flavor(pair: &MetaNameValue) -> Result<RuntimeFlavor, Error> {
+    RuntimeFlavor::named(&string(pair)?, pair.value.span())
 }
 
 fn thread_count(pair: &MetaNameValue) -> Result<usize, Error> {
@@ -254,9 +229,9 @@ mod tests {
     use quote::quote;
 
     use super::*;
-    use Entry::{Main, Test};
+    use EntryAttribute::{Main, Test};
 
-    fn accepted(entry: Entry, tokens: TokenStream) -> Arguments {
+    fn accepted(entry: EntryAttribute, tokens: TokenStream) -> Arguments {
         let (arguments, faults) = Arguments::read(entry, tokens);
         assert!(faults.is_none(), "{faults:?}");
         arguments
@@ -264,7 +239,7 @@ mod tests {
 
     /// There is one error about `tokens`, and it has `words`.
     #[track_caller]
-    fn says(entry: Entry, tokens: TokenStream, words: &str) {
+    fn says(entry: EntryAttribute, tokens: TokenStream, words: &str) {
         let (_, faults) = Arguments::read(entry, tokens);
         let faults = faults.expect("the arguments should be refused");
         let messages: Vec<_> = faults.into_iter().map(|error| error.to_string()).collect();
@@ -278,9 +253,9 @@ mod tests {
 
     #[test]
     fn defaults_are_tokios() {
-        assert_eq!(accepted(Main, quote!()).flavor, Flavor::MultiThread);
+        assert_eq!(accepted(Main, quote!()).flavor, RuntimeFlavor::MultiThread);
         let test = accepted(Test, quote!());
-        assert_eq!(test.flavor, Flavor::CurrentThread);
+        assert_eq!(test.flavor, RuntimeFlavor::CurrentThread);
         assert_eq!(test.worker_threads, None);
         assert!(test.start_paused.is_none());
         assert_eq!(test.name, None);
@@ -293,16 +268,16 @@ mod tests {
             flavor = "multi_thread", worker_threads = 3, name = "rt", crate = "a::b",
         };
         let threaded = accepted(Test, threaded);
-        assert_eq!(threaded.flavor, Flavor::MultiThread);
+        assert_eq!(threaded.flavor, RuntimeFlavor::MultiThread);
         assert_eq!(threaded.worker_threads, Some(3));
         assert_eq!(threaded.name.as_deref(), Some("rt"));
         assert_eq!(printed(&threaded.procession), "a :: b");
         let paused = quote! { start_paused = true, flavor = "current_thread" };
         let paused = accepted(Main, paused);
-        assert_eq!(paused.flavor, Flavor::CurrentThread);
+        assert_eq!(paused.flavor, RuntimeFlavor::CurrentThread);
         assert!(matches!(paused.start_paused, Some((true, _))));
         let local = accepted(Main, quote! { flavor = "local" });
-        assert_eq!(local.flavor, Flavor::Local);
+        assert_eq!(local.flavor, RuntimeFlavor::Local);
     }
 
     #[test]
@@ -393,6 +368,6 @@ mod tests {
         let (arguments, faults) = Arguments::read(Main, tokens);
         assert_eq!(faults.expect("two are wrong").into_iter().count(), 2);
         assert_eq!(printed(&arguments.procession), "elsewhere");
-        assert_eq!(arguments.flavor, Flavor::Local);
+        assert_eq!(arguments.flavor, RuntimeFlavor::Local);
     }
 }

@@ -11,42 +11,15 @@ use syn::spanned::Spanned;
 use syn::token::Brace;
 use syn::{AttrStyle, Attribute, Error, ReturnType, Signature, Type, Visibility, braced};
 
-use crate::arguments::{Arguments, Flavor, join};
-
-/// Which attribute is being expanded.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Entry {
-    Main,
-    Test,
-}
-
-impl Entry {
-    /// The attribute as the user writes it.
-    pub(crate) fn attribute(self) -> &'static str {
-        match self {
-            Self::Main => "procession::main",
-            Self::Test => "procession::test",
-        }
-    }
-
-    pub(crate) fn default_flavor(self) -> Flavor {
-        match self {
-            Self::Main => Flavor::MultiThread,
-            Self::Test => Flavor::CurrentThread,
-        }
-    }
-
-    /// The statement that comes before everything else.
-    fn opening(self, procession: &impl ToTokens) -> TokenStream {
-        match self {
-            Self::Main => quote!(#procession::init();),
-            Self::Test => quote!(#procession::__private::enter_from_test();),
-        }
-    }
-}
+use crate::arguments::{Arguments, join};
+use crate::attribute::{EntryAttribute, RuntimeFlavor};
 
 /// Expands `item` under the attribute `entry` with `arguments`.
-pub(crate) fn expand(entry: Entry, arguments: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn expand(
+    entry: EntryAttribute,
+    arguments: TokenStream,
+    item: TokenStream,
+) -> TokenStream {
     let mut function = match syn::parse2::<Function>(item.clone()) {
         Ok(function) => function,
         Err(error) => return beside(error, item),
@@ -58,7 +31,7 @@ pub(crate) fn expand(entry: Entry, arguments: TokenStream, item: TokenStream) ->
     let expansion = if function.is_main_with_inputs(entry) {
         function.enclosed()
     } else {
-        if entry == Entry::Test {
+        if entry == EntryAttribute::Test {
             function.attributes.retain(|attribute| !is_test(attribute));
         }
         function.expanded(entry, &arguments)
@@ -80,7 +53,7 @@ struct Function {
 
 impl Function {
     /// What makes this function one that `entry` cannot stand on.
-    fn fault(&self, entry: Entry) -> Option<Error> {
+    fn fault(&self, entry: EntryAttribute) -> Option<Error> {
         let attribute = entry.attribute();
         if self.signature.asyncness.is_none() {
             let message = format!("`#[{attribute}]` needs an `async fn`: the `async` is missing");
@@ -91,14 +64,14 @@ impl Function {
             return Some(Error::new_spanned(&self.signature.inputs, message));
         }
         let second = self.attributes.iter().find(|attribute| is_test(attribute));
-        let second = second.filter(|_| entry == Entry::Test)?;
+        let second = second.filter(|_| entry == EntryAttribute::Test)?;
         let message = format!("a second test attribute: `#[{attribute}]` alone makes this a test");
         Some(Error::new_spanned(second, message))
     }
 
-    fn is_main_with_inputs(&self, entry: Entry) -> bool {
+    fn is_main_with_inputs(&self, entry: EntryAttribute) -> bool {
         let signature = &self.signature;
-        entry == Entry::Main && signature.ident == "main" && !signature.inputs.is_empty()
+        entry == EntryAttribute::Main && signature.ident == "main" && !signature.inputs.is_empty()
     }
 
     /// The function as it was, inside a `main` that the compiler accepts.
@@ -112,15 +85,15 @@ impl Function {
         }
     }
 
-    fn expanded(mut self, entry: Entry, arguments: &Arguments) -> TokenStream {
+    fn expanded(mut self, entry: EntryAttribute, arguments: &Arguments) -> TokenStream {
         let opening = entry.opening(&arguments.procession);
         let runtime = runtime(arguments);
         let future = self.future();
         self.signature.asyncness = None;
         // Every test has a future of its own; behind `dyn`, they share one copy of `block_on`.
         let future = match entry {
-            Entry::Main => future,
-            Entry::Test => quote! {
+            EntryAttribute::Main => future,
+            EntryAttribute::Test => quote! {
                 ::core::pin::pin!(#future)
                     as ::core::pin::Pin<&mut dyn ::core::future::Future<Output = _>>
             },
@@ -134,7 +107,7 @@ impl Function {
                     .block_on(#future)
             }
         };
-        if entry == Entry::Test {
+        if entry == EntryAttribute::Test {
             self.attributes
                 .push(syn::parse_quote!(#[::core::prelude::v1::test]));
         }
@@ -229,12 +202,12 @@ impl ToTokens for Function {
 fn runtime(arguments: &Arguments) -> TokenStream {
     let procession = &arguments.procession;
     let constructor = match arguments.flavor {
-        Flavor::MultiThread => quote!(new_multi_thread),
-        Flavor::CurrentThread | Flavor::Local => quote!(new_current_thread),
+        RuntimeFlavor::MultiThread => quote!(new_multi_thread),
+        RuntimeFlavor::CurrentThread | RuntimeFlavor::Local => quote!(new_current_thread),
     };
     let build = match arguments.flavor {
-        Flavor::MultiThread | Flavor::CurrentThread => quote!(build()),
-        Flavor::Local => quote!(build_local(::core::default::Default::default())),
+        RuntimeFlavor::MultiThread | RuntimeFlavor::CurrentThread => quote!(build()),
+        RuntimeFlavor::Local => quote!(build_local(::core::default::Default::default())),
     };
     let worker_threads = arguments
         .worker_threads
@@ -288,14 +261,19 @@ mod tests {
     }
 
     #[track_caller]
-    fn expands(entry: Entry, arguments: TokenStream, item: TokenStream, expected: &TokenStream) {
+    fn expands(
+        entry: EntryAttribute,
+        arguments: TokenStream,
+        item: TokenStream,
+        expected: &TokenStream,
+    ) {
         let expansion = expand(entry, arguments, item);
         assert_eq!(packed(&expansion), packed(expected));
     }
 
     /// The expansion of a function with a mistake: one error that says `words`, and the rest.
     #[track_caller]
-    fn complains(entry: Entry, item: TokenStream, words: &str) -> String {
+    fn complains(entry: EntryAttribute, item: TokenStream, words: &str) -> String {
         let expansion = expand(entry, quote!(), item).to_string();
         assert_eq!(expansion.matches("compile_error").count(), 1, "{expansion}");
         assert!(
@@ -325,7 +303,7 @@ mod tests {
     fn main_lets_children_go_first() {
         let typed = typed(&quote!(Result<(), E>));
         expands(
-            Entry::Main,
+            EntryAttribute::Main,
             quote!(worker_threads = 2),
             quote! {
                 /// Documented.
@@ -354,7 +332,7 @@ mod tests {
     fn test_keeps_attributes_and_enters_first() {
         let typed = typed(&quote!(()));
         expands(
-            Entry::Test,
+            EntryAttribute::Test,
             quote!(start_paused = true, name = "rt", crate = "elsewhere"),
             quote! { #[ignore] #[should_panic(expected = "x")] async fn works() { go().await; } },
             &quote! {
@@ -386,7 +364,7 @@ mod tests {
     #[test]
     fn local_has_its_own_build() {
         let item = quote! { async fn main() {} };
-        let expansion = expand(Entry::Main, quote!(flavor = "local"), item).to_string();
+        let expansion = expand(EntryAttribute::Main, quote!(flavor = "local"), item).to_string();
         let build = quote!(.build_local(::core::default::Default::default())).to_string();
         assert!(expansion.contains(&build), "{expansion}");
     }
@@ -395,7 +373,7 @@ mod tests {
     fn types_that_no_variable_has_are_not_written() {
         for output in [quote!(!), quote!(impl A), quote!(Result<impl A, ()>)] {
             let item = quote! { async fn main() -> #output { done().await } };
-            let expansion = expand(Entry::Main, quote!(), item).to_string();
+            let expansion = expand(EntryAttribute::Main, quote!(), item).to_string();
             assert!(!expansion.contains("if false"), "{expansion}");
         }
     }
@@ -403,23 +381,23 @@ mod tests {
     #[test]
     fn a_function_that_is_not_async_is_refused() {
         let item = quote! { fn main() {} };
-        let expansion = complains(Entry::Main, item, "`async` is missing");
+        let expansion = complains(EntryAttribute::Main, item, "`async` is missing");
         assert!(expansion.contains("init"), "{expansion}");
         let item = quote! { fn works() {} };
-        complains(Entry::Test, item, "`async` is missing");
+        complains(EntryAttribute::Test, item, "`async` is missing");
     }
 
     #[test]
     fn main_with_arguments_is_refused() {
         let item = quote! { async fn main(words: Vec<String>) { drop(words) } };
-        let expansion = complains(Entry::Main, item, "takes no arguments");
+        let expansion = complains(EntryAttribute::Main, item, "takes no arguments");
         assert!(expansion.contains("fn main () {"), "{expansion}");
     }
 
     #[test]
     fn other_functions_may_have_arguments() {
         let item = quote! { async fn serve(port: u16) { listen(port).await } };
-        let expansion = expand(Entry::Main, quote!(), item).to_string();
+        let expansion = expand(EntryAttribute::Main, quote!(), item).to_string();
         assert!(!expansion.contains("compile_error"), "{expansion}");
     }
 
@@ -432,7 +410,7 @@ mod tests {
         ];
         for second in seconds {
             let item = quote! { #[#second] #[ignore] async fn works() {} };
-            let expansion = complains(Entry::Test, item, "second test attribute");
+            let expansion = complains(EntryAttribute::Test, item, "second test attribute");
             let tests = expansion.matches("test]").count();
             assert_eq!(tests, 2, "the message's and ours: {expansion}");
             assert!(expansion.contains("ignore"), "{expansion}");
@@ -442,14 +420,14 @@ mod tests {
     #[test]
     fn what_is_no_function_is_left_as_it_was() {
         let item = quote! { struct Main; };
-        let expansion = complains(Entry::Main, item, "expected");
+        let expansion = complains(EntryAttribute::Main, item, "expected");
         assert!(expansion.ends_with("struct Main ;"), "{expansion}");
     }
 
     #[test]
     fn a_wrong_argument_leaves_a_whole_expansion() {
         let item = quote! { async fn main() {} };
-        let expansion = expand(Entry::Main, quote!(threads = 4), item).to_string();
+        let expansion = expand(EntryAttribute::Main, quote!(threads = 4), item).to_string();
         assert_eq!(expansion.matches("compile_error").count(), 1, "{expansion}");
         assert!(expansion.contains("block_on"), "{expansion}");
     }

@@ -10,9 +10,10 @@
 
 use proc_macro::TokenStream;
 
-use crate::entry::Entry;
+use crate::attribute::EntryAttribute;
 
 mod arguments;
+mod attribute;
 mod entry;
 
 /// Runs an `async fn main` on a Tokio runtime, after letting child processes do their work.
@@ -86,7 +87,7 @@ mod entry;
 /// The function panics if the runtime cannot be built: no descriptors or no threads are left.
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    entry::expand(Entry::Main, arguments.into(), item.into()).into()
+    entry::expand(EntryAttribute::Main, arguments.into(), item.into()).into()
 }
 
 /// Makes a test of an `async fn`, run on a Tokio runtime of its own, that may start processes.
@@ -133,5 +134,5 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// The test fails if the runtime cannot be built: no descriptors or no threads are left.
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    entry::expand(Entry::Test, arguments.into(), item.into()).into()
+    entry::expand(EntryAttribute::Test, arguments.into(), item.into()).into()
 }
