@@ -1,7 +1,7 @@
-//! What stands between the parentheses of the two attributes.
+//! The arguments of the two attributes.
 //!
-//! Reading never stops at the first mistake: every argument that is right counts, above all
-//! `crate`, and every one that is wrong is reported where it stands. So the function can be
+//! Must stay true: reading does not stop at the first mistake. Every valid argument counts, above
+//! all `crate`, and every invalid argument is reported at its own place. So the function is
 //! expanded in any case, and its expansion adds no error of its own.
 
 use proc_macro2::{Span, TokenStream};
@@ -13,41 +13,41 @@ use syn::{Error, Expr, ExprLit, Ident, Lit, Meta, MetaNameValue, Path, Token, pa
 
 use crate::attribute::{EntryAttribute, RuntimeFlavor};
 
-/// The arguments there are, in the words of the message about one there is not.
+/// The accepted arguments, as the message about an unknown argument lists them.
 const ACCEPTED: &str =
     "expected one of `flavor`, `worker_threads`, `start_paused`, `name`, `crate`";
 
-/// The runtime that an attribute asks for, and where to find `procession`.
+/// The runtime that an attribute asks for, and the path of the `procession` crate.
 pub(crate) struct Arguments {
     pub(crate) flavor: RuntimeFlavor,
     pub(crate) worker_threads: Option<usize>,
-    /// With the argument's place, for the error of a Tokio without `test-util`.
+    /// With the argument's span, for the error of a Tokio without `test-util`.
     pub(crate) start_paused: Option<(bool, Span)>,
     pub(crate) name: Option<String>,
     pub(crate) procession: Path,
 }
 
 impl Arguments {
-    /// Reads the arguments of `entry`; what is missing or wrong has its default.
+    /// Reads the arguments of `entry`. A missing or invalid argument has its default.
     pub(crate) fn read(entry: EntryAttribute, tokens: TokenStream) -> (Self, Option<Error>) {
         let metas = match Punctuated::<Meta, Token![,]>::parse_terminated.parse2(tokens) {
             Ok(metas) => metas,
-            Err(error) => return Given::default().settle(entry, Some(error)),
+            Err(error) => return GivenArguments::default().complete(entry, Some(error)),
         };
-        let mut given = Given::default();
+        let mut given = GivenArguments::default();
         let mut faults = None;
         for meta in &metas {
-            if let Err(error) = given.take(meta) {
+            if let Err(error) = given.read(meta) {
                 join(&mut faults, error);
             }
         }
-        given.settle(entry, faults)
+        given.complete(entry, faults)
     }
 }
 
-/// The arguments as they were written, each with its place.
+/// The arguments as they were written, each with its span.
 #[derive(Default)]
-struct Given {
+struct GivenArguments {
     flavor: Option<(RuntimeFlavor, Span)>,
     worker_threads: Option<(usize, Span)>,
     start_paused: Option<(bool, Span)>,
@@ -55,8 +55,8 @@ struct Given {
     procession: Option<(Path, Span)>,
 }
 
-impl Given {
-    fn take(&mut self, meta: &Meta) -> Result<(), Error> {
+impl GivenArguments {
+    fn read(&mut self, meta: &Meta) -> Result<(), Error> {
         let Some(key) = meta.path().get_ident() else {
             let message = format!("unknown argument: {ACCEPTED}");
             return Err(Error::new_spanned(meta.path(), message));
@@ -74,8 +74,8 @@ impl Given {
         }
     }
 
-    /// Fills in the defaults and checks what only shows when all arguments are known.
-    fn settle(
+    /// Fills in the defaults and checks the combination of the arguments.
+    fn complete(
         self,
         entry: EntryAttribute,
         mut faults: Option<Error>,
@@ -84,9 +84,9 @@ impl Given {
             .flavor
             .map_or(entry.default_flavor(), |(flavor, _)| flavor);
         let threaded = flavor == RuntimeFlavor::MultiThread;
-        // A flavor that could not be read would be blamed here for what it does not say.
+        // An unreadable flavor is reported already. A check against the default would add a false error.
         if faults.is_none() {
-            faults = self.misfit(entry, threaded);
+            faults = self.unsupported(entry, threaded);
         }
         let arguments = Arguments {
             flavor,
@@ -103,8 +103,8 @@ impl Given {
         (arguments, faults)
     }
 
-    /// The argument that the runtime asked for does not have.
-    fn misfit(&self, entry: EntryAttribute, threaded: bool) -> Option<Error> {
+    /// The first argument that the chosen flavor does not accept.
+    fn unsupported(&self, entry: EntryAttribute, threaded: bool) -> Option<Error> {
         let (key, flavor, span) = match (threaded, &self.worker_threads, &self.start_paused) {
             (false, Some((_, span)), _) => ("worker_threads", "multi_thread", span),
             (true, _, Some((_, span))) => ("start_paused", "current_thread", span),
@@ -147,17 +147,17 @@ fn thread_count(pair: &MetaNameValue) -> Result<usize, Error> {
     };
     count
         .filter(|&count| count > 0)
-        .ok_or_else(|| ill_valued(pair, "a number of at least 1", "4"))
+        .ok_or_else(|| wrong_value(pair, "a number of at least 1", "4"))
 }
 
 fn boolean(pair: &MetaNameValue) -> Result<bool, Error> {
     match literal(pair) {
         Some(Lit::Bool(value)) => Ok(value.value),
-        _ => Err(ill_valued(pair, "`true` or `false`", "true")),
+        _ => Err(wrong_value(pair, "`true` or `false`", "true")),
     }
 }
 
-/// Tokio panics at an empty name; it is better said while compiling.
+/// Tokio panics at an empty name, so an empty name is refused at compile time.
 fn runtime_name(pair: &MetaNameValue) -> Result<String, Error> {
     let name = string(pair)?;
     if name.is_empty() {
@@ -172,14 +172,14 @@ fn path(pair: &MetaNameValue) -> Result<Path, Error> {
             let message = format!("`{}` is not a path to the `procession` crate", text.value());
             Error::new_spanned(text, message)
         }),
-        _ => Err(ill_valued(pair, "a path in quotes", "\"::procession\"")),
+        _ => Err(wrong_value(pair, "a path in quotes", "\"::procession\"")),
     }
 }
 
 fn string(pair: &MetaNameValue) -> Result<String, Error> {
     match literal(pair) {
         Some(Lit::Str(text)) => Ok(text.value()),
-        _ => Err(ill_valued(pair, "a string", "\"…\"")),
+        _ => Err(wrong_value(pair, "a string", "\"…\"")),
     }
 }
 
@@ -190,7 +190,7 @@ fn literal(pair: &MetaNameValue) -> Option<&Lit> {
     }
 }
 
-fn ill_valued(pair: &MetaNameValue, what: &str, example: &str) -> Error {
+fn wrong_value(pair: &MetaNameValue, what: &str, example: &str) -> Error {
     let key = pair.path.to_token_stream();
     let message = format!("`{key}` takes {what}: `{key} = {example}`");
     Error::new_spanned(&pair.value, message)
@@ -237,7 +237,7 @@ mod tests {
         arguments
     }
 
-    /// There is one error about `tokens`, and it has `words`.
+    /// Reading `tokens` gives one error, and its message contains `words`.
     #[track_caller]
     fn says(entry: EntryAttribute, tokens: TokenStream, words: &str) {
         let (_, faults) = Arguments::read(entry, tokens);
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flavor_alone_is_told_its_argument() {
+    fn flavor_without_key_is_explained() {
         let current = "write `flavor = \"current_thread\"`";
         says(Main, quote! { current_thread }, current);
         says(Main, quote! { basic_scheduler }, current);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn flavors_refuse_what_they_have_not() {
+    fn arguments_of_other_flavors_are_refused() {
         let threads = quote! { flavor = "current_thread", worker_threads = 2 };
         says(
             Main,
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_counts_beside_what_is_wrong() {
+    fn valid_arguments_count_beside_invalid_ones() {
         let tokens = quote! {
             flavor = "fast", threads = 4, crate = "elsewhere", flavor = "local"
         };

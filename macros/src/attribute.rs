@@ -29,7 +29,7 @@ impl EntryAttribute {
         }
     }
 
-    /// The statement that comes before everything else.
+    /// The first statement of the expansion: in a child it never returns.
     pub(crate) fn opening(self, procession: &impl ToTokens) -> TokenStream {
         match self {
             Self::Main => quote!(#procession::init();),
