@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::call_options::CallOptions;
 use super::initializer::{Initializer, PREPARATION};
 use super::metrics::Counts;
-use super::records::{Options, Place, Record, Records};
+use super::records::{Place, Record, Records};
 use super::workers::Worker;
 use crate::call::envelope::Reply;
-use crate::call::job::Job;
+use crate::call::job::{GroupId, Job};
 use crate::call::{Post, RequestWriter};
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
@@ -112,7 +113,7 @@ impl Core {
     }
 
     /// Takes a task. `None` if the pool takes none any more.
-    pub(super) fn submit(&mut self, job: Arc<dyn Job>, options: Options) -> Option<TaskKey> {
+    pub(super) fn submit(&mut self, job: Arc<dyn Job>, options: CallOptions) -> Option<TaskKey> {
         if self.phase != Phase::Open {
             return None;
         }
@@ -154,19 +155,28 @@ impl Core {
         self.hire();
     }
 
-    /// Takes many tasks at once. False if the pool takes none any more.
-    pub(super) fn submit_all(&mut self, jobs: &mut Vec<Arc<dyn Job>>, options: Options) -> bool {
-        jobs.drain(..)
-            .all(|job| self.submit(job, options).is_some())
+    /// Takes many tasks at once. False, and takes none, if the pool is closed.
+    pub(super) fn submit_all(
+        &mut self,
+        jobs: &mut Vec<Arc<dyn Job>>,
+        options: CallOptions,
+    ) -> bool {
+        if self.phase != Phase::Open {
+            return false;
+        }
+        for job in jobs.drain(..) {
+            self.submit(job, options);
+        }
+        true
     }
 
-    /// No task of this group is wanted any more.
-    pub(super) fn cancel_group(&mut self, group: usize) {
+    /// Cancels every task of this group.
+    pub(super) fn cancel_group(&mut self, group: GroupId) {
         let mut members = self.records.keys();
         // All are marked before the first is cancelled: what is taken back on the way ends as well.
         members.retain(|&key| {
             let record = self.records.get_mut(key);
-            let member = record.filter(|it| it.job.group() == group);
+            let member = record.filter(|it| it.job.group() == Some(group));
             member.map(|it| it.cancelled = true).is_some()
         });
         for key in members {

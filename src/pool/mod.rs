@@ -10,6 +10,7 @@
 //! taken gets exactly one outcome; only the driver waits.
 
 mod builder;
+mod call_options;
 mod cancel;
 mod core;
 mod delivery;
@@ -19,10 +20,12 @@ mod initializer;
 mod map;
 mod map_batch;
 mod map_future;
+mod map_input;
 mod map_results;
 mod metrics;
 #[expect(clippy::module_inception, reason = "the pool itself")]
 mod pool;
+mod read_ahead;
 mod records;
 mod run;
 mod start_worker;

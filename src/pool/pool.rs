@@ -9,14 +9,12 @@ use futures::Stream;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use super::builder::PoolBuilder;
+use super::call_options::CallOptions;
 use super::core::{Core, Effect, Phase};
 use super::driver::Event;
 use super::info::{WorkerInfo, WorkerState};
-use super::map;
 use super::map::Map;
 use super::metrics::Metrics;
-use super::records::Options;
 use super::run::Run;
 use super::start_worker;
 use super::task_handle::TaskHandle;
@@ -191,30 +189,6 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool of as many workers as this process may use processors, by affinity and cgroup quota.
-    ///
-    /// # Errors
-    ///
-    /// There is no Tokio runtime here, children cannot be started (see [`init`](crate::init)), or the
-    /// kernel has no descriptors left.
-    pub fn new() -> std::io::Result<Self> {
-        Self::builder().build()
-    }
-
-    /// A pool of `workers` workers, at least one.
-    ///
-    /// # Errors
-    ///
-    /// See [`Pool::new`].
-    pub fn with_workers(workers: usize) -> std::io::Result<Self> {
-        Self::builder().workers(workers).build()
-    }
-
-    /// Starts saying how a pool is to be built.
-    pub fn builder() -> PoolBuilder {
-        PoolBuilder::default()
-    }
-
     /// Runs `f` with `args` in one of the workers, once the future is awaited.
     ///
     /// Dropping the future cancels: a task that waits is removed, one that runs is killed.
@@ -226,7 +200,7 @@ impl Pool {
     {
         let _ = f; // has no bytes: its type is the function
         let job = Arc::new(Single::<F::Call>::new(F::arguments(args)));
-        Run::new(Arc::clone(&self.front), job, self.defaults())
+        Run::new(&self.front, job, self.defaults())
     }
 
     /// Runs `f` with `args` in one of the workers, from now on. Dropping the handle detaches.
@@ -253,7 +227,7 @@ impl Pool {
         M: 'a,
     {
         let _ = f; // has no bytes: its type is the function
-        map::over_iterator::<F, M, _>(self, items.into_iter(), self.defaults())
+        Map::over_iterator::<F, M, _>(&self.front, items.into_iter(), self.defaults())
     }
 
     /// Runs `f` on every item of a stream, which is polled only when there is room for more.
@@ -265,7 +239,7 @@ impl Pool {
         M: 'a,
     {
         let _ = f; // has no bytes: its type is the function
-        map::over_stream::<F, M, _>(self, items, self.defaults())
+        Map::over_stream::<F, M, _>(&self.front, items, self.defaults())
     }
 
     /// What the pool has done so far and is doing now.
@@ -351,11 +325,11 @@ impl Pool {
         Shutdown::new(&self.front, None)
     }
 
-    fn defaults(&self) -> Options {
-        self.front.shared.look(|core| Options {
+    fn defaults(&self) -> CallOptions {
+        self.front.shared.look(|core| CallOptions {
             timeout: core.settings.task_timeout,
             retries: core.settings.retries,
-            ..Options::default()
+            ..CallOptions::default()
         })
     }
 }
