@@ -7,6 +7,7 @@
 use super::core::{Core, Effect};
 use super::records::Place;
 use super::worker_state::PendingKill;
+use crate::call::job::GroupId;
 use crate::error::ErrorKind;
 use crate::schedule::{Line, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
@@ -30,12 +31,12 @@ impl Core {
     }
 
     /// No task of this group is wanted any more.
-    pub(super) fn cancel_group(&mut self, group: usize) {
+    pub(super) fn cancel_group(&mut self, group: GroupId) {
         let mut members = self.records.keys();
         // All are marked before the first is cancelled: what is taken back on the way ends as well.
         members.retain(|&key| {
             let record = self.records.get_mut(key);
-            let member = record.filter(|it| it.job.group() == group);
+            let member = record.filter(|it| it.job.group() == Some(group));
             member.map(|it| it.cancelled = true).is_some()
         });
         for key in members {

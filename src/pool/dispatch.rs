@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::call_options::CallOptions;
 use super::core::{Core, Effect, Phase};
-use super::records::{Options, Place};
+use super::records::Place;
 use crate::call::Post;
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
@@ -12,7 +13,7 @@ use crate::transfer::blob::Packed;
 
 impl Core {
     /// Takes a task. `None` if the pool takes none any more.
-    pub(super) fn submit(&mut self, job: Arc<dyn Job>, options: Options) -> Option<TaskKey> {
+    pub(super) fn submit(&mut self, job: Arc<dyn Job>, options: CallOptions) -> Option<TaskKey> {
         if self.phase != Phase::Open {
             return None;
         }
@@ -23,7 +24,11 @@ impl Core {
     }
 
     /// Takes many tasks at once. False if the pool takes none any more.
-    pub(super) fn submit_all(&mut self, jobs: &mut Vec<Arc<dyn Job>>, options: Options) -> bool {
+    pub(super) fn submit_all(
+        &mut self,
+        jobs: &mut Vec<Arc<dyn Job>>,
+        options: CallOptions,
+    ) -> bool {
         jobs.drain(..)
             .all(|job| self.submit(job, options).is_some())
     }

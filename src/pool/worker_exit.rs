@@ -78,7 +78,7 @@ impl Core {
         &mut self,
         job: &Arc<dyn crate::call::job::Job>,
         index: usize,
-        mut options: super::records::Options,
+        mut options: super::call_options::CallOptions,
     ) {
         options.retries -= 1;
         self.counts.retried += 1;
