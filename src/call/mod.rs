@@ -12,6 +12,7 @@ pub(crate) mod panic_capture;
 mod reply_writer;
 pub(crate) mod request_writer;
 pub(crate) mod result_blobs;
+pub(crate) mod rings;
 mod slot;
 
 pub(crate) use request_writer::{Post, ReplyReader, RequestWriter};

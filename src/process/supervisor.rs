@@ -22,13 +22,7 @@ use crate::sys::clock::Moment;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
 use crate::transfer::blob::{BlobPool, Packed};
-
-/// How long a child may take from its start to its first instruction of ours. Far more than the
-/// slowest linker and constructors need; a child that takes longer will never come.
-const LONGEST_START: Duration = Duration::from_secs(30);
-
-const NEVER_CAME: &str =
-    "the child did not reach `procession::init()`; is it the first line of `main`?";
+use crate::transfer::entry_point::{ENTRY_TIMEOUT, NEVER_ENTERED};
 
 /// A result longer than this is decoded on a thread that may block, in bytes.
 const LONG_RESULT: usize = 256 * 1024;
@@ -188,17 +182,17 @@ async fn wait(
         if came() {
             break end.as_mut().await;
         }
-        match tokio::time::timeout(LONGEST_START, &mut end).await {
+        match tokio::time::timeout(ENTRY_TIMEOUT, &mut end).await {
             Ok(ended) => break ended,
             Err(_) if came() => {}
             // The runtime's clock may be a test's, which runs ahead.
-            Err(_) if Moment::now().since(began) < LONGEST_START => {
+            Err(_) if Moment::now().since(began) < ENTRY_TIMEOUT => {
                 tokio::task::yield_now().await;
             }
             Err(_) => {
                 signal_handle.kill();
                 let _ = end.await;
-                return Err(WaitFault::Start(NEVER_CAME.to_owned()));
+                return Err(WaitFault::Start(NEVER_ENTERED.to_owned()));
             }
         }
     };

@@ -372,7 +372,7 @@ pub(super) fn greeting(spec: &ChildSpec, role: Role, streams: &[u32]) -> Greetin
 
 /// The command line and environment of a child whose control socket is at `slot`.
 fn command(spec: &ChildSpec, slot: u32) -> io::Result<async_process::Command> {
-    let entrance = EntryPoint::of_this_process()?;
+    let entry_point = EntryPoint::of_this_process()?;
     let mut arguments = std::env::args_os();
     let mut command = std::process::Command::new("/proc/self/exe");
     if let Some(name) = arguments.next() {
@@ -391,7 +391,7 @@ fn command(spec: &ChildSpec, slot: u32) -> io::Result<async_process::Command> {
             None => command.env_remove(key),
         };
     }
-    command.env(hook::CHILD, entrance.invitation(slot));
+    command.env(hook::CHILD, entry_point.env_value(slot));
     if let Some(directory) = &spec.directory {
         command.current_dir(directory);
     }
