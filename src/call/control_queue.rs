@@ -11,13 +11,14 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
 use crate::sys::socket;
-use crate::transfer::control::{ControlSocket, Message};
+use crate::transfer::control::ControlSocket;
+use crate::transfer::messages::ToWorker;
 
 /// The messages to one worker that were not sent yet, oldest first.
 #[derive(Debug)]
 pub(super) struct ControlQueue {
     control: Arc<ControlSocket>,
-    unsent: VecDeque<(Message, Vec<OwnedFd>)>,
+    unsent: VecDeque<(ToWorker, Vec<OwnedFd>)>,
     /// The id of the last attachments.
     last_attachments: u64,
 }
@@ -32,7 +33,7 @@ impl ControlQueue {
     }
 
     /// Sends `message` with `fds`, now or as soon as the socket takes it.
-    pub(super) fn send(&mut self, message: Message, fds: Vec<OwnedFd>) {
+    pub(super) fn send(&mut self, message: ToWorker, fds: Vec<OwnedFd>) {
         self.unsent.push_back((message, fds));
         // An error leaves the message in the queue.
         let _ = self.flush();
@@ -45,7 +46,7 @@ impl ControlQueue {
         }
         self.last_attachments += 1;
         let id = self.last_attachments;
-        self.send(Message::Baggage { id }, fds);
+        self.send(ToWorker::Attachments { id }, fds);
         id
     }
 

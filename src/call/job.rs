@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
@@ -53,13 +54,25 @@ pub(crate) trait Job: Send + Sync + fmt::Debug {
     /// Drops the arguments: they were sent, and will not be sent again.
     fn forget_arguments(&self) {}
 
-    /// Identifies the jobs that are cancelled together with this one; 0 if there are none.
-    fn group(&self) -> usize {
-        0
+    /// The group of the job, if it can be cancelled together with others.
+    fn group(&self) -> Option<GroupId> {
+        None
     }
 
     /// Moves the items from `at` on, of which there is at least one, to a job of their own.
     fn split(&self, at: usize) -> Arc<dyn Job>;
+}
+
+/// Names a group of jobs that can be cancelled together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupId(u64);
+
+impl GroupId {
+    /// An id that no other group of this process has.
+    pub(crate) fn unique() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// How far [`Job::write`] got.

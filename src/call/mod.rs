@@ -7,6 +7,7 @@
 //! | `job` | parent | holds the typed arguments and takes the typed outcome |
 //! | `request_writer` | parent | encodes arguments into the request ring; revokes them |
 //! | `control_queue` | parent | sends what goes beside requests over the control socket |
+//! | `rings` | both | the memory of the two rings |
 //! | `envelope` | both | the layout of requests and replies; claim and revoke |
 //! | `request_reader` | worker | waits for requests, decodes arguments |
 //! | `executor` | worker | claims an item, calls its function |
@@ -33,6 +34,7 @@ mod reply_writer;
 mod request_reader;
 pub(crate) mod request_writer;
 pub(crate) mod result_blobs;
+pub(crate) mod rings;
 mod slot;
 
 pub(crate) use reply_reader::ReplyReader;

@@ -20,7 +20,8 @@ use crate::ring::{Consumer, Corrupt};
 use crate::sys::futex;
 use crate::sys::memory::Mapping;
 use crate::transfer::blob::MappedBlobs;
-use crate::transfer::control::{ControlSocket, Message};
+use crate::transfer::control::{ControlSocket, Either};
+use crate::transfer::messages::{FromChild, FromWorker};
 
 /// Reads replies, and receives what comes beside them.
 #[derive(Debug)]
@@ -218,15 +219,26 @@ impl ReplyReader {
 
     /// Receives one control message. Does not wait.
     fn receive(&mut self) -> io::Result<()> {
-        match self.control.receive(false)? {
-            Some((Message::Blob { id }, fds)) => {
+        let Some((message, fds)) = self.control.try_recv()? else {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        };
+        match message {
+            Either::Left(message) => self.accept(message, fds),
+            // A forked child and its fork server both announce the child; the second message is read here. A refusal
+            // comes from a spare that then exits, which its pidfd says as well.
+            Either::Right(FromChild::Forked { .. } | FromChild::Refused(_)) => Ok(()),
+        }
+    }
+
+    /// Takes one message that the worker has sent.
+    pub(crate) fn accept(&mut self, message: FromWorker, fds: Vec<OwnedFd>) -> io::Result<()> {
+        match message {
+            FromWorker::Blob { id } => {
                 let memory = fds.first().ok_or(io::ErrorKind::InvalidData)?;
                 self.blobs.add(id, memory)?;
             }
-            Some((Message::Baggage { id }, fds)) => self.blobs.add_attachments(id, fds),
-            Some((Message::Forget { id }, _)) => self.blobs.remove(id),
-            Some(_) => {}
-            None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            FromWorker::Attachments { id } => self.blobs.add_attachments(id, fds),
+            FromWorker::Forget { id } => self.blobs.remove(id),
         }
         Ok(())
     }

@@ -29,7 +29,8 @@ use crate::sys::clock::Moment;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::futex;
 use crate::sys::text;
-use crate::transfer::control::{ControlSocket, Message};
+use crate::transfer::control::ControlSocket;
+use crate::transfer::messages::FromWorker;
 
 /// How old the first outcome of a reply becomes before the reply is committed.
 const LONGEST_DELAY: Duration = Duration::from_millis(1);
@@ -256,7 +257,7 @@ impl ReplyWriter {
             let id = self.sequence + 1;
             let fds: Vec<_> = fds.iter().map(OwnedFd::as_fd).collect();
             // An error says that the parent is gone; then the reply is not read either.
-            let sent = send_blocking(&self.control, &Message::Baggage { id }, &fds).is_ok();
+            let sent = send_blocking(&self.control, &FromWorker::Attachments { id }, &fds).is_ok();
             if let Some(open) = &mut self.open {
                 open.has_attachments = sent;
             }

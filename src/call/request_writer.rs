@@ -22,7 +22,8 @@ use crate::ring::{Cursor, Producer};
 use crate::sys::clock::Moment;
 use crate::sys::futex;
 use crate::transfer::blob::{Blob, BlobPool, PackedBlob};
-use crate::transfer::control::{ControlSocket, Message};
+use crate::transfer::control::ControlSocket;
+use crate::transfer::messages::ToWorker;
 
 /// Writes requests, and sends what goes beside them.
 #[derive(Debug)]
@@ -265,7 +266,7 @@ impl RequestWriter {
     }
 
     /// Sends a control message. If the socket does not take it now, it is sent later, in order.
-    pub(crate) fn send(&mut self, message: Message) {
+    pub(crate) fn send(&mut self, message: ToWorker) {
         self.control.send(message, Vec::new());
     }
 
@@ -283,7 +284,7 @@ impl RequestWriter {
         let id = blob.id();
         if !self.announced.contains(&id) {
             let memory: OwnedFd = blob.as_fd().try_clone_to_owned()?;
-            self.control.send(Message::Blob { id }, vec![memory]);
+            self.control.send(ToWorker::Blob { id }, vec![memory]);
             self.announced.push(id);
         }
         Ok(())
@@ -294,7 +295,7 @@ impl RequestWriter {
         for &id in ids {
             if let Some(index) = self.announced.iter().position(|known| *known == id) {
                 self.announced.swap_remove(index);
-                self.send(Message::Forget { id });
+                self.send(ToWorker::Forget { id });
             }
         }
     }

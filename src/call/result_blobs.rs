@@ -16,7 +16,8 @@ use crate::codec::attachments::Bag;
 use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
 use crate::transfer::blob::{Blob, BlobPool};
-use crate::transfer::control::{ControlSocket, Message};
+use crate::transfer::control::ControlSocket;
+use crate::transfer::messages::FromWorker;
 
 /// The blobs of this worker: those it can fill, and those the parent has.
 #[derive(Debug, Default)]
@@ -71,7 +72,7 @@ impl ResultBlobs {
         attachments::packing(&mut fds, || blob.fill(value, len))?;
         let id = blob.id();
         if id > blobs.announced {
-            let message = Message::Blob { id };
+            let message = FromWorker::Blob { id };
             send_blocking(control, &message, &[blob.as_fd()]).map_err(refused)?;
             blobs.announced = id;
         }
@@ -91,7 +92,7 @@ impl ResultBlobs {
 /// Sends a control message; waits while the socket is full. The parent never waits for a worker, so it reads.
 pub(super) fn send_blocking(
     control: &ControlSocket,
-    message: &Message,
+    message: &FromWorker,
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     loop {

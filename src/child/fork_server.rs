@@ -21,10 +21,11 @@ use crate::sys::fork;
 use crate::sys::fork::{MainThread, Sibling};
 use crate::sys::prefault::Pages;
 use crate::sys::{identity, limits, memory, signal, stdio, title};
-use crate::transfer::control::{
-    Block, ControlSocket, Environment, ForkSpec, Greeting, Message, Refusal,
-};
-use crate::transfer::env_block::{LONGEST_ENVIRONMENT, parse, to_block};
+use crate::transfer::control::{ControlSocket, Either};
+use crate::transfer::env_block::EnvBlock;
+use crate::transfer::fork_spec::{EnvSource, ForkSpec};
+use crate::transfer::greeting::Greeting;
+use crate::transfer::messages::{FromChild, FromForkServer, Refusal, ToForkServer, ToSpare};
 
 /// What it is called in lists of processes.
 const NAME: &str = "procession-fork";
@@ -46,11 +47,10 @@ pub(super) fn settle(control: &ControlSocket) {
             panic_capture::install();
             fork::gather_pages();
             title::prepare();
-            let environment = to_block(std::env::vars_os().collect());
-            let short = environment.len() <= LONGEST_ENVIRONMENT;
-            Message::Settled(short.then_some(Block(environment)))
+            let environment = EnvBlock::of_this_process();
+            FromForkServer::Settled(environment.fits_message().then_some(environment))
         }
-        false => Message::Refused(Refusal::Unfit(THREADS.to_owned())),
+        false => FromForkServer::Unfit(THREADS.to_owned()),
     };
     // Whoever cannot be told is gone, which is seen next.
     let _ = control.send(&answer, &[]);
@@ -93,27 +93,26 @@ pub(super) fn tend(control: ControlSocket) -> io::Result<Child> {
     }
     // Not freed by every copy: that writes to pages which they would go on sharing.
     let own: &Own = Box::leak(Box::new(Own {
-        environment: to_block(std::env::vars_os().collect()),
+        environment: EnvBlock::of_this_process(),
         limits: limits::all(),
         thread: MainThread::ask(),
         written: Pages::find(),
     }));
     let mut unreadable = 0;
     loop {
-        match control.receive(true) {
-            Ok(Some((Message::Fork(birth), fds))) => {
+        match control.recv() {
+            Ok(Some((ToForkServer::Fork(birth), fds))) => {
                 if let Some(newborn) = bear(*birth, fds, own) {
                     return Ok(Child::PendingChild(newborn));
                 }
             }
-            Ok(Some((Message::Spare, mut fds))) => {
+            Ok(Some((ToForkServer::Spare, mut fds))) => {
                 if let Some(newborn) = bear_spare(&mut fds, own) {
                     // Whoever asks a server that is gone is to learn it, also from those that wait here.
                     drop(control);
                     return be_ready(newborn, fds, own);
                 }
             }
-            Ok(Some(_)) => {}
             Ok(None) => fork::quit(0),
             // What it carried is closed, which tells whoever sent it.
             Err(_) if unreadable < UNREADABLE => unreadable += 1,
@@ -125,7 +124,7 @@ pub(super) fn tend(control: ControlSocket) -> io::Result<Child> {
 /// What this process has, and so its copies.
 #[derive(Debug)]
 struct Own {
-    environment: Vec<u8>,
+    environment: EnvBlock,
     limits: Vec<(u64, u64)>,
     thread: MainThread,
     /// What every copy writes to.
@@ -192,12 +191,14 @@ fn be_ready(newborn: ControlSocket, fds: Vec<OwnedFd>, own: &Own) -> io::Result<
     };
     own.written.copy();
     // What comes with its request may be more than the server may have, and less than what it is to be may.
-    let limits = limits::have_all_descriptors(&own.limits);
+    let limits = limits::raise_descriptor_limit(&own.limits);
     let mut heard = Vec::new();
     let (birth, greeting, mut fds) = loop {
-        match newborn.receive(true) {
-            Ok(Some((Message::Become(birth, greeting), fds))) => break (*birth, greeting, fds),
-            Ok(Some(before)) => heard.push(before),
+        match newborn.recv() {
+            Ok(Some((Either::Left(ToSpare::Become(birth, greeting)), fds))) => {
+                break (*birth, greeting, fds);
+            }
+            Ok(Some((Either::Right(before), fds))) => heard.push((before, fds)),
             // Nobody needs it any more.
             Ok(None) => fork::quit(0),
             // It cannot be told, which whoever tried sees by its end.
@@ -221,18 +222,18 @@ fn be_ready(newborn: ControlSocket, fds: Vec<OwnedFd>, own: &Own) -> io::Result<
 
 /// Tells whoever asked for a child that there is one. If this fails, the child itself says it.
 fn announce(newborn: &ControlSocket, pid: u32, pidfd: &OwnedFd) {
-    let _ = newborn.send(&Message::Born { pid }, &[pidfd.as_fd()]);
+    let _ = newborn.send(&FromChild::Forked { pid }, &[pidfd.as_fd()]);
 }
 
 /// In the child: says that it is there, in case its server did not live to.
 fn cry(newborn: &ControlSocket) {
     let pid = std::process::id();
-    let _ = newborn.send(&Message::Born { pid }, &[]);
+    let _ = newborn.send(&FromChild::Forked { pid }, &[]);
 }
 
 fn refuse(newborn: &ControlSocket, refusal: Refusal) {
     // Whoever cannot be told sees the end of the socket.
-    let _ = newborn.send(&Message::Refused(refusal), &[]);
+    let _ = newborn.send(&FromChild::Refused(refusal), &[]);
 }
 
 fn refusal(error: &io::Error) -> Refusal {
@@ -241,7 +242,7 @@ fn refusal(error: &io::Error) -> Refusal {
         Some(libc::ENOSYS | libc::EPERM | libc::EINVAL) | None => {
             Refusal::Unfit(format!("this process could not be copied: {error}"))
         }
-        Some(errno) => Refusal::This { errno },
+        Some(errno) => Refusal::Failed { errno },
     }
 }
 
@@ -249,7 +250,7 @@ fn refusal(error: &io::Error) -> Refusal {
 #[derive(Debug)]
 struct Find {
     /// Unless it is the fork server's.
-    environment: Option<Vec<u8>>,
+    environment: Option<EnvBlock>,
     streams: Vec<OwnedFd>,
     limits: Vec<(u64, u64)>,
     detached: bool,
@@ -259,7 +260,7 @@ impl Find {
     /// Goes where the child is to begin, and takes what it is to find from the front of `fds`. Before the copy, so that a
     /// place that is none is a failed start.
     fn place(birth: ForkSpec, fds: &mut Vec<OwnedFd>) -> io::Result<Self> {
-        let count = 3 + usize::from(matches!(birth.environment, Environment::Beside(_)));
+        let count = 3 + usize::from(matches!(birth.environment, EnvSource::Memory(_)));
         if fds.len() < count {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
@@ -284,7 +285,7 @@ impl Find {
     }
 
     /// Makes the copy, which has this environment and these limits, a process that finds what an executed one would find.
-    fn take_over(&self, environment: &[u8], limits: &[(u64, u64)]) {
+    fn take_over(&self, environment: &EnvBlock, limits: &[(u64, u64)]) {
         for (slot, stream) in [1, 2].into_iter().zip(&self.streams) {
             // Fails only for a closed descriptor.
             let _ = stdio::put_slot(slot, stream.as_fd());
@@ -298,19 +299,19 @@ impl Find {
 }
 
 /// The environment of the child, unless it is the fork server's own.
-fn environment(environment: Environment, beside: Option<OwnedFd>) -> io::Result<Option<Vec<u8>>> {
+fn environment(environment: EnvSource, beside: Option<OwnedFd>) -> io::Result<Option<EnvBlock>> {
     match (environment, beside) {
-        (Environment::Yours, _) => Ok(None),
-        (Environment::Here(Block(block)), _) => Ok(Some(block)),
-        (Environment::Beside(len), Some(memory)) => {
+        (EnvSource::OfForkServer, _) => Ok(None),
+        (EnvSource::Inline(block), _) => Ok(Some(block)),
+        (EnvSource::Memory(len), Some(memory)) => {
             if len > memory::sealed_len(&memory)? {
                 return Err(io::Error::from_raw_os_error(libc::EIO));
             }
             let mut block = Vec::new();
             memory::Mapping::whole(&memory, len)?.read(0, len, &mut block);
-            Ok(Some(block))
+            Ok(Some(EnvBlock::from_bytes(block)))
         }
-        (Environment::Beside(_), None) => Err(io::Error::from_raw_os_error(libc::EIO)),
+        (EnvSource::Memory(_), None) => Err(io::Error::from_raw_os_error(libc::EIO)),
     }
 }
 
@@ -318,8 +319,8 @@ fn variables() -> BTreeMap<OsString, OsString> {
     std::env::vars_os().collect()
 }
 
-fn adopt_environment(block: &[u8]) {
-    let wanted: BTreeMap<&OsStr, &OsStr> = parse(block).collect();
+fn adopt_environment(block: &EnvBlock) {
+    let wanted: BTreeMap<&OsStr, &OsStr> = block.variables().collect();
     let own = variables();
     let removed = own
         .keys()

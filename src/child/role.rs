@@ -31,14 +31,16 @@ use crate::sys::{
 use crate::task;
 use crate::task::Identity;
 use crate::transfer::blob::MappedBlobs;
-use crate::transfer::control::{ControlSocket, Greeting, Message, Role, exactly};
+use crate::transfer::control::{ControlSocket, exactly};
+use crate::transfer::greeting::{Greeting, Role};
+use crate::transfer::messages::{FromStdioHelper, FromWorker, ToWorker};
 
 /// The stack of the thread that runs tasks, in bytes: what a main thread has by default. Only what is touched takes
 /// memory.
 pub(super) const STACK: usize = 8 << 20;
 
 /// A message and the descriptors that came with it.
-pub(super) type Heard = (Message, Vec<OwnedFd>);
+pub(super) type Heard = (ToWorker, Vec<OwnedFd>);
 
 /// The exit status of a child that could not become a worker (`EX_SOFTWARE` of `sysexits.h`).
 pub(super) const FAILED: i32 = 70;
@@ -71,11 +73,11 @@ fn try_serve(slot: u32) -> io::Result<Never> {
 }
 
 fn become_what_is_wanted(control: ControlSocket) -> io::Result<Never> {
-    let Some((Message::Hello(greeting), fds)) = control.receive(true)? else {
+    let Some((greeting, fds)) = control.recv_greeting()? else {
         // The parent ended before it could say anything.
         std::process::exit(0)
     };
-    follow(*greeting, fds, None, control)
+    follow(greeting, fds, None, control)
 }
 
 /// Becomes what the greeting says. A process that was made before it was asked for has a `kit` in case it is to run one
@@ -86,14 +88,14 @@ fn follow(
     kit: Option<SingleTask>,
     control: ControlSocket,
 ) -> io::Result<Never> {
-    let kit = kit.filter(|_| greeting.role == Role::Once);
+    let kit = kit.filter(|_| greeting.role == Role::Single);
     if greeting.fingerprint != image::fingerprint() {
         return Err(io::Error::other("the parent is a different program"));
     }
     match greeting.role {
-        Role::Courier => give_streams_back(&control),
+        Role::StdioHelper => give_streams_back(&control),
         Role::Worker => work(greeting, fds, control),
-        Role::Once => single::work(greeting, fds, kit, control),
+        Role::Single => single::work(greeting, fds, kit, control),
         // What comes back is a copy of this process, with another socket.
         Role::ForkServer => {
             let control = match fds.is_empty() {
@@ -115,7 +117,7 @@ fn follow(
 }
 
 fn give_streams_back(control: &ControlSocket) -> ! {
-    let sent = control.send(&Message::Streams, &[stdio::standard(0)]);
+    let sent = control.send(&FromStdioHelper::Stdin, &[stdio::standard(0)]);
     std::process::exit(if sent.is_ok() { 0 } else { FAILED })
 }
 
@@ -170,7 +172,7 @@ pub(super) fn take_streams(
     own: usize,
 ) -> io::Result<Vec<OwnedFd>> {
     let streams = fds.split_off(fds.len().min(own));
-    for (slot, stream) in greeting.streams.iter().zip(&streams) {
+    for (slot, stream) in greeting.stdio_slots.iter().zip(&streams) {
         stdio::put_slot(*slot, stream.as_fd())?;
     }
     Ok(fds)
@@ -206,13 +208,13 @@ pub(super) fn adapt(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result<()> {
     }
     if greeting.memory_limit.is_some() {
         let ring: &'static Ring = Box::leak(Box::new(rings[0].clone()));
-        limits::note_want_of_memory(ring.note())?;
+        limits::report_out_of_memory(ring.note())?;
     }
     for (kind, amount) in &greeting.limits {
-        limits::at_most(*kind, *amount)?;
+        limits::lower(*kind, *amount)?;
     }
     // Refused only for making it less nice without the right to: then it stays as it is.
-    let _ = sched::set_nice(greeting.priority);
+    let _ = sched::set_nice(greeting.nice);
     match &greeting.processors[..] {
         [] => Ok(()),
         some => sched::set_affinity(some),
@@ -265,8 +267,8 @@ fn prepare(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Result<ControlSocke
 /// was all.
 pub(super) fn hear_out(control: &ControlSocket, execution: &Executor) -> io::Result<bool> {
     loop {
-        match control.receive(true)? {
-            Some((Message::Ready, _)) => return Ok(true),
+        match control.recv()? {
+            Some((ToWorker::Ready, _)) => return Ok(true),
             Some(heard) => heed(heard, control, execution),
             None => return Ok(false),
         }
@@ -297,7 +299,7 @@ fn run(mut execution: Executor, shift: &Shift) -> Never {
 
 /// Limits what this process may take from now on, or ends it.
 pub(super) fn limit_memory(limit: Option<u64>) {
-    let limited = limit.map_or(Ok(()), limits::at_most_more_memory);
+    let limited = limit.map_or(Ok(()), limits::limit_memory_growth);
     if let Err(error) = limited {
         eprintln!("procession: this process's memory cannot be limited: {error}");
         std::process::exit(FAILED);
@@ -321,7 +323,7 @@ fn leave(shift: &Shift) -> ! {
 fn watch(shift: &Shift, blobs: &MappedBlobs, parcels: &ResultBlobs) -> Never {
     let control = &*shift.control;
     loop {
-        match control.receive(true) {
+        match control.recv() {
             Ok(Some((message, fds))) => obey(&message, fds, control, blobs, parcels),
             Ok(None) if shift.leaving.load(Ordering::Acquire) => std::process::exit(0),
             // A message that could not be received whole (a full descriptor table): whoever waits
@@ -332,14 +334,14 @@ fn watch(shift: &Shift, blobs: &MappedBlobs, parcels: &ResultBlobs) -> Never {
 }
 
 fn obey(
-    message: &Message,
+    message: &ToWorker,
     fds: Vec<OwnedFd>,
     control: &ControlSocket,
     blobs: &MappedBlobs,
     parcels: &ResultBlobs,
 ) {
     match *message {
-        Message::Blob { id } => {
+        ToWorker::Blob { id } => {
             let mapped = fds
                 .first()
                 .is_some_and(|memory| blobs.add(id, memory).is_ok());
@@ -347,21 +349,14 @@ fn obey(
                 signal::kill_own_group(); // or the task would wait for it for ever
             }
         }
-        Message::Baggage { id } => blobs.add_attachments(id, fds),
-        Message::Forget { id } => blobs.remove(id),
-        Message::Returned { id } => forget(control, parcels.returned(id)),
-        Message::Lost { id } => parcels.lost(id),
-        Message::Trim => forget(control, parcels.trim()),
-        Message::Cancel { task } => task::cancel_current(task),
-        Message::Hello(_)
-        | Message::Streams
-        | Message::Fork(_)
-        | Message::Spare
-        | Message::Become(..)
-        | Message::Born { .. }
-        | Message::Refused(_)
-        | Message::Ready
-        | Message::Settled(_) => {}
+        ToWorker::Attachments { id } => blobs.add_attachments(id, fds),
+        ToWorker::Forget { id } => blobs.remove(id),
+        ToWorker::Returned { id } => forget(control, parcels.returned(id)),
+        ToWorker::Lost { id } => parcels.lost(id),
+        ToWorker::Trim => forget(control, parcels.trim()),
+        ToWorker::Cancel { task } => task::cancel_current(task),
+        // Handled by whoever waits for it.
+        ToWorker::Ready => {}
     }
 }
 
@@ -369,6 +364,6 @@ fn obey(
 fn forget(control: &ControlSocket, ids: impl IntoIterator<Item = u64>) {
     for id in ids {
         // Not sent: the parent keeps an unused mapping a while longer.
-        let _ = control.send(&Message::Forget { id }, &[]);
+        let _ = control.send(&FromWorker::Forget { id }, &[]);
     }
 }

@@ -16,7 +16,8 @@ use crate::call::executor::{Executor, Next};
 use crate::ring::Ring;
 use crate::sys::parent_death::ParentDeathSignal;
 use crate::sys::{exit, memory, signal};
-use crate::transfer::control::{ControlSocket, Greeting, exactly};
+use crate::transfer::control::{ControlSocket, exactly};
+use crate::transfer::greeting::Greeting;
 
 /// What such a process has beside its control socket.
 #[derive(Debug)]

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::core::Core;
 use super::initializer::PREPARATION;
-use super::pool::Shared;
+use super::shared::Shared;
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
 use crate::call::outcomes::Outcomes;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::WorkerKey;
-use crate::transfer::control::Message;
 
 /// Gives the job the outcomes of the reply `head`.
 pub(super) fn deliver(shared: &Shared, job: &dyn Job, head: &Reply, outcomes: Outcomes<'_>) {
@@ -70,23 +68,6 @@ impl Drop for Delivery {
                 .in_process(self.pid)
                 .after_start(true);
             job.fail(self.head.first as usize, self.head.count as usize, &error);
-        }
-    }
-}
-
-impl Core {
-    /// The worker's blob was read, or never arrived: then the worker must not use it again.
-    fn return_blob(&mut self, worker: WorkerKey, pid: u32, id: u64, arrived: bool) {
-        // Another worker may have taken the dead one's place, with blobs of the same ids.
-        let it = self.workers.get_mut(worker).and_then(Option::as_mut);
-        let Some(it) = it.filter(|it| it.pid() == Some(pid)) else {
-            return;
-        };
-        if let Some(requests) = &mut it.requests {
-            requests.send(match arrived {
-                true => Message::Returned { id },
-                false => Message::Lost { id },
-            });
         }
     }
 }

@@ -18,9 +18,9 @@ use tokio::time::{Instant, Sleep};
 
 use super::core::{Core, Phase};
 use super::delivery::{Delivery, deliver};
+use super::events::{Event, StartedWorker};
 use super::initializer::{InitJob, PREPARATION};
-use super::pool::Shared;
-use super::start_worker::StartedWorker;
+use super::shared::Shared;
 use crate::call::ReplyReader;
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
@@ -37,17 +37,6 @@ const REPLIES_PER_TURN: usize = 64;
 
 /// How long memory for large values is kept after the last task.
 const PARCELS_KEPT: Duration = Duration::from_secs(5);
-
-/// What the driver is told.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// A worker was started, or could not be.
-    Launched(WorkerKey, io::Result<Box<StartedWorker>>),
-    /// A worker has ended; with no status, nobody knows how.
-    Ended(WorkerKey, Option<ExitStatus>),
-    /// There is something to look at.
-    Look,
-}
 
 /// The parent's end of one worker's replies.
 struct WorkerReplies {

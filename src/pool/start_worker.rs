@@ -7,24 +7,14 @@ use std::sync::Arc;
 use futures::future::{Either, select};
 use tokio::sync::oneshot;
 
-use super::driver::Event;
+use super::events::{Event, StartedWorker};
 use super::initializer;
 use super::initializer::{InitJob, PREPARATION};
-use super::pool::Shared;
+use super::shared::Shared;
 use crate::call::{RequestWriter, Written};
 use crate::schedule::WorkerKey;
 use crate::spawn::{ChildSpec, Launched, Streams, launch};
 use crate::transfer::blob::PackedBlob;
-
-/// A worker with its preparation before it.
-#[derive(Debug)]
-pub(super) struct StartedWorker {
-    pub(super) launched: Launched,
-    /// None if it needs none: it is the copy of a process that was ready.
-    pub(super) preparation: Option<Arc<dyn InitJob>>,
-    /// Hold the arguments of the preparation that did not fit the ring.
-    pub(super) packed: Vec<PackedBlob>,
-}
 
 /// Starts a worker, unless it becomes unwanted before it has started.
 pub(super) fn launch_worker(

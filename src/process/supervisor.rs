@@ -7,7 +7,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::state::Stage;
 use super::stdio::Pipes;
@@ -20,13 +19,7 @@ use crate::spawn::{ChildGuard, ChildSpec, Launched, Source, Streams, launch};
 use crate::sys::clock::Moment;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
-
-/// How long a child may take from its start to its first instruction of ours. Far more than the
-/// slowest linker and constructors need; a child that takes longer will never come.
-const LONGEST_START: Duration = Duration::from_secs(30);
-
-const NEVER_CAME: &str =
-    "the child did not reach `procession::init()`; is it the first line of `main`?";
+use crate::transfer::entry_point::{ENTRY_TIMEOUT, NEVER_ENTERED};
 
 /// Everything it takes to run one function in one process.
 #[derive(Debug)]
@@ -178,17 +171,17 @@ async fn wait(
         if came() {
             break end.as_mut().await;
         }
-        match tokio::time::timeout(LONGEST_START, &mut end).await {
+        match tokio::time::timeout(ENTRY_TIMEOUT, &mut end).await {
             Ok(ended) => break ended,
             Err(_) if came() => {}
             // The runtime's clock may be a test's, which runs ahead.
-            Err(_) if Moment::now().since(began) < LONGEST_START => {
+            Err(_) if Moment::now().since(began) < ENTRY_TIMEOUT => {
                 tokio::task::yield_now().await;
             }
             Err(_) => {
                 signal_handle.kill();
                 let _ = end.await;
-                return Err(WaitFault::Start(NEVER_CAME.to_owned()));
+                return Err(WaitFault::Start(NEVER_ENTERED.to_owned()));
             }
         }
     };

@@ -9,7 +9,9 @@ use super::launch::{ChildSpec, greeting};
 use super::link::{Ends, First, Rings};
 use super::spare::Release;
 use crate::sys::doorbell::Doorbell;
-use crate::transfer::control::{Block, ControlSocket, Message, Role};
+use crate::transfer::control::ControlSocket;
+use crate::transfer::env_block::EnvBlock;
+use crate::transfer::greeting::Role;
 
 /// A child that is wanted.
 pub(super) struct ForkRequest<'a> {
@@ -37,7 +39,7 @@ impl<'a> ForkRequest<'a> {
     /// Greets a child that may come to be at the other end, and writes what it is to find in its rings.
     pub(super) fn greet(&self, control: &Arc<ControlSocket>) -> io::Result<Ends> {
         let (role, rings) = Rings::with(self.bell)?;
-        let message = Message::Hello(Box::new(greeting(self.spec, role, &[])));
+        let message = greeting(self.spec, role, &[]);
         let fds: Vec<_> = rings.descriptors(self.bell).collect();
         control.send(&message, &fds)?;
         Ok(self.written(rings.ends(control)))
@@ -49,14 +51,14 @@ impl<'a> ForkRequest<'a> {
         &self,
         control: &Arc<ControlSocket>,
         ends: Ends,
-        known: Option<&Block>,
+        known: Option<&EnvBlock>,
     ) -> io::Result<Ends> {
         let word = |role| {
             let greeting = greeting(self.spec, role, &[]);
             self.bequest.word(control, greeting, known)
         };
         if self.bell.is_none() {
-            let untold = Some(Release::new(word(Role::Once)?));
+            let untold = Some(Release::new(word(Role::Single)?));
             return Ok(self.written(Ends { untold, ..ends }));
         }
         let (role, rings) = Rings::with(self.bell)?;

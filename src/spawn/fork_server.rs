@@ -11,7 +11,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{Mutex, Semaphore};
 
@@ -26,7 +26,10 @@ use crate::sys::identity::Credentials;
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::sys::socket;
 use crate::sys::{signal, stdio};
-use crate::transfer::control::{Block, ControlSocket, Message, Refusal};
+use crate::transfer::control::ControlSocket;
+use crate::transfer::entry_point::{ENTRY_TIMEOUT, NEVER_ENTERED};
+use crate::transfer::env_block::EnvBlock;
+use crate::transfer::messages::{FromForkServer, Refusal, ToForkServer};
 
 /// How many children one server is asked for at a time. It makes them one after the other; more would
 /// only wait in its socket, which has room for this many of the longest requests.
@@ -34,13 +37,6 @@ const AT_ONCE: usize = 8;
 
 /// So many servers may die in a row under one request before it is left to another start method.
 const ATTEMPTS: usize = 3;
-
-/// How long a server may take from its start to its first instruction of ours. Far more than the slowest
-/// linker and constructors need; one that takes longer will never come.
-const LONGEST_START: Duration = Duration::from_secs(30);
-
-const NEVER_CAME: &str =
-    "the child did not reach `procession::init()`; is it the first line of `main`?";
 
 const LOST: &str = "a worker was forked, had begun and was lost with its fork server";
 
@@ -81,7 +77,7 @@ pub(super) struct Connection {
     /// Whose rights it has, and so its children.
     rights: Credentials,
     /// What environment it has, and so its children, if nothing else is said; `None` if it is long.
-    environment: Option<Block>,
+    environment: Option<EnvBlock>,
     stock: Arc<SparePool>,
     /// Most of its children are tied to it: it is not made for each.
     _leash: Arc<ParentDeathPipe>,
@@ -168,11 +164,15 @@ impl ForkServer {
             let (newborn, theirs) = PendingChild::expected()?;
             let mut ends = wish.greet(newborn.control())?;
             match connection.ask(&wish.bequest, newborn, theirs).await? {
-                Answer::Born(born) => {
+                Answer::Born(mut born) => {
+                    for (message, fds) in born.early.drain(..) {
+                        // A blob that could not be mapped is missed by the reply that names it.
+                        let _ = ends.replies.accept(message, fds);
+                    }
                     asking.end(&connection);
                     return Ok(Fork::Born(born, Box::new(ends)));
                 }
-                Answer::Refused(Refusal::This { errno }) => {
+                Answer::Refused(Refusal::Failed { errno }) => {
                     return Err(io::Error::from_raw_os_error(errno));
                 }
                 Answer::Refused(Refusal::Unfit(why)) => {
@@ -311,7 +311,7 @@ impl Connection {
         let rings = Rings::once()?;
         let mut fds: Vec<_> = rings.descriptors(None).collect();
         fds.push(theirs.as_fd());
-        self.control.send(&Message::Spare, &fds)?;
+        self.control.send(&ToForkServer::Spare, &fds)?;
         drop(theirs);
         let ends = rings.ends(&control);
         let Answer::Born(born) = newborn.answer().await? else {
@@ -329,13 +329,13 @@ impl Connection {
 fn wait_for(
     child: &async_process::Child,
     control: &ControlSocket,
-) -> io::Result<Result<Option<Block>, String>> {
-    let deadline = Instant::now() + LONGEST_START;
+) -> io::Result<Result<Option<EnvBlock>, String>> {
+    let deadline = Instant::now() + ENTRY_TIMEOUT;
     loop {
-        match control.receive(false) {
-            Ok(Some((Message::Settled(environment), _))) => return Ok(Ok(environment)),
-            Ok(Some((Message::Refused(Refusal::Unfit(why)), _))) => return Ok(Err(why)),
-            Ok(_) => {
+        match control.try_recv() {
+            Ok(Some((FromForkServer::Settled(environment), _))) => return Ok(Ok(environment)),
+            Ok(Some((FromForkServer::Unfit(why), _))) => return Ok(Err(why)),
+            Ok(None) => {
                 return Err(io::Error::other(
                     "the fork server ended before it was there",
                 ));
@@ -347,7 +347,7 @@ fn wait_for(
         if left.is_zero() {
             // Not reaped while the child is borrowed, so the number is its own.
             signal::send(child.id(), libc::SIGKILL)?;
-            return Err(io::Error::other(NEVER_CAME));
+            return Err(io::Error::other(NEVER_ENTERED));
         }
         socket::wait_readable(control, Some(left))?;
     }

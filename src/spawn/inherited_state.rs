@@ -11,8 +11,11 @@ use super::launch::ChildSpec;
 use crate::sys::memory;
 use crate::sys::memory::Mapping;
 use crate::sys::{identity, limits, stdio};
-use crate::transfer::control::{Block, ControlSocket, Environment, ForkSpec, Greeting, Message};
-use crate::transfer::env_block::{LONGEST_ENVIRONMENT, to_block};
+use crate::transfer::control::{ControlSocket, Message};
+use crate::transfer::env_block::EnvBlock;
+use crate::transfer::fork_spec::{EnvSource, ForkSpec};
+use crate::transfer::greeting::Greeting;
+use crate::transfer::messages::{ToForkServer, ToSpare};
 
 /// What a child is to find, and shared memory that goes beside.
 #[derive(Debug)]
@@ -25,12 +28,13 @@ impl InheritedState {
     /// That of a child of this blueprint which is forked now.
     pub(super) fn of(spec: &ChildSpec) -> io::Result<Self> {
         let block = environment(spec)?;
-        let (environment, beside) = if block.len() <= LONGEST_ENVIRONMENT {
-            (Environment::Here(Block(block)), None)
+        let (environment, beside) = if block.fits_message() {
+            (EnvSource::Inline(block), None)
         } else {
+            let block = block.as_bytes();
             let memory = memory::memfd("procession-environment", block.len())?;
-            Mapping::whole(&memory, block.len())?.write(0, &block);
-            (Environment::Beside(block.len()), Some(memory))
+            Mapping::whole(&memory, block.len())?.write(0, block);
+            (EnvSource::Memory(block.len()), Some(memory))
         };
         let birth = ForkSpec {
             environment,
@@ -52,9 +56,9 @@ impl InheritedState {
         &self,
         control: &ControlSocket,
         theirs: &OwnedFd,
-        known: Option<&Block>,
+        known: Option<&EnvBlock>,
     ) -> io::Result<()> {
-        let message = Message::Fork(Box::new(self.to_one_with(known)));
+        let message = ToForkServer::Fork(Box::new(self.to_one_with(known)));
         let directory = identity::open_current_directory()?;
         let beside = self.beside.as_ref();
         send(control, &message, Some(theirs), &directory, beside, &[])
@@ -65,21 +69,21 @@ impl InheritedState {
         &self,
         control: &Arc<ControlSocket>,
         greeting: Greeting,
-        known: Option<&Block>,
+        known: Option<&EnvBlock>,
     ) -> io::Result<Word> {
         let beside = self.beside.as_ref();
         Ok(Word {
             control: Arc::clone(control),
-            message: Message::Become(Box::new(self.to_one_with(known)), Box::new(greeting)),
+            message: ToSpare::Become(Box::new(self.to_one_with(known)), Box::new(greeting)),
             directory: identity::open_current_directory()?,
             beside: beside.map(OwnedFd::try_clone).transpose()?,
         })
     }
 
     /// What somebody must be told who has the environment `known`.
-    fn to_one_with(&self, known: Option<&Block>) -> ForkSpec {
+    fn to_one_with(&self, known: Option<&EnvBlock>) -> ForkSpec {
         let environment = match &self.birth.environment {
-            Environment::Here(block) if known == Some(block) => Environment::Yours,
+            EnvSource::Inline(block) if known == Some(block) => EnvSource::OfForkServer,
             other => other.clone(),
         };
         ForkSpec {
@@ -95,7 +99,7 @@ impl InheritedState {
 #[derive(Debug)]
 pub(super) struct Word {
     control: Arc<ControlSocket>,
-    message: Message,
+    message: ToSpare,
     directory: OwnedFd,
     beside: Option<OwnedFd>,
 }
@@ -118,7 +122,7 @@ impl Word {
 /// Sends `message` with what a [`Birth`] comes with.
 fn send(
     control: &ControlSocket,
-    message: &Message,
+    message: &impl Message,
     theirs: Option<&OwnedFd>,
     directory: &OwnedFd,
     beside: Option<&OwnedFd>,
@@ -145,10 +149,10 @@ fn send(
 const LONGEST_VARIABLE: usize = 128 * 1024;
 
 /// The variables of a child of this blueprint, as a block.
-fn environment(spec: &ChildSpec) -> io::Result<Vec<u8>> {
+fn environment(spec: &ChildSpec) -> io::Result<EnvBlock> {
     let variables = std::env::vars_os();
     if spec.environment.is_empty() && !spec.clear_environment {
-        return Ok(to_block(variables.collect()));
+        return Ok(EnvBlock::new(variables.collect()));
     }
     let mut variables: BTreeMap<OsString, OsString> = match spec.clear_environment {
         true => BTreeMap::new(),
@@ -169,7 +173,7 @@ fn environment(spec: &ChildSpec) -> io::Result<Vec<u8>> {
             None => variables.remove(key),
         };
     }
-    Ok(to_block(variables.into_iter().collect()))
+    Ok(EnvBlock::new(variables.into_iter().collect()))
 }
 
 fn has_zero(bytes: &[u8]) -> bool {

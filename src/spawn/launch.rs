@@ -26,8 +26,10 @@ use crate::call::{ReplyReader, RequestWriter, Written};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::sys::{hook, image, sched, signal, socket, stdio};
-use crate::transfer::control::{ControlSocket, Greeting, Message, Role};
+use crate::transfer::control::ControlSocket;
 use crate::transfer::entry_point::EntryPoint;
+use crate::transfer::greeting::{Greeting, Role};
+use crate::transfer::messages::{FromStdioHelper, ToWorker};
 
 /// Everything about a child that is known before it starts.
 #[derive(Debug, Clone, Default)]
@@ -123,7 +125,7 @@ impl Launched {
     /// It cannot be told, or what goes with its request cannot be sent. One that is no more by now is neither.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
         let Some(untold) = self.untold.take() else {
-            self.requests.send(Message::Ready);
+            self.requests.send(ToWorker::Ready);
             return self.requests.send_unsent();
         };
         self.requests.send_unsent()?;
@@ -230,7 +232,7 @@ fn exec(spec: &ChildSpec, streams: Streams, bell: Option<&Doorbell>) -> io::Resu
     let greeting = greeting(spec, role, &slots);
     let beside = door.beside.iter().map(|(_, fd)| fd.as_fd());
     let fds: Vec<_> = rings.descriptors(bell).chain(beside).collect();
-    door.ours.send(&Message::Hello(Box::new(greeting)), &fds)?;
+    door.ours.send(&greeting, &fds)?;
 
     let reserve = reserve_descriptors()?;
     let mut command = command(spec, door.slot)?;
@@ -347,9 +349,8 @@ impl Door {
 }
 
 /// The first message to a fork server.
-pub(super) fn fork_server_greeting() -> Message {
-    let greeting = greeting(&ChildSpec::default(), Role::ForkServer, &[]);
-    Message::Hello(Box::new(greeting))
+pub(super) fn fork_server_greeting() -> Greeting {
+    greeting(&ChildSpec::default(), Role::ForkServer, &[])
 }
 
 pub(super) fn greeting(spec: &ChildSpec, role: Role, streams: &[u32]) -> Greeting {
@@ -360,18 +361,18 @@ pub(super) fn greeting(spec: &ChildSpec, role: Role, streams: &[u32]) -> Greetin
         name: spec.name.clone(),
         pool: spec.pool.clone(),
         number: spec.number,
-        priority: sched::nice_below(spec.nice),
+        nice: sched::nice_below(spec.nice),
         processors: spec.processors.clone().unwrap_or_else(sched::affinity),
         memory_limit: spec.memory_limit,
         limits: spec.limits.clone(),
         detached: spec.detached,
-        streams: streams.to_vec(),
+        stdio_slots: streams.to_vec(),
     }
 }
 
 /// The command line and environment of a child whose control socket is at `slot`.
 fn command(spec: &ChildSpec, slot: u32) -> io::Result<async_process::Command> {
-    let entrance = EntryPoint::of_this_process()?;
+    let entry_point = EntryPoint::of_this_process()?;
     let mut arguments = std::env::args_os();
     let mut command = std::process::Command::new("/proc/self/exe");
     if let Some(name) = arguments.next() {
@@ -390,7 +391,7 @@ fn command(spec: &ChildSpec, slot: u32) -> io::Result<async_process::Command> {
             None => command.env_remove(key),
         };
     }
-    command.env(hook::CHILD, entrance.invitation(slot));
+    command.env(hook::CHILD, entry_point.env_value(slot));
     if let Some(directory) = &spec.directory {
         command.current_dir(directory);
     }
@@ -434,15 +435,15 @@ fn fetch_by_courier(stdin: Stdio) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
         pipe: None,
     };
     let spec = ChildSpec::default();
-    let greeting = greeting(&spec, Role::Courier, &[]);
-    door.ours.send(&Message::Hello(Box::new(greeting)), &[])?;
+    let greeting = greeting(&spec, Role::StdioHelper, &[]);
+    door.ours.send(&greeting, &[])?;
     let mut command = command(&spec, door.slot)?;
     let (control, mut pipes) = door.attach(&mut command)?;
     let mut courier = command.spawn()?;
     drop(command); // with the child's end of the socket, so that its death is the socket's end
     take_pipes(&mut courier, &mut pipes)?;
-    match control.receive(true)? {
-        Some((Message::Streams, mut fds)) if fds.len() == 1 => {
+    match control.recv()? {
+        Some((FromStdioHelper::Stdin, mut fds)) if fds.len() == 1 => {
             let [stdin, _, _] = pipes;
             Ok((fds.remove(0), stdin))
         }

@@ -11,7 +11,8 @@ use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::memory;
 use crate::sys::parent_death::ParentDeathPipe;
-use crate::transfer::control::{ControlSocket, Role};
+use crate::transfer::control::ControlSocket;
+use crate::transfer::greeting::Role;
 
 /// The two rings of a child, in one piece of memory.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl Rings {
     pub(super) fn with(bell: Option<&Doorbell>) -> io::Result<(Role, Self)> {
         match bell {
             Some(_) => Ok((Role::Worker, Self::new(None)?)),
-            None => Ok((Role::Once, Self::once()?)),
+            None => Ok((Role::Single, Self::once()?)),
         }
     }
 

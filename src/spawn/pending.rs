@@ -9,7 +9,8 @@ use super::reaper;
 use crate::sys::clock::Moment;
 use crate::sys::reactor::Watched;
 use crate::sys::socket;
-use crate::transfer::control::{ControlSocket, Message, Refusal};
+use crate::transfer::control::{ControlSocket, Either};
+use crate::transfer::messages::{FromChild, FromWorker, Refusal};
 
 /// How long a server may take to answer. Far more than copying the largest process takes; one that takes longer
 /// was stopped, and must not hold up those who wait.
@@ -24,6 +25,8 @@ pub(super) struct Born {
     pub(super) pid: u32,
     /// Missing where the descriptor table was full when it came.
     pub(super) pidfd: Option<OwnedFd>,
+    /// What the child sent before its fork server announced it.
+    pub(super) early: Vec<(FromWorker, Vec<OwnedFd>)>,
 }
 
 /// What was said at the other end of a newborn's control socket.
@@ -93,19 +96,23 @@ async fn expect(control: Arc<ControlSocket>, heard: &Watched) -> io::Result<Answ
     let answer = async {
         let mut unreadable = 0;
         let mut alone = None;
+        let mut early = Vec::new();
         loop {
-            match (control.receive(false), alone) {
-                (Ok(Some((Message::Born { pid }, fds))), _) => match fds.into_iter().next() {
-                    // The child was quicker than its server, which has its descriptor.
-                    None => alone = Some(pid),
-                    pidfd => return Ok(Answer::Born(Born { pid, pidfd })),
-                },
-                (Ok(Some((Message::Refused(refusal), _))), _) => {
+            match (control.try_recv(), alone) {
+                (Ok(Some((Either::Left(FromChild::Forked { pid }), fds))), _) => {
+                    match fds.into_iter().next() {
+                        // The child was quicker than its server, which has its descriptor.
+                        None => alone = Some(pid),
+                        pidfd => return Ok(Answer::Born(Born { pid, pidfd, early })),
+                    }
+                }
+                (Ok(Some((Either::Left(FromChild::Refused(refusal)), _))), _) => {
                     return Ok(Answer::Refused(refusal));
                 }
-                (Ok(Some(_)), _) => {}
+                (Ok(Some((Either::Right(message), fds))), _) => early.push((message, fds)),
                 (Ok(None) | Err(_), Some(pid)) => {
-                    return Ok(Answer::Born(Born { pid, pidfd: None }));
+                    let pidfd = None;
+                    return Ok(Answer::Born(Born { pid, pidfd, early }));
                 }
                 (Ok(None), None) => return Ok(Answer::Gone),
                 (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => {

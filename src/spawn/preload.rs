@@ -18,7 +18,9 @@ use crate::sys::doorbell::Doorbell;
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::sys::reactor::Watched;
 use crate::transfer::blob::PackedBlob;
-use crate::transfer::control::{Block, ControlSocket, Message, Refusal};
+use crate::transfer::control::{ControlSocket, Either};
+use crate::transfer::env_block::EnvBlock;
+use crate::transfer::messages::{FromForkServer, FromWorker, ToWorker};
 
 /// What is run: makes the job, and what tells afterwards how it went.
 pub(crate) struct Preload(pub(crate) Box<dyn Fn() -> (Arc<dyn Job>, Verdict) + Send + Sync>);
@@ -66,7 +68,7 @@ impl Preparation {
             .await
             .map_err(|fault| fault.into_io("the preload"))?;
         requests.write_stop();
-        control.send(&Message::Ready, &[])?;
+        control.send(&ToWorker::Ready, &[])?;
         Ok(Self {
             job,
             verdict,
@@ -86,13 +88,24 @@ impl Preparation {
     pub(super) async fn end(
         mut self,
         child: &mut async_process::Child,
-    ) -> io::Result<Option<Block>> {
+    ) -> io::Result<Option<EnvBlock>> {
         let failed = |why: &str| io::Error::other(format!("the preload: {why}"));
         let environment = loop {
-            match self.control.receive(false) {
-                Ok(Some((Message::Settled(environment), _))) => break environment,
-                Ok(Some((Message::Refused(Refusal::Unfit(why)), _))) => return Err(failed(&why)),
-                Ok(Some(_)) => {}
+            match self.control.try_recv() {
+                Ok(Some((Either::Left(FromForkServer::Settled(environment)), _))) => {
+                    break environment;
+                }
+                Ok(Some((Either::Left(FromForkServer::Unfit(why)), _))) => {
+                    return Err(failed(&why));
+                }
+                Ok(Some((
+                    Either::Right(
+                        FromWorker::Blob { .. }
+                        | FromWorker::Forget { .. }
+                        | FromWorker::Attachments { .. },
+                    ),
+                    _,
+                ))) => {}
                 Ok(None) => {
                     let status = child.status().await?;
                     return Err(failed(&format!("its process ended with {status}")));

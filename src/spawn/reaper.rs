@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::sys::signal;
-use crate::transfer::control::{ControlSocket, Message};
+use crate::transfer::control::{ControlSocket, Either};
+use crate::transfer::messages::{FromChild, FromWorker};
 
 /// What the reaper waits for.
 #[derive(Debug)]
@@ -80,14 +81,23 @@ const UNREADABLE: usize = 4;
 
 fn see_off(control: &ControlSocket) {
     for _ in 0..UNREADABLE {
-        match control.receive(true) {
-            Ok(Some((Message::Born { pid }, _))) => {
+        match control.recv() {
+            Ok(Some((Either::Left(FromChild::Forked { pid }), _))) => {
                 let _ = signal::send_to_group(pid, libc::SIGKILL);
                 let _ = signal::send(pid, libc::SIGKILL);
                 let _ = signal::reap(pid);
                 return;
             }
-            Ok(Some(_)) | Err(_) => {}
+            Ok(Some((
+                Either::Left(FromChild::Refused(_))
+                | Either::Right(
+                    FromWorker::Blob { .. }
+                    | FromWorker::Forget { .. }
+                    | FromWorker::Attachments { .. },
+                ),
+                _,
+            )))
+            | Err(_) => {}
             Ok(None) => return,
         }
     }

@@ -28,7 +28,8 @@ use crate::sys::clock::Moment;
 use crate::sys::procfs::ProcStat;
 use crate::sys::socket;
 use crate::sys::{signal, stdio};
-use crate::transfer::control::{Block, ControlSocket};
+use crate::transfer::control::ControlSocket;
+use crate::transfer::env_block::EnvBlock;
 
 /// Starts with no more than this between them are in quick succession, and spares for which nobody has asked for so
 /// long go. Long beside a start, so that it pays; short beside the patience of whoever looks for what is left
@@ -65,7 +66,7 @@ impl Spare {
     pub(super) fn become_child(
         mut self,
         wish: &ForkRequest<'_>,
-        known: Option<&Block>,
+        known: Option<&EnvBlock>,
     ) -> io::Result<Option<(Born, Ends)>> {
         let Some(ends) = self.ends.take() else {
             return Ok(None); // never

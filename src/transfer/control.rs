@@ -1,152 +1,62 @@
-//! The messages of the control socket: rare, small, and each with the descriptors it speaks of.
+//! The control socket: rare, small messages, each with the descriptors it names.
+//!
+//! One end is the parent's, the other the child's. Must stay true: a message and its descriptors arrive together or not
+//! at all, and the end of the socket is seen after everything that was sent before it.
 
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use super::greeting::Greeting;
 use crate::codec::codec;
 use crate::sys::socket;
-use crate::sys::socket::{MESSAGE_BYTES, Received};
+use crate::sys::socket::{MESSAGE_BYTES, ReceiveResult};
 
-/// Something said between a parent and its child beside the rings.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Message {
-    /// Who the child is and what it does. Always the first. Carries what [`Greeting::descriptors`]
-    /// counts.
-    Hello(Box<Greeting>),
-    /// Shared memory for values that are too large for a ring. Carries its descriptor.
-    Blob { id: u64 },
-    /// The sender will not use this parcel again.
-    Forget { id: u64 },
-    /// The receiver of this parcel has read it.
-    Returned { id: u64 },
-    /// This parcel never came to its receiver, whose descriptor table was full.
-    Lost { id: u64 },
-    /// The parcels that lie idle should be given back to the kernel.
-    Trim,
-    /// Descriptors of the values in a request or reply. Carries them.
-    Baggage { id: u64 },
-    /// The task should stop by itself.
-    Cancel { task: u64 },
-    /// The standard streams that the child was started with. Carries them.
-    Streams,
-    /// To a fork server: make a child. Carries what [`Birth`] lists.
-    Fork(Box<ForkSpec>),
-    /// To a fork server: make a child that waits to be told what it is to be. Carries what a process of one task has,
-    /// memory and leash, and its end of its control socket.
-    Spare,
-    /// To a spare: be this child, and begin. Carries what [`Birth`] lists, and what the greeting does unless it is one
-    /// of one task.
-    Become(Box<ForkSpec>, Box<Greeting>),
-    /// There is a child at the other end. From its fork server this carries the child's pidfd; the child
-    /// says it too, in case the server did not live to.
-    Born { pid: u32 },
-    /// There will be no child at the other end.
-    Refused(Refusal),
-    /// What goes with the requests in the ring has been sent, all of it. To those who hear nothing more: a fork server
-    /// that is being prepared, a process of one task.
-    Ready,
-    /// From a fork server: it is prepared. This is its environment, if that is short.
-    Settled(Option<Block>),
+/// One kind of messages: those of one sender to one receiver.
+pub(crate) trait Message: Serialize + DeserializeOwned {
+    /// The first byte of each such message.
+    const KIND: u8;
 }
 
-/// How a forked child is to find itself.
-///
-/// Beside it come the child's end of its control socket (not to a spare, which has it), the directory to begin in, stdout
-/// and stderr, and shared memory with the environment if that is too long to be in here.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct ForkSpec {
-    pub(crate) environment: Environment,
-    /// From the directory that comes beside.
-    pub(crate) directory: Option<PathBuf>,
-    /// Soft and hard limits, by the kernel's numbers.
-    pub(crate) limits: Vec<(u64, u64)>,
-    /// Whether it leads a session of its own.
-    pub(crate) detached: bool,
+/// The messages that can arrive at one end of a socket: one kind, or [`Either`] of two.
+pub(crate) trait Expected: Sized {
+    fn decode(kind: u8, body: &[u8]) -> Result<Self, String>;
 }
 
-/// Where a forked child's environment is: `K=V`, each with a zero behind it, sorted.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum Environment {
-    /// The fork server's own.
-    Yours,
-    Here(Block),
-    /// In the shared memory that comes beside, so many bytes long.
-    Beside(usize),
-}
-
-/// Bytes, encoded in one piece.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Block(pub(crate) Vec<u8>);
-
-impl Serialize for Block {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+impl<M: Message> Expected for M {
+    fn decode(kind: u8, body: &[u8]) -> Result<Self, String> {
+        match kind == M::KIND {
+            true => codec::decode(body),
+            false => Err(format!("a message of kind {kind} is not expected here")),
+        }
     }
 }
 
-impl<'de> Deserialize<'de> for Block {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <&[u8]>::deserialize(deserializer).map(|bytes| Self(bytes.to_vec()))
+/// A message of one of two kinds that arrive at the same end of a socket.
+#[derive(Debug)]
+pub(crate) enum Either<A, B> {
+    Left(A),
+    Right(B),
+}
+
+impl<A: Message, B: Message> Expected for Either<A, B> {
+    fn decode(kind: u8, body: &[u8]) -> Result<Self, String> {
+        match kind == A::KIND {
+            true => codec::decode(body).map(Self::Left),
+            false => B::decode(kind, body).map(Self::Right),
+        }
     }
 }
 
-/// Why a fork server made no child.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Refusal {
-    /// It cannot: it has several threads, or the kernel does not let it.
-    Unfit(String),
-    /// This one it could not: the directory is none, there is no memory.
-    This { errno: i32 },
-}
-
-/// Everything a child needs to know before it does anything.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Greeting {
-    /// The image's table of tasks must be the one the parent has.
-    pub(crate) fingerprint: u64,
-    pub(crate) role: Role,
-    pub(crate) parent: u32,
-    pub(crate) name: Option<String>,
-    pub(crate) pool: Option<String>,
-    pub(crate) number: Option<usize>,
-    /// Its nice value.
-    pub(crate) priority: i32,
-    /// The processors it may run on; if there are none, it stays as it is.
-    pub(crate) processors: Vec<u32>,
-    /// How many bytes it may take beyond what it has.
-    pub(crate) memory_limit: Option<u64>,
-    /// Other limits, by the kernel's numbers.
-    pub(crate) limits: Vec<(u32, u64)>,
-    /// Whether it goes on when its parent is gone.
-    pub(crate) detached: bool,
-    /// Standard slots whose descriptors come beside the message, in this order.
-    pub(crate) streams: Vec<u32>,
-}
-
-/// What a child is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Role {
-    /// Runs tasks from its ring until it is told to stop. Carries memory and bell.
-    Worker,
-    /// Runs the one task in its ring, of which nobody hears before the end. Carries memory.
-    Once,
-    /// Gives its standard streams back and ends.
-    Courier,
-    /// Makes children by forking. Carries memory and bell if it is to be prepared first: the requests in
-    /// the ring, up to the word to stop, are its preparation.
-    ForkServer,
-}
-
-/// By how much the memory for messages grows, in bytes.
+/// By how much the buffer for messages grows, in bytes.
 const BUFFER_STEP: usize = 1024;
 
 thread_local! {
-    // A thread's and not a socket's, and as long as the longest message so far: filling so much with zeros as the
-    // longest may be takes longer than all else about a message.
+    // A thread's and not a socket's, and as long as the longest message so far: to zero a buffer for the longest
+    // possible message takes longer than everything else about a message.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -161,46 +71,73 @@ impl ControlSocket {
         Self { socket }
     }
 
-    /// Sends `message` and descriptors without waiting.
-    pub(crate) fn send(&self, message: &Message, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let mut bytes = Vec::new();
+    /// Sends `message` with `fds` and does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if the socket is full.
+    pub(crate) fn send<M: Message>(&self, message: &M, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut bytes = vec![M::KIND];
         codec::encode_to_vec(message, &mut bytes)
             .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         socket::send(&self.socket, &bytes, fds)
     }
 
-    /// Blocks until there is room to send.
+    /// Blocks until the socket has room, or the other end is closed.
     pub(crate) fn wait_writable(&self) -> io::Result<()> {
         socket::wait_writable(&self.socket)
     }
 
-    /// Lets whoever receives here see the end, after what has come by now.
+    /// Receivers at this end, in all threads, see the end of the socket after the messages that have arrived.
     pub(crate) fn stop_receiving(&self) -> io::Result<()> {
         socket::stop_receiving(&self.socket)
     }
 
-    /// Receives the next message, or `None` at the end. Blocks only if told to `wait`; without,
-    /// nothing to receive is [`io::ErrorKind::WouldBlock`].
-    pub(crate) fn receive(&self, wait: bool) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
+    /// Receives the next message, or `None` at the end of the socket. Blocks.
+    pub(crate) fn recv<E: Expected>(&self) -> io::Result<Option<(E, Vec<OwnedFd>)>> {
+        self.recv_with(true)
+    }
+
+    /// Receives the next message, or `None` at the end of the socket.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if no message has arrived.
+    pub(crate) fn try_recv<E: Expected>(&self) -> io::Result<Option<(E, Vec<OwnedFd>)>> {
+        self.recv_with(false)
+    }
+
+    /// Receives the first message to a child, or `None` if the parent has ended. Blocks.
+    pub(crate) fn recv_greeting(&self) -> io::Result<Option<(Greeting, Vec<OwnedFd>)>> {
+        self.recv()
+    }
+
+    fn recv_with<E: Expected>(&self, wait: bool) -> io::Result<Option<(E, Vec<OwnedFd>)>> {
         let mut fds = Vec::new();
         let message = BUFFER.with_borrow_mut(|buffer| {
             if buffer.len() < MESSAGE_BYTES {
-                match socket::announced(&self.socket, wait)? {
-                    Received::Message(len) if len > buffer.len() => {
+                match socket::peek_len(&self.socket, wait)? {
+                    ReceiveResult::Message(len) if len > buffer.len() => {
                         buffer.resize(len.next_multiple_of(BUFFER_STEP), 0);
                     }
                     _ => {}
                 }
             }
             match socket::receive(&self.socket, buffer, &mut fds, wait)? {
-                Received::End => Ok(None),
-                Received::Message(len) => codec::decode(&buffer[..len])
-                    .map(Some)
-                    .map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why)),
+                ReceiveResult::End => Ok(None),
+                ReceiveResult::Message(len) => decode(&buffer[..len]).map(Some),
             }
         });
         Ok(message?.map(|message| (message, fds)))
     }
+}
+
+fn decode<E: Expected>(bytes: &[u8]) -> io::Result<E> {
+    let message = match bytes {
+        [kind, body @ ..] => E::decode(*kind, body),
+        [] => Err("a message is empty".to_owned()),
+    };
+    message.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
 impl AsFd for ControlSocket {
@@ -218,33 +155,64 @@ pub(crate) fn exactly<const N: usize>(fds: Vec<OwnedFd>) -> io::Result<[OwnedFd;
 mod tests {
     use super::*;
     use crate::sys::memory;
+    use crate::transfer::messages::{FromChild, FromWorker, ToWorker};
 
-    #[test]
-    fn a_message_and_its_descriptor_arrive_together_and_the_end_is_seen() {
+    fn pair() -> (ControlSocket, ControlSocket) {
         let (a, b) = socket::pair().unwrap();
-        let (a, b) = (ControlSocket::new(a), ControlSocket::new(b));
-        let memory = memory::memfd("test", 4096).unwrap();
-        a.send(&Message::Blob { id: 3 }, &[memory.as_fd()]).unwrap();
-        a.send(&Message::Cancel { task: 9 }, &[]).unwrap();
-        drop(a);
-        let (message, fds) = b.receive(true).unwrap().unwrap();
-        assert!(matches!(message, Message::Blob { id: 3 }));
-        assert_eq!(memory::sealed_len(&fds[0]).unwrap(), 4096);
-        let (message, fds) = b.receive(true).unwrap().unwrap();
-        assert!(matches!(message, Message::Cancel { task: 9 }) && fds.is_empty());
-        assert!(b.receive(true).unwrap().is_none());
+        (ControlSocket::new(a), ControlSocket::new(b))
     }
 
     #[test]
-    fn what_was_said_is_heard_though_its_sender_has_died_with_something_unread() {
-        let (a, b) = socket::pair().unwrap();
-        let (a, b) = (ControlSocket::new(a), ControlSocket::new(b));
-        a.send(&Message::Cancel { task: 1 }, &[]).unwrap();
-        b.send(&Message::Born { pid: 2 }, &[]).unwrap();
+    fn message_arrives_with_its_descriptor_and_the_end_after_it() {
+        let (a, b) = pair();
+        let memory = memory::memfd("test", 4096).unwrap();
+        a.send(&ToWorker::Blob { id: 3 }, &[memory.as_fd()])
+            .unwrap();
+        a.send(&ToWorker::Cancel { task: 9 }, &[]).unwrap();
+        drop(a);
+        let (message, fds) = b.recv().unwrap().unwrap();
+        assert!(matches!(message, ToWorker::Blob { id: 3 }));
+        assert_eq!(memory::sealed_len(&fds[0]).unwrap(), 4096);
+        let (message, fds) = b.recv().unwrap().unwrap();
+        assert!(matches!(message, ToWorker::Cancel { task: 9 }) && fds.is_empty());
+        assert!(b.recv::<ToWorker>().unwrap().is_none());
+    }
+
+    #[test]
+    fn message_arrives_though_its_sender_died_with_unread_bytes() {
+        let (a, b) = pair();
+        a.send(&ToWorker::Cancel { task: 1 }, &[]).unwrap();
+        b.send(&FromChild::Forked { pid: 2 }, &[]).unwrap();
         drop(b);
-        let (message, _) = a.receive(false).unwrap().unwrap();
-        assert!(matches!(message, Message::Born { pid: 2 }));
-        assert!(a.receive(false).unwrap().is_none());
+        let (message, _) = a.try_recv().unwrap().unwrap();
+        assert!(matches!(message, FromChild::Forked { pid: 2 }));
+        assert!(a.try_recv::<FromChild>().unwrap().is_none());
+    }
+
+    #[test]
+    fn message_of_an_unexpected_kind_is_an_error() {
+        let (a, b) = pair();
+        a.send(&FromWorker::Forget { id: 1 }, &[]).unwrap();
+        let error = b.try_recv::<ToWorker>().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn two_kinds_arrive_in_order() {
+        let (a, b) = pair();
+        a.send(&FromWorker::Forget { id: 1 }, &[]).unwrap();
+        a.send(&FromChild::Forked { pid: 2 }, &[]).unwrap();
+        let mut recv = || {
+            b.try_recv::<Either<FromChild, FromWorker>>()
+                .unwrap()
+                .unwrap()
+                .0
+        };
+        assert!(matches!(
+            recv(),
+            Either::Right(FromWorker::Forget { id: 1 })
+        ));
+        assert!(matches!(recv(), Either::Left(FromChild::Forked { pid: 2 })));
     }
 
     #[test]
