@@ -21,33 +21,33 @@ use crate::transfer::entry_point::EntryPoint;
 /// ```
 #[doc(alias = "freeze_support")]
 pub fn init() {
-    if let Some(slot) = invited(EntryPoint::Init) {
-        EntryPoint::Init.open();
+    if let Some(slot) = slot_of_child(EntryPoint::Init) {
+        EntryPoint::Init.record();
         child::serve(slot);
     }
     if procfs::thread_count().is_ok_and(|threads| threads == 1) {
-        EntryPoint::Init.open();
+        EntryPoint::Init.record();
     } else {
-        EntryPoint::missed();
+        EntryPoint::record_missed();
     }
 }
 
 /// Says that this process is a test, whose children come in by the constructor.
 pub fn enter_from_test() {
-    EntryPoint::Constructor.open();
+    EntryPoint::Constructor.record();
 }
 
 hook::before_main!(adopt_before_main);
 
 /// The constructor: takes over a child of a test, and lets everything else pass.
 fn adopt_before_main() {
-    if let Some(slot) = invited(EntryPoint::Constructor) {
-        EntryPoint::Constructor.open();
+    if let Some(slot) = slot_of_child(EntryPoint::Constructor) {
+        EntryPoint::Constructor.record();
         signal::ignore_sigpipe();
         child::serve(slot);
     }
 }
 
-fn invited(entrance: EntryPoint) -> Option<u32> {
-    entrance.invited(std::env::var_os(hook::CHILD)?.to_str()?)
+fn slot_of_child(entry_point: EntryPoint) -> Option<u32> {
+    entry_point.slot_in(std::env::var_os(hook::CHILD)?.to_str()?)
 }

@@ -13,7 +13,7 @@ use std::thread;
 
 use super::role::FAILED;
 use super::single::SingleTask;
-use crate::call::envelope::RING_BYTES;
+use crate::call::envelope::WORKER_RING_BYTES;
 use crate::call::panic_capture;
 use crate::ring::Ring;
 use crate::sys::clock::Moment;
@@ -64,7 +64,7 @@ fn rehearse() {
         let _ = thread.join();
     }
     // These look up what a process is given by the kernel, once.
-    black_box((Ring::footprint(RING_BYTES), Moment::now()));
+    black_box((Ring::footprint(WORKER_RING_BYTES), Moment::now()));
 }
 
 const THREADS: &str = "it has started threads, which would be missing in every copy of its process";

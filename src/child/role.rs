@@ -18,10 +18,10 @@ use super::fork_server;
 use super::fork_server::Child;
 use super::single;
 use super::single::SingleTask;
-use crate::call::envelope::RING_BYTES;
+use crate::call::envelope::WORKER_RING_BYTES;
 use crate::call::executor::{Executor, Next};
 use crate::call::panic_capture;
-use crate::call::result_blobs::Outgoing;
+use crate::call::result_blobs::ResultBlobs;
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::parent_death::ParentDeathSignal;
@@ -135,7 +135,7 @@ fn work(greeting: Greeting, fds: Vec<OwnedFd>, control: ControlSocket) -> io::Re
     let execution = execution(rings, Some(Doorbell::from(bell)), &control);
     be(greeting);
     let blobs = execution.blobs();
-    let parcels = execution.parcels();
+    let parcels = execution.result_blobs();
     let watching = Arc::clone(&shift);
     in_two_threads(
         move || run(execution, &shift),
@@ -223,12 +223,12 @@ pub(super) fn adapt(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result<()> {
 
 /// The rings for requests and for replies.
 fn rings(memory: &OwnedFd) -> io::Result<[Ring; 2]> {
-    let ring = Ring::footprint(RING_BYTES);
+    let ring = Ring::footprint(WORKER_RING_BYTES);
     if memory::sealed_len(memory)? < 2 * ring {
         return Err(io::Error::from(io::ErrorKind::InvalidData));
     }
-    let requests = Ring::map(memory, 0, RING_BYTES)?;
-    let replies = Ring::map(memory, ring, RING_BYTES)?;
+    let requests = Ring::map(memory, 0, WORKER_RING_BYTES)?;
+    let replies = Ring::map(memory, ring, WORKER_RING_BYTES)?;
     Ok([requests, replies])
 }
 
@@ -278,7 +278,7 @@ pub(super) fn hear_out(control: &ControlSocket, execution: &Executor) -> io::Res
 /// Takes what goes with a request.
 pub(super) fn heed(heard: Heard, control: &ControlSocket, execution: &Executor) {
     let (message, fds) = heard;
-    let (blobs, parcels) = (execution.blobs(), execution.parcels());
+    let (blobs, parcels) = (execution.blobs(), execution.result_blobs());
     obey(&message, fds, control, &blobs, &parcels);
 }
 
@@ -320,7 +320,7 @@ fn leave(shift: &Shift) -> ! {
 
 /// Listens to the parent until it is gone, and then goes with everything in this group; or until the other
 /// thread is done, and then ends this process.
-fn watch(shift: &Shift, blobs: &MappedBlobs, parcels: &Outgoing) -> Never {
+fn watch(shift: &Shift, blobs: &MappedBlobs, parcels: &ResultBlobs) -> Never {
     let control = &*shift.control;
     loop {
         match control.recv() {
@@ -338,7 +338,7 @@ fn obey(
     fds: Vec<OwnedFd>,
     control: &ControlSocket,
     blobs: &MappedBlobs,
-    parcels: &Outgoing,
+    parcels: &ResultBlobs,
 ) {
     match *message {
         ToWorker::Blob { id } => {
@@ -349,11 +349,11 @@ fn obey(
                 signal::kill_own_group(); // or the task would wait for it for ever
             }
         }
-        ToWorker::Attachments { id } => blobs.add_baggage(id, fds),
+        ToWorker::Attachments { id } => blobs.add_attachments(id, fds),
         ToWorker::Forget { id } => blobs.remove(id),
-        ToWorker::Returned { id } => forget(control, parcels.came_back(id)),
-        ToWorker::Lost { id } => parcels.is_lost(id),
-        ToWorker::Trim => forget(control, parcels.give_up()),
+        ToWorker::Returned { id } => forget(control, parcels.returned(id)),
+        ToWorker::Lost { id } => parcels.lost(id),
+        ToWorker::Trim => forget(control, parcels.trim()),
         ToWorker::Cancel { task } => task::cancel_current(task),
         // Handled by whoever waits for it.
         ToWorker::Ready => {}

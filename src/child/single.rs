@@ -11,7 +11,7 @@ use std::thread;
 use tokio::runtime::Handle;
 
 use super::role::{self, FAILED, Heard, STACK};
-use crate::call::envelope::ONCE_BYTES;
+use crate::call::envelope::SINGLE_RING_BYTES;
 use crate::call::executor::{Executor, Next};
 use crate::ring::Ring;
 use crate::sys::parent_death::ParentDeathSignal;
@@ -122,8 +122,8 @@ fn run(mut execution: Executor, limit: Option<u64>) -> ! {
 
 /// The rings of a process that runs one task.
 fn rings(memory: &OwnedFd) -> io::Result<[Ring; 2]> {
-    if memory::sealed_len(memory)? < 2 * Ring::flat_footprint(ONCE_BYTES) {
+    if memory::sealed_len(memory)? < 2 * Ring::flat_footprint(SINGLE_RING_BYTES) {
         return Err(io::Error::from(io::ErrorKind::InvalidData));
     }
-    Ring::flat(memory, ONCE_BYTES)
+    Ring::flat(memory, SINGLE_RING_BYTES)
 }

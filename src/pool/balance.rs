@@ -33,7 +33,7 @@ impl Core {
         let requests = self.requests(worker)?;
         // Another request may be at the position of a released one.
         if !requests.released(position) {
-            requests.hurry(position);
+            requests.flush_each(position);
         }
         Some(worker)
     }

@@ -7,6 +7,7 @@
 use super::core::Core;
 use super::records::Place;
 use super::worker_state::{Life, PendingKill};
+use crate::call::job::GroupId;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{RunQueue, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
@@ -29,12 +30,12 @@ impl Core {
     }
 
     /// The caller does not want any task of this group any more.
-    pub(super) fn cancel_group(&mut self, group: usize) {
+    pub(super) fn cancel_group(&mut self, group: GroupId) {
         let mut members = self.records.keys();
         // All are marked before the first is cancelled, so that a task which is revoked on the way ends as well.
         members.retain(|&key| {
             let record = self.records.get_mut(key);
-            let member = record.filter(|it| it.job.group() == group);
+            let member = record.filter(|it| it.job.group() == Some(group));
             member.map(|it| it.cancelled = true).is_some()
         });
         for key in members {
@@ -84,7 +85,7 @@ impl Core {
         if requests.released(position) {
             return false; // the task is over, and another request may be at its position
         }
-        let claimed = requests.take_back(position).claimed;
+        let claimed = requests.revoke(position);
         if claimed > 0 {
             self.requeue_rest(worker, task, claimed, ErrorKind::Crashed);
             return false;
@@ -112,7 +113,7 @@ impl Core {
         if requests.released(position) {
             return; // likewise
         }
-        let claimed = requests.take_back(position).claimed;
+        let claimed = requests.revoke(position);
         if claimed == 0 {
             self.schedule.revoked(worker, task);
             self.fail_unstarted(task, kind);

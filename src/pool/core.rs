@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::call_options::CallOptions;
 use super::initializer::Initializer;
 use super::metrics::Counts;
-use super::records::{Options, Records, TaskRecord};
+use super::records::{Records, TaskRecord};
 use super::worker_table::WorkerTable;
 use crate::call::RequestWriter;
 use crate::call::job::Job;
@@ -23,7 +24,7 @@ use crate::ring::Cursor;
 use crate::schedule::{Schedule, StartBreaker, TaskKey, WorkerKey};
 use crate::spawn::{ChildSpec, Source};
 use crate::sys::clock::Moment;
-use crate::transfer::blob::Packed;
+use crate::transfer::blob::PackedBlob;
 
 /// How a pool was built.
 pub(super) struct Settings {
@@ -68,7 +69,7 @@ pub(super) enum Effect {
     /// Drop the job's arguments, which may run user code.
     DropArguments(Arc<dyn Job>),
     /// Give the blob of encoded arguments back.
-    ReturnBlob(Packed),
+    ReturnBlob(PackedBlob),
     /// Wake the driver: something has changed that it waits for.
     WakeDriver,
 }
@@ -142,7 +143,7 @@ impl Core {
     }
 
     /// Adds a task that waits before all others of its priority.
-    pub(super) fn enqueue_front(&mut self, job: Arc<dyn Job>, options: Options) {
+    pub(super) fn enqueue_front(&mut self, job: Arc<dyn Job>, options: CallOptions) {
         let key = self.records.insert(job, options, self.now);
         self.schedule.submit_front(key, options.priority);
     }

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use super::call_options::CallOptions;
 use super::core::{Core, Effect, Phase};
-use super::records::{Options, Place};
-use crate::call::Post;
+use super::records::Place;
+use crate::call::Written;
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
 use crate::schedule::{TaskKey, WorkerKey};
-use crate::transfer::blob::Packed;
+use crate::transfer::blob::PackedBlob;
 
 impl Core {
     /// Takes a task. `None` if the pool takes no new tasks.
-    pub(super) fn submit(&mut self, job: Arc<dyn Job>, options: Options) -> Option<TaskKey> {
+    pub(super) fn submit(&mut self, job: Arc<dyn Job>, options: CallOptions) -> Option<TaskKey> {
         if self.phase != Phase::Open {
             return None;
         }
@@ -24,7 +25,11 @@ impl Core {
     }
 
     /// Takes many tasks. False if the pool takes no new tasks.
-    pub(super) fn submit_all(&mut self, jobs: &mut Vec<Arc<dyn Job>>, options: Options) -> bool {
+    pub(super) fn submit_all(
+        &mut self,
+        jobs: &mut Vec<Arc<dyn Job>>,
+        options: CallOptions,
+    ) -> bool {
         jobs.drain(..)
             .all(|job| self.submit(job, options).is_some())
     }
@@ -58,7 +63,7 @@ impl Core {
     }
 
     /// The arguments of a large task were encoded, or could not be.
-    pub(super) fn on_packed(&mut self, key: TaskKey, packed: Result<Packed, String>) {
+    pub(super) fn on_packed(&mut self, key: TaskKey, packed: Result<PackedBlob, String>) {
         match (packed, self.records.get_mut(key)) {
             (Ok(packed), Some(record)) => {
                 record.packed = Some(packed);
@@ -80,10 +85,10 @@ impl Core {
         let timed = record.options.timeout.is_some();
         let post = match &record.packed {
             Some(packed) => io.requests.write_blob(key, &*record.job, packed),
-            None => io.requests.post(key, &*record.job, timed),
+            None => io.requests.write(key, &*record.job, timed),
         };
         match post {
-            Post::Sent {
+            Written::Sent {
                 position,
                 items,
                 has_fds,
@@ -93,12 +98,12 @@ impl Core {
                 self.run_driver_by(self.next_balance());
                 self.queue_rest(key, items);
             }
-            Post::NoSpace => {
+            Written::NoSpace => {
                 self.requeue(key);
                 self.schedule.no_space(worker);
             }
-            Post::TooLarge => self.pack(key),
-            Post::Refused(why) => {
+            Written::TooLarge => self.pack(key),
+            Written::Refused(why) => {
                 self.queue_rest(key, 1);
                 self.refuse(key, &why);
             }

@@ -6,7 +6,7 @@ use super::core::{Core, Effect};
 use super::events::Event;
 use super::shared::Shared;
 use super::start_worker;
-use crate::transfer::blob::Packed;
+use crate::transfer::blob::PackedBlob;
 
 impl Shared {
     /// Lets `f` change what the pool knows, then does what follows from it.
@@ -37,7 +37,7 @@ impl Shared {
                 error,
             } => job.fail(first, count, &error),
             Effect::Drop(job) => drop(job),
-            Effect::DropArguments(job) => job.let_go(),
+            Effect::DropArguments(job) => job.forget_arguments(),
             Effect::ReturnBlob(packed) => self.unpack(packed),
             Effect::Launch(worker, spec, unwanted) => {
                 start_worker::launch_worker(self, worker, spec, unwanted);
@@ -45,7 +45,7 @@ impl Shared {
             Effect::Pack(task, job) => {
                 let shared = Arc::clone(self);
                 self.runtime.spawn_blocking(move || {
-                    let packed = job.pack(&shared.parcels);
+                    let packed = job.pack(&shared.blobs);
                     drop(job);
                     shared.with(|core| core.on_packed(task, packed));
                 });
@@ -55,8 +55,8 @@ impl Shared {
         }
     }
 
-    pub(super) fn unpack(self: &Arc<Self>, packed: Packed) {
-        let given_up = self.store().put_back(packed.parcel);
+    pub(super) fn unpack(self: &Arc<Self>, packed: PackedBlob) {
+        let given_up = self.store().put_back(packed.blob);
         if let Some(id) = given_up {
             self.with(|core| core.forget_blobs(&[id]));
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::initializer::InitJob;
 use crate::schedule::WorkerKey;
 use crate::spawn::Launched;
-use crate::transfer::blob::Packed;
+use crate::transfer::blob::PackedBlob;
 
 /// What the driver is told.
 #[derive(Debug)]
@@ -27,5 +27,5 @@ pub(super) struct StartedWorker {
     /// None if it needs none: it is the copy of a process that was ready.
     pub(super) preparation: Option<Arc<dyn InitJob>>,
     /// Hold the arguments of the preparation that did not fit the ring.
-    pub(super) packed: Vec<Packed>,
+    pub(super) packed: Vec<PackedBlob>,
 }

@@ -11,6 +11,7 @@
 
 mod balance;
 mod builder;
+mod call_options;
 mod cancel;
 mod close;
 mod core;
@@ -24,11 +25,13 @@ mod initializer;
 mod map;
 mod map_batch;
 mod map_future;
+mod map_input;
 mod map_results;
 mod metrics;
 #[expect(clippy::module_inception, reason = "the pool itself")]
 mod pool;
 mod pool_guard;
+mod read_ahead;
 mod records;
 mod replies;
 mod run;

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use futures::Stream;
 
+use super::call_options::CallOptions;
 use super::core::Phase;
 use super::info::WorkerInfo;
-use super::map;
 use super::map::Map;
 use super::metrics::Metrics;
 use super::pool_guard::PoolGuard;
-use super::records::Options;
 use super::run::Run;
 use super::task_handle::TaskHandle;
 use super::worker_table::Worker;
@@ -58,7 +57,7 @@ impl Pool {
     {
         let _ = f; // has no bytes: its type is the function
         let job = Arc::new(Single::<F::Call>::new(F::arguments(args)));
-        Run::new(Arc::clone(&self.front), job, self.defaults())
+        Run::new(&self.front, job, self.defaults())
     }
 
     /// Runs `f` with `args` in one of the workers, from now on. Dropping the handle detaches.
@@ -85,7 +84,7 @@ impl Pool {
         M: 'a,
     {
         let _ = f; // has no bytes: its type is the function
-        map::over_iterator::<F, M, _>(&self.front, items.into_iter(), self.defaults())
+        Map::over_iterator::<F, M, _>(&self.front, items.into_iter(), self.defaults())
     }
 
     /// Runs `f` on every item of a stream, which is polled only when there is room for more.
@@ -97,7 +96,7 @@ impl Pool {
         M: 'a,
     {
         let _ = f; // has no bytes: its type is the function
-        map::over_stream::<F, M, _>(&self.front, items, self.defaults())
+        Map::over_stream::<F, M, _>(&self.front, items, self.defaults())
     }
 
     /// What the pool has done so far and is doing now.
@@ -170,11 +169,11 @@ impl Pool {
         Shutdown::new(&self.front, None)
     }
 
-    fn defaults(&self) -> Options {
-        self.front.shared.look(|core| Options {
+    fn defaults(&self) -> CallOptions {
+        self.front.shared.look(|core| CallOptions {
             timeout: core.settings.task_timeout,
             retries: core.settings.retries,
-            ..Options::default()
+            ..CallOptions::default()
         })
     }
 }

@@ -5,19 +5,12 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use super::call_options::CallOptions;
 use crate::call::job::Job;
 use crate::ring::Cursor;
-use crate::schedule::{Priority, TaskKey, WorkerKey};
+use crate::schedule::{TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
-use crate::transfer::blob::Packed;
-
-/// What a caller may choose for a task.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Options {
-    pub(super) timeout: Option<Duration>,
-    pub(super) retries: u32,
-    pub(super) priority: Priority,
-}
+use crate::transfer::blob::PackedBlob;
 
 /// Where a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,10 +31,10 @@ pub(super) enum Place {
 #[derive(Debug)]
 pub(super) struct TaskRecord {
     pub(super) job: Arc<dyn Job>,
-    pub(super) options: Options,
+    pub(super) options: CallOptions,
     pub(super) place: Place,
     /// The encoded arguments, if they are too large for a ring.
-    pub(super) packed: Option<Packed>,
+    pub(super) packed: Option<PackedBlob>,
     pub(super) submitted: Moment,
     /// How long its items have run.
     pub(super) ran: Duration,
@@ -79,7 +72,12 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn insert(&mut self, job: Arc<dyn Job>, options: Options, now: Moment) -> TaskKey {
+    pub(super) fn insert(
+        &mut self,
+        job: Arc<dyn Job>,
+        options: CallOptions,
+        now: Moment,
+    ) -> TaskKey {
         // Never 0, so that no task has the key 0.
         self.serial = self.serial.wrapping_add(1).max(1);
         let serial = self.serial;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -19,7 +19,7 @@ pub(super) struct Shared {
     pub(super) runtime: Handle,
     pub(super) news: mpsc::UnboundedSender<Event>,
     pub(super) bell: Doorbell,
-    pub(super) parcels: Mutex<BlobPool>,
+    pub(super) blobs: Arc<Mutex<BlobPool>>,
     pub(super) settled: watch::Sender<bool>,
     pub(super) completed: AtomicU64,
     pub(super) failed: AtomicU64,
@@ -40,7 +40,7 @@ impl Shared {
             runtime,
             news,
             bell,
-            parcels: Mutex::default(),
+            blobs: Arc::default(),
             settled: watch::Sender::new(false),
             completed: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -82,7 +82,7 @@ impl Shared {
     }
 
     pub(super) fn store(&self) -> MutexGuard<'_, BlobPool> {
-        self.parcels.lock().unwrap_or_else(PoisonError::into_inner)
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

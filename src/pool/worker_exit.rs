@@ -3,8 +3,9 @@
 use std::process::ExitStatus;
 use std::sync::Arc;
 
+use super::call_options::CallOptions;
 use super::core::{Core, Phase};
-use super::records::{Options, Place};
+use super::records::Place;
 use super::worker_state::Life;
 use super::worker_table::Worker;
 use crate::call::RequestWriter;
@@ -71,7 +72,7 @@ impl Core {
     }
 
     /// Runs the item at `index` of a job once more.
-    fn retry(&mut self, job: &Arc<dyn Job>, index: usize, mut options: Options) {
+    fn retry(&mut self, job: &Arc<dyn Job>, index: usize, mut options: CallOptions) {
         options.retries -= 1;
         self.counts.retried += 1;
         let item = match index {

@@ -34,10 +34,10 @@ impl Core {
             Next::Dispatch => self.schedule.workers_changed(),
             Next::Kill => io.signal_handle.kill(),
             Next::SendCancel(task) => {
-                io.requests.say(ToWorker::Cancel { task });
+                io.requests.send(ToWorker::Cancel { task });
                 self.effects.push(Effect::WakeDriver);
             }
-            Next::SendStop if io.requests.post_stop() => {}
+            Next::SendStop if io.requests.write_stop() => {}
             Next::SendStop => self.transition(worker, Life::kill),
             Next::Watch if io.requests.watch() => {}
             Next::Watch => self.transition(worker, Life::clear_suspicion),
@@ -206,7 +206,7 @@ impl Core {
                     return true;
                 }
                 if let Some(packed) = &mut record.packed {
-                    packed.baggage.clear();
+                    packed.attachments.clear();
                 }
                 let job = Arc::clone(&record.job);
                 self.effects.push(Effect::DropArguments(job));
@@ -228,7 +228,7 @@ impl Core {
     pub(super) fn trim_workers(&mut self) {
         for (_, it) in self.workers.iter_mut() {
             if let Some(io) = it.life.io_mut() {
-                io.requests.say(ToWorker::Trim);
+                io.requests.send(ToWorker::Trim);
             }
         }
     }
@@ -241,7 +241,7 @@ impl Core {
             return;
         };
         if let Some(io) = it.life.io_mut() {
-            io.requests.say(match arrived {
+            io.requests.send(match arrived {
                 true => ToWorker::Returned { id },
                 false => ToWorker::Lost { id },
             });

@@ -11,7 +11,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{Mutex, Semaphore};
 
@@ -27,6 +27,7 @@ use crate::sys::parent_death::ParentDeathPipe;
 use crate::sys::socket;
 use crate::sys::{signal, stdio};
 use crate::transfer::control::ControlSocket;
+use crate::transfer::entry_point::{ENTRY_TIMEOUT, NEVER_ENTERED};
 use crate::transfer::env_block::EnvBlock;
 use crate::transfer::messages::{FromForkServer, Refusal, ToForkServer};
 
@@ -36,13 +37,6 @@ const AT_ONCE: usize = 8;
 
 /// So many servers may die in a row under one request before it is left to another start method.
 const ATTEMPTS: usize = 3;
-
-/// How long a server may take from its start to its first instruction of ours. Far more than the slowest
-/// linker and constructors need; one that takes longer will never come.
-const LONGEST_START: Duration = Duration::from_secs(30);
-
-const NEVER_CAME: &str =
-    "the child did not reach `procession::init()`; is it the first line of `main`?";
 
 const LOST: &str = "a worker was forked, had begun and was lost with its fork server";
 
@@ -172,7 +166,8 @@ impl ForkServer {
             match connection.ask(&wish.bequest, newborn, theirs).await? {
                 Answer::Born(mut born) => {
                     for (message, fds) in born.early.drain(..) {
-                        ends.replies.accept(message, fds)?;
+                        // A blob that could not be mapped is missed by the reply that names it.
+                        let _ = ends.replies.accept(message, fds);
                     }
                     asking.end(&connection);
                     return Ok(Fork::Born(born, Box::new(ends)));
@@ -335,7 +330,7 @@ fn wait_for(
     child: &async_process::Child,
     control: &ControlSocket,
 ) -> io::Result<Result<Option<EnvBlock>, String>> {
-    let deadline = Instant::now() + LONGEST_START;
+    let deadline = Instant::now() + ENTRY_TIMEOUT;
     loop {
         match control.try_recv() {
             Ok(Some((FromForkServer::Settled(environment), _))) => return Ok(Ok(environment)),
@@ -352,7 +347,7 @@ fn wait_for(
         if left.is_zero() {
             // Not reaped while the child is borrowed, so the number is its own.
             signal::send(child.id(), libc::SIGKILL)?;
-            return Err(io::Error::other(NEVER_CAME));
+            return Err(io::Error::other(NEVER_ENTERED));
         }
         socket::wait_readable(control, Some(left))?;
     }

@@ -22,7 +22,7 @@ use super::leaked::LeakedChildren;
 use super::link::{Ends, First, Rings};
 use super::spare::Release;
 use super::start_method::StartMethod;
-use crate::call::request_writer::{Post, ReplyReader, RequestWriter};
+use crate::call::{ReplyReader, RequestWriter, Written};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::sys::{hook, image, sched, signal, socket, stdio};
@@ -84,7 +84,7 @@ pub(crate) struct Launched {
     pub(crate) requests: RequestWriter,
     pub(crate) replies: ReplyReader,
     /// What became of what was to be there first; `None` if it was not written yet.
-    pub(crate) posted: Option<Post>,
+    pub(crate) posted: Option<Written>,
     /// Whether it is a copy of a process that had come so far, and so will come.
     pub(crate) forked: bool,
     pub(crate) guard: ChildGuard,
@@ -125,7 +125,7 @@ impl Launched {
     /// It cannot be told, or what goes with its request cannot be sent. One that is no more by now is neither.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
         let Some(untold) = self.untold.take() else {
-            self.requests.say(ToWorker::Ready);
+            self.requests.send(ToWorker::Ready);
             return self.requests.send_unsent();
         };
         self.requests.send_unsent()?;
@@ -372,7 +372,7 @@ pub(super) fn greeting(spec: &ChildSpec, role: Role, streams: &[u32]) -> Greetin
 
 /// The command line and environment of a child whose control socket is at `slot`.
 fn command(spec: &ChildSpec, slot: u32) -> io::Result<async_process::Command> {
-    let entrance = EntryPoint::of_this_process()?;
+    let entry_point = EntryPoint::of_this_process()?;
     let mut arguments = std::env::args_os();
     let mut command = std::process::Command::new("/proc/self/exe");
     if let Some(name) = arguments.next() {
@@ -391,7 +391,7 @@ fn command(spec: &ChildSpec, slot: u32) -> io::Result<async_process::Command> {
             None => command.env_remove(key),
         };
     }
-    command.env(hook::CHILD, entrance.invitation(slot));
+    command.env(hook::CHILD, entry_point.env_value(slot));
     if let Some(directory) = &spec.directory {
         command.current_dir(directory);
     }

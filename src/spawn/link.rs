@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::spare::Release;
-use crate::call::envelope::{ONCE_BYTES, RING_BYTES};
-use crate::call::request_writer::{Post, ReplyReader, RequestWriter};
+use crate::call::envelope::{SINGLE_RING_BYTES, WORKER_RING_BYTES};
+use crate::call::{ReplyReader, RequestWriter, Written};
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::memory;
@@ -35,11 +35,11 @@ impl Rings {
 
     /// Those of a process that runs many tasks.
     pub(super) fn new(parent_death: Option<Arc<ParentDeathPipe>>) -> io::Result<Self> {
-        let ring = Ring::footprint(RING_BYTES);
+        let ring = Ring::footprint(WORKER_RING_BYTES);
         let memory = memory::memfd("procession-worker", 2 * ring)?;
         Ok(Self {
-            requests: Producer::new(Ring::map(&memory, 0, RING_BYTES)?),
-            replies: Consumer::new(Ring::map(&memory, ring, RING_BYTES)?),
+            requests: Producer::new(Ring::map(&memory, 0, WORKER_RING_BYTES)?),
+            replies: Consumer::new(Ring::map(&memory, ring, WORKER_RING_BYTES)?),
             memory,
             parent_death,
         })
@@ -47,8 +47,11 @@ impl Rings {
 
     /// Those of a process that runs one task.
     pub(super) fn once() -> io::Result<Self> {
-        let memory = memory::memfd("procession-process", 2 * Ring::flat_footprint(ONCE_BYTES))?;
-        let [requests, replies] = Ring::flat(&memory, ONCE_BYTES)?;
+        let memory = memory::memfd(
+            "procession-process",
+            2 * Ring::flat_footprint(SINGLE_RING_BYTES),
+        )?;
+        let [requests, replies] = Ring::flat(&memory, SINGLE_RING_BYTES)?;
         Ok(Self {
             requests: Producer::new(requests),
             replies: Consumer::new(replies),
@@ -82,7 +85,7 @@ impl Rings {
 
 /// Writes what a child is to find in its ring when it comes. Called for every child that is tried to be made, with
 /// a ring of its own.
-pub(crate) type First<'a> = &'a (dyn Fn(&mut RequestWriter) -> Option<Post> + Sync);
+pub(crate) type First<'a> = &'a (dyn Fn(&mut RequestWriter) -> Option<Written> + Sync);
 
 /// The parent's ends of a child's rings.
 #[derive(Debug)]
@@ -90,7 +93,7 @@ pub(super) struct Ends {
     pub(super) requests: RequestWriter,
     pub(super) replies: ReplyReader,
     /// What became of what was written before the child came, if anything was.
-    pub(super) posted: Option<Post>,
+    pub(super) posted: Option<Written>,
     /// To be held for as long as the child is to live.
     pub(super) parent_death: Option<Arc<ParentDeathPipe>>,
     /// What the child waits to be told.
@@ -105,7 +108,7 @@ impl Ends {
     /// Takes back what was written, for there is no child, or none that may still begin. False if one has begun.
     pub(super) fn withdraw(&mut self) -> bool {
         match self.posted {
-            Some(Post::Sent { position, .. }) => self.requests.take_back(position).claimed == 0,
+            Some(Written::Sent { position, .. }) => self.requests.revoke(position) == 0,
             _ => true,
         }
     }
@@ -139,10 +142,10 @@ mod tests {
         for begun in [false, true] {
             let (ours, _theirs) = socket::pair().unwrap();
             let rings = Rings::new(None).unwrap();
-            let mut child = Consumer::new(Ring::map(&rings.memory, 0, RING_BYTES).unwrap());
+            let mut child = Consumer::new(Ring::map(&rings.memory, 0, WORKER_RING_BYTES).unwrap());
             let mut ends = rings.ends(&Arc::new(ControlSocket::new(ours)));
             let job = Single::<Nothing>::new(());
-            ends.write(&|requests| Some(requests.post(1, &job, false)));
+            ends.write(&|requests| Some(requests.write(1, &job, false)));
             let request = child.peek().unwrap().unwrap();
             if begun {
                 let span = child.word(request, Request::SPAN);

@@ -7,18 +7,17 @@
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use super::launch::fork_server_greeting;
 use super::link::{Ends, Rings};
-use crate::call::envelope::Reply;
-use crate::call::job::{Job, Outcomes};
-use crate::call::request_writer::{Post, ReplyReader};
+use crate::call::ReplyReader;
+use crate::call::job::Job;
+use crate::call::outcomes::ReplyBody;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::sys::reactor::Watched;
-use crate::transfer::blob::{BlobPool, Packed};
+use crate::transfer::blob::PackedBlob;
 use crate::transfer::control::{ControlSocket, Either};
 use crate::transfer::env_block::EnvBlock;
 use crate::transfer::messages::{FromForkServer, FromWorker, ToWorker};
@@ -45,7 +44,7 @@ pub(super) struct Preparation {
     control: Arc<ControlSocket>,
     replies: ReplyReader,
     heard: Watched,
-    _parcel: Option<Packed>,
+    _packed: Option<PackedBlob>,
     _leash: Option<Arc<ParentDeathPipe>>,
 }
 
@@ -63,26 +62,12 @@ impl Preparation {
             parent_death,
             ..
         } = rings.ends(control);
-        let mut parcel = None;
-        let mut post = requests.post(PRELOAD, &*job, false);
-        if let Post::TooLarge = post {
-            let packer = Arc::clone(&job);
-            let pack = move || packer.pack(&Mutex::new(BlobPool::default()));
-            let packed = tokio::task::spawn_blocking(pack).await;
-            let packed = packed
-                .map_err(io::Error::other)?
-                .map_err(io::Error::other)?;
-            post = requests.write_blob(PRELOAD, &*job, &packed);
-            parcel = Some(packed);
-        }
-        match post {
-            Post::Sent { .. } => requests.post_stop(),
-            Post::Refused(why) => {
-                let why = format!("the preload's arguments cannot be sent: {why}");
-                return Err(io::Error::other(why));
-            }
-            Post::NoSpace | Post::TooLarge => return Err(io::ErrorKind::OutOfMemory.into()),
-        };
+        let written = requests.write(PRELOAD, &*job, false);
+        let sent = requests
+            .complete(written, PRELOAD, &job, &Arc::default())
+            .await
+            .map_err(|fault| fault.into_io("the preload"))?;
+        requests.write_stop();
         control.send(&ToWorker::Ready, &[])?;
         Ok(Self {
             job,
@@ -90,7 +75,7 @@ impl Preparation {
             replies,
             heard: Watched::new(control.as_fd().try_clone_to_owned()?)?,
             control: Arc::clone(control),
-            _parcel: parcel,
+            _packed: sent.packed,
             _leash: parent_death,
         })
     }
@@ -141,18 +126,12 @@ impl Preparation {
 
     fn read(&mut self, pid: u32) {
         let mut bytes = Vec::new();
-        let Ok(Some(head)) = self.replies.next(&mut bytes) else {
-            return;
-        };
-        let outcomes = Outcomes {
-            rest: &bytes[Reply::BYTES..],
-            count: head.count as usize,
-            pid,
-            ran: Duration::from_nanos(head.run_nanos),
-            parcel: None,
-            baggage: Vec::new().into(),
-        };
-        self.job.deliver(0, outcomes);
+        match self.replies.only_outcome(&mut bytes, pid) {
+            Some(ReplyBody::Frame(outcomes) | ReplyBody::Blob { outcomes, .. }) => {
+                self.job.deliver(0, outcomes);
+            }
+            None => {}
+        }
     }
 }
 

@@ -1,14 +1,25 @@
-//! How children of this process come in, and whether they can.
+//! By which hook a child process enters this crate, and whether it can.
+//!
+//! Runs in the parent, which sets the environment variable, and in the child, which reads it.
 
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
-/// How children of this process come in.
+/// How long a child may take from its start to its entry. Far more than the slowest linker and constructors need: a
+/// child that takes longer never enters.
+pub(crate) const ENTRY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a child is killed after [`ENTRY_TIMEOUT`].
+pub(crate) const NEVER_ENTERED: &str =
+    "the child did not reach `procession::init()`; is it the first line of `main`?";
+
+/// The hook by which children of this program enter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EntryPoint {
     /// Their `main` calls `procession::init()`.
     Init,
-    /// A constructor takes over before `main`: that of a test harness, which is nobody's to change.
+    /// A constructor takes over before `main`, which in a test harness cannot be changed.
     Constructor,
 }
 
@@ -17,29 +28,29 @@ const BY_INIT: u8 = 1;
 const BY_CONSTRUCTOR: u8 = 2;
 const TOO_LATE: u8 = 3;
 
-static ENTRANCE: AtomicU8 = AtomicU8::new(UNKNOWN);
+static ENTRY_POINT: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 impl EntryPoint {
-    /// Says that children come in this way. The first word counts.
-    pub(crate) fn open(self) {
-        mark(match self {
+    /// Records that children enter here. The first record counts.
+    pub(crate) fn record(self) {
+        record(match self {
             Self::Init => BY_INIT,
             Self::Constructor => BY_CONSTRUCTOR,
         });
     }
 
-    /// Says that `init` was called when it was too late for children to come in by it.
-    pub(crate) fn missed() {
-        mark(TOO_LATE);
+    /// Records that `init` was called too late for children to enter there.
+    pub(crate) fn record_missed() {
+        record(TOO_LATE);
     }
 
-    /// How children come in.
+    /// The hook of this program's children.
     ///
     /// # Errors
     ///
-    /// They cannot; the error says what the program has to write.
+    /// Children cannot enter; the error says what the program has to write.
     pub(crate) fn of_this_process() -> io::Result<Self> {
-        match ENTRANCE.load(Ordering::Acquire) {
+        match ENTRY_POINT.load(Ordering::Acquire) {
             BY_INIT => Ok(Self::Init),
             BY_CONSTRUCTOR => Ok(Self::Constructor),
             TOO_LATE => Err(io::Error::other(
@@ -54,21 +65,37 @@ impl EntryPoint {
         }
     }
 
-    /// The value of the environment variable that sends a child this way, with its control socket
-    /// at standard slot `slot`.
-    pub(crate) fn invitation(self, slot: u32) -> String {
+    /// The value of the environment variable that tells a child to enter here. Its control socket is at standard slot
+    /// `slot`.
+    pub(crate) fn env_value(self, slot: u32) -> String {
         match self {
             Self::Init => format!("init{slot}"),
             Self::Constructor => format!("constructor{slot}"),
         }
     }
 
-    /// The slot of the control socket, if `invitation` sends this process this way.
-    pub(crate) fn invited(self, invitation: &str) -> Option<u32> {
-        (0..3).find(|slot| invitation == self.invitation(*slot))
+    /// The slot of the control socket, if `env_value` tells this process to enter here.
+    pub(crate) fn slot_in(self, env_value: &str) -> Option<u32> {
+        (0..3).find(|slot| env_value == self.env_value(*slot))
     }
 }
 
-fn mark(state: u8) {
-    let _ = ENTRANCE.compare_exchange(UNKNOWN, state, Ordering::AcqRel, Ordering::Acquire);
+fn record(state: u8) {
+    let _ = ENTRY_POINT.compare_exchange(UNKNOWN, state, Ordering::AcqRel, Ordering::Acquire);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn env_value_names_one_entry_point_and_its_slot() {
+        for slot in 0..3 {
+            let value = EntryPoint::Init.env_value(slot);
+            assert_eq!(EntryPoint::Init.slot_in(&value), Some(slot));
+            assert_eq!(EntryPoint::Constructor.slot_in(&value), None);
+        }
+        assert_eq!(EntryPoint::Init.slot_in("init3"), None);
+        assert_eq!(EntryPoint::Init.slot_in(""), None);
+    }
 }
