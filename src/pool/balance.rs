@@ -25,17 +25,22 @@ impl Core {
         Some(self.now.plus(wait))
     }
 
-    /// Finds a batch that has had no outcome for a while, and has its worker send every outcome at once from now on.
-    /// Returns the worker, whose finished outcomes the driver salvages afterwards.
-    pub(super) fn flush_slow_batch(&mut self) -> Option<WorkerKey> {
-        let (worker, task) = self.schedule.slow_batch(self.now)?;
-        let position = self.position(task)?;
-        let requests = self.requests(worker)?;
-        // Another request may be at the position of a released one.
-        if !requests.released(position) {
-            requests.flush_each(position);
+    /// Finds batches that have had no outcome for a while, and has their workers send every outcome at once from now
+    /// on. Returns the workers: the outcomes they have published before must be salvaged.
+    pub(super) fn flush_slow_batches(&mut self) -> Vec<WorkerKey> {
+        let mut slow = Vec::new();
+        while let Some((worker, task)) = self.schedule.slow_batch(self.now) {
+            let position = self.position(task);
+            let Some((position, requests)) = position.zip(self.requests(worker)) else {
+                continue;
+            };
+            // Another request may be at the position of a released one.
+            if !requests.released(position) {
+                requests.flush_each(position);
+            }
+            slow.push(worker);
         }
-        Some(worker)
+        slow
     }
 
     /// Gives the tasks behind a long task to idle workers, and the tasks of a worker that starts none to any other.

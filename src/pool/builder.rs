@@ -8,10 +8,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use super::core::{Core, Settings};
+use super::core::Settings;
 use super::driver::Driver;
 use super::initializer;
 use super::initializer::Initializer;
@@ -236,16 +235,18 @@ impl PoolBuilder {
     pub fn build(self) -> io::Result<Pool> {
         EntryPoint::of_this_process()?;
         reactor::check_runtime()?;
-        let runtime = Handle::current();
-        let bell = Doorbell::new()?;
-        let heard = Watched::new(bell.try_clone()?.into())?;
-        let core = Core::new(Arc::new(self.settings()?));
-        let (news, listener) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared::new(core, runtime.clone(), news, bell));
-        runtime.spawn(Driver::new(Arc::clone(&shared), heard, listener));
+        let doorbell = Doorbell::new()?;
+        let rung = Watched::new(doorbell.try_clone()?.into())?;
+        let settings = self.settings()?;
+        let (events, told) = mpsc::unbounded_channel();
+        let (ends, ended) = oneshot::channel();
+        let shared = Arc::new(Shared::new(settings, events, ended, doorbell));
+        let driver = Driver::new(Arc::clone(&shared), rung, told, ends);
+        shared.runtime.spawn(driver);
+        // Starts the workers.
         shared.with(|_| ());
         Ok(Pool {
-            front: Arc::new(PoolGuard { shared }),
+            guard: Arc::new(PoolGuard { shared }),
         })
     }
 

@@ -57,21 +57,23 @@ pub(super) enum Effect {
     Launch(WorkerKey, Box<ChildSpec>, oneshot::Receiver<()>),
     /// Encode this task's first item into a blob.
     Pack(TaskKey, Arc<dyn Job>),
-    /// Give these items this outcome.
-    Fail {
-        job: Arc<dyn Job>,
-        first: usize,
-        count: usize,
-        error: JoinError,
-    },
     /// Drop the job, which may run user code.
     Drop(Arc<dyn Job>),
     /// Drop the job's arguments, which may run user code.
-    DropArguments(Arc<dyn Job>),
+    ForgetArguments(Arc<dyn Job>),
     /// Give the blob of encoded arguments back.
     ReturnBlob(PackedBlob),
     /// Wake the driver: something has changed that it waits for.
     WakeDriver,
+}
+
+/// Items of a job that must have an error as their outcome.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) job: Arc<dyn Job>,
+    pub(super) first: usize,
+    pub(super) count: usize,
+    pub(super) error: JoinError,
 }
 
 /// Whether a pool takes tasks.
@@ -94,6 +96,8 @@ pub(super) struct Core {
     pub(super) phase: Phase,
     pub(super) counts: Counts,
     pub(super) effects: Vec<Effect>,
+    /// Apart from the effects: the driver delivers what it has read between the two.
+    failures: Vec<Failure>,
     /// Workers for which requests were written since they were last woken.
     pub(super) must_wake: Vec<WorkerKey>,
     /// Whether workers may be missing: set by every change that can end in a start.
@@ -115,6 +119,7 @@ impl Core {
             phase: Phase::Open,
             counts: Counts::default(),
             effects: Vec::new(),
+            failures: Vec::new(),
             must_wake: Vec::new(),
             check_missing: true,
             run_by: None,
@@ -130,6 +135,12 @@ impl Core {
     /// Takes the time by which the driver must run.
     pub(super) fn take_run_by(&mut self) -> Option<Moment> {
         self.run_by.take()
+    }
+
+    /// Takes what was decided, to be performed after the lock is released: first the effects, then the failures.
+    pub(super) fn take_decisions(&mut self) -> (Vec<Effect>, Vec<Failure>) {
+        let effects = std::mem::take(&mut self.effects);
+        (effects, std::mem::take(&mut self.failures))
     }
 
     /// The position of the task's request, if that is in a ring.
@@ -176,7 +187,7 @@ impl Core {
             _ => &mut self.counts.failed,
         };
         *counted += count as u64;
-        self.effects.push(Effect::Fail {
+        self.failures.push(Failure {
             job: Arc::clone(job),
             first,
             count,

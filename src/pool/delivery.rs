@@ -1,65 +1,109 @@
-//! Outcomes on their way from a reply to whoever awaits them.
+//! Outcomes on their way from a reply to their job.
+//!
+//! Runs in the application: on the driver's thread, or on a thread that may block if the result is long. Decoding runs
+//! user code, so the core's lock is not held here.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::initializer::PREPARATION;
+use super::findings::FoundReply;
 use super::shared::Shared;
+use super::worker_replies::WorkerReplies;
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
-use crate::call::outcomes::Outcomes;
+use crate::call::outcomes::{Outcomes, ReplyBody};
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::WorkerKey;
 
-/// Gives the job the outcomes of the reply `head`.
-pub(super) fn deliver(shared: &Shared, job: &dyn Job, head: &Reply, outcomes: Outcomes<'_>) {
-    let failed = job.deliver(head.first as usize, outcomes) as u64;
-    if head.task != PREPARATION {
-        let done = u64::from(head.count).saturating_sub(failed);
-        shared.completed.fetch_add(done, Ordering::Relaxed);
-        shared.failed.fetch_add(failed, Ordering::Relaxed);
+/// Gives the job of a reply its outcomes, which are in `bytes`. True if the result is in a blob of the worker.
+pub(super) fn deliver(
+    shared: &Arc<Shared>,
+    found: FoundReply,
+    replies: &mut WorkerReplies,
+    bytes: &[u8],
+) -> bool {
+    let (job, count) = found.job.unzip();
+    let count = count.unwrap_or(found.head.count);
+    let head = Reply {
+        count,
+        ..found.head
+    };
+    let pid = replies.pid;
+    // Also if there is no job: the blob and the descriptors that were sent must be received.
+    match replies.reader.body(&head, &bytes[found.outcomes], pid) {
+        ReplyBody::Frame(outcomes) => {
+            if let Some(job) = job {
+                decode(shared, &*job, &head, outcomes);
+            }
+            false
+        }
+        ReplyBody::Blob {
+            id,
+            arrived,
+            outcomes,
+        } => {
+            let delivery = BlobDelivery {
+                shared: Arc::clone(shared),
+                job,
+                head,
+                outcomes: Some(outcomes),
+                worker: found.worker,
+                pid,
+                blob: id,
+                arrived,
+            };
+            delivery.dispatch();
+            true
+        }
     }
 }
 
-/// A result that came in a worker's blob.
-pub(super) struct Delivery {
-    pub(super) shared: Arc<Shared>,
-    /// `None` if the task was cancelled, or the result was delivered.
-    pub(super) job: Option<Arc<dyn Job>>,
-    pub(super) head: Reply,
-    /// `None` once it was decoded.
-    pub(super) outcomes: Option<Outcomes<'static>>,
-    pub(super) worker: WorkerKey,
-    pub(super) pid: u32,
-    /// The blob, and whether its memory arrived here.
-    pub(super) blob: u64,
-    pub(super) arrived: bool,
+fn decode(shared: &Shared, job: &dyn Job, head: &Reply, outcomes: Outcomes<'_>) {
+    let failed = job.deliver(head.first as usize, outcomes) as u64;
+    let completed = u64::from(head.count).saturating_sub(failed);
+    shared.completed.fetch_add(completed, Ordering::Relaxed);
+    shared.failed.fetch_add(failed, Ordering::Relaxed);
 }
 
-impl Delivery {
+/// A result that is in a worker's blob.
+struct BlobDelivery {
+    shared: Arc<Shared>,
+    /// `None` if the task was cancelled, or the result was delivered.
+    job: Option<Arc<dyn Job>>,
+    head: Reply,
+    /// `None` once they were decoded.
+    outcomes: Option<Outcomes<'static>>,
+    worker: WorkerKey,
+    pid: u32,
+    /// The blob, and whether its memory has arrived here.
+    blob: u64,
+    arrived: bool,
+}
+
+impl BlobDelivery {
     /// Decodes the result here, or on a thread that may block if it is long.
-    pub(super) fn dispatch(self) {
+    fn dispatch(self) {
         if self.outcomes.as_ref().is_some_and(Outcomes::is_long) {
             let runtime = self.shared.runtime.clone();
-            runtime.spawn_blocking(move || self.perform());
+            runtime.spawn_blocking(move || self.run());
         } else {
-            self.perform();
+            self.run();
         }
     }
 
-    fn perform(mut self) {
-        // Decoded or not, the outcomes are gone before the worker is told that it may fill its blob again.
+    fn run(mut self) {
+        // Decoded or not, the outcomes are dropped before the worker is told that it may fill its blob again.
         if let (Some(outcomes), Some(job)) = (self.outcomes.take(), self.job.take()) {
-            deliver(&self.shared, &*job, &self.head, outcomes);
+            decode(&self.shared, &*job, &self.head, outcomes);
         }
         let (worker, pid, id, arrived) = (self.worker, self.pid, self.blob, self.arrived);
         self.shared
-            .with(|core| core.return_blob(worker, pid, id, arrived));
+            .with(|core| core.return_worker_blob(worker, pid, id, arrived));
     }
 }
 
-impl Drop for Delivery {
-    /// A runtime that is shutting down drops what it was to decode.
+impl Drop for BlobDelivery {
+    /// A runtime that is shutting down drops what its blocking threads have not begun.
     fn drop(&mut self) {
         if let Some(job) = self.job.take() {
             let why = "the runtime in which the pool lived was shut down";

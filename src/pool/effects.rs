@@ -1,18 +1,21 @@
-//! Performs what the core decided, after its lock was released.
+//! Performs what the core decided, after its lock is released.
+//!
+//! Runs in the application, on the thread that changed the core. Must stay true: the lock is not held here, because an
+//! effect may run user code: a `Drop`, a `Waker`.
 
 use std::sync::Arc;
 
-use super::core::{Core, Effect};
+use super::core::{Core, Effect, Failure};
 use super::events::Event;
 use super::shared::Shared;
 use super::start_worker;
 use crate::transfer::blob::PackedBlob;
 
 impl Shared {
-    /// Lets `f` change what the pool knows, then does what follows from it.
-    pub(super) fn with<T>(self: &Arc<Self>, f: impl FnOnce(&mut Core) -> T) -> T {
+    /// Changes what the pool knows, sends waiting tasks to workers, and performs what was decided.
+    pub(super) fn with<T>(self: &Arc<Self>, change: impl FnOnce(&mut Core) -> T) -> T {
         let mut core = self.lock();
-        let out = f(&mut core);
+        let out = change(&mut core);
         core.pump();
         if core
             .take_run_by()
@@ -20,27 +23,27 @@ impl Shared {
         {
             core.effects.push(Effect::WakeDriver);
         }
-        let effects = std::mem::take(&mut core.effects);
+        let (effects, failures) = core.take_decisions();
         drop(core);
-        for effect in effects {
-            self.perform(effect);
-        }
+        self.perform(effects);
+        fail(failures);
         out
     }
 
-    fn perform(self: &Arc<Self>, effect: Effect) {
+    /// Performs effects, in order.
+    pub(super) fn perform(self: &Arc<Self>, effects: Vec<Effect>) {
+        for effect in effects {
+            self.perform_one(effect);
+        }
+    }
+
+    fn perform_one(self: &Arc<Self>, effect: Effect) {
         match effect {
-            Effect::Fail {
-                job,
-                first,
-                count,
-                error,
-            } => job.fail(first, count, &error),
             Effect::Drop(job) => drop(job),
-            Effect::DropArguments(job) => job.forget_arguments(),
-            Effect::ReturnBlob(packed) => self.unpack(packed),
+            Effect::ForgetArguments(job) => job.forget_arguments(),
+            Effect::ReturnBlob(packed) => self.return_blob(packed),
             Effect::Launch(worker, spec, unwanted) => {
-                start_worker::launch_worker(self, worker, spec, unwanted);
+                start_worker::spawn_start(self, worker, spec, unwanted);
             }
             Effect::Pack(task, job) => {
                 let shared = Arc::clone(self);
@@ -50,17 +53,24 @@ impl Shared {
                     shared.with(|core| core.on_packed(task, packed));
                 });
             }
-            // Nobody listens only when the driver is gone, and then nothing needs doing.
-            Effect::WakeDriver => drop(self.news.send(Event::Look)),
+            Effect::WakeDriver => self.tell_driver(Event::Wake),
         }
     }
 
-    pub(super) fn unpack(self: &Arc<Self>, packed: PackedBlob) {
-        let given_up = self.store().put_back(packed.blob);
-        if let Some(id) = given_up {
+    /// Gives back the memory of arguments that were decoded, or are not sent.
+    pub(super) fn return_blob(self: &Arc<Self>, packed: PackedBlob) {
+        let freed = self.blob_pool().put_back(packed.blob);
+        if let Some(id) = freed {
             self.with(|core| core.forget_blobs(&[id]));
         }
-        // The driver gives what is kept back to the kernel when the pool has been idle for a while.
-        drop(self.news.send(Event::Look));
+        // The driver frees idle memory after a while.
+        self.tell_driver(Event::Wake);
+    }
+}
+
+/// Gives items their errors.
+pub(super) fn fail(failures: Vec<Failure>) {
+    for it in failures {
+        it.job.fail(it.first, it.count, &it.error);
     }
 }

@@ -1,4 +1,4 @@
-//! What the driver is told.
+//! What the driver is told by the rest of the pool.
 
 use std::io;
 use std::process::ExitStatus;
@@ -9,23 +9,24 @@ use crate::schedule::WorkerKey;
 use crate::spawn::Launched;
 use crate::transfer::blob::PackedBlob;
 
-/// What the driver is told.
+/// What has happened outside the driver.
 #[derive(Debug)]
 pub(super) enum Event {
     /// A worker was started, or could not be.
-    Launched(WorkerKey, io::Result<Box<StartedWorker>>),
-    /// A worker has ended; with no status, nobody knows how.
-    Ended(WorkerKey, Option<ExitStatus>),
-    /// There is something to look at.
-    Look,
+    Started(WorkerKey, io::Result<Box<StartedWorker>>),
+    /// A worker has exited. There is no status if something else in the application has reaped it.
+    Exited(WorkerKey, Option<ExitStatus>),
+    /// Something has changed in the core.
+    Wake,
 }
 
-/// A worker with its preparation before it.
+/// A worker's process, with the requests of its initializers in its ring.
 #[derive(Debug)]
 pub(super) struct StartedWorker {
     pub(super) launched: Launched,
-    /// None if it needs none: it is the copy of a process that was ready.
-    pub(super) preparation: Option<Arc<dyn InitJob>>,
-    /// Hold the arguments of the preparation that did not fit the ring.
+    /// What the worker runs before its first task, in order. Empty for a fork of a server that had run `init`: such a
+    /// worker needs no handshake.
+    pub(super) init: Vec<Arc<dyn InitJob>>,
+    /// The arguments of initializers that were too large for the ring.
     pub(super) packed: Vec<PackedBlob>,
 }

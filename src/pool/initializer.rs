@@ -1,9 +1,11 @@
-//! What every worker runs before its first task.
+//! Functions that a worker, or a fork server, runs once before the first task.
+//!
+//! Lives in the application; the functions run in the child. Each is a call like any other, sent in the worker's ring
+//! under a key that no task has.
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::call::Slot;
 use crate::call::executor::EntryOf;
@@ -17,32 +19,47 @@ use crate::sys::image::Token;
 use crate::task::Call;
 use crate::transfer::blob::{BlobPool, PackedBlob};
 
-/// The key under which a worker's preparation is sent; no task has it.
-pub(super) const PREPARATION: u64 = 0;
+/// The key under which initializers are sent. No task has it.
+pub(super) const INIT_TASK: u64 = 0;
 
-/// Makes one preparation for every worker.
+/// Makes the job of an initializer, once for every worker.
 pub(super) type Initializer = Arc<dyn Fn() -> Arc<dyn InitJob> + Send + Sync>;
 
-/// A preparation, and how it went.
+/// The call of an initializer in one worker.
 pub(super) trait InitJob: Job {
-    /// How it went, once it has. The error says what it was.
+    /// Takes the result, once there is one. A text is the error that the function returned.
     fn outcome(&self) -> Option<Result<Result<(), String>, JoinError>>;
 
-    /// What it is to the user.
+    /// What the function is called in errors: "the initializer", "the preload".
     fn kind(&self) -> &'static str;
 
-    /// The preparation as a job.
+    /// The call as a job.
     fn into_job(self: Arc<Self>) -> Arc<dyn Job>;
 }
 
-/// The preparation of a worker that has none: it only says that the worker is there.
-pub(super) fn handshake() -> Arc<dyn InitJob> {
-    initializer::<Present>("the start", ())()
+/// An initializer that calls `C`, with the same arguments in every worker.
+pub(super) fn initializer<C>(kind: &'static str, arguments: C::Args) -> Initializer
+where
+    C: Call<Output = Result<(), String>>,
+{
+    let arguments = Arc::new(Mutex::new(arguments));
+    Arc::new(move || {
+        Arc::new(InitCall::<C> {
+            kind,
+            arguments: Arc::clone(&arguments),
+            slot: Slot::new(),
+        })
+    })
 }
 
-struct Present;
+/// The initializer of a worker that has none: its reply says that the worker is there.
+pub(super) fn handshake() -> Arc<dyn InitJob> {
+    initializer::<Handshake>("the start", ())()
+}
 
-impl Call for Present {
+struct Handshake;
+
+impl Call for Handshake {
     type Args = ();
     type Output = Result<(), String>;
 
@@ -55,125 +72,33 @@ impl Call for Present {
     }
 }
 
-/// One preparation and then another, which are sent one after the other.
-pub(super) fn both(first: Arc<dyn InitJob>, then: Arc<dyn InitJob>) -> Arc<dyn InitJob> {
-    Arc::new(Both {
-        first,
-        then,
-        delivered: AtomicBool::new(false),
-    })
-}
-
-#[derive(Debug)]
-struct Both {
-    first: Arc<dyn InitJob>,
-    then: Arc<dyn InitJob>,
-    /// Whether the first has its outcome.
-    delivered: AtomicBool,
-}
-
-impl Both {
-    fn current(&self) -> &Arc<dyn InitJob> {
-        match self.delivered.load(Ordering::Acquire) {
-            false => &self.first,
-            true => &self.then,
-        }
-    }
-}
-
-impl InitJob for Both {
-    fn outcome(&self) -> Option<Result<Result<(), String>, JoinError>> {
-        match self.first.outcome() {
-            // It went well, now or before.
-            Some(Ok(Ok(()))) | None => self.then.outcome(),
-            failure => {
-                self.delivered.store(false, Ordering::Release); // it is the first that is spoken of
-                failure
-            }
-        }
-    }
-
-    fn kind(&self) -> &'static str {
-        self.current().kind()
-    }
-
-    fn into_job(self: Arc<Self>) -> Arc<dyn Job> {
-        self
-    }
-}
-
-impl Job for Both {
-    fn name(&self) -> &'static str {
-        self.current().name()
-    }
-
-    fn token(&self) -> io::Result<Token> {
-        self.current().token()
-    }
-
-    fn items(&self) -> usize {
-        1
-    }
-
-    fn write(&self, writer: &mut Writer<'_>) -> ItemsWritten {
-        self.current().write(writer)
-    }
-
-    fn pack(&self, pool: &Mutex<BlobPool>) -> Result<PackedBlob, String> {
-        self.current().pack(pool)
-    }
-
-    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize {
-        let failed = self.current().deliver(first, outcomes);
-        self.delivered.store(true, Ordering::Release);
-        failed
-    }
-
-    fn fail(&self, first: usize, count: usize, error: &JoinError) {
-        self.first.fail(first, count, error);
-        self.then.fail(first, count, error);
-    }
-
-    fn split(&self, at: usize) -> Arc<dyn Job> {
-        self.current().split(at)
-    }
-}
-
-/// The preload of a fork server whose preparation `make` makes.
-pub(super) fn preload(make: Initializer) -> Preload {
+/// The same function as the preload of a fork server.
+pub(super) fn preload(initializer: Initializer) -> Preload {
     Preload(Box::new(move || {
-        let preparation = make();
-        let job = Arc::clone(&preparation).into_job();
-        let verdict = move || match preparation.outcome()? {
-            Ok(outcome) => Some(outcome),
+        let init = initializer();
+        let job = Arc::clone(&init).into_job();
+        let verdict = move || match init.outcome()? {
+            Ok(returned) => Some(returned),
             Err(error) => Some(Err(format!("the preload: {error}"))),
         };
         (job, Box::new(verdict))
     }))
 }
 
-/// Makes preparations that call `C` with the same arguments every time.
-pub(super) fn initializer<C>(kind: &'static str, arguments: C::Args) -> Initializer
-where
-    C: Call<Output = Result<(), String>>,
-{
-    let arguments = Arc::new(Mutex::new(arguments));
-    Arc::new(move || {
-        Arc::new(Preparation::<C> {
-            kind,
-            arguments: Arc::clone(&arguments),
-            slot: Slot::new(),
-        })
-    })
-}
-
-struct Preparation<C: Call> {
+struct InitCall<C: Call> {
     kind: &'static str,
     arguments: Arc<Mutex<C::Args>>,
     slot: Slot<C::Output>,
 }
 
-impl<C: Call<Output = Result<(), String>>> InitJob for Preparation<C> {
+impl<C: Call> InitCall<C> {
+    fn arguments(&self) -> MutexGuard<'_, C::Args> {
+        let arguments = self.arguments.lock();
+        arguments.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: Call<Output = Result<(), String>>> InitJob for InitCall<C> {
     fn outcome(&self) -> Option<Result<Result<(), String>, JoinError>> {
         let outcome = self.slot.take()?;
         Some(outcome.map(|returned| returned.map_err(|why| format!("{}: {why}", self.kind))))
@@ -188,7 +113,7 @@ impl<C: Call<Output = Result<(), String>>> InitJob for Preparation<C> {
     }
 }
 
-impl<C: Call<Output = Result<(), String>>> Job for Preparation<C> {
+impl<C: Call<Output = Result<(), String>>> Job for InitCall<C> {
     fn name(&self) -> &'static str {
         C::name()
     }
@@ -202,28 +127,13 @@ impl<C: Call<Output = Result<(), String>>> Job for Preparation<C> {
     }
 
     fn write(&self, writer: &mut Writer<'_>) -> ItemsWritten {
-        let arguments = self
-            .arguments
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        match write_item(&*arguments, writer) {
-            Ok(()) => ItemsWritten {
-                items: 1,
-                stopped: None,
-            },
-            Err(fault) => ItemsWritten {
-                items: 0,
-                stopped: Some(fault),
-            },
-        }
+        let stopped = write_item(&*self.arguments(), writer).err();
+        let items = usize::from(stopped.is_none());
+        ItemsWritten { items, stopped }
     }
 
     fn pack(&self, pool: &Mutex<BlobPool>) -> Result<PackedBlob, String> {
-        let arguments = self
-            .arguments
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        pack_item(&*arguments, pool)
+        pack_item(&*self.arguments(), pool)
     }
 
     fn deliver(&self, _: usize, outcomes: Outcomes<'_>) -> usize {
@@ -240,12 +150,12 @@ impl<C: Call<Output = Result<(), String>>> Job for Preparation<C> {
     }
 
     fn split(&self, _: usize) -> Arc<dyn Job> {
-        unreachable!("a preparation has one item, and a job is split behind at least one")
+        unreachable!("an initializer is one item, and a job is split behind at least one")
     }
 }
 
-impl<C: Call> fmt::Debug for Preparation<C> {
+impl<C: Call> fmt::Debug for InitCall<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Preparation({})", C::name())
+        write!(f, "InitCall({})", C::name())
     }
 }

@@ -20,6 +20,7 @@ mod dispatch;
 mod driver;
 mod effects;
 mod events;
+mod findings;
 mod info;
 mod initializer;
 mod map;
@@ -36,18 +37,26 @@ mod records;
 mod replies;
 mod run;
 mod shared;
+mod shutdown;
 mod start_worker;
 mod task_handle;
+mod tick;
+mod trim;
 mod worker_exit;
+mod worker_replies;
 mod worker_state;
 mod worker_table;
 mod workers;
+
+#[cfg(test)]
+mod tests;
 
 pub use builder::PoolBuilder;
 pub use info::{WorkerInfo, WorkerState};
 pub use map::Map;
 pub use map_future::MapFuture;
 pub use metrics::{Histogram, Metrics};
-pub use pool::{Pool, Shutdown};
+pub use pool::Pool;
 pub use run::Run;
+pub use shutdown::Shutdown;
 pub use task_handle::TaskHandle;

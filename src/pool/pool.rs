@@ -1,6 +1,5 @@
 //! What a pool's handles hold, and the pool itself.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use super::map::Map;
 use super::metrics::Metrics;
 use super::pool_guard::PoolGuard;
 use super::run::Run;
+use super::shutdown::Shutdown;
 use super::task_handle::TaskHandle;
 use super::worker_table::Worker;
 use crate::call::job::Single;
@@ -42,7 +42,7 @@ use crate::task::{Task, TaskId};
 #[derive(Debug, Clone)]
 #[doc(alias = "ProcessPoolExecutor")]
 pub struct Pool {
-    pub(super) front: Arc<PoolGuard>,
+    pub(super) guard: Arc<PoolGuard>,
 }
 
 impl Pool {
@@ -57,7 +57,7 @@ impl Pool {
     {
         let _ = f; // has no bytes: its type is the function
         let job = Arc::new(Single::<F::Call>::new(F::arguments(args)));
-        Run::new(&self.front, job, self.defaults())
+        Run::new(&self.guard, job, self.defaults())
     }
 
     /// Runs `f` with `args` in one of the workers, from now on. Dropping the handle detaches.
@@ -84,7 +84,7 @@ impl Pool {
         M: 'a,
     {
         let _ = f; // has no bytes: its type is the function
-        Map::over_iterator::<F, M, _>(&self.front, items.into_iter(), self.defaults())
+        Map::over_iterator::<F, M, _>(&self.guard, items.into_iter(), self.defaults())
     }
 
     /// Runs `f` on every item of a stream, which is polled only when there is room for more.
@@ -96,12 +96,12 @@ impl Pool {
         M: 'a,
     {
         let _ = f; // has no bytes: its type is the function
-        Map::over_stream::<F, M, _>(&self.front, items, self.defaults())
+        Map::over_stream::<F, M, _>(&self.guard, items, self.defaults())
     }
 
     /// What the pool has done so far and is doing now.
     pub fn metrics(&self) -> Metrics {
-        let shared = &self.front.shared;
+        let shared = &self.guard.shared;
         shared.look(|core| {
             let keys = core.workers.keys();
             let queues = keys.filter_map(|worker| core.schedule.run_queue(worker));
@@ -121,7 +121,7 @@ impl Pool {
 
     /// The workers and what they are doing.
     pub fn workers(&self) -> Vec<WorkerInfo> {
-        self.front.shared.look(|core| {
+        self.guard.shared.look(|core| {
             let info = |(key, it): (WorkerKey, &Worker)| {
                 let front = core.schedule.run_queue(key).and_then(RunQueue::front);
                 WorkerInfo {
@@ -144,8 +144,8 @@ impl Pool {
     #[doc(alias = "close")]
     #[doc(alias = "join")]
     pub fn shutdown(&self) -> Shutdown {
-        self.front.shared.with(|core| core.close(Phase::Closing));
-        Shutdown::new(&self.front, None)
+        self.guard.shared.with(|core| core.close(Phase::Closing));
+        Shutdown::new(&self.guard, None)
     }
 
     /// Like [`Pool::shutdown`], but kills what has not ended after `limit`.
@@ -154,8 +154,8 @@ impl Pool {
     ///
     /// Cancel safe, but if it is dropped before `limit`, nothing is killed.
     pub fn shutdown_timeout(&self, limit: Duration) -> Shutdown {
-        self.front.shared.with(|core| core.close(Phase::Closing));
-        Shutdown::new(&self.front, Some(limit))
+        self.guard.shared.with(|core| core.close(Phase::Closing));
+        Shutdown::new(&self.guard, Some(limit))
     }
 
     /// Kills every worker, whatever it is doing, and resolves when the last has ended. Tasks that had
@@ -165,58 +165,16 @@ impl Pool {
     ///
     /// Cancel safe: the workers are killed all the same.
     pub fn terminate(&self) -> Shutdown {
-        self.front.shared.with(|core| core.close(Phase::Over));
-        Shutdown::new(&self.front, None)
+        self.guard.shared.with(|core| core.close(Phase::Over));
+        Shutdown::new(&self.guard, None)
     }
 
     fn defaults(&self) -> CallOptions {
-        self.front.shared.look(|core| CallOptions {
-            timeout: core.settings.task_timeout,
-            retries: core.settings.retries,
+        let settings = &self.guard.shared.settings;
+        CallOptions {
+            timeout: settings.task_timeout,
+            retries: settings.retries,
             ..CallOptions::default()
-        })
-    }
-}
-
-/// Resolves when a pool's last worker has ended.
-///
-/// # Cancel safety
-///
-/// Cancel safe: dropping it changes nothing about the pool.
-#[must_use = "a pool closes by itself; await this to know when it has"]
-pub struct Shutdown(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>);
-
-impl Shutdown {
-    fn new(front: &Arc<PoolGuard>, limit: Option<Duration>) -> Self {
-        let front = Arc::clone(front);
-        let mut settled = front.shared.settled.subscribe();
-        Self(Box::pin(async move {
-            let mut wait = std::pin::pin!(settled.wait_for(|settled| *settled));
-            if let Some(limit) = limit {
-                if tokio::time::timeout(limit, &mut wait).await.is_ok() {
-                    return;
-                }
-                front.shared.with(|core| core.close(Phase::Over));
-            }
-            // The driver says so when it ends, in whatever way.
-            let _ = wait.await;
-        }))
-    }
-}
-
-impl Future for Shutdown {
-    type Output = ();
-
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<()> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl fmt::Debug for Shutdown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Shutdown")
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::core::Phase;
 use super::shared::Shared;
 
-/// What keeps a pool going: clones of it and handles on its tasks. When the last is gone, so is the pool.
+/// Held by the clones of a pool, and by the handles of its tasks. When the last is dropped, the workers are killed.
 #[derive(Debug)]
 pub(super) struct PoolGuard {
     pub(super) shared: Arc<Shared>,

@@ -1,4 +1,7 @@
-//! Starting a worker: the process, and its preparation in its ring.
+//! Starting a worker: its process, and the requests of its initializers in its ring.
+//!
+//! Runs in the application, as one task of the runtime for each start. It knows nothing of the core: what it has
+//! started, or why it could not, is an event for the driver.
 
 use std::io;
 use std::pin::pin;
@@ -9,15 +12,15 @@ use tokio::sync::oneshot;
 
 use super::events::{Event, StartedWorker};
 use super::initializer;
-use super::initializer::{InitJob, PREPARATION};
+use super::initializer::{INIT_TASK, InitJob};
 use super::shared::Shared;
 use crate::call::{RequestWriter, Written};
 use crate::schedule::WorkerKey;
 use crate::spawn::{ChildSpec, Launched, Streams, launch};
 use crate::transfer::blob::PackedBlob;
 
-/// Starts a worker, unless it becomes unwanted before it has started.
-pub(super) fn launch_worker(
+/// Starts a worker, unless the sender of `unwanted` is dropped before it has started.
+pub(super) fn spawn_start(
     shared: &Arc<Shared>,
     worker: WorkerKey,
     spec: Box<ChildSpec>,
@@ -26,63 +29,60 @@ pub(super) fn launch_worker(
     let shared = Arc::clone(shared);
     let runtime = shared.runtime.clone();
     runtime.spawn(async move {
-        let hired = match select(pin!(hire(&shared, *spec)), unwanted).await {
-            Either::Left((hired, _)) => hired.map(Box::new),
+        let started = match select(pin!(start(&shared, *spec)), unwanted).await {
+            Either::Left((started, _)) => started.map(Box::new),
             Either::Right(_) => Err(io::Error::other("the pool was ended before it had started")),
         };
-        // Nobody listens only when the driver is gone; then the worker is killed as it is dropped.
-        let _ = shared.news.send(Event::Launched(worker, hired));
+        // If the driver was dropped, so is the event, which kills the worker.
+        shared.tell_driver(Event::Started(worker, started));
     });
 }
 
-async fn hire(shared: &Arc<Shared>, spec: ChildSpec) -> io::Result<StartedWorker> {
-    let settings = shared.look(|core| Arc::clone(&core.settings));
-    let steps = [&settings.preload, &settings.initializer].into_iter();
-    let mut steps: Vec<_> = steps.flatten().map(|step| step()).collect();
-    // The first of two cannot be written early: it may take a parcel, and the other must not overtake it.
-    let first = |requests: &mut RequestWriter| match &steps[..] {
+async fn start(shared: &Shared, spec: ChildSpec) -> io::Result<StartedWorker> {
+    let settings = &shared.settings;
+    let init = [&settings.preload, &settings.initializer].into_iter();
+    let mut init: Vec<_> = init.flatten().map(|make| make()).collect();
+    // With two initializers, the first is not written before there is a process: it may need a blob, and the second
+    // must not overtake it.
+    let first = |requests: &mut RequestWriter| match &init[..] {
         [only] => {
             let job = Arc::clone(only).into_job();
-            Some(requests.write(PREPARATION, &*job, false))
+            Some(requests.write(INIT_TASK, &*job, false))
         }
         _ => None,
     };
-    let (streams, bell) = (Streams::default(), Some(&shared.bell));
-    let mut launched = launch(&settings.source, spec, streams, bell, &first).await?;
-    let mut posted = launched.posted.take();
-    if steps.is_empty() && !launched.forked {
-        steps.push(initializer::handshake());
+    let (streams, doorbell) = (Streams::default(), Some(&shared.doorbell));
+    let mut launched = launch(&settings.source, spec, streams, doorbell, &first).await?;
+    let mut written = launched.posted.take();
+    if init.is_empty() && !launched.forked {
+        init.push(initializer::handshake());
     }
     let mut packed = Vec::new();
-    for step in &steps {
-        packed.extend(send(shared, &mut launched, step, posted.take()).await?);
+    for job in &init {
+        packed.extend(send(shared, &mut launched, job, written.take()).await?);
     }
-    let mut steps = steps.into_iter();
-    let preparation = match (steps.next(), steps.next()) {
-        (Some(first), Some(then)) => Some(initializer::both(first, then)),
-        (only, _) => only,
-    };
     launched.requests.wake();
     Ok(StartedWorker {
         launched,
-        preparation,
+        init,
         packed,
     })
 }
 
-/// Writes a preparation into the worker's ring, unless that was `written`. What does not fit is in the blob.
+/// Writes the request of an initializer, unless it was `written`. Returns the blob with its arguments, if they were too
+/// large for the ring.
 async fn send(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     launched: &mut Launched,
-    preparation: &Arc<dyn InitJob>,
+    init: &Arc<dyn InitJob>,
     written: Option<Written>,
 ) -> io::Result<Option<PackedBlob>> {
-    let job = Arc::clone(preparation).into_job();
-    let written = written.unwrap_or_else(|| launched.requests.write(PREPARATION, &*job, false));
-    let sent = launched
-        .requests
-        .complete(written, PREPARATION, &job, &shared.blobs)
-        .await;
-    sent.map(|sent| sent.packed)
-        .map_err(|fault| fault.into_io(preparation.kind()))
+    let job = Arc::clone(init).into_job();
+    let requests = &mut launched.requests;
+    let written = written.unwrap_or_else(|| requests.write(INIT_TASK, &*job, false));
+    let sent = requests.complete(written, INIT_TASK, &job, &shared.blobs);
+    match sent.await {
+        Ok(sent) => Ok(sent.packed),
+        Err(fault) => Err(fault.into_io(init.kind())),
+    }
 }

@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use super::call_options::CallOptions;
 use super::core::{Core, Phase};
+use super::findings::FoundExit;
 use super::records::Place;
-use super::worker_state::Life;
 use super::worker_table::Worker;
 use crate::call::RequestWriter;
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
-use crate::schedule::{TaskKey, WorkerKey};
+use crate::schedule::TaskKey;
 
 impl Core {
     /// A worker has exited, and all its replies were read. Its unstarted tasks run in other workers. The item that it
     /// ran, at most one, ends with the reason of the exit.
-    pub(super) fn on_exit(&mut self, worker: WorkerKey, status: Option<ExitStatus>) {
+    pub(super) fn on_exit(&mut self, exit: &FoundExit) {
+        let (worker, status) = (exit.worker, exit.status);
         let queue = self.schedule.remove_worker(worker);
         let Some(dead) = self.workers.remove(worker) else {
             return;
@@ -28,7 +29,7 @@ impl Core {
             started |= self.settle_task(&dead, queued.task, status);
         }
         if !started && dead.is_alive() {
-            let cause = failed_start(&dead, status);
+            let cause = failed_start(&dead, exit);
             self.count_failed_start(&cause);
         }
     }
@@ -106,14 +107,11 @@ impl Core {
 }
 
 /// Why a worker that never ran a task exited.
-fn failed_start(dead: &Worker, status: Option<ExitStatus>) -> JoinError {
-    let name = match &dead.life {
-        Life::Preparing { init, .. } => init.name(),
-        _ => "procession::worker",
-    };
+fn failed_start(dead: &Worker, exit: &FoundExit) -> JoinError {
+    let name = exit.init.unwrap_or("procession::worker");
     let error = JoinError::new(ErrorKind::Spawn, name)
         .because("the worker ended before it was ready for its first task");
-    with_exit(error, dead, status)
+    with_exit(error, dead, exit.status)
 }
 
 /// Adds what is known about the exit.

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::info::WorkerState;
-use super::initializer::InitJob;
 use crate::call::RequestWriter;
 use crate::error::ErrorKind;
 use crate::ring::Cursor;
@@ -47,8 +46,8 @@ pub(super) struct PendingKill {
 pub(super) enum Life<I = WorkerIo> {
     /// There is no process yet. Dropping `_wanted` ends the start, which may take long: a preload may never return.
     Starting { _wanted: oneshot::Sender<()> },
-    /// The process runs its initializer.
-    Preparing { io: I, init: Arc<dyn InitJob> },
+    /// The process runs its initializers.
+    Preparing { io: I },
     /// The worker takes tasks, unless it is suspect: then it has not started the request at `suspect_at`, when other
     /// workers would have, and may not run at all.
     Ready { io: I, suspect_at: Option<Cursor> },
@@ -81,13 +80,13 @@ pub(super) enum Next {
 
 /// Transitions.
 impl<I> Life<I> {
-    /// A process was started, which runs `init` before its first task.
-    pub(super) fn on_started(&mut self, io: I, init: Option<Arc<dyn InitJob>>) -> Next {
-        let (life, next) = match (self.take(), init) {
-            (Self::Starting { .. }, Some(init)) => (Self::Preparing { io, init }, Next::Nothing),
-            (Self::Starting { .. }, None) => (Self::ready(io), Next::Dispatch),
-            (Self::Stopping { because, .. }, _) => (Self::stopping(Some(io), because), Next::Kill),
-            (other, _) => {
+    /// A process was started. `has_init` says whether it runs initializers before its first task.
+    pub(super) fn on_started(&mut self, io: I, has_init: bool) -> Next {
+        let (life, next) = match self.take() {
+            Self::Starting { .. } if has_init => (Self::Preparing { io }, Next::Nothing),
+            Self::Starting { .. } => (Self::ready(io), Next::Dispatch),
+            Self::Stopping { because, .. } => (Self::stopping(Some(io), because), Next::Kill),
+            other => {
                 debug_assert!(false, "a worker is started once");
                 (other, Next::Nothing)
             }
@@ -96,10 +95,10 @@ impl<I> Life<I> {
         next
     }
 
-    /// The initializer has returned without an error.
+    /// All initializers have returned without an error.
     pub(super) fn on_initialized(&mut self) -> Next {
         let (life, next) = match self.take() {
-            Self::Preparing { io, .. } => (Self::ready(io), Next::Dispatch),
+            Self::Preparing { io } => (Self::ready(io), Next::Dispatch),
             other => (other, Next::Nothing),
         };
         *self = life;
@@ -180,7 +179,7 @@ impl<I> Life<I> {
     pub(super) fn kill(&mut self) -> Next {
         let (io, because) = match self.take() {
             Self::Starting { .. } => (None, None),
-            Self::Preparing { io, .. } | Self::Ready { io, .. } => (Some(io), None),
+            Self::Preparing { io } | Self::Ready { io, .. } => (Some(io), None),
             Self::Cancelling { io, kill } => (Some(io), Some(kill)),
             Self::Stopping { io, because } => (io, because),
         };
@@ -255,7 +254,7 @@ impl<I> Life<I> {
     pub(super) fn io(&self) -> Option<&I> {
         match self {
             Self::Starting { .. } => None,
-            Self::Preparing { io, .. } | Self::Ready { io, .. } | Self::Cancelling { io, .. } => {
+            Self::Preparing { io } | Self::Ready { io, .. } | Self::Cancelling { io, .. } => {
                 Some(io)
             }
             Self::Stopping { io, .. } => io.as_ref(),
@@ -266,7 +265,7 @@ impl<I> Life<I> {
     pub(super) fn io_mut(&mut self) -> Option<&mut I> {
         match self {
             Self::Starting { .. } => None,
-            Self::Preparing { io, .. } | Self::Ready { io, .. } | Self::Cancelling { io, .. } => {
+            Self::Preparing { io } | Self::Ready { io, .. } | Self::Cancelling { io, .. } => {
                 Some(io)
             }
             Self::Stopping { io, .. } => io.as_mut(),

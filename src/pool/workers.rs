@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::core::{Core, Effect, Phase};
-use super::initializer::InitJob;
 use super::worker_state::{Life, Next, WorkerIo};
 use super::worker_table::Worker;
 use crate::error::JoinError;
@@ -44,16 +43,10 @@ impl Core {
         }
     }
 
-    /// A worker's process was started. It runs `init` before its first task. Without `init` it takes tasks at once,
-    /// which wait in its ring.
-    pub(super) fn on_started(
-        &mut self,
-        worker: WorkerKey,
-        io: WorkerIo,
-        init: Option<Arc<dyn InitJob>>,
-    ) {
+    /// A worker's process was started. Without initializers it takes tasks at once, which wait in its ring.
+    pub(super) fn on_started(&mut self, worker: WorkerKey, io: WorkerIo, has_init: bool) {
         match self.workers.get(worker) {
-            Some(_) => self.transition(worker, |life| life.on_started(io, init)),
+            Some(_) => self.transition(worker, |life| life.on_started(io, has_init)),
             None => io.signal_handle.kill(),
         }
         if self.phase == Phase::Over {
@@ -68,19 +61,19 @@ impl Core {
         self.count_failed_start(cause);
     }
 
-    /// A worker has run its initializer, or failed to.
-    pub(super) fn on_initialized(&mut self, worker: WorkerKey, failure: Option<&JoinError>) {
+    /// A worker has run its initializers, or one has failed.
+    pub(super) fn on_initialized(&mut self, worker: WorkerKey, result: Result<(), JoinError>) {
         if self.workers.get(worker).is_none() {
             return;
         }
-        match failure {
-            None => {
+        match result {
+            Ok(()) => {
                 self.transition(worker, Life::on_initialized);
                 self.on_proven(worker);
             }
-            Some(cause) => {
+            Err(cause) => {
                 self.transition(worker, Life::kill);
-                self.count_failed_start(cause);
+                self.count_failed_start(&cause);
             }
         }
     }
@@ -209,7 +202,7 @@ impl Core {
                     packed.attachments.clear();
                 }
                 let job = Arc::clone(&record.job);
-                self.effects.push(Effect::DropArguments(job));
+                self.effects.push(Effect::ForgetArguments(job));
                 false
             });
         }
@@ -234,7 +227,13 @@ impl Core {
     }
 
     /// The worker's blob was read, or did not arrive: then the worker must not use it again.
-    pub(super) fn return_blob(&mut self, worker: WorkerKey, pid: u32, id: u64, arrived: bool) {
+    pub(super) fn return_worker_blob(
+        &mut self,
+        worker: WorkerKey,
+        pid: u32,
+        id: u64,
+        arrived: bool,
+    ) {
         // Another worker may have the key of a dead one, with blobs of the same numbers.
         let it = self.workers.get_mut(worker);
         let Some(it) = it.filter(|it| it.pid() == Some(pid)) else {

@@ -1,6 +1,5 @@
 //! Every transition of a worker's life, without a process.
 
-use super::super::initializer;
 use super::*;
 
 /// A kill of the worker that runs task 7.
@@ -36,8 +35,7 @@ fn starting() -> (Life<Io>, oneshot::Receiver<()>) {
 }
 
 fn preparing() -> Life<Io> {
-    let init = initializer::handshake();
-    Life::Preparing { io: Io, init }
+    Life::Preparing { io: Io }
 }
 
 fn suspect() -> Life<Io> {
@@ -98,7 +96,7 @@ fn after_each(transition: impl Fn(&mut Life<Io>) -> Next) -> Vec<(Next, (&'stati
 #[test]
 fn started_worker_runs_its_initializer_first() {
     let (mut life, _unwanted) = starting();
-    let next = life.on_started(Io, Some(initializer::handshake()));
+    let next = life.on_started(Io, true);
     assert_eq!((next, shown(&life)), (Next::Nothing, ("preparing", true)));
     assert!(!life.takes_tasks());
     assert_eq!(life.on_initialized(), Next::Dispatch);
@@ -108,7 +106,7 @@ fn started_worker_runs_its_initializer_first() {
 #[test]
 fn started_worker_without_initializer_takes_tasks() {
     let (mut life, _unwanted) = starting();
-    assert_eq!(life.on_started(Io, None), Next::Dispatch);
+    assert_eq!(life.on_started(Io, false), Next::Dispatch);
     assert!(life.takes_tasks());
 }
 
@@ -117,7 +115,7 @@ fn worker_that_is_killed_while_it_starts_ends_the_start() {
     let (mut life, mut unwanted) = starting();
     assert_eq!(life.kill(), Next::Nothing);
     assert!(unwanted.try_recv().is_err(), "the start is not wanted");
-    assert_eq!(life.on_started(Io, None), Next::Kill);
+    assert_eq!(life.on_started(Io, false), Next::Kill);
     assert_eq!(shown(&life), ("stopping", true));
 }
 
