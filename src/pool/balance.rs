@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::core::Core;
-use super::worker_state::Life;
+use super::worker_state::WorkerLife;
 use crate::schedule::WorkerKey;
 use crate::sys::clock::Moment;
 
@@ -76,7 +76,7 @@ impl Core {
                 .zip(io)
                 .is_some_and(|(position, io)| io.requests.released(position));
             if runs {
-                self.transition(worker, Life::clear_suspicion);
+                self.transition(worker, WorkerLife::clear_suspicion);
             }
         }
     }

@@ -6,7 +6,7 @@
 
 use super::core::Core;
 use super::records::Place;
-use super::worker_state::{Life, PendingKill};
+use super::worker_state::{PendingKill, WorkerLife};
 use crate::call::job::GroupId;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{RunQueue, TaskKey, WorkerKey};
@@ -51,7 +51,7 @@ impl Core {
             }
             let life = self.workers.get(worker).map(|it| &it.life);
             if life.is_some_and(|life| life.kill_at().is_some()) {
-                self.transition(worker, Life::kill);
+                self.transition(worker, WorkerLife::kill);
                 continue;
             }
             let front = self.schedule.run_queue(worker).and_then(RunQueue::front);

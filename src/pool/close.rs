@@ -2,7 +2,7 @@
 
 use super::core::{Core, Effect, Phase};
 use super::records::Place;
-use super::worker_state::Life;
+use super::worker_state::WorkerLife;
 use crate::error::{ErrorKind, JoinError};
 
 impl Core {
@@ -26,7 +26,7 @@ impl Core {
             }
         }
         for worker in self.workers.keys() {
-            self.transition(worker, Life::kill);
+            self.transition(worker, WorkerLife::kill);
         }
     }
 
@@ -36,7 +36,7 @@ impl Core {
             return;
         }
         for worker in self.workers.keys() {
-            self.transition(worker, Life::stop);
+            self.transition(worker, WorkerLife::stop);
         }
     }
 

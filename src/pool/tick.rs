@@ -2,7 +2,7 @@
 
 use super::core::{Core, Effect};
 use super::findings::{Findings, WorkerChange};
-use super::worker_state::Life;
+use super::worker_state::WorkerLife;
 use crate::schedule::WorkerKey;
 
 impl Core {
@@ -47,7 +47,7 @@ impl Core {
                     .extend(packed.into_iter().map(Effect::ReturnBlob));
                 self.on_initialized(worker, result);
             }
-            WorkerChange::Corrupt { worker } => self.transition(worker, Life::kill),
+            WorkerChange::Corrupt { worker } => self.transition(worker, WorkerLife::kill),
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) struct PendingKill {
 
 /// The state of a worker. `I` is the way to its process.
 #[derive(Debug)]
-pub(super) enum Life<I = WorkerIo> {
+pub(super) enum WorkerLife<I = WorkerIo> {
     /// There is no process yet. Dropping `_wanted` ends the start, which may take long: a preload may never return.
     Starting { _wanted: oneshot::Sender<()> },
     /// The process runs its initializers.
@@ -63,7 +63,7 @@ pub(super) enum Life<I = WorkerIo> {
 /// What the caller of a transition must do next.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum NextStep {
     /// Nothing.
     Nothing,
     /// Give the worker tasks.
@@ -79,16 +79,16 @@ pub(super) enum Next {
 }
 
 /// Transitions.
-impl<I> Life<I> {
+impl<I> WorkerLife<I> {
     /// A process was started. `has_init` says whether it runs initializers before its first task.
-    pub(super) fn on_started(&mut self, io: I, has_init: bool) -> Next {
+    pub(super) fn on_started(&mut self, io: I, has_init: bool) -> NextStep {
         let (life, next) = match self.take() {
-            Self::Starting { .. } if has_init => (Self::Preparing { io }, Next::Nothing),
-            Self::Starting { .. } => (Self::ready(io), Next::Dispatch),
-            Self::Stopping { because, .. } => (Self::stopping(Some(io), because), Next::Kill),
+            Self::Starting { .. } if has_init => (Self::Preparing { io }, NextStep::Nothing),
+            Self::Starting { .. } => (Self::ready(io), NextStep::Dispatch),
+            Self::Stopping { because, .. } => (Self::stopping(Some(io), because), NextStep::Kill),
             other => {
                 debug_assert!(false, "a worker is started once");
-                (other, Next::Nothing)
+                (other, NextStep::Nothing)
             }
         };
         *self = life;
@@ -96,50 +96,50 @@ impl<I> Life<I> {
     }
 
     /// All initializers have returned without an error.
-    pub(super) fn on_initialized(&mut self) -> Next {
+    pub(super) fn on_initialized(&mut self) -> NextStep {
         let (life, next) = match self.take() {
-            Self::Preparing { io } => (Self::ready(io), Next::Dispatch),
-            other => (other, Next::Nothing),
+            Self::Preparing { io } => (Self::ready(io), NextStep::Dispatch),
+            other => (other, NextStep::Nothing),
         };
         *self = life;
         next
     }
 
     /// The worker has not started the request at `position`, when other workers would have.
-    pub(super) fn suspect(&mut self, position: Cursor) -> Next {
+    pub(super) fn suspect(&mut self, position: Cursor) -> NextStep {
         match self {
             Self::Ready { suspect_at, .. } => {
                 *suspect_at = Some(position);
-                Next::Watch
+                NextStep::Watch
             }
-            _ => Next::Nothing,
+            _ => NextStep::Nothing,
         }
     }
 
     /// The worker was seen to run.
-    pub(super) fn clear_suspicion(&mut self) -> Next {
+    pub(super) fn clear_suspicion(&mut self) -> NextStep {
         if self.suspect_at().is_none() {
-            return Next::Nothing;
+            return NextStep::Nothing;
         }
         if let Self::Ready { suspect_at, .. } = self {
             *suspect_at = None;
         }
-        Next::Dispatch
+        NextStep::Dispatch
     }
 
     /// The task that the worker runs must end: by itself before `kill.at`, or with the worker.
-    pub(super) fn schedule_kill(&mut self, kill: PendingKill, now: Moment) -> Next {
+    pub(super) fn schedule_kill(&mut self, kill: PendingKill, now: Moment) -> NextStep {
         let (life, next) = match self.take() {
             Self::Ready { io, .. } if now < kill.at => {
-                let next = Next::SendCancel(kill.task);
+                let next = NextStep::SendCancel(kill.task);
                 (Self::Cancelling { io, kill }, next)
             }
-            Self::Ready { io, .. } => (Self::stopping(Some(io), Some(kill)), Next::Kill),
+            Self::Ready { io, .. } => (Self::stopping(Some(io), Some(kill)), NextStep::Kill),
             Self::Stopping { io, because } => {
                 let because = because.or(Some(kill));
-                (Self::stopping(io, because), Next::Kill)
+                (Self::stopping(io, because), NextStep::Kill)
             }
-            other => (other, Next::Nothing),
+            other => (other, NextStep::Nothing),
         };
         *self = life;
         next
@@ -158,15 +158,15 @@ impl<I> Life<I> {
     }
 
     /// The worker must exit when it has finished what it was sent.
-    pub(super) fn stop(&mut self) -> Next {
+    pub(super) fn stop(&mut self) -> NextStep {
         match self.take() {
             Self::Ready { io, .. } => {
                 *self = Self::stopping(Some(io), None);
-                Next::SendStop
+                NextStep::SendStop
             }
             Self::Stopping { io, because } => {
                 *self = Self::stopping(io, because);
-                Next::Nothing
+                NextStep::Nothing
             }
             other => {
                 *self = other;
@@ -176,7 +176,7 @@ impl<I> Life<I> {
     }
 
     /// The worker must exit now.
-    pub(super) fn kill(&mut self) -> Next {
+    pub(super) fn kill(&mut self) -> NextStep {
         let (io, because) = match self.take() {
             Self::Starting { .. } => (None, None),
             Self::Preparing { io } | Self::Ready { io, .. } => (Some(io), None),
@@ -184,8 +184,8 @@ impl<I> Life<I> {
             Self::Stopping { io, because } => (io, because),
         };
         let next = match io {
-            Some(_) => Next::Kill,
-            None => Next::Nothing,
+            Some(_) => NextStep::Kill,
+            None => NextStep::Nothing,
         };
         *self = Self::stopping(io, because);
         next
@@ -207,7 +207,7 @@ impl<I> Life<I> {
 }
 
 /// Questions.
-impl<I> Life<I> {
+impl<I> WorkerLife<I> {
     /// Whether the worker takes tasks.
     pub(super) fn takes_tasks(&self) -> bool {
         match self {
@@ -261,7 +261,7 @@ impl<I> Life<I> {
         }
     }
 
-    /// As [`Life::io`].
+    /// As [`WorkerLife::io`].
     pub(super) fn io_mut(&mut self) -> Option<&mut I> {
         match self {
             Self::Starting { .. } => None,

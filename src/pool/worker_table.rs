@@ -1,6 +1,6 @@
 //! All workers of a pool, by the schedule's keys.
 
-use super::worker_state::{Life, WorkerIo};
+use super::worker_state::{WorkerIo, WorkerLife};
 use crate::schedule::{TakesTasks, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 
@@ -9,7 +9,7 @@ use crate::sys::clock::Moment;
 pub(super) struct Worker {
     /// The number in its name. A worker that replaces another has the same.
     pub(super) number: usize,
-    pub(super) life: Life,
+    pub(super) life: WorkerLife,
     /// Whether the worker has run its initializer or finished a task, and so was able to start.
     pub(super) proven: bool,
     /// How many tasks it has finished.

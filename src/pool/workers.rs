@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::core::{Core, Effect, Phase};
-use super::worker_state::{Life, Next, WorkerIo};
+use super::worker_state::{NextStep, WorkerIo, WorkerLife};
 use super::worker_table::Worker;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
@@ -18,7 +18,7 @@ impl Core {
     pub(super) fn transition(
         &mut self,
         worker: WorkerKey,
-        transition: impl FnOnce(&mut Life) -> Next,
+        transition: impl FnOnce(&mut WorkerLife) -> NextStep,
     ) {
         let Some(it) = self.workers.get_mut(worker) else {
             return;
@@ -29,17 +29,17 @@ impl Core {
             return;
         };
         match next {
-            Next::Nothing => {}
-            Next::Dispatch => self.schedule.workers_changed(),
-            Next::Kill => io.signal_handle.kill(),
-            Next::SendCancel(task) => {
+            NextStep::Nothing => {}
+            NextStep::Dispatch => self.schedule.workers_changed(),
+            NextStep::Kill => io.signal_handle.kill(),
+            NextStep::SendCancel(task) => {
                 io.requests.send(ToWorker::Cancel { task });
                 self.effects.push(Effect::WakeDriver);
             }
-            Next::SendStop if io.requests.write_stop() => {}
-            Next::SendStop => self.transition(worker, Life::kill),
-            Next::Watch if io.requests.watch() => {}
-            Next::Watch => self.transition(worker, Life::clear_suspicion),
+            NextStep::SendStop if io.requests.write_stop() => {}
+            NextStep::SendStop => self.transition(worker, WorkerLife::kill),
+            NextStep::Watch if io.requests.watch() => {}
+            NextStep::Watch => self.transition(worker, WorkerLife::clear_suspicion),
         }
     }
 
@@ -50,7 +50,7 @@ impl Core {
             None => io.signal_handle.kill(),
         }
         if self.phase == Phase::Over {
-            self.transition(worker, Life::kill);
+            self.transition(worker, WorkerLife::kill);
         }
     }
 
@@ -68,11 +68,11 @@ impl Core {
         }
         match result {
             Ok(()) => {
-                self.transition(worker, Life::on_initialized);
+                self.transition(worker, WorkerLife::on_initialized);
                 self.on_proven(worker);
             }
             Err(cause) => {
-                self.transition(worker, Life::kill);
+                self.transition(worker, WorkerLife::kill);
                 self.count_failed_start(&cause);
             }
         }
@@ -132,7 +132,7 @@ impl Core {
         let (wanted, unwanted) = oneshot::channel();
         let worker = Worker {
             number,
-            life: Life::Starting { _wanted: wanted },
+            life: WorkerLife::Starting { _wanted: wanted },
             proven: false,
             done: 0,
             since: self.now,

@@ -29,35 +29,35 @@ fn position() -> Cursor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Io;
 
-fn starting() -> (Life<Io>, oneshot::Receiver<()>) {
+fn starting() -> (WorkerLife<Io>, oneshot::Receiver<()>) {
     let (_wanted, unwanted) = oneshot::channel();
-    (Life::Starting { _wanted }, unwanted)
+    (WorkerLife::Starting { _wanted }, unwanted)
 }
 
-fn preparing() -> Life<Io> {
-    Life::Preparing { io: Io }
+fn preparing() -> WorkerLife<Io> {
+    WorkerLife::Preparing { io: Io }
 }
 
-fn suspect() -> Life<Io> {
+fn suspect() -> WorkerLife<Io> {
     let suspect_at = Some(position());
-    Life::Ready { io: Io, suspect_at }
+    WorkerLife::Ready { io: Io, suspect_at }
 }
 
-fn cancelling() -> Life<Io> {
-    Life::Cancelling {
+fn cancelling() -> WorkerLife<Io> {
+    WorkerLife::Cancelling {
         io: Io,
         kill: kill(),
     }
 }
 
-fn killed() -> Life<Io> {
-    Life::stopping(Some(Io), None)
+fn killed() -> WorkerLife<Io> {
+    WorkerLife::stopping(Some(Io), None)
 }
 
 /// A worker in every state, except `Starting`.
-fn all() -> Vec<Life<Io>> {
-    let unstarted = Life::stopping(None, None);
-    let ready = Life::ready(Io);
+fn all() -> Vec<WorkerLife<Io>> {
+    let unstarted = WorkerLife::stopping(None, None);
+    let ready = WorkerLife::ready(Io);
     vec![
         preparing(),
         ready,
@@ -69,23 +69,25 @@ fn all() -> Vec<Life<Io>> {
 }
 
 /// The name of a state, and whether there is a process.
-fn shown(life: &Life<Io>) -> (&'static str, bool) {
+fn shown(life: &WorkerLife<Io>) -> (&'static str, bool) {
     let name = match life {
-        Life::Starting { .. } => "starting",
-        Life::Preparing { .. } => "preparing",
-        Life::Ready {
+        WorkerLife::Starting { .. } => "starting",
+        WorkerLife::Preparing { .. } => "preparing",
+        WorkerLife::Ready {
             suspect_at: None, ..
         } => "ready",
-        Life::Ready { .. } => "suspect",
-        Life::Cancelling { .. } => "cancelling",
-        Life::Stopping { because: None, .. } => "stopping",
-        Life::Stopping { .. } => "killed",
+        WorkerLife::Ready { .. } => "suspect",
+        WorkerLife::Cancelling { .. } => "cancelling",
+        WorkerLife::Stopping { because: None, .. } => "stopping",
+        WorkerLife::Stopping { .. } => "killed",
     };
     (name, life.io().is_some())
 }
 
 /// What `transition` returns for each of [`all`], and the state after it.
-fn after_each(transition: impl Fn(&mut Life<Io>) -> Next) -> Vec<(Next, (&'static str, bool))> {
+fn after_each(
+    transition: impl Fn(&mut WorkerLife<Io>) -> NextStep,
+) -> Vec<(NextStep, (&'static str, bool))> {
     let run = |mut life| {
         let next = transition(&mut life);
         (next, shown(&life))
@@ -97,50 +99,53 @@ fn after_each(transition: impl Fn(&mut Life<Io>) -> Next) -> Vec<(Next, (&'stati
 fn started_worker_runs_its_initializer_first() {
     let (mut life, _unwanted) = starting();
     let next = life.on_started(Io, true);
-    assert_eq!((next, shown(&life)), (Next::Nothing, ("preparing", true)));
+    assert_eq!(
+        (next, shown(&life)),
+        (NextStep::Nothing, ("preparing", true))
+    );
     assert!(!life.takes_tasks());
-    assert_eq!(life.on_initialized(), Next::Dispatch);
+    assert_eq!(life.on_initialized(), NextStep::Dispatch);
     assert!(life.takes_tasks());
 }
 
 #[test]
 fn started_worker_without_initializer_takes_tasks() {
     let (mut life, _unwanted) = starting();
-    assert_eq!(life.on_started(Io, false), Next::Dispatch);
+    assert_eq!(life.on_started(Io, false), NextStep::Dispatch);
     assert!(life.takes_tasks());
 }
 
 #[test]
 fn worker_that_is_killed_while_it_starts_ends_the_start() {
     let (mut life, mut unwanted) = starting();
-    assert_eq!(life.kill(), Next::Nothing);
+    assert_eq!(life.kill(), NextStep::Nothing);
     assert!(unwanted.try_recv().is_err(), "the start is not wanted");
-    assert_eq!(life.on_started(Io, false), Next::Kill);
+    assert_eq!(life.on_started(Io, false), NextStep::Kill);
     assert_eq!(shown(&life), ("stopping", true));
 }
 
 #[test]
 fn on_initialized_changes_only_a_preparing_worker() {
     let expected = [
-        (Next::Dispatch, ("ready", true)),
-        (Next::Nothing, ("ready", true)),
-        (Next::Nothing, ("suspect", true)),
-        (Next::Nothing, ("cancelling", true)),
-        (Next::Nothing, ("stopping", true)),
-        (Next::Nothing, ("stopping", false)),
+        (NextStep::Dispatch, ("ready", true)),
+        (NextStep::Nothing, ("ready", true)),
+        (NextStep::Nothing, ("suspect", true)),
+        (NextStep::Nothing, ("cancelling", true)),
+        (NextStep::Nothing, ("stopping", true)),
+        (NextStep::Nothing, ("stopping", false)),
     ];
-    assert_eq!(after_each(Life::on_initialized), expected);
+    assert_eq!(after_each(WorkerLife::on_initialized), expected);
 }
 
 #[test]
 fn suspect_changes_only_a_ready_worker() {
     let expected = [
-        (Next::Nothing, ("preparing", true)),
-        (Next::Watch, ("suspect", true)),
-        (Next::Watch, ("suspect", true)),
-        (Next::Nothing, ("cancelling", true)),
-        (Next::Nothing, ("stopping", true)),
-        (Next::Nothing, ("stopping", false)),
+        (NextStep::Nothing, ("preparing", true)),
+        (NextStep::Watch, ("suspect", true)),
+        (NextStep::Watch, ("suspect", true)),
+        (NextStep::Nothing, ("cancelling", true)),
+        (NextStep::Nothing, ("stopping", true)),
+        (NextStep::Nothing, ("stopping", false)),
     ];
     assert_eq!(after_each(|life| life.suspect(position())), expected);
 }
@@ -148,25 +153,25 @@ fn suspect_changes_only_a_ready_worker() {
 #[test]
 fn clear_suspicion_makes_a_suspect_worker_ready() {
     let expected = [
-        (Next::Nothing, ("preparing", true)),
-        (Next::Nothing, ("ready", true)),
-        (Next::Dispatch, ("ready", true)),
-        (Next::Nothing, ("cancelling", true)),
-        (Next::Nothing, ("stopping", true)),
-        (Next::Nothing, ("stopping", false)),
+        (NextStep::Nothing, ("preparing", true)),
+        (NextStep::Nothing, ("ready", true)),
+        (NextStep::Dispatch, ("ready", true)),
+        (NextStep::Nothing, ("cancelling", true)),
+        (NextStep::Nothing, ("stopping", true)),
+        (NextStep::Nothing, ("stopping", false)),
     ];
-    assert_eq!(after_each(Life::clear_suspicion), expected);
+    assert_eq!(after_each(WorkerLife::clear_suspicion), expected);
 }
 
 #[test]
 fn schedule_kill_gives_a_ready_worker_its_grace() {
     let expected = [
-        (Next::Nothing, ("preparing", true)),
-        (Next::SendCancel(7), ("cancelling", true)),
-        (Next::SendCancel(7), ("cancelling", true)),
-        (Next::Nothing, ("cancelling", true)),
-        (Next::Kill, ("killed", true)),
-        (Next::Kill, ("killed", false)),
+        (NextStep::Nothing, ("preparing", true)),
+        (NextStep::SendCancel(7), ("cancelling", true)),
+        (NextStep::SendCancel(7), ("cancelling", true)),
+        (NextStep::Nothing, ("cancelling", true)),
+        (NextStep::Kill, ("killed", true)),
+        (NextStep::Kill, ("killed", false)),
     ];
     assert_eq!(
         after_each(|life| life.schedule_kill(kill(), early())),
@@ -177,7 +182,7 @@ fn schedule_kill_gives_a_ready_worker_its_grace() {
 #[test]
 fn schedule_kill_without_grace_kills() {
     let mut life = suspect();
-    assert_eq!(life.schedule_kill(kill(), late()), Next::Kill);
+    assert_eq!(life.schedule_kill(kill(), late()), NextStep::Kill);
     assert_eq!(shown(&life), ("killed", true));
     assert_eq!(life.kill_reason(), Some(kill()));
     assert_eq!(life.kill_at(), None);
@@ -187,9 +192,9 @@ fn schedule_kill_without_grace_kills() {
 fn first_scheduled_kill_stays() {
     let mut life = cancelling();
     let later = PendingKill { task: 8, ..kill() };
-    assert_eq!(life.schedule_kill(later, late()), Next::Nothing);
-    assert_eq!(life.kill(), Next::Kill);
-    assert_eq!(life.schedule_kill(later, late()), Next::Kill);
+    assert_eq!(life.schedule_kill(later, late()), NextStep::Nothing);
+    assert_eq!(life.kill(), NextStep::Kill);
+    assert_eq!(life.schedule_kill(later, late()), NextStep::Kill);
     assert_eq!(life.kill_reason(), Some(kill()));
 }
 
@@ -205,7 +210,7 @@ fn task_that_ends_within_grace_saves_its_worker() {
 #[test]
 fn task_that_ends_after_the_kill_saves_nothing() {
     let mut life = cancelling();
-    assert_eq!(life.kill(), Next::Kill);
+    assert_eq!(life.kill(), NextStep::Kill);
     assert_eq!(life.ended_within_grace(7), None);
     assert!(life.is_stopping());
 }
@@ -213,32 +218,32 @@ fn task_that_ends_after_the_kill_saves_nothing() {
 #[test]
 fn stop_tells_a_ready_worker_and_kills_others() {
     let expected = [
-        (Next::Kill, ("stopping", true)),
-        (Next::SendStop, ("stopping", true)),
-        (Next::SendStop, ("stopping", true)),
-        (Next::Kill, ("killed", true)),
-        (Next::Nothing, ("stopping", true)),
-        (Next::Nothing, ("stopping", false)),
+        (NextStep::Kill, ("stopping", true)),
+        (NextStep::SendStop, ("stopping", true)),
+        (NextStep::SendStop, ("stopping", true)),
+        (NextStep::Kill, ("killed", true)),
+        (NextStep::Nothing, ("stopping", true)),
+        (NextStep::Nothing, ("stopping", false)),
     ];
-    assert_eq!(after_each(Life::stop), expected);
+    assert_eq!(after_each(WorkerLife::stop), expected);
 }
 
 #[test]
 fn kill_stops_a_worker_in_every_state() {
     let expected = [
-        (Next::Kill, ("stopping", true)),
-        (Next::Kill, ("stopping", true)),
-        (Next::Kill, ("stopping", true)),
-        (Next::Kill, ("killed", true)),
-        (Next::Kill, ("stopping", true)),
-        (Next::Nothing, ("stopping", false)),
+        (NextStep::Kill, ("stopping", true)),
+        (NextStep::Kill, ("stopping", true)),
+        (NextStep::Kill, ("stopping", true)),
+        (NextStep::Kill, ("killed", true)),
+        (NextStep::Kill, ("stopping", true)),
+        (NextStep::Nothing, ("stopping", false)),
     ];
-    assert_eq!(after_each(Life::kill), expected);
+    assert_eq!(after_each(WorkerLife::kill), expected);
 }
 
 #[test]
 fn only_a_ready_worker_without_suspicion_takes_tasks() {
-    let taking: Vec<_> = all().iter().map(Life::takes_tasks).collect();
+    let taking: Vec<_> = all().iter().map(WorkerLife::takes_tasks).collect();
     assert_eq!(taking, [false, true, false, false, false, false]);
     assert!(!starting().0.takes_tasks());
 }
