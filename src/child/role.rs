@@ -30,9 +30,9 @@ use crate::sys::{
 };
 use crate::task;
 use crate::task::Identity;
-use crate::transfer::blob::MappedBlobs;
 use crate::transfer::control::{ControlSocket, exactly};
 use crate::transfer::greeting::{Greeting, Role};
+use crate::transfer::mapped_blobs::MappedBlobs;
 use crate::transfer::messages::{FromStdioHelper, FromWorker, ToWorker};
 
 /// The stack of the thread that runs tasks, in bytes: what a main thread has by default. Only what is touched takes
