@@ -1,9 +1,9 @@
 //! The doorbell of a side: short messages in the socket, which wake what waits there.
 //!
-//! Descriptors go over the same socket as rings for receivers. A receiver that takes descriptors takes the rings before
-//! them too, although the ring buffer may hold messages that other receivers were to be woken for. So descriptors count
-//! as a ring for their own message, and the message after them rings again. Thus the socket always holds something while
-//! the ring buffer holds a message behind the last received message with descriptors.
+//! Descriptors go over the same socket as rings for receivers. A receiver that takes descriptors takes the rings
+//! before them too, although the ring buffer may hold messages that other receivers were to be woken for. So
+//! descriptors count as a ring for their own message, and the message after them rings again. Thus the socket always
+//! holds something while the ring buffer holds a message behind the last received message with descriptors.
 //!
 //! Never here: the flags in shared memory that say whether to ring; `mpmc` and `spsc` keep them differently.
 

@@ -29,7 +29,8 @@ impl<T> SendError<T> {
         self.refused.is_none()
     }
 
-    /// Whether the message cannot be sent at all, for example because its `Serialize` fails. Other messages can be sent.
+    /// Whether the message cannot be sent at all, for example because its `Serialize` fails. Other messages can be
+    /// sent.
     pub fn is_encode(&self) -> bool {
         self.refused.is_some()
     }
@@ -79,7 +80,8 @@ impl<T> TrySendError<T> {
         matches!(self.cause, Cause::Closed)
     }
 
-    /// Whether the message cannot be sent at all, for example because its `Serialize` fails. Other messages can be sent.
+    /// Whether the message cannot be sent at all, for example because its `Serialize` fails. Other messages can be
+    /// sent.
     pub fn is_encode(&self) -> bool {
         matches!(self.cause, Cause::Refused(_))
     }

@@ -1,8 +1,8 @@
 //! The public methods and traits that the ends of a queue and of a pipe have in common.
 //!
-//! A macro writes them, because a public type per end keeps the flavor out of users' signatures. Its parameters are what
-//! differs: the flavor, how the documentation calls the channel, and what closing a sink does. Never here: behaviour;
-//! every method hands over to [`Tx`](super::Tx), [`Outbox`](super::Outbox) or [`Rx`](super::Rx).
+//! A macro writes them, because a public type per end keeps the flavor out of users' signatures. Its parameters are
+//! what differs: the flavor, how the documentation calls the channel, and what closing a sink does. Never here:
+//! behaviour; every method hands over to [`Tx`](super::Tx), [`Outbox`](super::Outbox) or [`Rx`](super::Rx).
 
 /// What `Sender` and `PipeSender` have in common. The struct has the fields `tx` and `outbox`, and is `#[pin_project]`.
 macro_rules! sender_face {
@@ -48,8 +48,8 @@ macro_rules! sender_face {
             ///
             /// # Errors
             ///
-            #[doc = ::std::concat!("There is no room now, ", $busy, ", no process can receive any more, or the value ")]
-            /// cannot be sent. The error has the value.
+            #[doc = ::std::concat!("There is no room now, ", $busy, ", no process can receive any more, or the ")]
+            /// value cannot be sent. The error has the value.
             #[doc(alias = "put_nowait")]
             pub fn try_send(&self, value: T) -> Result<(), $crate::channel::TrySendError<T>> {
                 self.tx.try_send(value)
@@ -186,8 +186,8 @@ macro_rules! receiver_face {
             ///
             /// # Errors
             ///
-            #[doc = ::std::concat!("There is no message now, ", $busy, ", there will be no more messages, or the message ")]
-            /// cannot be decoded.
+            #[doc = ::std::concat!("There is no message now, ", $busy, ", there will be no more messages, or ")]
+            /// the message cannot be decoded.
             #[doc(alias = "get_nowait")]
             pub fn try_recv(&self) -> Result<T, $crate::channel::TryRecvError> {
                 self.rx.try_recv()

@@ -1,9 +1,9 @@
 //! The two flavors of a channel, and what each of them has to do.
 //!
-//! | flavor | made by | ends of a side | protocol |
-//! |---|---|---|---|
-//! | [`Mpmc`](super::Mpmc) | [`queue`](crate::queue()) | in any number of processes | two robust locks |
-//! | [`Spsc`](super::Spsc) | [`pipe`](crate::pipe()), [`channel`](crate::channel()) | in one process at a time | no lock between processes |
+//! - [`Mpmc`](super::Mpmc), made by [`queue`](crate::queue()): each side is in any number of processes, and two robust
+//!   locks protect the ring.
+//! - [`Spsc`](super::Spsc), made by [`pipe`](crate::pipe()) and [`channel`](crate::channel()): each side is in one
+//!   process at a time, and there is no lock between processes.
 //!
 //! The public type chooses the flavor once, as the type parameter of [`Tx`](super::Tx) or [`Rx`](super::Rx). Code above
 //! this trait never asks which flavor it has, and the code of a flavor never asks either. What must stay true: no

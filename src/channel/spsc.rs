@@ -13,8 +13,8 @@
 //!    then finds something to do, wakes the others. Of the blocked threads one polls the socket, and wakes the others
 //!    when it stops.
 //! 5. Descriptors ahead of a message are a ring for it, which stays in the socket until the message is taken. A waiter
-//!    that finds descriptors there, and no message, retries later. The next message rings again, because a receiver that
-//!    takes descriptors takes the rings before them.
+//!    that finds descriptors there, and no message, retries later. The next message rings again, because a receiver
+//!    that takes descriptors takes the rings before them.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

@@ -1,15 +1,15 @@
 //! The sending side of a channel, for messages of one type. It runs in the sending process.
 //!
-//! A short message is encoded on the stack and sent at once, or encoded and sent later. A message that does not fit the
-//! ring is encoded into shared memory, on a thread that may block. What must stay true: a send that is dropped has sent
-//! its message or has not, and an unsent message gives the ends inside it back. Never here: the protocol of the channel;
-//! see `mpmc` and `spsc`.
+//! A short message is encoded on the stack and sent at once, or encoded and sent later. A message that does not fit
+//! the ring is encoded into shared memory, on a thread that may block. What must stay true: a send that is dropped
+//! has sent its message or has not, and an unsent message gives the ends inside it back. Never here: the protocol of
+//! the channel; see `mpmc` and `spsc`.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use pin_project::pin_project;
@@ -365,6 +365,17 @@ impl<T: Serialize + Send + 'static> Outbox<T> {
         let Self { state, waiter } = self;
         let state = state.get_mut().unwrap_or_else(PoisonError::into_inner);
         SendState::poll(state, &tx.flavor, waiter, cx)
+    }
+
+    /// Waits until the message it has taken is sent, and closes the channel.
+    pub(crate) fn poll_close<F: Flavor>(
+        &mut self,
+        tx: &Tx<T, F>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), SendError<T>>> {
+        ready!(self.poll_flush(tx, cx))?;
+        tx.flavor.close();
+        Poll::Ready(Ok(()))
     }
 
     fn state(&mut self) -> &mut Option<SendState<T>> {

@@ -1,8 +1,8 @@
 //! The tasks and threads of this process that wait at one end of a channel.
 //!
-//! Each of them registers a waker. News in the socket wakes all of them, and each looks for itself. What must stay true:
-//! a waiter that registers, and then looks, misses no news; no waker is woken or dropped under the lock of the list.
-//! Never here: what the waiters look for.
+//! Each of them registers a waker. News in the socket wakes all of them, and each looks for itself. What must stay
+//! true: a waiter that registers, and then looks, misses no news; no waker is woken or dropped under the lock of the
+//! list. Never here: what the waiters look for.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -14,8 +14,9 @@ use crate::channel::{RecvError, SendError, TryRecvError, TrySendError};
 
 /// One end of a [`pipe`](crate::pipe()): it sends `Tx` and receives `Rx`.
 ///
-/// Its methods may be called concurrently. It cannot be cloned, and sending it to another process moves it. It is a sink
-/// of `Tx` and a stream of `Rx`. Closing the sink flushes it.
+/// Its methods may be called concurrently. It cannot be cloned, and sending it to another process moves it. It is a
+/// sink of `Tx` and a stream of `Rx`. Closing the sink closes the sending direction, so the other end's stream ends;
+/// this end still receives.
 #[pin_project]
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
@@ -103,8 +104,8 @@ impl<Tx, Rx: DeserializeOwned> Pipe<Tx, Rx> {
     ///
     /// # Errors
     ///
-    /// There is no message now, another task or thread is receiving here at this moment, there will be no more messages,
-    /// or the message cannot be decoded.
+    /// There is no message now, another task or thread is receiving here at this moment, there will be no more
+    /// messages, or the message cannot be decoded.
     #[doc(alias = "poll")]
     pub fn try_recv(&self) -> Result<Rx, TryRecvError> {
         self.receiver.try_recv()
@@ -153,6 +154,7 @@ impl<Tx: Serialize + Send + 'static, Rx> Sink<Tx> for Pipe<Tx, Rx> {
         self.project().sender.poll_flush(cx)
     }
 
+    /// Flushes, and closes the sending direction. The receiving direction stays open.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.project().sender.poll_close(cx)
     }

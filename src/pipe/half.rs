@@ -7,7 +7,8 @@ use crate::channel::{Outbox, Rx, Spsc, Tx, Waiter, receiver_face, sender_face};
 /// The sending end of a [`channel`](crate::channel()) or a split [`Pipe`](crate::Pipe).
 ///
 /// It cannot be cloned, and sending it to another process moves it. The receiver's stream ends when this end is dropped
-/// or closed. As a sink it sends the items given to it. Closing the sink flushes it.
+/// or closed. As a sink it sends the items given to it. Closing the sink flushes and closes the pipe, so
+/// `stream.forward(sender)` ends the receiver's stream.
 #[pin_project]
 pub struct PipeSender<T> {
     tx: Tx<T, Spsc>,
@@ -28,7 +29,7 @@ sender_face! {
     PipeSender is a side of Spsc,
     called "pipe",
     busy while "another task or thread is sending here at this moment",
-    "Flushes. The pipe stays open." closes by poll_flush
+    "Flushes, and closes the pipe: there is no other sender." closes by poll_close
 }
 
 receiver_face! {

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// [`Receiver::task_done`](crate::Receiver::task_done) was called more often than messages were received in this process.
+/// [`Receiver::task_done`](crate::Receiver::task_done) was called more often than messages were received in this
+/// process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotReceived(pub(super) ());
 

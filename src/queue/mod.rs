@@ -1,7 +1,8 @@
 //! Queues: bounded, from any number of processes to any number.
 //!
-//! The types here are thin: they choose the flavor of a [`channel`](crate::channel) and name its methods. Joining, which
-//! only queues have, is here. They run in every process that has an end. Never here: locks, sockets and shared memory.
+//! The types here are thin: they choose the flavor of a [`channel`](mod@crate::channel) and name its methods. Joining,
+//! which only queues have, is here. They run in every process that has an end. Never here: locks, sockets and shared
+//! memory.
 
 mod join;
 mod receiver;
@@ -15,14 +16,15 @@ use crate::channel;
 
 /// Makes a queue for at most `capacity` messages, from any number of processes to any number.
 ///
-/// Both ends can be cloned, and sent to other processes inside arguments, results and messages. Each message is received
-/// once. The messages of one sender are received in the order in which it sent them. Besides the number of messages, the
-/// queue is bounded to 256 KiB of short messages, of up to 64 KiB each. A longer message has shared memory of its own.
+/// Both ends can be cloned, and sent to other processes inside arguments, results and messages. Each message is
+/// received once. The messages of one sender are received in the order in which it sent them. Besides the number of
+/// messages, the queue is bounded to 256 KiB of short messages, of up to 64 KiB each. A longer message has shared
+/// memory of its own.
 ///
 /// Dropping the last end of a side ends the queue for the other side. If no end of that side was ever sent to another
-/// process, the other side sees the end at once. Otherwise the other side sees the end when the kernel closes the last
-/// copy. A process that another thread is forking at that moment holds copies until it execs (`fork(2)`), so the end may
-/// be seen a little later.
+/// process, the other side sees the end at once. Otherwise the other side sees the end when the kernel closes the
+/// last copy. A process that another thread is forking at that moment holds copies until it execs (`fork(2)`), so the
+/// end may be seen a little later.
 ///
 /// # Errors
 ///

@@ -14,9 +14,9 @@ const DEATH_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The sending end of a [`queue`](crate::queue()).
 ///
-/// Cloning it, or sending it to another process, makes a further sending end. The queue ends for its receivers when the
-/// last sending end in any process is gone. As a sink it sends the items given to it. Closing the sink flushes it and leaves
-/// the queue open, because there may be other senders.
+/// Cloning it, or sending it to another process, makes a further sending end. The queue ends for its receivers when
+/// the last sending end in any process is gone. As a sink it sends the items given to it. Closing the sink flushes it
+/// and leaves the queue open, because there may be other senders.
 #[pin_project]
 pub struct Sender<T> {
     tx: Tx<T, Mpmc>,
