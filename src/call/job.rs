@@ -15,7 +15,7 @@ use super::envelope::ITEM_PREFIX;
 use super::executor::EntryOf;
 use super::outcomes::Outcomes;
 use crate::codec::attachments;
-use crate::codec::attachments::Bag;
+use crate::codec::attachments::Attachments;
 use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
 use crate::error::JoinError;
@@ -91,7 +91,7 @@ pub(crate) fn write_item<A: Serialize>(
     writer: &mut Writer<'_>,
 ) -> Result<(), EncodeFault> {
     let at = writer.len();
-    let attached = attachments::stowed();
+    let attached = attachments::attached();
     if !writer.extend(&[0; ITEM_PREFIX]) {
         return Err(EncodeFault::Full);
     }
@@ -103,7 +103,7 @@ pub(crate) fn write_item<A: Serialize>(
         }
         Err(fault) => {
             writer.rewind(at);
-            attachments::unstow(attached);
+            attachments::rollback(attached);
             Err(fault)
         }
     }
@@ -114,7 +114,7 @@ pub(crate) fn pack_item<A: Serialize>(
     arguments: &A,
     pool: &Mutex<BlobPool>,
 ) -> Result<PackedBlob, String> {
-    let mut attached = Bag::default();
+    let mut attached = Attachments::default();
     let blob = blob::encode(arguments, pool, &mut attached)?;
     Ok(PackedBlob {
         blob,

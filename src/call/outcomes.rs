@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use super::envelope;
 use super::envelope::{Reply, Status};
 use crate::codec::attachments;
-use crate::codec::attachments::Received;
+use crate::codec::attachments::ReceivedAttachments;
 use crate::codec::codec;
 use crate::error::{ErrorKind, JoinError, PanicReport};
 use crate::transfer::mapped_blob::MappedBlob;
@@ -47,7 +47,7 @@ pub(crate) struct Outcomes<'a> {
     count: usize,
     pid: u32,
     ran: Duration,
-    attachments: Received,
+    attachments: ReceivedAttachments,
 }
 
 /// The bytes of outcomes.
@@ -97,7 +97,7 @@ impl<'a> Outcomes<'a> {
             return self.take_each(task, &mut take);
         }
         let mut attached = std::mem::take(&mut self.attachments);
-        attachments::unpacking(&mut attached, || self.take_each(task, &mut take));
+        attachments::with_received(&mut attached, || self.take_each(task, &mut take));
     }
 
     fn take_each<R: DeserializeOwned>(

@@ -115,7 +115,7 @@ impl ReplyWriter {
         let mut fds = Vec::new();
         let put = self.put(requests, Status::Done, |writer| {
             fds.clear();
-            attachments::packing(&mut fds, || codec::encode_unguarded(result, writer))?;
+            attachments::collect_lent(&mut fds, || codec::encode_unguarded(result, writer))?;
             Ok(fds.is_empty())
         });
         match put {

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use super::envelope;
 use super::envelope::{ITEM_PREFIX, Request};
 use crate::codec::attachments;
-use crate::codec::attachments::Received;
+use crate::codec::attachments::ReceivedAttachments;
 use crate::codec::codec;
 use crate::ring::{Consumer, Corrupt, Frame};
 use crate::sys::clock::Moment;
@@ -53,7 +53,7 @@ struct CurrentRequest {
     /// Where the next item's bytes begin.
     cursor: usize,
     /// The attachments that no item has taken yet.
-    attachments: Received,
+    attachments: ReceivedAttachments,
 }
 
 /// A frame at the front of the request ring.
@@ -123,7 +123,7 @@ impl RequestReader {
             index: 0,
             cursor: Request::BYTES,
             attachments: match head.attachments {
-                0 => Received::default(),
+                0 => ReceivedAttachments::default(),
                 id => self.blobs.wait_for_attachments(id).into(),
             },
         });
@@ -195,7 +195,7 @@ impl RequestReader {
         // An item takes its own attachments; those that no item takes are closed with the request.
         let mut received = std::mem::take(&mut current.attachments);
         let decoded =
-            attachments::unpacking(&mut received, || current.decode(&self.bytes, &self.blobs));
+            attachments::with_received(&mut received, || current.decode(&self.bytes, &self.blobs));
         current.attachments = received;
         decoded
     }
@@ -208,7 +208,7 @@ impl RequestReader {
     /// Closes the attachments that no item has taken.
     pub(super) fn close_attachments(&mut self) {
         if let Some(current) = &mut self.current {
-            current.attachments = Received::default();
+            current.attachments = ReceivedAttachments::default();
         }
     }
 

@@ -122,7 +122,7 @@ impl RequestWriter {
         };
         writer.extend(&head.to_bytes());
         let mut fds = Vec::new();
-        let wrote = attachments::packing(&mut fds, || job.write(&mut writer));
+        let wrote = attachments::collect_lent(&mut fds, || job.write(&mut writer));
         match (wrote.items, wrote.stopped) {
             (0, Some(EncodeFault::Full)) if room == LONGEST_BODY => return Written::TooLarge,
             (0, Some(EncodeFault::Full)) => return Written::NoSpace,

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use crate::codec::attachments::Bag;
+use crate::codec::attachments::Attachments;
 use crate::transfer::blob;
 use crate::transfer::blob::{BlobLease, BlobPool};
 use crate::transfer::control::ControlSocket;
@@ -60,7 +60,7 @@ impl ResultBlobs {
         value: &T,
         control: &ControlSocket,
     ) -> Result<PackedResult, String> {
-        let mut attached = Bag::default();
+        let mut attached = Attachments::default();
         let encoded = blob::encode(value, &self.pool, &mut attached)?;
         self.announce(&encoded.lease, control)
             .map_err(|error| format!("no shared memory for it: {error}"))?;

@@ -335,8 +335,8 @@ pub(super) fn tag_of(consumer: &Consumer<&Ring>, frame: Frame) -> Option<u64> {
 /// An end inside a value: the memory and the socket travel beside the bytes.
 impl Serialize for End {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let memory = attachments::stow(self.shm.as_fd()).map_err(ser::Error::custom)?;
-        let socket = attachments::stow(self.socket().as_fd()).map_err(ser::Error::custom)?;
+        let memory = attachments::attach(self.shm.as_fd()).map_err(ser::Error::custom)?;
+        let socket = attachments::attach(self.socket().as_fd()).map_err(ser::Error::custom)?;
         (memory, socket, self.side == Side::Send).serialize(serializer)
     }
 }
@@ -344,8 +344,8 @@ impl Serialize for End {
 impl<'de> Deserialize<'de> for End {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (memory, socket, sends) = <(u32, u32, bool)>::deserialize(deserializer)?;
-        let memory = attachments::claim(memory).map_err(de::Error::custom)?;
-        let socket = attachments::claim(socket).map_err(de::Error::custom)?;
+        let memory = attachments::take(memory).map_err(de::Error::custom)?;
+        let socket = attachments::take(socket).map_err(de::Error::custom)?;
         let shm = Shm::open(memory).map_err(de::Error::custom)?;
         let side = if sends { Side::Send } else { Side::Receive };
         Ok(Self::new(Arc::new(shm), socket, side))

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::shm::LONGEST_INLINE;
 use crate::codec::attachments;
-use crate::codec::attachments::{Bag, Received};
+use crate::codec::attachments::{Attachments, ReceivedAttachments};
 use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
 use crate::codec::move_state::MoveState;
@@ -46,7 +46,7 @@ pub(crate) struct Outgoing {
     body: Vec<u8>,
     /// The blob with its bytes, if it is long.
     blob: Option<BlobLease>,
-    bag: Bag,
+    attachments: Attachments,
 }
 
 /// The pool of an end's long messages.
@@ -61,18 +61,18 @@ impl Outgoing {
         value: &T,
         buf: &'b mut StackBuf,
     ) -> Result<Encoded<'b>, Refused> {
-        let mut bag = Bag::default();
-        let encoded = attachments::filling(&mut bag, || codec::encode_to_room(value, buf));
+        let mut attached = Attachments::default();
+        let encoded = attachments::collect(&mut attached, || codec::encode_to_room(value, buf));
         match encoded {
-            Ok(()) if bag.is_empty() => Ok(Encoded::Short(buf.bytes())),
+            Ok(()) if attached.is_empty() => Ok(Encoded::Short(buf.bytes())),
             Ok(()) => Ok(Encoded::Outgoing(Self {
                 body: buf.bytes().to_vec(),
                 blob: None,
-                bag,
+                attachments: attached,
             })),
             Err(EncodeFault::Full) => {
                 // The ends inside stay here, so that they can leave with the next attempt.
-                drop(bag);
+                drop(attached);
                 Self::encode_long_inline(value)
             }
             Err(EncodeFault::Refused(why)) => Err(Refused(why)),
@@ -80,16 +80,16 @@ impl Outgoing {
     }
 
     fn encode_long_inline<T: Serialize>(value: &T) -> Result<Encoded<'static>, Refused> {
-        let mut bag = Bag::default();
+        let mut attached = Attachments::default();
         let mut body = Vec::with_capacity(2 * STACK_BUF_BYTES);
-        let encoded = attachments::filling(&mut bag, || {
+        let encoded = attachments::collect(&mut attached, || {
             codec::encode_bounded(value, &mut body, LONGEST_INLINE)
         });
         match encoded {
             Ok(()) => Ok(Encoded::Outgoing(Self {
                 body,
                 blob: None,
-                bag,
+                attachments: attached,
             })),
             Err(EncodeFault::Full) => Ok(Encoded::TooLong),
             Err(EncodeFault::Refused(why)) => Err(Refused(why)),
@@ -102,15 +102,15 @@ impl Outgoing {
         Self {
             body: bytes.to_vec(),
             blob: None,
-            bag: Bag::default(),
+            attachments: Attachments::default(),
         }
     }
 
     /// Encodes `value` into a blob. May take long.
     pub(super) fn long<T: Serialize>(value: &T, pool: &Mutex<BlobPool>) -> Result<Self, Refused> {
-        let mut bag = Bag::default();
-        let encoded = blob::encode(value, pool, &mut bag).map_err(Refused)?;
-        if bag.fds().len() >= DESCRIPTORS_PER_MESSAGE {
+        let mut attached = Attachments::default();
+        let encoded = blob::encode(value, pool, &mut attached).map_err(Refused)?;
+        if attached.fds().len() >= DESCRIPTORS_PER_MESSAGE {
             let most = DESCRIPTORS_PER_MESSAGE - 1;
             return Err(Refused(format!(
                 "a long message carries at most {most} descriptors"
@@ -119,7 +119,7 @@ impl Outgoing {
         Ok(Self {
             body: (encoded.len as u64).to_ne_bytes().to_vec(),
             blob: Some(encoded.lease),
-            bag,
+            attachments: attached,
         })
     }
 
@@ -135,28 +135,29 @@ impl Outgoing {
 
     /// Whether descriptors are sent ahead of it.
     pub(super) fn has_descriptors(&self) -> bool {
-        self.blob.is_some() || !self.bag.fds().is_empty()
+        self.blob.is_some() || !self.attachments.fds().is_empty()
     }
 
     /// The descriptors that are sent ahead of it.
     pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let blob = self.blob.iter().map(AsFd::as_fd);
-        blob.chain(self.bag.fds().iter().map(AsFd::as_fd)).collect()
+        blob.chain(self.attachments.fds().iter().map(AsFd::as_fd))
+            .collect()
     }
 
     /// Whether the end with this state is inside the message.
     pub(super) fn moves(&self, move_state: &Arc<MoveState>) -> bool {
-        self.bag.moves(move_state)
+        self.attachments.moves(move_state)
     }
 
     /// Stops all use of the ends inside it, until [`Outgoing::commit`] or [`Outgoing::unlock`].
     pub(super) fn lock(&self) {
-        self.bag.shut();
+        self.attachments.lock();
     }
 
     /// It was not sent: the ends inside it can be used here again.
     pub(super) fn unlock(&self) {
-        self.bag.open();
+        self.attachments.unlock();
     }
 
     /// It was sent: the ends inside it are elsewhere, and its memory is the receiver's.
@@ -164,7 +165,7 @@ impl Outgoing {
         if let Some(blob) = self.blob.take() {
             blob.hand_over();
         }
-        self.bag.sent();
+        self.attachments.commit();
     }
 }
 
@@ -173,27 +174,27 @@ impl Outgoing {
 pub(crate) struct Incoming {
     body: Vec<u8>,
     /// Its descriptors, if it was sent with any.
-    bag: Option<Vec<OwnedFd>>,
+    fds: Option<Vec<OwnedFd>>,
     /// The blob with its bytes and their number, if it is long.
     blob: Option<(Arc<MappedBlob>, usize)>,
     fault: Option<String>,
 }
 
 impl Incoming {
-    pub(super) fn short(body: Vec<u8>, bag: Option<Vec<OwnedFd>>) -> Self {
+    pub(super) fn short(body: Vec<u8>, fds: Option<Vec<OwnedFd>>) -> Self {
         Self {
             body,
-            bag,
+            fds,
             blob: None,
             fault: None,
         }
     }
 
-    pub(super) fn long(body: &[u8], mut bag: Vec<OwnedFd>, recent: &mut RecentBlobs) -> Self {
+    pub(super) fn long(body: &[u8], mut fds: Vec<OwnedFd>, recent: &mut RecentBlobs) -> Self {
         let len = body.try_into().map(u64::from_ne_bytes);
-        let opened = match (len, bag.is_empty()) {
+        let opened = match (len, fds.is_empty()) {
             (Ok(len), false) => {
-                let memory = bag.remove(0);
+                let memory = fds.remove(0);
                 recent.map(&memory).map(|blob| (blob, len as usize))
             }
             _ => Err(io::Error::other(
@@ -207,7 +208,7 @@ impl Incoming {
         };
         Self {
             body: Vec::new(),
-            bag: Some(bag),
+            fds: Some(fds),
             blob,
             fault,
         }
@@ -228,14 +229,14 @@ impl Incoming {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
-        let bag = self.bag.take();
+        let fds = self.fds.take();
         let decode = || match &self.blob {
             None => codec::decode(&self.body),
             Some((blob, len)) => blob.decode(*len),
         };
-        match bag {
+        match fds {
             None => decode(),
-            Some(bag) => attachments::unpacking(&mut Received::from(bag), decode),
+            Some(fds) => attachments::with_received(&mut ReceivedAttachments::from(fds), decode),
         }
     }
 }

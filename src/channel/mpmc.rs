@@ -372,7 +372,7 @@ impl Serialize for Mpmc {
 impl<'de> Deserialize<'de> for Mpmc {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let arrived = flavor::arrived::<Self>(End::deserialize(deserializer)?);
-        let end = attachments::faulty(arrived).map_err(de::Error::custom)?;
+        let end = attachments::record_fault(arrived).map_err(de::Error::custom)?;
         let mpmc = Self::new(end);
         mpmc.is_shared.store(true, Ordering::Relaxed);
         Ok(mpmc)

@@ -108,7 +108,7 @@ impl Flavor for Spsc {
         if self.end.patience().has_missed() && self.end.len() >= self.end.capacity() {
             return Attempt::NotNow;
         }
-        let Some(_guard) = self.move_state.try_turn() else {
+        let Some(_guard) = self.move_state.try_use() else {
             return Attempt::Busy;
         };
         if self.was_closed() || self.end.has_found_receivers_gone() {
@@ -127,7 +127,7 @@ impl Flavor for Spsc {
         if self.end.patience().has_missed() && self.end.len() == 0 {
             return Attempt::NotNow;
         }
-        let Some(_guard) = self.move_state.try_turn() else {
+        let Some(_guard) = self.move_state.try_use() else {
             return Attempt::Busy;
         };
         if self.move_state.is_gone() {
@@ -148,7 +148,7 @@ impl Flavor for Spsc {
     }
 
     fn arm(&self, wanted: usize) -> Arming {
-        let Some(guard) = self.move_state.try_turn() else {
+        let Some(guard) = self.move_state.try_use() else {
             return Arming::Busy;
         };
         if self.move_state.is_gone() {
@@ -348,8 +348,9 @@ fn is_out_of_memory(error: i32) -> bool {
 impl Serialize for Spsc {
     /// Moves the end: once the value was sent, the end is closed here.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.move_state.tell(|| self.end.waiters().waker());
-        attachments::depart(&self.move_state).map_err(ser::Error::custom)?;
+        self.move_state
+            .wake_when_moved(|| self.end.waiters().waker());
+        attachments::attach_end(&self.move_state).map_err(ser::Error::custom)?;
         (&self.end, self.moves).serialize(serializer)
     }
 }
@@ -361,7 +362,7 @@ impl<'de> Deserialize<'de> for Spsc {
             let moves = count_move(&end, moves)?;
             Ok(Self::arrived(end, moves))
         });
-        attachments::faulty(arrived).map_err(de::Error::custom)
+        attachments::record_fault(arrived).map_err(de::Error::custom)
     }
 }
 

@@ -65,7 +65,7 @@ impl<T> From<T> for Descriptor<T> {
 
 impl<T: AsFd> Serialize for Descriptor<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let place = attachments::stow(self.0.as_fd()).map_err(ser::Error::custom)?;
+        let place = attachments::attach(self.0.as_fd()).map_err(ser::Error::custom)?;
         place.serialize(serializer)
     }
 }
@@ -73,7 +73,7 @@ impl<T: AsFd> Serialize for Descriptor<T> {
 impl<'de, T: From<OwnedFd>> Deserialize<'de> for Descriptor<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let place = u32::deserialize(deserializer)?;
-        let fd = attachments::claim(place).map_err(de::Error::custom)?;
+        let fd = attachments::take(place).map_err(de::Error::custom)?;
         Ok(Self(T::from(fd)))
     }
 }

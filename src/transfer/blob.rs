@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use crate::codec::attachments;
-use crate::codec::attachments::Bag;
+use crate::codec::attachments::Attachments;
 use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
 use crate::sys::memory;
@@ -161,16 +161,16 @@ impl PackedBlob {
 pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
     pool: &Mutex<BlobPool>,
-    attached: &mut Bag,
+    attached: &mut Attachments,
 ) -> Result<EncodedBlob, String> {
-    let measured = attachments::filling(&mut Bag::default(), || codec::measure(value));
+    let measured = attachments::collect(&mut Attachments::default(), || codec::measure(value));
     let len = measured.map_err(explain)?;
     let taken = pool
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .take(len);
     let mut lease = taken.map_err(|error| format!("no shared memory for it: {error}"))?;
-    attachments::filling(attached, || lease.fill(value, len))?;
+    attachments::collect(attached, || lease.fill(value, len))?;
     Ok(EncodedBlob { lease, len })
 }
 
@@ -369,7 +369,7 @@ mod tests {
     fn value_is_decoded_where_it_lies() {
         let pool = Mutex::new(BlobPool::default());
         let value = "text".repeat(100_000);
-        let encoded = encode(&value, &pool, &mut Bag::default()).unwrap();
+        let encoded = encode(&value, &pool, &mut Attachments::default()).unwrap();
         let memory = encoded.lease.as_fd().try_clone_to_owned().unwrap();
         let mapped = MappedBlob::map(&memory).unwrap();
         assert_eq!(mapped.decode(encoded.len), Ok(value));
