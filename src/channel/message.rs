@@ -62,7 +62,7 @@ impl Outgoing {
         buf: &'b mut StackBuf,
     ) -> Result<Encoded<'b>, Refused> {
         let mut attached = Attachments::default();
-        let encoded = attachments::collect(&mut attached, || codec::encode_to_room(value, buf));
+        let encoded = attachments::collect(&mut attached, || codec::encode_to_stack(value, buf));
         match encoded {
             Ok(()) if attached.is_empty() => Ok(Encoded::Short(buf.bytes())),
             Ok(()) => Ok(Encoded::Outgoing(Self {
