@@ -12,7 +12,7 @@ use super::stdio::{ChildStderr, ChildStdin, ChildStdout, Pipes};
 use super::supervisor;
 use super::supervisor::Order;
 use crate::call::job::Single;
-use crate::spawn::{ChildSpec, Source, StartMethod, Streams};
+use crate::spawn::{ChildSpec, Source, StartMethod, StdioSpec};
 use crate::sys::limits;
 use crate::task::{Call, Task};
 
@@ -263,7 +263,7 @@ impl ProcessBuilder {
             stage,
             source: Source::of(self.start_method),
             spec,
-            streams: Streams {
+            streams: StdioSpec {
                 stdin: self.stdin,
                 stdout: self.stdout,
                 stderr: self.stderr,

@@ -17,7 +17,7 @@ use crate::call::{Post, ReplyReader};
 use crate::codec::codec;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
-use crate::spawn::{ChildGuard, ChildSpec, Launched, Source, Streams, launch};
+use crate::spawn::{ChildGuard, ChildSpec, Launched, Source, StdioSpec, launch};
 use crate::sys::clock::Moment;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
@@ -34,7 +34,7 @@ pub(super) struct Order {
     pub(super) stage: Arc<Stage>,
     pub(super) source: Source,
     pub(super) spec: ChildSpec,
-    pub(super) streams: Streams,
+    pub(super) streams: StdioSpec,
     pub(super) pipes: Pipes,
 }
 
@@ -126,13 +126,13 @@ async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
     duty.stage.start(Arc::clone(&signal_handle));
     pipes.arrive(std::mem::take(&mut launched.pipes));
     // Now it may begin: whoever hears of it can find it.
-    let begun = launched.begin();
+    let begun = launched.release();
     if begun.is_err() {
         signal_handle.kill();
     }
     let _leash = launched.parent_death;
     let requests = launched.requests;
-    let guard = launched.guard.leave_group_on_exit();
+    let guard = launched.guard.leave_group_on_success();
     let came = || requests.claimed(position) > 0;
     let status = match wait(guard, launched.pidfd, came).await {
         Ok(status) => status,
@@ -176,7 +176,7 @@ async fn wait(
     }
     let signal_handle = guard.signal_handle();
     let pidfd = Watched::new(pidfd).map_err(|error| WaitFault::Start(error.to_string()))?;
-    let mut end = std::pin::pin!(guard.end(pidfd));
+    let mut end = std::pin::pin!(guard.wait(pidfd));
     let began = Moment::now();
     let ended = loop {
         if came() {
@@ -219,14 +219,14 @@ async fn start(
     job: Arc<dyn Job>,
     source: &Source,
     spec: ChildSpec,
-    streams: Streams,
+    streams: StdioSpec,
 ) -> Result<Running, StartFault> {
     let launched = launch(source, spec, streams, None, &|_| None).await;
     let mut launched = launched.map_err(StartFault::Io)?;
     let mut parcel = None;
     let mut post = launched.requests.post(TASK, &*job, false);
     if let Post::TooLarge = post {
-        launched.takes_long();
+        launched.allow_spares();
         let packing = Arc::clone(&job);
         let pack = move || packing.pack(&Mutex::new(BlobPool::default()));
         let packed = tokio::task::spawn_blocking(pack).await;

@@ -1,8 +1,7 @@
-//! What is run once in a fork server, so that all its children find it done.
+//! Preload: code that runs once in a fork server, so that all its children find it done.
 //!
-//! It is a request like a worker's, in rings like a worker's, with the word to stop behind it; all of it
-//! waits there before the server is started. The server's only thread runs it and then says that it is
-//! ready, or why it cannot be.
+//! It is a request in a worker's rings, with a stop frame behind it; all of it is there before the fork server starts.
+//! The fork server's only thread runs it, then reports that it can fork, or why not.
 
 use std::fmt;
 use std::io;
@@ -10,11 +9,11 @@ use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::launch::fork_server_greeting;
-use super::link::{Ends, Rings};
+use super::greeting::fork_server_greeting;
+use super::link::{ParentLink, Rings};
 use crate::call::envelope::Reply;
 use crate::call::job::{Job, Outcomes};
-use crate::call::request_writer::{Post, ReplyReader};
+use crate::call::{Post, ReplyReader, RequestWriter};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::sys::reactor::Watched;
@@ -23,11 +22,11 @@ use crate::transfer::control::{ControlSocket, Either};
 use crate::transfer::env_block::EnvBlock;
 use crate::transfer::messages::{FromForkServer, FromWorker, ToWorker};
 
-/// What is run: makes the job, and what tells afterwards how it went.
-pub(crate) struct Preload(pub(crate) Box<dyn Fn() -> (Arc<dyn Job>, Verdict) + Send + Sync>);
+/// Makes the job of a preload, and the function that gives its result afterwards.
+pub(crate) struct Preload(pub(crate) Box<dyn Fn() -> (Arc<dyn Job>, PreloadResult) + Send + Sync>);
 
-/// How a job went; `None` if it has no outcome.
-pub(crate) type Verdict = Box<dyn FnOnce() -> Option<Result<(), String>> + Send>;
+/// Gives the result of a preload; `None` if its job has no outcome.
+pub(crate) type PreloadResult = Box<dyn FnOnce() -> Option<Result<(), String>> + Send>;
 
 impl fmt::Debug for Preload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,71 +34,55 @@ impl fmt::Debug for Preload {
     }
 }
 
-/// The number under which it is sent; no task has it.
-const PRELOAD: u64 = 0;
+/// The request's task number, which no task has.
+const PRELOAD_TASK: u64 = 0;
 
-/// A preload on its way.
-pub(super) struct Preparation {
+/// A preload that was sent to a fork server.
+pub(super) struct PreloadRun {
     job: Arc<dyn Job>,
-    verdict: Verdict,
+    result: PreloadResult,
     control: Arc<ControlSocket>,
     replies: ReplyReader,
-    heard: Watched,
-    _parcel: Option<Packed>,
-    _leash: Option<Arc<ParentDeathPipe>>,
+    readable: Watched,
+    /// Holds the arguments that do not fit the ring.
+    _packed: Option<Packed>,
+    /// Its end would kill the fork server during the preload.
+    _parent_death: Option<Arc<ParentDeathPipe>>,
 }
 
-impl Preparation {
-    /// Sends all that the server needs.
+impl PreloadRun {
+    /// Sends greeting and preload to a fork server that may not have started yet.
     pub(super) async fn begin(preload: &Preload, control: &Arc<ControlSocket>) -> io::Result<Self> {
-        let (job, verdict) = (preload.0)();
-        let rings = Rings::new(Some(ParentDeathPipe::new()?))?;
-        let bell = Doorbell::new()?;
-        let fds: Vec<_> = rings.descriptors(Some(&bell)).collect();
+        let (job, result) = (preload.0)();
+        let rings = Rings::of_preload()?;
+        let doorbell = Doorbell::new()?;
+        let fds: Vec<_> = rings.descriptors(Some(&doorbell)).collect();
         control.send(&fork_server_greeting(), &fds)?;
-        let Ends {
+        let ParentLink {
             mut requests,
             replies,
             parent_death,
             ..
-        } = rings.ends(control);
-        let mut parcel = None;
-        let mut post = requests.post(PRELOAD, &*job, false);
-        if let Post::TooLarge = post {
-            let packer = Arc::clone(&job);
-            let pack = move || packer.pack(&Mutex::new(BlobPool::default()));
-            let packed = tokio::task::spawn_blocking(pack).await;
-            let packed = packed
-                .map_err(io::Error::other)?
-                .map_err(io::Error::other)?;
-            post = requests.write_blob(PRELOAD, &*job, &packed);
-            parcel = Some(packed);
-        }
-        match post {
-            Post::Sent { .. } => requests.post_stop(),
-            Post::Refused(why) => {
-                let why = format!("the preload's arguments cannot be sent: {why}");
-                return Err(io::Error::other(why));
-            }
-            Post::NoSpace | Post::TooLarge => return Err(io::ErrorKind::OutOfMemory.into()),
-        };
+        } = rings.into_link(control);
+        let packed = write(&mut requests, &job).await?;
         control.send(&ToWorker::Ready, &[])?;
         Ok(Self {
             job,
-            verdict,
+            result,
             replies,
-            heard: Watched::new(control.as_fd().try_clone_to_owned()?)?,
+            readable: Watched::new(control.as_fd().try_clone_to_owned()?)?,
             control: Arc::clone(control),
-            _parcel: parcel,
-            _leash: parent_death,
+            _packed: packed,
+            _parent_death: parent_death,
         })
     }
 
-    /// Waits until the server is prepared, and says what environment it has. Takes as long as that takes.
+    /// Waits until the fork server can fork, however long the preload takes. The fork server's environment if that is
+    /// short.
     ///
     /// # Errors
     ///
-    /// It went wrong, and how.
+    /// The preload failed, and how.
     pub(super) async fn end(
         mut self,
         child: &mut async_process::Child,
@@ -113,6 +96,7 @@ impl Preparation {
                 Ok(Some((Either::Left(FromForkServer::Unfit(why)), _))) => {
                     return Err(failed(&why));
                 }
+                // Of a result that is too large for the ring: a preload's result is a short text.
                 Ok(Some((
                     Either::Right(
                         FromWorker::Blob { .. }
@@ -126,20 +110,20 @@ impl Preparation {
                     return Err(failed(&format!("its process ended with {status}")));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.heard.edge().await?;
+                    self.readable.edge().await?;
                 }
                 Err(error) => return Err(error),
             }
         };
-        self.read(child.id());
-        match (self.verdict)() {
+        self.deliver(child.id());
+        match (self.result)() {
             Some(Ok(())) => Ok(environment),
             Some(Err(why)) => Err(io::Error::other(why)),
-            None => Err(failed("it has left no word of how it went")),
+            None => Err(failed("it has left no result")),
         }
     }
 
-    fn read(&mut self, pid: u32) {
+    fn deliver(&mut self, pid: u32) {
         let mut bytes = Vec::new();
         let Ok(Some(head)) = self.replies.next(&mut bytes) else {
             return;
@@ -156,8 +140,32 @@ impl Preparation {
     }
 }
 
-impl fmt::Debug for Preparation {
+/// Writes the job and a stop frame. Arguments that do not fit the ring are in the packed blob.
+async fn write(requests: &mut RequestWriter, job: &Arc<dyn Job>) -> io::Result<Option<Packed>> {
+    let mut packed = None;
+    let mut written = requests.post(PRELOAD_TASK, &**job, false);
+    if let Post::TooLarge = written {
+        let packer = Arc::clone(job);
+        let pack = move || packer.pack(&Mutex::new(BlobPool::default()));
+        let blob = tokio::task::spawn_blocking(pack).await;
+        let blob = blob.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        written = requests.write_blob(PRELOAD_TASK, &**job, &blob);
+        packed = Some(blob);
+    }
+    match written {
+        Post::Sent { .. } if requests.post_stop() => Ok(packed),
+        Post::Refused(why) => {
+            let why = format!("the preload's arguments cannot be sent: {why}");
+            Err(io::Error::other(why))
+        }
+        Post::Sent { .. } | Post::NoSpace | Post::TooLarge => {
+            Err(io::ErrorKind::OutOfMemory.into())
+        }
+    }
+}
+
+impl fmt::Debug for PreloadRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Preparation").finish_non_exhaustive()
+        f.debug_struct("PreloadRun").finish_non_exhaustive()
     }
 }
