@@ -56,7 +56,6 @@ impl ForkServerState {
     }
 
     /// One was started, or cannot be.
-    #[must_use]
     fn on_opened(
         &mut self,
         opened: Result<Arc<Connection>, String>,
