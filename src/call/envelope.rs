@@ -1,175 +1,226 @@
-//! How requests and replies lie in the rings.
+//! The layout of requests and replies in the two rings, and the atomic word that decides who has an item.
 //!
-//! A request is a header and items: the arguments of one call each. A single call is a request of
-//! one item; a batch of a map has many. A reply is a header and the outcomes of some of a request's
-//! items, in order; the last reply of a request says so.
+//! Both processes use this file; it does no I/O and holds no state.
 //!
-//! The request's first word is the **span**: `next` in its low half, `limit` in its high half. The worker
-//! claims item `next` by adding one, if it was below `limit`. The parent takes back what was not
-//! claimed by lowering `limit`. Both are one atomic operation, so every item is either claimed or taken
-//! back, never both: this is the `queued → claimed` and `queued → revoked` of the design, for
-//! one item or many.
+//! ```text
+//! request   span | started | task | token | blob | blob_len | flags | attachments    64 bytes
+//!           then, unless blob is set, for every item: length (4 bytes), encoded arguments
+//! reply     published | sequence | task | first + flags | run_nanos                  40 bytes
+//!           then for every outcome: status and length (4 bytes), body
+//! ```
 //!
-//! A reply's first word is **published**: the number of outcomes and of their bytes that are whole so
-//! far. It lets the parent salvage what a killed worker had finished and not yet committed.
+//! A single call is a request of one item; a batch of a map has many. A reply holds the outcomes of consecutive
+//! items of one request. The last reply of a request has the flag `LAST`.
+//!
+//! Must stay true:
+//!
+//! 1. **The span decides.** Its low half is `next`, its high half `limit`. The worker claims item `next` by adding
+//!    one to the word; the claim holds if `next` was below `limit`. The parent revokes all unclaimed items by
+//!    lowering `limit` to `next`. Both are one atomic operation on one word, so every item is either claimed or
+//!    revoked, and never both.
+//! 2. **An item is claimed before its arguments are decoded.** An item that was not claimed had no effect, so the
+//!    parent may send it to another worker.
+//! 3. **`published` grows only.** It counts the whole outcomes of a reply that is not committed yet, and their bytes.
+//!    The parent salvages those when the worker has died, or is busy with a long item.
+//! 4. **An outcome in a blob is the only one of its reply**, and the reply has the flag `IN_BLOB` before the outcome
+//!    is published.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Kinds of frames in the request ring.
-pub(crate) const TASK: u32 = 1;
-/// The worker ends after what came before.
+/// Kind of a frame in the request ring: a [`Request`] and its items.
+pub(crate) const REQUEST: u32 = 1;
+
+/// Kind of a frame in the request ring: the worker exits after the requests before this frame.
 pub(crate) const STOP: u32 = 2;
 
-/// Kinds of frames in the reply ring.
+/// Kind of a frame in the reply ring: a [`Reply`] and its outcomes. The only kind there.
 pub(crate) const REPLY: u32 = 1;
 
-/// The longest body of a frame, in bytes. A ring holds four of them, so that one side can write while
-/// the other reads; a value that does not fit travels in a parcel.
+/// The largest body of a frame, in bytes. A ring holds four of them, so that one side writes while the other reads.
+/// A value that does not fit travels in a blob.
 pub(crate) const LONGEST_BODY: usize = 64 * 1024;
 
 /// The bytes of data in each of a worker's two rings.
-pub(crate) const RING_BYTES: usize = 4 * LONGEST_BODY;
+pub(crate) const WORKER_RING_BYTES: usize = 4 * LONGEST_BODY;
 
-/// The bytes before an item that say how long it is and, in a reply, what it is.
+/// The bytes of data in each of the two rings of a single-task process: a largest frame, and the `STOP` or the end of
+/// a reply behind it.
+pub(crate) const SINGLE_RING_BYTES: usize = 2 * LONGEST_BODY;
+
+/// The bytes before every item: its length and, in a reply, its [`Status`].
 pub(crate) const ITEM_PREFIX: usize = 4;
 
-/// The bytes of data in each of the two rings of a process that runs one task: a longest frame and what goes behind
-/// it, the word to stop or the end of a reply.
-pub(crate) const ONCE_BYTES: usize = 2 * LONGEST_BODY;
-
-/// Every item's start is stamped, because somebody limits its time.
+/// Flag of a request: the worker stamps the start of every item, because the task has a time limit.
 pub(crate) const TIMED: u64 = 1;
 
-/// Every outcome is committed at once: the parent has found the request to be slow. Set while it runs.
+/// Flag of a request: the worker commits every outcome at once. The parent sets it while a slow request runs.
 pub(crate) const EAGER: u64 = 2;
 
 /// The head of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Request {
     pub(crate) items: u32,
     pub(crate) task: u64,
+    /// The function's place in the image's table.
     pub(crate) token: u64,
-    /// The parcel that holds the only item, or 0.
-    pub(crate) parcel: u64,
-    pub(crate) parcel_len: u64,
+    /// The id of the blob that holds the only item, or 0.
+    pub(crate) blob: u64,
+    pub(crate) blob_len: u64,
+    /// [`TIMED`] and [`EAGER`].
     pub(crate) flags: u64,
-    /// The number under which its descriptors come over the control socket, or 0.
-    pub(crate) baggage: u64,
+    /// The id under which its attachments come over the control socket, or 0.
+    pub(crate) attachments: u64,
 }
 
 impl Request {
+    /// Where the span is.
     pub(crate) const SPAN: usize = 0;
-    /// When the item that runs was started, or 0: a moment, written by the worker.
+    /// Where the worker writes the [`Moment`](crate::sys::clock::Moment) at which the running item started; 0 between
+    /// items.
     pub(crate) const STARTED: usize = 8;
-    /// [`TIMED`] and [`EAGER`].
     pub(crate) const FLAGS: usize = 48;
     pub(crate) const BYTES: usize = 64;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
-        let words = [
-            span(0, self.items),
+        words_to_bytes([
+            pair(0, self.items),
             0,
             self.task,
             self.token,
-            self.parcel,
-            self.parcel_len,
+            self.blob,
+            self.blob_len,
             self.flags,
-            self.baggage,
-        ];
-        words_to_bytes(words)
+            self.attachments,
+        ])
     }
 
-    /// Reads a head back, or `None` if there are not enough bytes.
+    /// Reads a head, or `None` if there are too few bytes.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let words: [u64; 8] = bytes_to_words(bytes)?;
         Some(Self {
-            items: limit(words[0]),
+            items: high(words[0]),
             task: words[2],
             token: words[3],
-            parcel: words[4],
-            parcel_len: words[5],
+            blob: words[4],
+            blob_len: words[5],
             flags: words[6],
-            baggage: words[7],
+            attachments: words[7],
         })
     }
 }
 
 /// The head of a reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Reply {
-    /// One more than that of the reply before: tells a reply from what lay there a lap ago.
+    /// One more than that of the reply before. Tells a reply being written from what the ring held there a lap ago.
     pub(crate) sequence: u64,
     pub(crate) task: u64,
-    /// The index of the first item it tells about.
+    /// The index of the first item that has an outcome here.
     pub(crate) first: u32,
+    /// Whether the request has no further reply.
     pub(crate) last: bool,
-    /// Whether its descriptors come over the control socket, under its sequence number.
-    pub(crate) baggage: bool,
-    /// How long the items took together.
+    /// Whether its attachments come over the control socket, under its sequence number.
+    pub(crate) has_attachments: bool,
+    /// Whether its only outcome is in a blob.
+    pub(crate) in_blob: bool,
+    /// The time its items took together.
     pub(crate) run_nanos: u64,
-    /// Outcomes and their bytes.
+    /// The number of outcomes.
     pub(crate) count: u32,
+    /// The bytes of the outcomes.
     pub(crate) bytes: u32,
 }
 
+const LAST: u32 = 1;
+const HAS_ATTACHMENTS: u32 = 2;
+const IN_BLOB: u32 = 4;
+
 impl Reply {
+    /// Where the word is that counts whole outcomes and their bytes.
     pub(crate) const PUBLISHED: usize = 0;
     pub(crate) const SEQUENCE: usize = 8;
+    /// Where `first` and the flags are.
     pub(crate) const FLAGS: usize = 24;
+    pub(crate) const RUN_NANOS: usize = 32;
     pub(crate) const BYTES: usize = 40;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
         words_to_bytes([
-            span(self.count, self.bytes),
+            published(self.count, self.bytes),
             self.sequence,
             self.task,
-            flags_word(self.first, self.last, self.baggage),
+            self.flags_word(),
             self.run_nanos,
         ])
     }
 
-    /// Reads a head back, or `None` if there are not enough bytes.
+    /// Reads a head, or `None` if there are too few bytes.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let words: [u64; 5] = bytes_to_words(bytes)?;
+        let (count, bytes) = read_published(words[0]);
+        let flags = high(words[3]);
         Some(Self {
-            count: next(words[0]),
-            bytes: limit(words[0]),
             sequence: words[1],
             task: words[2],
-            first: next(words[3]),
-            last: limit(words[3]) & LAST != 0,
-            baggage: limit(words[3]) & BAGGAGE != 0,
+            first: low(words[3]),
+            last: flags & LAST != 0,
+            has_attachments: flags & HAS_ATTACHMENTS != 0,
+            in_blob: flags & IN_BLOB != 0,
             run_nanos: words[4],
+            count,
+            bytes,
         })
+    }
+
+    /// The word at [`Reply::FLAGS`].
+    pub(crate) fn flags_word(self) -> u64 {
+        let flag = |is_set: bool, bit: u32| if is_set { bit } else { 0 };
+        let flags = flag(self.last, LAST)
+            | flag(self.has_attachments, HAS_ATTACHMENTS)
+            | flag(self.in_blob, IN_BLOB);
+        pair(self.first, flags)
     }
 }
 
-/// What an outcome in a reply is.
+/// The word at [`Reply::PUBLISHED`] for `count` outcomes of `bytes` bytes together.
+#[inline]
+pub(crate) fn published(count: u32, bytes: u32) -> u64 {
+    pair(count, bytes)
+}
+
+/// The count and the bytes in a published word.
+#[inline]
+pub(crate) fn read_published(word: u64) -> (u32, u32) {
+    (low(word), high(word))
+}
+
+/// What an outcome's body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     /// The encoded result.
     Done,
     /// An encoded panic report.
     Panicked,
-    /// The result could not be encoded; a text says why.
+    /// A text: why the result could not be encoded.
     EncodeFailed,
-    /// The arguments could not be decoded; a text says why.
+    /// A text: why the arguments could not be decoded.
     DecodeFailed,
-    /// The encoded result is in a parcel: its number and length.
-    Elsewhere,
-    /// The worker's table has no such function.
+    /// The id of the blob that holds the encoded result, and the result's length.
+    Blob,
+    /// Empty: the worker's table of functions has no such place.
     Unknown,
 }
 
+/// The bits of an outcome's prefix that hold the length of its body.
 const LENGTH_BITS: u32 = 28;
 
-/// An item's prefix in a reply.
+/// The prefix of an outcome whose body has `len` bytes.
 pub(crate) fn outcome_prefix(status: Status, len: usize) -> [u8; ITEM_PREFIX] {
     debug_assert!(len < 1 << LENGTH_BITS);
     ((status as u32) << LENGTH_BITS | len as u32).to_le_bytes()
 }
 
-/// Takes the next outcome off `rest`, or `None` if what is there cannot be one.
+/// Takes the next outcome off `rest`, or `None` if the bytes there are not an outcome.
 #[inline]
 pub(crate) fn next_outcome<'a>(rest: &mut &'a [u8]) -> Option<(Status, &'a [u8])> {
     let prefix = u32::from_le_bytes(*rest.first_chunk::<ITEM_PREFIX>()?);
@@ -178,7 +229,7 @@ pub(crate) fn next_outcome<'a>(rest: &mut &'a [u8]) -> Option<(Status, &'a [u8])
         1 => Status::Panicked,
         2 => Status::EncodeFailed,
         3 => Status::DecodeFailed,
-        4 => Status::Elsewhere,
+        4 => Status::Blob,
         5 => Status::Unknown,
         _ => return None,
     };
@@ -188,61 +239,45 @@ pub(crate) fn next_outcome<'a>(rest: &mut &'a [u8]) -> Option<(Status, &'a [u8])
     Some((status, body))
 }
 
-/// Where a span's `next` stands.
-pub(crate) fn next(span: u64) -> u32 {
-    span as u32
-}
-
-/// Where a span ends.
-pub(crate) fn limit(span: u64) -> u32 {
-    (span >> 32) as u32
-}
-
-fn span(next: u32, limit: u32) -> u64 {
-    u64::from(next) | u64::from(limit) << 32
-}
-
-/// Claims the next item of a span: its index, or `None` if nothing is left.
+/// Claims the next item of a span, in the worker: its index, or `None` if no item is left.
+///
+/// A claim that fails has increased `next` beyond `limit`, which changes nothing: everything else that reads a span
+/// takes the smaller of the two.
 #[inline]
-pub(crate) fn claim(word: &AtomicU64) -> Option<u32> {
-    let before = word.fetch_add(1, Ordering::AcqRel);
-    (next(before) < limit(before)).then(|| next(before))
+pub(crate) fn claim(span: &AtomicU64) -> Option<u32> {
+    let before = span.fetch_add(1, Ordering::AcqRel);
+    (low(before) < high(before)).then(|| low(before))
 }
 
-/// Takes back every item that was not claimed. Returns the index of the first of them.
-pub(crate) fn take_back(word: &AtomicU64) -> u32 {
-    let mut now = word.load(Ordering::Acquire);
+/// Revokes every unclaimed item of a span, in the parent. Returns how many items were claimed before.
+pub(crate) fn revoke(span: &AtomicU64) -> u32 {
+    let mut now = span.load(Ordering::Acquire);
     loop {
-        let kept = next(now).min(limit(now));
-        let shortened = span(next(now), kept);
-        match word.compare_exchange(now, shortened, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => return kept,
+        let claimed = low(now).min(high(now));
+        let shortened = pair(low(now), claimed);
+        match span.compare_exchange(now, shortened, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return claimed,
             Err(changed) => now = changed,
         }
     }
 }
 
 /// How many items of a span were claimed.
-pub(crate) fn claimed(word: &AtomicU64) -> u32 {
-    let now = word.load(Ordering::Acquire);
-    next(now).min(limit(now))
+pub(crate) fn claimed(span: &AtomicU64) -> u32 {
+    let now = span.load(Ordering::Acquire);
+    low(now).min(high(now))
 }
 
-/// The published word for so many outcomes of so many bytes.
-#[inline]
-pub(crate) fn published(count: u32, bytes: u32) -> u64 {
-    span(count, bytes)
+fn pair(low: u32, high: u32) -> u64 {
+    u64::from(low) | u64::from(high) << 32
 }
 
-const LAST: u32 = 1;
-const BAGGAGE: u32 = 2;
+fn low(pair: u64) -> u32 {
+    pair as u32
+}
 
-/// The word of a reply that says where it begins, whether it is its request's last and whether it has
-/// descriptors.
-pub(crate) fn flags_word(first: u32, last: bool, baggage: bool) -> u64 {
-    let last = if last { LAST } else { 0 };
-    let baggage = if baggage { BAGGAGE } else { 0 };
-    span(first, last | baggage)
+fn high(pair: u64) -> u32 {
+    (pair >> 32) as u32
 }
 
 fn words_to_bytes<const N: usize, const B: usize>(words: [u64; N]) -> [u8; B] {
@@ -266,26 +301,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_item_is_claimed_or_taken_back_and_never_both() {
-        let word = AtomicU64::new(span(0, 5));
-        assert_eq!((claim(&word), claim(&word)), (Some(0), Some(1)));
-        assert_eq!(take_back(&word), 2);
-        assert_eq!(claim(&word), None);
-        assert_eq!(claimed(&word), 2);
-        assert_eq!(take_back(&word), 2);
+    fn span_item_is_claimed_or_revoked_and_never_both() {
+        let span = AtomicU64::new(pair(0, 5));
+        assert_eq!((claim(&span), claim(&span)), (Some(0), Some(1)));
+        assert_eq!(revoke(&span), 2);
+        assert_eq!(claim(&span), None);
+        assert_eq!(claimed(&span), 2);
+        assert_eq!(revoke(&span), 2);
     }
 
     #[test]
-    fn a_span_that_is_used_up_stays_so() {
-        let word = AtomicU64::new(span(0, 1));
-        assert_eq!(claim(&word), Some(0));
-        assert_eq!(claim(&word), None);
-        assert_eq!(take_back(&word), 1);
-        assert_eq!(claimed(&word), 1);
+    fn span_without_items_left_stays_so() {
+        let span = AtomicU64::new(pair(0, 1));
+        assert_eq!(claim(&span), Some(0));
+        assert_eq!(claim(&span), None);
+        assert_eq!(revoke(&span), 1);
+        assert_eq!(claimed(&span), 1);
     }
 
     #[test]
-    fn outcomes_are_read_back_and_nonsense_is_refused() {
+    fn outcome_is_read_back_and_other_bytes_are_refused() {
         let mut bytes = outcome_prefix(Status::Panicked, 3).to_vec();
         bytes.extend(b"abc");
         let mut rest = &bytes[..];
@@ -296,5 +331,34 @@ mod tests {
         assert_eq!(next_outcome(&mut rest), None);
         assert_eq!(next_outcome(&mut &bytes[..6]), None);
         assert_eq!(next_outcome(&mut &[0xff; 8][..]), None);
+    }
+
+    #[test]
+    fn heads_are_read_back() {
+        let request = Request {
+            items: 3,
+            task: 4,
+            token: 5,
+            blob: 6,
+            blob_len: 7,
+            flags: TIMED,
+            attachments: 8,
+        };
+        assert_eq!(Request::from_bytes(&request.to_bytes()), Some(request));
+        assert_eq!(Request::from_bytes(&request.to_bytes()[1..]), None);
+        for bits in 0..8 {
+            let reply = Reply {
+                sequence: 1,
+                task: 2,
+                first: 3,
+                last: bits & 1 != 0,
+                has_attachments: bits & 2 != 0,
+                in_blob: bits & 4 != 0,
+                run_nanos: 4,
+                count: 5,
+                bytes: 6,
+            };
+            assert_eq!(Reply::from_bytes(&reply.to_bytes()), Some(reply));
+        }
     }
 }

@@ -1,43 +1,41 @@
-//! The worker's side of its rings: takes requests, runs them, gives replies.
+//! Runs the items of requests, one after the other.
 //!
-//! One item after the other: claim it, decode its arguments, run it, encode its outcome into the
-//! open reply, publish. A reply is committed when its request is done, when it is full, or when its
-//! first outcome has waited long enough.
+//! Runs in the worker, or in a single-task process, on the thread that runs tasks.
+//!
+//! ```text
+//! next        wait for a request, look up its function in the image's table
+//! run_all<C>  called through that table, so with the types of the function C
+//!   claim       one atomic addition: from here on the item counts as started
+//!   arguments   decode
+//!   C::call     the user's function
+//!   put_result  encode into the open reply, publish
+//! finish      commit the last reply, release the request
+//! ```
+//!
+//! Must stay true: an item is claimed before its arguments are decoded; every claimed item gets exactly one outcome,
+//! whatever panics; a request whose items were all revoked gets no reply.
+//!
+//! Never here: the layout of frames (`envelope`), and how long a worker waits (`request_reader`, `reply_writer`).
 
 use std::any::Any;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-use serde::de::DeserializeOwned;
 
 use super::envelope;
-use super::envelope::{ITEM_PREFIX, Request, Status};
+use super::envelope::Status;
 use super::panic_capture;
-use super::result_blobs::Outgoing;
-use crate::codec::attachments;
-use crate::codec::attachments::Received;
+use super::reply_writer::ReplyWriter;
+use super::request_reader::RequestReader;
+use super::result_blobs::ResultBlobs;
 use crate::codec::codec;
-use crate::ring::{Consumer, Corrupt, Frame, Producer};
-use crate::sys::clock::Moment;
+use crate::ring::{Consumer, Corrupt, Producer};
 use crate::sys::doorbell::Doorbell;
-use crate::sys::futex;
 use crate::sys::image;
-use crate::sys::image::{Enter, Entry, Token};
+use crate::sys::image::{Enter, Entry};
 use crate::task::{Call, enter_task};
-use crate::transfer::blob;
 use crate::transfer::blob::MappedBlobs;
 use crate::transfer::control::ControlSocket;
-
-/// How long an idle worker looks before it sleeps. Longer than the parent takes to send the next
-/// request of a stream, shorter than anybody's idea of a busy loop.
-const LOOKING: Duration = Duration::from_micros(20);
-
-/// Looks between two offers of the processor to others. On a crowded processor spinning without
-/// them costs ten times the round trip.
-const LOOKS_PER_YIELD: u32 = 20;
 
 /// The entry point of `C` in the image's table.
 #[derive(Debug)]
@@ -45,69 +43,42 @@ pub(crate) struct EntryOf<C>(PhantomData<C>);
 
 impl<C: Call> Entry for EntryOf<C> {
     fn enter(call: &mut dyn Any) {
-        // Nothing else is ever passed to an entry point of this crate.
-        if let Some(execution) = call.downcast_mut::<Executor>() {
-            execution.run_all::<C>();
+        // The entry points of this crate are called with an executor and nothing else.
+        if let Some(executor) = call.downcast_mut::<Executor>() {
+            executor.run_all::<C>();
         }
     }
 }
 
-/// What a worker holds, and the request it is at.
+/// A worker's ends of its two rings, and how far the current item has come.
 #[derive(Debug)]
 pub(crate) struct Executor {
-    pub(super) requests: Consumer,
-    pub(super) replies: Producer,
-    /// None if nobody listens before the end.
-    pub(super) parent: Option<Doorbell>,
-    pub(super) control: Arc<ControlSocket>,
-    pub(super) blobs: Arc<MappedBlobs>,
-    pub(super) parcels: Arc<Outgoing>,
-    pub(super) sequence: u64,
-    pub(super) clock: Moment,
-    pub(super) request: Request,
-    pub(super) frame: Option<Frame>,
-    pub(super) input: Vec<u8>,
-    pub(super) cursor: usize,
-    pub(super) index: u32,
-    pub(super) step: Step,
-    pub(super) open: Open,
-    /// The descriptors in the arguments of the request.
-    pub(super) received: Received,
+    requests: RequestReader,
+    replies: ReplyWriter,
+    step: ItemStep,
 }
 
-/// Where an item is, for when it panics.
+/// How far an item has come. Says what its outcome is if it panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    /// It has its outcome, or was not begun.
+enum ItemStep {
+    /// No item is claimed that has no outcome.
     Between,
     Decoding,
     Running,
     Encoding,
 }
 
-/// The reply being written, if one is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Open {
-    pub(super) is_open: bool,
-    pub(super) first: u32,
-    pub(super) count: u32,
-    pub(super) since: Moment,
-    /// Where the outcome that is being written begins.
-    pub(super) item: usize,
-    /// Whether descriptors were sent ahead of it.
-    pub(super) baggage: bool,
-}
-
 /// What a worker does next.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// Run the request that was taken, by calling this with the execution.
+    /// Runs the current request, by calling this with the executor.
     Run(Enter),
-    /// End.
+    /// Exits.
     Stop,
 }
 
 impl Executor {
+    /// `parent` is the parent's doorbell; `None` if the parent reads replies only after this process has exited.
     pub(crate) fn new(
         requests: Consumer,
         replies: Producer,
@@ -115,252 +86,158 @@ impl Executor {
         control: Arc<ControlSocket>,
     ) -> Self {
         Self {
-            requests,
-            replies,
-            parent,
-            control,
-            blobs: Arc::default(),
-            parcels: Arc::default(),
-            sequence: 0,
-            clock: Moment::now(),
-            request: Request {
-                items: 0,
-                task: 0,
-                token: 0,
-                parcel: 0,
-                parcel_len: 0,
-                flags: 0,
-                baggage: 0,
-            },
-            frame: None,
-            input: Vec::new(),
-            cursor: 0,
-            index: 0,
-            step: Step::Between,
-            open: Open {
-                is_open: false,
-                first: 0,
-                count: 0,
-                since: Moment::default(),
-                item: 0,
-                baggage: false,
-            },
-            received: Received::default(),
+            requests: RequestReader::new(requests),
+            replies: ReplyWriter::new(replies, parent, control),
+            step: ItemStep::Between,
         }
     }
 
-    /// Where the parcels that the parent announces are kept.
+    /// Takes the blobs and attachments that arrive over the control socket.
     pub(crate) fn blobs(&self) -> Arc<MappedBlobs> {
-        Arc::clone(&self.blobs)
+        Arc::clone(self.requests.blobs())
     }
 
-    /// The parcels that the parent gives back.
-    pub(crate) fn parcels(&self) -> Arc<Outgoing> {
-        Arc::clone(&self.parcels)
+    /// Takes back the blobs that the parent has read.
+    pub(crate) fn result_blobs(&self) -> Arc<ResultBlobs> {
+        Arc::clone(self.replies.blobs())
     }
 
-    /// Takes the next request, waiting for one.
+    /// Waits for the next request and makes it the current one. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The parent's memory is corrupt, and this process must exit.
     pub(crate) fn next(&mut self) -> Result<Next, Corrupt> {
         loop {
-            let frame = self.wait_for_request()?;
-            if frame.kind() == envelope::STOP {
+            let arrival = self.requests.wait()?;
+            if arrival.waited {
+                self.replies.read_clock();
+            }
+            if arrival.frame.kind() == envelope::STOP {
                 return Ok(Next::Stop);
             }
-            self.input.clear();
-            self.requests.copy(frame, 0, frame.len(), &mut self.input);
-            self.request = Request::from_bytes(&self.input).ok_or(Corrupt)?;
-            self.frame = Some(frame);
-            self.cursor = Request::BYTES;
-            self.received = match self.request.baggage {
-                0 => Received::default(),
-                id => self.blobs.wait_for_baggage(id).into(),
-            };
-            match image::lookup(Token::from_bits(self.request.token)) {
+            let token = self.requests.begin(arrival.frame)?;
+            match image::lookup(token) {
                 Some(enter) => return Ok(Next::Run(enter)),
                 None => self.refuse_all(),
             }
         }
     }
 
-    fn wait_for_request(&mut self) -> Result<Frame, Corrupt> {
-        if let Some(frame) = self.requests.peek()? {
-            return Ok(frame);
-        }
-        loop {
-            let began = Moment::now();
-            while Moment::now().since(began) < LOOKING {
-                for _ in 0..LOOKS_PER_YIELD {
-                    if let Some(frame) = self.requests.peek()? {
-                        self.clock = Moment::now();
-                        return Ok(frame);
-                    }
-                    std::hint::spin_loop();
-                }
-                std::thread::yield_now();
-            }
-            if self.requests.announce_sleep() {
-                futex::wait(self.requests.sleep_word(), 1, None);
-            }
-            self.requests.awake();
-        }
-    }
-
+    /// Runs the current request.
     fn run_all<C: Call>(&mut self) {
-        // Caught around all items and not around each: what is caught once costs nothing per item.
+        // One `catch_unwind` for all items and not for each: so it costs nothing per item.
         while let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.run_items::<C>())) {
-            self.account_for(payload);
+            self.put_panicked(payload);
         }
         self.finish();
     }
 
     fn run_items<C: Call>(&mut self) {
         while self.claim() {
-            self.step = Step::Decoding;
-            match self.arguments::<C::Args>() {
-                Ok(arguments) => {
-                    self.step = Step::Running;
-                    let result = C::call(arguments);
-                    self.step = Step::Encoding;
-                    self.reply(&result);
-                    self.step = Step::Between;
-                    drop(result);
-                }
-                Err(why) => self.put_text(Status::DecodeFailed, &why),
+            self.run_item::<C>();
+            self.step = ItemStep::Between;
+            if self.requests.has_more() {
+                self.replies.commit_if_old();
             }
-            self.step = Step::Between;
-            self.commit_if_stale();
+        }
+    }
+
+    #[inline]
+    fn run_item<C: Call>(&mut self) {
+        self.step = ItemStep::Decoding;
+        match self.requests.arguments::<C::Args>() {
+            Ok(arguments) => {
+                self.step = ItemStep::Running;
+                let result = C::call(arguments);
+                self.step = ItemStep::Encoding;
+                self.replies.put_result(&self.requests, &result);
+                // Dropping the result may panic, and the item has its outcome.
+                self.step = ItemStep::Between;
+            }
+            Err(why) => {
+                self.replies
+                    .put_text(&self.requests, Status::DecodeFailed, &why);
+            }
         }
     }
 
     /// Gives the item that panicked its outcome.
     #[cold]
-    fn account_for(&mut self, payload: Box<dyn Any + Send>) {
-        match std::mem::replace(&mut self.step, Step::Between) {
-            Step::Decoding => {
-                self.put_text(Status::DecodeFailed, &codec::decode_panicked(&*payload));
+    fn put_panicked(&mut self, payload: Box<dyn Any + Send>) {
+        let (requests, replies) = (&self.requests, &mut self.replies);
+        match std::mem::replace(&mut self.step, ItemStep::Between) {
+            ItemStep::Decoding => {
+                let why = codec::decode_panicked(&*payload);
+                replies.put_text(requests, Status::DecodeFailed, &why);
             }
-            Step::Encoding => {
-                if self.open.is_open {
-                    self.replies.resume().rewind(self.open.item);
-                }
-                self.put_text(Status::EncodeFailed, &codec::encode_panicked(&*payload));
-            }
-            Step::Running => {
+            ItemStep::Running => {
                 let report = panic_capture::report_of(payload);
-                let put = self.put(Status::Panicked, |writer| {
-                    codec::encode(&report, writer).map(|()| true)
-                });
-                if put.is_err() {
-                    self.put_text(Status::EncodeFailed, "its panic's report is too long");
-                }
-                return;
+                return replies.put_panic(requests, &report);
             }
-            // It has its outcome: dropping the result panicked.
-            Step::Between => {}
+            ItemStep::Encoding => {
+                replies.rewind();
+                let why = codec::encode_panicked(&*payload);
+                replies.put_text(requests, Status::EncodeFailed, &why);
+            }
+            ItemStep::Between => {}
         }
+        // The report is used up, so that a later panic does not find it.
         drop(panic_capture::report_of(payload));
     }
 
-    /// Answers every item of a request whose function this image does not have.
+    /// Answers every item of a request whose function is not in this image's table.
     fn refuse_all(&mut self) {
         while self.claim() {
-            self.put_text(Status::Unknown, "");
+            self.replies.put_text(&self.requests, Status::Unknown, "");
         }
         self.finish();
     }
 
+    /// Claims the next item of the current request. False if no item is left.
     #[inline]
     fn claim(&mut self) -> bool {
-        let Some(frame) = self.frame else {
-            return false;
-        };
-        if self.request.flags & envelope::TIMED != 0 {
-            self.unstamp(frame);
+        let is_timed = self.requests.is_timed();
+        if is_timed {
+            // The time limit is that of one item: what comes between two items does not count.
+            self.requests.clear_start();
         }
-        let Some(index) = envelope::claim(self.requests.word(frame, Request::SPAN)) else {
-            return false;
-        };
-        if index == 0 {
-            enter_task(self.request.task);
-            self.stamp(frame);
-            if self.request.baggage != 0 {
-                // It has the same descriptors, and lets go of them now.
-                self.wake_parent();
+        match self.requests.claim() {
+            None => return false,
+            Some(0) => self.on_first_item(),
+            Some(_) => {
+                if is_timed {
+                    self.requests.stamp_start(self.replies.read_clock());
+                }
+                if self.requests.is_eager() {
+                    self.replies.commit(false);
+                }
             }
-        } else if self.request.flags & envelope::TIMED != 0 {
-            self.clock = Moment::now();
-            self.stamp(frame);
         }
-        if index > 0 {
-            self.commit_if_eager(frame);
-        }
-        self.index = index;
         true
     }
 
-    fn stamp(&self, frame: Frame) {
-        let started = self.requests.word(frame, Request::STARTED);
-        started.store(self.clock.to_bits(), Ordering::Release);
-    }
-
-    /// Nothing's time runs: that of the item before must not be held against the next.
-    pub(super) fn unstamp(&self, frame: Frame) {
-        let started = self.requests.word(frame, Request::STARTED);
-        started.store(0, Ordering::Release);
-    }
-
-    #[inline]
-    fn arguments<A: DeserializeOwned>(&mut self) -> Result<A, String> {
-        if self.received.is_empty() {
-            return self.decode_arguments();
-        }
-        // Every item takes what is its own; what none takes is closed with the request.
-        let mut bag = std::mem::take(&mut self.received);
-        let decoded = attachments::unpacking(&mut bag, || self.decode_arguments());
-        self.received = bag;
-        decoded
-    }
-
-    #[inline]
-    fn decode_arguments<A: DeserializeOwned>(&mut self) -> Result<A, String> {
-        if self.request.parcel != 0 {
-            let memory = self.blobs.wait(self.request.parcel);
-            return blob::open(&memory, self.request.parcel_len as usize);
-        }
-        let torn = || "the request was overwritten".to_owned();
-        let rest = self.input.get(self.cursor..).ok_or_else(torn)?;
-        let prefix = rest.first_chunk::<ITEM_PREFIX>().ok_or_else(torn)?;
-        let len = u32::from_le_bytes(*prefix) as usize;
-        let item = rest.get(ITEM_PREFIX..ITEM_PREFIX + len).ok_or_else(torn)?;
-        // Before it is decoded, which may panic.
-        self.cursor += ITEM_PREFIX + len;
-        codec::decode_unguarded(item)
-    }
-
-    /// Ends the request: its last reply goes out, unless nothing of it was ever claimed.
-    fn finish(&mut self) {
-        let Some(frame) = self.frame.take() else {
+    fn on_first_item(&mut self) {
+        let Some((head, _)) = self.requests.item() else {
             return;
         };
-        // What no item has taken is closed, and not kept until the next request comes.
-        self.received = Received::default();
-        if envelope::claimed(self.requests.word(frame, Request::SPAN)) > 0 {
-            if !self.open.is_open {
-                self.index += 1;
-                self.open_reply();
-            }
-            enter_task(0);
-            self.commit(true);
-        }
-        self.requests.release(frame);
-        if self.requests.take_sleeping_producer() {
-            self.wake_parent();
+        enter_task(head.task);
+        self.requests.stamp_start(self.replies.clock());
+        if head.attachments != 0 {
+            // The parent still has the same descriptors, and closes them when it sees that the item was claimed.
+            self.replies.wake_parent();
         }
     }
 
-    pub(super) fn wake_parent(&self) {
-        if let Some(bell) = &self.parent {
-            bell.ring();
+    /// Ends the current request.
+    fn finish(&mut self) {
+        self.requests.close_attachments();
+        if self.requests.claimed() > 0 {
+            enter_task(0);
+            self.replies.commit_last(&self.requests);
+        }
+        if self.requests.release() {
+            self.replies.wake_parent();
         }
     }
 }

@@ -1,231 +1,386 @@
-//! How a worker writes its replies.
+//! The worker's end of its reply ring.
 //!
-//! Outcomes go into the open reply one after the other, each published as it is whole. A reply is committed
-//! when its request is done, when it is full, or when its first outcome has waited long enough.
+//! Runs in the worker, on the thread that runs tasks.
+//!
+//! Outcomes are appended to the open reply, and each is published when it is whole. A reply is committed when its
+//! request is done, when it is full, when its first outcome is 1 ms old, or when the parent wants every outcome at
+//! once. A worker that waits for space in the ring waits here.
+//!
+//! Must stay true: attachments and the memory of a blob are sent before the outcome that needs them can be seen by the
+//! parent. So an outcome with attachments is not published, only committed.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::envelope;
-use super::envelope::{ITEM_PREFIX, LONGEST_BODY, Reply, Request, Status};
-use super::executor::{Executor, Open};
-use super::result_blobs::send_patiently;
+use super::envelope::{ITEM_PREFIX, LONGEST_BODY, Reply, Status};
+use super::request_reader::RequestReader;
+use super::result_blobs::{PackedResult, ResultBlobs, send_blocking};
 use crate::codec::attachments;
 use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
-use crate::ring::{Frame, Writer};
+use crate::error::PanicReport;
+use crate::ring::{Producer, Writer};
 use crate::sys::clock::Moment;
+use crate::sys::doorbell::Doorbell;
 use crate::sys::futex;
 use crate::sys::text;
+use crate::transfer::control::ControlSocket;
 use crate::transfer::messages::FromWorker;
 
-/// How long the first outcome of a reply waits for company.
-const FRESH: Duration = Duration::from_millis(1);
+/// How old the first outcome of a reply becomes before the reply is committed.
+const LONGEST_DELAY: Duration = Duration::from_millis(1);
 
-/// Looking at the clock is dear beside a trivial item; it is looked at once in so many items.
-const ITEMS_PER_LOOK: u32 = 16;
+/// The clock is read once in so many items: reading it takes long, compared with a trivial item.
+const ITEMS_PER_CLOCK_READ: u32 = 16;
 
-impl Executor {
+/// The least space with which a reply is opened, in bytes: enough for a head and the longest text.
+const LEAST_SPACE: usize = 4096;
+
+/// Longer texts are cut, in bytes.
+const LONGEST_TEXT: usize = 1024;
+
+/// Writes replies.
+#[derive(Debug)]
+pub(super) struct ReplyWriter {
+    ring: Producer,
+    /// `None` if the parent reads replies only after this process has exited.
+    parent: Option<Doorbell>,
+    control: Arc<ControlSocket>,
+    blobs: Arc<ResultBlobs>,
+    /// That of the last committed reply.
+    sequence: u64,
+    /// The last time that was read.
+    clock: Moment,
+    open: Option<OpenReply>,
+}
+
+/// The reply being written.
+#[derive(Debug)]
+struct OpenReply {
+    /// The index of the first item.
+    first: u32,
+    /// The outcomes in it.
+    count: u32,
+    /// When its first item started.
+    since: Moment,
+    /// Where the outcome that is being written begins.
+    item: usize,
+    has_attachments: bool,
+    in_blob: bool,
+}
+
+impl ReplyWriter {
+    pub(super) fn new(
+        ring: Producer,
+        parent: Option<Doorbell>,
+        control: Arc<ControlSocket>,
+    ) -> Self {
+        Self {
+            ring,
+            parent,
+            control,
+            blobs: Arc::default(),
+            sequence: 0,
+            clock: Moment::now(),
+            open: None,
+        }
+    }
+
+    /// The blobs in which results travel.
+    pub(super) fn blobs(&self) -> &Arc<ResultBlobs> {
+        &self.blobs
+    }
+
+    /// The last time that was read: when the last reply was committed, or later.
     #[inline]
-    pub(super) fn reply<R: Serialize>(&mut self, result: &R) {
-        let mut bag = Vec::new();
-        let put = self.put(Status::Done, |writer| {
-            bag.clear();
-            attachments::packing(&mut bag, || codec::encode_unguarded(result, writer))?;
-            // Descriptors go ahead of the commit; before that nobody may see what needs them.
-            Ok(bag.is_empty())
+    pub(super) fn clock(&self) -> Moment {
+        self.clock
+    }
+
+    /// Reads the clock.
+    pub(super) fn read_clock(&mut self) -> Moment {
+        self.clock = Moment::now();
+        self.clock
+    }
+
+    /// Adds the result of the current item of `requests`. A panic of the type's `Serialize` passes through; then the
+    /// outcome is [`rewound`](Self::rewind).
+    #[inline]
+    pub(super) fn put_result<R: Serialize>(&mut self, requests: &RequestReader, result: &R) {
+        let mut fds = Vec::new();
+        let put = self.put(requests, Status::Done, |writer| {
+            fds.clear();
+            attachments::packing(&mut fds, || codec::encode_unguarded(result, writer))?;
+            Ok(fds.is_empty())
         });
         match put {
-            Ok(()) if bag.is_empty() => {}
-            Ok(()) => self.commit_with(&bag),
-            Err(EncodeFault::Full) => self.put_elsewhere(result),
-            Err(EncodeFault::Refused(why)) => self.put_text(Status::EncodeFailed, &why),
+            Ok(()) if fds.is_empty() => {}
+            Ok(()) => self.commit_with(&fds),
+            Err(EncodeFault::Full) => self.put_in_blob(requests, result),
+            Err(EncodeFault::Refused(why)) => {
+                self.put_text(requests, Status::EncodeFailed, &why);
+            }
         }
     }
 
-    /// Sends a value too large for the ring in a parcel, as a reply of its own.
-    fn put_elsewhere<R: Serialize>(&mut self, value: &R) {
-        match self.parcels.fill(value, &self.control) {
-            Ok((place, bag)) => {
-                if self.open.count > 0 {
-                    self.commit(false);
-                }
-                let put = self.put(Status::Elsewhere, |writer| {
-                    codec::encode(&place, writer).map(|()| bag.is_empty())
-                });
-                debug_assert!(put.is_ok());
-                self.commit_with(&bag);
+    /// Sends a result that fits no frame in a blob, as the only outcome of a reply.
+    fn put_in_blob<R: Serialize>(&mut self, requests: &RequestReader, result: &R) {
+        match self.blobs.pack(result, &self.control) {
+            Ok(packed) => self.put_packed(requests, &packed),
+            Err(EncodeFault::Refused(why)) => {
+                self.put_text(requests, Status::EncodeFailed, &why);
             }
-            Err(EncodeFault::Refused(why)) => self.put_text(Status::EncodeFailed, &why),
             Err(EncodeFault::Full) => {
-                self.put_text(Status::EncodeFailed, "it grew while it was serialised");
+                let why = "it grew while it was serialised";
+                self.put_text(requests, Status::EncodeFailed, why);
             }
         }
     }
 
-    /// Commits a reply whose last outcome has these descriptors. They go ahead of it.
-    #[cold]
-    fn commit_with(&mut self, bag: &[OwnedFd]) {
-        if !bag.is_empty() {
-            // The number the reply has once it is committed.
-            let id = self.sequence + 1;
-            let message = FromWorker::Attachments { id };
-            let fds: Vec<_> = bag.iter().map(AsFd::as_fd).collect();
-            // It fails only if the parent is gone, and then nobody reads the reply either.
-            self.open.baggage = send_patiently(&self.control, &message, &fds).is_ok();
+    fn put_packed(&mut self, requests: &RequestReader, packed: &PackedResult) {
+        if self.open.as_ref().is_some_and(|open| open.count > 0) {
+            self.commit(false);
         }
-        self.commit(false);
+        let place = (packed.id, packed.len);
+        let put = self.put(requests, Status::Blob, |writer| {
+            codec::encode(&place, writer).map(|()| packed.attachments.is_empty())
+        });
+        debug_assert!(put.is_ok());
+        self.commit_with(&packed.attachments);
     }
 
-    pub(super) fn put_text(&mut self, status: Status, text: &str) {
-        let short = text::prefix(text, 1024);
-        let put = self.put(status, |writer| match writer.extend(short.as_bytes()) {
-            true => Ok(true),
-            false => Err(EncodeFault::Full),
+    /// Adds the report of the panic that ended the current item.
+    pub(super) fn put_panic(&mut self, requests: &RequestReader, report: &PanicReport) {
+        let put = self.put(requests, Status::Panicked, |writer| {
+            codec::encode(report, writer).map(|()| true)
+        });
+        if put.is_err() {
+            let why = "its panic's report is too long";
+            self.put_text(requests, Status::EncodeFailed, why);
+        }
+    }
+
+    /// Adds an outcome that is a text.
+    pub(super) fn put_text(&mut self, requests: &RequestReader, status: Status, text: &str) {
+        let short = text::prefix(text, LONGEST_TEXT);
+        let put = self.put(requests, status, |writer| {
+            match writer.extend(short.as_bytes()) {
+                true => Ok(true),
+                false => Err(EncodeFault::Full),
+            }
         });
         debug_assert!(put.is_ok());
     }
 
-    /// Adds one outcome to the open reply. Full means that it does not fit any reply. `encode` says whether it
-    /// may be seen before the commit.
+    /// Removes what was written of an outcome whose encoding panicked.
+    pub(super) fn rewind(&mut self) {
+        if let Some(open) = &self.open {
+            self.ring.resume().rewind(open.item);
+        }
+    }
+
+    /// Adds one outcome to the open reply. `encode` says whether the outcome may be published before the commit.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeFault::Full`]: the outcome does not fit any frame.
     #[inline]
-    pub(super) fn put(
+    fn put(
         &mut self,
+        requests: &RequestReader,
         status: Status,
         mut encode: impl FnMut(&mut Writer<'_>) -> Result<bool, EncodeFault>,
     ) -> Result<(), EncodeFault> {
         loop {
-            if !self.open.is_open {
-                self.open_reply();
-            }
-            let mut writer = self.replies.resume();
-            let at = writer.len();
-            self.open.item = at;
-            let encoded = match writer.extend(&[0; ITEM_PREFIX]) {
-                true => encode(&mut writer),
-                false => Err(EncodeFault::Full),
+            let Some(open) = &mut self.open else {
+                self.open_reply(requests, 0);
+                continue;
             };
-            let fault = match encoded {
-                Ok(publish) => {
-                    let len = writer.len() - at - ITEM_PREFIX;
-                    writer.patch(at, &envelope::outcome_prefix(status, len));
-                    self.open.count += 1;
-                    if publish {
-                        let bytes = (writer.len() - Reply::BYTES) as u32;
-                        let published = envelope::published(self.open.count, bytes);
-                        let word = writer.word(Reply::PUBLISHED);
-                        word.store(published, Ordering::Release);
-                    }
-                    return Ok(());
-                }
-                Err(fault) => fault,
-            };
-            writer.rewind(at);
-            if matches!(fault, EncodeFault::Refused(_)) {
-                return Err(fault);
+            let mut writer = self.ring.resume();
+            match open.add(&mut writer, status, &mut encode) {
+                Err(EncodeFault::Full) => {}
+                added => return added,
             }
-            if self.open.count > 0 {
+            if open.count > 0 {
                 self.commit(false);
             } else if writer.limit() >= LONGEST_BODY {
                 return Err(EncodeFault::Full);
             } else {
-                self.open.is_open = false;
-                self.wait_for_space(LONGEST_BODY);
+                self.open = None;
+                self.wait_for_space(requests, LONGEST_BODY);
             }
         }
     }
 
-    /// Begins a reply with as much room as there is.
-    pub(super) fn open_reply(&mut self) {
-        // Enough for the head and the longest text; what does not fit it waits for more.
-        const LEAST: usize = 4096;
-        while self.replies.room() < LEAST {
-            self.wait_for_space(LEAST);
+    /// Opens a reply with as much space as there is. Its first outcome is that of the item `ahead` of the current one.
+    fn open_reply(&mut self, requests: &RequestReader, ahead: u32) {
+        while self.ring.room() < LEAST_SPACE {
+            self.wait_for_space(requests, LEAST_SPACE);
         }
-        let room = self.replies.room().min(LONGEST_BODY);
+        let (task, index) = requests
+            .item()
+            .map_or((0, 0), |(head, index)| (head.task, index));
+        let first = index + ahead;
         let head = Reply {
-            sequence: 0,
-            task: self.request.task,
-            first: self.index,
-            last: false,
-            baggage: false,
-            run_nanos: 0,
-            count: 0,
-            bytes: 0,
+            task,
+            first,
+            ..Reply::default()
         };
-        if let Some(mut writer) = self.replies.begin(room) {
+        let room = self.ring.room().min(LONGEST_BODY);
+        if let Some(mut writer) = self.ring.begin(room) {
             writer.show(envelope::REPLY);
             writer.extend(&head.to_bytes());
-            // Last, so that whoever finds the right sequence finds the rest of the head as well.
+            // Written last: a parent that salvages and finds the right sequence number finds the whole head.
             let word = writer.word(Reply::SEQUENCE);
             word.store(self.sequence + 1, Ordering::Release);
         }
-        self.open = Open {
-            is_open: true,
-            first: self.index,
+        self.open = Some(OpenReply {
+            first,
             count: 0,
             since: self.clock,
             item: Reply::BYTES,
-            baggage: false,
-        };
+            has_attachments: false,
+            in_blob: false,
+        });
     }
 
+    /// Sends the attachments of the last outcome, and commits.
+    #[cold]
+    fn commit_with(&mut self, fds: &[OwnedFd]) {
+        if !fds.is_empty() {
+            // The number that the reply has once it is committed.
+            let id = self.sequence + 1;
+            let fds: Vec<_> = fds.iter().map(OwnedFd::as_fd).collect();
+            // An error says that the parent is gone; then the reply is not read either.
+            let sent = send_blocking(&self.control, &FromWorker::Attachments { id }, &fds).is_ok();
+            if let Some(open) = &mut self.open {
+                open.has_attachments = sent;
+            }
+        }
+        self.commit(false);
+    }
+
+    /// Commits the open reply if its first outcome has waited long enough.
     #[inline]
-    pub(super) fn commit_if_stale(&mut self) {
-        let count = self.open.count;
-        let more = self.index + 1 < self.request.items;
-        if self.open.is_open && more && (count == 1 || count % ITEMS_PER_LOOK == 0) {
-            let now = Moment::now();
-            if now.since(self.open.since) >= FRESH {
+    pub(super) fn commit_if_old(&mut self) {
+        let Some(open) = &self.open else {
+            return;
+        };
+        if open.count == 1 || open.count % ITEMS_PER_CLOCK_READ == 0 {
+            let age = Moment::now().since(open.since);
+            if age >= LONGEST_DELAY {
                 self.commit(false);
             }
         }
     }
 
-    /// Before an item begins: what is done goes out, if the parent waits for every single outcome.
-    #[inline]
-    pub(super) fn commit_if_eager(&mut self, frame: Frame) {
-        // Looked at after an item was claimed, which is a full barrier; and the parent looks for what is
-        // published after it has asked. So one of the two sees the other.
-        let flags = self.requests.word(frame, Request::FLAGS);
-        if flags.load(Ordering::Relaxed) & envelope::EAGER != 0 {
-            self.commit(false);
+    /// Commits the last reply of the current request. It has no outcomes if all of them were committed before.
+    pub(super) fn commit_last(&mut self, requests: &RequestReader) {
+        if self.open.is_none() {
+            self.open_reply(requests, 1);
         }
+        self.commit(true);
     }
 
     /// Commits the open reply, if there is one, and wakes the parent if it sleeps.
     pub(super) fn commit(&mut self, last: bool) {
-        if !std::mem::take(&mut self.open.is_open) {
+        let Some(open) = self.open.take() else {
             return;
-        }
-        // Only now: a reply that is begun again, for want of room, keeps its number.
+        };
+        // Counted here and not when a reply is opened: a reply that is opened again keeps its number.
         self.sequence += 1;
-        let now = Moment::now();
-        let nanos = now.since(self.open.since).as_nanos() as u64;
-        self.clock = now;
-        let mut writer = self.replies.resume();
-        let word = envelope::flags_word(self.open.first, last, self.open.baggage);
-        writer.patch(Reply::FLAGS, &word.to_ne_bytes());
-        writer.patch(Reply::FLAGS + 8, &nanos.to_ne_bytes());
-        let bytes = (writer.len() - Reply::BYTES) as u32;
-        let published = envelope::published(self.open.count, bytes);
-        writer.patch(Reply::PUBLISHED, &published.to_ne_bytes());
-        writer.commit(envelope::REPLY);
-        if self.replies.take_sleeping_consumer() {
+        let ran = self.clock_since(open.since);
+        open.commit(self.ring.resume(), last, ran);
+        if self.ring.take_sleeping_consumer() {
             self.wake_parent();
         }
     }
 
-    fn wait_for_space(&mut self, body: usize) {
-        if let Some(frame) = self.frame {
-            self.unstamp(frame); // it is the parent that takes its time
+    fn clock_since(&mut self, earlier: Moment) -> Duration {
+        self.read_clock().since(earlier)
+    }
+
+    /// Rings the parent's doorbell.
+    pub(super) fn wake_parent(&self) {
+        if let Some(doorbell) = &self.parent {
+            doorbell.ring();
         }
-        while self.replies.announce_sleep(body) {
-            futex::wait(self.replies.sleep_word(), 1, None);
+    }
+
+    fn wait_for_space(&mut self, requests: &RequestReader, body: usize) {
+        // The time that the parent takes must not count against the item's limit.
+        requests.clear_start();
+        while self.ring.announce_sleep(body) {
+            futex::wait(self.ring.sleep_word(), 1, None);
         }
-        self.replies.awake();
+        self.ring.awake();
+    }
+}
+
+impl OpenReply {
+    /// Appends one outcome. After a fault the reply is as before.
+    #[inline]
+    fn add(
+        &mut self,
+        writer: &mut Writer<'_>,
+        status: Status,
+        encode: &mut impl FnMut(&mut Writer<'_>) -> Result<bool, EncodeFault>,
+    ) -> Result<(), EncodeFault> {
+        let at = writer.len();
+        self.item = at;
+        let encoded = match writer.extend(&[0; ITEM_PREFIX]) {
+            true => encode(writer),
+            false => Err(EncodeFault::Full),
+        };
+        match encoded {
+            Ok(publish) => {
+                let len = writer.len() - at - ITEM_PREFIX;
+                writer.patch(at, &envelope::outcome_prefix(status, len));
+                self.count += 1;
+                if status == Status::Blob {
+                    self.in_blob = true;
+                    writer.patch(Reply::FLAGS, &self.flags(false).to_ne_bytes());
+                }
+                if publish {
+                    let word = writer.word(Reply::PUBLISHED);
+                    word.store(self.published(writer), Ordering::Release);
+                }
+                Ok(())
+            }
+            Err(fault) => {
+                writer.rewind(at);
+                Err(fault)
+            }
+        }
+    }
+
+    fn commit(&self, mut writer: Writer<'_>, last: bool, ran: Duration) {
+        let nanos = ran.as_nanos() as u64;
+        writer.patch(Reply::FLAGS, &self.flags(last).to_ne_bytes());
+        writer.patch(Reply::RUN_NANOS, &nanos.to_ne_bytes());
+        let published = self.published(&writer);
+        writer.patch(Reply::PUBLISHED, &published.to_ne_bytes());
+        writer.commit(envelope::REPLY);
+    }
+
+    #[inline]
+    fn published(&self, writer: &Writer<'_>) -> u64 {
+        envelope::published(self.count, (writer.len() - Reply::BYTES) as u32)
+    }
+
+    fn flags(&self, last: bool) -> u64 {
+        let head = Reply {
+            first: self.first,
+            last,
+            has_attachments: self.has_attachments,
+            in_blob: self.in_blob,
+            ..Reply::default()
+        };
+        head.flags_word()
     }
 }

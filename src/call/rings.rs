@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use super::envelope::{ONCE_BYTES, RING_BYTES};
+use super::envelope::{SINGLE_RING_BYTES, WORKER_RING_BYTES};
 use crate::ring::Ring;
 use crate::sys::memory;
 
@@ -45,19 +45,23 @@ impl RingLayout {
     fn map_in(self, memory: &OwnedFd) -> io::Result<[Ring; 2]> {
         match self {
             Self::Worker => {
-                let requests = Ring::map(memory, 0, RING_BYTES)?;
-                let replies = Ring::map(memory, Ring::footprint(RING_BYTES), RING_BYTES)?;
+                let requests = Ring::map(memory, 0, WORKER_RING_BYTES)?;
+                let replies = Ring::map(
+                    memory,
+                    Ring::footprint(WORKER_RING_BYTES),
+                    WORKER_RING_BYTES,
+                )?;
                 Ok([requests, replies])
             }
-            Self::Single => Ring::flat(memory, ONCE_BYTES),
+            Self::Single => Ring::flat(memory, SINGLE_RING_BYTES),
         }
     }
 
     /// In bytes.
     fn len(self) -> usize {
         match self {
-            Self::Worker => 2 * Ring::footprint(RING_BYTES),
-            Self::Single => 2 * Ring::flat_footprint(ONCE_BYTES),
+            Self::Worker => 2 * Ring::footprint(WORKER_RING_BYTES),
+            Self::Single => 2 * Ring::flat_footprint(SINGLE_RING_BYTES),
         }
     }
 }

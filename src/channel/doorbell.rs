@@ -13,7 +13,7 @@ use super::fds::{RING_BYTES, TAG_BYTES};
 use super::outcome::Pushed;
 use crate::ring::{Producer, Ring};
 use crate::sys::socket;
-use crate::sys::socket::Received;
+use crate::sys::socket::ReceiveResult;
 
 /// What looking under both locks found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl End {
     fn drain(&self) {
         let mut buffer = [0; 2 * TAG_BYTES];
         let mut strays = Vec::new();
-        while let Ok(Received::Message(_)) =
+        while let Ok(ReceiveResult::Message(_)) =
             socket::receive(&self.socket, &mut buffer, &mut strays, false)
         {
             strays.clear();

@@ -334,7 +334,7 @@ impl End {
     pub(super) fn lock_senders(&self) -> Option<RobustGuard<'_>> {
         match self.duct.send_lock.try_lock() {
             TryLock::Locked(guard) => Some(guard),
-            TryLock::Inherited(guard) => {
+            TryLock::OwnerDied(guard) => {
                 // Whatever its holder had begun: the next message rings.
                 self.duct.data_bell().store(0, Ordering::Relaxed);
                 Some(guard)
@@ -349,7 +349,7 @@ impl End {
         let orphaned = self.duct.orphaned();
         let guard = match self.duct.receive_lock.try_lock() {
             TryLock::Locked(guard) => guard,
-            TryLock::Inherited(guard) => {
+            TryLock::OwnerDied(guard) => {
                 orphaned.store(1, Ordering::Release);
                 guard
             }

@@ -12,7 +12,7 @@ use super::end::End;
 use super::message::{Cargo, Refused};
 use super::outcome::Pushed;
 use crate::sys::socket;
-use crate::sys::socket::Received;
+use crate::sys::socket::ReceiveResult;
 
 /// Descriptors ahead of a message are sent with this many bytes: their number.
 pub(super) const TAG_BYTES: usize = 8;
@@ -49,13 +49,15 @@ impl End {
             let mut fds = Vec::new();
             match socket::receive(&self.socket, &mut buffer, &mut fds, false) {
                 // With none of them if this process's table is full.
-                Ok(Received::Message(TAG_BYTES)) if buffer[..TAG_BYTES] == tag.to_ne_bytes() => {
+                Ok(ReceiveResult::Message(TAG_BYTES))
+                    if buffer[..TAG_BYTES] == tag.to_ne_bytes() =>
+                {
                     return fds;
                 }
-                Ok(Received::Message(_)) => {}
+                Ok(ReceiveResult::Message(_)) => {}
                 // Senders that go with unread bytes leave an error, once, before what they sent.
-                Ok(Received::End) if ends == 0 => ends += 1,
-                Ok(Received::End) | Err(_) => return Vec::new(),
+                Ok(ReceiveResult::End) if ends == 0 => ends += 1,
+                Ok(ReceiveResult::End) | Err(_) => return Vec::new(),
             }
         }
     }
@@ -64,10 +66,10 @@ impl End {
     pub(super) fn is_past(&self, tag: u64) -> bool {
         let mut buffer = [0; 2 * TAG_BYTES];
         let peeked = match socket::peek(&self.socket, &mut buffer) {
-            Ok(Received::End) => socket::peek(&self.socket, &mut buffer),
+            Ok(ReceiveResult::End) => socket::peek(&self.socket, &mut buffer),
             other => other,
         };
-        let Ok(Received::Message(len)) = peeked else {
+        let Ok(ReceiveResult::Message(len)) = peeked else {
             return true;
         };
         let next = buffer[..TAG_BYTES].try_into().map_or(0, u64::from_ne_bytes);

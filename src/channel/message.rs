@@ -201,7 +201,7 @@ impl Cargo {
             hold: Some(Arc::clone(&hold)),
             bag: Bag::default(),
         };
-        let mut gap = hold.mapping.gap(VALUE, len);
+        let mut gap = hold.mapping.write_cursor(VALUE, len);
         attachments::filling(&mut cargo.bag, || {
             codec::encode_with(value, |piece| gap.put(piece))
         })

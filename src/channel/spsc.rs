@@ -28,7 +28,7 @@ use super::waiters::Waiter;
 use crate::ring::{Consumer, Producer};
 use crate::sys::buffer::StackBuf;
 use crate::sys::socket;
-use crate::sys::socket::Received;
+use crate::sys::socket::ReceiveResult;
 
 /// The flag of a side that sleeps, or is about to: whatever it waits for rings.
 const ASLEEP: u32 = 0;
@@ -196,9 +196,9 @@ impl End {
         let mut buffer = [0; 2 * TAG_BYTES];
         loop {
             match socket::peek(&self.socket, &mut buffer) {
-                Ok(Received::Message(TAG_BYTES)) => return (took, Inbox::Descriptors),
-                Ok(Received::Message(_)) => {}
-                Ok(Received::End) => return (took, Inbox::Unknown),
+                Ok(ReceiveResult::Message(TAG_BYTES)) => return (took, Inbox::Descriptors),
+                Ok(ReceiveResult::Message(_)) => {}
+                Ok(ReceiveResult::End) => return (took, Inbox::Unknown),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     return (took, Inbox::Nothing);
                 }

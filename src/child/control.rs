@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use crate::call::executor::Executor;
-use crate::call::result_blobs::Outgoing;
+use crate::call::result_blobs::ResultBlobs;
 use crate::sys::signal;
 use crate::task;
 use crate::transfer::blob::MappedBlobs;
@@ -28,7 +28,12 @@ pub(super) fn recv_until_ready(control: &ControlSocket, executor: &Executor) -> 
 
 /// Handles one message.
 pub(super) fn handle(received: ReceivedMessage, control: &ControlSocket, executor: &Executor) {
-    dispatch(received, control, &executor.blobs(), &executor.parcels());
+    dispatch(
+        received,
+        control,
+        &executor.blobs(),
+        &executor.result_blobs(),
+    );
 }
 
 /// Handles one message, with the blobs of the parent and those of this process.
@@ -36,7 +41,7 @@ pub(super) fn dispatch(
     (message, fds): ReceivedMessage,
     control: &ControlSocket,
     blobs: &MappedBlobs,
-    results: &Outgoing,
+    results: &ResultBlobs,
 ) {
     match message {
         ToWorker::Blob { id } => {
@@ -47,11 +52,11 @@ pub(super) fn dispatch(
                 signal::kill_own_group(); // or the task would wait for the blob for ever
             }
         }
-        ToWorker::Attachments { id } => blobs.add_baggage(id, fds),
+        ToWorker::Attachments { id } => blobs.add_attachments(id, fds),
         ToWorker::Forget { id } => blobs.remove(id),
-        ToWorker::Returned { id } => forget(control, results.came_back(id)),
-        ToWorker::Lost { id } => results.is_lost(id),
-        ToWorker::Trim => forget(control, results.give_up()),
+        ToWorker::Returned { id } => forget(control, results.returned(id)),
+        ToWorker::Lost { id } => results.lost(id),
+        ToWorker::Trim => forget(control, results.trim()),
         ToWorker::Cancel { task } => task::cancel_current(task),
         // Only `recv_until_ready` waits for it.
         ToWorker::Ready => {}

@@ -16,7 +16,7 @@ use super::server_state::ServerState;
 use super::setup::executor;
 use super::single::ReleasedSpare;
 use super::spare::become_spare;
-use crate::call::envelope::RING_BYTES;
+use crate::call::envelope::WORKER_RING_BYTES;
 use crate::call::executor::Next;
 use crate::call::panic_capture;
 use crate::call::rings::RingLayout;
@@ -98,7 +98,7 @@ fn prewarm_thread() {
         let _ = thread.join();
     }
     // These look up values that the kernel gives to a process, and keep them.
-    black_box((Ring::footprint(RING_BYTES), Moment::now()));
+    black_box((Ring::footprint(WORKER_RING_BYTES), Moment::now()));
 }
 
 /// Forks on request. Returns only in the forks.

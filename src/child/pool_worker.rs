@@ -16,7 +16,7 @@ use super::control::dispatch;
 use super::setup::{apply_limits, executor, exit_corrupt, limit_memory, set_identity, take_stdio};
 use super::task_thread;
 use crate::call::executor::{Executor, Next};
-use crate::call::result_blobs::Outgoing;
+use crate::call::result_blobs::ResultBlobs;
 use crate::call::rings::RingLayout;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::signal;
@@ -51,7 +51,7 @@ pub(super) fn run(
     });
     let executor = executor(rings, Some(Doorbell::from(doorbell)), &control);
     set_identity(greeting);
-    let (blobs, results) = (executor.blobs(), executor.parcels());
+    let (blobs, results) = (executor.blobs(), executor.result_blobs());
     let watching = Arc::clone(&shared);
     in_two_threads(
         move || run_requests(executor, &shared),
@@ -103,7 +103,7 @@ fn stop(shared: &WorkerShared) -> ! {
 
 /// Handles messages until the parent has ended, and then kills this process's group; or until the worker was told to
 /// stop, and then exits.
-fn watch(shared: &WorkerShared, blobs: &MappedBlobs, results: &Outgoing) -> Never {
+fn watch(shared: &WorkerShared, blobs: &MappedBlobs, results: &ResultBlobs) -> Never {
     loop {
         match shared.control.recv() {
             Ok(Some(received)) => dispatch(received, &shared.control, blobs, results),

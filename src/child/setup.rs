@@ -42,10 +42,10 @@ pub(super) fn apply_limits(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result
     }
     if greeting.memory_limit.is_some() {
         let ring: &'static Ring = Box::leak(Box::new(rings[0].clone()));
-        limits::note_want_of_memory(ring.note())?;
+        limits::report_out_of_memory(ring.note())?;
     }
     for (kind, amount) in &greeting.limits {
-        limits::at_most(*kind, *amount)?;
+        limits::lower(*kind, *amount)?;
     }
     // Fails only for a lower nice value without the right to it: then the nice value stays.
     let _ = sched::set_nice(greeting.nice);
@@ -68,7 +68,7 @@ pub(super) fn set_identity(greeting: Greeting) {
 
 /// Limits the memory that this process may add to what it has, or exits.
 pub(super) fn limit_memory(limit: Option<u64>) {
-    let limited = limit.map_or(Ok(()), limits::at_most_more_memory);
+    let limited = limit.map_or(Ok(()), limits::limit_memory_growth);
     if let Err(error) = limited {
         eprintln!("procession: this process's memory cannot be limited: {error}");
         std::process::exit(FAILED);

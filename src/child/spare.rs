@@ -29,7 +29,7 @@ pub(super) fn become_spare(
     };
     state.written_pages.copy();
     // The release may carry more descriptors than the fork server's limit allows, but no more than the child's.
-    let own_limits = limits::have_all_descriptors(&state.limits);
+    let own_limits = limits::raise_descriptor_limit(&state.limits);
     let mut received = Vec::new();
     let (spec, greeting, mut fds) = loop {
         match control.recv() {

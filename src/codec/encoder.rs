@@ -25,7 +25,7 @@ impl<'w> Encoder<'w> {
     ) -> Result<WriteCursor<'w>> {
         let mut encoder = Self(gap);
         value.serialize(&mut encoder)?;
-        match encoder.0.is_nowhere() {
+        match encoder.0.has_no_memory() {
             false => Ok(encoder.0),
             // Its `Serialize` has passed over an error, or not ended what it began.
             true => Err(Error::SerdeSerCustom),

@@ -42,7 +42,7 @@ impl AsyncRead for BytePipe {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(self.0.here()?).poll_read(cx, buf)
+        Pin::new(self.0.registered()?).poll_read(cx, buf)
     }
 }
 
@@ -52,7 +52,7 @@ impl AsyncWrite for BytePipe {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(self.0.here()?).poll_write(cx, bytes)
+        Pin::new(self.0.registered()?).poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -60,7 +60,7 @@ impl AsyncWrite for BytePipe {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.0.here()?).poll_shutdown(cx)
+        Pin::new(self.0.registered()?).poll_shutdown(cx)
     }
 }
 

@@ -4,28 +4,54 @@
 //! is taken back first: what could be taken back will not be started here, and what could not be was
 //! started, which proves that the task is over and nothing need be killed.
 
-use std::sync::Arc;
-
 use super::core::{Core, Effect};
 use super::records::Place;
-use crate::call::RequestWriter;
+use super::worker_state::PendingKill;
+use crate::call::job::GroupId;
 use crate::error::ErrorKind;
-use crate::ring::Cursor;
 use crate::schedule::{Line, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 use crate::transfer::messages::ToWorker;
 
-/// A worker that is to die for one task.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PendingKill {
-    pub(super) task: TaskKey,
-    pub(super) kind: ErrorKind,
-    /// When it is killed, if the task has not ended by itself.
-    pub(super) at: Moment,
-    pub(super) done: bool,
-}
-
 impl Core {
+    /// A task is not wanted any more, wherever it is.
+    pub(super) fn cancel(&mut self, key: TaskKey) {
+        let Some(record) = self.records.get_mut(key) else {
+            return;
+        };
+        record.cancelled = true;
+        match record.place {
+            Place::Waiting => {
+                self.schedule.withdraw(key);
+                self.end_unstarted(key, ErrorKind::Cancelled);
+            }
+            Place::Packing => self.end_unstarted(key, ErrorKind::Cancelled),
+            Place::Sent { worker, .. } => self.stop_running(worker, key, ErrorKind::Cancelled),
+        }
+    }
+
+    /// No task of this group is wanted any more.
+    pub(super) fn cancel_group(&mut self, group: GroupId) {
+        let mut members = self.records.keys();
+        // All are marked before the first is cancelled: what is taken back on the way ends as well.
+        members.retain(|&key| {
+            let record = self.records.get_mut(key);
+            let member = record.filter(|it| it.job.group() == Some(group));
+            member.map(|it| it.cancelled = true).is_some()
+        });
+        for key in members {
+            self.cancel(key);
+        }
+    }
+
+    /// Ends a task that was never started.
+    pub(super) fn end_unstarted(&mut self, key: TaskKey, kind: ErrorKind) {
+        if let Some(record) = self.records.remove(key) {
+            self.end_all(&record.job, kind);
+            self.discard(record);
+        }
+    }
+
     /// Ends `task`, which stands in the worker's line, with an error of `kind`.
     pub(super) fn stop_running(&mut self, worker: WorkerKey, task: TaskKey, kind: ErrorKind) {
         if self.workers[worker]
@@ -46,7 +72,7 @@ impl Core {
         if requests.released(position) {
             return; // likewise
         }
-        let claimed = requests.take_back(position).claimed;
+        let claimed = requests.revoke(position);
         if claimed == 0 {
             self.schedule.taken_back(worker, task);
             self.end_unstarted(task, kind);
@@ -75,7 +101,7 @@ impl Core {
         if grace.is_zero() {
             it.kill();
         } else if let Some(requests) = &mut it.requests {
-            requests.say(ToWorker::Cancel { task });
+            requests.send(ToWorker::Cancel { task });
             self.effects.push(Effect::Nudge);
         }
     }
@@ -110,7 +136,7 @@ impl Core {
         if requests.released(position) {
             return false; // it is over, and another request may lie there by now
         }
-        let claimed = requests.take_back(position).claimed;
+        let claimed = requests.revoke(position);
         if claimed > 0 {
             self.requeue_tail(worker, task, claimed, ErrorKind::Crashed);
             return false;
@@ -138,90 +164,6 @@ impl Core {
         }
         let key = self.records.insert(tail, options, self.now);
         self.schedule.submit_again(key, options.priority);
-    }
-
-    /// Finds a batch that has given nothing for a while, and asks it for every outcome at once.
-    pub(super) fn hurry_slow_batch(&mut self) -> Option<WorkerKey> {
-        let (worker, task) = self.schedule.slow_batch(self.now)?;
-        let (position, _) = self.position(task)?;
-        let requests = self.requests(worker)?;
-        // Another request may lie there by now.
-        if !requests.released(position) {
-            requests.hurry(position);
-        }
-        Some(worker)
-    }
-
-    /// Gives what stands behind long work to idle workers, and what a worker does not begin to any other.
-    pub(super) fn rebalance(&mut self) {
-        for _ in 0..self.workers.len() {
-            let Some(worker) = self.schedule.stuck(self.now) else {
-                return;
-            };
-            let line = self.schedule.line(worker);
-            let tasks: Vec<_> = line
-                .map(|line| line.entries().rev().map(|entry| entry.task).collect())
-                .unwrap_or_default();
-            let front = tasks.last().and_then(|&task| self.position(task));
-            let mut asleep = true;
-            for task in tasks {
-                asleep &= self.take_back(worker, task);
-            }
-            if let Some((position, _)) = front.filter(|_| asleep) {
-                self.doubt(worker, position);
-            }
-            self.share_out();
-        }
-    }
-
-    /// The worker has not begun what lies at `position`, and gets nothing else until it has passed it.
-    fn doubt(&mut self, worker: WorkerKey, position: Cursor) {
-        let Some(it) = self.workers.get_mut(worker).and_then(Option::as_mut) else {
-            return;
-        };
-        if it.requests.as_mut().is_some_and(RequestWriter::watch) {
-            it.doubted = Some(position);
-            self.schedule.doubt(worker);
-        }
-    }
-
-    /// Ends the doubts about workers that were seen to run.
-    pub(super) fn trust(&mut self) {
-        for (worker, it) in self.workers.iter_mut().enumerate() {
-            let Some(it) = it.as_mut().filter(|it| it.doubted.is_some()) else {
-                continue;
-            };
-            let passed = |position| {
-                it.requests
-                    .as_ref()
-                    .is_some_and(|side| side.released(position))
-            };
-            if it.doubted.is_some_and(passed) {
-                it.doubted = None;
-                self.schedule.trust(worker);
-            }
-        }
-    }
-
-    /// Cuts the first waiting job into as many as there are idle workers.
-    fn share_out(&mut self) {
-        let idle = self.schedule.idle();
-        let Some(first) = self.schedule.first_waiting() else {
-            return;
-        };
-        let Some(record) = self.records.get_mut(first) else {
-            return;
-        };
-        let (job, options) = (Arc::clone(&record.job), record.options);
-        for share in (2..=idle).rev() {
-            let items = job.items();
-            if items < share {
-                continue;
-            }
-            let tail = job.split(items - items / share);
-            let key = self.records.insert(tail, options, self.now);
-            self.schedule.submit_again(key, options.priority);
-        }
     }
 
     /// When the time of what the worker runs is over, if it has any.

@@ -1,53 +1,18 @@
 //! Outcomes on their way from a reply to whoever awaits them.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use super::core::Core;
 use super::initializer::PREPARATION;
-use super::pool::Shared;
-use crate::call::envelope::{Reply, Status, next_outcome};
-use crate::call::job::{Job, Outcomes};
-use crate::codec::codec;
+use super::shared::Shared;
+use crate::call::envelope::Reply;
+use crate::call::job::Job;
+use crate::call::outcomes::Outcomes;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::WorkerKey;
-use crate::sys::memory::Mapping;
-use crate::transfer::messages::ToWorker;
 
-/// A result longer than this is decoded on a thread that may block, in bytes.
-const LONG_RESULT: usize = 256 * 1024;
-
-/// Where the only outcome of a reply is, if it is in a parcel: its number and length.
-pub(super) fn elsewhere(bytes: &[u8]) -> Option<(u64, usize)> {
-    let (status, body) = next_outcome(&mut &*bytes)?;
-    if status != Status::Elsewhere {
-        return None;
-    }
-    codec::decode::<(u64, u64)>(body)
-        .ok()
-        .map(|(id, len)| (id, len as usize))
-}
-
-/// Gives the job the outcomes in `bytes`.
-pub(super) fn deliver(
-    shared: &Shared,
-    job: &dyn Job,
-    head: &Reply,
-    bytes: &[u8],
-    pid: u32,
-    parcel: Option<(&Mapping, usize)>,
-    baggage: Vec<OwnedFd>,
-) {
-    let outcomes = Outcomes {
-        rest: bytes,
-        count: head.count as usize,
-        pid,
-        ran: Duration::from_nanos(head.run_nanos),
-        parcel,
-        baggage: baggage.into(),
-    };
+/// Gives the job the outcomes of the reply `head`.
+pub(super) fn deliver(shared: &Shared, job: &dyn Job, head: &Reply, outcomes: Outcomes<'_>) {
     let failed = job.deliver(head.first as usize, outcomes) as u64;
     if head.task != PREPARATION {
         let done = u64::from(head.count).saturating_sub(failed);
@@ -56,25 +21,25 @@ pub(super) fn deliver(
     }
 }
 
-/// A result that came in shared memory.
+/// A result that came in a worker's blob.
 pub(super) struct Delivery {
     pub(super) shared: Arc<Shared>,
-    /// `None` if nobody waits for it, or it was delivered.
+    /// `None` if the task was cancelled, or the result was delivered.
     pub(super) job: Option<Arc<dyn Job>>,
     pub(super) head: Reply,
-    pub(super) bytes: Vec<u8>,
+    /// `None` once it was decoded.
+    pub(super) outcomes: Option<Outcomes<'static>>,
     pub(super) worker: WorkerKey,
     pub(super) pid: u32,
-    /// The parcel's number, the length of what is in it, and, if it arrived, its memory.
-    pub(super) parcel: (u64, usize, Option<Arc<Mapping>>),
-    pub(super) baggage: Vec<OwnedFd>,
+    /// The blob, and whether its memory arrived here.
+    pub(super) blob: u64,
+    pub(super) arrived: bool,
 }
 
 impl Delivery {
-    /// Decodes it here, or on a thread that may block if it is long.
+    /// Decodes the result here, or on a thread that may block if it is long.
     pub(super) fn dispatch(self) {
-        let (_, len, _) = self.parcel;
-        if len > LONG_RESULT {
+        if self.outcomes.as_ref().is_some_and(Outcomes::is_long) {
             let runtime = self.shared.runtime.clone();
             runtime.spawn_blocking(move || self.perform());
         } else {
@@ -83,26 +48,13 @@ impl Delivery {
     }
 
     fn perform(mut self) {
-        let (id, len, memory) = &mut self.parcel;
-        let memory = memory.take();
-        let arrived = memory.is_some();
-        if let Some(job) = self.job.take() {
-            let parcel = memory.as_ref().map(|memory| (&**memory, *len));
-            let baggage = std::mem::take(&mut self.baggage);
-            deliver(
-                &self.shared,
-                &*job,
-                &self.head,
-                &self.bytes,
-                self.pid,
-                parcel,
-                baggage,
-            );
+        // Decoded or not, the outcomes are gone before the worker is told that it may fill its blob again.
+        if let (Some(outcomes), Some(job)) = (self.outcomes.take(), self.job.take()) {
+            deliver(&self.shared, &*job, &self.head, outcomes);
         }
-        drop(memory);
-        let (worker, pid, id) = (self.worker, self.pid, *id);
+        let (worker, pid, id, arrived) = (self.worker, self.pid, self.blob, self.arrived);
         self.shared
-            .with(|core| core.return_parcel(worker, pid, id, arrived));
+            .with(|core| core.return_blob(worker, pid, id, arrived));
     }
 }
 
@@ -116,23 +68,6 @@ impl Drop for Delivery {
                 .in_process(self.pid)
                 .after_start(true);
             job.fail(self.head.first as usize, self.head.count as usize, &error);
-        }
-    }
-}
-
-impl Core {
-    /// The worker's parcel was read, or never arrived: then the worker must not use it again.
-    fn return_parcel(&mut self, worker: WorkerKey, pid: u32, id: u64, arrived: bool) {
-        // Another worker may have taken the dead one's place, with parcels of the same numbers.
-        let it = self.workers.get_mut(worker).and_then(Option::as_mut);
-        let Some(it) = it.filter(|it| it.pid() == Some(pid)) else {
-            return;
-        };
-        if let Some(requests) = &mut it.requests {
-            requests.say(match arrived {
-                true => ToWorker::Returned { id },
-                false => ToWorker::Lost { id },
-            });
         }
     }
 }

@@ -7,7 +7,6 @@
 
 use std::io;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -18,19 +17,20 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
 use super::core::{Core, Phase};
-use super::delivery::{Delivery, deliver, elsewhere};
+use super::delivery::{Delivery, deliver};
+use super::events::{Event, StartedWorker};
 use super::initializer::{InitJob, PREPARATION};
-use super::pool::Shared;
-use super::start_worker::StartedWorker;
+use super::shared::Shared;
 use crate::call::ReplyReader;
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
+use crate::call::outcomes::ReplyBody;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::WorkerKey;
 use crate::spawn::Launched;
 use crate::sys::clock::Moment;
 use crate::sys::reactor::Watched;
-use crate::transfer::blob::Packed;
+use crate::transfer::blob::PackedBlob;
 
 /// Replies read from one worker before the next one has its turn.
 const REPLIES_PER_TURN: usize = 64;
@@ -38,24 +38,13 @@ const REPLIES_PER_TURN: usize = 64;
 /// How long memory for large values is kept after the last task.
 const PARCELS_KEPT: Duration = Duration::from_secs(5);
 
-/// What the driver is told.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// A worker was started, or could not be.
-    Launched(WorkerKey, io::Result<Box<StartedWorker>>),
-    /// A worker has ended; with no status, nobody knows how.
-    Ended(WorkerKey, Option<ExitStatus>),
-    /// There is something to look at.
-    Look,
-}
-
 /// The parent's end of one worker's replies.
 struct WorkerReplies {
     replies: ReplyReader,
     pid: u32,
     preparation: Option<Arc<dyn InitJob>>,
     /// The preparation's arguments, until it was taken.
-    packed: Vec<Packed>,
+    packed: Vec<PackedBlob>,
 }
 
 /// What workers have of the memory for large results.
@@ -256,23 +245,42 @@ impl Driver {
         bytes: &[u8],
         job: Option<Arc<dyn Job>>,
     ) {
-        if let Some((id, len)) = elsewhere(bytes) {
-            return self.hand_over_parcel(worker, head, bytes, job, (id, len));
-        }
-        let Some(job) = job else {
-            drop(self.baggage(worker, head));
+        let Some(desk) = self.desks.get_mut(worker).and_then(Option::as_mut) else {
             return;
         };
-        let pid = self.pid(worker);
-        let baggage = self.baggage(worker, head);
-        deliver(&self.shared, &*job, head, bytes, pid, None, baggage);
-        if head.task == PREPARATION {
-            self.prepared(worker);
+        let pid = desk.pid;
+        match desk.replies.body(head, bytes, pid) {
+            ReplyBody::Frame(outcomes) => {
+                let Some(job) = job else {
+                    return;
+                };
+                deliver(&self.shared, &*job, head, outcomes);
+                if head.task == PREPARATION {
+                    self.prepared(worker);
+                }
+            }
+            ReplyBody::Blob {
+                id,
+                arrived,
+                outcomes,
+            } => {
+                self.large_results = Leftover::Kept;
+                let delivery = Delivery {
+                    shared: Arc::clone(&self.shared),
+                    job,
+                    head: *head,
+                    outcomes: Some(outcomes),
+                    worker,
+                    pid,
+                    blob: id,
+                    arrived,
+                };
+                delivery.dispatch();
+            }
         }
     }
 
     fn prepared(&mut self, worker: WorkerKey) {
-        let pid = self.pid(worker);
         let Some(desk) = self.desks.get_mut(worker).and_then(Option::as_mut) else {
             return;
         };
@@ -282,9 +290,10 @@ impl Driver {
         let failure = match preparation.outcome() {
             None => return,
             Some(Ok(Ok(()))) => None,
-            Some(Ok(Err(why))) => Some(spawn_error(pid).because(why)),
+            Some(Ok(Err(why))) => Some(spawn_error(desk.pid).because(why)),
             Some(Err(error)) => {
-                let failure = spawn_error(pid).because(format!("{}: {error}", preparation.kind()));
+                let failure =
+                    spawn_error(desk.pid).because(format!("{}: {error}", preparation.kind()));
                 Some(match error.panic() {
                     Some(report) => failure.with_panic(report.clone()),
                     None => failure,
@@ -297,47 +306,6 @@ impl Driver {
         }
         self.shared
             .with(|core| core.prepared(worker, failure.as_ref()));
-    }
-
-    /// A result that came in shared memory.
-    fn hand_over_parcel(
-        &mut self,
-        worker: WorkerKey,
-        head: &Reply,
-        bytes: &[u8],
-        job: Option<Arc<dyn Job>>,
-        (id, len): (u64, usize),
-    ) {
-        self.large_results = Leftover::Kept;
-        let pid = self.pid(worker);
-        let baggage = self.baggage(worker, head);
-        let desk = self.desks.get_mut(worker).and_then(Option::as_mut);
-        let memory = desk.and_then(|desk| desk.replies.parcel(id).ok());
-        let delivery = Delivery {
-            shared: Arc::clone(&self.shared),
-            job,
-            head: *head,
-            bytes: bytes.to_vec(),
-            worker,
-            pid,
-            parcel: (id, len, memory),
-            baggage,
-        };
-        delivery.dispatch();
-    }
-
-    /// The descriptors in a reply, which were sent before it.
-    fn baggage(&mut self, worker: WorkerKey, head: &Reply) -> Vec<OwnedFd> {
-        let desk = self.desks.get_mut(worker).and_then(Option::as_mut);
-        match desk {
-            Some(desk) if head.baggage => desk.replies.baggage(head.sequence),
-            _ => Vec::new(),
-        }
-    }
-
-    fn pid(&self, worker: WorkerKey) -> u32 {
-        let desk = self.desks.get(worker).and_then(Option::as_ref);
-        desk.map_or(0, |desk| desk.pid)
     }
 
     /// Arranges to be woken. False if there is something to do already.
@@ -415,14 +383,14 @@ impl Driver {
 
     fn let_go(&mut self) {
         for desk in self.desks.iter_mut().flatten() {
-            desk.replies.hear_all();
+            desk.replies.receive_all();
         }
         let told = self.large_results == Leftover::Kept;
         self.large_results = match told {
             true => Leftover::Released,
             false => Leftover::Nothing,
         };
-        let given_up = self.shared.store().give_up();
+        let given_up = self.shared.store().trim();
         self.shared.with(|core| {
             core.forget_parcels(&given_up);
             if told {

@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::call::Slot;
 use crate::call::executor::EntryOf;
-use crate::call::job::{Job, Outcomes, Wrote, each_outcome, pack_item, write_item};
+use crate::call::job::{ItemsWritten, Job, pack_item, write_item};
+use crate::call::outcomes::Outcomes;
 use crate::error::JoinError;
 use crate::ring::Writer;
 use crate::spawn::Preload;
 use crate::sys::image;
 use crate::sys::image::Token;
 use crate::task::Call;
-use crate::transfer::blob::{BlobPool, Packed};
+use crate::transfer::blob::{BlobPool, PackedBlob};
 
 /// The key under which a worker's preparation is sent; no task has it.
 pub(super) const PREPARATION: u64 = 0;
@@ -114,12 +115,12 @@ impl Job for Both {
         1
     }
 
-    fn write(&self, writer: &mut Writer<'_>) -> Wrote {
+    fn write(&self, writer: &mut Writer<'_>) -> ItemsWritten {
         self.current().write(writer)
     }
 
-    fn pack(&self, store: &Mutex<BlobPool>) -> Result<Packed, String> {
-        self.current().pack(store)
+    fn pack(&self, pool: &Mutex<BlobPool>) -> Result<PackedBlob, String> {
+        self.current().pack(pool)
     }
 
     fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize {
@@ -200,34 +201,34 @@ impl<C: Call<Output = Result<(), String>>> Job for Preparation<C> {
         1
     }
 
-    fn write(&self, writer: &mut Writer<'_>) -> Wrote {
+    fn write(&self, writer: &mut Writer<'_>) -> ItemsWritten {
         let arguments = self
             .arguments
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         match write_item(&*arguments, writer) {
-            Ok(()) => Wrote {
+            Ok(()) => ItemsWritten {
                 items: 1,
                 stopped: None,
             },
-            Err(fault) => Wrote {
+            Err(fault) => ItemsWritten {
                 items: 0,
                 stopped: Some(fault),
             },
         }
     }
 
-    fn pack(&self, store: &Mutex<BlobPool>) -> Result<Packed, String> {
+    fn pack(&self, pool: &Mutex<BlobPool>) -> Result<PackedBlob, String> {
         let arguments = self
             .arguments
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        pack_item(&*arguments, store)
+        pack_item(&*arguments, pool)
     }
 
-    fn deliver(&self, _: usize, mut outcomes: Outcomes<'_>) -> usize {
+    fn deliver(&self, _: usize, outcomes: Outcomes<'_>) -> usize {
         let mut failed = 0;
-        each_outcome(&mut outcomes, C::name(), |outcome| {
+        outcomes.for_each(C::name(), |outcome| {
             failed = usize::from(outcome.is_err());
             self.slot.set(outcome);
         });

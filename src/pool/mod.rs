@@ -9,25 +9,37 @@
 //! the `Serialize` of small arguments, which writes straight into a worker's ring; every task that was
 //! taken gets exactly one outcome; only the driver waits.
 
+mod balance;
 mod builder;
+mod call_options;
 mod cancel;
+mod close;
 mod core;
 mod delivery;
+mod dispatch;
 mod driver;
+mod effects;
+mod events;
 mod info;
 mod initializer;
 mod map;
 mod map_batch;
 mod map_future;
+mod map_input;
 mod map_results;
 mod metrics;
 #[expect(clippy::module_inception, reason = "the pool itself")]
 mod pool;
+mod pool_guard;
+mod read_ahead;
 mod records;
+mod replies;
 mod run;
+mod shared;
 mod start_worker;
 mod task_handle;
 mod worker_exit;
+mod worker_state;
 mod workers;
 
 pub use builder::PoolBuilder;

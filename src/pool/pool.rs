@@ -1,169 +1,23 @@
 //! What a pool's handles hold, and the pool itself.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::Stream;
-use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
 
-use super::builder::PoolBuilder;
-use super::core::{Core, Effect, Phase};
-use super::driver::Event;
+use super::call_options::CallOptions;
+use super::core::Phase;
 use super::info::{WorkerInfo, WorkerState};
-use super::map;
 use super::map::Map;
 use super::metrics::Metrics;
-use super::records::Options;
+use super::pool_guard::PoolGuard;
 use super::run::Run;
-use super::start_worker;
 use super::task_handle::TaskHandle;
 use crate::call::job::Single;
 use crate::schedule::Line;
-use crate::sys::clock::Moment;
-use crate::sys::doorbell::Doorbell;
 use crate::task::{Task, TaskId};
-use crate::transfer::blob::{BlobPool, Packed};
-
-/// What the pool's handles, its driver and the threads that work for it share.
-pub(super) struct Shared {
-    core: Mutex<Core>,
-    pub(super) runtime: Handle,
-    pub(super) news: mpsc::UnboundedSender<Event>,
-    pub(super) bell: Doorbell,
-    pub(super) parcels: Mutex<BlobPool>,
-    pub(super) settled: watch::Sender<bool>,
-    pub(super) completed: AtomicU64,
-    pub(super) failed: AtomicU64,
-    /// When the driver looks by itself, as the bits of a moment; 0 while it is awake. Put forward
-    /// only under the core's lock.
-    alarm: AtomicU64,
-}
-
-impl Shared {
-    pub(super) fn new(
-        core: Core,
-        runtime: Handle,
-        news: mpsc::UnboundedSender<Event>,
-        bell: Doorbell,
-    ) -> Self {
-        Self {
-            core: Mutex::new(core),
-            runtime,
-            news,
-            bell,
-            parcels: Mutex::default(),
-            settled: watch::Sender::new(false),
-            completed: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            alarm: AtomicU64::new(0),
-        }
-    }
-
-    /// Lets `f` change what the pool knows, then does what follows from it.
-    pub(super) fn with<T>(self: &Arc<Self>, f: impl FnOnce(&mut Core) -> T) -> T {
-        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-        core.now = Moment::now();
-        let out = f(&mut core);
-        core.pump();
-        let sleeps_until = self.alarm.load(Ordering::Relaxed);
-        if core
-            .take_look_by()
-            .is_some_and(|at| at.to_bits() < sleeps_until)
-        {
-            core.effects.push(Effect::Nudge);
-        }
-        let effects = std::mem::take(&mut core.effects);
-        drop(core);
-        for effect in effects {
-            self.perform(effect);
-        }
-        out
-    }
-
-    /// Looks at what the pool knows.
-    pub(super) fn look<T>(&self, f: impl FnOnce(&Core) -> T) -> T {
-        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-        core.now = Moment::now();
-        f(&core)
-    }
-
-    /// The driver is awake: it looks at everything before it sleeps.
-    pub(super) fn driver_wakes(&self) {
-        self.alarm.store(0, Ordering::Relaxed);
-    }
-
-    /// The driver falls asleep until its alarm, which is put forward to when the pool has something to
-    /// look at. Returns the alarm.
-    pub(super) fn driver_sleeps(&self, alarm: Option<Moment>) -> Option<Moment> {
-        self.look(|core| {
-            let alarm = core.next_look().into_iter().chain(alarm).min();
-            let bits = alarm.map_or(u64::MAX, Moment::to_bits);
-            self.alarm.store(bits, Ordering::Relaxed);
-            alarm
-        })
-    }
-
-    fn perform(self: &Arc<Self>, effect: Effect) {
-        match effect {
-            Effect::End {
-                job,
-                first,
-                count,
-                error,
-            } => job.fail(first, count, &error),
-            Effect::Drop(job) => drop(job),
-            Effect::LetGo(job) => job.let_go(),
-            Effect::Unpack(packed) => self.unpack(packed),
-            Effect::Launch(worker, spec, unwanted) => {
-                start_worker::launch_worker(self, worker, spec, unwanted);
-            }
-            Effect::Pack(task, job) => {
-                let shared = Arc::clone(self);
-                self.runtime.spawn_blocking(move || {
-                    let packed = job.pack(&shared.parcels);
-                    drop(job);
-                    shared.with(|core| core.packed(task, packed));
-                });
-            }
-            // Nobody listens only when the driver is gone, and then nothing needs doing.
-            Effect::Nudge => drop(self.news.send(Event::Look)),
-        }
-    }
-
-    pub(super) fn unpack(self: &Arc<Self>, packed: Packed) {
-        let given_up = self.store().put_back(packed.parcel);
-        if let Some(id) = given_up {
-            self.with(|core| core.forget_parcels(&[id]));
-        }
-        // The driver gives what is kept back to the kernel when the pool has been idle for a while.
-        drop(self.news.send(Event::Look));
-    }
-
-    pub(super) fn store(&self) -> std::sync::MutexGuard<'_, BlobPool> {
-        self.parcels.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
-    }
-}
-
-/// What keeps a pool going: clones of it and handles on its tasks. When the last is gone, so is the pool.
-#[derive(Debug)]
-pub(super) struct PoolGuard {
-    pub(super) shared: Arc<Shared>,
-}
-
-impl Drop for PoolGuard {
-    fn drop(&mut self) {
-        self.shared.with(|core| core.close(Phase::Over));
-    }
-}
 
 /// Worker processes that run functions.
 ///
@@ -191,30 +45,6 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool of as many workers as this process may use processors, by affinity and cgroup quota.
-    ///
-    /// # Errors
-    ///
-    /// There is no Tokio runtime here, children cannot be started (see [`init`](crate::init)), or the
-    /// kernel has no descriptors left.
-    pub fn new() -> std::io::Result<Self> {
-        Self::builder().build()
-    }
-
-    /// A pool of `workers` workers, at least one.
-    ///
-    /// # Errors
-    ///
-    /// See [`Pool::new`].
-    pub fn with_workers(workers: usize) -> std::io::Result<Self> {
-        Self::builder().workers(workers).build()
-    }
-
-    /// Starts saying how a pool is to be built.
-    pub fn builder() -> PoolBuilder {
-        PoolBuilder::default()
-    }
-
     /// Runs `f` with `args` in one of the workers, once the future is awaited.
     ///
     /// Dropping the future cancels: a task that waits is removed, one that runs is killed.
@@ -226,7 +56,7 @@ impl Pool {
     {
         let _ = f; // has no bytes: its type is the function
         let job = Arc::new(Single::<F::Call>::new(F::arguments(args)));
-        Run::new(Arc::clone(&self.front), job, self.defaults())
+        Run::new(&self.front, job, self.defaults())
     }
 
     /// Runs `f` with `args` in one of the workers, from now on. Dropping the handle detaches.
@@ -253,7 +83,7 @@ impl Pool {
         M: 'a,
     {
         let _ = f; // has no bytes: its type is the function
-        map::over_iterator::<F, M, _>(self, items.into_iter(), self.defaults())
+        Map::over_iterator::<F, M, _>(&self.front, items.into_iter(), self.defaults())
     }
 
     /// Runs `f` on every item of a stream, which is polled only when there is room for more.
@@ -265,7 +95,7 @@ impl Pool {
         M: 'a,
     {
         let _ = f; // has no bytes: its type is the function
-        map::over_stream::<F, M, _>(self, items, self.defaults())
+        Map::over_stream::<F, M, _>(&self.front, items, self.defaults())
     }
 
     /// What the pool has done so far and is doing now.
@@ -351,11 +181,11 @@ impl Pool {
         Shutdown::new(&self.front, None)
     }
 
-    fn defaults(&self) -> Options {
-        self.front.shared.look(|core| Options {
+    fn defaults(&self) -> CallOptions {
+        self.front.shared.look(|core| CallOptions {
             timeout: core.settings.task_timeout,
             retries: core.settings.retries,
-            ..Options::default()
+            ..CallOptions::default()
         })
     }
 }

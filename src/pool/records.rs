@@ -5,19 +5,12 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use super::call_options::CallOptions;
 use crate::call::job::Job;
 use crate::ring::Cursor;
-use crate::schedule::{Priority, TaskKey, WorkerKey};
+use crate::schedule::{TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
-use crate::transfer::blob::Packed;
-
-/// What a caller may say about a task.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Options {
-    pub(super) timeout: Option<Duration>,
-    pub(super) retries: u32,
-    pub(super) priority: Priority,
-}
+use crate::transfer::blob::PackedBlob;
 
 /// Where a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +31,9 @@ pub(super) enum Place {
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) job: Arc<dyn Job>,
-    pub(super) options: Options,
+    pub(super) options: CallOptions,
     pub(super) place: Place,
-    pub(super) packed: Option<Packed>,
+    pub(super) packed: Option<PackedBlob>,
     pub(super) submitted: Moment,
     pub(super) ran: Duration,
     /// Nobody wants it any more.
@@ -73,7 +66,12 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn insert(&mut self, job: Arc<dyn Job>, options: Options, now: Moment) -> TaskKey {
+    pub(super) fn insert(
+        &mut self,
+        job: Arc<dyn Job>,
+        options: CallOptions,
+        now: Moment,
+    ) -> TaskKey {
         // Never 0, which is the key of no task.
         self.serial = self.serial.wrapping_add(1).max(1);
         let serial = self.serial;

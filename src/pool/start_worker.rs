@@ -7,24 +7,14 @@ use std::sync::Arc;
 use futures::future::{Either, select};
 use tokio::sync::oneshot;
 
-use super::driver::Event;
+use super::events::{Event, StartedWorker};
 use super::initializer;
 use super::initializer::{InitJob, PREPARATION};
-use super::pool::Shared;
-use crate::call::{Post, RequestWriter};
+use super::shared::Shared;
+use crate::call::{RequestWriter, Written};
 use crate::schedule::WorkerKey;
 use crate::spawn::{ChildSpec, Launched, StdioSpec, launch};
-use crate::transfer::blob::Packed;
-
-/// A worker with its preparation before it.
-#[derive(Debug)]
-pub(super) struct StartedWorker {
-    pub(super) launched: Launched,
-    /// None if it needs none: it is the copy of a process that was ready.
-    pub(super) preparation: Option<Arc<dyn InitJob>>,
-    /// Hold the arguments of the preparation that did not fit the ring.
-    pub(super) packed: Vec<Packed>,
-}
+use crate::transfer::blob::PackedBlob;
 
 /// Starts a worker, unless it becomes unwanted before it has started.
 pub(super) fn launch_worker(
@@ -53,7 +43,7 @@ async fn hire(shared: &Arc<Shared>, spec: ChildSpec) -> io::Result<StartedWorker
     let first = |requests: &mut RequestWriter| match &steps[..] {
         [only] => {
             let job = Arc::clone(only).into_job();
-            Some(requests.post(PREPARATION, &*job, false))
+            Some(requests.write(PREPARATION, &*job, false))
         }
         _ => None,
     };
@@ -80,32 +70,19 @@ async fn hire(shared: &Arc<Shared>, spec: ChildSpec) -> io::Result<StartedWorker
     })
 }
 
-/// Writes a preparation into the worker's ring, unless that was `posted`. What does not fit is in the parcel.
+/// Writes a preparation into the worker's ring, unless that was `written`. What does not fit is in the blob.
 async fn send(
     shared: &Arc<Shared>,
     launched: &mut Launched,
     preparation: &Arc<dyn InitJob>,
-    posted: Option<Post>,
-) -> io::Result<Option<Packed>> {
+    written: Option<Written>,
+) -> io::Result<Option<PackedBlob>> {
     let job = Arc::clone(preparation).into_job();
-    let mut parcel = None;
-    let mut post = posted.unwrap_or_else(|| launched.requests.post(PREPARATION, &*job, false));
-    if let Post::TooLarge = post {
-        let (packer, shared) = (Arc::clone(preparation), Arc::clone(shared));
-        let pack = move || packer.pack(&shared.parcels);
-        let packed = tokio::task::spawn_blocking(pack).await;
-        let packed = packed.map_err(io::Error::other)?;
-        let packed = packed.map_err(io::Error::other)?;
-        post = launched.requests.write_blob(PREPARATION, &*job, &packed);
-        parcel = Some(packed);
-    }
-    match post {
-        Post::Sent { .. } => Ok(parcel),
-        Post::Refused(why) => {
-            let what = preparation.kind();
-            let why = format!("the arguments of {what} cannot be sent: {why}");
-            Err(io::Error::other(why))
-        }
-        Post::NoSpace | Post::TooLarge => Err(io::ErrorKind::OutOfMemory.into()),
-    }
+    let written = written.unwrap_or_else(|| launched.requests.write(PREPARATION, &*job, false));
+    let sent = launched
+        .requests
+        .complete(written, PREPARATION, &job, &shared.blobs)
+        .await;
+    sent.map(|sent| sent.packed)
+        .map_err(|fault| fault.into_io(preparation.kind()))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::core::{Core, Phase};
 use super::records::Place;
-use super::workers::Worker;
+use super::worker_state::Worker;
 use crate::call::RequestWriter;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{TaskKey, WorkerKey};
@@ -78,7 +78,7 @@ impl Core {
         &mut self,
         job: &Arc<dyn crate::call::job::Job>,
         index: usize,
-        mut options: super::records::Options,
+        mut options: super::call_options::CallOptions,
     ) {
         options.retries -= 1;
         self.counts.retried += 1;

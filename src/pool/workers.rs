@@ -4,59 +4,12 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::cancel::PendingKill;
 use super::core::{Core, Effect, Phase};
-use super::initializer::InitJob;
-use crate::call::RequestWriter;
+use super::worker_state::Worker;
 use crate::error::JoinError;
-use crate::ring::Cursor;
-use crate::schedule::{TaskKey, WorkerKey};
-use crate::spawn::{ChildSpec, SignalHandle};
-use crate::sys::clock::Moment;
+use crate::schedule::WorkerKey;
+use crate::spawn::ChildSpec;
 use crate::transfer::messages::ToWorker;
-
-/// One worker, from the decision to start it to its burial.
-pub(super) struct Worker {
-    pub(super) number: usize,
-    pub(super) signal_handle: Option<Arc<SignalHandle>>,
-    /// Dropped when nobody wants it any more: a start may take long, and a preload for ever.
-    pub(super) wanted: Option<oneshot::Sender<()>>,
-    pub(super) requests: Option<RequestWriter>,
-    pub(super) preparation: Option<Arc<dyn InitJob>>,
-    pub(super) ready: bool,
-    /// It has done something, so it was able to start.
-    pub(super) proven: bool,
-    pub(super) stopping: bool,
-    pub(super) doom: Option<PendingKill>,
-    pub(super) done: u64,
-    pub(super) since: Moment,
-    /// Something was written for it since it was last woken.
-    pub(super) touched: bool,
-    /// Tasks in its ring whose descriptors this process has, too, until they have begun.
-    pub(super) has_fds: Vec<TaskKey>,
-    /// It did not begin what lies there, when others would have.
-    pub(super) doubted: Option<Cursor>,
-}
-
-impl Worker {
-    /// Kills it now. Its end is heard of later.
-    pub(super) fn kill(&mut self) {
-        if let Some(doom) = &mut self.doom {
-            doom.done = true;
-        }
-        self.stopping = true;
-        self.wanted = None;
-        if let Some(signal_handle) = &self.signal_handle {
-            signal_handle.kill();
-        }
-    }
-
-    pub(super) fn pid(&self) -> Option<u32> {
-        self.signal_handle
-            .as_ref()
-            .map(|signal_handle| signal_handle.pid())
-    }
-}
 
 impl Core {
     /// Lets go of the descriptors in the arguments of what has begun: nobody will run that again, and an end of a
@@ -84,7 +37,7 @@ impl Core {
                     return true;
                 }
                 if let Some(packed) = &mut record.packed {
-                    packed.baggage.clear();
+                    packed.attachments.clear();
                 }
                 self.effects.push(Effect::LetGo(Arc::clone(&record.job)));
                 false
@@ -207,24 +160,6 @@ impl Core {
         }
     }
 
-    /// Ends the workers of a pool that has nothing to do and takes nothing more.
-    pub(super) fn dismiss(&mut self) {
-        if self.phase != Phase::Closing || !self.records.is_empty() {
-            return;
-        }
-        for worker in 0..self.workers.len() {
-            let Some(it) = self.workers[worker].as_mut().filter(|it| !it.stopping) else {
-                continue;
-            };
-            self.schedule.close(worker);
-            let told = it.ready && it.requests.as_mut().is_some_and(RequestWriter::post_stop);
-            match told {
-                true => it.stopping = true,
-                false => it.kill(),
-            }
-        }
-    }
-
     /// The worker cannot be believed any more.
     pub(super) fn kill_worker(&mut self, worker: WorkerKey) {
         self.schedule.close(worker);
@@ -245,7 +180,7 @@ impl Core {
     pub(super) fn trim_workers(&mut self) {
         for it in self.workers.iter_mut().flatten() {
             if let Some(requests) = &mut it.requests {
-                requests.say(ToWorker::Trim);
+                requests.send(ToWorker::Trim);
             }
         }
     }
@@ -257,6 +192,21 @@ impl Core {
                 let _ = requests.send_unsent();
                 self.schedule.space(worker);
             }
+        }
+    }
+
+    /// The worker's parcel was read, or never arrived: then the worker must not use it again.
+    pub(super) fn return_blob(&mut self, worker: WorkerKey, pid: u32, id: u64, arrived: bool) {
+        // Another worker may have taken the dead one's place, with parcels of the same numbers.
+        let it = self.workers.get_mut(worker).and_then(Option::as_mut);
+        let Some(it) = it.filter(|it| it.pid() == Some(pid)) else {
+            return;
+        };
+        if let Some(requests) = &mut it.requests {
+            requests.send(match arrived {
+                true => ToWorker::Returned { id },
+                false => ToWorker::Lost { id },
+            });
         }
     }
 }

@@ -12,7 +12,7 @@ use super::stdio::{ChildStderr, ChildStdin, ChildStdout, Pipes};
 use super::supervisor;
 use super::supervisor::Order;
 use crate::call::job::Single;
-use crate::spawn::{ChildSpec, Source, StartMethod, StdioSpec};
+use crate::spawn::{ChildSource, ChildSpec, StartMethod, StdioSpec};
 use crate::sys::limits;
 use crate::task::{Call, Task};
 
@@ -261,7 +261,7 @@ impl ProcessBuilder {
         supervisor::begin(Order {
             job,
             stage,
-            source: Source::of(self.start_method),
+            source: ChildSource::of(self.start_method),
             spec,
             streams: StdioSpec {
                 stdin: self.stdin,

@@ -6,33 +6,27 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use super::state::Stage;
 use super::stdio::Pipes;
-use crate::call::envelope::{Reply, Status, next_outcome};
-use crate::call::job::{Job, Outcomes};
-use crate::call::{Post, ReplyReader};
-use crate::codec::codec;
+use crate::call::job::Job;
+use crate::call::outcomes::ReplyBody;
+use crate::call::request_writer::{SendFault, SentJob};
+use crate::call::{ReplyReader, Written};
 use crate::error::{ErrorKind, JoinError};
-use crate::ring::Cursor;
-use crate::spawn::{ChildGuard, ChildSpec, Launched, Source, StdioSpec, launch};
+use crate::spawn::{ChildGuard, ChildSource, ChildSpec, Launched, StdioSpec, launch};
 use crate::sys::clock::Moment;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
-use crate::transfer::blob::{BlobPool, Packed};
 use crate::transfer::entry_point::{ENTRY_TIMEOUT, NEVER_ENTERED};
-
-/// A result longer than this is decoded on a thread that may block, in bytes.
-const LONG_RESULT: usize = 256 * 1024;
 
 /// Everything it takes to run one function in one process.
 #[derive(Debug)]
 pub(super) struct Order {
     pub(super) job: Arc<dyn Job>,
     pub(super) stage: Arc<Stage>,
-    pub(super) source: Source,
+    pub(super) source: ChildSource,
     pub(super) spec: ChildSpec,
     pub(super) streams: StdioSpec,
     pub(super) pipes: Pipes,
@@ -85,9 +79,7 @@ impl Drop for Duty {
 #[derive(Debug)]
 struct Running {
     launched: Launched,
-    position: Cursor,
-    /// Holds the arguments that did not fit the ring.
-    _parcel: Option<Packed>,
+    sent: SentJob,
 }
 
 async fn attend(order: Order, mut duty: Duty) {
@@ -117,11 +109,8 @@ async fn attend(order: Order, mut duty: Duty) {
 
 /// From a child's start to its end.
 async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
-    let Running {
-        mut launched,
-        position,
-        _parcel,
-    } = running;
+    let Running { mut launched, sent } = running;
+    let position = sent.position;
     let signal_handle = launched.guard.signal_handle();
     duty.stage.start(Arc::clone(&signal_handle));
     pipes.arrive(std::mem::take(&mut launched.pipes));
@@ -217,40 +206,34 @@ enum StartFault {
 /// Starts the child and puts its one request into its ring.
 async fn start(
     job: Arc<dyn Job>,
-    source: &Source,
+    source: &ChildSource,
     spec: ChildSpec,
     streams: StdioSpec,
 ) -> Result<Running, StartFault> {
     let launched = launch(source, spec, streams, None, &|_| None).await;
     let mut launched = launched.map_err(StartFault::Io)?;
-    let mut parcel = None;
-    let mut post = launched.requests.post(TASK, &*job, false);
-    if let Post::TooLarge = post {
+    let written = launched.requests.write(TASK, &*job, false);
+    if let Written::TooLarge = written {
         launched.allow_spares();
-        let packing = Arc::clone(&job);
-        let pack = move || packing.pack(&Mutex::new(BlobPool::default()));
-        let packed = tokio::task::spawn_blocking(pack).await;
-        let packed = packed.map_err(|_| StartFault::Shutdown)?;
-        let packed = packed.map_err(StartFault::Encode)?;
-        post = launched.requests.write_blob(TASK, &*job, &packed);
-        parcel = Some(packed);
     }
-    match post {
-        Post::Sent { position, .. } => {
-            // Nobody else will ever run it: ends of channels among the arguments are the child's alone.
-            job.let_go();
-            if let Some(packed) = &mut parcel {
-                packed.baggage.clear();
-            }
-            Ok(Running {
-                launched,
-                position,
-                _parcel: parcel,
-            })
-        }
-        Post::Refused(why) => Err(StartFault::Encode(why)),
-        Post::NoSpace | Post::TooLarge => {
-            Err(StartFault::Io(io::Error::from(io::ErrorKind::OutOfMemory)))
+    let requests = &mut launched.requests;
+    let mut sent = requests
+        .complete(written, TASK, &job, &Arc::default())
+        .await?;
+    // The job is never sent again: ends of channels among the arguments are the child's alone.
+    job.forget_arguments();
+    if let Some(packed) = &mut sent.packed {
+        packed.attachments.clear();
+    }
+    Ok(Running { launched, sent })
+}
+
+impl From<SendFault> for StartFault {
+    fn from(fault: SendFault) -> Self {
+        match fault {
+            SendFault::Refused(why) => Self::Encode(why),
+            SendFault::NoSpace => Self::Io(io::Error::from(io::ErrorKind::OutOfMemory)),
+            SendFault::Shutdown => Self::Shutdown,
         }
     }
 }
@@ -267,54 +250,19 @@ async fn conclude(
     status: Option<ExitStatus>,
 ) {
     let mut bytes = Vec::new();
-    let mut reply = None;
-    while let Ok(Some(head)) = replies.next(&mut bytes) {
-        if head.count > 0 {
-            reply = Some(head);
-            break;
+    match replies.only_outcome(&mut bytes, pid) {
+        Some(ReplyBody::Frame(outcomes)) => {
+            duty.job.deliver(0, outcomes);
         }
-        bytes.clear();
-    }
-    if reply.is_none() {
-        reply = replies.salvage(&mut bytes);
-    }
-    match reply {
-        Some(head) if head.count > 0 => {
-            bytes.drain(..Reply::BYTES);
-            deliver(duty, pid, head, bytes, replies).await;
+        Some(ReplyBody::Blob { outcomes, .. }) if outcomes.is_long() => {
+            let job = Arc::clone(&duty.job);
+            // Fails only when the runtime shuts down, and then the duty gives the outcome.
+            let _ = tokio::task::spawn_blocking(move || job.deliver(0, outcomes)).await;
         }
-        _ => duty.fail(&no_result(duty, pid, how, status)),
-    }
-}
-
-async fn deliver(duty: &Duty, pid: u32, head: Reply, bytes: Vec<u8>, mut replies: ReplyReader) {
-    let place = match next_outcome(&mut &bytes[..]) {
-        Some((Status::Elsewhere, body)) => codec::decode::<(u64, u64)>(body).ok(),
-        _ => None,
-    };
-    let parcel = place.and_then(|(id, len)| Some((replies.parcel(id).ok()?, len as usize)));
-    let baggage = match head.baggage {
-        true => replies.baggage(head.sequence),
-        false => Vec::new(),
-    };
-    let long = parcel.as_ref().is_some_and(|(_, len)| *len > LONG_RESULT);
-    let job = Arc::clone(&duty.job);
-    let give = move || {
-        let outcomes = Outcomes {
-            rest: &bytes,
-            count: head.count as usize,
-            pid,
-            ran: Duration::from_nanos(head.run_nanos),
-            parcel: parcel.as_ref().map(|(memory, len)| (&**memory, *len)),
-            baggage: baggage.into(),
-        };
-        job.deliver(0, outcomes);
-    };
-    if long {
-        // Fails only when the runtime shuts down, and then the duty gives the outcome.
-        let _ = tokio::task::spawn_blocking(give).await;
-    } else {
-        give();
+        Some(ReplyBody::Blob { outcomes, .. }) => {
+            duty.job.deliver(0, outcomes);
+        }
+        None => duty.fail(&no_result(duty, pid, how, status)),
     }
 }
 

@@ -8,6 +8,7 @@
 //!
 //! Never here: a clock, a descriptor, a future. Time is a number that comes with the event.
 
+mod mean_time;
 mod run_queue;
 mod start_breaker;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
+pub(crate) use mean_time::MeanTime;
 pub(crate) use run_queue::{Entry, Line};
 pub(crate) use start_breaker::StartBreaker;
 
@@ -67,16 +69,29 @@ const SLOW: Duration = Duration::from_millis(2);
 /// What it was given is given to others. Longer than a loaded machine takes to let a process run.
 const ASLEEP: Duration = Duration::from_millis(20);
 
+/// The share of the newest task in the mean time of a task.
+const NEWEST_SHARE: f64 = 1.0 / 8.0;
+
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Schedule {
     /// By priority, low first.
     waiting: [VecDeque<TaskKey>; 3],
     /// Tasks that were withdrawn while they waited; skipped when their turn comes.
     withdrawn: HashSet<TaskKey>,
     lines: Slab<Line>,
-    /// How long a task takes, averaged over the last few.
-    mean_nanos: u64,
+    mean_time: MeanTime,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            waiting: Default::default(),
+            withdrawn: HashSet::new(),
+            lines: Slab::new(),
+            mean_time: MeanTime::new(NEWEST_SHARE),
+        }
+    }
 }
 
 impl Schedule {
@@ -202,11 +217,7 @@ impl Schedule {
             line.moved(now);
             line.remove(task);
         }
-        let nanos = (took.as_nanos() as u64).max(1);
-        self.mean_nanos = match self.mean_nanos {
-            0 => nanos,
-            mean => (mean * 7 + nanos) / 8,
-        };
+        self.mean_time.add(took, 1);
     }
 
     /// The worker has finished some of the items of `task`; so many are left.
@@ -298,15 +309,13 @@ impl Schedule {
     }
 
     fn depth(&self) -> usize {
-        // Nobody waits behind a task of which nothing is known yet, while other workers may be on their way.
-        if self.mean_nanos == 0 {
-            return 1;
+        // No task waits behind another while the time of a task is unknown: other workers may be starting.
+        match self.mean_time.tasks_in(LINE_LASTS) {
+            Some(tasks) if self.mean_time.get() < Some(LONG) => {
+                tasks.clamp(SHORTEST_LINE, LONGEST_LINE)
+            }
+            _ => 1,
         }
-        if self.mean_nanos >= LONG.as_nanos() as u64 {
-            return 1;
-        }
-        let lasting = LINE_LASTS.as_nanos() as u64 / self.mean_nanos;
-        (lasting as usize).clamp(SHORTEST_LINE, LONGEST_LINE)
     }
 
     fn shortest_line(&self) -> Option<WorkerKey> {

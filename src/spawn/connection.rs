@@ -93,7 +93,7 @@ impl Connection {
         self.spares.begin_demand()
     }
 
-    /// Turns a spare into the child, if there is one that can become it.
+    /// Turns a spare into the child, if a spare waits and can become it.
     pub(super) fn convert_spare(
         &self,
         demand: &DemandGuard,

@@ -94,7 +94,7 @@ pub(super) struct ForkedChild {
 }
 
 /// The fork server of all children that need no preload.
-pub(crate) static SHARED: ForkServer = ForkServer::new();
+pub(crate) static SHARED_FORK_SERVER: ForkServer = ForkServer::new();
 
 /// Starts the fork server now, so that the first process or worker does not wait for it.
 ///
@@ -118,7 +118,7 @@ pub(crate) static SHARED: ForkServer = ForkServer::new();
 /// # }
 /// ```
 pub async fn warm_up() -> io::Result<()> {
-    match SHARED.connect().await? {
+    match SHARED_FORK_SERVER.connect().await? {
         Ok(_) => Ok(()),
         Err(why) => Err(io::Error::new(io::ErrorKind::Unsupported, why)),
     }

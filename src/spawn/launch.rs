@@ -19,7 +19,7 @@ use crate::sys::{sched, signal};
 
 /// Where children come from.
 #[derive(Debug, Clone)]
-pub(crate) enum Source {
+pub(crate) enum ChildSource {
     /// Each executes the program.
     Exec,
     /// The fork server of the whole application.
@@ -28,7 +28,7 @@ pub(crate) enum Source {
     Own(Arc<ForkServer>),
 }
 
-impl Source {
+impl ChildSource {
     /// The source of children that need no preload.
     pub(crate) fn of(method: StartMethod) -> Self {
         match method {
@@ -40,7 +40,7 @@ impl Source {
     fn fork_server(&self) -> Option<&ForkServer> {
         match self {
             Self::Exec => None,
-            Self::Shared => Some(&fork_server::SHARED),
+            Self::Shared => Some(&fork_server::SHARED_FORK_SERVER),
             Self::Own(server) => Some(server),
         }
     }
@@ -51,7 +51,7 @@ impl Source {
 ///
 /// Cancel safe: a child that was started is killed and reaped.
 pub(crate) async fn launch(
-    source: &Source,
+    source: &ChildSource,
     spec: ChildSpec,
     streams: StdioSpec,
     doorbell: Option<&Doorbell>,
@@ -63,7 +63,7 @@ pub(crate) async fn launch(
         match fork(server, &spec, doorbell, write_first).await? {
             Ok(launched) => return Ok(launched),
             // An executed child would lack the preload.
-            Err(why) if matches!(source, Source::Own(_)) => return Err(io::Error::other(why)),
+            Err(why) if matches!(source, ChildSource::Own(_)) => return Err(io::Error::other(why)),
             Err(_) => {}
         }
     }

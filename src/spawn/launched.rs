@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::child_guard::ChildGuard;
 use super::link::ParentLink;
 use super::release::Release;
-use crate::call::{Post, ReplyReader, RequestWriter};
+use crate::call::{ReplyReader, RequestWriter, Written};
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::sys::socket;
 use crate::transfer::messages::ToWorker;
@@ -18,7 +18,7 @@ pub(crate) struct Launched {
     pub(crate) requests: RequestWriter,
     pub(crate) replies: ReplyReader,
     /// The result of writing the first request; `None` if it was not written yet.
-    pub(crate) written: Option<Post>,
+    pub(crate) written: Option<Written>,
     /// Whether the child is a fork of a process that had entered, so it needs no handshake.
     pub(crate) forked: bool,
     pub(crate) guard: ChildGuard,
@@ -64,7 +64,7 @@ impl Launched {
     /// The start message or the descriptors could not be sent. A child that has already exited is not an error.
     pub(crate) fn release(&mut self) -> io::Result<()> {
         let Some(release) = self.release.take() else {
-            self.requests.say(ToWorker::Ready);
+            self.requests.send(ToWorker::Ready);
             return self.requests.send_unsent();
         };
         self.requests.send_unsent()?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::release::Release;
 use crate::call::rings::RingLayout;
-use crate::call::{Post, ReplyReader, RequestWriter};
+use crate::call::{ReplyReader, RequestWriter, Written};
 use crate::ring::{Consumer, Producer};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::parent_death::ParentDeathPipe;
@@ -73,7 +73,7 @@ impl Rings {
 }
 
 /// Writes the first request before the child exists. Called for each attempt to start the child, with a new ring.
-pub(crate) type WriteFirst<'a> = &'a (dyn Fn(&mut RequestWriter) -> Option<Post> + Sync);
+pub(crate) type WriteFirst<'a> = &'a (dyn Fn(&mut RequestWriter) -> Option<Written> + Sync);
 
 /// The parent's ends of a child's rings.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ pub(super) struct ParentLink {
     pub(super) requests: RequestWriter,
     pub(super) replies: ReplyReader,
     /// The result of writing the first request, if one was written.
-    pub(super) written: Option<Post>,
+    pub(super) written: Option<Written>,
     /// Kept open for as long as the child may live.
     pub(super) parent_death: Option<Arc<ParentDeathPipe>>,
     /// The message that the child waits for, if it is a spare.
@@ -98,7 +98,7 @@ impl ParentLink {
     #[must_use = "a request that has begun must not be written again"]
     pub(super) fn revoke(&mut self) -> bool {
         match self.written {
-            Some(Post::Sent { position, .. }) => self.requests.take_back(position).claimed == 0,
+            Some(Written::Sent { position, .. }) => self.requests.revoke(position) == 0,
             _ => true,
         }
     }
@@ -136,7 +136,7 @@ mod tests {
             let mut child = Consumer::new(requests);
             let mut link = rings.into_link(&Arc::new(ControlSocket::new(ours)));
             let job = Single::<Nothing>::new(());
-            link.write(&|requests| Some(requests.post(1, &job, false)));
+            link.write(&|requests| Some(requests.write(1, &job, false)));
             let request = child.peek().unwrap().unwrap();
             if begun {
                 let span = child.word(request, Request::SPAN);

@@ -4,7 +4,7 @@
 //!
 //! - `fork_request` is complete before a fork server is chosen; `inherited_state` is its part that an executed child
 //!   would have by itself, `greeting` its part that every child gets.
-//! - `fork_server` starts and replaces fork servers, `connection` is one that runs, with its `preload` and its `spare`s,
+//! - `fork_server` starts and replaces fork servers, `connection` is a running fork server with its `preload` and its `spare`s,
 //!   whose number follows from `demand`.
 //! - `pending` is a child until it is known whether it exists; `release` is the message that a spare waits for.
 //! - `exec` executes, with the `command` line and the `stdio_plan`.
@@ -45,7 +45,7 @@ pub use start_method::StartMethod;
 
 pub(crate) use child_guard::{ChildGuard, SignalHandle};
 pub(crate) use fork_server::ForkServer;
-pub(crate) use launch::{Source, launch};
+pub(crate) use launch::{ChildSource, launch};
 pub(crate) use launched::Launched;
 pub(crate) use preload::Preload;
 pub(crate) use spec::{ChildSpec, StdioSpec};

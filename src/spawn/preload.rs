@@ -6,18 +6,17 @@
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use super::greeting::fork_server_greeting;
 use super::link::{ParentLink, Rings};
-use crate::call::envelope::Reply;
-use crate::call::job::{Job, Outcomes};
-use crate::call::{Post, ReplyReader, RequestWriter};
+use crate::call::ReplyReader;
+use crate::call::job::Job;
+use crate::call::outcomes::ReplyBody;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::sys::reactor::Watched;
-use crate::transfer::blob::{BlobPool, Packed};
+use crate::transfer::blob::PackedBlob;
 use crate::transfer::control::{ControlSocket, Either};
 use crate::transfer::env_block::EnvBlock;
 use crate::transfer::messages::{FromForkServer, FromWorker, ToWorker};
@@ -45,7 +44,7 @@ pub(super) struct PreloadRun {
     replies: ReplyReader,
     readable: Watched,
     /// Holds the arguments that do not fit the ring.
-    _packed: Option<Packed>,
+    _packed: Option<PackedBlob>,
     /// Its end would kill the fork server during the preload.
     _parent_death: Option<Arc<ParentDeathPipe>>,
 }
@@ -64,7 +63,12 @@ impl PreloadRun {
             parent_death,
             ..
         } = rings.into_link(control);
-        let packed = write(&mut requests, &job).await?;
+        let written = requests.write(PRELOAD_TASK, &*job, false);
+        let sent = requests
+            .complete(written, PRELOAD_TASK, &job, &Arc::default())
+            .await
+            .map_err(|fault| fault.into_io("the preload"))?;
+        requests.write_stop();
         control.send(&ToWorker::Ready, &[])?;
         Ok(Self {
             job,
@@ -72,7 +76,7 @@ impl PreloadRun {
             replies,
             readable: Watched::new(control.as_fd().try_clone_to_owned()?)?,
             control: Arc::clone(control),
-            _packed: packed,
+            _packed: sent.packed,
             _parent_death: parent_death,
         })
     }
@@ -125,41 +129,11 @@ impl PreloadRun {
 
     fn deliver(&mut self, pid: u32) {
         let mut bytes = Vec::new();
-        let Ok(Some(head)) = self.replies.next(&mut bytes) else {
-            return;
-        };
-        let outcomes = Outcomes {
-            rest: &bytes[Reply::BYTES..],
-            count: head.count as usize,
-            pid,
-            ran: Duration::from_nanos(head.run_nanos),
-            parcel: None,
-            baggage: Vec::new().into(),
-        };
-        self.job.deliver(0, outcomes);
-    }
-}
-
-/// Writes the job and a stop frame. Arguments that do not fit the ring are in the packed blob.
-async fn write(requests: &mut RequestWriter, job: &Arc<dyn Job>) -> io::Result<Option<Packed>> {
-    let mut packed = None;
-    let mut written = requests.post(PRELOAD_TASK, &**job, false);
-    if let Post::TooLarge = written {
-        let packer = Arc::clone(job);
-        let pack = move || packer.pack(&Mutex::new(BlobPool::default()));
-        let blob = tokio::task::spawn_blocking(pack).await;
-        let blob = blob.map_err(io::Error::other)?.map_err(io::Error::other)?;
-        written = requests.write_blob(PRELOAD_TASK, &**job, &blob);
-        packed = Some(blob);
-    }
-    match written {
-        Post::Sent { .. } if requests.post_stop() => Ok(packed),
-        Post::Refused(why) => {
-            let why = format!("the preload's arguments cannot be sent: {why}");
-            Err(io::Error::other(why))
-        }
-        Post::Sent { .. } | Post::NoSpace | Post::TooLarge => {
-            Err(io::ErrorKind::OutOfMemory.into())
+        match self.replies.only_outcome(&mut bytes, pid) {
+            Some(ReplyBody::Frame(outcomes) | ReplyBody::Blob { outcomes, .. }) => {
+                self.job.deliver(0, outcomes);
+            }
+            None => {}
         }
     }
 }

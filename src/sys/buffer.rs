@@ -1,25 +1,24 @@
 //! Writing byte strings one behind the other, short ones fast.
 //!
-//! What a serialiser writes comes in pieces of a few bytes. A call of `memcpy` for each costs more than the
-//! copying.
+//! A serialiser writes pieces of a few bytes. A call of `memcpy` for each piece costs more than the copy.
 //!
 //! # Safety
 //!
-//! A [`Gap`] owns the right to write its range, and writes nowhere else.
+//! A [`WriteCursor`] owns the right to write its range, and writes nowhere else.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// The bytes a [`Room`] holds at most.
+/// The most bytes a [`StackBuf`] holds: most messages are shorter, and zeroing is not needed.
 pub(crate) const STACK_BUF_BYTES: usize = 256;
 
-/// Room for a few bytes on the stack, which costs nothing to make.
+/// A buffer on the stack, which is never zeroed.
 #[derive(Debug)]
 pub(crate) struct StackBuf {
     memory: [MaybeUninit<u8>; STACK_BUF_BYTES],
-    /// How many of them, from the first on, were written.
+    /// The number of bytes that were written, from the first on.
     len: usize,
 }
 
@@ -32,7 +31,7 @@ impl StackBuf {
         }
     }
 
-    /// What is in it.
+    /// The bytes that were written.
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         let start = self.memory.as_ptr().cast();
@@ -40,39 +39,39 @@ impl StackBuf {
         unsafe { std::slice::from_raw_parts(start, self.len) }
     }
 
-    /// Fills it with what `write` writes, in place of what was in it; nothing, if it fails.
+    /// Replaces the content by the bytes that `write` writes. The buffer is empty if `write` fails.
     #[inline]
     pub(crate) fn fill<E>(
         &mut self,
         write: impl for<'w> FnOnce(WriteCursor<'w>) -> Result<WriteCursor<'w>, E>,
     ) -> Result<(), E> {
         self.len = 0;
-        // SAFETY: it is borrowed for as long as the gap lives.
-        let gap = unsafe { WriteCursor::new(self.memory.as_mut_ptr().cast(), STACK_BUF_BYTES) };
-        let end = gap.end;
-        let rest = write(gap)?;
-        // Another gap than the one that was lent says nothing of how far that was written.
+        // SAFETY: the buffer is borrowed for as long as the cursor lives.
+        let cursor = unsafe { WriteCursor::new(self.memory.as_mut_ptr().cast(), STACK_BUF_BYTES) };
+        let end = cursor.end;
+        let rest = write(cursor)?;
+        // A cursor of another buffer says nothing about the bytes written here.
         if rest.end == end {
             self.len = STACK_BUF_BYTES - rest.room();
         }
         Ok(())
     }
 
-    /// Fills it with `len` bytes from `start` on, in place of what was in it.
+    /// Replaces the content by the `len` bytes from `start` on.
     ///
     /// # Safety
     ///
-    /// They can be read, and are not in this room.
+    /// The bytes can be read, and do not lie in this buffer.
     #[inline]
     pub(super) unsafe fn copy_from(&mut self, start: *const u8, len: usize) {
         assert!(len <= STACK_BUF_BYTES);
-        // SAFETY: the caller's promise, and there is room for them.
+        // SAFETY: the caller's promise; the length was just checked.
         unsafe { ptr::copy_nonoverlapping(start, self.memory.as_mut_ptr().cast(), len) };
         self.len = len;
     }
 }
 
-/// Memory that is written from its beginning on.
+/// A position in memory that is written from its beginning on, as `std::io::BorrowedCursor`.
 #[derive(Debug)]
 pub(crate) struct WriteCursor<'a> {
     cursor: *mut u8,
@@ -80,11 +79,11 @@ pub(crate) struct WriteCursor<'a> {
     memory: PhantomData<&'a mut [u8]>,
 }
 
-/// As many bytes as 64 bits take, seven in each.
+/// The bytes that 64 bits take, seven bits in each.
 const LONGEST_VARINT: usize = 10;
 
 impl Default for WriteCursor<'_> {
-    /// Nowhere, and without room.
+    /// A cursor without memory.
     #[inline]
     fn default() -> Self {
         Self {
@@ -96,18 +95,18 @@ impl Default for WriteCursor<'_> {
 }
 
 impl<'a> WriteCursor<'a> {
-    /// All of `room`.
+    /// A cursor over all of `memory`.
     #[cfg(test)]
-    pub(crate) fn of(room: &'a mut [u8]) -> Self {
-        // SAFETY: it is borrowed for as long as the gap lives.
-        unsafe { Self::new(room.as_mut_ptr(), room.len()) }
+    pub(crate) fn of(memory: &'a mut [u8]) -> Self {
+        // SAFETY: the memory is borrowed for as long as the cursor lives.
+        unsafe { Self::new(memory.as_mut_ptr(), memory.len()) }
     }
 
-    /// The `len` bytes from `start` on.
+    /// A cursor over the `len` bytes from `start` on.
     ///
     /// # Safety
     ///
-    /// They can be written, through this alone or as shared memory is, for as long as the gap lives.
+    /// The bytes can be written for as long as the cursor lives. Private memory is written through this cursor alone.
     #[inline]
     pub(super) unsafe fn new(start: *mut u8, len: usize) -> Self {
         Self {
@@ -117,7 +116,7 @@ impl<'a> WriteCursor<'a> {
         }
     }
 
-    /// Writes `bytes`, or says that they do not fit; then nothing was written.
+    /// Writes `bytes`. False if they do not fit; then nothing was written.
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) -> bool {
         if bytes.len() > self.room() {
@@ -130,8 +129,8 @@ impl<'a> WriteCursor<'a> {
         true
     }
 
-    /// Writes `number` in seven bits a byte, the lowest first, all but the last with the eighth bit set (LEB128);
-    /// or says that it does not fit.
+    /// Writes `number` as LEB128: seven bits a byte, the lowest first, all but the last byte with the eighth bit set.
+    /// False if the number does not fit; then nothing was written.
     #[inline]
     pub(crate) fn put_varint(&mut self, number: u64) -> bool {
         match number {
@@ -171,20 +170,20 @@ impl<'a> WriteCursor<'a> {
         whole
     }
 
-    /// Whether it is nobody's: what is left where a gap was taken.
+    /// Whether the cursor has no memory, as the default value, which is left where a cursor was taken.
     #[inline]
-    pub(crate) fn is_nowhere(&self) -> bool {
+    pub(crate) fn has_no_memory(&self) -> bool {
         self.end.is_null()
     }
 
-    /// How many more bytes fit.
+    /// The number of bytes that still fit.
     #[inline]
     pub(crate) fn room(&self) -> usize {
         self.end.addr() - self.cursor.addr()
     }
 }
 
-/// Copies `len` bytes. Most pieces a serialiser writes are shorter than the call of `memcpy` is long.
+/// Copies `len` bytes. For most pieces of a serialiser a call of `memcpy` takes longer than the copy.
 ///
 /// # Safety
 ///
@@ -222,58 +221,57 @@ mod tests {
     #[test]
     fn pieces_of_every_length_lie_one_behind_the_other() {
         let pieces: Vec<Vec<u8>> = (0..40_u8).map(|n| vec![n; usize::from(n)]).collect();
-        let mut room = [255; 790];
-        let mut gap = WriteCursor::of(&mut room);
-        assert!(pieces.iter().all(|piece| gap.put(piece)));
-        assert_eq!(gap.room(), 10);
-        assert_eq!(room[..780], pieces.concat());
-        assert_eq!(room[780..], [255; 10]);
+        let mut memory = [255; 790];
+        let mut cursor = WriteCursor::of(&mut memory);
+        assert!(pieces.iter().all(|piece| cursor.put(piece)));
+        assert_eq!(cursor.room(), 10);
+        assert_eq!(memory[..780], pieces.concat());
+        assert_eq!(memory[780..], [255; 10]);
     }
 
     #[test]
-    fn what_does_not_fit_adds_nothing() {
-        let mut room = [0; 8];
-        let mut gap = WriteCursor::of(&mut room);
-        assert!(gap.put(b"12345") && !gap.put(b"6789") && gap.put(b"678"));
-        assert_eq!(&room, b"12345678");
+    fn bytes_that_do_not_fit_add_nothing() {
+        let mut memory = [0; 8];
+        let mut cursor = WriteCursor::of(&mut memory);
+        assert!(cursor.put(b"12345") && !cursor.put(b"6789") && cursor.put(b"678"));
+        assert_eq!(&memory, b"12345678");
     }
 
     #[test]
-    fn a_room_holds_what_was_written_last() {
-        let mut room = StackBuf::new();
-        assert_eq!(room.bytes(), b"");
-        fn write<'w>(mut gap: WriteCursor<'w>, bytes: &[u8]) -> Result<WriteCursor<'w>, ()> {
-            gap.put(bytes).then_some(gap).ok_or(())
+    fn stack_buf_holds_the_bytes_written_last() {
+        let mut buffer = StackBuf::new();
+        assert_eq!(buffer.bytes(), b"");
+        fn write<'w>(mut cursor: WriteCursor<'w>, bytes: &[u8]) -> Result<WriteCursor<'w>, ()> {
+            cursor.put(bytes).then_some(cursor).ok_or(())
         }
-        assert_eq!(room.fill(|gap| write(gap, b"12345")), Ok(()));
-        assert_eq!(room.bytes(), b"12345");
-        assert_eq!(room.fill(|gap| write(gap, &[1; STACK_BUF_BYTES])), Ok(()));
-        assert_eq!(room.bytes(), [1; STACK_BUF_BYTES]);
-        assert_eq!(
-            room.fill(|gap| write(gap, &[2; STACK_BUF_BYTES + 1])),
-            Err(())
-        );
-        assert_eq!(room.bytes(), b"");
+        assert_eq!(buffer.fill(|cursor| write(cursor, b"12345")), Ok(()));
+        assert_eq!(buffer.bytes(), b"12345");
+        let full = [1; STACK_BUF_BYTES];
+        assert_eq!(buffer.fill(|cursor| write(cursor, &full)), Ok(()));
+        assert_eq!(buffer.bytes(), full);
+        let too_long = [2; STACK_BUF_BYTES + 1];
+        assert_eq!(buffer.fill(|cursor| write(cursor, &too_long)), Err(()));
+        assert_eq!(buffer.bytes(), b"");
         // SAFETY: a static text.
-        unsafe { room.copy_from(b"abc".as_ptr(), 3) };
-        assert_eq!(room.bytes(), b"abc");
-        // Somebody else's gap is no reason to believe that anything was written.
-        assert_eq!(room.fill(|_| Ok::<_, ()>(WriteCursor::default())), Ok(()));
-        assert_eq!(room.bytes(), b"");
+        unsafe { buffer.copy_from(b"abc".as_ptr(), 3) };
+        assert_eq!(buffer.bytes(), b"abc");
+        // A cursor of another buffer does not count as written.
+        assert_eq!(buffer.fill(|_| Ok::<_, ()>(WriteCursor::default())), Ok(()));
+        assert_eq!(buffer.bytes(), b"");
     }
 
     #[test]
-    fn numbers_take_what_they_need_and_are_whole_or_not_there() {
+    fn varints_are_written_whole_or_not_at_all() {
         for bits in 0..=64 {
             let number = u64::MAX.checked_shr(64 - bits).unwrap_or(0);
             let expected = postcard::to_allocvec(&number).unwrap();
-            for room in 0..=12 {
-                let mut bytes = vec![0xee; room];
-                let mut gap = WriteCursor::of(&mut bytes);
-                let fits = gap.put_varint(number);
-                assert_eq!(fits, expected.len() <= room);
+            for len in 0..=12 {
+                let mut bytes = vec![0xee; len];
+                let mut cursor = WriteCursor::of(&mut bytes);
+                let fits = cursor.put_varint(number);
+                assert_eq!(fits, expected.len() <= len);
                 let written = if fits { expected.len() } else { 0 };
-                assert_eq!(gap.room(), room - written);
+                assert_eq!(cursor.room(), len - written);
                 assert_eq!(bytes[..written], expected[..written]);
             }
         }

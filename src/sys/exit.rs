@@ -1,21 +1,21 @@
-//! Ending a process on the thread that ran its task.
+//! Exiting on the thread that ran the task, with a limit on the time of its thread-local destructors.
 //!
-//! The C library's `exit` first destroys the thread-locals of the thread that calls it, the last made first (glibc's
-//! `__call_tls_dtors`), and then does what the program has arranged for its end. What a task has left in a
-//! thread-local may wait for ever: a runtime waits for a blocking call. So a timer runs meanwhile, which ends the
-//! process as it stands. The oldest thread-local, destroyed last, stops it: whatever else the program does at its
-//! end has all the time it takes.
+//! The C library's `exit` first destroys the thread-locals of the calling thread, the last made first (glibc's
+//! `__call_tls_dtors`), and then runs the `atexit` handlers. A thread-local of a task may wait for ever: a runtime waits
+//! for a blocking call. So a timer runs during the destructors and ends the process when it expires. The oldest
+//! thread-local, which is destroyed last, stops the timer: the `atexit` handlers have no time limit.
 //!
 //! # Safety
 //!
-//! The handler only calls `_exit`, and is there only when the program has nothing left to do but to end.
+//! The handler only calls `_exit`, and is installed only when the process has nothing left to do but to exit.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
 use std::time::Duration;
 
-/// How long the thread-locals of a task may take.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// The time limit of a task's thread-local destructors: long for destructors that only free memory, short for the
+/// application, which awaits the exit.
+const DESTRUCTORS_LIMIT: Duration = Duration::from_millis(100);
 
 /// Stops the timer when it is destroyed.
 struct Oldest(Cell<bool>);
@@ -32,23 +32,23 @@ thread_local! {
     static OLDEST: Oldest = const { Oldest(Cell::new(false)) };
 }
 
-/// Makes the thread-local that is to be the oldest of the calling thread.
+/// Makes the oldest thread-local of the calling thread. Called before any other thread-local exists.
 pub(crate) fn prepare() {
     OLDEST.with(|it| it.0.set(false));
 }
 
-/// Ends this process with status 0, in reasonable time.
+/// Exits with status 0. The thread-local destructors of the calling thread take at most [`DESTRUCTORS_LIMIT`].
 ///
-/// For the thread that has called [`prepare`].
+/// The calling thread has called [`prepare`].
 pub(crate) fn exit() -> ! {
-    // Elsewhere `exit` leaves thread-locals alone, and nobody would stop the timer.
+    // Other C libraries do not destroy thread-locals in `exit`, so nothing would stop the timer.
     if cfg!(target_env = "gnu") && OLDEST.try_with(|it| it.0.set(true)).is_ok() {
-        take_no_longer();
+        start_timer();
     }
     std::process::exit(0)
 }
 
-fn take_no_longer() {
+fn start_timer() {
     // SAFETY: all-zero is a valid set of signals, and no flags.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = leave as extern "C" fn(libc::c_int) as usize;
@@ -57,14 +57,14 @@ fn take_no_longer() {
     let mut alarm = action.sa_mask;
     // SAFETY: a set of this function's own.
     unsafe { libc::sigaddset(&raw mut alarm, libc::SIGALRM) };
-    // SAFETY: likewise; nothing else waits for this signal any more.
+    // SAFETY: likewise; no other code of this process waits for this signal now.
     unsafe {
         libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const alarm, std::ptr::null_mut());
     }
-    set_timer(PATIENCE);
+    set_timer(DESTRUCTORS_LIMIT);
 }
 
-/// Has `SIGALRM` come after so long (`setitimer(2)`), or never if that is nothing.
+/// Has the kernel send `SIGALRM` once after this time (`setitimer(2)`). Zero stops the timer.
 fn set_timer(after: Duration) {
     let never = libc::timeval {
         tv_sec: 0,

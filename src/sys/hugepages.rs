@@ -1,23 +1,22 @@
 //! Long buffers in huge pages.
 //!
-//! Fresh memory comes from the kernel a page at a time, each zeroed at the first touch: for a copy of 64 MiB that
-//! takes five times as long as the copying. In huge pages of 2 MiB it does not (`madvise(2)`, MADV_HUGEPAGE).
+//! The kernel gives fresh memory a page at a time and zeroes each page at its first touch. For 64 MiB this takes five
+//! times as long as a copy. With huge pages of 2 MiB it does not (`madvise(2)`, MADV_HUGEPAGE).
 //!
 //! # Safety
 //!
-//! The advice changes nothing about what is in memory; it is given for memory that this module has just
-//! allocated.
+//! The advice does not change the content of memory. It is given for memory that this module has just allocated.
 #![allow(unsafe_code)]
 
 use rustix::mm::Advice;
 
-/// Copies shorter than this gain nothing, in bytes: two huge pages contain at least one whole one.
-const LONG: usize = 4 << 20;
+/// Copies of fewer bytes gain nothing: an unaligned range of two huge pages contains at least one whole one.
+const SHORTEST_COPY: usize = 4 << 20;
 
-/// A copy of `bytes` if they are long enough for it to matter where it lies. `None` too if there is no memory:
-/// whoever copies in the ordinary way fails in the ordinary way.
+/// A copy of `bytes` in huge pages. `None` if `bytes` are too short to gain from it, or if there is no memory: then the
+/// caller makes an ordinary copy.
 pub(crate) fn copy(bytes: &[u8]) -> Option<Vec<u8>> {
-    if bytes.len() < LONG {
+    if bytes.len() < SHORTEST_COPY {
         return None;
     }
     let mut copy = Vec::new();
@@ -36,8 +35,8 @@ fn advise(buffer: &mut Vec<u8>) {
     let skipped = room.as_ptr().align_offset(page).min(room.len());
     let pages = &mut room[skipped..];
     let len = pages.len() / page * page;
-    // SAFETY: the range lies inside `buffer`, which is borrowed, and starts at a page. Where the advice is refused
-    // the pages are small, as without it.
+    // SAFETY: the range lies inside `buffer`, which is borrowed, and starts at a page. If the kernel refuses the advice,
+    // the pages are small, as they would be without it.
     let _ = unsafe { rustix::mm::madvise(pages.as_mut_ptr().cast(), len, Advice::LinuxHugepage) };
 }
 
@@ -46,9 +45,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_copy_is_the_same_bytes_and_a_short_one_is_left_to_others() {
-        let bytes: Vec<u8> = (0..LONG + 4099).map(|n| (n % 251) as u8).collect();
+    fn copy_of_long_bytes_is_equal_and_short_bytes_are_not_copied() {
+        let bytes: Vec<u8> = (0..SHORTEST_COPY + 4099).map(|n| (n % 251) as u8).collect();
         assert_eq!(copy(&bytes).unwrap(), bytes);
-        assert_eq!(copy(&bytes[..LONG - 1]), None);
+        assert_eq!(copy(&bytes[..SHORTEST_COPY - 1]), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Who a process is: its group, session, name, directory and credentials.
+//! The identity of a process: group, session, name, directory and credentials.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,13 +11,13 @@ pub(crate) fn lead_group() -> io::Result<()> {
     Ok(())
 }
 
-/// Makes this process the leader of a session of its own, which has no terminal, and so of a group.
+/// Makes this process the leader of a session of its own, which has no terminal, and of a group.
 pub(crate) fn lead_session() -> io::Result<()> {
     rustix::process::setsid()?;
     Ok(())
 }
 
-/// What the kernel lets the calling thread, and what it starts, do: by whose right it acts.
+/// The credentials of a thread (`credentials(7)`), which its children inherit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Credentials {
     users: (u32, u32),
@@ -28,7 +28,7 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// Those of the calling thread.
+    /// The credentials of the calling thread.
     pub(crate) fn now() -> Self {
         use rustix::process::{getegid, geteuid, getgid, getgroups, getuid};
         let more = getgroups().unwrap_or_default();
@@ -42,28 +42,28 @@ impl Credentials {
     }
 }
 
-/// The directory this process works in, as a descriptor that only leads there.
+/// The working directory of this process, as an `O_PATH` descriptor.
 pub(crate) fn open_current_directory() -> io::Result<OwnedFd> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(".", flags, Mode::empty())?)
 }
 
-/// Makes `directory` the one this process works in.
+/// Changes the working directory of this process.
 pub(crate) fn change_directory(directory: impl AsFd) -> io::Result<()> {
     rustix::process::fchdir(directory)?;
     Ok(())
 }
 
-/// What `ps` and `top` show as the command of the calling thread, of which the kernel keeps 15 bytes: of
-/// the path of a function the last part.
+/// Sets the name of the calling thread (`PR_SET_NAME(2const)`), which `ps` and `top` show. Of a function's path the last
+/// part is used. The kernel keeps 15 bytes.
 pub(crate) fn set_thread_name(name: &str) {
     let last = name.rsplit("::").find(|part| !part.starts_with('{'));
     let name = last.unwrap_or(name);
     let kept = text::prefix(name, 15);
     let name: Vec<u8> = kept.bytes().filter(|byte| *byte != 0).collect();
     if let Ok(name) = std::ffi::CString::new(name) {
-        // Only for eyes: without it the process works as well.
+        // The name is for display only: an error has no effect on the process.
         let _ = rustix::thread::set_name(&name);
     }
 }

@@ -1,14 +1,14 @@
 //! Anonymous shared memory: a sealed memfd and its mappings.
 //!
-//! Nothing is named in the file system, so nothing is left behind by SIGKILL. The memfd is sealed
-//! against shrinking and growing before anybody else sees it: a truncated mapping would be SIGBUS
-//! (`memfd_create(2)`, "File sealing").
+//! Nothing is named in the file system, so SIGKILL leaves nothing behind. The memfd is sealed against shrinking and
+//! growing before another process sees it: access to a truncated mapping would be SIGBUS (`memfd_create(2)`,
+//! "File sealing").
 //!
 //! # Safety
 //!
-//! A [`Mapping`] owns its address range from `mmap` to `munmap`, or keeps what does, and hands out only pointers and
-//! lengths that lie inside it. The memory is shared with another process, so it is never exposed as
-//! a Rust reference to plain data: readers copy out, writers copy in, words are atomics.
+//! A [`Mapping`] owns its address range from `mmap` to `munmap`, or keeps the `Mapping` that owns it. It hands out only
+//! pointers and lengths inside the range. The memory is shared with another process, so it is never exposed as a Rust
+//! reference to plain data: readers copy out, writers copy in, words are atomics.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -22,7 +22,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 use super::buffer::{StackBuf, WriteCursor, copy_short};
 
-/// Creates anonymous memory of `len` bytes whose size can never change again.
+/// Creates anonymous memory of `len` bytes, whose size is sealed.
 pub(crate) fn memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     rustix::fs::ftruncate(&fd, len as u64)?;
@@ -30,7 +30,7 @@ pub(crate) fn memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// The size of the memory behind `fd`, checked to be sealed against changing.
+/// The size of the memory behind `fd`, in bytes. Memory whose size is not sealed is an error.
 pub(crate) fn sealed_len(fd: &OwnedFd) -> io::Result<usize> {
     let seals = rustix::fs::fcntl_get_seals(fd)?;
     if !seals.contains(SealFlags::SHRINK | SealFlags::GROW) {
@@ -43,7 +43,7 @@ pub(crate) fn sealed_len(fd: &OwnedFd) -> io::Result<usize> {
     usize::try_from(size).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-/// What tells the memory behind `fd` from any other that somebody still has.
+/// The inode number of the memory behind `fd`, which is unique while a process holds the memory.
 pub(crate) fn identity(fd: &OwnedFd) -> io::Result<u64> {
     Ok(rustix::fs::fstat(fd)?.st_ino)
 }
@@ -53,7 +53,7 @@ pub(crate) fn identity(fd: &OwnedFd) -> io::Result<u64> {
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     len: usize,
-    /// What was mapped together, if this is a part of it.
+    /// The mapping that owns the range, if this is a part of one.
     whole: Option<Arc<Mapping>>,
 }
 
@@ -72,7 +72,7 @@ impl Mapping {
         Ok(Self::own(base, len))
     }
 
-    /// Makes two of it: the bytes before `at`, a multiple of the page size, and those from there on.
+    /// Splits the mapping at `at`, a multiple of the page size.
     pub(crate) fn split(self, at: usize) -> (Self, Self) {
         assert!(at > 0 && at < self.len && at % rustix::param::page_size() == 0);
         let whole = Arc::new(self);
@@ -91,9 +91,8 @@ impl Mapping {
 
     /// Maps `head + body` bytes of `fd` from `offset`, and the body once more right behind itself.
     ///
-    /// What is written across the end of the body appears at its beginning, so a ring's messages are
-    /// always contiguous. (The trick is old; see `man 3 vringbuf` of musl's contributors or
-    /// "Virtual Ring Buffer", Phil Howard.)
+    /// A write across the end of the body appears at its beginning, so a ring's frames are always contiguous
+    /// ("Virtual Ring Buffer", Phil Howard).
     pub(crate) fn mirrored(
         fd: impl AsFd,
         offset: usize,
@@ -103,8 +102,8 @@ impl Mapping {
         let len = head + 2 * body;
         let fd = fd.as_fd();
         let flags = MapFlags::SHARED;
-        // SAFETY: a fresh range chosen by the kernel. What lies behind the body in the file, if anything does, is
-        // in it until the next call, and nobody has a pointer to it.
+        // SAFETY: a fresh range chosen by the kernel. The part behind the body shows the next bytes of the file until
+        // `place` replaces it, and no pointer into that part exists yet.
         let base = unsafe {
             rustix::mm::mmap(ptr::null_mut(), len, read_write(), flags, fd, offset as u64)?
         };
@@ -113,7 +112,7 @@ impl Mapping {
         Ok(range)
     }
 
-    /// `len` bytes of this process alone: Miri, which checks what is done with them, knows no shared memory.
+    /// `len` bytes of private memory, because Miri has no shared memory.
     #[cfg(miri)]
     pub(crate) fn private(len: usize) -> Self {
         // SAFETY: no layout of a ring is empty.
@@ -155,13 +154,13 @@ impl Mapping {
         self.len
     }
 
-    /// The address of the byte at `at`, for locks that lie in the memory.
+    /// The address of the byte at `at`, for a lock in the memory.
     pub(super) fn address(&self, at: usize) -> *mut u8 {
         assert!(at < self.len);
         self.base.as_ptr().wrapping_add(at)
     }
 
-    /// Copies `bytes` to `at`. Panics if they do not fit: the caller has checked.
+    /// Copies `bytes` to `at`. Panics if they do not fit: the caller checks first.
     #[inline]
     pub(crate) fn write(&self, at: usize, bytes: &[u8]) {
         assert!(at <= self.len && bytes.len() <= self.len - at);
@@ -172,14 +171,14 @@ impl Mapping {
 
     /// Lends `len` bytes from `at` for writing in order. Panics if they lie outside.
     #[inline]
-    pub(crate) fn gap(&self, at: usize, len: usize) -> WriteCursor<'_> {
+    pub(crate) fn write_cursor(&self, at: usize, len: usize) -> WriteCursor<'_> {
         assert!(at <= self.len && len <= self.len - at);
         let start = self.base.as_ptr().wrapping_add(at);
-        // SAFETY: the range was just checked, and the gap borrows the mapping.
+        // SAFETY: the range was just checked, and the cursor borrows the mapping.
         unsafe { WriteCursor::new(start, len) }
     }
 
-    /// Appends `len` bytes from `at` to `out`. Panics if they lie outside: the caller has checked.
+    /// Appends `len` bytes from `at` to `out`. Panics if they lie outside: the caller checks first.
     #[inline]
     pub(crate) fn read(&self, at: usize, len: usize, out: &mut Vec<u8>) {
         assert!(at <= self.len && len <= self.len - at);
@@ -193,14 +192,14 @@ impl Mapping {
         unsafe { out.set_len(out.len() + len) };
     }
 
-    /// Fills `room` with the `len` bytes from `at` on. Panics if they lie outside or are too many: the caller
-    /// has checked.
+    /// Fills `buffer` with the `len` bytes from `at` on. Panics if they lie outside or do not fit: the caller checks
+    /// first.
     #[inline]
-    pub(crate) fn copy_to(&self, at: usize, len: usize, room: &mut StackBuf) {
+    pub(crate) fn copy_to(&self, at: usize, len: usize, buffer: &mut StackBuf) {
         assert!(at <= self.len && len <= self.len - at);
         let source = self.base.as_ptr().wrapping_add(at);
-        // SAFETY: the source was just checked; it is shared memory, and the room is not.
-        unsafe { room.copy_from(source, len) };
+        // SAFETY: the source was just checked. It is shared memory and the buffer is not, so they do not overlap.
+        unsafe { buffer.copy_from(source, len) };
     }
 
     /// The 64-bit word at `at`. Panics if it lies outside or is not aligned.
@@ -221,14 +220,13 @@ impl Mapping {
         unsafe { &*word }
     }
 
-    /// Lends the first `len` bytes, which their writer has handed over and will not touch until they
-    /// are given back.
+    /// Lends the first `len` bytes. Their writer has handed them over and does not write until the reader gives the
+    /// memory back.
     pub(crate) fn handed_over(&self, len: usize) -> &[u8] {
         assert!(len <= self.len);
-        // SAFETY: inside the mapping and initialised (the kernel gives zeros). By the protocol of
-        // `wire::parcel` the writer, a process of this same program, does not write between handing
-        // over and getting back; values too large for a ring cannot be copied once more to guard
-        // against one that does.
+        // SAFETY: inside the mapping and initialised (the kernel gives zeros). By the protocol of `transfer::blob` the
+        // writer, a process of this same program, does not write between the hand-over and the return. Copying values
+        // of this size once more, to guard against a writer that breaks the protocol, would double their cost.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), len) }
     }
 }
@@ -245,7 +243,7 @@ impl Drop for Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         if self.whole.is_some() {
-            return; // whoever is the last to let go of that
+            return; // the owner of the range unmaps it
         }
         // SAFETY: the range was mapped by this value, and borrows of it have ended.
         let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };

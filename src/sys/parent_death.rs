@@ -1,15 +1,17 @@
-//! What kills a process when its parent has ended, though its one thread is busy with something else.
+//! A parent-death signal for a process whose one thread is busy.
 //!
-//! A pipe into which nobody ever writes, and whose writing end is the parent's alone. A child opens the
-//! reading end for itself and has the kernel send a signal to its group at the end of the pipe (`fcntl(2)`, `F_SETOWN`,
-//! `F_SETSIG`, `O_ASYNC`). `SIGKILL`: nothing that a task does with signals keeps it off, and it ends who is stopped.
+//! The parent-death pipe carries no data; only the parent holds its writing end. A child opens the reading end for itself
+//! and has the kernel send `SIGKILL` to the child's process group at the end of the pipe (`fcntl(2)`, `F_SETOWN`,
+//! `F_SETSIG`, `O_ASYNC`). A task cannot block `SIGKILL`, and it ends stopped processes too. `PR_SET_PDEATHSIG` would not
+//! do: it follows the parent's *thread* (`prctl(2)`).
 //!
-//! Not the control socket: the signal for a message is sent after the message can be received (`unix_dgram_sendmsg` in the
-//! kernel's `net/unix/af_unix.c`), so the last one could kill whoever has received it and then asks for signals.
+//! The control socket would not do either: the kernel sends the signal for a message after the message can be received
+//! (`unix_dgram_sendmsg` in the kernel's `net/unix/af_unix.c`). A child that receives the last message and then asks for
+//! the signal could be killed by the signal for that message.
 //!
 //! # Safety
 //!
-//! Only calls that take integers, about descriptors that are open.
+//! Only calls that take integers, with descriptors that are open.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -20,37 +22,38 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
-/// Which signal tells of an event (`fcntl(2)`; `asm-generic/fcntl.h`).
+/// Sets the signal of an event (`fcntl(2)`; `asm-generic/fcntl.h`).
 const F_SETSIG: libc::c_int = 10;
 
-/// Dropped by all who hold it, or by the end of this process, it ends those who are tied to it.
+/// The parent's end. When the last handle is dropped or this process ends, the kernel kills the children that have armed
+/// a [`ParentDeathSignal`] with it.
 #[derive(Debug)]
 pub(crate) struct ParentDeathPipe {
     reading: OwnedFd,
     _writing: OwnedFd,
 }
 
-/// One is enough for all children that live until this process ends, and there is none where there are no children.
+/// The pipe shared by all children that live until this process ends. A process without children has none.
 static PARENT_DEATH_PIPE: Mutex<Weak<ParentDeathPipe>> = Mutex::new(Weak::new());
 
 impl ParentDeathPipe {
-    /// That of this process.
+    /// The pipe of this process.
     pub(crate) fn of_this_process() -> io::Result<Arc<Self>> {
         let mut known = PARENT_DEATH_PIPE
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(parent_death) = known.upgrade() {
-            return Ok(parent_death);
+        if let Some(pipe) = known.upgrade() {
+            return Ok(pipe);
         }
-        let parent_death = Self::new()?;
-        *known = Arc::downgrade(&parent_death);
-        Ok(parent_death)
+        let pipe = Self::new()?;
+        *known = Arc::downgrade(&pipe);
+        Ok(pipe)
     }
 
-    /// One of its own, for a child that is to end before this process may.
+    /// A new pipe, for a child that may end before this process does.
     pub(crate) fn new() -> io::Result<Arc<Self>> {
         let (reading, writing) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-        // Not where a standard stream belongs, which the program may put there yet: that would be the end of all.
+        // Never in a standard slot: a program that puts its own stream there would close the pipe and kill all children.
         Ok(Arc::new(Self {
             reading: rustix::io::fcntl_dupfd_cloexec(reading, 3)?,
             _writing: rustix::io::fcntl_dupfd_cloexec(writing, 3)?,
@@ -58,22 +61,22 @@ impl ParentDeathPipe {
     }
 }
 
-/// What a child is given.
+/// The descriptor that a child gets.
 impl AsFd for ParentDeathPipe {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.reading.as_fd()
     }
 }
 
-/// For as long as it lives, the end of the parent kills this process and its group.
+/// While this value lives, the parent's end kills this process and its group.
 #[derive(Debug)]
 pub(crate) struct ParentDeathSignal(Option<OwnedFd>);
 
 impl ParentDeathSignal {
-    /// Ties this process to the leash whose reading end this is, or kills its group: there is nobody any more.
-    pub(crate) fn new(parent_death: impl AsFd) -> io::Result<Self> {
-        // An open pipe of this process's own (`proc_pid_fd(5)`): whom it tells belongs to that.
-        let path = format!("/proc/self/fd/{}", parent_death.as_fd().as_raw_fd());
+    /// Arms the signal with the reading end of the parent's pipe. Kills this process's group if the parent is gone.
+    pub(crate) fn new(pipe: impl AsFd) -> io::Result<Self> {
+        // The owner belongs to the open file description, so this process opens one of its own (`proc_pid_fd(5)`).
+        let path = format!("/proc/self/fd/{}", pipe.as_fd().as_raw_fd());
         let own = rustix::fs::open(
             path,
             OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
@@ -84,7 +87,7 @@ impl ParentDeathSignal {
         set(&own, libc::F_SETOWN, -group)?;
         set(&own, F_SETSIG, libc::SIGKILL)?;
         set_signals(&own, true)?;
-        // An end that came before is not told of.
+        // The kernel sends no signal for an end that came before.
         let mut watched = [PollFd::new(&own, PollFlags::empty())];
         let now = rustix::event::Timespec {
             tv_sec: 0,
@@ -97,7 +100,7 @@ impl ParentDeathSignal {
         Ok(Self(Some(own)))
     }
 
-    /// Keeps it until the end of this process, which closes it.
+    /// Keeps the signal armed until this process ends.
     pub(crate) fn keep(mut self) {
         let _ = self.0.take().map(IntoRawFd::into_raw_fd);
     }
@@ -106,7 +109,7 @@ impl ParentDeathSignal {
 impl Drop for ParentDeathSignal {
     fn drop(&mut self) {
         if let Some(own) = &self.0 {
-            // Also for those who were forked meanwhile and hold it too. It cannot fail: it is open.
+            // This also disarms the copies in processes that were forked meanwhile. It cannot fail: the pipe is open.
             let _ = set_signals(own, false);
         }
     }
@@ -120,7 +123,7 @@ fn set_signals(pipe: &OwnedFd, on: bool) -> io::Result<()> {
 }
 
 fn set(fd: &OwnedFd, what: libc::c_int, value: libc::c_int) -> io::Result<()> {
-    // SAFETY: integers only, about a descriptor that is open.
+    // SAFETY: takes integers, and the descriptor is open.
     match unsafe { libc::fcntl(fd.as_raw_fd(), what, value) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),

@@ -1,38 +1,38 @@
-//! Pages of a copied process that it is about to write to.
+//! Prefaulting the pages that a forked process is about to write to.
 //!
-//! A copy shares all pages with its original until it writes to them; each costs an exception then. A process that has
-//! nothing else to do yet has the kernel copy them in one go (`MADV_POPULATE_WRITE`, `madvise(2)`, since Linux 5.14;
-//! where there is none, nothing happens).
+//! A forked process shares all pages with its original until it writes to them. Each first write costs a page fault. A
+//! spare, which is idle, has the kernel copy these pages in one call (`MADV_POPULATE_WRITE`, `madvise(2)`, since Linux
+//! 5.14; an older kernel refuses the advice).
 //!
 //! # Safety
 //!
-//! Only advice about memory of this process that it may write to: its content stays what it is.
+//! Only advice about writable memory of this process, which does not change the content.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
 
 use rustix::param::page_size;
 
-/// Longer parts are left alone, in bytes: a program may have much that it never writes to.
-const LONGEST: usize = 64 << 10;
+/// Longer segments are left alone, in bytes: a program may have large variables that it never writes to.
+const LONGEST_SEGMENT: usize = 64 << 10;
 
-/// How many pages of the stack below the caller's own are soon written to.
+/// The pages of the stack below the caller's frame that are prefaulted: the next calls need about this much.
 const STACK_PAGES: usize = 2;
 
-/// Where a process writes in whatever it does.
+/// The address ranges that every process writes to.
 #[derive(Debug, Default)]
 pub(crate) struct Pages(Vec<Range<usize>>);
 
 impl Pages {
-    /// Those in which the program and its libraries have their variables.
+    /// The ranges of the variables of the program and its libraries.
     pub(crate) fn find() -> Self {
         let mut pages = Self::default();
-        // SAFETY: calls `note` for each of them, with what it was given, before it returns (`dl_iterate_phdr(3)`).
+        // SAFETY: calls `note` for each object with the given pointer, before it returns (`dl_iterate_phdr(3)`).
         unsafe { libc::dl_iterate_phdr(Some(note), (&raw mut pages).cast()) };
         pages
     }
 
-    /// Copies them now, and the part of the stack that is used next.
+    /// Copies these pages, and the part of the stack that is used next.
     pub(crate) fn copy(&self) {
         let here = std::ptr::from_ref(&self).addr();
         let page = page_size();
@@ -49,7 +49,7 @@ fn copy(range: &Range<usize>) {
     unsafe { libc::madvise(start as *mut libc::c_void, len, libc::MADV_POPULATE_WRITE) };
 }
 
-/// Notes the variables of one object.
+/// Adds the ranges of the variables of one object.
 unsafe extern "C" fn note(
     info: *mut libc::dl_phdr_info,
     _size: usize,
@@ -57,7 +57,7 @@ unsafe extern "C" fn note(
 ) -> libc::c_int {
     // SAFETY: the C library's description of an object, valid during this call.
     let info = unsafe { &*info };
-    // SAFETY: what `find` gave, which nobody else uses meanwhile.
+    // SAFETY: the pointer that `find` passed; `find` does not use the value during the call.
     let pages = unsafe { &mut *pages.cast::<Pages>() };
     if info.dlpi_phdr.is_null() {
         return 0;
@@ -68,7 +68,7 @@ unsafe extern "C" fn note(
         let start = info.dlpi_addr.wrapping_add(header.p_vaddr) as usize;
         start..start.saturating_add(header.p_filesz as usize)
     };
-    // Written by the linker, and by nobody after it.
+    // The dynamic linker writes this range and then makes it read-only.
     let constant = headers.iter().find(|it| it.p_type == libc::PT_GNU_RELRO);
     let constant_end = constant.map_or(0, |it| range(it).end);
     let writable = headers
@@ -80,7 +80,7 @@ unsafe extern "C" fn note(
             true => constant_end,
             false => start,
         };
-        if start < end && end - start <= LONGEST {
+        if start < end && end - start <= LONGEST_SEGMENT {
             pages.0.push(start..end);
         }
     }

@@ -1,25 +1,25 @@
-//! What `/proc` says about processes.
+//! Facts about processes that `/proc` shows.
 
 use std::io;
 use std::os::fd::AsRawFd as _;
 
-/// What the main thread of a process is doing. It stays this process's, whoever has its number later.
+/// The state of a process's main thread. The open file keeps showing this process when its number is reused.
 #[derive(Debug)]
 pub(crate) struct ProcStat(Option<std::fs::File>);
 
 impl ProcStat {
     pub(crate) fn process(pid: u32) -> Self {
         let stat = std::fs::File::open(format!("/proc/{pid}/stat")).ok();
-        // Not where a standard stream belongs, which the program may put there yet.
+        // A descriptor in a standard slot would be overwritten when the program opens that stream.
         Self(stat.filter(|it| it.as_raw_fd() > 2))
     }
 
-    /// The letter that `proc_pid_stat(5)` explains; none if it has been reaped, or there was no descriptor for it.
+    /// The letter of the state (`proc_pid_stat(5)`). `None` if the process was reaped or its file could not be opened.
     pub(crate) fn now(&self) -> Option<u8> {
         let mut bytes = [0; 64];
         let stat = self.0.as_ref()?;
         let len = std::os::unix::fs::FileExt::read_at(stat, &mut bytes, 0).ok()?;
-        // Its name is in parentheses, has 15 bytes at most, and may hold parentheses.
+        // The name stands in parentheses, has at most 15 bytes, and may contain parentheses.
         let end = bytes[..len].windows(2).rposition(|two| two == b") ")?;
         bytes.get(end + 2).copied()
     }

@@ -1,16 +1,14 @@
-//! A lock in shared memory that tells when its holder died.
+//! A lock in shared memory that reports the death of its holder.
 //!
-//! A robust process-shared pthread mutex (`pthread_mutexattr_setrobust(3)`): the kernel walks a dying
-//! thread's list of held locks and marks them, so the next to try learns of it (EOWNERDEAD). It is only
-//! ever *tried*: a plain lock can sleep for ever when a woken waiter is killed while a third process
-//! barges in.
+//! A robust process-shared pthread mutex (`pthread_mutexattr_setrobust(3)`): the kernel walks a dying thread's list of
+//! held locks and marks them, so the next `trylock` returns EOWNERDEAD. The lock is only ever *tried*: a blocking lock can
+//! sleep for ever when a woken waiter is killed while a third process takes the lock.
 //!
 //! # Safety
 //!
-//! A pthread mutex must stay where it is and be used through the same kind of mapping by all: it lies
-//! in a mapping that the value keeps alive, at an offset that was checked. It is initialised once, by
-//! whoever creates the memory, before anybody else has it. A guard unlocks on the thread that locked,
-//! because it is neither `Send` nor held across an await.
+//! A pthread mutex must not move, and all its users must map it in the same way: it lies in a mapping that the value
+//! keeps alive, at an offset that was checked. The creator of the memory initialises the mutex before another process has
+//! the memory. A guard unlocks on the thread that locked, because it is neither `Send` nor held across an await.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -20,24 +18,24 @@ use std::sync::Arc;
 
 use super::memory::Mapping;
 
-/// Room for a mutex, in bytes: more than any libc's takes.
+/// The bytes reserved for a mutex: more than the mutex of any libc takes.
 pub(crate) const MUTEX_BYTES: usize = 64;
 
-/// A lock at some place in shared memory.
+/// A lock at an offset in shared memory.
 #[derive(Debug, Clone)]
 pub(crate) struct RobustMutex {
     mapping: Arc<Mapping>,
     at: usize,
 }
 
-/// What trying to lock found.
+/// The result of [`RobustMutex::try_lock`].
 #[derive(Debug)]
 pub(crate) enum TryLock<'a> {
-    /// It is held now.
+    /// The caller holds the lock.
     Locked(RobustGuard<'a>),
-    /// It is held now, and whoever held it before died with it.
-    Inherited(RobustGuard<'a>),
-    /// Somebody else holds it.
+    /// The caller holds the lock, and the last holder died while it held the lock.
+    OwnerDied(RobustGuard<'a>),
+    /// Another thread holds the lock.
     Busy,
 }
 
@@ -50,14 +48,14 @@ pub(crate) struct RobustGuard<'a> {
 }
 
 impl RobustMutex {
-    /// The lock at `at`, which was initialised by [`RobustMutex::create`].
+    /// The lock at `at`, which [`RobustMutex::create`] has initialised.
     pub(crate) fn open(mapping: Arc<Mapping>, at: usize) -> Self {
         assert!(at % 16 == 0 && at + MUTEX_BYTES <= mapping.len());
         assert!(size_of::<libc::pthread_mutex_t>() <= MUTEX_BYTES);
         Self { mapping, at }
     }
 
-    /// Makes a lock at `at`, in memory that nobody else has yet.
+    /// Initialises a lock at `at`, in memory that no other process has yet.
     pub(crate) fn create(mapping: Arc<Mapping>, at: usize) -> io::Result<Self> {
         let mutex = Self::open(mapping, at);
         let mut attributes = MaybeUninit::uninit();
@@ -76,7 +74,7 @@ impl RobustMutex {
             libc::pthread_mutexattr_setrobust(attributes.as_mut_ptr(), libc::PTHREAD_MUTEX_ROBUST)
         };
         check(robust)?;
-        // SAFETY: the place is inside the mapping, aligned, and nobody else's yet.
+        // SAFETY: the mutex lies inside the mapping and is aligned, and no other process has the memory yet.
         check(unsafe { libc::pthread_mutex_init(mutex.raw(), attributes.as_ptr()) })?;
         Ok(mutex)
     }
@@ -95,7 +93,7 @@ impl RobustMutex {
             libc::EOWNERDEAD => {
                 // SAFETY: held by this thread, as EOWNERDEAD says.
                 unsafe { libc::pthread_mutex_consistent(self.raw()) };
-                TryLock::Inherited(guard())
+                TryLock::OwnerDied(guard())
             }
             _ => TryLock::Busy,
         }
@@ -133,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn one_holds_it_at_a_time() {
+    fn mutex_has_one_holder_at_a_time() {
         let mutex = mutex();
         let TryLock::Locked(guard) = mutex.try_lock() else {
             panic!("it was free");
@@ -146,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_death_of_its_holder_is_told_once() {
+    fn mutex_reports_the_death_of_its_holder_once() {
         let mutex = mutex();
         let other = mutex.clone();
         let dies = std::thread::spawn(move || {
@@ -156,7 +154,7 @@ mod tests {
             let _held = std::mem::ManuallyDrop::new(guard);
         });
         dies.join().unwrap();
-        let TryLock::Inherited(guard) = mutex.try_lock() else {
+        let TryLock::OwnerDied(guard) = mutex.try_lock() else {
             panic!("its holder is dead");
         };
         drop(guard);

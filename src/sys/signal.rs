@@ -1,4 +1,4 @@
-//! Signals to child processes, and reaping them.
+//! Signals to child processes, pidfds, and reaping.
 //!
 //! # Safety
 //!
@@ -15,25 +15,25 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions};
 
 /// A descriptor that becomes readable when the child `pid` has ended.
 ///
-/// The caller holds the child unreaped, so the number cannot have been reused.
+/// The caller holds the child unreaped, so its number cannot have been reused.
 pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     let fd = rustix::process::pidfd_open(checked(pid)?, PidfdFlags::empty())?;
     Ok(fd)
 }
 
-/// What is readable as the descriptor of a child is that has ended, where there is none of it any more.
+/// A descriptor that is always readable. It stands in for the pidfd of a child that was already reaped.
 pub(crate) fn ended_pidfd() -> io::Result<OwnedFd> {
     Ok(rustix::event::eventfd(1, EventfdFlags::CLOEXEC)?)
 }
 
 /// Sends `signal` to the process `pid` alone.
 ///
-/// The caller holds the child unreaped, so the number cannot have been reused.
+/// The caller holds the child unreaped, so its number cannot have been reused.
 pub(crate) fn send(pid: u32, signal: i32) -> io::Result<()> {
     kill(checked(pid)?.as_raw_nonzero().get(), signal)
 }
 
-/// Kills the process behind `pidfd`. Does nothing if it is gone.
+/// Kills the process behind `pidfd`. Does nothing if the process is gone.
 pub(crate) fn kill_pidfd(pidfd: impl AsFd) -> io::Result<()> {
     match rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
@@ -43,7 +43,7 @@ pub(crate) fn kill_pidfd(pidfd: impl AsFd) -> io::Result<()> {
 
 /// Sends `signal` to every process of the group that `pid` leads.
 ///
-/// The caller holds the child unreaped, so the number cannot have been reused.
+/// The caller holds the child unreaped, so its number cannot have been reused.
 pub(crate) fn send_to_group(pid: u32, signal: i32) -> io::Result<()> {
     kill(-checked(pid)?.as_raw_nonzero().get(), signal)
 }
@@ -61,7 +61,7 @@ pub(crate) fn kill_tree(pid: u32) {
 ///
 /// # Errors
 ///
-/// It is not a child of this process, or was reaped.
+/// `pid` is not a child of this process, or was reaped already.
 pub(crate) fn try_reap(pid: u32) -> io::Result<Option<ExitStatus>> {
     reap_with(pid, WaitOptions::NOHANG)
 }
@@ -71,7 +71,7 @@ pub(crate) fn reap(pid: u32) -> io::Result<()> {
     reap_with(pid, WaitOptions::empty()).map(drop)
 }
 
-/// Whether the child `pid` ended by exiting with status 0, if it has ended. It stays to be reaped.
+/// Whether the child `pid` exited with status 0, or `None` if it has not ended. Does not reap the child.
 pub(crate) fn peek_exit(pid: u32) -> io::Result<Option<bool>> {
     let pid = checked(pid)?;
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -93,15 +93,15 @@ pub(crate) fn kill_own_group() -> ! {
 }
 
 fn kill(target: i32, signal: i32) -> io::Result<()> {
-    // Not through `rustix`: its `Signal` has no real-time signals, and they are signals too.
-    // SAFETY: two integers; see above.
+    // Not by `rustix`: its `Signal` has no real-time signals.
+    // SAFETY: takes two integers.
     match unsafe { libc::kill(target, signal) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Makes writing to a closed pipe an error instead of the end, as `std` does before `main`.
+/// Ignores `SIGPIPE`, so that a write to a closed pipe is an error, as `std` does before `main`.
 pub(crate) fn ignore_sigpipe() {
     // SAFETY: `SIG_IGN` is no handler: nothing of this program runs in signal context.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };

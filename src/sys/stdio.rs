@@ -1,28 +1,28 @@
-//! The standard slots 0 to 2 of a process.
+//! The standard slots of a process: the descriptors 0 to 2.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
 
 use rustix::io::FdFlags;
 
-/// Opens `/dev/null` at every standard slot where nothing is, so that nothing else comes to be there.
+/// Opens `/dev/null` in every empty standard slot, so that no other descriptor gets its number.
 pub(crate) fn fill_standard_slots() -> io::Result<()> {
     loop {
         let null = null()?;
         if null.as_raw_fd() > 2 {
             return Ok(());
         }
-        // It stays open as long as the process does, as standard streams do.
+        // The descriptor stays open for the life of the process, as standard streams do.
         let _ = null.into_raw_fd();
     }
 }
 
-/// Whether `fd` lies where a standard stream belongs.
+/// Whether `fd` lies in a standard slot.
 pub(crate) fn is_at_standard_slot(fd: &OwnedFd) -> bool {
     fd.as_raw_fd() <= 2
 }
 
-/// Whether there is something at every standard slot.
+/// Whether every standard slot has an open descriptor.
 pub(crate) fn has_standard_streams() -> bool {
     use rustix::stdio::{stderr, stdin, stdout};
     let slots = [stdin(), stdout(), stderr()];
@@ -31,19 +31,19 @@ pub(crate) fn has_standard_streams() -> bool {
         .all(|slot| rustix::io::fcntl_getfd(slot).is_ok())
 }
 
-/// Whether a child would inherit `standard`: not where a program has closed its standard stream and what was
-/// opened since happens to lie there.
+/// Whether a child would inherit `standard`. It would not if the program has closed its standard stream and another
+/// descriptor, which is close-on-exec, got the slot.
 pub(crate) fn is_inheritable(standard: BorrowedFd<'_>) -> bool {
     rustix::io::fcntl_getfd(standard).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
 }
 
-/// A stream that is always empty and takes everything.
+/// Opens `/dev/null` for reading and writing.
 pub(crate) fn null() -> io::Result<OwnedFd> {
     let mut options = std::fs::File::options();
     Ok(options.read(true).write(true).open("/dev/null")?.into())
 }
 
-/// Moves the descriptor at standard slot `slot` away and puts `replacement` there.
+/// Puts `replacement` into standard slot `slot` and returns the descriptor that was there.
 pub(crate) fn take_slot(slot: u32, replacement: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let stdin = rustix::stdio::stdin();
     let stdout = rustix::stdio::stdout();
@@ -54,7 +54,7 @@ pub(crate) fn take_slot(slot: u32, replacement: BorrowedFd<'_>) -> io::Result<Ow
     Ok(taken)
 }
 
-/// Puts `replacement` at standard slot `slot`, inheritable as standard streams are.
+/// Puts `replacement` into standard slot `slot`, inheritable as standard streams are.
 pub(crate) fn put_slot(slot: u32, replacement: BorrowedFd<'_>) -> io::Result<()> {
     match slot {
         0 => rustix::stdio::dup2_stdin(replacement)?,

@@ -74,12 +74,19 @@ impl AsFd for Blob {
     }
 }
 
-/// A value in a parcel, and its descriptors.
+/// A value in a blob, and its attachments.
 #[derive(Debug)]
-pub(crate) struct Packed {
-    pub(crate) parcel: Blob,
+pub(crate) struct PackedBlob {
+    pub(crate) blob: Blob,
     pub(crate) len: usize,
-    pub(crate) baggage: Vec<OwnedFd>,
+    pub(crate) attachments: Vec<OwnedFd>,
+}
+
+impl PackedBlob {
+    /// Duplicates of its attachments.
+    pub(crate) fn clone_fds(&self) -> io::Result<Vec<OwnedFd>> {
+        self.attachments.iter().map(OwnedFd::try_clone).collect()
+    }
 }
 
 /// The parcels a sender has and does not use.
@@ -126,7 +133,7 @@ impl BlobPool {
     }
 
     /// Gives every kept parcel up and returns their numbers.
-    pub(crate) fn give_up(&mut self) -> Vec<u64> {
+    pub(crate) fn trim(&mut self) -> Vec<u64> {
         self.kept = 0;
         self.free.drain(..).map(|parcel| parcel.id).collect()
     }
@@ -147,7 +154,7 @@ pub(crate) struct MappedBlobs {
 #[derive(Debug, Default)]
 struct Known {
     parcels: BTreeMap<u64, Arc<Mapping>>,
-    baggage: BTreeMap<u64, Vec<OwnedFd>>,
+    attachments: BTreeMap<u64, Vec<OwnedFd>>,
 }
 
 impl MappedBlobs {
@@ -176,19 +183,19 @@ impl MappedBlobs {
     }
 
     /// Keeps descriptors that have come until their values are decoded.
-    pub(crate) fn add_baggage(&self, id: u64, fds: Vec<OwnedFd>) {
-        self.lock().baggage.insert(id, fds);
+    pub(crate) fn add_attachments(&self, id: u64, fds: Vec<OwnedFd>) {
+        self.lock().attachments.insert(id, fds);
         self.arrived.notify_all();
     }
 
     /// The descriptors that came under `id`.
-    pub(crate) fn take_baggage(&self, id: u64) -> Option<Vec<OwnedFd>> {
-        self.lock().baggage.remove(&id)
+    pub(crate) fn take_attachments(&self, id: u64) -> Option<Vec<OwnedFd>> {
+        self.lock().attachments.remove(&id)
     }
 
     /// The descriptors that come under `id`, waiting for them. Blocks.
-    pub(crate) fn wait_for_baggage(&self, id: u64) -> Vec<OwnedFd> {
-        self.wait_for(|known| known.baggage.remove(&id))
+    pub(crate) fn wait_for_attachments(&self, id: u64) -> Vec<OwnedFd> {
+        self.wait_for(|known| known.attachments.remove(&id))
     }
 
     fn wait_for<T>(&self, mut find: impl FnMut(&mut Known) -> Option<T>) -> T {
@@ -210,7 +217,7 @@ impl MappedBlobs {
 }
 
 /// Decodes the value in the first `len` bytes of a parcel that was handed over.
-pub(crate) fn open<T: DeserializeOwned>(parcel: &Mapping, len: usize) -> Result<T, String> {
+pub(crate) fn decode<T: DeserializeOwned>(parcel: &Mapping, len: usize) -> Result<T, String> {
     if len > parcel.len() {
         return Err("it says it is longer than the memory it came in".to_owned());
     }

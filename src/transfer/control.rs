@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::greeting::Greeting;
 use crate::codec::codec;
 use crate::sys::socket;
-use crate::sys::socket::{MESSAGE_BYTES, Received};
+use crate::sys::socket::{MESSAGE_BYTES, ReceiveResult};
 
 /// One kind of messages: those of one sender to one receiver.
 pub(crate) trait Message: Serialize + DeserializeOwned {
@@ -116,16 +116,16 @@ impl ControlSocket {
         let mut fds = Vec::new();
         let message = BUFFER.with_borrow_mut(|buffer| {
             if buffer.len() < MESSAGE_BYTES {
-                match socket::announced(&self.socket, wait)? {
-                    Received::Message(len) if len > buffer.len() => {
+                match socket::peek_len(&self.socket, wait)? {
+                    ReceiveResult::Message(len) if len > buffer.len() => {
                         buffer.resize(len.next_multiple_of(BUFFER_STEP), 0);
                     }
                     _ => {}
                 }
             }
             match socket::receive(&self.socket, buffer, &mut fds, wait)? {
-                Received::End => Ok(None),
-                Received::Message(len) => decode(&buffer[..len]).map(Some),
+                ReceiveResult::End => Ok(None),
+                ReceiveResult::Message(len) => decode(&buffer[..len]).map(Some),
             }
         });
         Ok(message?.map(|message| (message, fds)))

@@ -1,4 +1,4 @@
-//! The architecture is told on a few pages, or nobody reads it.
+//! ARCHITECTURE.md is short enough to be read.
 
 use std::fs;
 use std::path::Path;

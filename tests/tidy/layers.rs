@@ -1,6 +1,6 @@
 //! Imports point down.
 //!
-//! A module may use what is in the layers below its own. What it uses in its own layer is listed
+//! A module may use the layers below its own. Its uses of its own layer are listed
 //! in `SIDEWAYS` with the reason. `lib.rs` shows modules of all layers, so it is exempt.
 
 use std::collections::BTreeSet;
@@ -99,7 +99,7 @@ fn uses(code: &str) -> BTreeSet<&str> {
     paths.filter_map(|path| path.get(1).copied()).collect()
 }
 
-/// What is wrong with `home` using `used`.
+/// The objection to `home` using `used`, if there is one.
 fn objection(home: &str, used: &str) -> Option<String> {
     if home == used {
         return None;
@@ -215,57 +215,41 @@ mod tests {
             reported("src/task.rs", "\nuse crate::pool::Pool;"),
             ["src/task.rs:2"]
         );
-        let group = "use crate::{\n    wire::Frame,\n    worker::{self, Worker},\n};";
+        let group = "use crate::{\n    codec::Frame,\n    spawn::{self, Worker},\n};";
         assert_eq!(
-            reported("src/task/entry.rs", group),
-            ["src/task/entry.rs:3"]
+            reported("src/task/setup.rs", group),
+            ["src/task/setup.rs:3"]
         );
         let inline = "fn f() {\n    crate::queue::send();\n}";
         assert_eq!(reported("src/sys/mod.rs", inline), ["src/sys/mod.rs:2"]);
-        assert_eq!(
-            reported("src/wire.rs", "use crate::error::JoinError;").len(),
-            1
-        );
-        assert_eq!(
-            reported(
-                "src/sys.rs",
-                "macro_rules! m { () => { $crate::task::f() } }"
-            )
-            .len(),
-            1
-        );
+        let up = reported("src/codec.rs", "use crate::error::JoinError;");
+        assert_eq!(up.len(), 1);
+        let in_macro = "macro_rules! m { () => { $crate::task::f() } }";
+        assert_eq!(reported("src/sys.rs", in_macro).len(), 1);
     }
 
     #[test]
     fn a_downward_import_is_fine() {
-        let text = "use crate::{handle::Handle, sys, error::JoinError, pool::map::Map};";
+        let text = "use crate::{abort::AbortHandle, sys, error::JoinError, pool::map::Map};";
         assert!(reported("src/pool/mod.rs", text).is_empty());
-        assert!(
-            reported(
-                "src/task.rs",
-                "// crate::pool\npub(crate) use crate::error::E;"
-            )
-            .is_empty()
-        );
-        assert!(reported("src/entry.rs", "use crate::{task, worker};").is_empty());
+        let text = "// crate::pool\npub(crate) use crate::error::E;";
+        assert!(reported("src/task.rs", text).is_empty());
+        assert!(reported("src/init.rs", "use crate::{task, child};").is_empty());
         assert!(reported("src/lib.rs", "pub use crate::pool::Pool;").is_empty());
     }
 
     #[test]
     fn an_unlisted_import_sideways_is_reported() {
-        assert_eq!(
-            reported("src/worker.rs", "use crate::schedule::Event;"),
-            ["src/worker.rs:1"]
-        );
-        assert_eq!(
-            reported("src/pool.rs", "use crate::process::Builder;"),
-            ["src/pool.rs:1"]
-        );
-        assert_eq!(
-            reported("src/sys.rs", "use crate::ring::Ring;"),
-            ["src/sys.rs:1"]
-        );
-        assert!(reported("src/handle.rs", "use crate::worker::Worker;").is_empty());
+        for (path, text) in [
+            ("src/spawn.rs", "use crate::schedule::Event;"),
+            ("src/spawn/link.rs", "use crate::child::role;"),
+            ("src/child/role.rs", "use crate::spawn::launch;"),
+            ("src/pool.rs", "use crate::process::Builder;"),
+            ("src/sys.rs", "use crate::ring::Ring;"),
+        ] {
+            assert_eq!(reported(path, text), [format!("{path}:1")]);
+        }
+        assert!(reported("src/ring.rs", "use crate::sys::memory;").is_empty());
     }
 
     #[test]

@@ -167,7 +167,7 @@ fn pool(workers: usize) -> Pool {
     Pool::with_workers(workers).expect("processes can be started")
 }
 
-/// Goes on until each worker has run a task.
+/// Runs tasks until each worker has run one.
 async fn use_all(pool: &Pool, workers: usize) {
     let mut seen = HashSet::new();
     while seen.len() < workers {

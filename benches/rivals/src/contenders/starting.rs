@@ -60,7 +60,7 @@ pub(crate) fn exec_holds() -> Vec<f64> {
     holds(StartMethod::Exec)
 }
 
-/// The memory of four workers and their server, with what was loaded: one sample.
+/// The memory of four workers and their server, with the loaded data: one sample.
 pub(crate) fn loaded_memory() -> Vec<f64> {
     runtime::on_this_thread(async {
         let pool = loaded().build().expect("processes can be started");

@@ -1,4 +1,4 @@
-//! Where things are in a ring's memory.
+//! The layout of a ring's memory: control words, then data.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,24 +10,24 @@ use crate::sys::memory::Mapping;
 
 /// Bytes before the data: one page, so that the data is page-aligned and can be mapped twice.
 ///
-/// 64 KiB, the largest page size of the supported machines (aarch64), would be safe everywhere; the
-/// page size is asked for instead, because the memory counts.
+/// 64 KiB, the largest page size of the supported machines (aarch64), would be safe everywhere. The kernel's page size
+/// is used instead, because every ring takes this memory.
 fn control_bytes() -> usize {
     rustix::param::page_size()
 }
 
-// One line per word that different sides write, two apart: x86 fetches cache lines in pairs.
+// Words that different sides write are 128 bytes apart: x86 fetches 64-byte cache lines in pairs.
 const HEAD: usize = 0;
 const TAIL: usize = 128;
 const CONSUMER_SLEEPS: usize = 256;
 const PRODUCER_SLEEPS: usize = 384;
 const NOTE: usize = 512;
 
-/// How far a side has come: bytes and frames in one word, so that one store moves both.
+/// The position of a side. Bytes and frames share a word, so that a single store moves both.
 ///
-/// The low 40 bits count units of [`ALIGN`] bytes, the next 23 bits frames; both wrap. Only differences are ever
-/// used, and they are far smaller: a ring holds less than 2^40 units and fewer than 2^23 frames. The highest bit is
-/// not counted: in the producer's word it is [`ENDED`].
+/// The low 40 bits count units of [`ALIGN`] bytes, the next 23 bits count frames. Both counters wrap. Only differences
+/// are used, and they are far smaller: a ring holds less than 2^40 units and fewer than 2^23 frames. The highest bit is
+/// no part of the position: in the producer's word it is [`ENDED`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Cursor(u64);
 
@@ -35,7 +35,9 @@ const UNIT_BITS: u32 = 40;
 const UNITS: u64 = (1 << UNIT_BITS) - 1;
 const FRAMES: u64 = (1 << (63 - UNIT_BITS)) - 1;
 
-/// The consumer has set it in the producer's word, behind the last frame: nothing more is committed that minds it.
+/// The consumer sets this bit in the producer's word to end the ring. [`Writer::commit_unless_ended`] fails afterwards.
+///
+/// [`Writer::commit_unless_ended`]: super::Writer::commit_unless_ended
 pub(super) const ENDED: u64 = 1 << 63;
 
 /// The most frames a ring may hold.
@@ -52,13 +54,13 @@ impl Cursor {
         self.0
     }
 
-    /// The byte at which it stands, modulo any power of two up to the units it counts.
+    /// The byte offset of the position; it wraps at 2^43.
     #[inline]
     fn byte(self) -> u64 {
         (self.0 & UNITS) * ALIGN as u64
     }
 
-    /// One frame of so many bytes further on.
+    /// The position after a frame of `frame` bytes.
     #[inline]
     pub(super) fn after(self, frame: usize) -> Self {
         let units = (self.0 & UNITS).wrapping_add((frame / ALIGN) as u64) & UNITS;
@@ -100,7 +102,7 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// How many bytes of a memfd a ring with `capacity` bytes of data takes.
+    /// The bytes of a memfd that a ring with `capacity` bytes of data takes.
     pub(crate) fn footprint(capacity: usize) -> usize {
         control_bytes() + capacity
     }
@@ -119,7 +121,7 @@ impl Ring {
         })
     }
 
-    /// A ring in memory of this process alone, without its mirror: no frame may cross the end.
+    /// A ring in private memory, without the second mapping: no frame may cross the end.
     #[cfg(miri)]
     pub(crate) fn private(capacity: usize) -> Self {
         Self {
@@ -130,13 +132,13 @@ impl Ring {
         }
     }
 
-    /// How many bytes of a memfd a ring takes that is to be one of [`Ring::flat`].
+    /// The bytes of a memfd that each of the two rings of [`Ring::flat`] takes.
     pub(crate) fn flat_footprint(capacity: usize) -> usize {
         (FLAT_CONTROL_BYTES + capacity).next_multiple_of(rustix::param::page_size())
     }
 
-    /// Two rings, one behind the other in `memory`, for as many frames as fit before their ends: one mapping, where
-    /// two that go round take four. `capacity` is a power of two.
+    /// Maps two flat rings, one behind the other in `memory`: one mapping, where two rings that wrap take four.
+    /// `capacity` is a power of two.
     pub(crate) fn flat(memory: impl AsFd, capacity: usize) -> io::Result<[Self; 2]> {
         if !capacity.is_power_of_two() {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
@@ -151,12 +153,12 @@ impl Ring {
         }))
     }
 
-    /// The bytes of data it holds.
+    /// The size of the ring's data, in bytes.
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// How many bytes from `cursor` on are contiguous, up to all there are.
+    /// The number of contiguous bytes from `cursor` on, at most the capacity.
     #[inline]
     pub(super) fn reach(&self, cursor: Cursor) -> usize {
         match self.flat {
@@ -175,8 +177,8 @@ impl Ring {
         self.mapping.word(TAIL)
     }
 
-    /// How many frames were committed and not released, for those who are neither side. Both sides may move
-    /// meanwhile; the tail is read first, because it is never ahead of what the head is afterwards.
+    /// The number of frames that are committed and not released, for a caller that is neither side. Both sides may move
+    /// meanwhile. The tail is read first, because a later head is never behind it.
     pub(crate) fn frames(&self) -> usize {
         let mut tail = self.tail().load(Ordering::Acquire);
         loop {
@@ -189,7 +191,7 @@ impl Ring {
         }
     }
 
-    /// A word that the ring does not use: zero, until the consumer leaves something for the producer.
+    /// A word that the ring itself does not use. It is zero until the consumer stores a value for the producer.
     pub(crate) fn note(&self) -> &AtomicU32 {
         self.mapping.half_word(NOTE)
     }
@@ -204,8 +206,7 @@ impl Ring {
         self.mapping.half_word(PRODUCER_SLEEPS)
     }
 
-    /// The offset in the mapping of the byte `offset` behind `cursor`; `len` bytes from there are
-    /// contiguous.
+    /// The offset in the mapping of the byte `offset` behind `cursor`. The `len` bytes from there are contiguous.
     #[inline]
     fn place(&self, cursor: Cursor, offset: usize, len: usize) -> usize {
         debug_assert!(offset + len <= self.reach(cursor));
@@ -225,8 +226,14 @@ impl Ring {
 
     /// Lends `len` bytes, `offset` behind `cursor`, for writing.
     #[inline]
-    pub(super) fn gap(&self, cursor: Cursor, offset: usize, len: usize) -> WriteCursor<'_> {
-        self.mapping.gap(self.place(cursor, offset, len), len)
+    pub(super) fn write_cursor(
+        &self,
+        cursor: Cursor,
+        offset: usize,
+        len: usize,
+    ) -> WriteCursor<'_> {
+        self.mapping
+            .write_cursor(self.place(cursor, offset, len), len)
     }
 
     #[inline]
@@ -248,9 +255,9 @@ impl Ring {
     }
 }
 
-/// Takes the sleeper that `flag` announces, after a counter it waits for was stored.
+/// Takes the sleeper that `flag` announces. The caller has stored the counter that the sleeper waits for.
 ///
-/// True for exactly one of those who ask: that one must wake it.
+/// True for exactly one caller, which must wake the sleeper.
 #[inline]
 pub(super) fn take_sleeper(flag: &AtomicU32) -> bool {
     fence(Ordering::SeqCst);
