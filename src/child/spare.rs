@@ -4,12 +4,15 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::announce::refuse;
+use super::control::ReceivedMessage;
 use super::fork_setup::ForkSetup;
 use super::server_state::ServerState;
 use super::setup::FAILED;
 use super::single::{ReleasedSpare, SingleTask};
 use crate::sys::{fork, identity, limits, signal, title};
 use crate::transfer::control::{ControlSocket, Either};
+use crate::transfer::fork_spec::ForkSpec;
+use crate::transfer::greeting::Greeting;
 use crate::transfer::messages::ToSpare;
 
 /// Its thread's name and its title in lists of processes.
@@ -30,20 +33,9 @@ pub(super) fn become_spare(
     state.written_pages.copy();
     // The release may carry more descriptors than the fork server's limit allows, but no more than the child's.
     let own_limits = limits::raise_descriptor_limit(&state.limits);
-    let mut received = Vec::new();
-    let (spec, greeting, mut fds) = loop {
-        match control.recv() {
-            Ok(Some((Either::Left(ToSpare::Become(spec, greeting)), fds))) => {
-                break (*spec, *greeting, fds);
-            }
-            Ok(Some((Either::Right(message), fds))) => received.push((message, fds)),
-            // The parent does not need it.
-            Ok(None) => fork::quit(0),
-            // A message could not be received whole. The parent sees this process's end.
-            Err(_) => signal::kill_own_group(),
-        }
-    };
-    match ForkSetup::prepare(spec, &mut fds) {
+    let release = recv_release(&control);
+    let mut fds = release.fds;
+    match ForkSetup::prepare(release.spec, &mut fds) {
         Ok(setup) => setup.apply(&state.environment, &own_limits),
         Err(error) => {
             refuse(&control, &error);
@@ -51,10 +43,42 @@ pub(super) fn become_spare(
         }
     }
     Ok(ReleasedSpare {
-        greeting,
+        greeting: release.greeting,
         fds,
         control,
         task,
-        received,
+        received: release.received,
     })
+}
+
+/// What a spare has received when it is released.
+#[derive(Debug)]
+struct ReceivedRelease {
+    spec: ForkSpec,
+    greeting: Greeting,
+    fds: Vec<OwnedFd>,
+    /// What came before.
+    received: Vec<ReceivedMessage>,
+}
+
+/// Waits for the release. Exits if there will be none.
+fn recv_release(control: &ControlSocket) -> ReceivedRelease {
+    let mut received = Vec::new();
+    loop {
+        match control.recv() {
+            Ok(Some((Either::Left(ToSpare::Become(spec, greeting)), fds))) => {
+                return ReceivedRelease {
+                    spec: *spec,
+                    greeting: *greeting,
+                    fds,
+                    received,
+                };
+            }
+            Ok(Some((Either::Right(message), fds))) => received.push((message, fds)),
+            // The parent does not need this spare.
+            Ok(None) => fork::quit(0),
+            // A message could not be received whole. The parent sees this process's end.
+            Err(_) => signal::kill_own_group(),
+        }
+    }
 }

@@ -17,7 +17,7 @@ use super::fork_request::ForkRequest;
 use super::greeting::fork_server_greeting;
 use super::link::{ParentLink, Rings};
 use super::pending::{ChildIds, ForkAnswer, PendingChild};
-use super::preload::{Preload, PreloadRun};
+use super::preload::{Preload, PreloadRun, Settled, settled};
 use super::spare::{DemandGuard, Spare, SparePool};
 use crate::sys::identity::Credentials;
 use crate::sys::parent_death::ParentDeathPipe;
@@ -25,7 +25,7 @@ use crate::sys::{signal, socket, stdio};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::entry_point::{ENTRY_TIMEOUT, NEVER_ENTERED};
 use crate::transfer::env_block::EnvBlock;
-use crate::transfer::messages::{FromForkServer, ToForkServer};
+use crate::transfer::messages::ToForkServer;
 
 /// A fork server that can fork. Dropping it ends the fork server.
 #[derive(Debug)]
@@ -41,9 +41,6 @@ pub(super) struct Connection {
     _parent_death: Arc<ParentDeathPipe>,
 }
 
-/// The fork server's environment if that is short, or why it cannot fork.
-type Settled = Result<Option<EnvBlock>, String>;
-
 impl Connection {
     /// Executes a fork server and waits until it can fork. The inner error says why it cannot.
     ///
@@ -51,13 +48,7 @@ impl Connection {
     pub(super) async fn open(preload: Option<&Preload>) -> io::Result<Result<Arc<Self>, String>> {
         let (ours, theirs) = socket::pair()?;
         let control = Arc::new(ControlSocket::new(ours));
-        let preload = match preload {
-            None => {
-                control.send(&fork_server_greeting(), &[])?;
-                None
-            }
-            Some(preload) => Some(PreloadRun::begin(preload, &control).await?),
-        };
+        let preload = greet(preload, &control).await?;
         let waiting = preload.is_none().then(|| Arc::clone(&control));
         let opened = tokio::task::spawn_blocking(move || execute(theirs, waiting.as_deref()));
         let (credentials, mut child, settled) = opened.await.map_err(io::Error::other)??;
@@ -150,6 +141,20 @@ impl Connection {
     }
 }
 
+/// Greets a fork server that may not have started yet, and sends its preload if there is one.
+async fn greet(
+    preload: Option<&Preload>,
+    control: &Arc<ControlSocket>,
+) -> io::Result<Option<PreloadRun>> {
+    match preload {
+        Some(preload) => PreloadRun::begin(preload, control).await.map(Some),
+        None => {
+            control.send(&fork_server_greeting(), &[])?;
+            Ok(None)
+        }
+    }
+}
+
 fn spare_pool(connection: Weak<Connection>) -> SparePool {
     SparePool::new(move || {
         let connection = Weak::clone(&connection);
@@ -180,8 +185,7 @@ fn wait_until_settled(
     let deadline = Instant::now() + ENTRY_TIMEOUT;
     loop {
         match control.try_recv() {
-            Ok(Some((FromForkServer::Settled(environment), _))) => return Ok(Ok(environment)),
-            Ok(Some((FromForkServer::Unfit(why), _))) => return Ok(Err(why)),
+            Ok(Some((message, _))) => return Ok(settled(message)),
             Ok(None) => {
                 let why = "the fork server ended before it was ready";
                 return Err(io::Error::other(why));

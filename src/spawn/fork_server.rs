@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, Semaphore};
 use super::connection::Connection;
 use super::fork_request::ForkRequest;
 use super::link::ParentLink;
-use super::pending::{ChildIds, ForkAnswer, PendingChild};
+use super::pending::{ChildIds, EarlyMessages, ForkAnswer, PendingChild};
 use super::preload::Preload;
 use crate::transfer::messages::Refusal;
 
@@ -91,6 +91,13 @@ impl ForkServerState {
 pub(super) struct ForkedChild {
     pub(super) ids: ChildIds,
     pub(super) link: Box<ParentLink>,
+}
+
+impl ForkedChild {
+    fn new(ids: ChildIds, link: ParentLink) -> Self {
+        let link = Box::new(link);
+        Self { ids, link }
+    }
 }
 
 /// The fork server of all children that need no preload.
@@ -175,21 +182,36 @@ impl ForkServer {
                 Some(release) => release.then(|| demand.satisfied()),
                 None => demand.satisfied(),
             }
-            let link = Box::new(link);
-            return Ok(Some(ForkedChild { ids, link }));
+            return Ok(Some(ForkedChild::new(ids, link)));
         }
         let (pending, child_end) = PendingChild::new()?;
         let mut link = request.greet(pending.control())?;
-        match connection.fork(request, pending, child_end).await? {
-            ForkAnswer::Forked { ids, early } => {
+        let answer = connection.fork(request, pending, child_end).await?;
+        match self.on_answer(answer, connection).await? {
+            Some((ids, early)) => {
                 for (message, fds) in early {
                     // A blob that cannot be mapped is missed by the reply that names it.
                     let _ = link.replies.accept(message, fds);
                 }
                 demand.satisfied();
-                let link = Box::new(link);
-                return Ok(Some(ForkedChild { ids, link }));
+                Ok(Some(ForkedChild::new(ids, link)))
             }
+            // The child may exist and not be known. It is killed, and must not have begun.
+            None if link.revoke() => Ok(None),
+            None => Err(io::Error::other(
+                "a worker was forked, had begun and was lost with its fork server",
+            )),
+        }
+    }
+
+    /// The child, and what it has sent; `None` if another fork server must be asked.
+    async fn on_answer(
+        &self,
+        answer: ForkAnswer,
+        connection: &Arc<Connection>,
+    ) -> io::Result<Option<(ChildIds, EarlyMessages)>> {
+        match answer {
+            ForkAnswer::Forked { ids, early } => return Ok(Some((ids, early))),
             ForkAnswer::Refused(Refusal::Failed { errno }) => {
                 return Err(io::Error::from_raw_os_error(errno));
             }
@@ -200,13 +222,7 @@ impl ForkServer {
                 self.state.lock().await.on_gone(connection);
             }
         }
-        // The child may exist and not be known. It is killed, and must not have begun.
-        match link.revoke() {
-            true => Ok(None),
-            false => Err(io::Error::other(
-                "a worker was forked, had begun and was lost with its fork server",
-            )),
-        }
+        Ok(None)
     }
 
     /// The running fork server, started if there is none; or why there cannot be one.

@@ -24,13 +24,15 @@ pub(super) struct ChildIds {
     pub(super) pidfd: Option<OwnedFd>,
 }
 
+/// What a child sent before its fork server announced it.
+pub(super) type EarlyMessages = Vec<(FromWorker, Vec<OwnedFd>)>;
+
 /// What became of a pending child.
 #[derive(Debug)]
 pub(super) enum ForkAnswer {
     Forked {
         ids: ChildIds,
-        /// What the child sent before its fork server announced it.
-        early: Vec<(FromWorker, Vec<OwnedFd>)>,
+        early: EarlyMessages,
     },
     Refused(Refusal),
     /// The fork server ended, and no child has announced itself.
@@ -119,7 +121,7 @@ const MOST_UNREADABLE: usize = 4;
 struct Announcements {
     /// From the child's own announcement, which comes without a pidfd.
     pid: Option<u32>,
-    early: Vec<(FromWorker, Vec<OwnedFd>)>,
+    early: EarlyMessages,
     unreadable: usize,
 }
 

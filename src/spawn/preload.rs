@@ -24,6 +24,9 @@ use crate::transfer::messages::{FromForkServer, FromWorker, ToWorker};
 /// Makes the job of a preload, and the function that gives its result afterwards.
 pub(crate) struct Preload(pub(crate) Box<dyn Fn() -> (Arc<dyn Job>, PreloadResult) + Send + Sync>);
 
+/// The fork server's environment if that is short, or why it cannot fork.
+pub(super) type Settled = Result<Option<EnvBlock>, String>;
+
 /// Gives the result of a preload; `None` if its job has no outcome.
 pub(crate) type PreloadResult = Box<dyn FnOnce() -> Option<Result<(), String>> + Send>;
 
@@ -91,15 +94,24 @@ impl PreloadRun {
         mut self,
         child: &mut async_process::Child,
     ) -> io::Result<Option<EnvBlock>> {
-        let failed = |why: &str| io::Error::other(format!("the preload: {why}"));
-        let environment = loop {
+        let Some(settled) = self.recv_settled().await? else {
+            let status = child.status().await?;
+            return Err(failed(&format!("its process ended with {status}")));
+        };
+        let environment = settled.map_err(|why| failed(&why))?;
+        self.deliver(child.id());
+        match (self.result)() {
+            Some(Ok(())) => Ok(environment),
+            Some(Err(why)) => Err(io::Error::other(why)),
+            None => Err(failed("it has left no result")),
+        }
+    }
+
+    /// Waits until the fork server has settled; `None` if it has ended.
+    async fn recv_settled(&mut self) -> io::Result<Option<Settled>> {
+        loop {
             match self.control.try_recv() {
-                Ok(Some((Either::Left(FromForkServer::Settled(environment)), _))) => {
-                    break environment;
-                }
-                Ok(Some((Either::Left(FromForkServer::Unfit(why)), _))) => {
-                    return Err(failed(&why));
-                }
+                Ok(Some((Either::Left(message), _))) => return Ok(Some(settled(message))),
                 // Of a result that is too large for the ring: a preload's result is a short text.
                 Ok(Some((
                     Either::Right(
@@ -109,21 +121,12 @@ impl PreloadRun {
                     ),
                     _,
                 ))) => {}
-                Ok(None) => {
-                    let status = child.status().await?;
-                    return Err(failed(&format!("its process ended with {status}")));
-                }
+                Ok(None) => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.readable.edge().await?;
                 }
                 Err(error) => return Err(error),
             }
-        };
-        self.deliver(child.id());
-        match (self.result)() {
-            Some(Ok(())) => Ok(environment),
-            Some(Err(why)) => Err(io::Error::other(why)),
-            None => Err(failed("it has left no result")),
         }
     }
 
@@ -136,6 +139,18 @@ impl PreloadRun {
             None => {}
         }
     }
+}
+
+/// What the fork server has reported.
+pub(super) fn settled(message: FromForkServer) -> Settled {
+    match message {
+        FromForkServer::Settled(environment) => Ok(environment),
+        FromForkServer::Unfit(why) => Err(why),
+    }
+}
+
+fn failed(why: &str) -> io::Error {
+    io::Error::other(format!("the preload: {why}"))
 }
 
 impl fmt::Debug for PreloadRun {
