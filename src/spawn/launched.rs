@@ -23,7 +23,7 @@ pub(crate) struct Launched {
     pub(crate) forked: bool,
     pub(crate) guard: ChildGuard,
     pub(crate) pidfd: OwnedFd,
-    /// Its end kills the child. `None` if the child watches its control socket instead.
+    /// Kept open for as long as the child may live, if the child does not watch its control socket.
     pub(crate) parent_death: Option<Arc<ParentDeathPipe>>,
     /// The parent's ends of the streams that were piped, by standard slot.
     pub(crate) pipes: [Option<OwnedFd>; 3],
