@@ -34,8 +34,8 @@ use crate::sys::doorbell::Doorbell;
 use crate::sys::image;
 use crate::sys::image::{Enter, Entry};
 use crate::task::{Call, enter_task};
-use crate::transfer::blob::MappedBlobs;
 use crate::transfer::control::ControlSocket;
+use crate::transfer::mapped_blobs::MappedBlobs;
 
 /// The entry point of `C` in the image's table.
 #[derive(Debug)]

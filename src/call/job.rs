@@ -23,6 +23,7 @@ use crate::ring::Writer;
 use crate::sys::image;
 use crate::sys::image::Token;
 use crate::task::Call;
+use crate::transfer::blob;
 use crate::transfer::blob::{BlobPool, PackedBlob};
 
 /// One or more items of work whose types are erased.
@@ -113,23 +114,11 @@ pub(crate) fn pack_item<A: Serialize>(
     arguments: &A,
     pool: &Mutex<BlobPool>,
 ) -> Result<PackedBlob, String> {
-    let why = |fault| match fault {
-        EncodeFault::Refused(why) => why,
-        EncodeFault::Full => "it was serialised to different lengths in a row".to_owned(),
-    };
-    let mut attached = Vec::new();
-    let measured = attachments::filling(&mut Bag::default(), || codec::measure(arguments));
-    let len = measured.map_err(why)?;
-    let taken = pool
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take(len);
-    let mut blob = taken.map_err(|error| format!("no shared memory for it: {error}"))?;
-    attachments::packing(&mut attached, || blob.fill(arguments, len)).map_err(why)?;
+    let mut attached = Bag::default();
+    let blob = blob::encode(arguments, pool, &mut attached)?;
     Ok(PackedBlob {
         blob,
-        len,
-        attachments: attached,
+        attachments: attached.lend(),
     })
 }
 

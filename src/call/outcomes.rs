@@ -19,8 +19,7 @@ use crate::codec::attachments;
 use crate::codec::attachments::Received;
 use crate::codec::codec;
 use crate::error::{ErrorKind, JoinError, PanicReport};
-use crate::sys::memory::Mapping;
-use crate::transfer::blob;
+use crate::transfer::mapped_blob::MappedBlob;
 
 /// A result longer than this is decoded on a thread that may block, in bytes: copying it takes longer than a task of
 /// the runtime should run.
@@ -55,8 +54,8 @@ pub(crate) struct Outcomes<'a> {
 #[derive(Debug)]
 pub(super) enum Source<'a> {
     Frame(&'a [u8]),
-    /// The memory of the only outcome and the result's length, if the memory arrived.
-    Blob(Option<(Arc<Mapping>, usize)>),
+    /// The blob of the only outcome, if its memory arrived, and the result's length.
+    Blob(Option<(Arc<MappedBlob>, usize)>),
 }
 
 impl<'a> Outcomes<'a> {
@@ -145,8 +144,8 @@ impl<'a> Outcomes<'a> {
 
     fn in_blob<R: DeserializeOwned>(&self, task: &'static str) -> Result<R, JoinError> {
         match &self.source {
-            Source::Blob(Some((memory, len))) => {
-                blob::decode(memory, *len).map_err(|why| self.undecoded(task, &why))
+            Source::Blob(Some((blob, len))) => {
+                blob.decode(*len).map_err(|why| self.undecoded(task, &why))
             }
             _ => Err(self.undecoded(task, "its shared memory did not come")),
         }

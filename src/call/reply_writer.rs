@@ -132,13 +132,7 @@ impl ReplyWriter {
     fn put_in_blob<R: Serialize>(&mut self, requests: &RequestReader, result: &R) {
         match self.blobs.pack(result, &self.control) {
             Ok(packed) => self.put_packed(requests, &packed),
-            Err(EncodeFault::Refused(why)) => {
-                self.put_text(requests, Status::EncodeFailed, &why);
-            }
-            Err(EncodeFault::Full) => {
-                let why = "it grew while it was serialised";
-                self.put_text(requests, Status::EncodeFailed, why);
-            }
+            Err(why) => self.put_text(requests, Status::EncodeFailed, &why),
         }
     }
 

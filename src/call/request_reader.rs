@@ -22,8 +22,7 @@ use crate::ring::{Consumer, Corrupt, Frame};
 use crate::sys::clock::Moment;
 use crate::sys::futex;
 use crate::sys::image::Token;
-use crate::transfer::blob;
-use crate::transfer::blob::MappedBlobs;
+use crate::transfer::mapped_blobs::MappedBlobs;
 
 /// How long an idle worker polls its ring before it sleeps: longer than the parent takes to send the next request of a
 /// stream, and too short to be noticed as a busy loop.
@@ -238,8 +237,8 @@ impl CurrentRequest {
         blobs: &MappedBlobs,
     ) -> Result<A, String> {
         if self.head.blob != 0 {
-            let memory = blobs.wait(self.head.blob);
-            return blob::decode(&memory, self.head.blob_len as usize);
+            let blob = blobs.wait(self.head.blob);
+            return blob.decode(self.head.blob_len as usize);
         }
         let torn = || "the request was overwritten".to_owned();
         let rest = bytes.get(self.cursor..).ok_or_else(torn)?;

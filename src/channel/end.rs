@@ -17,7 +17,8 @@ use super::attempt::{Attempt, Popped, Pushed, Taken};
 use super::doorbell;
 use super::fds;
 use super::fds::TAG_BYTES;
-use super::message::{Holds, Incoming, Outgoing, Refused, Seen};
+use super::message;
+use super::message::{Incoming, Outgoing, Refused};
 use super::patience::Patience;
 use super::peer::Peer;
 use super::shm::Shm;
@@ -26,6 +27,8 @@ use crate::codec::attachments;
 use crate::ring::{Consumer, Frame, Producer, Ring};
 use crate::sys::buffer::{STACK_BUF_BYTES, StackBuf};
 use crate::sys::socket;
+use crate::transfer::blob::BlobPool;
+use crate::transfer::mapped_blob::RecentBlobs;
 
 /// A bit of a frame's kind: descriptors were sent ahead of it, and their tag is at its start.
 const HAS_FDS: u32 = 1;
@@ -48,8 +51,8 @@ pub(crate) struct End {
     side: Side,
     waiters: Waiters,
     patience: Patience,
-    holds: Mutex<Holds>,
-    seen: Mutex<Seen>,
+    blobs: Mutex<BlobPool>,
+    recent_blobs: Mutex<RecentBlobs>,
     /// The socket had no room for descriptors. Receiving makes room in it.
     is_socket_full: AtomicBool,
     /// The process that made this value. A forked copy of that process has a copy of the value.
@@ -90,8 +93,8 @@ impl End {
             side,
             waiters: Waiters::default(),
             patience: Patience::default(),
-            holds: Mutex::default(),
-            seen: Mutex::default(),
+            blobs: Mutex::new(message::blob_pool()),
+            recent_blobs: Mutex::default(),
             is_socket_full: AtomicBool::new(false),
             owner_pid: std::process::id(),
         }
@@ -188,13 +191,13 @@ impl End {
 
     /// Encodes a message into shared memory of its own. May take long.
     pub(crate) fn encode_long<T: Serialize>(&self, value: &T) -> Result<Outgoing, Refused> {
-        Outgoing::long(value, &self.holds)
+        Outgoing::long(value, &self.blobs)
     }
 
     /// Whether a long message can be encoded without memory that was never used before.
     pub(crate) fn has_memory(&self) -> bool {
-        let holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
-        holds.ready()
+        let blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        blobs.has_space()
     }
 
     /// Begins a frame of `len` bytes, if there is room for it.
@@ -249,8 +252,11 @@ impl End {
         match frame.kind() & IS_LONG {
             0 => Incoming::short(body, fds),
             _ => {
-                let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-                Incoming::long(&body, fds.unwrap_or_default(), &mut seen)
+                let mut recent = self
+                    .recent_blobs
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                Incoming::long(&body, fds.unwrap_or_default(), &mut recent)
             }
         }
     }

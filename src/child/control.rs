@@ -7,8 +7,8 @@ use crate::call::executor::Executor;
 use crate::call::result_blobs::ResultBlobs;
 use crate::sys::signal;
 use crate::task;
-use crate::transfer::blob::MappedBlobs;
 use crate::transfer::control::ControlSocket;
+use crate::transfer::mapped_blobs::MappedBlobs;
 use crate::transfer::messages::{FromWorker, ToWorker};
 
 /// A message that was received, and its descriptors.

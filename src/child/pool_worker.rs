@@ -20,9 +20,9 @@ use crate::call::result_blobs::ResultBlobs;
 use crate::call::rings::RingLayout;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::signal;
-use crate::transfer::blob::MappedBlobs;
 use crate::transfer::control::{ControlSocket, exactly};
 use crate::transfer::greeting::Greeting;
+use crate::transfer::mapped_blobs::MappedBlobs;
 
 /// What the two threads share.
 #[derive(Debug)]

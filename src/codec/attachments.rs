@@ -58,11 +58,12 @@ impl Bag {
         }
     }
 
-    /// The value will be sent, and perhaps once more.
-    fn lend(&mut self) {
+    /// The value will be sent, and perhaps once more: the descriptors to send with it.
+    pub(crate) fn lend(mut self) -> Vec<OwnedFd> {
         for (_, passage) in self.leaving.drain(..) {
             passage.lend();
         }
+        std::mem::take(&mut self.fds)
     }
 
     /// The value is about to be sent: nobody does anything here with what moves, until it was sent or is not.
@@ -187,8 +188,7 @@ pub(crate) fn packing<T>(bag: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> 
         leaving: Vec::new(),
     };
     let encoded = filling(&mut whole, encode);
-    whole.lend();
-    *bag = std::mem::take(&mut whole.fds);
+    *bag = whole.lend();
     encoded
 }
 

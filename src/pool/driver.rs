@@ -357,7 +357,7 @@ impl Driver {
 
     /// Gives memory for large values back to the kernel when the pool has been idle for a while.
     fn trim(&mut self) {
-        let kept = self.shared.store().kept() > 0 || self.large_results != Leftover::Nothing;
+        let kept = self.shared.store().has_free() || self.large_results != Leftover::Nothing;
         let idle = kept && self.shared.look(|core| core.records.is_empty());
         let now = Moment::now();
         match self.trim_at {

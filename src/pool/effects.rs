@@ -56,7 +56,7 @@ impl Shared {
     }
 
     pub(super) fn unpack(self: &Arc<Self>, packed: PackedBlob) {
-        let given_up = self.store().put_back(packed.blob);
+        let given_up = self.store().put_back(packed.blob.lease);
         if let Some(id) = given_up {
             self.with(|core| core.forget_blobs(&[id]));
         }
