@@ -180,7 +180,7 @@ pub(super) fn take_streams(
 
 /// Lets tasks know who they are, and panics be told of.
 pub(super) fn be(greeting: Greeting) {
-    task::be(Identity {
+    task::set_identity(Identity {
         name: greeting.name,
         parent: greeting.parent,
         pool: greeting.pool,
