@@ -1,4 +1,8 @@
-//! A message on its way: its bytes, or the shared memory they are in, and its descriptors.
+//! An encoded message: its bytes, or the shared memory with its bytes, and its descriptors.
+//!
+//! [`Outgoing`] lives in the sending process, [`Incoming`] in the receiving process. What must stay true: shared memory
+//! is marked as in use from before it is filled until the receiver has decoded it, or until the message is dropped
+//! unsent. Never here: the ring and the socket.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -35,25 +39,25 @@ const KEPT_BYTES: usize = 256 << 20;
 /// The largest piece of memory that a receiver keeps mapped, in bytes.
 const SEEN_BYTES: usize = 64 << 20;
 
-/// A value that cannot be sent, and why.
+/// Why a value cannot be sent.
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) String);
 
-/// What encoding came to.
+/// What encoding a message came to.
 #[derive(Debug)]
-pub(crate) enum Packed<'r> {
-    /// It is all in the room that was lent, and there is nothing beside it.
-    Short(&'r [u8]),
-    Cargo(Cargo),
-    /// It needs memory of its own.
-    Long,
+pub(crate) enum Encoded<'b> {
+    /// All of it is in the caller's buffer. It has no descriptors.
+    Short(&'b [u8]),
+    Outgoing(Outgoing),
+    /// It does not fit the ring, and needs shared memory of its own.
+    TooLong,
 }
 
 /// An encoded message.
 #[derive(Debug)]
-pub(crate) struct Cargo {
-    pub(super) body: Vec<u8>,
-    pub(super) hold: Option<Arc<Hold>>,
+pub(crate) struct Outgoing {
+    body: Vec<u8>,
+    hold: Option<Arc<Hold>>,
     bag: Bag,
 }
 
@@ -126,49 +130,49 @@ impl Holds {
     }
 }
 
-impl Cargo {
-    /// Encodes `value` if it fits the ring. What does not fit `room` is encoded twice up to there.
+impl Outgoing {
+    /// Encodes `value` into `buf`, or into a vector if it does not fit `buf` and fits the ring.
     #[inline]
-    pub(crate) fn pack<'r, T: Serialize>(
+    pub(crate) fn encode<'b, T: Serialize>(
         value: &T,
-        room: &'r mut StackBuf,
-    ) -> Result<Packed<'r>, Refused> {
+        buf: &'b mut StackBuf,
+    ) -> Result<Encoded<'b>, Refused> {
         let mut bag = Bag::default();
-        let encoded = attachments::filling(&mut bag, || codec::encode_to_room(value, room));
+        let encoded = attachments::filling(&mut bag, || codec::encode_to_room(value, buf));
         match encoded {
-            Ok(()) if bag.is_empty() => Ok(Packed::Short(room.bytes())),
-            Ok(()) => Ok(Packed::Cargo(Self {
-                body: room.bytes().to_vec(),
+            Ok(()) if bag.is_empty() => Ok(Encoded::Short(buf.bytes())),
+            Ok(()) => Ok(Encoded::Outgoing(Self {
+                body: buf.bytes().to_vec(),
                 hold: None,
                 bag,
             })),
             Err(EncodeFault::Full) => {
-                // What would have left stays, so that it can leave with the next attempt.
+                // The ends inside stay here, so that they can leave with the next attempt.
                 drop(bag);
-                Self::pack_unusual(value)
+                Self::encode_long_inline(value)
             }
             Err(EncodeFault::Refused(why)) => Err(Refused(why)),
         }
     }
 
-    fn pack_unusual<T: Serialize>(value: &T) -> Result<Packed<'static>, Refused> {
+    fn encode_long_inline<T: Serialize>(value: &T) -> Result<Encoded<'static>, Refused> {
         let mut bag = Bag::default();
         let mut body = Vec::with_capacity(2 * STACK_BUF_BYTES);
         let encoded = attachments::filling(&mut bag, || {
             codec::encode_bounded(value, &mut body, LONGEST_INLINE)
         });
         match encoded {
-            Ok(()) => Ok(Packed::Cargo(Self {
+            Ok(()) => Ok(Encoded::Outgoing(Self {
                 body,
                 hold: None,
                 bag,
             })),
-            Err(EncodeFault::Full) => Ok(Packed::Long),
+            Err(EncodeFault::Full) => Ok(Encoded::TooLong),
             Err(EncodeFault::Refused(why)) => Err(Refused(why)),
         }
     }
 
-    /// A message of these bytes, which waits.
+    /// A message of these bytes, which waits to be sent.
     #[cold]
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Self {
@@ -178,7 +182,7 @@ impl Cargo {
         }
     }
 
-    /// Encodes `value` into memory of its own. May take long.
+    /// Encodes `value` into shared memory of its own. May take long.
     pub(super) fn long<T: Serialize>(
         value: &T,
         holds: &std::sync::Mutex<Holds>,
@@ -195,64 +199,74 @@ impl Cargo {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take(len)
             .map_err(|error| Refused(format!("no shared memory for it: {error}")))?;
-        // From here on, its memory is free again if it is not sent.
-        let mut cargo = Self {
+        // From here on, dropping the message makes its memory free again.
+        let mut outgoing = Self {
             body: (len as u64).to_ne_bytes().to_vec(),
             hold: Some(Arc::clone(&hold)),
             bag: Bag::default(),
         };
         let mut gap = hold.mapping.write_cursor(VALUE, len);
-        attachments::filling(&mut cargo.bag, || {
+        attachments::filling(&mut outgoing.bag, || {
             codec::encode_with(value, |piece| gap.put(piece))
         })
         .map_err(why)?;
         if gap.room() > 0 {
             return Err(changed());
         }
-        if cargo.bag.fds().len() >= DESCRIPTORS_PER_MESSAGE {
+        if outgoing.bag.fds().len() >= DESCRIPTORS_PER_MESSAGE {
             let most = DESCRIPTORS_PER_MESSAGE - 1;
             return Err(Refused(format!(
                 "a long message carries at most {most} descriptors"
             )));
         }
-        Ok(cargo)
+        Ok(outgoing)
     }
 
-    /// Whether descriptors go ahead of it.
+    /// The bytes of its frame.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Whether it is in shared memory of its own.
+    pub(super) fn is_long(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    /// Whether descriptors are sent ahead of it.
     pub(super) fn has_descriptors(&self) -> bool {
         self.hold.is_some() || !self.bag.fds().is_empty()
     }
 
-    /// The descriptors that go ahead of it.
+    /// The descriptors that are sent ahead of it.
     pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let hold = self.hold.iter().map(|hold| hold.as_fd());
         hold.chain(self.bag.fds().iter().map(AsFd::as_fd)).collect()
     }
 
-    /// Whether what has this passage moves with it.
-    pub(super) fn moves(&self, passage: &Arc<MoveState>) -> bool {
-        self.bag.moves(passage)
+    /// Whether the end with this state is inside the message.
+    pub(super) fn moves(&self, move_state: &Arc<MoveState>) -> bool {
+        self.bag.moves(move_state)
     }
 
-    /// It is about to be sent: nobody uses what moves with it until [`Cargo::sent`] or [`Cargo::open`].
-    pub(super) fn shut(&self) {
+    /// Stops all use of the ends inside it, until [`Outgoing::commit`] or [`Outgoing::unlock`].
+    pub(super) fn lock(&self) {
         self.bag.shut();
     }
 
-    /// It was not sent.
-    pub(super) fn open(&self) {
+    /// It was not sent: the ends inside it can be used here again.
+    pub(super) fn unlock(&self) {
         self.bag.open();
     }
 
-    /// It was sent: its memory is the receiver's now.
-    pub(super) fn sent(&mut self) {
+    /// It was sent: the ends inside it are elsewhere, and its memory is the receiver's.
+    pub(super) fn commit(&mut self) {
         self.hold = None;
         self.bag.sent();
     }
 }
 
-impl Drop for Cargo {
-    /// It was not sent: its memory can be used again.
+impl Drop for Outgoing {
+    /// Makes the memory of a message that was not sent free again.
     fn drop(&mut self) {
         if let Some(hold) = &self.hold {
             hold.mapping.word(IN_USE).store(0, Ordering::Release);
@@ -286,17 +300,17 @@ impl Seen {
     }
 }
 
-/// A message that was taken out of the ring and not decoded yet.
+/// A message that was taken out of the ring and is not decoded yet.
 #[derive(Debug)]
-pub(crate) struct Delivered {
+pub(crate) struct Incoming {
     body: Vec<u8>,
-    /// What came beside it, if anything was to.
+    /// Its descriptors, if it was sent with any.
     bag: Option<Vec<OwnedFd>>,
     hold: Option<(Arc<Mapping>, usize)>,
     fault: Option<String>,
 }
 
-impl Delivered {
+impl Incoming {
     pub(super) fn short(body: Vec<u8>, bag: Option<Vec<OwnedFd>>) -> Self {
         Self {
             body,
@@ -330,17 +344,17 @@ impl Delivered {
         }
     }
 
-    /// How many bytes there are to decode.
+    /// The number of encoded bytes.
     pub(crate) fn len(&self) -> usize {
         self.hold.as_ref().map_or(self.body.len(), |(_, len)| *len)
     }
 
-    /// Whether it came in memory of its own, which its sender waits for.
+    /// Whether it is in shared memory of its own, which its sender may wait for.
     pub(crate) fn is_long(&self) -> bool {
         self.hold.is_some()
     }
 
-    /// Decodes it. May take long for a long one.
+    /// Decodes it. May take long if it is long.
     pub(crate) fn decode<T: DeserializeOwned>(mut self) -> Result<T, String> {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
@@ -357,8 +371,8 @@ impl Delivered {
     }
 }
 
-impl Drop for Delivered {
-    /// Decoded or not, its memory can be used again.
+impl Drop for Incoming {
+    /// Makes its memory free again, whether it was decoded or not.
     fn drop(&mut self) {
         if let Some((mapping, _)) = &self.hold {
             mapping.word(IN_USE).store(0, Ordering::Release);

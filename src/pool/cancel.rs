@@ -1,20 +1,19 @@
-//! Ending a worker because of the task it runs, and no other.
+//! The core's topic: ending a task by cancellation or timeout, and no other task with it.
 //!
-//! A worker may finish the task and begin the next one at any moment. So everything behind the task
-//! is taken back first: what could be taken back will not be started here, and what could not be was
-//! started, which proves that the task is over and nothing need be killed.
+//! A worker may finish the task and start the next at any moment. So the tasks behind it are revoked first. A task
+//! that was revoked will not start in this worker. A task that was not revoked has started, which proves that the
+//! task before it is over, and the worker need not be killed.
 
-use super::core::{Core, Effect};
+use super::core::Core;
 use super::records::Place;
-use super::worker_state::PendingKill;
+use super::worker_state::{Life, PendingKill};
 use crate::call::job::GroupId;
-use crate::error::ErrorKind;
-use crate::schedule::{Line, TaskKey, WorkerKey};
+use crate::error::{ErrorKind, JoinError};
+use crate::schedule::{RunQueue, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
-use crate::transfer::messages::ToWorker;
 
 impl Core {
-    /// A task is not wanted any more, wherever it is.
+    /// The caller does not want a task any more, wherever it is.
     pub(super) fn cancel(&mut self, key: TaskKey) {
         let Some(record) = self.records.get_mut(key) else {
             return;
@@ -22,18 +21,18 @@ impl Core {
         record.cancelled = true;
         match record.place {
             Place::Waiting => {
-                self.schedule.withdraw(key);
-                self.end_unstarted(key, ErrorKind::Cancelled);
+                self.schedule.cancel_waiting(key);
+                self.fail_unstarted(key, ErrorKind::Cancelled);
             }
-            Place::Packing => self.end_unstarted(key, ErrorKind::Cancelled),
+            Place::Packing => self.fail_unstarted(key, ErrorKind::Cancelled),
             Place::Sent { worker, .. } => self.stop_running(worker, key, ErrorKind::Cancelled),
         }
     }
 
-    /// No task of this group is wanted any more.
+    /// The caller does not want any task of this group any more.
     pub(super) fn cancel_group(&mut self, group: GroupId) {
         let mut members = self.records.keys();
-        // All are marked before the first is cancelled: what is taken back on the way ends as well.
+        // All are marked before the first is cancelled, so that a task which is revoked on the way ends as well.
         members.retain(|&key| {
             let record = self.records.get_mut(key);
             let member = record.filter(|it| it.job.group() == Some(group));
@@ -44,26 +43,68 @@ impl Core {
         }
     }
 
-    /// Ends a task that was never started.
-    pub(super) fn end_unstarted(&mut self, key: TaskKey, kind: ErrorKind) {
-        if let Some(record) = self.records.remove(key) {
-            self.end_all(&record.job, kind);
-            self.discard(record);
+    /// Ends tasks whose time is over, and kills workers whose grace is over.
+    pub(super) fn expire(&mut self) {
+        for worker in self.workers.keys() {
+            if self.deadline(worker).is_none_or(|at| at > self.now) {
+                continue;
+            }
+            let life = self.workers.get(worker).map(|it| &it.life);
+            if life.is_some_and(|life| life.kill_at().is_some()) {
+                self.transition(worker, Life::kill);
+                continue;
+            }
+            let front = self.schedule.run_queue(worker).and_then(RunQueue::front);
+            if let Some(front) = front {
+                self.stop_running(worker, front.task, ErrorKind::TimedOut);
+            }
         }
     }
 
-    /// Ends `task`, which stands in the worker's line, with an error of `kind`.
-    pub(super) fn stop_running(&mut self, worker: WorkerKey, task: TaskKey, kind: ErrorKind) {
-        if self.workers[worker]
-            .as_ref()
-            .is_none_or(|it| it.doom.is_some())
-        {
+    /// When the time of the worker's task or grace is over, if it is limited.
+    pub(super) fn deadline(&self, worker: WorkerKey) -> Option<Moment> {
+        let life = &self.workers.get(worker)?.life;
+        if life.kill_reason().is_some() {
+            return life.kill_at();
+        }
+        let front = self.schedule.run_queue(worker)?.front()?;
+        let record = self.records.get(front.task)?;
+        let timeout = record.options.timeout?;
+        let started = life.io()?.requests.started(record.position()?);
+        Some(started.unwrap_or(self.now).plus(timeout))
+    }
+
+    /// Revokes the unstarted items of `task`. True if those were all items.
+    pub(super) fn revoke(&mut self, worker: WorkerKey, task: TaskKey) -> bool {
+        let Some(position) = self.position(task) else {
+            return true;
+        };
+        let Some(requests) = self.requests(worker) else {
+            return true;
+        };
+        if requests.released(position) {
+            return false; // the task is over, and another request may be at its position
+        }
+        let claimed = requests.revoke(position);
+        if claimed > 0 {
+            self.requeue_rest(worker, task, claimed, ErrorKind::Crashed);
+            return false;
+        }
+        self.schedule.revoked(worker, task);
+        self.requeue(task);
+        true
+    }
+
+    /// Ends `task`, which is in the worker's run queue, with an error of `kind`.
+    fn stop_running(&mut self, worker: WorkerKey, task: TaskKey, kind: ErrorKind) {
+        let life = self.workers.get(worker).map(|it| &it.life);
+        if life.is_none_or(|life| life.kill_reason().is_some()) {
             return;
         }
-        if self.clear_behind(worker, task) {
-            return; // it is over: its reply is on the way
+        if self.revoke_behind(worker, task) {
+            return; // the task is over: its reply is on the way
         }
-        let Some((position, _)) = self.position(task) else {
+        let Some(position) = self.position(task) else {
             return;
         };
         let Some(requests) = self.requests(worker) else {
@@ -74,128 +115,58 @@ impl Core {
         }
         let claimed = requests.revoke(position);
         if claimed == 0 {
-            self.schedule.taken_back(worker, task);
-            self.end_unstarted(task, kind);
+            self.schedule.revoked(worker, task);
+            self.fail_unstarted(task, kind);
             return;
         }
-        self.requeue_tail(worker, task, claimed, kind);
+        self.requeue_rest(worker, task, claimed, kind);
         if kind == ErrorKind::TimedOut && self.deadline(worker).is_none_or(|at| at > self.now) {
-            return; // a batch, and it has moved on to its next item meanwhile
+            return; // a batch, whose next item has started meanwhile
         }
-        self.condemn(worker, task, kind);
+        self.schedule_kill(worker, task, kind);
     }
 
-    fn condemn(&mut self, worker: WorkerKey, task: TaskKey, kind: ErrorKind) {
-        let grace = self.settings.cancel_grace;
-        let at = self.now.plus(grace);
-        self.schedule.close(worker);
-        let Some(it) = self.workers[worker].as_mut() else {
-            return;
-        };
-        it.doom = Some(PendingKill {
-            task,
-            kind,
-            at,
-            done: grace.is_zero(),
-        });
-        if grace.is_zero() {
-            it.kill();
-        } else if let Some(requests) = &mut it.requests {
-            requests.send(ToWorker::Cancel { task });
-            self.effects.push(Effect::Nudge);
-        }
+    /// Gives the task the grace of the pool's settings, and kills the worker afterwards.
+    fn schedule_kill(&mut self, worker: WorkerKey, task: TaskKey, kind: ErrorKind) {
+        let at = self.now.plus(self.settings.cancel_grace);
+        let kill = PendingKill { task, kind, at };
+        let now = self.now;
+        self.transition(worker, |life| life.schedule_kill(kill, now));
     }
 
-    /// Takes back all that stands behind `task` in the worker's line. True if some of it had
-    /// started, and so `task` is over.
-    fn clear_behind(&mut self, worker: WorkerKey, task: TaskKey) -> bool {
-        let Some(line) = self.schedule.line(worker) else {
+    /// Revokes all tasks behind `task` in the worker's run queue. True if one of them had started, and so `task` is
+    /// over.
+    fn revoke_behind(&mut self, worker: WorkerKey, task: TaskKey) -> bool {
+        let Some(queue) = self.schedule.run_queue(worker) else {
             return true;
         };
-        let behind: Vec<_> = line
-            .entries()
+        let behind: Vec<_> = queue
+            .tasks()
             .rev()
-            .map(|entry| entry.task)
+            .map(|queued| queued.task)
             .take_while(|&other| other != task)
             .collect();
-        let mut moved_on = false;
+        let mut started = false;
         for other in behind {
-            moved_on |= !self.take_back(worker, other);
+            started |= !self.revoke(worker, other);
         }
-        moved_on
+        started
     }
 
-    /// Takes back what was not started of `task`. True if that was all of it.
-    pub(super) fn take_back(&mut self, worker: WorkerKey, task: TaskKey) -> bool {
-        let Some((position, _)) = self.position(task) else {
-            return true;
-        };
-        let Some(requests) = self.requests(worker) else {
-            return true;
-        };
-        if requests.released(position) {
-            return false; // it is over, and another request may lie there by now
-        }
-        let claimed = requests.revoke(position);
-        if claimed > 0 {
-            self.requeue_tail(worker, task, claimed, ErrorKind::Crashed);
-            return false;
-        }
-        self.schedule.taken_back(worker, task);
-        self.requeue(task);
-        true
-    }
-
-    /// What was not started of a job of many items waits again as a task of its own; if it was
-    /// cancelled, it ends.
-    fn requeue_tail(&mut self, worker: WorkerKey, task: TaskKey, claimed: usize, kind: ErrorKind) {
-        self.schedule.shortened(worker, task);
-        let Some(record) = self.records.get_mut(task) else {
+    /// The revoked items of a job wait again as a task of their own. If they were cancelled, they end.
+    fn requeue_rest(&mut self, worker: WorkerKey, task: TaskKey, claimed: usize, kind: ErrorKind) {
+        self.schedule.revoked_rest(worker, task);
+        let Some(record) = self.records.get(task) else {
             return;
         };
         if claimed >= record.job.items() {
             return;
         }
-        let tail = record.job.split(claimed);
-        let options = record.options;
+        let (rest, options) = (record.job.split(claimed), record.options);
         if kind == ErrorKind::Cancelled || record.cancelled {
-            self.end_all(&tail, ErrorKind::Cancelled);
-            return;
-        }
-        let key = self.records.insert(tail, options, self.now);
-        self.schedule.submit_again(key, options.priority);
-    }
-
-    /// When the time of what the worker runs is over, if it has any.
-    pub(super) fn deadline(&self, worker: WorkerKey) -> Option<Moment> {
-        let it = self.workers.get(worker)?.as_ref()?;
-        if let Some(doom) = it.doom {
-            return (!doom.done).then_some(doom.at);
-        }
-        let front = self.schedule.line(worker)?.front()?;
-        let record = self.records.get(front.task)?;
-        let timeout = record.options.timeout?;
-        let Place::Sent { position, .. } = record.place else {
-            return None;
-        };
-        let started = it.requests.as_ref()?.started(position).unwrap_or(self.now);
-        Some(started.plus(timeout))
-    }
-
-    /// Ends what has had its time.
-    pub(super) fn expire(&mut self) {
-        for worker in 0..self.workers.len() {
-            if self.deadline(worker).is_none_or(|at| at > self.now) {
-                continue;
-            }
-            if let Some(doomed) = self.workers[worker].as_mut().filter(|it| it.doom.is_some()) {
-                doomed.kill();
-                continue;
-            }
-            let front = self.schedule.line(worker).and_then(Line::front);
-            if let Some(front) = front {
-                self.stop_running(worker, front.task, ErrorKind::TimedOut);
-            }
+            self.fail_all(&rest, JoinError::new(ErrorKind::Cancelled, rest.name()));
+        } else {
+            self.enqueue_front(rest, options);
         }
     }
 }

@@ -1,14 +1,22 @@
-//! What a pool knows, and what it does about it.
+//! What a pool knows, under one lock, and what it has decided.
+//!
+//! The topics of the core are in files of their own: `dispatch`, `replies`, `cancel`, `balance`, `workers`,
+//! `worker_exit`, `close`, `tick`. Each decides, writes requests into rings, and leaves everything else as an
+//! [`Effect`] to be performed after the lock is released.
+//!
+//! Must stay true: no user code runs here, except the `Serialize` of small arguments, which writes straight into a
+//! worker's ring; a record that is removed has had an outcome for every item.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::call_options::CallOptions;
 use super::initializer::Initializer;
 use super::metrics::Counts;
-use super::records::{Place, Record, Records};
-use super::worker_state::Worker;
+use super::records::{Records, TaskRecord};
+use super::worker_table::WorkerTable;
 use crate::call::RequestWriter;
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
@@ -42,37 +50,37 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-/// Something to be done after the core's lock was let go.
+/// What the core decided, performed after its lock is released.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// Start this worker.
+    /// Start this worker, unless the sender of the channel is dropped first.
     Launch(WorkerKey, Box<ChildSpec>, oneshot::Receiver<()>),
-    /// Encode this task's first item.
+    /// Encode this task's first item into a blob.
     Pack(TaskKey, Arc<dyn Job>),
-    /// Give these items their outcome.
-    End {
+    /// Give these items this outcome.
+    Fail {
         job: Arc<dyn Job>,
         first: usize,
         count: usize,
         error: JoinError,
     },
-    /// Drop this, which may run user code.
+    /// Drop the job, which may run user code.
     Drop(Arc<dyn Job>),
-    /// Drop its arguments.
-    LetGo(Arc<dyn Job>),
-    /// The encoded arguments are not needed any more.
-    Unpack(PackedBlob),
-    /// The driver must look: there is something to wait for.
-    Nudge,
+    /// Drop the job's arguments, which may run user code.
+    DropArguments(Arc<dyn Job>),
+    /// Give the blob of encoded arguments back.
+    ReturnBlob(PackedBlob),
+    /// Wake the driver: something has changed that it waits for.
+    WakeDriver,
 }
 
 /// Whether a pool takes tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
-    /// No new tasks; those there are are finished.
+    /// The pool takes no new tasks and finishes the others.
     Closing,
-    /// No tasks at all.
+    /// All tasks are cancelled and all workers killed.
     Over,
 }
 
@@ -81,14 +89,17 @@ pub(super) struct Core {
     pub(super) settings: Arc<Settings>,
     pub(super) schedule: Schedule,
     pub(super) records: Records,
-    pub(super) workers: Vec<Option<Worker>>,
+    pub(super) workers: WorkerTable,
     pub(super) breaker: StartBreaker,
-    pub(super) target: usize,
     pub(super) phase: Phase,
     pub(super) counts: Counts,
     pub(super) effects: Vec<Effect>,
-    /// When the driver must look at what was just given out, if at all.
-    look_by: Option<Moment>,
+    /// Workers for which requests were written since they were last woken.
+    pub(super) must_wake: Vec<WorkerKey>,
+    /// Whether workers may be missing: set by every change that can end in a start.
+    pub(super) check_missing: bool,
+    /// When the driver must run because of requests that were sent since the last call of [`Core::take_run_by`].
+    run_by: Option<Moment>,
     /// The time of the event that is being handled.
     pub(super) now: Moment,
 }
@@ -96,36 +107,68 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
         Self {
-            target: settings.workers,
             settings,
             schedule: Schedule::default(),
             records: Records::default(),
-            workers: Vec::new(),
+            workers: WorkerTable::default(),
             breaker: StartBreaker::default(),
             phase: Phase::Open,
             counts: Counts::default(),
             effects: Vec::new(),
-            look_by: None,
+            must_wake: Vec::new(),
+            check_missing: true,
+            run_by: None,
             now: Moment::now(),
         }
     }
 
-    /// Something will have to be looked at by `at`, and a sleeping driver does not know that yet.
-    pub(super) fn look_by(&mut self, at: Option<Moment>) {
-        self.look_by = self.look_by.into_iter().chain(at).min();
+    /// The driver must run at `at`, if at all, even if nothing else happens.
+    pub(super) fn run_driver_by(&mut self, at: Option<Moment>) {
+        self.run_by = self.run_by.into_iter().chain(at).min();
     }
 
-    /// Takes the time by which the driver must look at what was given out since the last call.
-    pub(super) fn take_look_by(&mut self) -> Option<Moment> {
-        self.look_by.take()
+    /// Takes the time by which the driver must run.
+    pub(super) fn take_run_by(&mut self) -> Option<Moment> {
+        self.run_by.take()
     }
 
-    pub(super) fn end_all(&mut self, job: &Arc<dyn Job>, kind: ErrorKind) {
-        let error = JoinError::new(kind, job.name());
-        self.end(job, 0, job.items(), error);
+    /// The position of the task's request, if that is in a ring.
+    pub(super) fn position(&self, key: TaskKey) -> Option<Cursor> {
+        self.records.get(key)?.position()
     }
 
-    pub(super) fn end(&mut self, job: &Arc<dyn Job>, first: usize, count: usize, error: JoinError) {
+    /// Where requests for the worker are written, if it has a process.
+    pub(super) fn requests(&mut self, worker: WorkerKey) -> Option<&mut RequestWriter> {
+        Some(&mut self.workers.io_mut(worker)?.requests)
+    }
+
+    /// Adds a task that waits before all others of its priority.
+    pub(super) fn enqueue_front(&mut self, job: Arc<dyn Job>, options: CallOptions) {
+        let key = self.records.insert(job, options, self.now);
+        self.schedule.submit_front(key, options.priority);
+    }
+
+    /// Ends a task that was never started.
+    pub(super) fn fail_unstarted(&mut self, key: TaskKey, kind: ErrorKind) {
+        if let Some(record) = self.records.remove(key) {
+            self.fail_all(&record.job, JoinError::new(kind, record.job.name()));
+            self.discard(record);
+        }
+    }
+
+    /// Gives all items of a job an error.
+    pub(super) fn fail_all(&mut self, job: &Arc<dyn Job>, error: JoinError) {
+        self.fail(job, 0, job.items(), error);
+    }
+
+    /// Gives `count` items of a job, from `first` on, an error, and counts them.
+    pub(super) fn fail(
+        &mut self,
+        job: &Arc<dyn Job>,
+        first: usize,
+        count: usize,
+        error: JoinError,
+    ) {
         let counted = match error.kind() {
             ErrorKind::Crashed | ErrorKind::Exited => &mut self.counts.crashed,
             ErrorKind::TimedOut => &mut self.counts.timed_out,
@@ -133,7 +176,7 @@ impl Core {
             _ => &mut self.counts.failed,
         };
         *counted += count as u64;
-        self.effects.push(Effect::End {
+        self.effects.push(Effect::Fail {
             job: Arc::clone(job),
             first,
             count,
@@ -141,24 +184,11 @@ impl Core {
         });
     }
 
-    /// Lets go of a record, outside the lock as far as user code is concerned.
-    pub(super) fn discard(&mut self, record: Record) {
+    /// Drops a record after the lock is released, because the job is user code's.
+    pub(super) fn discard(&mut self, record: TaskRecord) {
         if let Some(packed) = record.packed {
-            self.effects.push(Effect::Unpack(packed));
+            self.effects.push(Effect::ReturnBlob(packed));
         }
         self.effects.push(Effect::Drop(record.job));
-    }
-
-    pub(super) fn position(&self, key: TaskKey) -> Option<(Cursor, usize)> {
-        match self.records.get(key)?.place {
-            Place::Sent {
-                position, received, ..
-            } => Some((position, received)),
-            _ => None,
-        }
-    }
-
-    pub(super) fn requests(&mut self, worker: WorkerKey) -> Option<&mut RequestWriter> {
-        self.workers.get_mut(worker)?.as_mut()?.requests.as_mut()
     }
 }

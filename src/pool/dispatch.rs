@@ -1,4 +1,4 @@
-//! Giving waiting tasks to workers.
+//! The core's topic: tasks on their way from the caller into a worker's ring.
 
 use std::sync::Arc;
 
@@ -8,22 +8,23 @@ use super::records::Place;
 use crate::call::Written;
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
+use crate::ring::Cursor;
 use crate::schedule::{TaskKey, WorkerKey};
 use crate::transfer::blob::PackedBlob;
 
 impl Core {
-    /// Takes a task. `None` if the pool takes none any more.
+    /// Takes a task. `None` if the pool takes no new tasks.
     pub(super) fn submit(&mut self, job: Arc<dyn Job>, options: CallOptions) -> Option<TaskKey> {
         if self.phase != Phase::Open {
             return None;
         }
         let key = self.records.insert(job, options, self.now);
         self.schedule.submit(key, options.priority);
-        self.breaker.try_again();
+        self.check_missing |= self.breaker.try_again();
         Some(key)
     }
 
-    /// Takes many tasks at once. False if the pool takes none any more.
+    /// Takes many tasks. False if the pool takes no new tasks.
     pub(super) fn submit_all(
         &mut self,
         jobs: &mut Vec<Arc<dyn Job>>,
@@ -33,35 +34,58 @@ impl Core {
             .all(|job| self.submit(job, options).is_some())
     }
 
-    /// Gives waiting tasks to workers and starts the workers that are wanted.
+    /// Sends waiting tasks to workers, and starts missing workers. Follows every change, before the lock is released.
     pub(super) fn pump(&mut self) {
-        while let Some((worker, task)) = self.schedule.next() {
+        while let Some((worker, task)) = self.schedule.next(&self.workers) {
             self.dispatch(worker, task);
         }
-        for worker in self.workers.iter_mut().flatten() {
-            if !std::mem::take(&mut worker.touched) {
-                continue;
-            }
-            if let Some(requests) = &worker.requests {
-                requests.wake();
-            }
+        // Once after all requests: a wake-up is a system call.
+        while let Some(worker) = self.must_wake.pop() {
+            self.wake(worker);
         }
-        self.hire();
+        if std::mem::take(&mut self.check_missing) {
+            self.start_missing();
+        }
     }
 
-    fn dispatch(&mut self, worker: WorkerKey, key: TaskKey) {
+    /// A task waits again, before all others, or ends if it was cancelled.
+    pub(super) fn requeue(&mut self, key: TaskKey) {
         let Some(record) = self.records.get_mut(key) else {
             return;
         };
-        let Some(it) = self.workers.get_mut(worker).and_then(Option::as_mut) else {
+        record.place = Place::Waiting;
+        let priority = record.options.priority;
+        if record.cancelled || self.phase == Phase::Over {
+            self.fail_unstarted(key, ErrorKind::Cancelled);
+        } else {
+            self.schedule.submit_front(key, priority);
+        }
+    }
+
+    /// The arguments of a large task were encoded, or could not be.
+    pub(super) fn on_packed(&mut self, key: TaskKey, packed: Result<PackedBlob, String>) {
+        match (packed, self.records.get_mut(key)) {
+            (Ok(packed), Some(record)) => {
+                record.packed = Some(packed);
+                self.requeue(key);
+            }
+            (Ok(packed), None) => self.effects.push(Effect::ReturnBlob(packed)),
+            (Err(why), Some(_)) => self.refuse(key, &why),
+            (Err(_), None) => {}
+        }
+    }
+
+    fn dispatch(&mut self, worker: WorkerKey, key: TaskKey) {
+        let Some(record) = self.records.get(key) else {
+            return;
+        };
+        let Some(io) = self.workers.io_mut(worker) else {
             return self.requeue(key);
         };
-        let Some(requests) = &mut it.requests else {
-            return self.requeue(key);
-        };
+        let timed = record.options.timeout.is_some();
         let post = match &record.packed {
-            Some(packed) => requests.write_blob(key, &*record.job, packed),
-            None => requests.write(key, &*record.job, record.options.timeout.is_some()),
+            Some(packed) => io.requests.write_blob(key, &*record.job, packed),
+            None => io.requests.write(key, &*record.job, timed),
         };
         match post {
             Written::Sent {
@@ -69,32 +93,16 @@ impl Core {
                 items,
                 has_fds,
             } => {
-                it.touched = true;
-                // Those of several items may belong to any; those of a task that can be retried are needed again.
-                if has_fds && record.job.items() == 1 && record.options.retries == 0 {
-                    it.has_fds.push(key);
-                }
-                record.place = Place::Sent {
-                    worker,
-                    position,
-                    received: 0,
-                };
-                let expires = record.options.timeout.map(|limit| self.now.plus(limit));
+                self.on_sent(worker, key, position, has_fds);
                 self.schedule.sent(worker, key, items, self.now);
-                self.look_by(expires);
-                self.look_by(self.balance());
+                self.run_driver_by(self.next_balance());
                 self.queue_rest(key, items);
             }
             Written::NoSpace => {
                 self.requeue(key);
                 self.schedule.no_space(worker);
             }
-            Written::TooLarge => {
-                record.place = Place::Packing;
-                let job = Arc::clone(&record.job);
-                self.queue_rest(key, 1);
-                self.effects.push(Effect::Pack(key, job));
-            }
+            Written::TooLarge => self.pack(key),
             Written::Refused(why) => {
                 self.queue_rest(key, 1);
                 self.refuse(key, &why);
@@ -102,53 +110,67 @@ impl Core {
         }
     }
 
-    /// The items of a task behind the first `kept` wait as a task of their own.
-    fn queue_rest(&mut self, key: TaskKey, kept: usize) {
-        let Some(record) = self.records.get_mut(key) else {
+    /// The task's request is in the worker's ring.
+    fn on_sent(&mut self, worker: WorkerKey, key: TaskKey, position: Cursor, has_fds: bool) {
+        let (Some(it), Some(record)) = (self.workers.get_mut(worker), self.records.get_mut(key))
+        else {
             return;
         };
-        if record.job.items() > kept {
-            let rest = record.job.split(kept);
-            let options = record.options;
-            let key = self.records.insert(rest, options, self.now);
-            self.schedule.submit_again(key, options.priority);
+        if !std::mem::replace(&mut it.must_wake, true) {
+            self.must_wake.push(worker);
+        }
+        // Descriptors of a job with several items may belong to any item. Descriptors of a task with retries may be
+        // needed again.
+        if has_fds && record.job.items() == 1 && record.options.retries == 0 {
+            it.has_fds.push(key);
+        }
+        record.place = Place::Sent {
+            worker,
+            position,
+            received: 0,
+        };
+        let expires = record.options.timeout.map(|limit| self.now.plus(limit));
+        self.run_driver_by(expires);
+    }
+
+    fn wake(&mut self, worker: WorkerKey) {
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
+        it.must_wake = false;
+        if let Some(io) = it.life.io() {
+            io.requests.wake();
         }
     }
 
-    /// A task whose arguments cannot be encoded ends here.
+    /// The task's first item is too large for a ring, and is encoded outside the lock.
+    fn pack(&mut self, key: TaskKey) {
+        self.queue_rest(key, 1);
+        if let Some(record) = self.records.get_mut(key) {
+            record.place = Place::Packing;
+            let job = Arc::clone(&record.job);
+            self.effects.push(Effect::Pack(key, job));
+        }
+    }
+
+    /// The items of a task behind the first `kept` wait as a task of their own.
+    fn queue_rest(&mut self, key: TaskKey, kept: usize) {
+        let Some(record) = self.records.get(key) else {
+            return;
+        };
+        if record.job.items() > kept {
+            let (rest, options) = (record.job.split(kept), record.options);
+            self.enqueue_front(rest, options);
+        }
+    }
+
+    /// Ends a task whose arguments cannot be encoded.
     fn refuse(&mut self, key: TaskKey, why: &str) {
         if let Some(record) = self.records.remove(key) {
             let error = JoinError::new(ErrorKind::Encode, record.job.name())
                 .because(format!("the arguments: {why}"));
-            self.end(&record.job, 0, record.job.items(), error);
+            self.fail_all(&record.job, error);
             self.discard(record);
-        }
-    }
-
-    /// The arguments of a large task were encoded, or could not be.
-    pub(super) fn packed(&mut self, key: TaskKey, packed: Result<PackedBlob, String>) {
-        let known = self.records.get_mut(key);
-        match (packed, known) {
-            (Ok(packed), Some(record)) => {
-                record.packed = Some(packed);
-                self.requeue(key);
-            }
-            (Ok(packed), None) => self.effects.push(Effect::Unpack(packed)),
-            (Err(why), Some(_)) => self.refuse(key, &why),
-            (Err(_), None) => {}
-        }
-    }
-
-    /// The task waits again, before all others.
-    pub(super) fn requeue(&mut self, key: TaskKey) {
-        if let Some(record) = self.records.get_mut(key) {
-            record.place = Place::Waiting;
-            let priority = record.options.priority;
-            if record.cancelled || self.phase == Phase::Over {
-                self.end_unstarted(key, ErrorKind::Cancelled);
-            } else {
-                self.schedule.submit_again(key, priority);
-            }
         }
     }
 }

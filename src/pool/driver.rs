@@ -21,6 +21,7 @@ use super::delivery::{Delivery, deliver};
 use super::events::{Event, StartedWorker};
 use super::initializer::{InitJob, PREPARATION};
 use super::shared::Shared;
+use super::worker_state::{Life, WorkerIo};
 use crate::call::ReplyReader;
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
@@ -137,18 +138,11 @@ impl Driver {
             let _ = news.send(Event::Ended(worker, status));
         });
         self.shared.with(|core| {
-            let Some(it) = core.workers.get_mut(worker).and_then(Option::as_mut) else {
-                return signal_handle.kill();
+            let io = WorkerIo {
+                requests,
+                signal_handle,
             };
-            it.signal_handle = Some(signal_handle);
-            it.requests = Some(requests);
-            let is_ready = hired.preparation.is_none();
-            it.preparation = hired.preparation;
-            if it.stopping || core.phase == Phase::Over {
-                it.kill();
-            } else if is_ready {
-                core.enlist(worker);
-            }
+            core.on_started(worker, io, hired.preparation);
         });
     }
 
@@ -156,11 +150,7 @@ impl Driver {
         let cause =
             JoinError::new(ErrorKind::Spawn, "procession::worker").because(error.to_string());
         self.shared.with(|core| {
-            core.schedule.remove_worker(worker);
-            if let Some(place) = core.workers.get_mut(worker) {
-                *place = None;
-            }
-            core.start_failed(&cause);
+            core.on_start_failed(worker, &cause);
         });
     }
 
@@ -179,7 +169,7 @@ impl Driver {
         if let Some(place) = self.desks.get_mut(worker) {
             *place = None;
         }
-        self.shared.with(|core| core.buried(worker, status));
+        self.shared.with(|core| core.on_exit(worker, status));
     }
 
     /// Reads what the workers have replied. True if there was anything.
@@ -206,7 +196,7 @@ impl Driver {
                 Ok(None) => break,
                 Err(_) => {
                     // Nothing it says can be believed any more.
-                    self.shared.with(|core| core.kill_worker(worker));
+                    self.shared.with(|core| core.transition(worker, Life::kill));
                     break;
                 }
             }
@@ -220,7 +210,7 @@ impl Driver {
         self.shared.with(|core| {
             let found = read
                 .iter()
-                .map(|(worker, head, _)| core.reply(*worker, head));
+                .map(|(worker, head, _)| reply(core, *worker, head));
             jobs.extend(found);
         });
         let bytes = std::mem::take(&mut self.bytes);
@@ -305,7 +295,7 @@ impl Driver {
             self.shared.unpack(packed);
         }
         self.shared
-            .with(|core| core.prepared(worker, failure.as_ref()));
+            .with(|core| core.on_initialized(worker, failure.as_ref()));
     }
 
     /// Arranges to be woken. False if there is something to do already.
@@ -338,7 +328,7 @@ impl Driver {
 
     /// Takes what slow batches have finished, and asks for the rest one by one.
     fn hurry_slow_batches(&mut self) {
-        while let Some(worker) = self.shared.with(Core::hurry_slow_batch) {
+        while let Some(worker) = self.shared.with(Core::flush_slow_batch) {
             let Some(desk) = self.desks.get_mut(worker).and_then(Option::as_mut) else {
                 continue;
             };
@@ -354,11 +344,12 @@ impl Driver {
     fn tick(&mut self) {
         self.hurry_slow_batches();
         self.shared.with(|core| {
-            core.let_go_of_begun();
+            core.drop_started_arguments();
             core.expire();
-            core.trust();
+            core.clear_suspicions();
             core.rebalance();
-            core.dismiss();
+            core.check_missing |= core.breaker.half_open_at().is_some();
+            core.stop_idle();
             core.flush();
         });
         self.trim();
@@ -392,7 +383,7 @@ impl Driver {
         };
         let given_up = self.shared.store().trim();
         self.shared.with(|core| {
-            core.forget_parcels(&given_up);
+            core.forget_blobs(&given_up);
             if told {
                 core.trim_workers();
             }
@@ -400,11 +391,7 @@ impl Driver {
     }
 
     fn is_over(&self) -> bool {
-        self.shared.look(|core| {
-            core.phase != Phase::Open
-                && core.records.is_empty()
-                && core.workers.iter().all(Option::is_none)
-        })
+        self.shared.look(Core::is_over)
     }
 }
 
@@ -446,6 +433,17 @@ impl Drop for Driver {
             core.workers.clear();
         });
         self.shared.settled.send_replace(true);
+    }
+}
+
+/// The job a reply is for.
+fn reply(core: &mut Core, worker: WorkerKey, head: &Reply) -> Option<(Arc<dyn Job>, u32)> {
+    if head.task != PREPARATION {
+        return core.on_reply(worker, head);
+    }
+    match &core.workers.get(worker)?.life {
+        Life::Preparing { init, .. } => Some((Arc::clone(init).into_job(), head.count)),
+        _ => None,
     }
 }
 

@@ -15,10 +15,10 @@ impl Shared {
         let out = f(&mut core);
         core.pump();
         if core
-            .take_look_by()
+            .take_run_by()
             .is_some_and(|at| self.driver_sleeps_past(at))
         {
-            core.effects.push(Effect::Nudge);
+            core.effects.push(Effect::WakeDriver);
         }
         let effects = std::mem::take(&mut core.effects);
         drop(core);
@@ -30,15 +30,15 @@ impl Shared {
 
     fn perform(self: &Arc<Self>, effect: Effect) {
         match effect {
-            Effect::End {
+            Effect::Fail {
                 job,
                 first,
                 count,
                 error,
             } => job.fail(first, count, &error),
             Effect::Drop(job) => drop(job),
-            Effect::LetGo(job) => job.forget_arguments(),
-            Effect::Unpack(packed) => self.unpack(packed),
+            Effect::DropArguments(job) => job.forget_arguments(),
+            Effect::ReturnBlob(packed) => self.unpack(packed),
             Effect::Launch(worker, spec, unwanted) => {
                 start_worker::launch_worker(self, worker, spec, unwanted);
             }
@@ -47,18 +47,18 @@ impl Shared {
                 self.runtime.spawn_blocking(move || {
                     let packed = job.pack(&shared.blobs);
                     drop(job);
-                    shared.with(|core| core.packed(task, packed));
+                    shared.with(|core| core.on_packed(task, packed));
                 });
             }
             // Nobody listens only when the driver is gone, and then nothing needs doing.
-            Effect::Nudge => drop(self.news.send(Event::Look)),
+            Effect::WakeDriver => drop(self.news.send(Event::Look)),
         }
     }
 
     pub(super) fn unpack(self: &Arc<Self>, packed: PackedBlob) {
         let given_up = self.store().put_back(packed.blob);
         if let Some(id) = given_up {
-            self.with(|core| core.forget_parcels(&[id]));
+            self.with(|core| core.forget_blobs(&[id]));
         }
         // The driver gives what is kept back to the kernel when the pool has been idle for a while.
         drop(self.news.send(Event::Look));

@@ -36,7 +36,7 @@ pub(super) trait InitJob: Job {
 }
 
 /// The preparation of a worker that has none: it only says that the worker is there.
-pub(super) fn presence() -> Arc<dyn InitJob> {
+pub(super) fn handshake() -> Arc<dyn InitJob> {
     initializer::<Present>("the start", ())()
 }
 

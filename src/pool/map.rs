@@ -130,7 +130,7 @@ impl<'a, R> Map<'a, R> {
             options,
             ordered: true,
             read_ahead: ReadAhead {
-                workers: guard.shared.look(|core| core.target),
+                workers: guard.shared.look(|core| core.settings.workers),
                 concurrency: None,
                 chunk_size: None,
             },

@@ -40,6 +40,7 @@ mod start_worker;
 mod task_handle;
 mod worker_exit;
 mod worker_state;
+mod worker_table;
 mod workers;
 
 pub use builder::PoolBuilder;

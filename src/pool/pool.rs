@@ -9,14 +9,15 @@ use futures::Stream;
 
 use super::call_options::CallOptions;
 use super::core::Phase;
-use super::info::{WorkerInfo, WorkerState};
+use super::info::WorkerInfo;
 use super::map::Map;
 use super::metrics::Metrics;
 use super::pool_guard::PoolGuard;
 use super::run::Run;
 use super::task_handle::TaskHandle;
+use super::worker_table::Worker;
 use crate::call::job::Single;
-use crate::schedule::Line;
+use crate::schedule::{RunQueue, WorkerKey};
 use crate::task::{Task, TaskId};
 
 /// Worker processes that run functions.
@@ -102,18 +103,14 @@ impl Pool {
     pub fn metrics(&self) -> Metrics {
         let shared = &self.front.shared;
         shared.look(|core| {
-            let lines = (0..core.workers.len()).filter_map(|worker| core.schedule.line(worker));
-            let running: Vec<_> = lines.map(Line::len).collect();
+            let keys = core.workers.keys();
+            let queues = keys.filter_map(|worker| core.schedule.run_queue(worker));
+            let running: Vec<_> = queues.map(RunQueue::len).collect();
             let mut counts = core.counts.clone();
             counts.completed += shared.completed.load(Ordering::Relaxed);
             counts.failed += shared.failed.load(Ordering::Relaxed);
             Metrics {
-                workers: core
-                    .workers
-                    .iter()
-                    .flatten()
-                    .filter(|it| !it.stopping)
-                    .count(),
+                workers: core.workers.iter().filter(|(_, it)| it.is_alive()).count(),
                 busy: running.iter().filter(|&&len| len > 0).count(),
                 queued: core.schedule.waiting(),
                 running: running.iter().sum(),
@@ -125,26 +122,17 @@ impl Pool {
     /// The workers and what they are doing.
     pub fn workers(&self) -> Vec<WorkerInfo> {
         self.front.shared.look(|core| {
-            let workers = core.workers.iter().enumerate();
-            let known = workers.filter_map(|(key, it)| Some((key, it.as_ref()?)));
-            known
-                .map(|(key, it)| {
-                    let front = core.schedule.line(key).and_then(Line::front);
-                    let state = match (it.stopping, it.ready, &front) {
-                        (true, ..) => WorkerState::Stopping,
-                        (_, false, _) => WorkerState::Starting,
-                        (_, _, Some(_)) => WorkerState::Busy,
-                        (_, _, None) => WorkerState::Idle,
-                    };
-                    WorkerInfo {
-                        pid: it.pid(),
-                        state,
-                        tasks_done: it.done,
-                        age: core.now.since(it.since),
-                        current_task: front.map(|entry| TaskId(entry.task)),
-                    }
-                })
-                .collect()
+            let info = |(key, it): (WorkerKey, &Worker)| {
+                let front = core.schedule.run_queue(key).and_then(RunQueue::front);
+                WorkerInfo {
+                    pid: it.pid(),
+                    state: it.life.public(front.is_some()),
+                    tasks_done: it.done,
+                    age: core.now.since(it.since),
+                    current_task: front.map(|queued| TaskId(queued.task)),
+                }
+            };
+            core.workers.iter().map(info).collect()
         })
     }
 

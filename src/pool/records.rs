@@ -1,4 +1,4 @@
-//! What is known about one task.
+//! All tasks of a pool that have no outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +17,9 @@ use crate::transfer::blob::PackedBlob;
 pub(super) enum Place {
     /// In the schedule's queue.
     Waiting,
-    /// Its arguments, too large for a ring, are being encoded.
+    /// On a blocking thread, which encodes arguments that are too large for a ring.
     Packing,
-    /// In a worker's ring, at `position`; outcomes of `received` items have come.
+    /// In a worker's request ring, at `position`. Outcomes of `received` items have arrived.
     Sent {
         worker: WorkerKey,
         position: Cursor,
@@ -29,39 +29,45 @@ pub(super) enum Place {
 
 /// One task.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct TaskRecord {
     pub(super) job: Arc<dyn Job>,
     pub(super) options: CallOptions,
     pub(super) place: Place,
+    /// The encoded arguments, if they are too large for a ring.
     pub(super) packed: Option<PackedBlob>,
     pub(super) submitted: Moment,
+    /// How long its items have run.
     pub(super) ran: Duration,
-    /// Nobody wants it any more.
+    /// Whether the caller has cancelled it.
     pub(super) cancelled: bool,
     serial: u32,
 }
 
-impl Record {
-    /// Where it lies in the ring of `worker`, if it does.
+impl TaskRecord {
+    /// The position of its request, if that is in a ring.
+    pub(super) fn position(&self) -> Option<Cursor> {
+        match self.place {
+            Place::Sent { position, .. } => Some(position),
+            _ => None,
+        }
+    }
+
+    /// The position of its request, if that is in the ring of `worker`.
     pub(super) fn position_at(&self, worker: WorkerKey) -> Option<Cursor> {
         match self.place {
-            Place::Sent {
-                worker: at,
-                position,
-                ..
-            } if at == worker => Some(position),
+            Place::Sent { worker: at, .. } if at == worker => self.position(),
             _ => None,
         }
     }
 }
 
-/// All tasks that have no outcome, found by their keys.
+/// The tasks, found by their keys.
 ///
-/// A key is a place in the table and the number of tasks that came before, so that the key of a task
-/// that is gone finds nothing.
+/// A key is a place in the table and the number of tasks that came before, so that the key of a removed task finds
+/// nothing.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    slab: Slab<Record>,
+    slab: Slab<TaskRecord>,
     serial: u32,
 }
 
@@ -72,10 +78,10 @@ impl Records {
         options: CallOptions,
         now: Moment,
     ) -> TaskKey {
-        // Never 0, which is the key of no task.
+        // Never 0, so that no task has the key 0.
         self.serial = self.serial.wrapping_add(1).max(1);
         let serial = self.serial;
-        let index = self.slab.insert(Record {
+        let index = self.slab.insert(TaskRecord {
             job,
             options,
             place: Place::Waiting,
@@ -85,33 +91,37 @@ impl Records {
             cancelled: false,
             serial,
         });
-        u64::from(serial) << 32 | index as u64
+        key(index, serial)
     }
 
     #[inline]
-    pub(super) fn get_mut(&mut self, key: TaskKey) -> Option<&mut Record> {
+    pub(super) fn get_mut(&mut self, key: TaskKey) -> Option<&mut TaskRecord> {
         let record = self.slab.get_mut(index(key))?;
         (record.serial == serial(key)).then_some(record)
     }
 
-    pub(super) fn get(&self, key: TaskKey) -> Option<&Record> {
+    pub(super) fn get(&self, key: TaskKey) -> Option<&TaskRecord> {
         let record = self.slab.get(index(key))?;
         (record.serial == serial(key)).then_some(record)
     }
 
-    pub(super) fn remove(&mut self, key: TaskKey) -> Option<Record> {
+    pub(super) fn remove(&mut self, key: TaskKey) -> Option<TaskRecord> {
         self.get(key)?;
         self.slab.try_remove(index(key))
     }
 
     pub(super) fn keys(&self) -> Vec<TaskKey> {
-        let key = |(index, record): (usize, &Record)| u64::from(record.serial) << 32 | index as u64;
-        self.slab.iter().map(key).collect()
+        let records = self.slab.iter();
+        records.map(|(index, it)| key(index, it.serial)).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.slab.is_empty()
     }
+}
+
+fn key(index: usize, serial: u32) -> TaskKey {
+    u64::from(serial) << 32 | index as u64
 }
 
 fn index(key: TaskKey) -> usize {

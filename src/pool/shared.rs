@@ -74,7 +74,7 @@ impl Shared {
     /// look at. Returns the alarm.
     pub(super) fn driver_sleeps(&self, alarm: Option<Moment>) -> Option<Moment> {
         self.look(|core| {
-            let alarm = core.next_look().into_iter().chain(alarm).min();
+            let alarm = core.next_run().into_iter().chain(alarm).min();
             let bits = alarm.map_or(u64::MAX, Moment::to_bits);
             self.alarm.store(bits, Ordering::Relaxed);
             alarm

@@ -51,7 +51,7 @@ async fn hire(shared: &Arc<Shared>, spec: ChildSpec) -> io::Result<StartedWorker
     let mut launched = launch(&settings.source, spec, streams, bell, &first).await?;
     let mut posted = launched.posted.take();
     if steps.is_empty() && !launched.forked {
-        steps.push(initializer::presence());
+        steps.push(initializer::handshake());
     }
     let mut packed = Vec::new();
     for step in &steps {

@@ -1,37 +1,41 @@
-//! What a worker leaves behind.
+//! The core's topic: the exit of a worker, and what becomes of the tasks it had.
 
 use std::process::ExitStatus;
 use std::sync::Arc;
 
+use super::call_options::CallOptions;
 use super::core::{Core, Phase};
 use super::records::Place;
-use super::worker_state::Worker;
+use super::worker_state::Life;
+use super::worker_table::Worker;
 use crate::call::RequestWriter;
+use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{TaskKey, WorkerKey};
 
 impl Core {
-    /// A worker has ended, and all its replies were read. What it had not started runs elsewhere; what
-    /// it was running, at most one call, ends with the reason.
-    pub(super) fn buried(&mut self, worker: WorkerKey, status: Option<ExitStatus>) {
-        let line = self.schedule.remove_worker(worker);
-        let Some(mut dead) = self.workers.get_mut(worker).and_then(Option::take) else {
+    /// A worker has exited, and all its replies were read. Its unstarted tasks run in other workers. The item that it
+    /// ran, at most one, ends with the reason of the exit.
+    pub(super) fn on_exit(&mut self, worker: WorkerKey, status: Option<ExitStatus>) {
+        let queue = self.schedule.remove_worker(worker);
+        let Some(dead) = self.workers.remove(worker) else {
             return;
         };
+        self.check_missing = true;
         // From the last to the first, each before all others: so they wait in their old order.
-        let mut began = dead.proven;
-        for entry in line.into_iter().rev() {
-            began |= self.inherit(&mut dead, entry.task, status);
+        let mut started = dead.proven;
+        for queued in queue.into_iter().rev() {
+            started |= self.settle_task(&dead, queued.task, status);
         }
-        if !began && !dead.stopping {
-            let cause = start_failure(&dead, status);
-            self.start_failed(&cause);
+        if !started && dead.is_alive() {
+            let cause = failed_start(&dead, status);
+            self.count_failed_start(&cause);
         }
     }
 
-    /// What becomes of one task in its line. True if the worker had begun it.
-    fn inherit(&mut self, dead: &mut Worker, key: TaskKey, status: Option<ExitStatus>) -> bool {
-        let Some(record) = self.records.get_mut(key) else {
+    /// Requeues or ends a task of a dead worker. True if the worker had started it.
+    fn settle_task(&mut self, dead: &Worker, key: TaskKey, status: Option<ExitStatus>) -> bool {
+        let Some(record) = self.records.get(key) else {
             return false;
         };
         let Place::Sent {
@@ -40,10 +44,9 @@ impl Core {
         else {
             return false;
         };
-        let claimed = match &mut dead.requests {
-            Some(requests) => requests.claimed(position).min(record.job.items()),
-            None => 0,
-        };
+        let io = dead.life.io();
+        let claimed = io.map_or(0, |io| io.requests.claimed(position));
+        let claimed = claimed.min(record.job.items());
         if claimed == 0 {
             self.requeue(key);
             return false;
@@ -51,22 +54,17 @@ impl Core {
         let Some(record) = self.records.remove(key) else {
             return false;
         };
-        let options = record.options;
         if claimed < record.job.items() {
-            let tail = record.job.split(claimed);
-            let rest = self.records.insert(tail, options, self.now);
-            self.schedule.submit_again(rest, options.priority);
+            self.enqueue_front(record.job.split(claimed), record.options);
         }
         if claimed > received {
             let error = self.cause_of(dead, key, record.job.name(), status);
-            let again = matches!(error.kind(), ErrorKind::Crashed | ErrorKind::Exited)
-                && options.retries > 0
-                && !record.cancelled
-                && self.phase != Phase::Over;
-            if again {
-                self.retry(&record.job, received, options);
+            let crashed = matches!(error.kind(), ErrorKind::Crashed | ErrorKind::Exited);
+            let wanted = !record.cancelled && self.phase != Phase::Over;
+            if crashed && wanted && record.options.retries > 0 {
+                self.retry(&record.job, received, record.options);
             } else {
-                self.end(&record.job, received, claimed - received, error);
+                self.fail(&record.job, received, claimed - received, error);
             }
         }
         self.discard(record);
@@ -74,22 +72,17 @@ impl Core {
     }
 
     /// Runs the item at `index` of a job once more.
-    fn retry(
-        &mut self,
-        job: &Arc<dyn crate::call::job::Job>,
-        index: usize,
-        mut options: super::call_options::CallOptions,
-    ) {
+    fn retry(&mut self, job: &Arc<dyn Job>, index: usize, mut options: CallOptions) {
         options.retries -= 1;
         self.counts.retried += 1;
         let item = match index {
             0 => Arc::clone(job),
             _ => job.split(index),
         };
-        let key = self.records.insert(item, options, self.now);
-        self.schedule.submit_again(key, options.priority);
+        self.enqueue_front(item, options);
     }
 
+    /// Why the worker exited while it ran a task.
     fn cause_of(
         &self,
         dead: &Worker,
@@ -97,33 +90,34 @@ impl Core {
         name: &'static str,
         status: Option<ExitStatus>,
     ) -> JoinError {
-        let requests = dead.requests.as_ref();
+        let requests = dead.life.io().map(|io| &io.requests);
         let wanted_memory = requests.is_some_and(RequestWriter::wanted_memory);
-        let kind = match (dead.doom, status.and_then(|status| status.code())) {
-            (Some(doom), _) if doom.task == key => doom.kind,
+        let code = status.and_then(|status| status.code());
+        let kind = match (dead.life.kill_reason(), code) {
+            (Some(kill), _) if kill.task == key => kill.kind,
             _ if self.phase == Phase::Over => ErrorKind::Cancelled,
             (_, Some(_)) => ErrorKind::Exited,
             (_, None) if wanted_memory => ErrorKind::MemoryExceeded,
             (_, None) => ErrorKind::Crashed,
         };
-        let mut error = JoinError::new(kind, name).after_start(true);
-        if let Some(pid) = dead.pid() {
-            error = error.in_process(pid);
-        }
-        match status {
-            Some(status) => error.with_status(status),
-            None => error,
-        }
+        let error = JoinError::new(kind, name).after_start(true);
+        with_exit(error, dead, status)
     }
 }
 
-fn start_failure(dead: &Worker, status: Option<ExitStatus>) -> JoinError {
-    let task = match &dead.preparation {
-        Some(preparation) => preparation.name(),
-        None => "procession::worker",
+/// Why a worker that never ran a task exited.
+fn failed_start(dead: &Worker, status: Option<ExitStatus>) -> JoinError {
+    let name = match &dead.life {
+        Life::Preparing { init, .. } => init.name(),
+        _ => "procession::worker",
     };
-    let mut error = JoinError::new(ErrorKind::Spawn, task)
+    let error = JoinError::new(ErrorKind::Spawn, name)
         .because("the worker ended before it was ready for its first task");
+    with_exit(error, dead, status)
+}
+
+/// Adds what is known about the exit.
+fn with_exit(mut error: JoinError, dead: &Worker, status: Option<ExitStatus>) -> JoinError {
     if let Some(pid) = dead.pid() {
         error = error.in_process(pid);
     }

@@ -1,66 +1,133 @@
-//! The workers of a pool: starting them, and what is said to them beside tasks.
+//! The core's topic: starting workers, and what is sent to them beside tasks.
 
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use super::core::{Core, Effect, Phase};
-use super::worker_state::Worker;
+use super::initializer::InitJob;
+use super::worker_state::{Life, Next, WorkerIo};
+use super::worker_table::Worker;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildSpec;
 use crate::transfer::messages::ToWorker;
 
+/// States.
 impl Core {
-    /// Lets go of the descriptors in the arguments of what has begun: nobody will run that again, and an end of a
-    /// channel among them is the task's alone.
-    pub(super) fn let_go_of_begun(&mut self) {
-        for (worker, it) in self.workers.iter_mut().enumerate() {
-            let Some(it) = it.as_mut().filter(|it| !it.has_fds.is_empty()) else {
-                continue;
-            };
-            let Some(requests) = &it.requests else {
-                continue;
-            };
-            it.has_fds.retain(|key| {
-                let Some(record) = self.records.get_mut(*key) else {
-                    return false;
-                };
-                let Some(position) = record.position_at(worker) else {
-                    return false;
-                };
-                // What is released has an outcome on its way.
-                if requests.released(position) {
-                    return false;
-                }
-                if requests.claimed(position) == 0 {
-                    return true;
-                }
-                if let Some(packed) = &mut record.packed {
-                    packed.attachments.clear();
-                }
-                self.effects.push(Effect::LetGo(Arc::clone(&record.job)));
-                false
-            });
+    /// Changes the state of a worker, if there is one, and does what the transition returns.
+    pub(super) fn transition(
+        &mut self,
+        worker: WorkerKey,
+        transition: impl FnOnce(&mut Life) -> Next,
+    ) {
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
+        let next = transition(&mut it.life);
+        self.check_missing |= it.life.is_stopping();
+        let Some(io) = it.life.io_mut() else {
+            return;
+        };
+        match next {
+            Next::Nothing => {}
+            Next::Dispatch => self.schedule.workers_changed(),
+            Next::Kill => io.signal_handle.kill(),
+            Next::SendCancel(task) => {
+                io.requests.send(ToWorker::Cancel { task });
+                self.effects.push(Effect::WakeDriver);
+            }
+            Next::SendStop if io.requests.write_stop() => {}
+            Next::SendStop => self.transition(worker, Life::kill),
+            Next::Watch if io.requests.watch() => {}
+            Next::Watch => self.transition(worker, Life::clear_suspicion),
         }
     }
 
+    /// A worker's process was started. It runs `init` before its first task. Without `init` it takes tasks at once,
+    /// which wait in its ring.
+    pub(super) fn on_started(
+        &mut self,
+        worker: WorkerKey,
+        io: WorkerIo,
+        init: Option<Arc<dyn InitJob>>,
+    ) {
+        match self.workers.get(worker) {
+            Some(_) => self.transition(worker, |life| life.on_started(io, init)),
+            None => io.signal_handle.kill(),
+        }
+        if self.phase == Phase::Over {
+            self.transition(worker, Life::kill);
+        }
+    }
+
+    /// A worker could not be started.
+    pub(super) fn on_start_failed(&mut self, worker: WorkerKey, cause: &JoinError) {
+        self.schedule.remove_worker(worker);
+        self.workers.remove(worker);
+        self.count_failed_start(cause);
+    }
+
+    /// A worker has run its initializer, or failed to.
+    pub(super) fn on_initialized(&mut self, worker: WorkerKey, failure: Option<&JoinError>) {
+        if self.workers.get(worker).is_none() {
+            return;
+        }
+        match failure {
+            None => {
+                self.transition(worker, Life::on_initialized);
+                self.on_proven(worker);
+            }
+            Some(cause) => {
+                self.transition(worker, Life::kill);
+                self.count_failed_start(cause);
+            }
+        }
+    }
+
+    /// A worker has done something, so workers are able to start.
+    pub(super) fn on_proven(&mut self, worker: WorkerKey) {
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
+        if !std::mem::replace(&mut it.proven, true) {
+            self.breaker.succeeded();
+            self.check_missing = true;
+        }
+    }
+
+    /// A start has failed. If that happens repeatedly and no worker is ready, waiting tasks end with the cause.
+    pub(super) fn count_failed_start(&mut self, cause: &JoinError) {
+        self.check_missing = true;
+        if !self.breaker.failed(self.now) {
+            return;
+        }
+        if self.workers.iter().any(|(_, it)| it.life.is_ready()) {
+            return;
+        }
+        for key in self.schedule.take_waiting() {
+            if let Some(record) = self.records.remove(key) {
+                self.fail_all(&record.job, cause.clone());
+                self.discard(record);
+            }
+        }
+    }
+}
+
+/// Starting.
+impl Core {
     /// Starts as many workers as are missing.
-    pub(super) fn hire(&mut self) {
+    pub(super) fn start_missing(&mut self) {
         if self.phase == Phase::Over || self.phase == Phase::Closing && self.records.is_empty() {
             return;
         }
-        let alive = self.workers.iter().flatten().filter(|it| !it.stopping);
-        let missing = self.target.saturating_sub(alive.count());
+        let alive = self.workers.iter().filter(|(_, it)| it.is_alive());
+        let missing = self.settings.workers.saturating_sub(alive.count());
         if missing == 0 || !self.breaker.allows(self.now) {
             return;
         }
-        let starting = self
-            .workers
-            .iter()
-            .flatten()
-            .filter(|it| !it.proven && !it.stopping);
-        let at_once = self.breaker.at_once().saturating_sub(starting.count());
+        let starting = self.workers.iter().filter(|(_, it)| it.is_starting());
+        let at_once = self.breaker.max_starting().saturating_sub(starting.count());
         for _ in 0..missing.min(at_once) {
             self.start_worker();
         }
@@ -68,27 +135,18 @@ impl Core {
 
     fn start_worker(&mut self) {
         let key = self.schedule.add_worker();
-        if self.workers.len() <= key {
-            self.workers.resize_with(key + 1, || None);
-        }
         let number = self.free_number();
         let (wanted, unwanted) = oneshot::channel();
-        self.workers[key] = Some(Worker {
+        let worker = Worker {
             number,
-            signal_handle: None,
-            wanted: Some(wanted),
-            requests: None,
-            preparation: None,
-            ready: false,
+            life: Life::Starting { _wanted: wanted },
             proven: false,
-            stopping: false,
-            doom: None,
             done: 0,
             since: self.now,
-            touched: false,
-            doubted: None,
+            must_wake: false,
             has_fds: Vec::new(),
-        });
+        };
+        self.workers.insert(key, worker);
         let pool = self.settings.name.clone();
         let spec = ChildSpec {
             name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
@@ -102,108 +160,88 @@ impl Core {
             .push(Effect::Launch(key, Box::new(spec), unwanted));
     }
 
+    /// The lowest number that no worker has, except workers that are stopping.
     fn free_number(&self) -> usize {
         let taken = |number| {
-            let mut workers = self.workers.iter().flatten();
-            workers.any(|it| it.number == number && !it.stopping)
+            let mut workers = self.workers.iter();
+            workers.any(|(_, it)| it.number == number && it.is_alive())
         };
         (0..).find(|&number| !taken(number)).unwrap_or(0)
     }
+}
 
-    /// A worker that needs no preparation takes tasks as soon as there is a process: they wait in its ring.
-    pub(super) fn enlist(&mut self, worker: WorkerKey) {
-        if let Some(it) = self.workers.get_mut(worker).and_then(Option::as_mut) {
-            it.ready = true;
-            if !it.stopping {
-                self.schedule.ready(worker, self.now);
-            }
-        }
-    }
-
-    /// A worker has taken its preparation well, or not.
-    pub(super) fn prepared(&mut self, worker: WorkerKey, failure: Option<&JoinError>) {
-        let Some(it) = self.workers.get_mut(worker).and_then(Option::as_mut) else {
-            return;
-        };
-        match failure {
-            None => {
-                it.preparation = None;
-                it.proven = true;
-                self.enlist(worker);
-                self.breaker.succeeded();
-            }
-            Some(cause) => {
-                it.kill();
-                self.start_failed(cause);
-            }
-        }
-    }
-
-    /// A worker failed to start. If that goes on, nobody waits for one any longer.
-    pub(super) fn start_failed(&mut self, cause: &JoinError) {
-        if !self.breaker.failed(self.now) {
-            return;
-        }
-        let others = self
-            .workers
-            .iter()
-            .flatten()
-            .any(|it| it.ready && !it.stopping);
-        if others {
-            return;
-        }
-        for key in self.schedule.take_waiting() {
-            if let Some(record) = self.records.remove(key) {
-                self.end(&record.job, 0, record.job.items(), cause.clone());
-                self.discard(record);
-            }
-        }
-    }
-
-    /// The worker cannot be believed any more.
-    pub(super) fn kill_worker(&mut self, worker: WorkerKey) {
-        self.schedule.close(worker);
-        if let Some(it) = self.workers.get_mut(worker).and_then(Option::as_mut) {
-            it.kill();
-        }
-    }
-
-    /// These parcels are gone; whoever knows them may let go of them.
-    pub(super) fn forget_parcels(&mut self, ids: &[u64]) {
-        for it in self.workers.iter_mut().flatten() {
-            if let Some(requests) = &mut it.requests {
-                requests.forget(ids);
-            }
-        }
-    }
-
-    pub(super) fn trim_workers(&mut self) {
-        for it in self.workers.iter_mut().flatten() {
-            if let Some(requests) = &mut it.requests {
-                requests.send(ToWorker::Trim);
-            }
-        }
-    }
-
-    /// Says what could not be said before, and gives tasks to workers that have space again.
+/// Messages.
+impl Core {
+    /// Sends messages that could not be sent before, and lets the schedule send tasks to workers that have space.
     pub(super) fn flush(&mut self) {
-        for (worker, it) in self.workers.iter_mut().enumerate() {
-            if let Some(requests) = it.as_mut().and_then(|it| it.requests.as_mut()) {
-                let _ = requests.send_unsent();
-                self.schedule.space(worker);
+        for (worker, it) in self.workers.iter_mut() {
+            if let Some(io) = it.life.io_mut() {
+                // A message that cannot be sent now is sent by a later call.
+                let _ = io.requests.send_unsent();
+                self.schedule.may_have_space(worker);
             }
         }
     }
 
-    /// The worker's parcel was read, or never arrived: then the worker must not use it again.
+    /// Drops the arguments of started tasks that hold descriptors: the task is not sent again, and an end of a channel
+    /// among them must be the task's alone.
+    pub(super) fn drop_started_arguments(&mut self) {
+        for (worker, it) in self.workers.iter_mut() {
+            if it.has_fds.is_empty() {
+                continue;
+            }
+            let Some(io) = it.life.io() else {
+                continue;
+            };
+            it.has_fds.retain(|key| {
+                let Some(record) = self.records.get_mut(*key) else {
+                    return false;
+                };
+                // A request that was released has a reply on the way, which drops the arguments.
+                let position = record.position_at(worker);
+                let Some(position) = position.filter(|at| !io.requests.released(*at)) else {
+                    return false;
+                };
+                if io.requests.claimed(position) == 0 {
+                    return true;
+                }
+                if let Some(packed) = &mut record.packed {
+                    packed.attachments.clear();
+                }
+                let job = Arc::clone(&record.job);
+                self.effects.push(Effect::DropArguments(job));
+                false
+            });
+        }
+    }
+
+    /// Tells workers that blobs of arguments were freed, as far as they know them.
+    pub(super) fn forget_blobs(&mut self, ids: &[u64]) {
+        for (_, it) in self.workers.iter_mut() {
+            if let Some(io) = it.life.io_mut() {
+                io.requests.forget(ids);
+            }
+        }
+    }
+
+    /// Tells all workers to free the memory of idle blobs.
+    pub(super) fn trim_workers(&mut self) {
+        for (_, it) in self.workers.iter_mut() {
+            if let Some(io) = it.life.io_mut() {
+                io.requests.send(ToWorker::Trim);
+            }
+        }
+    }
+
+    /// The worker's blob was read, or did not arrive: then the worker must not use it again.
     pub(super) fn return_blob(&mut self, worker: WorkerKey, pid: u32, id: u64, arrived: bool) {
-        // Another worker may have taken the dead one's place, with parcels of the same numbers.
-        let it = self.workers.get_mut(worker).and_then(Option::as_mut);
+        // Another worker may have the key of a dead one, with blobs of the same numbers.
+        let it = self.workers.get_mut(worker);
         let Some(it) = it.filter(|it| it.pid() == Some(pid)) else {
             return;
         };
-        if let Some(requests) = &mut it.requests {
-            requests.send(match arrived {
+        if let Some(io) = it.life.io_mut() {
+            io.requests.send(match arrived {
                 true => ToWorker::Returned { id },
                 false => ToWorker::Lost { id },
             });

@@ -1,4 +1,4 @@
-//! What one worker has before it.
+//! The tasks that one worker was sent and has not finished.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,137 +6,116 @@ use std::time::Duration;
 use super::TaskKey;
 use crate::sys::clock::Moment;
 
-/// A task in a line.
+/// A task in a run queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct QueuedTask {
     pub(crate) task: TaskKey,
+    /// Items without an outcome, the running item among them.
     pub(crate) items: usize,
-    /// It was given to the worker with more than one item: some may be done and not told, even if one is left.
+    /// Whether the worker was sent more than one item. Then finished items may wait in an open reply, even when only
+    /// one item is left.
     pub(crate) batch: bool,
 }
 
-/// The tasks one worker was given and has not finished, the running one first.
+/// The tasks of one worker, the running task first.
 #[derive(Debug, Default)]
-pub(crate) struct Line {
-    entries: VecDeque<Entry>,
-    open: bool,
+pub(crate) struct RunQueue {
+    tasks: VecDeque<QueuedTask>,
+    /// Whether the request ring had no space for the last task.
     full: bool,
-    /// The task in front was found to be slow.
+    /// The front task, if it was found to be a slow batch.
     slow: Option<TaskKey>,
-    moved: Moment,
-    /// The first of them is known to run, and to run long.
-    begun: bool,
-    /// The worker was given something and did not begin it.
-    doubted: bool,
+    last_progress: Moment,
+    /// Whether the front task is known to run, and to run long.
+    front_runs: bool,
 }
 
-impl Line {
-    pub(super) fn open(&mut self, now: Moment) {
-        self.open = true;
-        self.moved = now;
-    }
-
-    pub(super) fn close(&mut self) {
-        self.open = false;
-    }
-
-    /// Whether the worker would begin a task at once.
-    pub(super) fn is_idle(&self) -> bool {
-        self.is_trusted() && self.entries.is_empty()
-    }
-
-    pub(super) fn begun(&mut self) {
-        self.begun = true;
-    }
-
-    pub(super) fn doubt(&mut self, doubted: bool) {
-        self.doubted = doubted;
-    }
-
-    /// Whether the worker takes tasks, and there is no reason to think that it does not run.
-    pub(super) fn is_trusted(&self) -> bool {
-        self.open && !self.doubted
-    }
-
-    /// Whether it is not known that the worker has begun what it was given.
-    pub(super) fn is_unbegun(&self) -> bool {
-        !self.begun && !self.entries.is_empty()
-    }
-
-    pub(super) fn fill(&mut self) {
-        self.full = true;
-    }
-
-    pub(super) fn unfill(&mut self) {
-        self.full = false;
-    }
-
-    pub(super) fn has_room(&self, depth: usize) -> bool {
-        // Nothing has to wait behind what is known to run long.
-        self.is_trusted() && !self.full && !self.begun && self.entries.len() < depth
-    }
-
-    /// How many tasks stand in it.
+impl RunQueue {
+    /// How many tasks are in the queue.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.tasks.len()
     }
 
-    /// The tasks in order, the running one first.
-    pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = Entry> + '_ {
-        self.entries.iter().copied()
+    /// The tasks in order, the running task first.
+    pub(crate) fn tasks(&self) -> impl DoubleEndedIterator<Item = QueuedTask> + '_ {
+        self.tasks.iter().copied()
     }
 
-    /// The task that runs, or will next.
-    pub(crate) fn front(&self) -> Option<Entry> {
-        self.entries.front().copied()
+    /// The task that runs, or will run next.
+    pub(crate) fn front(&self) -> Option<QueuedTask> {
+        self.tasks.front().copied()
     }
 
-    pub(super) fn into_entries(self) -> VecDeque<Entry> {
-        self.entries
+    pub(super) fn into_tasks(self) -> VecDeque<QueuedTask> {
+        self.tasks
     }
 
-    pub(super) fn push(&mut self, entry: Entry, now: Moment) {
-        if self.entries.is_empty() {
-            self.moved = now;
-            self.begun = false;
+    pub(super) fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Whether one more task can be sent, if at most `depth` may be in the queue.
+    pub(super) fn has_room(&self, depth: usize) -> bool {
+        // No task waits behind a task that is known to run long.
+        !self.full && !self.front_runs && self.tasks.len() < depth
+    }
+
+    pub(super) fn set_full(&mut self, full: bool) {
+        self.full = full;
+    }
+
+    pub(super) fn push(&mut self, task: QueuedTask, now: Moment) {
+        if self.tasks.is_empty() {
+            self.last_progress = now;
+            self.front_runs = false;
         }
-        self.entries.push_back(entry);
+        self.tasks.push_back(task);
     }
 
-    pub(super) fn moved(&mut self, now: Moment) {
-        self.moved = now;
+    /// Outcomes have arrived.
+    pub(super) fn progress(&mut self, now: Moment) {
+        self.last_progress = now;
         self.full = false;
-        self.begun = false;
+        self.front_runs = false;
     }
 
     pub(super) fn remove(&mut self, task: TaskKey) {
-        if let Some(index) = self.entries.iter().position(|entry| entry.task == task) {
-            self.entries.remove(index);
+        if let Some(index) = self.tasks.iter().position(|queued| queued.task == task) {
+            self.tasks.remove(index);
         }
     }
 
-    pub(super) fn shorten(&mut self, task: TaskKey, items: usize) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.task == task) {
-            entry.items = items;
+    pub(super) fn set_items(&mut self, task: TaskKey, items: usize) {
+        if let Some(queued) = self.tasks.iter_mut().find(|queued| queued.task == task) {
+            queued.items = items;
         }
     }
 
-    /// Whether what runs is a batch, not yet known to be slow.
-    pub(super) fn may_be_slow(&self) -> Option<TaskKey> {
-        let front = self.entries.front()?;
+    pub(super) fn set_front_runs(&mut self) {
+        self.front_runs = true;
+    }
+
+    /// Whether the worker has tasks and is not known to have started the front task.
+    pub(super) fn may_be_unstarted(&self) -> bool {
+        !self.front_runs && !self.tasks.is_empty()
+    }
+
+    /// The front task, if it is a batch that was not found to be slow yet.
+    pub(super) fn unmarked_batch(&self) -> Option<TaskKey> {
+        let front = self.tasks.front()?;
         (front.batch && self.slow != Some(front.task)).then_some(front.task)
     }
 
-    pub(super) fn is_slow(&mut self, task: TaskKey) {
+    pub(super) fn mark_slow(&mut self, task: TaskKey) {
         self.slow = Some(task);
     }
 
-    /// How many items there are, the running one among them.
+    /// How many items have no outcome, the running item among them.
     pub(super) fn backlog(&self) -> usize {
-        self.entries.iter().map(|entry| entry.items).sum()
+        self.tasks.iter().map(|queued| queued.items).sum()
     }
 
-    pub(super) fn since_move(&self, now: Moment) -> Duration {
-        now.since(self.moved)
+    pub(super) fn since_progress(&self, now: Moment) -> Duration {
+        now.since(self.last_progress)
     }
 }

@@ -1,56 +1,61 @@
-//! When to stop starting workers that do not start.
+//! A circuit breaker that stops the start of workers after repeated failures.
+//!
+//! As in M. Nygard, "Release It!": closed, the breaker lets starts pass. After [`MAX_FAILURES`] in a row it opens and
+//! lets none pass. After [`OPEN_FOR`], or when a task is submitted, it is half open: one start at a time may try.
 
 use std::time::Duration;
 
 use crate::sys::clock::Moment;
 
-/// So many starts in a row may fail before nobody tries any more.
-const FAILURES: u32 = 5;
+/// Starts that fail in a row before the breaker opens.
+const MAX_FAILURES: u32 = 5;
 
-/// How long nobody tries after that, unless a task comes.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long the breaker stays open, unless a task is submitted.
+const OPEN_FOR: Duration = Duration::from_secs(1);
 
-/// Counts starts that failed in a row, and says whether to try again.
+/// Counts starts that failed in a row, and says whether to start another worker.
 #[derive(Debug, Default)]
 pub(crate) struct StartBreaker {
     failures: u32,
-    closed_until: Option<Moment>,
+    open_until: Option<Moment>,
 }
 
 impl StartBreaker {
-    /// A worker has started.
+    /// A worker has started: closes the breaker.
     pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
-        self.closed_until = None;
+        self.open_until = None;
     }
 
-    /// A worker failed to start. True if nobody should try again for now.
+    /// A worker failed to start. True if the breaker is open now.
+    #[must_use]
     pub(crate) fn failed(&mut self, now: Moment) -> bool {
         self.failures += 1;
-        let tripped = self.failures >= FAILURES;
-        if tripped {
-            self.closed_until = Some(now.plus(PAUSE));
+        let opens = self.failures >= MAX_FAILURES;
+        if opens {
+            self.open_until = Some(now.plus(OPEN_FOR));
         }
-        tripped
+        opens
     }
 
-    /// A task has come: one more try is worth it.
-    pub(crate) fn try_again(&mut self) {
-        self.closed_until = None;
+    /// A task was submitted: an open breaker becomes half open. True if the breaker was open.
+    #[must_use]
+    pub(crate) fn try_again(&mut self) -> bool {
+        self.open_until.take().is_some()
     }
 
     /// Whether a worker may be started.
     pub(crate) fn allows(&self, now: Moment) -> bool {
-        self.closed_until.is_none_or(|until| now >= until)
+        self.open_until.is_none_or(|until| now >= until)
     }
 
-    /// How many more may be started at once: one at a time while it is not known whether any will.
-    pub(crate) fn at_once(&self) -> usize {
+    /// How many workers may be starting at a time: one, while it is not known whether any will start.
+    pub(crate) fn max_starting(&self) -> usize {
         if self.failures == 0 { usize::MAX } else { 1 }
     }
 
-    /// When a worker may be started again, if not now.
-    pub(crate) fn reopens(&self) -> Option<Moment> {
-        self.closed_until
+    /// When an open breaker becomes half open. `None` if the breaker is not open.
+    pub(crate) fn half_open_at(&self) -> Option<Moment> {
+        self.open_until
     }
 }
