@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::sys::procfs;
 use crate::task::TaskId;
 
 /// The state of a worker.
@@ -50,7 +51,7 @@ impl WorkerInfo {
     ///
     /// Reads `/proc/PID/smaps_rollup` at every call, which takes the kernel up to milliseconds for a large process.
     pub fn memory(&self) -> u64 {
-        self.pid.map_or(0, private_bytes)
+        self.pid.map_or(0, procfs::private_memory)
     }
 
     /// The time since the worker was started.
@@ -62,14 +63,4 @@ impl WorkerInfo {
     pub fn current_task(&self) -> Option<TaskId> {
         self.current_task
     }
-}
-
-/// The private memory of a process, as `proc_pid_smaps(5)` counts it.
-fn private_bytes(pid: u32) -> u64 {
-    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let private = rollup
-        .lines()
-        .filter(|line| line.starts_with("Private_"))
-        .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-    private.sum::<u64>() * 1024
 }

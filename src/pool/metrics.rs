@@ -58,8 +58,8 @@ impl Metrics {
         self.counts.completed
     }
 
-    /// The number of calls that failed otherwise than [`crashed`](Self::crashed), [`timed_out`](Self::timed_out) and
-    /// [`cancelled`](Self::cancelled) count.
+    /// The number of calls that failed, without those that [`crashed`](Self::crashed),
+    /// [`timed_out`](Self::timed_out) and [`cancelled`](Self::cancelled) count.
     pub fn failed(&self) -> u64 {
         self.counts.failed
     }
@@ -105,9 +105,20 @@ const STEPS: usize = 8;
 /// The buckets reach from a nanosecond to half a century.
 const BUCKETS: usize = 61 * STEPS;
 
-/// Counts durations in buckets, and gives percentiles with an error of at most 12.5 %.
+/// A distribution of durations. A percentile of it is at most 12.5 % too large.
 ///
-/// The buckets are log-linear, as in HdrHistogram (Gil Tene).
+/// The durations are counted in log-linear buckets, as in HdrHistogram (Gil Tene).
+///
+/// ```
+/// # #[procession::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = procession::Pool::with_workers(1)?;
+/// pool.run(|| (), ()).await?;
+/// let run_time = pool.metrics().run_time();
+/// println!("{} tasks, 99 % of them within {:?}", run_time.count(), run_time.percentile(99.0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Histogram {
     buckets: Box<[u64]>,
