@@ -57,7 +57,7 @@ pub(super) fn apply_limits(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result
 
 /// Tells tasks who this process is, and has panics captured.
 pub(super) fn set_identity(greeting: Greeting) {
-    task::be(Identity {
+    task::set_identity(Identity {
         name: greeting.name,
         parent: greeting.parent,
         pool: greeting.pool,
