@@ -132,7 +132,7 @@ impl Driver {
         });
         let news = self.shared.news.clone();
         self.shared.runtime.spawn(async move {
-            let status = guard.end(pidfd).await.ok().flatten();
+            let status = guard.wait(pidfd).await.ok().flatten();
             drop(parent_death);
             // Nobody listens only when the driver is gone.
             let _ = news.send(Event::Ended(worker, status));

@@ -13,7 +13,7 @@ use super::initializer::{InitJob, PREPARATION};
 use super::shared::Shared;
 use crate::call::{RequestWriter, Written};
 use crate::schedule::WorkerKey;
-use crate::spawn::{ChildSpec, Launched, Streams, launch};
+use crate::spawn::{ChildSpec, Launched, StdioSpec, launch};
 use crate::transfer::blob::PackedBlob;
 
 /// Starts a worker, unless it becomes unwanted before it has started.
@@ -47,9 +47,9 @@ async fn hire(shared: &Arc<Shared>, spec: ChildSpec) -> io::Result<StartedWorker
         }
         _ => None,
     };
-    let (streams, bell) = (Streams::default(), Some(&shared.bell));
+    let (streams, bell) = (StdioSpec::default(), Some(&shared.bell));
     let mut launched = launch(&settings.source, spec, streams, bell, &first).await?;
-    let mut posted = launched.posted.take();
+    let mut posted = launched.written.take();
     if steps.is_empty() && !launched.forked {
         steps.push(initializer::handshake());
     }

@@ -14,7 +14,7 @@ use super::stdio::{ChildStderr, ChildStdin, ChildStdout, PipeSenders};
 use super::supervisor;
 use super::supervisor::SpawnRequest;
 use crate::call::job::Single;
-use crate::spawn::{ChildSpec, Source, StartMethod, Streams};
+use crate::spawn::{ChildSource, ChildSpec, StartMethod, StdioSpec};
 use crate::sys::limits;
 use crate::task::{Call, Task};
 
@@ -282,9 +282,9 @@ impl ProcessBuilder {
         supervisor::begin(SpawnRequest {
             job,
             state,
-            source: Source::of(self.start_method),
+            source: ChildSource::of(self.start_method),
             spec,
-            streams: Streams {
+            streams: StdioSpec {
                 stdin: self.stdin,
                 stdout: self.stdout,
                 stderr: self.stderr,

@@ -16,7 +16,7 @@ use crate::call::outcomes::ReplyBody;
 use crate::call::request_writer::{SendFault, SentJob};
 use crate::call::{ReplyReader, Written};
 use crate::error::{ErrorKind, JoinError};
-use crate::spawn::{ChildGuard, ChildSpec, Launched, Source, Streams, launch};
+use crate::spawn::{ChildGuard, ChildSource, ChildSpec, Launched, StdioSpec, launch};
 use crate::sys::clock::Moment;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
@@ -30,9 +30,9 @@ const ONLY_TASK: u64 = 1;
 pub(super) struct SpawnRequest {
     pub(super) job: Arc<dyn Job>,
     pub(super) state: Arc<ProcessState>,
-    pub(super) source: Source,
+    pub(super) source: ChildSource,
     pub(super) spec: ChildSpec,
-    pub(super) streams: Streams,
+    pub(super) streams: StdioSpec,
     pub(super) pipes: PipeSenders,
 }
 
@@ -90,15 +90,15 @@ enum StartFault {
 /// Starts the child and writes its only request into its ring.
 async fn start(
     job: &Arc<dyn Job>,
-    source: &Source,
+    source: &ChildSource,
     spec: ChildSpec,
-    streams: Streams,
+    streams: StdioSpec,
 ) -> Result<StartedChild, StartFault> {
     let launched = launch(source, spec, streams, None, &|_| None).await;
     let mut launched = launched.map_err(StartFault::Io)?;
     let written = launched.requests.write(ONLY_TASK, &**job, false);
     if let Written::TooLarge = written {
-        launched.takes_long();
+        launched.allow_spares();
     }
     let requests = &mut launched.requests;
     let mut sent = requests
@@ -130,13 +130,13 @@ async fn run(child: StartedChild, pipes: PipeSenders, outcome: OutcomeGuard) {
     outcome.state().start(Arc::clone(&signal_handle));
     pipes.deliver(std::mem::take(&mut launched.pipes));
     // The child begins after its handle knows it: code that hears of the child can find it.
-    let begun = launched.begin();
+    let begun = launched.release();
     if begun.is_err() {
         signal_handle.kill();
     }
     let _parent_death = launched.parent_death;
     let requests = launched.requests;
-    let guard = launched.guard.leave_group_on_exit();
+    let guard = launched.guard.leave_group_on_success();
     let started = || requests.claimed(sent.position) > 0;
     let status = match wait_for_end(guard, launched.pidfd, started).await {
         Ok(status) => status,
@@ -179,7 +179,7 @@ async fn wait_for_end(
     }
     let signal_handle = guard.signal_handle();
     let pidfd = Watched::new(pidfd).map_err(|error| WaitFault::Start(error.to_string()))?;
-    let mut end = std::pin::pin!(guard.end(pidfd));
+    let mut end = std::pin::pin!(guard.wait(pidfd));
     let began = Moment::now();
     let ended = loop {
         if started() {
