@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::call::Slot;
-use crate::call::executor::EntryOf;
-use crate::call::job::{ItemsWritten, Job, pack_item, write_item};
+use crate::call::job::{ItemsWritten, Job};
 use crate::call::outcomes::Outcomes;
+use crate::call::single::OneCall;
 use crate::error::JoinError;
 use crate::ring::Writer;
 use crate::spawn::Preload;
-use crate::sys::image;
 use crate::sys::image::Token;
 use crate::task::Call;
 use crate::transfer::blob::{BlobPool, PackedBlob};
@@ -188,59 +187,23 @@ impl<C: Call<Output = Result<(), String>>> InitJob for Preparation<C> {
     }
 }
 
-impl<C: Call<Output = Result<(), String>>> Job for Preparation<C> {
-    fn name(&self) -> &'static str {
-        C::name()
-    }
+impl<C: Call<Output = Result<(), String>>> OneCall for Preparation<C> {
+    type Call = C;
 
-    fn token(&self) -> io::Result<Token> {
-        image::token::<EntryOf<C>>()
-    }
-
-    fn items(&self) -> usize {
-        1
-    }
-
-    fn write(&self, writer: &mut Writer<'_>) -> ItemsWritten {
+    fn with_arguments<T>(&self, f: impl FnOnce(&C::Args) -> T) -> Option<T> {
         let arguments = self
             .arguments
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        match write_item(&*arguments, writer) {
-            Ok(()) => ItemsWritten {
-                items: 1,
-                stopped: None,
-            },
-            Err(fault) => ItemsWritten {
-                items: 0,
-                stopped: Some(fault),
-            },
-        }
+        Some(f(&arguments))
     }
 
-    fn pack(&self, pool: &Mutex<BlobPool>) -> Result<PackedBlob, String> {
-        let arguments = self
-            .arguments
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        pack_item(&*arguments, pool)
+    fn settle(&self, outcome: Result<C::Output, JoinError>) {
+        self.slot.set(outcome);
     }
 
-    fn deliver(&self, _: usize, outcomes: Outcomes<'_>) -> usize {
-        let mut failed = 0;
-        outcomes.for_each(C::name(), |outcome| {
-            failed = usize::from(outcome.is_err());
-            self.slot.set(outcome);
-        });
-        failed
-    }
-
-    fn fail(&self, _: usize, _: usize, error: &JoinError) {
+    fn settle_failed(&self, error: &JoinError) {
         self.slot.set(Err(error.clone()));
-    }
-
-    fn split(&self, _: usize) -> Arc<dyn Job> {
-        unreachable!("a preparation has one item, and a job is split behind at least one")
     }
 }
 

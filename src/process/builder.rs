@@ -13,7 +13,7 @@ use super::state::ProcessState;
 use super::stdio::{ChildStderr, ChildStdin, ChildStdout, PipeSenders};
 use super::supervisor;
 use super::supervisor::SpawnRequest;
-use crate::call::job::Single;
+use crate::call::single::Single;
 use crate::spawn::{ChildSource, ChildSpec, StartMethod, StdioSpec};
 use crate::sys::limits;
 use crate::task::{Call, Task};

@@ -14,7 +14,7 @@ use futures::FutureExt as _;
 use super::state::ProcessState;
 use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
 use crate::abort::{Abort as _, AbortHandle};
-use crate::call::job::Awaited;
+use crate::call::single::Awaited;
 use crate::error::JoinError;
 
 /// A function in a process of its own. Made by [`spawn`](crate::spawn()) and [`Process::builder`](crate::Process::builder).

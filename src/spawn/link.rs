@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::call::envelope;
     use crate::call::envelope::Request;
-    use crate::call::job::Single;
+    use crate::call::single::Single;
     use crate::sys::socket;
     use crate::task::Call;
 
