@@ -24,8 +24,8 @@ use crate::transfer::blob::{BlobPool, PackedBlob};
 
 /// One or more items of work whose types are erased.
 ///
-/// The arguments stay with the job until it has its outcomes, so that it can be sent to another worker if the one that
-/// had it never started it; or until [`Job::forget_arguments`].
+/// The job keeps its arguments until it has its outcomes or until [`Job::forget_arguments`]. So it can be sent to
+/// another worker if the first worker never started it.
 pub(crate) trait Job: Send + Sync + fmt::Debug {
     /// The function's path.
     fn name(&self) -> &'static str;

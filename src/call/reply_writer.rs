@@ -42,7 +42,7 @@ const ITEMS_PER_CLOCK_READ: u32 = 16;
 const LEAST_SPACE: usize = 4096;
 
 /// Longer texts are cut, in bytes.
-const LONGEST_TEXT: usize = 1024;
+const LONGEST_ERROR_TEXT: usize = 1024;
 
 /// Writes replies.
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl ReplyWriter {
 
     /// Adds an outcome that is a text.
     pub(super) fn put_text(&mut self, requests: &RequestReader, status: Status, text: &str) {
-        let short = text::prefix(text, LONGEST_TEXT);
+        let short = text::prefix(text, LONGEST_ERROR_TEXT);
         let put = self.put(requests, status, |writer| {
             match writer.extend(short.as_bytes()) {
                 true => Ok(true),

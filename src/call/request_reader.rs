@@ -48,7 +48,7 @@ pub(super) struct RequestReader {
 struct CurrentRequest {
     frame: Frame,
     head: Request,
-    /// The item that was claimed last.
+    /// The last claimed item.
     index: u32,
     /// Where the next item's bytes begin.
     cursor: usize,
@@ -139,14 +139,14 @@ impl RequestReader {
         Some(index)
     }
 
-    /// The current request's head and the index of the item that was claimed last.
+    /// The current request's head and the index of the last claimed item.
     #[inline]
     pub(super) fn item(&self) -> Option<(&Request, u32)> {
         let current = self.current.as_ref()?;
         Some((&current.head, current.index))
     }
 
-    /// Whether the current request has items behind the one that was claimed last.
+    /// Whether the current request has items behind the last claimed item.
     #[inline]
     pub(super) fn has_more(&self) -> bool {
         self.item()
@@ -183,7 +183,7 @@ impl RequestReader {
         self.stamp_start(Moment::default());
     }
 
-    /// Decodes the arguments of the item that was claimed last. A panic of a `Deserialize` passes through.
+    /// Decodes the arguments of the last claimed item. A panic of a `Deserialize` passes through.
     #[inline]
     pub(super) fn arguments<A: DeserializeOwned>(&mut self) -> Result<A, String> {
         let Some(current) = &mut self.current else {
@@ -192,7 +192,7 @@ impl RequestReader {
         if current.attachments.is_empty() {
             return current.decode(&self.bytes, &self.blobs);
         }
-        // An item takes its own attachments; those that no item takes are closed with the request.
+        // An item takes its own attachments. The request closes the rest.
         let mut received = std::mem::take(&mut current.attachments);
         let decoded =
             attachments::with_received(&mut received, || current.decode(&self.bytes, &self.blobs));

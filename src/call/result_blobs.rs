@@ -1,7 +1,7 @@
 //! The blobs in which a worker sends results that do not fit a frame.
 //!
-//! Runs in the worker, on both of its threads: the one that runs tasks fills blobs, the one that reads the control
-//! socket puts them back when the parent has read them.
+//! Runs in the worker, on both of its threads. The thread that runs tasks fills blobs; the thread that reads the
+//! control socket frees them when the parent has read them.
 //!
 //! Must stay true: a blob that was handed over stays in use until the parent says that it has read it, or that it never
 //! got the memory.

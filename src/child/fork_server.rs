@@ -17,7 +17,7 @@ use super::setup::executor;
 use super::single::ReleasedSpare;
 use super::spare::become_spare;
 use crate::call::envelope::WORKER_RING_BYTES;
-use crate::call::executor::Next;
+use crate::call::executor::NextRequest;
 use crate::call::panic_capture;
 use crate::call::rings::RingLayout;
 use crate::ring::Ring;
@@ -62,7 +62,7 @@ pub(super) fn run_preload(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Resu
     }
     let parent_death = ParentDeathSignal::new(&pipe)?;
     drop(pipe);
-    while let Next::Run(enter) = executor.next().map_err(io::Error::other)? {
+    while let NextRequest::Run(enter) = executor.next().map_err(io::Error::other)? {
         enter(&mut executor);
     }
     drop(parent_death);

@@ -15,7 +15,7 @@ use std::thread;
 use super::control::dispatch;
 use super::setup::{apply_limits, executor, exit_corrupt, limit_memory, set_identity, take_stdio};
 use super::task_thread;
-use crate::call::executor::{Executor, Next};
+use crate::call::executor::{Executor, NextRequest};
 use crate::call::result_blobs::ResultBlobs;
 use crate::call::rings::RingLayout;
 use crate::sys::doorbell::Doorbell;
@@ -84,8 +84,8 @@ fn run_requests(mut executor: Executor, shared: &WorkerShared) -> Never {
     limit_memory(shared.memory_limit);
     loop {
         match executor.next() {
-            Ok(Next::Run(enter)) => enter(&mut executor),
-            Ok(Next::Stop) => stop(shared),
+            Ok(NextRequest::Run(enter)) => enter(&mut executor),
+            Ok(NextRequest::Stop) => stop(shared),
             Err(corrupt) => exit_corrupt(corrupt),
         }
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::control::{ReceivedMessage, handle, recv_until_ready};
 use super::setup::{apply_limits, executor, exit_corrupt, limit_memory, set_identity, take_stdio};
 use super::task_thread;
-use crate::call::executor::{Executor, Next};
+use crate::call::executor::{Executor, NextRequest};
 use crate::call::rings::RingLayout;
 use crate::ring::Ring;
 use crate::sys::parent_death::ParentDeathSignal;
@@ -131,8 +131,8 @@ fn run_here(prepared: Prepared) -> ! {
     let mut executor = prepared.executor;
     limit_memory(prepared.memory_limit);
     match executor.next() {
-        Ok(Next::Run(enter)) => enter(&mut executor),
-        Ok(Next::Stop) => {}
+        Ok(NextRequest::Run(enter)) => enter(&mut executor),
+        Ok(NextRequest::Stop) => {}
         Err(corrupt) => exit_corrupt(corrupt),
     }
     exit::exit()

@@ -61,7 +61,8 @@ impl Attachments {
         moving.any(|(_, other)| Arc::ptr_eq(other, move_state))
     }
 
-    /// The value is about to be sent: the pipe ends with it cannot be used until it was sent, or [`unlock`](Self::unlock).
+    /// The value is about to be sent: the pipe ends with it cannot be used until it was sent, or
+    /// [`unlock`](Self::unlock).
     pub(crate) fn lock(&self) {
         for (_, move_state) in &self.moving {
             move_state.lock();
@@ -260,7 +261,7 @@ pub(crate) fn record_fault<T>(outcome: Result<T, String>) -> Result<T, String> {
     outcome
 }
 
-/// Descriptors that arrived beside a value. Those that the value does not take are closed with this.
+/// Descriptors that arrived beside a value. Dropping this closes the descriptors that the value did not take.
 #[derive(Debug, Default)]
 pub(crate) struct ReceivedAttachments(Vec<Option<OwnedFd>>);
 

@@ -7,8 +7,8 @@
 //! because they are the same program. What serde offers only to self-describing formats cannot be carried; the errors
 //! say so.
 //!
-//! Must stay true: a panic of a value's `Serialize` or `Deserialize` does not leave the functions here, except those that
-//! say so; their callers catch it.
+//! Must stay true: a panic of a value's `Serialize` or `Deserialize` becomes an error here. Only the two `_unguarded`
+//! functions let it pass, because their callers catch panics anyway.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

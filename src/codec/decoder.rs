@@ -1,11 +1,11 @@
 //! Decoding postcard's format, faster than postcard does.
 //!
-//! As in [`encoder`](super::encoder), the read position is carried along as a value; here only while a sequence of bytes
-//! is read.
+//! As in [`encoder`](super::encoder), the read position is carried along as a value; here only while a sequence of
+//! bytes is read.
 //!
-//! A type that asks serde for a buffer of its own is usually lent the encoded bytes and copies them. Most of the cost of
-//! a long copy is that the kernel provides fresh memory page by page. So a long buffer is copied here, into memory that
-//! is asked for in huge pages, and the type gets that copy.
+//! A type that asks serde for a buffer of its own is usually lent the encoded bytes and copies them. Most of the cost
+//! of a long copy is that the kernel provides fresh memory page by page. So a long buffer is copied here, into memory
+//! that is asked for in huge pages, and the type gets that copy.
 
 use std::borrow::BorrowMut;
 
@@ -297,8 +297,8 @@ impl<D> ReadParts<D> {
         seed.deserialize(self.of.borrow_mut()).map(Some)
     }
 
-    /// How many parts are left, unless that is more than the bytes that are left: a corrupt length must not make the type
-    /// reserve memory for it.
+    /// How many parts are left, unless that is more than the bytes that are left: a corrupt length must not make the
+    /// type reserve memory for it.
     #[inline]
     fn plausible_len<'de>(&self) -> Option<usize>
     where

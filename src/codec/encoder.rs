@@ -2,8 +2,8 @@
 //!
 //! The [format](https://postcard.jamesmunns.com/wire-format) is postcard's, byte for byte. Postcard's serialiser keeps
 //! its write position behind a reference, and the compiler must assume that every byte it writes may change the
-//! position; so each byte waits for the one before. Here a sequence takes the position along as a value and puts it back
-//! when the sequence ends, so the position is in a register while plain values are written.
+//! position; so each byte waits for the one before. Here a sequence takes the position along as a value and puts it
+//! back when the sequence ends, so the position is in a register while plain values are written.
 
 use postcard::{Error, Result};
 use serde::ser::{

@@ -39,7 +39,7 @@ async fn hire(shared: &Arc<Shared>, spec: ChildSpec) -> io::Result<StartedWorker
     let settings = shared.look(|core| Arc::clone(&core.settings));
     let steps = [&settings.preload, &settings.initializer].into_iter();
     let mut steps: Vec<_> = steps.flatten().map(|step| step()).collect();
-    // The first of two cannot be written early: it may take a parcel, and the other must not overtake it.
+    // The first of two cannot be written early: it may need a blob, and the other must not overtake it.
     let first = |requests: &mut RequestWriter| match &steps[..] {
         [only] => {
             let job = Arc::clone(only).into_job();

@@ -191,8 +191,8 @@ pub(crate) struct BlobPool {
 }
 
 impl BlobPool {
-    /// A pool that keeps at most `most` blobs, of at most 256 MiB together, whether they are free or not. A blob that is
-    /// not kept is freed when its lease and its receivers are gone.
+    /// A pool that keeps at most `most` blobs, of at most 256 MiB together, whether they are free or not. A blob that
+    /// is not kept is freed when its lease and its receivers are gone.
     pub(crate) fn bounded(most: usize) -> Self {
         Self {
             most: Some(most),
@@ -210,7 +210,7 @@ impl BlobPool {
         self.blobs.iter().any(|blob| blob.is_free())
     }
 
-    /// A blob for `len` bytes: the smallest free one that fits, or a new one.
+    /// A blob for `len` bytes: the smallest free blob that fits, or a new blob.
     pub(crate) fn take(&mut self, len: usize) -> io::Result<BlobLease> {
         let fitting = self
             .blobs
