@@ -1,20 +1,24 @@
-//! The right to end something, apart from the right to await it.
+//! A handle that aborts a task or a process.
+//!
+//! Lives in the parent.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Something that can be ended from anywhere.
+/// A task or a process that can be aborted.
 pub(crate) trait Abort: Send + Sync {
-    /// Ends it, if it has not ended.
+    /// Aborts it. Does nothing if it has ended.
     fn abort(&self);
 
     /// Whether it has ended.
     fn is_finished(&self) -> bool;
 }
 
-/// Ends a process or a task, from anywhere and any number of times.
+/// Aborts a task or a process. Made by [`TaskHandle::abort_handle`](crate::TaskHandle::abort_handle) and
+/// [`ProcessHandle::abort_handle`](crate::ProcessHandle::abort_handle).
 ///
-/// Dropping it does nothing. It keeps neither the process nor the task running.
+/// It can be cloned and sent to other threads. It keeps neither a pool nor a process alive, and dropping it does
+/// nothing.
 #[derive(Clone)]
 #[must_use = "an abort handle does nothing until `abort` is called"]
 pub struct AbortHandle(Arc<dyn Abort>);
@@ -24,12 +28,12 @@ impl AbortHandle {
         Self(target)
     }
 
-    /// Ends the process or the task, as its handle's `abort` does. Does nothing if it has ended.
+    /// Aborts the task or process, as the `abort` of its handle does. Does nothing if it has ended.
     pub fn abort(&self) {
         self.0.abort();
     }
 
-    /// Whether it has ended.
+    /// Whether the task or process has ended.
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
     }

@@ -1,17 +1,19 @@
-//! How a process finds out what it is: the application, or a child on its way in.
+//! The entry of every process: it returns in the application and serves a child.
+//!
+//! Runs in the parent and in every child, in `init()` or, for children of tests, in a constructor before `main`. Must
+//! stay true: a child that enters here never returns to the program.
 
 use crate::child;
 use crate::sys::{hook, procfs, signal};
 use crate::transfer::entry_point::EntryPoint;
 
-/// Makes this program able to start children. The first line of `main`.
+/// Enables this program to start children. Must be the first line of `main`.
 ///
-/// In the application it returns at once. In a child process it never returns: the child does what
-/// it was started for and exits, so that nothing after this line ever runs in a child.
-/// [`#[procession::main]`](macro@crate::main) writes this line.
+/// In the application it returns at once. In a child process it does the child's work and exits, so no code after
+/// this line runs in a child. [`#[procession::main]`](macro@crate::main) writes this line.
 ///
-/// If other threads are already running when it is called, children could not take the same way in;
-/// then, and if it was never called, the first spawn fails with an error that says so.
+/// If it was not called, or was called while other threads were running, the first spawn fails with
+/// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and an error that says what to write; building a pool fails likewise.
 ///
 /// ```no_run
 /// fn main() {
@@ -32,15 +34,15 @@ pub fn init() {
     }
 }
 
-/// Says that this process is a test, whose children come in by the constructor.
+/// Records that this process is a test: its children enter by the constructor.
 pub fn enter_from_test() {
     EntryPoint::Constructor.record();
 }
 
-hook::before_main!(adopt_before_main);
+hook::before_main!(serve_before_main);
 
-/// The constructor: takes over a child of a test, and lets everything else pass.
-fn adopt_before_main() {
+/// The constructor: serves a child of a test, and returns in every other process.
+fn serve_before_main() {
     if let Some(slot) = slot_of_child(EntryPoint::Constructor) {
         EntryPoint::Constructor.record();
         signal::ignore_sigpipe();
@@ -48,6 +50,7 @@ fn adopt_before_main() {
     }
 }
 
+/// The slot of the control socket, if this process is a child that enters here.
 fn slot_of_child(entry_point: EntryPoint) -> Option<u32> {
     entry_point.slot_in(std::env::var_os(hook::CHILD)?.to_str()?)
 }

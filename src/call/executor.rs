@@ -34,8 +34,8 @@ use crate::sys::doorbell::Doorbell;
 use crate::sys::image;
 use crate::sys::image::{Enter, Entry};
 use crate::task::{Call, enter_task};
-use crate::transfer::blob::MappedBlobs;
 use crate::transfer::control::ControlSocket;
+use crate::transfer::mapped_blobs::MappedBlobs;
 
 /// The entry point of `C` in the image's table.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ enum ItemStep {
 
 /// What a worker does next.
 #[derive(Debug)]
-pub(crate) enum Next {
+pub(crate) enum NextRequest {
     /// Runs the current request, by calling this with the executor.
     Run(Enter),
     /// Exits.
@@ -107,18 +107,18 @@ impl Executor {
     /// # Errors
     ///
     /// The parent's memory is corrupt, and this process must exit.
-    pub(crate) fn next(&mut self) -> Result<Next, Corrupt> {
+    pub(crate) fn next(&mut self) -> Result<NextRequest, Corrupt> {
         loop {
             let arrival = self.requests.wait()?;
             if arrival.waited {
                 self.replies.read_clock();
             }
             if arrival.frame.kind() == envelope::STOP {
-                return Ok(Next::Stop);
+                return Ok(NextRequest::Stop);
             }
             let token = self.requests.begin(arrival.frame)?;
             match image::lookup(token) {
-                Some(enter) => return Ok(Next::Run(enter)),
+                Some(enter) => return Ok(NextRequest::Run(enter)),
                 None => self.refuse_all(),
             }
         }

@@ -1,34 +1,31 @@
-//! The caller's side of a call: arguments until they are sent, an outcome when it has come.
+//! What can be written as a request: one call or a batch of them, with erased types.
 //!
-//! Runs in the parent. The pool, the supervisor of a process and the preload of a fork server know jobs only as
-//! `dyn Job`; the types of arguments and results are known here and in the executor.
+//! Runs in the parent. The pool, the supervisor of a process and the preload of a fork server know their work only as
+//! `dyn Job`. The types of arguments and results are known to the implementations, and to the executor in the worker.
 
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
-use super::Slot;
 use super::envelope::ITEM_PREFIX;
-use super::executor::EntryOf;
 use super::outcomes::Outcomes;
 use crate::codec::attachments;
-use crate::codec::attachments::Bag;
+use crate::codec::attachments::Attachments;
 use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
 use crate::error::JoinError;
 use crate::ring::Writer;
-use crate::sys::image;
 use crate::sys::image::Token;
-use crate::task::Call;
+use crate::transfer::blob;
 use crate::transfer::blob::{BlobPool, PackedBlob};
 
 /// One or more items of work whose types are erased.
 ///
-/// The arguments stay with the job until it has its outcomes, so that it can be sent to another worker if the one that
-/// had it never started it; or until [`Job::forget_arguments`].
+/// The job keeps its arguments until it has its outcomes or until [`Job::forget_arguments`]. So it can be sent to
+/// another worker if the first worker never started it.
 pub(crate) trait Job: Send + Sync + fmt::Debug {
     /// The function's path.
     fn name(&self) -> &'static str;
@@ -90,7 +87,7 @@ pub(crate) fn write_item<A: Serialize>(
     writer: &mut Writer<'_>,
 ) -> Result<(), EncodeFault> {
     let at = writer.len();
-    let attached = attachments::stowed();
+    let attached = attachments::attached();
     if !writer.extend(&[0; ITEM_PREFIX]) {
         return Err(EncodeFault::Full);
     }
@@ -102,7 +99,7 @@ pub(crate) fn write_item<A: Serialize>(
         }
         Err(fault) => {
             writer.rewind(at);
-            attachments::unstow(attached);
+            attachments::rollback(attached);
             Err(fault)
         }
     }
@@ -113,143 +110,10 @@ pub(crate) fn pack_item<A: Serialize>(
     arguments: &A,
     pool: &Mutex<BlobPool>,
 ) -> Result<PackedBlob, String> {
-    let why = |fault| match fault {
-        EncodeFault::Refused(why) => why,
-        EncodeFault::Full => "it was serialised to different lengths in a row".to_owned(),
-    };
-    let mut attached = Vec::new();
-    let measured = attachments::filling(&mut Bag::default(), || codec::measure(arguments));
-    let len = measured.map_err(why)?;
-    let taken = pool
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take(len);
-    let mut blob = taken.map_err(|error| format!("no shared memory for it: {error}"))?;
-    attachments::packing(&mut attached, || blob.fill(arguments, len)).map_err(why)?;
+    let mut attached = Attachments::default();
+    let blob = blob::encode(arguments, pool, &mut attached)?;
     Ok(PackedBlob {
         blob,
-        len,
-        attachments: attached,
+        attachments: attached.lend(),
     })
-}
-
-/// One call, and the slot for its outcome.
-pub(crate) struct Single<C: Call> {
-    arguments: Mutex<Option<C::Args>>,
-    slot: Slot<C::Output>,
-}
-
-/// A call whose result has the type `R`; what a handle holds.
-pub(crate) trait Awaited<R>: Job {
-    fn slot(&self) -> &Slot<R>;
-
-    /// The call as a job, which does not name its result type.
-    fn into_job(self: Arc<Self>) -> Arc<dyn Job>;
-}
-
-impl<C: Call> Single<C> {
-    pub(crate) fn new(arguments: C::Args) -> Self {
-        Self {
-            arguments: Mutex::new(Some(arguments)),
-            slot: Slot::new(),
-        }
-    }
-
-    fn settle(&self, outcome: Result<C::Output, JoinError>) {
-        self.drop_arguments();
-        self.slot.set(outcome);
-    }
-
-    fn drop_arguments(&self) {
-        let arguments = self
-            .arguments
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        drop(arguments);
-    }
-
-    fn with_arguments<T>(&self, gone: T, f: impl FnOnce(&C::Args) -> T) -> T {
-        let arguments = self
-            .arguments
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        match &*arguments {
-            Some(arguments) => f(arguments),
-            None => gone,
-        }
-    }
-}
-
-impl<C: Call> Awaited<C::Output> for Single<C> {
-    fn slot(&self) -> &Slot<C::Output> {
-        &self.slot
-    }
-
-    fn into_job(self: Arc<Self>) -> Arc<dyn Job> {
-        self
-    }
-}
-
-impl<C: Call> Job for Single<C> {
-    fn name(&self) -> &'static str {
-        C::name()
-    }
-
-    fn token(&self) -> io::Result<Token> {
-        image::token::<EntryOf<C>>()
-    }
-
-    fn items(&self) -> usize {
-        1
-    }
-
-    fn write(&self, writer: &mut Writer<'_>) -> ItemsWritten {
-        let gone = Err(EncodeFault::Refused("it has an outcome".to_owned()));
-        match self.with_arguments(gone, |arguments| write_item(arguments, writer)) {
-            Ok(()) => ItemsWritten {
-                items: 1,
-                stopped: None,
-            },
-            Err(fault) => ItemsWritten {
-                items: 0,
-                stopped: Some(fault),
-            },
-        }
-    }
-
-    fn pack(&self, pool: &Mutex<BlobPool>) -> Result<PackedBlob, String> {
-        let gone = Err("it has an outcome".to_owned());
-        self.with_arguments(gone, |arguments| pack_item(arguments, pool))
-    }
-
-    fn deliver(&self, _: usize, outcomes: Outcomes<'_>) -> usize {
-        let mut failed = 0;
-        outcomes.for_each(C::name(), |outcome| {
-            failed = usize::from(outcome.is_err());
-            self.settle(outcome);
-        });
-        failed
-    }
-
-    fn fail(&self, _: usize, _: usize, error: &JoinError) {
-        self.settle(Err(error.clone().about(C::name())));
-    }
-
-    fn forget_arguments(&self) {
-        self.drop_arguments();
-    }
-
-    fn split(&self, _: usize) -> Arc<dyn Job> {
-        unreachable!("a single call has one item, and a job is split behind at least one")
-    }
-}
-
-impl<C: Call> fmt::Debug for Single<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Single")
-            .field("task", &C::name())
-            .field("slot", &self.slot)
-            .finish()
-    }
 }

@@ -4,7 +4,8 @@
 //!
 //! | file | process | what it does |
 //! |---|---|---|
-//! | `job` | parent | holds the typed arguments and takes the typed outcome |
+//! | `single` | parent | holds one call's arguments and takes its outcome |
+//! | `job` | parent | one call or a batch of calls, without their types |
 //! | `request_writer` | parent | encodes arguments into the request ring; revokes them |
 //! | `control_queue` | parent | sends what goes beside requests over the control socket |
 //! | `rings` | both | the memory of the two rings |
@@ -35,6 +36,7 @@ mod request_reader;
 pub(crate) mod request_writer;
 pub(crate) mod result_blobs;
 pub(crate) mod rings;
+pub(crate) mod single;
 mod slot;
 
 pub(crate) use reply_reader::ReplyReader;

@@ -16,11 +16,10 @@ use serde::de::DeserializeOwned;
 use super::envelope;
 use super::envelope::{Reply, Status};
 use crate::codec::attachments;
-use crate::codec::attachments::Received;
+use crate::codec::attachments::ReceivedAttachments;
 use crate::codec::codec;
 use crate::error::{ErrorKind, JoinError, PanicReport};
-use crate::sys::memory::Mapping;
-use crate::transfer::blob;
+use crate::transfer::mapped_blob::MappedBlob;
 
 /// A result longer than this is decoded on a thread that may block, in bytes: copying it takes longer than a task of
 /// the runtime should run.
@@ -48,15 +47,15 @@ pub(crate) struct Outcomes<'a> {
     count: usize,
     pid: u32,
     ran: Duration,
-    attachments: Received,
+    attachments: ReceivedAttachments,
 }
 
 /// The bytes of outcomes.
 #[derive(Debug)]
 pub(super) enum Source<'a> {
     Frame(&'a [u8]),
-    /// The memory of the only outcome and the result's length, if the memory arrived.
-    Blob(Option<(Arc<Mapping>, usize)>),
+    /// The blob of the only outcome, if its memory arrived, and the result's length.
+    Blob(Option<(Arc<MappedBlob>, usize)>),
 }
 
 impl<'a> Outcomes<'a> {
@@ -98,7 +97,7 @@ impl<'a> Outcomes<'a> {
             return self.take_each(task, &mut take);
         }
         let mut attached = std::mem::take(&mut self.attachments);
-        attachments::unpacking(&mut attached, || self.take_each(task, &mut take));
+        attachments::with_received(&mut attached, || self.take_each(task, &mut take));
     }
 
     fn take_each<R: DeserializeOwned>(
@@ -145,8 +144,8 @@ impl<'a> Outcomes<'a> {
 
     fn in_blob<R: DeserializeOwned>(&self, task: &'static str) -> Result<R, JoinError> {
         match &self.source {
-            Source::Blob(Some((memory, len))) => {
-                blob::decode(memory, *len).map_err(|why| self.undecoded(task, &why))
+            Source::Blob(Some((blob, len))) => {
+                blob.decode(*len).map_err(|why| self.undecoded(task, &why))
             }
             _ => Err(self.undecoded(task, "its shared memory did not come")),
         }

@@ -1,4 +1,10 @@
-//! What a panicking task said.
+//! The report of a panic: message, place and backtrace.
+//!
+//! Runs in the worker. Place and backtrace are known to the panic hook only, and the payload only to `catch_unwind`; so
+//! a hook leaves a report in a thread-local, and the executor takes it when it has caught the payload.
+//!
+//! Must stay true: a hook that the application has set runs as well; a report that belongs to another panic is not
+//! used.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -10,16 +16,17 @@ use crate::codec::codec;
 use crate::error::PanicReport;
 use crate::sys::text;
 
-/// Longer messages and backtraces are cut, in bytes: a report must fit where a small result fits.
-const LONGEST_TEXT: usize = 16 * 1024;
+/// Longer messages and backtraces are cut, in bytes: a report must fit a frame.
+const LONGEST_PANIC_TEXT: usize = 16 * 1024;
 
 thread_local! {
+    /// The report of this thread's last panic.
     static LAST: RefCell<Option<PanicReport>> = const { RefCell::new(None) };
 }
 
-/// Makes every panic of this process leave a report, before the hook that was there runs.
+/// Makes every panic of this process leave a report, before the previous hook runs.
 ///
-/// Once: a process that is a copy of one that did has it already.
+/// Does nothing in a forked process whose fork server has done it.
 pub(crate) fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(add_hook);
@@ -34,18 +41,18 @@ fn add_hook() {
     }));
 }
 
-/// What was said by the panic whose payload this is, the last of this thread.
+/// The report of the panic with this payload, which is the last of this thread.
 #[cold]
 pub(crate) fn report_of(payload: Box<dyn Any + Send>) -> PanicReport {
     let message = cut(codec::panic_text(&*payload));
-    // One that was resumed did not pass the hook, which may have seen another one before.
+    // A panic that was resumed (`resume_unwind`) did not run the hook: then the last report is that of another panic.
     let seen = LAST.take().filter(|report| report.message == message);
     let report = seen.unwrap_or_else(|| PanicReport {
         message,
         location: "an unknown place".to_owned(),
         backtrace: None,
     });
-    // Dropping a payload may panic again. That one says nothing new.
+    // Dropping the payload may panic. The task's panic is the one to report.
     let _ = catch_unwind(AssertUnwindSafe(move || drop(payload)));
     report
 }
@@ -63,7 +70,7 @@ fn report(info: &PanicHookInfo<'_>) -> PanicReport {
 }
 
 fn cut(text: &str) -> String {
-    let mut kept = text::prefix(text, LONGEST_TEXT).to_owned();
+    let mut kept = text::prefix(text, LONGEST_PANIC_TEXT).to_owned();
     if kept.len() < text.len() {
         kept.push_str(" …");
     }

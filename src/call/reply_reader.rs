@@ -18,9 +18,9 @@ use super::outcomes::{Outcomes, ReplyBody, Source};
 use crate::codec::codec;
 use crate::ring::{Consumer, Corrupt};
 use crate::sys::futex;
-use crate::sys::memory::Mapping;
-use crate::transfer::blob::MappedBlobs;
 use crate::transfer::control::{ControlSocket, Either};
+use crate::transfer::mapped_blob::MappedBlob;
+use crate::transfer::mapped_blobs::MappedBlobs;
 use crate::transfer::messages::{FromChild, FromWorker};
 
 /// Reads replies, and receives what comes beside them.
@@ -166,9 +166,9 @@ impl ReplyReader {
         match head.in_blob.then(|| blob_outcome(bytes)).flatten() {
             None => ReplyBody::Frame(Outcomes::new(head, Source::Frame(bytes), pid, fds)),
             Some((id, len)) => {
-                let memory = self.blob(id).ok();
-                let arrived = memory.is_some();
-                let source = Source::Blob(memory.map(|memory| (memory, len as usize)));
+                let blob = self.blob(id).ok();
+                let arrived = blob.is_some();
+                let source = Source::Blob(blob.map(|blob| (blob, len as usize)));
                 let outcomes = Outcomes::new(head, source, pid, fds);
                 ReplyBody::Blob {
                     id,
@@ -194,11 +194,11 @@ impl ReplyReader {
         while self.receive().is_ok() {}
     }
 
-    /// The memory of the blob `id`, which was sent before the reply that names it.
-    fn blob(&mut self, id: u64) -> io::Result<Arc<Mapping>> {
+    /// The blob `id`, whose memory was sent before the reply that names it.
+    fn blob(&mut self, id: u64) -> io::Result<Arc<MappedBlob>> {
         loop {
-            if let Some(memory) = self.blobs.get(id) {
-                return Ok(memory);
+            if let Some(blob) = self.blobs.get(id) {
+                return Ok(blob);
             }
             self.receive()?;
         }

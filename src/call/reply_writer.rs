@@ -42,7 +42,7 @@ const ITEMS_PER_CLOCK_READ: u32 = 16;
 const LEAST_SPACE: usize = 4096;
 
 /// Longer texts are cut, in bytes.
-const LONGEST_TEXT: usize = 1024;
+const LONGEST_ERROR_TEXT: usize = 1024;
 
 /// Writes replies.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl ReplyWriter {
         let mut fds = Vec::new();
         let put = self.put(requests, Status::Done, |writer| {
             fds.clear();
-            attachments::packing(&mut fds, || codec::encode_unguarded(result, writer))?;
+            attachments::collect_lent(&mut fds, || codec::encode_unguarded(result, writer))?;
             Ok(fds.is_empty())
         });
         match put {
@@ -132,13 +132,7 @@ impl ReplyWriter {
     fn put_in_blob<R: Serialize>(&mut self, requests: &RequestReader, result: &R) {
         match self.blobs.pack(result, &self.control) {
             Ok(packed) => self.put_packed(requests, &packed),
-            Err(EncodeFault::Refused(why)) => {
-                self.put_text(requests, Status::EncodeFailed, &why);
-            }
-            Err(EncodeFault::Full) => {
-                let why = "it grew while it was serialised";
-                self.put_text(requests, Status::EncodeFailed, why);
-            }
+            Err(why) => self.put_text(requests, Status::EncodeFailed, &why),
         }
     }
 
@@ -167,7 +161,7 @@ impl ReplyWriter {
 
     /// Adds an outcome that is a text.
     pub(super) fn put_text(&mut self, requests: &RequestReader, status: Status, text: &str) {
-        let short = text::prefix(text, LONGEST_TEXT);
+        let short = text::prefix(text, LONGEST_ERROR_TEXT);
         let put = self.put(requests, status, |writer| {
             match writer.extend(short.as_bytes()) {
                 true => Ok(true),

@@ -16,14 +16,13 @@ use serde::de::DeserializeOwned;
 use super::envelope;
 use super::envelope::{ITEM_PREFIX, Request};
 use crate::codec::attachments;
-use crate::codec::attachments::Received;
+use crate::codec::attachments::ReceivedAttachments;
 use crate::codec::codec;
 use crate::ring::{Consumer, Corrupt, Frame};
 use crate::sys::clock::Moment;
 use crate::sys::futex;
 use crate::sys::image::Token;
-use crate::transfer::blob;
-use crate::transfer::blob::MappedBlobs;
+use crate::transfer::mapped_blobs::MappedBlobs;
 
 /// How long an idle worker polls its ring before it sleeps: longer than the parent takes to send the next request of a
 /// stream, and too short to be noticed as a busy loop.
@@ -49,12 +48,12 @@ pub(super) struct RequestReader {
 struct CurrentRequest {
     frame: Frame,
     head: Request,
-    /// The item that was claimed last.
+    /// The last claimed item.
     index: u32,
     /// Where the next item's bytes begin.
     cursor: usize,
     /// The attachments that no item has taken yet.
-    attachments: Received,
+    attachments: ReceivedAttachments,
 }
 
 /// A frame at the front of the request ring.
@@ -124,7 +123,7 @@ impl RequestReader {
             index: 0,
             cursor: Request::BYTES,
             attachments: match head.attachments {
-                0 => Received::default(),
+                0 => ReceivedAttachments::default(),
                 id => self.blobs.wait_for_attachments(id).into(),
             },
         });
@@ -140,14 +139,14 @@ impl RequestReader {
         Some(index)
     }
 
-    /// The current request's head and the index of the item that was claimed last.
+    /// The current request's head and the index of the last claimed item.
     #[inline]
     pub(super) fn item(&self) -> Option<(&Request, u32)> {
         let current = self.current.as_ref()?;
         Some((&current.head, current.index))
     }
 
-    /// Whether the current request has items behind the one that was claimed last.
+    /// Whether the current request has items behind the last claimed item.
     #[inline]
     pub(super) fn has_more(&self) -> bool {
         self.item()
@@ -184,7 +183,7 @@ impl RequestReader {
         self.stamp_start(Moment::default());
     }
 
-    /// Decodes the arguments of the item that was claimed last. A panic of a `Deserialize` passes through.
+    /// Decodes the arguments of the last claimed item. A panic of a `Deserialize` passes through.
     #[inline]
     pub(super) fn arguments<A: DeserializeOwned>(&mut self) -> Result<A, String> {
         let Some(current) = &mut self.current else {
@@ -193,10 +192,10 @@ impl RequestReader {
         if current.attachments.is_empty() {
             return current.decode(&self.bytes, &self.blobs);
         }
-        // An item takes its own attachments; those that no item takes are closed with the request.
+        // An item takes its own attachments. The request closes the rest.
         let mut received = std::mem::take(&mut current.attachments);
         let decoded =
-            attachments::unpacking(&mut received, || current.decode(&self.bytes, &self.blobs));
+            attachments::with_received(&mut received, || current.decode(&self.bytes, &self.blobs));
         current.attachments = received;
         decoded
     }
@@ -209,7 +208,7 @@ impl RequestReader {
     /// Closes the attachments that no item has taken.
     pub(super) fn close_attachments(&mut self) {
         if let Some(current) = &mut self.current {
-            current.attachments = Received::default();
+            current.attachments = ReceivedAttachments::default();
         }
     }
 
@@ -238,8 +237,8 @@ impl CurrentRequest {
         blobs: &MappedBlobs,
     ) -> Result<A, String> {
         if self.head.blob != 0 {
-            let memory = blobs.wait(self.head.blob);
-            return blob::decode(&memory, self.head.blob_len as usize);
+            let blob = blobs.wait(self.head.blob);
+            return blob.decode(self.head.blob_len as usize);
         }
         let torn = || "the request was overwritten".to_owned();
         let rest = bytes.get(self.cursor..).ok_or_else(torn)?;

@@ -21,7 +21,7 @@ use crate::codec::codec::EncodeFault;
 use crate::ring::{Cursor, Producer};
 use crate::sys::clock::Moment;
 use crate::sys::futex;
-use crate::transfer::blob::{Blob, BlobPool, PackedBlob};
+use crate::transfer::blob::{BlobLease, BlobPool, PackedBlob};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::messages::ToWorker;
 
@@ -122,7 +122,7 @@ impl RequestWriter {
         };
         writer.extend(&head.to_bytes());
         let mut fds = Vec::new();
-        let wrote = attachments::packing(&mut fds, || job.write(&mut writer));
+        let wrote = attachments::collect_lent(&mut fds, || job.write(&mut writer));
         match (wrote.items, wrote.stopped) {
             (0, Some(EncodeFault::Full)) if room == LONGEST_BODY => return Written::TooLarge,
             (0, Some(EncodeFault::Full)) => return Written::NoSpace,
@@ -146,7 +146,7 @@ impl RequestWriter {
             Err(error) => return Written::Refused(error.to_string()),
         };
         let fds = match self
-            .announce(&packed.blob)
+            .announce(&packed.blob.lease)
             .and_then(|()| packed.clone_fds())
         {
             Ok(fds) => fds,
@@ -164,8 +164,8 @@ impl RequestWriter {
             items: 1,
             task,
             token,
-            blob: packed.blob.id(),
-            blob_len: packed.len as u64,
+            blob: packed.blob.lease.id(),
+            blob_len: packed.blob.len as u64,
             attachments: self.control.send_attachments(fds),
             ..Request::default()
         };
@@ -280,7 +280,7 @@ impl RequestWriter {
     }
 
     /// Sends the worker the memory of a blob that it does not know.
-    fn announce(&mut self, blob: &Blob) -> io::Result<()> {
+    fn announce(&mut self, blob: &BlobLease) -> io::Result<()> {
         let id = blob.id();
         if !self.announced.contains(&id) {
             let memory: OwnedFd = blob.as_fd().try_clone_to_owned()?;

@@ -1,34 +1,30 @@
 //! The blobs in which a worker sends results that do not fit a frame.
 //!
-//! Runs in the worker, on both of its threads: the one that runs tasks fills blobs, the one that reads the control
-//! socket puts them back when the parent has read them.
+//! Runs in the worker, on both of its threads. The thread that runs tasks fills blobs; the thread that reads the
+//! control socket frees them when the parent has read them.
 //!
-//! Must stay true: a blob that the parent may still read is in `away`, and is not written.
+//! Must stay true: a blob that was handed over stays in use until the parent says that it has read it, or that it never
+//! got the memory.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use crate::codec::attachments;
-use crate::codec::attachments::Bag;
-use crate::codec::codec;
-use crate::codec::codec::EncodeFault;
-use crate::transfer::blob::{Blob, BlobPool};
+use crate::codec::attachments::Attachments;
+use crate::transfer::blob;
+use crate::transfer::blob::{BlobLease, BlobPool};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::messages::FromWorker;
 
 /// The blobs of this worker: those it can fill, and those the parent has.
 #[derive(Debug, Default)]
-pub(crate) struct ResultBlobs(Mutex<Blobs>);
-
-#[derive(Debug, Default)]
-struct Blobs {
-    pool: BlobPool,
-    away: Vec<Blob>,
-    /// The highest id whose memory the parent was sent.
-    announced: u64,
+pub(crate) struct ResultBlobs {
+    pool: Mutex<BlobPool>,
+    /// The highest id whose memory the parent was sent. Ids grow, and one thread announces them.
+    announced: AtomicU64,
 }
 
 /// A result in a blob.
@@ -39,53 +35,55 @@ pub(super) struct PackedResult {
 }
 
 impl ResultBlobs {
-    /// The parent has read the blob `id`. Returns the id if the blob was freed, because too many are kept.
+    /// The parent has read the blob `id`. Returns the id if the blob was removed, because enough are kept.
     pub(crate) fn returned(&self, id: u64) -> Option<u64> {
-        let mut blobs = self.lock();
-        let index = blobs.away.iter().position(|blob| blob.id() == id)?;
-        let blob = blobs.away.swap_remove(index);
-        blobs.pool.put_back(blob)
+        self.lock().free(id)
     }
 
-    /// The memory of the blob `id` did not reach the parent and never will: the blob is freed.
+    /// The memory of the blob `id` did not reach the parent and never will: the blob is removed.
     pub(crate) fn lost(&self, id: u64) {
-        self.lock().away.retain(|blob| blob.id() != id);
+        self.lock().remove(id);
     }
 
-    /// Frees the memory of the blobs that are kept; returns their ids.
+    /// Removes the blobs that are free; returns their ids.
     pub(crate) fn trim(&self) -> Vec<u64> {
-        self.lock().pool.trim()
+        self.lock().trim()
     }
 
     /// Encodes `value` into a blob, and sends the parent its memory if the blob is new.
+    ///
+    /// # Errors
+    ///
+    /// Why the value cannot be encoded.
     pub(super) fn pack<T: Serialize>(
         &self,
         value: &T,
         control: &ControlSocket,
-    ) -> Result<PackedResult, EncodeFault> {
-        let refused =
-            |error: io::Error| EncodeFault::Refused(format!("no shared memory for it: {error}"));
-        let len = attachments::filling(&mut Bag::default(), || codec::measure(value))?;
-        let mut blobs = self.lock();
-        let mut blob = blobs.pool.take(len).map_err(refused)?;
-        let mut fds = Vec::new();
-        attachments::packing(&mut fds, || blob.fill(value, len))?;
-        let id = blob.id();
-        if id > blobs.announced {
-            let message = FromWorker::Blob { id };
-            send_blocking(control, &message, &[blob.as_fd()]).map_err(refused)?;
-            blobs.announced = id;
-        }
-        blobs.away.push(blob);
+    ) -> Result<PackedResult, String> {
+        let mut attached = Attachments::default();
+        let encoded = blob::encode(value, &self.pool, &mut attached)?;
+        self.announce(&encoded.lease, control)
+            .map_err(|error| format!("no shared memory for it: {error}"))?;
+        let id = encoded.lease.id();
+        encoded.lease.hand_over();
         Ok(PackedResult {
             id,
-            len: len as u64,
-            attachments: fds,
+            len: encoded.len as u64,
+            attachments: attached.lend(),
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Blobs> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn announce(&self, lease: &BlobLease, control: &ControlSocket) -> io::Result<()> {
+        let id = lease.id();
+        if id > self.announced.load(Ordering::Relaxed) {
+            send_blocking(control, &FromWorker::Blob { id }, &[lease.as_fd()])?;
+            self.announced.store(id, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BlobPool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

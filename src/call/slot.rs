@@ -1,4 +1,6 @@
-//! Where an outcome waits for whoever awaits it.
+//! A slot: where one outcome waits for the handle that awaits it.
+//!
+//! Runs in the parent. The driver or a supervisor sets the outcome; the handle's future takes it.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::JoinError;
 
-/// One outcome, set once and taken once.
+/// A place for one outcome, which is set once and taken once.
 pub(crate) struct Slot<R>(Mutex<State<R>>);
 
 enum State<R> {
@@ -20,7 +22,7 @@ impl<R> Slot<R> {
         Self(Mutex::new(State::Pending(None)))
     }
 
-    /// Sets the outcome, if none was set before, and wakes whoever waits.
+    /// Sets the outcome, unless one was set before, and wakes the task that waits for it.
     pub(crate) fn set(&self, outcome: Result<R, JoinError>) {
         let mut state = self.lock();
         if let State::Pending(waker) = &mut *state {
@@ -33,12 +35,12 @@ impl<R> Slot<R> {
         }
     }
 
-    /// Whether the outcome is there, or was.
+    /// Whether an outcome was set. It may have been taken.
     pub(crate) fn is_set(&self) -> bool {
         !matches!(*self.lock(), State::Pending(_))
     }
 
-    /// Takes the outcome if it is there.
+    /// Takes the outcome, if it was set and not taken.
     pub(crate) fn take(&self) -> Option<Result<R, JoinError>> {
         let mut state = self.lock();
         match std::mem::replace(&mut *state, State::Taken) {
@@ -50,11 +52,11 @@ impl<R> Slot<R> {
         }
     }
 
-    /// Takes the outcome, or registers to be woken when it is there.
+    /// Takes the outcome, or registers the task to be woken when it is set.
     ///
     /// # Panics
     ///
-    /// If the outcome was taken before, like every future polled after it has completed.
+    /// If the outcome was taken before: a future was polled after it had completed.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<R, JoinError>> {
         let mut state = self.lock();
         match &mut *state {

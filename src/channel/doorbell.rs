@@ -1,153 +1,69 @@
-//! The bells, and whether to wait for them.
+//! The doorbell of a side: short messages in the socket, which wake what waits there.
 //!
-//! Descriptors go over the same socket as rings for receivers. Whoever takes some out takes out the rings
-//! before them, too, although the ring may hold messages that others were to hear of. So descriptors count as
-//! a ring for their own message, and the message after them rings again: what is behind the last message
-//! with descriptors that was received always has something in the socket.
+//! Descriptors go over the same socket as rings for receivers. A receiver that takes descriptors takes the rings
+//! before them too, although the ring buffer may hold messages that other receivers were to be woken for. So
+//! descriptors count as a ring for their own message, and the message after them rings again. Thus the socket always
+//! holds something while the ring buffer holds a message behind the last received message with descriptors.
+//!
+//! Never here: the flags in shared memory that say whether to ring; `mpmc` and `spsc` keep them differently.
 
 use std::io;
-use std::sync::atomic::Ordering;
+use std::os::fd::OwnedFd;
 
-use super::end::{End, Side};
-use super::fds::{RING_BYTES, TAG_BYTES};
-use super::outcome::Pushed;
-use crate::ring::{Producer, Ring};
+use super::fds::{DATA_RING_BYTES, SocketBuf, TAG_BYTES};
 use crate::sys::socket;
 use crate::sys::socket::ReceiveResult;
 
-/// What looking under both locks found.
+/// What is left in the socket after [`take_rings`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// There is something to do now.
-    Go,
-    /// There is not, and whoever changes that will ring.
-    Wait,
-    /// There is not, and nobody rings for it: look again in a while.
-    Nap,
-    /// Somebody else is at it.
-    Busy,
-    /// There is not, and it was closed: there never will be.
-    Closed,
+pub(super) enum Inbox {
+    Empty,
+    /// Descriptors of a message that is not committed yet.
+    Descriptors,
+    /// The end of the socket, or an error.
+    Unknown,
 }
 
-impl End {
-    /// Looks, holding both locks, whether this side must wait (a sender for `wanted` bytes), and if so
-    /// clears its bell: whoever changes that will ring.
-    pub(super) fn must_wait(&self, wanted: usize) -> Verdict {
-        if !self.duct.shared {
-            return self.must_wait_solo(wanted);
+/// Wakes the other side for any reason.
+pub(super) fn ring(socket: &OwnedFd) -> io::Result<()> {
+    match socket::send(socket, b"!", &[]) {
+        // The socket is full of rings that the other side has not taken: it will wake all the same.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        other => other,
+    }
+}
+
+/// Wakes receivers for a message. The ring repeats the tag of the last descriptors, so that a receiver can tell whether
+/// earlier descriptors were taken.
+pub(super) fn ring_for_data(socket: &OwnedFd, last_tag: u64) -> io::Result<()> {
+    let mut bytes = [b'!'; DATA_RING_BYTES];
+    bytes[..TAG_BYTES].copy_from_slice(&last_tag.to_ne_bytes());
+    socket::send(socket, &bytes, &[])
+}
+
+/// Takes everything out of the socket, and closes descriptors among it.
+pub(super) fn drain(socket: &OwnedFd) {
+    let mut buffer = SocketBuf::default();
+    let mut fds = Vec::new();
+    while let Ok(ReceiveResult::Message(_)) = socket::receive(socket, &mut buffer, &mut fds, false)
+    {
+        fds.clear();
+    }
+}
+
+/// Takes the rings out of the socket up to the first descriptors; says whether there were any.
+pub(super) fn take_rings(socket: &OwnedFd) -> (bool, Inbox) {
+    let mut took = false;
+    let mut buffer = SocketBuf::default();
+    loop {
+        match socket::peek(socket, &mut buffer) {
+            Ok(ReceiveResult::Message(TAG_BYTES)) => return (took, Inbox::Descriptors),
+            Ok(ReceiveResult::Message(_)) => {}
+            Ok(ReceiveResult::End) => return (took, Inbox::Unknown),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (took, Inbox::Empty),
+            Err(_) => return (took, Inbox::Unknown),
         }
-        let Some(_send) = self.lock_senders() else {
-            return Verdict::Busy;
-        };
-        let Some(_receive) = self.lock_receivers() else {
-            return Verdict::Busy;
-        };
-        let mut producer = Producer::new(&self.duct.ring);
-        let (verdict, bell) = match self.side {
-            Side::Receive if producer.frames() == 0 => (Verdict::Wait, self.duct.data_bell()),
-            Side::Receive => (Verdict::Go, self.duct.data_bell()),
-            Side::Send => (
-                self.look_for_room(&mut producer, wanted),
-                self.duct.space_bell(),
-            ),
-        };
-        match verdict {
-            Verdict::Go => Verdict::Go,
-            _ if self.passage.is_gone() || self.is_over() => Verdict::Closed,
-            Verdict::Wait => {
-                self.drain();
-                bell.store(0, Ordering::Relaxed);
-                Verdict::Wait
-            }
-            other => other,
-        }
-    }
-
-    /// A sender must leave the bell to others who have room where it has none: they might not have heard
-    /// it yet. So it listens only if there is none for anybody who ever waited.
-    fn look_for_room(&self, producer: &mut Producer<&Ring>, wanted: usize) -> Verdict {
-        let crowded = self.crowded.swap(false, Ordering::Relaxed);
-        if producer.frames() >= self.duct.capacity {
-            return Verdict::Wait;
-        }
-        let room = producer.room();
-        if room >= wanted {
-            return if crowded { Verdict::Nap } else { Verdict::Go };
-        }
-        let least = self.duct.least_wanted().load(Ordering::Relaxed);
-        let least = least.min(wanted as u64);
-        self.duct.least_wanted().store(least, Ordering::Relaxed);
-        match (room as u64) < least {
-            true => Verdict::Wait,
-            false => Verdict::Nap,
-        }
-    }
-
-    fn drain(&self) {
-        let mut buffer = [0; 2 * TAG_BYTES];
-        let mut strays = Vec::new();
-        while let Ok(ReceiveResult::Message(_)) =
-            socket::receive(&self.socket, &mut buffer, &mut strays, false)
-        {
-            strays.clear();
-        }
-    }
-
-    /// Whether it ended for everybody. Whoever sees this under both locks says so to all: nothing is sent
-    /// after a receiver has seen the end.
-    fn is_over(&self) -> bool {
-        let over = self.duct.closed().load(Ordering::Acquire) != 0 || self.other_side_is_gone();
-        if over {
-            self.duct.closed().store(1, Ordering::Release);
-        }
-        over
-    }
-
-    /// Rings for receivers, or says what came of the message instead. It says after which descriptors, so
-    /// that those can be told that are missing.
-    pub(super) fn ring_for_data(&self) -> Result<(), Pushed> {
-        let mut bytes = [b'!'; RING_BYTES];
-        let tag = self.duct.tags().load(Ordering::Acquire);
-        bytes[..TAG_BYTES].copy_from_slice(&tag.to_ne_bytes());
-        socket::send(&self.socket, &bytes, &[]).map_err(|error| match socket::is_end(&error) {
-            true => self.is_left_alone(),
-            // The socket is full of descriptors that are about to be taken, and the rings before them with
-            // them; or the kernel is short of memory.
-            false => self.has_no_room_in_the_socket(),
-        })
-    }
-
-    /// Notes what a send was told of before the socket itself shows it.
-    pub(super) fn is_left_alone(&self) -> Pushed {
-        self.alone.store(true, Ordering::Relaxed);
-        Pushed::Closed
-    }
-
-    /// Notes that only an emptier ring will make room.
-    pub(super) fn has_no_room_in_the_socket(&self) -> Pushed {
-        self.crowded.store(true, Ordering::Relaxed);
-        Pushed::Full
-    }
-
-    /// Tells a sender that waits for memory of long messages that some came back.
-    pub(crate) fn ring_for_memory(&self) {
-        let _ = self.ring();
-    }
-
-    /// Rings for senders that wait for room, and notes that somebody has.
-    pub(super) fn ring_for_space(&self) {
-        // It fails if there is nobody to hear it; if for want of kernel memory, the next tries again.
-        let rung = u32::from(self.ring().is_ok());
-        self.duct.space_bell().store(rung, Ordering::Relaxed);
-    }
-
-    /// Makes senders look, whatever for.
-    pub(super) fn ring(&self) -> io::Result<()> {
-        match socket::send(&self.socket, b"!", &[]) {
-            // So many have rung and were not heard that one more says nothing.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            other => other,
-        }
+        let _ = socket::receive(socket, &mut buffer, &mut Vec::new(), false);
+        took = true;
     }
 }

@@ -1,83 +1,72 @@
-//! Descriptors go ahead of their message: over the socket, under a number that the message names.
+//! Descriptors of messages: they go over the socket, ahead of the message in the ring, under a tag that the message
+//! repeats.
 //!
-//! A sender that dies before it commits leaves some that no message names; whoever looks for later ones
-//! closes them on the way. A receiver that dies with them in its hands takes its message along; whoever
-//! inherits its lock sees that they are gone.
+//! Runs in the sending and in the receiving process. A sender that dies before it commits leaves descriptors that no
+//! message names; the next receiver that looks for later ones closes them. A receiver that dies after it took the
+//! descriptors takes the message along: the next holder of its lock sees that they are gone from the socket.
+//! Never here: what to do when the socket is full, or the other side is gone; `end` decides that.
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use super::end::End;
-use super::message::{Cargo, Refused};
-use super::outcome::Pushed;
 use crate::sys::socket;
 use crate::sys::socket::ReceiveResult;
 
-/// Descriptors ahead of a message are sent with this many bytes: their number.
+/// The length of a socket message with descriptors: their tag.
 pub(super) const TAG_BYTES: usize = 8;
 
-/// A ring of the bell for a message: the number of the last descriptors before it. Other rings are shorter.
-pub(super) const RING_BYTES: usize = TAG_BYTES + 1;
+/// The length of a socket message that rings the receivers' doorbell: the tag of the last descriptors before it, and
+/// one byte more. A ring of the senders' doorbell is shorter than a tag.
+pub(super) const DATA_RING_BYTES: usize = TAG_BYTES + 1;
 
-impl End {
-    /// Sends the descriptors of a message ahead of it.
-    pub(super) fn send_ahead(&self, tag: u64, cargo: &Cargo) -> Result<(), Pushed> {
-        let sent = socket::send(&self.socket, &tag.to_ne_bytes(), &cargo.descriptors());
-        sent.map_err(|error| match error {
-            // The socket has no room, or this user has too many descriptors on their way.
-            error
-                if error.kind() == io::ErrorKind::WouldBlock
-                    || error.raw_os_error() == Some(libc::ETOOMANYREFS) =>
-            {
-                self.has_no_room_in_the_socket()
-            }
-            error if socket::is_end(&error) => self.is_left_alone(),
-            error => Pushed::Failed(Refused(format!(
-                "its descriptors could not be sent: {error}"
-            ))),
-        })
-    }
+/// Room for every socket message of a channel.
+pub(super) type SocketBuf = [u8; 2 * TAG_BYTES];
 
-    /// Takes the descriptors sent under `tag` out of the socket, and what is on the way to them: rings of the
-    /// bell, and descriptors of messages that were never committed, which are closed.
-    pub(super) fn descriptors(&self, tag: u64) -> Vec<OwnedFd> {
-        self.duct.taken_tag().store(tag, Ordering::Release);
-        let mut ends = 0;
-        loop {
-            let mut buffer = [0; 2 * TAG_BYTES];
-            let mut fds = Vec::new();
-            match socket::receive(&self.socket, &mut buffer, &mut fds, false) {
-                // With none of them if this process's table is full.
-                Ok(ReceiveResult::Message(TAG_BYTES))
-                    if buffer[..TAG_BYTES] == tag.to_ne_bytes() =>
-                {
-                    return fds;
-                }
-                Ok(ReceiveResult::Message(_)) => {}
-                // Senders that go with unread bytes leave an error, once, before what they sent.
-                Ok(ReceiveResult::End) if ends == 0 => ends += 1,
-                Ok(ReceiveResult::End) | Err(_) => return Vec::new(),
+/// Sends `fds` under `tag`, all or nothing.
+pub(super) fn send(socket: &OwnedFd, tag: u64, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    socket::send(socket, &tag.to_ne_bytes(), fds)
+}
+
+/// Whether a send has failed because the socket is full, or because this user has too many descriptors in sockets.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ETOOMANYREFS)
+}
+
+/// Takes the descriptors sent under `tag` out of the socket, and everything before them: rings of the doorbell, and
+/// descriptors of messages that were never committed, which are closed. Empty if this process's descriptor table is
+/// full.
+pub(super) fn receive(socket: &OwnedFd, tag: u64) -> Vec<OwnedFd> {
+    let mut has_seen_end = false;
+    loop {
+        let mut buffer = SocketBuf::default();
+        let mut fds = Vec::new();
+        match socket::receive(socket, &mut buffer, &mut fds, false) {
+            Ok(ReceiveResult::Message(TAG_BYTES)) if buffer[..TAG_BYTES] == tag.to_ne_bytes() => {
+                return fds;
             }
+            Ok(ReceiveResult::Message(_)) => {}
+            // A sender that ends with unread bytes leaves one error in the socket, before what it sent.
+            Ok(ReceiveResult::End) if !has_seen_end => has_seen_end = true,
+            Ok(ReceiveResult::End) | Err(_) => return Vec::new(),
         }
     }
+}
 
-    /// Whether the descriptors sent under `tag` are no longer in the socket: what comes next was sent later.
-    pub(super) fn is_past(&self, tag: u64) -> bool {
-        let mut buffer = [0; 2 * TAG_BYTES];
-        let peeked = match socket::peek(&self.socket, &mut buffer) {
-            Ok(ReceiveResult::End) => socket::peek(&self.socket, &mut buffer),
-            other => other,
-        };
-        let Ok(ReceiveResult::Message(len)) = peeked else {
-            return true;
-        };
-        let next = buffer[..TAG_BYTES].try_into().map_or(0, u64::from_ne_bytes);
-        match len {
-            TAG_BYTES => next > tag,
-            // A ring of the bell: after the descriptors it names.
-            RING_BYTES => next >= tag,
-            _ => false,
-        }
+/// Whether the descriptors sent under `tag` were taken: the next socket message was sent after them.
+pub(super) fn were_taken(socket: &OwnedFd, tag: u64) -> bool {
+    let mut buffer = SocketBuf::default();
+    let peeked = match socket::peek(socket, &mut buffer) {
+        Ok(ReceiveResult::End) => socket::peek(socket, &mut buffer),
+        other => other,
+    };
+    let Ok(ReceiveResult::Message(len)) = peeked else {
+        return true;
+    };
+    let next = buffer[..TAG_BYTES].try_into().map_or(0, u64::from_ne_bytes);
+    match len {
+        TAG_BYTES => next > tag,
+        // A ring comes after the descriptors whose tag it repeats.
+        DATA_RING_BYTES => next >= tag,
+        _ => false,
     }
 }

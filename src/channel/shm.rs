@@ -1,7 +1,11 @@
-//! The memory of a channel.
+//! The shared memory of a channel: one page of words, and behind it the ring with the messages.
+//!
+//! Every process that has an end of the channel maps this memory. What must stay true: every word is an atomic, and a
+//! value that another process wrote is checked before it is used as an index or a length. Never here: the order in
+//! which a protocol reads and writes the words; `mpmc` and `spsc` decide that.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -10,198 +14,225 @@ use crate::sys::memory;
 use crate::sys::memory::Mapping;
 use crate::sys::robust_mutex::RobustMutex;
 
-/// The bytes of data in a channel's ring. Messages longer than a quarter of it travel in shared memory of
-/// their own, so that one long message does not keep the others waiting.
-pub(crate) const RING_BYTES: usize = 256 * 1024;
+/// The bytes of a channel's ring.
+const CHANNEL_RING_BYTES: usize = 256 * 1024;
 
-/// The longest message that travels in the ring.
-pub(crate) const LONGEST_INLINE: usize = RING_BYTES / 4;
+/// The longest message in the ring, in bytes. A longer message has shared memory of its own, so that it does not keep
+/// the others waiting.
+pub(super) const LONGEST_INLINE: usize = CHANNEL_RING_BYTES / 4;
 
-/// One page: the words that senders and receivers share beside the ring, far apart.
+/// One page of words. Words that different sides write lie in different cache lines.
 const HEAD_BYTES: usize = 4096;
 const CAPACITY: usize = 0;
-const SHARED: usize = 8;
-// Beside each lock what only its holder uses.
+const FLAVOR: usize = 8;
+// Beside each lock lies what only its holder uses.
 const SEND_LOCK: usize = 128;
 const KNOWN_TAIL: usize = 192;
 const RECEIVE_LOCK: usize = 256;
 const KNOWN_HEAD: usize = 320;
 const DATA_BELL: usize = 384;
 const SPACE_BELL: usize = 448;
-const CLOSED: usize = 512;
-const GONE_SENDERS: usize = 576;
-const GONE_RECEIVERS: usize = 580;
-const TAGS: usize = 640;
+const CLOSED_FLAG: usize = 512;
+const DROPPED_SENDERS: usize = 576;
+const DROPPED_RECEIVERS: usize = 580;
+const LAST_TAG: usize = 640;
 const TAKEN_TAG: usize = 704;
 const TAKEN_AT: usize = 712;
-const LEAST_WANTED: usize = 768;
-const ORPHANED: usize = 832;
-const SENDERS_MOVES: usize = 896;
-const RECEIVERS_MOVES: usize = 900;
-const HOLDERS: usize = 1024;
-/// Who it is, when it began, what it took, what it has done.
-const HOLDER_BYTES: usize = 32;
+const SMALLEST_WAIT: usize = 768;
+const NEEDS_RECOVERY: usize = 832;
+const SENDER_MOVES: usize = 896;
+const RECEIVER_MOVES: usize = 900;
+const RECEIVER_ROWS: usize = 1024;
+/// The words of a row: process number, start time, messages received, messages done.
+const ROW_BYTES: usize = 32;
 
-/// So many processes that receive are told apart; more share the last place.
-pub(super) const MOST_HOLDERS: usize = 64;
+/// The rows of the table of receiving processes. More processes than this share the last row.
+pub(super) const ROWS: usize = 64;
 
-/// A channel as this process sees it.
+/// A channel's memory as this process has it mapped.
 #[derive(Debug)]
 pub(super) struct Shm {
-    pub(super) memory: OwnedFd,
+    memory: OwnedFd,
     head: Arc<Mapping>,
-    pub(super) ring: Ring,
-    pub(super) send_lock: RobustMutex,
-    pub(super) receive_lock: RobustMutex,
-    pub(super) capacity: usize,
-    /// Whether any number of processes hold either side: then they take locks, and it is counted what was received
-    /// and is not done. Else one process at a time does; see `solo`.
-    pub(super) shared: bool,
+    ring: Ring,
+    capacity: usize,
 }
 
 impl Shm {
-    /// Makes the memory of a channel for `capacity` messages.
-    pub(super) fn create(capacity: usize, shared: bool) -> io::Result<Self> {
+    /// Makes the memory of a channel for `capacity` messages. `flavor` is the number of its protocol.
+    pub(super) fn create(capacity: usize, flavor: u64) -> io::Result<Self> {
         if capacity == 0 || capacity > MOST_FRAMES {
             let why = format!("a channel holds from 1 to {MOST_FRAMES} messages");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        let len = HEAD_BYTES + Ring::footprint(RING_BYTES);
+        let len = HEAD_BYTES + Ring::footprint(CHANNEL_RING_BYTES);
         let memory = memory::memfd("procession-channel", len)?;
         let head = Arc::new(Mapping::whole(&memory, HEAD_BYTES)?);
         head.word(CAPACITY)
             .store(capacity as u64, Ordering::Relaxed);
-        head.word(SHARED)
-            .store(u64::from(shared), Ordering::Relaxed);
-        head.word(LEAST_WANTED).store(u64::MAX, Ordering::Relaxed);
+        head.word(FLAVOR).store(flavor, Ordering::Relaxed);
+        head.word(SMALLEST_WAIT).store(u64::MAX, Ordering::Relaxed);
         RobustMutex::create(Arc::clone(&head), SEND_LOCK)?;
         RobustMutex::create(Arc::clone(&head), RECEIVE_LOCK)?;
         Self::open(memory)
     }
 
-    /// Maps the memory of a channel that somebody else made.
+    /// Maps the memory of a channel that another process made.
     pub(super) fn open(memory: OwnedFd) -> io::Result<Self> {
-        let len = HEAD_BYTES + Ring::footprint(RING_BYTES);
+        let len = HEAD_BYTES + Ring::footprint(CHANNEL_RING_BYTES);
         if memory::sealed_len(&memory)? != len {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
         }
         let head = Arc::new(Mapping::whole(memory.as_fd(), HEAD_BYTES)?);
-        let ring = Ring::map(memory.as_fd(), HEAD_BYTES, RING_BYTES)?;
+        let ring = Ring::map(memory.as_fd(), HEAD_BYTES, CHANNEL_RING_BYTES)?;
         let capacity = head.word(CAPACITY).load(Ordering::Relaxed) as usize;
         Ok(Self {
-            send_lock: RobustMutex::open(Arc::clone(&head), SEND_LOCK),
-            receive_lock: RobustMutex::open(Arc::clone(&head), RECEIVE_LOCK),
             capacity: capacity.min(MOST_FRAMES),
-            shared: head.word(SHARED).load(Ordering::Relaxed) != 0,
             memory,
             head,
             ring,
         })
     }
 
+    /// The number of the protocol that the channel was made for.
+    pub(super) fn flavor(&self) -> u64 {
+        self.head.word(FLAVOR).load(Ordering::Relaxed)
+    }
+
+    /// The largest number of messages in the ring.
+    #[inline]
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    #[inline]
+    pub(super) fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// The lock of all senders, in all processes.
+    pub(super) fn send_lock(&self) -> RobustMutex {
+        RobustMutex::open(Arc::clone(&self.head), SEND_LOCK)
+    }
+
+    /// The lock of all receivers, in all processes.
+    pub(super) fn receive_lock(&self) -> RobustMutex {
+        RobustMutex::open(Arc::clone(&self.head), RECEIVE_LOCK)
+    }
+
+    /// The state of the receivers' doorbell. Its values are the protocol's.
     #[inline]
     pub(super) fn data_bell(&self) -> &AtomicU32 {
         self.head.half_word(DATA_BELL)
     }
 
+    /// The state of the senders' doorbell. Its values are the protocol's.
     #[inline]
     pub(super) fn space_bell(&self) -> &AtomicU32 {
         self.head.half_word(SPACE_BELL)
     }
 
+    /// Not 0 once the channel was closed, or a process has found that a side is gone.
     #[inline]
     pub(super) fn closed(&self) -> &AtomicU32 {
-        self.head.half_word(CLOSED)
+        self.head.half_word(CLOSED_FLAG)
     }
 
-    /// How often an end that can send went, in whatever process: whoever sees another number than before
-    /// asks the kernel whether it was the last. Killed processes do not count theirs.
+    /// How many sending ends were dropped, in all processes. A receiver that sees another number than before asks the
+    /// kernel whether a sender is left. A killed process does not count its ends.
     #[inline]
-    pub(super) fn gone_senders(&self) -> &AtomicU32 {
-        self.head.half_word(GONE_SENDERS)
+    pub(super) fn dropped_senders(&self) -> &AtomicU32 {
+        self.head.half_word(DROPPED_SENDERS)
     }
 
-    /// Likewise for ends that can receive.
+    /// How many receiving ends were dropped, in all processes.
     #[inline]
-    pub(super) fn gone_receivers(&self) -> &AtomicU32 {
-        self.head.half_word(GONE_RECEIVERS)
+    pub(super) fn dropped_receivers(&self) -> &AtomicU32 {
+        self.head.half_word(DROPPED_RECEIVERS)
     }
 
-    /// How often the one end that can send has arrived in another process.
-    pub(super) fn senders_moves(&self) -> &AtomicU32 {
-        self.head.half_word(SENDERS_MOVES)
+    /// How often a pipe's sending end has arrived in another process.
+    pub(super) fn sender_moves(&self) -> &AtomicU32 {
+        self.head.half_word(SENDER_MOVES)
     }
 
-    /// Likewise the one that can receive.
-    pub(super) fn receivers_moves(&self) -> &AtomicU32 {
-        self.head.half_word(RECEIVERS_MOVES)
+    /// How often a pipe's receiving end has arrived in another process.
+    pub(super) fn receiver_moves(&self) -> &AtomicU32 {
+        self.head.half_word(RECEIVER_MOVES)
     }
 
-    /// How far senders know receivers to be, for the holder of the senders' lock: the true word is in a cache
-    /// line that receivers write with every message.
+    /// The ring's tail as senders last read it. The true tail is in a cache line that receivers write with every
+    /// message.
     #[inline]
     pub(super) fn known_tail(&self) -> &AtomicU64 {
         self.head.word(KNOWN_TAIL)
     }
 
-    /// How far receivers know senders to be, for the holder of the receivers' lock.
+    /// The ring's head as receivers last read it.
     #[inline]
     pub(super) fn known_head(&self) -> &AtomicU64 {
         self.head.word(KNOWN_HEAD)
     }
 
-    /// The last number under which descriptors were sent ahead of a message.
-    pub(super) fn tags(&self) -> &AtomicU64 {
-        self.head.word(TAGS)
+    /// The tag of the descriptors that were sent last.
+    pub(super) fn last_tag(&self) -> &AtomicU64 {
+        self.head.word(LAST_TAG)
     }
 
-    /// The number under which descriptors were last taken out of the socket, or were about to be.
+    /// The tag of the descriptors that a receiver took last, or was about to take.
     pub(super) fn taken_tag(&self) -> &AtomicU64 {
         self.head.word(TAKEN_TAG)
     }
 
-    /// Where the ring began when a message was last taken out of it, or was about to be.
+    /// The ring's tail when a receiver last took a message, or was about to take it.
     #[inline]
     pub(super) fn taken_at(&self) -> &AtomicU64 {
         self.head.word(TAKEN_AT)
     }
 
-    /// A receiver died with the receivers' lock, and what it had begun is not settled.
+    /// Not 0 if a receiver died with the receivers' lock and its message is not accounted for.
     #[inline]
-    pub(super) fn orphaned(&self) -> &AtomicU32 {
-        self.head.half_word(ORPHANED)
+    pub(super) fn needs_recovery(&self) -> &AtomicU32 {
+        self.head.half_word(NEEDS_RECOVERY)
     }
 
-    /// The fewest bytes that anybody ever had to wait for.
-    pub(super) fn least_wanted(&self) -> &AtomicU64 {
-        self.head.word(LEAST_WANTED)
+    /// The fewest bytes that a sender has ever waited for.
+    pub(super) fn smallest_wait(&self) -> &AtomicU64 {
+        self.head.word(SMALLEST_WAIT)
     }
 
-    /// The number of the process that holds what was received at `place`; none, if nobody ever did, or many.
+    /// The number of the process that counts in `row`; 0 for an unused row and for the shared last row.
     #[inline]
-    pub(super) fn holder(&self, place: usize) -> &AtomicU64 {
-        self.head.word(Self::of_holder(place))
+    pub(super) fn row_pid(&self, row: usize) -> &AtomicU64 {
+        self.row_word(row, 0)
     }
 
-    /// When that process began: process numbers are used again.
-    pub(super) fn born(&self, place: usize) -> &AtomicU64 {
-        self.head.word(Self::of_holder(place) + 8)
+    /// When that process started. Process numbers are used again, so the number alone does not identify it.
+    pub(super) fn row_started(&self, row: usize) -> &AtomicU64 {
+        self.row_word(row, 8)
     }
 
-    /// How much was received at `place`; written only under the receivers' lock.
+    /// How many messages were received in `row`. Written only under the receivers' lock.
     #[inline]
-    pub(super) fn taken(&self, place: usize) -> &AtomicU64 {
-        self.head.word(Self::of_holder(place) + 16)
+    pub(super) fn row_received(&self, row: usize) -> &AtomicU64 {
+        self.row_word(row, 16)
     }
 
-    /// How much of that is done.
+    /// How many messages of `row` were marked as done.
     #[inline]
-    pub(super) fn done(&self, place: usize) -> &AtomicU64 {
-        self.head.word(Self::of_holder(place) + 24)
+    pub(super) fn row_done(&self, row: usize) -> &AtomicU64 {
+        self.row_word(row, 24)
     }
 
     #[inline]
-    fn of_holder(place: usize) -> usize {
-        HOLDERS + HOLDER_BYTES * place.min(MOST_HOLDERS - 1)
+    fn row_word(&self, row: usize, offset: usize) -> &AtomicU64 {
+        let start = RECEIVER_ROWS + ROW_BYTES * row.min(ROWS - 1);
+        self.head.word(start + offset)
+    }
+}
+
+impl AsFd for Shm {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.memory.as_fd()
     }
 }

@@ -1,287 +1,381 @@
-//! The channel of a pipe, of which one process at a time holds either side: no locks between processes.
+//! The protocol of a pipe: each side is in one process at a time, so there is no lock between processes.
 //!
-//! Whoever sends or receives takes this process's turn at the end ([`Passage`](crate::wire::passage::Passage)), so
-//! that in both processes together there is one producer and one consumer. Neither ever waits for a step of the other:
-//! 1. A message is committed by compare-exchange. A receiver that says that there never will be one has ended the ring
-//!    before, by compare-exchange, too, when it was empty: one of the two fails.
-//! 2. Who wants to sleep empties the socket, clears the flag, and looks again (Dekker, as in `ring`): whoever commits
-//!    or releases looks at the flag afterwards, and rings if it is clear. The flag is set before the ring is sent: set
-//!    after it, it could hide that the other side went to sleep again.
-//! 3. Whoever is killed before it rings has the kernel ring for it: its side has no other holder, so the socket hangs
-//!    up.
-//! 4. Rings are for everybody of a process who waits. So who has taken some out of the socket, and then finds that
-//!    there is something to do, wakes the others. Of the blocked threads one listens to the socket, and wakes the others
+//! A task or thread that sends or receives takes a use guard of its process's end ([`MoveState`]). So the two processes
+//! together have one producer and one consumer. Neither ever waits for a step of the other:
+//! 1. A message is committed by compare-exchange. A receiver that reports the end has ended the ring before, by
+//!    compare-exchange too, when the ring was empty. One of the two fails.
+//! 2. A side that is about to sleep takes the rings out of the socket, sets its doorbell's state to sleeping, and looks
+//!    again (Dekker, as in `ring`). The other side looks at the state after it has committed or released, and rings if
+//!    the side sleeps. It sets the state to rung before it rings: afterwards, it could overwrite a later sleep.
+//! 3. For a process that is killed before it rings, the kernel rings: no other process has its side, so the socket
+//!    hangs up.
+//! 4. A ring is for all tasks and threads that wait in a process. A waiter that has taken rings out of the socket, and
+//!    then finds something to do, wakes the others. Of the blocked threads one polls the socket, and wakes the others
 //!    when it stops.
-//! 5. Descriptors that go ahead of a message are a ring for it, which stays in the socket until the message is taken:
-//!    who finds them there, and no message, naps. The next message rings again, because whoever takes descriptors
-//!    takes the rings before them.
+//! 5. Descriptors ahead of a message are a ring for it, which stays in the socket until the message is taken. A waiter
+//!    that finds descriptors there, and no message, retries later. The next message rings again, because a receiver
+//!    that takes descriptors takes the rings before them.
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Duration;
 
-use super::doorbell::Verdict;
-use super::end::{End, Popped, Pushed, Side, kind_of};
-use super::fds::{RING_BYTES, TAG_BYTES};
-use super::message::Cargo;
-use super::wait::NAP;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use super::attempt::{Attempt, Popped, Pushed};
+use super::doorbell::{self, Inbox};
+use super::end::{self, End, Side};
+use super::fds::{DATA_RING_BYTES, TAG_BYTES};
+use super::flavor::{self, Arming, Flavor};
+use super::message::Outgoing;
+use super::patience::THREAD_PAUSE;
+use super::shm::Shm;
 use super::waiters::Waiter;
+use crate::codec::attachments;
+use crate::codec::move_state::MoveState;
 use crate::ring::{Consumer, Producer};
 use crate::sys::buffer::StackBuf;
 use crate::sys::socket;
-use crate::sys::socket::ReceiveResult;
 
-/// The flag of a side that sleeps, or is about to: whatever it waits for rings.
-const ASLEEP: u32 = 0;
-/// Of one that was rung for.
+/// The doorbell's state of a side that sleeps, or is about to.
+const SLEEPS: u32 = 0;
+
+/// The state of a side that was rung for.
 const RUNG: u32 = 1;
-/// Of a receiver to which descriptors were sent: the message after theirs rings.
-const AHEAD: u32 = 2;
 
-/// How often a ring is tried for which the kernel has no memory. This thread may be a runtime's: it does not wait.
-const TRIES: u32 = 100;
+/// The state of a receiver to which descriptors were sent. The message after them rings.
+const HAS_SENT_FDS: u32 = 2;
 
-/// How long a blocked thread listens that others cannot wake, because no descriptor was left for that.
-const LONG_NAP: Duration = Duration::from_millis(10);
+/// How often a ring is tried for which the kernel has no memory. The thread may be a runtime's, so it does not sleep.
+const RING_ATTEMPTS: u32 = 100;
 
-/// So often a nap of a blocked thread is twice as long as the one before.
-const LONGER_NAPS: u32 = 5;
+/// How long a blocked thread polls the socket if other threads cannot wake it, for want of a descriptor.
+const UNWAKEABLE_POLL: Duration = Duration::from_millis(10);
 
-/// What is in the socket after the rings were taken out of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Inbox {
-    Nothing,
-    /// Descriptors of a message that has not come yet.
-    Descriptors,
-    /// Perhaps the end.
-    Unknown,
+/// How often the pause of a blocked thread doubles.
+const PAUSE_DOUBLINGS: u32 = 5;
+
+/// One side of a pipe's channel.
+#[derive(Debug)]
+pub(crate) struct Spsc {
+    end: End,
+    /// Whether the end is here or was sent to another process.
+    move_state: Arc<MoveState>,
+    /// How often this side had arrived in another process, when it arrived here.
+    moves: u32,
 }
 
-impl End {
-    /// Sends what `bytes` encode, with what `beside` it has, if it can be done now.
+impl Drop for Spsc {
+    /// No other process has this side, so it ends now. Without this it would end when the last copy of the socket is
+    /// closed, and a process that another thread is forking has copies until it executes its program.
+    fn drop(&mut self) {
+        if self.move_state.is_here() {
+            self.end.shut_down_if_owner();
+        }
+    }
+}
+
+impl Flavor for Spsc {
+    const ID: u64 = 2;
+
+    fn new(end: End) -> Self {
+        Self::arrived(end, 0)
+    }
+
     #[inline]
-    pub(super) fn push_solo(&self, bytes: &[u8], beside: Option<&Cargo>) -> Pushed {
-        if self.looks.load(Ordering::Relaxed) > 0 && self.len() >= self.duct.capacity {
-            return Pushed::Full;
+    fn end(&self) -> &End {
+        &self.end
+    }
+
+    #[inline]
+    fn was_closed(&self) -> bool {
+        self.end.is_marked_closed() || self.move_state.is_gone()
+    }
+
+    fn close(&self) {
+        if !self.move_state.is_gone() {
+            self.end.close();
         }
-        let Some(_turn) = self.passage.try_turn() else {
-            return Pushed::Busy;
+    }
+
+    fn is_inside(&self, outgoing: &Outgoing) -> bool {
+        outgoing.moves(&self.move_state)
+    }
+
+    #[inline]
+    fn try_push_bytes(&self, bytes: &[u8], with: Option<&Outgoing>) -> Pushed {
+        if self.end.patience().has_missed() && self.end.len() >= self.end.capacity() {
+            return Attempt::NotNow;
+        }
+        let Some(_guard) = self.move_state.try_use() else {
+            return Attempt::Busy;
         };
-        if self.was_closed() || self.is_found_alone() {
-            return Pushed::Closed;
+        if self.was_closed() || self.end.has_found_receivers_gone() {
+            return Attempt::Closed;
         }
-        if let Some(cargo) = beside.filter(|cargo| cargo.has_descriptors()) {
-            return self.push_laden(bytes, cargo);
+        match with.filter(|outgoing| outgoing.has_descriptors()) {
+            None => self.push_plain(bytes),
+            Some(outgoing) => self.push_with_fds(bytes, outgoing),
         }
-        let Some(mut producer) = self.begin(bytes.len()) else {
-            return Pushed::Full;
+    }
+
+    fn try_pop(&self, buf: &mut StackBuf) -> Popped {
+        if self.move_state.is_gone() {
+            return Attempt::Closed;
+        }
+        if self.end.patience().has_missed() && self.end.len() == 0 {
+            return Attempt::NotNow;
+        }
+        let Some(_guard) = self.move_state.try_use() else {
+            return Attempt::Busy;
+        };
+        if self.move_state.is_gone() {
+            return Attempt::Closed;
+        }
+        let (mut consumer, frame) = match self.end.peek_frame() {
+            Ok(first) => first,
+            Err(instead) => return instead,
+        };
+        let message = self.end.read_frame(&consumer, frame, buf);
+        consumer.release_loudly(frame);
+        let bell = self.shm().space_bell();
+        if bell.load(Ordering::SeqCst) != RUNG {
+            self.ring_for_other_side(bell);
+        }
+        self.end.patience().succeeded();
+        Attempt::Done(message)
+    }
+
+    fn arm(&self, wanted: usize) -> Arming {
+        let Some(guard) = self.move_state.try_use() else {
+            return Arming::Busy;
+        };
+        if self.move_state.is_gone() {
+            return Arming::Closed;
+        }
+        let (took_rings, inbox) = doorbell::take_rings(self.socket());
+        let bell = match self.end.side() {
+            Side::Receive => self.shm().data_bell(),
+            Side::Send => self.shm().space_bell(),
+        };
+        bell.store(SLEEPS, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let (arming, wakes_others) = match self.end.side() {
+            Side::Receive => self.look_for_message(inbox),
+            Side::Send => self.look_for_room(wanted, inbox),
+        };
+        // Before others are woken: a waker may run any code.
+        drop(guard);
+        if took_rings && wakes_others {
+            self.end.wake_all();
+        }
+        arming
+    }
+
+    fn block(&self, wanted: usize) -> bool {
+        let waiters = self.end.waiters();
+        let mut waiter = Waiter::default();
+        let doorbell = waiters.register_thread(&mut waiter);
+        // After the registration: a thread that polls now wakes this thread when it stops.
+        let poll_turn = waiters.take_poll_turn();
+        match self.arm(wanted) {
+            Arming::Ready => {}
+            Arming::Closed => return false,
+            Arming::Busy if self.end.has_lost_receivers() => return false,
+            Arming::Busy => self.end.patience().defer_blocking(),
+            Arming::RetryLater => {
+                let doublings = self.end.patience().count_refusal().min(PAUSE_DOUBLINGS);
+                std::thread::sleep(THREAD_PAUSE * (1 << doublings));
+            }
+            Arming::Armed if poll_turn.is_none() => std::thread::park(),
+            // They fail only if the kernel has no memory. Then the caller looks again and again, slowly.
+            Arming::Armed => drop(match doorbell {
+                Some(doorbell) => socket::wait_readable_or_rung(self.socket(), &doorbell),
+                None => socket::wait_readable(self.socket(), Some(UNWAKEABLE_POLL)),
+            }),
+        }
+        // Before the turn ends, which wakes all waiters: this thread is awake.
+        drop(waiter);
+        true
+    }
+}
+
+impl Spsc {
+    fn arrived(end: End, moves: u32) -> Self {
+        Self {
+            end,
+            move_state: Arc::default(),
+            moves,
+        }
+    }
+
+    #[inline]
+    fn push_plain(&self, bytes: &[u8]) -> Pushed {
+        let Some(mut producer) = self.end.begin_frame(bytes.len()) else {
+            return Attempt::NotNow;
         };
         let mut writer = producer.resume();
         writer.extend(bytes);
         if !writer.commit_unless_ended(0) {
-            return Pushed::Closed;
+            return Attempt::Closed;
         }
-        let bell = self.duct.data_bell();
+        let bell = self.shm().data_bell();
         if bell.load(Ordering::SeqCst) != RUNG {
-            self.ring_solo(bell);
+            self.ring_for_other_side(bell);
         }
-        self.found();
-        Pushed::Done
+        self.end.patience().succeeded();
+        Attempt::Done(Ok(()))
     }
 
     #[cold]
-    fn push_laden(&self, bytes: &[u8], cargo: &Cargo) -> Pushed {
-        let Some(mut producer) = self.begin(TAG_BYTES + bytes.len()) else {
-            return Pushed::Full;
+    fn push_with_fds(&self, bytes: &[u8], outgoing: &Outgoing) -> Pushed {
+        let Some(mut producer) = self.end.begin_frame(TAG_BYTES + bytes.len()) else {
+            return Attempt::NotNow;
         };
         let mut writer = producer.resume();
-        let tag = self.duct.tags().fetch_add(1, Ordering::AcqRel) + 1;
-        let bell = self.duct.data_bell();
-        bell.store(AHEAD, Ordering::SeqCst);
-        if let Err(instead) = self.send_ahead(tag, cargo) {
-            bell.store(ASLEEP, Ordering::SeqCst);
-            return instead;
-        }
+        let bell = self.shm().data_bell();
+        bell.store(HAS_SENT_FDS, Ordering::SeqCst);
+        let tag = match self.end.send_fds(outgoing) {
+            Ok(tag) => tag,
+            Err(instead) => {
+                bell.store(SLEEPS, Ordering::SeqCst);
+                return instead;
+            }
+        };
         writer.extend(&tag.to_ne_bytes());
         writer.extend(bytes);
-        if !writer.commit_unless_ended(kind_of(cargo)) {
-            return Pushed::Closed;
+        if !writer.commit_unless_ended(end::frame_kind(outgoing)) {
+            return Attempt::Closed;
         }
-        // Who has heard the descriptors, and found no message yet, need not nap until the end.
-        if bell.load(Ordering::SeqCst) == ASLEEP {
-            self.ring_solo(bell);
+        // A receiver that was woken by the descriptors, and found no message yet, retries later. This ring wakes it
+        // sooner.
+        if bell.load(Ordering::SeqCst) == SLEEPS {
+            self.ring_for_other_side(bell);
         }
-        self.found();
-        Pushed::Done
+        self.end.patience().succeeded();
+        Attempt::Done(Ok(()))
     }
 
-    /// Receives, if there is something now, into `room` what fits there.
-    #[inline]
-    pub(super) fn pop_solo(&self, room: &mut StackBuf) -> Popped {
-        let Some(_turn) = self.passage.try_turn() else {
-            return Popped::Busy;
-        };
-        if self.passage.is_gone() {
-            return Popped::Closed;
-        }
-        let (mut consumer, frame) = match self.peek() {
-            Ok(first) => first,
-            Err(instead) => return instead,
-        };
-        let popped = self.take(&consumer, frame, room);
-        consumer.release_loudly(frame);
-        let bell = self.duct.space_bell();
-        if bell.load(Ordering::SeqCst) != RUNG {
-            self.ring_solo(bell);
-        }
-        self.found();
-        popped
-    }
-
-    /// Wakes the other side, which is asleep or about to be; after what it waits for.
+    /// Wakes the other side, which sleeps or is about to. After the commit or release that it waits for.
     #[cold]
-    fn ring_solo(&self, bell: &AtomicU32) {
+    fn ring_for_other_side(&self, bell: &AtomicU32) {
         bell.swap(RUNG, Ordering::SeqCst);
-        let len = match self.side {
-            Side::Send => RING_BYTES,
+        let len = match self.end.side() {
+            Side::Send => DATA_RING_BYTES,
             Side::Receive => 1,
         };
-        for _ in 0..TRIES {
-            match socket::send(&self.socket, &[b'!'; RING_BYTES][..len], &[]) {
-                Err(error) if error.raw_os_error().is_some_and(is_short) => {
+        for _ in 0..RING_ATTEMPTS {
+            match socket::send(self.socket(), &[b'!'; DATA_RING_BYTES][..len], &[]) {
+                Err(error) if error.raw_os_error().is_some_and(is_out_of_memory) => {
                     std::thread::yield_now();
                 }
                 Err(error) if socket::is_end(&error) => {
-                    self.is_left_alone();
+                    self.end.found_peer_gone();
                     return;
                 }
-                // If the socket is full, there is enough in it to hear.
+                // If the socket is full, what is in it wakes the other side.
                 _ => return,
             }
         }
-        // The next tries again.
-        bell.store(ASLEEP, Ordering::SeqCst);
+        // The next message or release tries again.
+        bell.store(SLEEPS, Ordering::SeqCst);
     }
 
-    /// Says whether this side must wait (a sender for `wanted` bytes), and if so has its bell rung by whoever changes
-    /// that.
-    pub(super) fn must_wait_solo(&self, wanted: usize) -> Verdict {
-        let Some(turn) = self.passage.try_turn() else {
-            return Verdict::Busy;
-        };
-        if self.passage.is_gone() {
-            return Verdict::Closed;
-        }
-        let (took, inbox) = self.empty_socket();
-        let bell = match self.side {
-            Side::Receive => self.duct.data_bell(),
-            Side::Send => self.duct.space_bell(),
-        };
-        bell.store(ASLEEP, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        let (verdict, something) = match self.side {
-            Side::Receive => self.look_for_message(inbox),
-            Side::Send => self.look_for_room_solo(wanted, inbox),
-        };
-        // Waking may run anything.
-        drop(turn);
-        if took && something {
-            self.hub.wake_all();
-        }
-        verdict
-    }
-
-    /// Takes the rings out of the socket; says whether there were any.
-    fn empty_socket(&self) -> (bool, Inbox) {
-        let mut took = false;
-        let mut buffer = [0; 2 * TAG_BYTES];
-        loop {
-            match socket::peek(&self.socket, &mut buffer) {
-                Ok(ReceiveResult::Message(TAG_BYTES)) => return (took, Inbox::Descriptors),
-                Ok(ReceiveResult::Message(_)) => {}
-                Ok(ReceiveResult::End) => return (took, Inbox::Unknown),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    return (took, Inbox::Nothing);
-                }
-                Err(_) => return (took, Inbox::Unknown),
-            }
-            let _ = socket::receive(&self.socket, &mut buffer, &mut Vec::new(), false);
-            took = true;
-        }
-    }
-
-    fn look_for_message(&self, inbox: Inbox) -> (Verdict, bool) {
-        let consumer = Consumer::new(&self.duct.ring);
+    /// What a receiver waits for, and whether others that wait here have something to do.
+    fn look_for_message(&self, inbox: Inbox) -> (Arming, bool) {
+        let consumer = Consumer::new(self.shm().ring());
         if !consumer.is_empty() {
-            return (Verdict::Go, true);
+            return (Arming::Ready, true);
         }
-        if self.is_over_solo(inbox) {
-            // One may have come before the end.
+        if self.is_over(inbox) {
+            // A message may have been committed before the end.
             return match consumer.end() {
-                true => (Verdict::Closed, false),
-                false => (Verdict::Go, true),
+                true => (Arming::Closed, false),
+                false => (Arming::Ready, true),
             };
         }
         match inbox {
-            // Its sender is at it, or was stopped. The socket is readable, and says nothing.
-            Inbox::Descriptors => (Verdict::Nap, false),
-            _ => (Verdict::Wait, false),
+            // The sender is about to commit, or was stopped. The socket stays readable, so it says nothing new.
+            Inbox::Descriptors => (Arming::RetryLater, false),
+            _ => (Arming::Armed, false),
         }
     }
 
-    fn look_for_room_solo(&self, wanted: usize, inbox: Inbox) -> (Verdict, bool) {
-        let crowded = self.crowded.swap(false, Ordering::Relaxed);
-        let mut producer = Producer::new(&self.duct.ring);
-        let has_room = producer.frames() < self.duct.capacity;
+    /// What a sender waits for, and whether others that wait here may have something to do.
+    fn look_for_room(&self, wanted: usize, inbox: Inbox) -> (Arming, bool) {
+        let was_socket_full = self.end.take_socket_full();
+        let mut producer = Producer::new(self.shm().ring());
+        let has_place = producer.frames() < self.end.capacity();
         let room = producer.room();
-        let verdict = match has_room && room >= wanted {
-            true if !crowded => Verdict::Go,
-            _ if self.is_over_solo(inbox) => Verdict::Closed,
-            true => Verdict::Nap,
-            false => Verdict::Wait,
+        let arming = match has_place && room >= wanted {
+            true if !was_socket_full => Arming::Ready,
+            _ if self.is_over(inbox) => Arming::Closed,
+            true => Arming::RetryLater,
+            false => Arming::Armed,
         };
-        (verdict, verdict == Verdict::Go || (has_room && room > 0))
+        let wakes_others = arming == Arming::Ready || (has_place && room > 0);
+        (arming, wakes_others)
     }
 
-    /// Whether it was closed, or the other side is gone.
-    fn is_over_solo(&self, inbox: Inbox) -> bool {
-        let over = self.duct.closed().load(Ordering::Acquire) != 0
-            // The end of an empty socket is seen by looking into it.
-            || (inbox != Inbox::Nothing && self.other_side_is_gone());
-        if over {
-            self.duct.closed().store(1, Ordering::Release);
+    /// Whether the channel is closed, or the other side is gone.
+    fn is_over(&self, inbox: Inbox) -> bool {
+        let is_over = self.end.is_marked_closed()
+            // An empty socket has not hung up: the end would be in it.
+            || (inbox != Inbox::Empty && self.end.is_peer_gone());
+        if is_over {
+            self.end.mark_closed();
         }
-        over
+        is_over
     }
 
-    /// Sleeps until there is news, for a sender about room for `wanted` bytes. True if it is closed.
-    pub(super) fn block_solo(&self, wanted: usize) -> bool {
-        let mut seat = Waiter::default();
-        let bell = self.hub.sit_blocked(&mut seat);
-        // After this thread is to be woken: whoever listens now wakes it when it stops.
-        let listens = self.hub.listen();
-        match self.must_wait_solo(wanted) {
-            Verdict::Go => {}
-            Verdict::Closed => return true,
-            Verdict::Busy if self.has_lost_its_receivers() => return true,
-            Verdict::Busy => self.stand_by_blocking(),
-            Verdict::Nap => {
-                let naps = self.refusals.fetch_add(1, Ordering::Relaxed);
-                std::thread::sleep(NAP * (1 << naps.min(LONGER_NAPS)));
-            }
-            Verdict::Wait if listens.is_none() => std::thread::park(),
-            // They fail only for want of kernel memory; then this loop is a slow one.
-            Verdict::Wait => drop(match bell {
-                Some(bell) => socket::wait_readable_or_rung(&self.socket, &bell),
-                None => socket::wait_readable(&self.socket, Some(LONG_NAP)),
-            }),
-        }
-        // Not to wake itself.
-        drop(seat);
-        false
+    #[inline]
+    fn shm(&self) -> &Shm {
+        self.end.shm()
+    }
+
+    #[inline]
+    fn socket(&self) -> &OwnedFd {
+        self.end.socket()
     }
 }
 
-/// Whether the kernel is short of memory.
-fn is_short(error: i32) -> bool {
+/// Whether the kernel has no memory for a socket message.
+fn is_out_of_memory(error: i32) -> bool {
     matches!(error, libc::ENOBUFS | libc::ENOMEM)
+}
+
+impl Serialize for Spsc {
+    /// Moves the end: once the value was sent, the end is closed here.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.move_state
+            .wake_when_moved(|| self.end.waiters().waker());
+        attachments::attach_end(&self.move_state).map_err(ser::Error::custom)?;
+        (&self.end, self.moves).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Spsc {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (end, moves) = <(End, u32)>::deserialize(deserializer)?;
+        let arrived = flavor::arrived::<Self>(end).and_then(|end| {
+            let moves = count_move(&end, moves)?;
+            Ok(Self::arrived(end, moves))
+        });
+        attachments::record_fault(arrived).map_err(de::Error::custom)
+    }
+}
+
+/// Counts the arrival of an end that had moved `moves` times when it was sent. An end that was sent twice, as an
+/// argument of two tasks, arrives once: two processes with the same side would overwrite each other's frames.
+fn count_move(end: &End, moves: u32) -> Result<u32, String> {
+    let counter = match end.side() {
+        Side::Send => end.shm().sender_moves(),
+        Side::Receive => end.shm().receiver_moves(),
+    };
+    let now = moves.wrapping_add(1);
+    match counter.compare_exchange(moves, now, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => Ok(now),
+        Err(_) => Err("an end of a pipe was sent twice, and has arrived elsewhere".to_owned()),
+    }
 }

@@ -1,4 +1,9 @@
-//! The sending end, of messages of one type.
+//! The sending side of a channel, for messages of one type. It runs in the sending process.
+//!
+//! A short message is encoded on the stack and sent at once, or encoded and sent later. A message that does not fit
+//! the ring is encoded into shared memory, on a thread that may block. What must stay true: a send that is dropped
+//! has sent its message or has not, and an unsent message gives the ends inside it back. Never here: the protocol of
+//! the channel; see `mpmc` and `spsc`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,56 +12,67 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use pin_project::pin_project;
+use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::end::{End, Pushed};
+use super::attempt::{Attempt, Pushed};
 use super::error::{SendError, TrySendError};
-use super::message::{Cargo, Packed, Refused};
+use super::flavor::Flavor;
+use super::message::{Encoded, Outgoing, Refused};
+use super::patience::LOOK_INTERVAL;
+use super::wait;
 use super::waiters::Waiter;
 use crate::sys::buffer::StackBuf;
 
-/// How long a sender waits for memory it used before, before it asks for more: who has it may have died.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long a sender waits for memory that it used before. Then it asks the kernel for more, because the receiver that
+/// has the memory may have died.
+const LONGEST_MEMORY_WAIT: Duration = Duration::from_millis(250);
 
-/// How often a blocked sender looks whether memory it used before has come back.
-const LOOK: Duration = Duration::from_micros(100);
-
-/// The sending end, of messages of one type.
-pub(crate) struct Sending<T> {
-    pub(crate) end: Arc<End>,
+/// The sending side of a channel, for messages of type `T`.
+pub(crate) struct Tx<T, F> {
+    flavor: Arc<F>,
     of: PhantomData<fn(T)>,
 }
 
-impl<T> Sending<T> {
-    pub(crate) fn new(end: End) -> Self {
+impl<T, F: Flavor> Tx<T, F> {
+    pub(crate) fn new(flavor: F) -> Self {
         Self {
-            end: Arc::new(end),
+            flavor: Arc::new(flavor),
             of: PhantomData,
         }
     }
+
+    pub(crate) fn flavor(&self) -> &F {
+        &self.flavor
+    }
+
+    /// Resolves when the channel is closed, or no process receives.
+    pub(crate) fn closed(&self) -> impl Future<Output = ()> + Send + Unpin + use<'_, T, F> {
+        wait::until_closed(&*self.flavor)
+    }
 }
 
-impl<T: Serialize> Sending<T> {
+impl<T: Serialize, F: Flavor> Tx<T, F> {
     /// Sends `value` if there is room now.
     pub(crate) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        let offered = self.offer(&value).and_then(|offer| match offer {
-            Offer::Done => Ok(Pushed::Done),
-            Offer::Laden(mut cargo) => Ok(self.end.push_now(&mut cargo)),
-            Offer::Long => self
-                .end
-                .pack_long(&value)
-                .map(|mut cargo| self.end.push_now(&mut cargo)),
+        let pushed = self.start(&value).and_then(|started| match started {
+            Started::Sent => Ok(Attempt::Done(Ok(()))),
+            Started::Unsent(mut outgoing) => Ok(wait::push_now(&*self.flavor, &mut outgoing)),
+            Started::TooLong => {
+                let mut outgoing = self.flavor.end().encode_long(&value)?;
+                Ok(wait::push_now(&*self.flavor, &mut outgoing))
+            }
         });
-        match offered {
-            Ok(Pushed::Done) => Ok(()),
-            Ok(Pushed::Full | Pushed::Busy) if self.end.is_closed() => {
+        match pushed {
+            Ok(Attempt::Done(Ok(()))) => Ok(()),
+            Ok(Attempt::NotNow | Attempt::Busy) if self.flavor.is_closed() => {
                 Err(TrySendError::closed(value))
             }
-            Ok(Pushed::Full | Pushed::Busy) => Err(TrySendError::full(value)),
-            Ok(Pushed::Closed) => Err(TrySendError::closed(value)),
-            Ok(Pushed::Failed(Refused(why))) | Err(Refused(why)) => {
+            Ok(Attempt::NotNow | Attempt::Busy) => Err(TrySendError::full(value)),
+            Ok(Attempt::Closed) => Err(TrySendError::closed(value)),
+            Ok(Attempt::Done(Err(Refused(why)))) | Err(Refused(why)) => {
                 Err(TrySendError::refused(value, why))
             }
         }
@@ -64,208 +80,226 @@ impl<T: Serialize> Sending<T> {
 
     /// Sends `value`, blocking this thread until there is room.
     pub(crate) fn blocking_send(&self, value: T) -> Result<(), SendError<T>> {
-        let cargo = self.offer(&value).and_then(|offer| match offer {
-            Offer::Done => Ok(None),
-            Offer::Laden(cargo) => Ok(Some(cargo)),
-            Offer::Long => {
+        let outgoing = self.start(&value).and_then(|started| match started {
+            Started::Sent => Ok(None),
+            Started::Unsent(outgoing) => Ok(Some(outgoing)),
+            Started::TooLong => {
                 self.await_memory();
-                self.end.pack_long(&value).map(Some)
+                self.flavor.end().encode_long(&value).map(Some)
             }
         });
-        match cargo {
+        match outgoing {
             Ok(None) => Ok(()),
-            Ok(Some(mut cargo)) => outcome(self.end.push_blocking(&mut cargo), value),
+            Ok(Some(mut outgoing)) => {
+                let pushed = wait::push_blocking(&*self.flavor, &mut outgoing);
+                result_of(pushed, value)
+            }
             Err(Refused(why)) => Err(SendError::refused(Some(value), why)),
         }
     }
 
-    /// Sends `value` if it is short and that can be done at once.
+    /// Encodes `value`, and sends it if it is short and that can be done at once.
     #[inline]
-    fn offer(&self, value: &T) -> Result<Offer, Refused> {
-        let mut room = StackBuf::new();
-        Ok(match Cargo::pack(value, &mut room)? {
-            Packed::Short(bytes) => match self.end.try_push_bytes(bytes, None) {
-                Pushed::Done => Offer::Done,
-                _ => Offer::Laden(Cargo::of(bytes)),
+    fn start(&self, value: &T) -> Result<Started, Refused> {
+        let mut buf = StackBuf::new();
+        Ok(match Outgoing::encode(value, &mut buf)? {
+            Encoded::Short(bytes) => match self.flavor.try_push_bytes(bytes, None) {
+                Attempt::Done(Ok(())) => Started::Sent,
+                _ => Started::Unsent(Outgoing::of(bytes)),
             },
-            Packed::Cargo(cargo) => Offer::Laden(cargo),
-            Packed::Long => Offer::Long,
+            Encoded::Outgoing(outgoing) => Started::Unsent(outgoing),
+            Encoded::TooLong => Started::TooLong,
         })
     }
 
-    /// Blocks until there is memory for a long message, or it does not pay to wait for it.
+    /// Blocks until there is memory for a long message, or waiting for it has taken too long.
     fn await_memory(&self) {
-        let end = Instant::now() + PATIENCE;
-        while !self.end.has_memory() && !self.end.is_closed() && Instant::now() < end {
-            std::thread::sleep(LOOK);
+        let until = Instant::now() + LONGEST_MEMORY_WAIT;
+        while has_to_wait(&*self.flavor, until) {
+            std::thread::sleep(LOOK_INTERVAL);
         }
     }
 }
 
-/// What became of a value that was offered.
-enum Offer {
-    Done,
-    Laden(Cargo),
-    /// It needs memory of its own.
-    Long,
-}
-
-impl<T: Serialize + Send + 'static> Sending<T> {
+impl<T: Serialize + Send + 'static, F: Flavor> Tx<T, F> {
     /// Sends `value` when there is room.
-    pub(crate) fn send(&self, value: T) -> Dispatch<'_, T> {
-        Dispatch {
-            sending: self,
-            delivery: Some(Delivery::Given(value)),
-            seat: Waiter::default(),
+    pub(crate) fn send(&self, value: T) -> Sending<'_, T, F> {
+        Sending {
+            tx: self,
+            state: Some(SendState::Given(value)),
+            waiter: Waiter::default(),
         }
     }
 }
 
-fn outcome<T>(pushed: Pushed, value: T) -> Result<(), SendError<T>> {
-    match pushed {
-        Pushed::Done => Ok(()),
-        Pushed::Failed(Refused(why)) => Err(SendError::refused(Some(value), why)),
-        _ => Err(SendError::closed(Some(value))),
-    }
+/// What became of a message that was just encoded.
+enum Started {
+    Sent,
+    Unsent(Outgoing),
+    /// It needs shared memory of its own.
+    TooLong,
 }
 
-/// One message on its way into the channel.
+/// One message on its way into the channel. Dropped before it is ready, it has sent nothing.
+#[pin_project]
 #[must_use = "a message is sent when this is awaited"]
-pub(crate) struct Dispatch<'a, T> {
-    sending: &'a Sending<T>,
-    delivery: Option<Delivery<T>>,
-    seat: Waiter,
+pub(crate) struct Sending<'a, T, F> {
+    tx: &'a Tx<T, F>,
+    state: Option<SendState<T>>,
+    waiter: Waiter,
 }
 
-impl<T> Unpin for Dispatch<'_, T> {}
-
-impl<T: Serialize + Send + 'static> Future for Dispatch<'_, T> {
+impl<T: Serialize + Send + 'static, F: Flavor> Future for Sending<'_, T, F> {
     type Output = Result<(), SendError<T>>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self {
-            sending,
-            delivery,
-            seat,
-        } = &mut *self;
-        Delivery::poll(delivery, &sending.end, seat, cx)
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        SendState::poll(this.state, &this.tx.flavor, this.waiter, cx)
     }
 }
 
-/// How far a message has come.
-enum Delivery<T> {
+/// How far the send of a message has come.
+enum SendState<T> {
     Given(T),
-    /// It is long, and all memory for such is in use; until then it waits for some.
-    Waiting(T, Instant),
-    /// It is being encoded on a thread that may block, which takes it from here.
-    Packing(Arc<Mutex<Option<T>>>, JoinHandle<Option<Encoded<T>>>),
-    Laden(Cargo, T),
+    /// The message is long, and all memory for long messages is in use. The send waits for some until this time.
+    WaitingForMemory(T, Instant),
+    /// A thread that may block takes the value from here and encodes it.
+    Encoding(Arc<Mutex<Option<T>>>, JoinHandle<Option<EncodedLong<T>>>),
+    Encoded(Outgoing, T),
 }
 
-type Encoded<T> = (Result<Cargo, Refused>, T);
+/// A long message and the value that it was encoded from.
+type EncodedLong<T> = (Result<Outgoing, Refused>, T);
 
-impl<T: Serialize + Send + 'static> Delivery<T> {
-    /// Goes as far as possible. There is nothing more of it when it is ready.
-    fn poll(
-        delivery: &mut Option<Self>,
-        end: &Arc<End>,
-        seat: &mut Waiter,
+/// What one step of a send came to.
+enum SendStep<T> {
+    Next(SendState<T>),
+    Pending(SendState<T>),
+    Ready(Result<(), SendError<T>>),
+}
+
+impl<T: Serialize + Send + 'static> SendState<T> {
+    /// Goes through as many states as possible. The state is `None` when it is ready.
+    fn poll<F: Flavor>(
+        state: &mut Option<Self>,
+        flavor: &Arc<F>,
+        waiter: &mut Waiter,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), SendError<T>>> {
         loop {
-            if let Some(sent) = Self::begin(delivery, end, cx) {
+            if let Some(sent) = Self::begin(state, &**flavor, cx) {
                 return Poll::Ready(sent);
             }
-            let next = match delivery.take() {
+            let step = match state.take() {
                 None => return Poll::Ready(Ok(())),
-                Some(given @ Self::Given(_)) => given,
-                Some(Self::Waiting(value, until)) => {
-                    if !end.has_memory() && !end.is_closed() && Instant::now() < until {
-                        end.nap(seat, cx);
-                        *delivery = Some(Self::Waiting(value, until));
-                        return Poll::Pending;
-                    }
-                    match Self::pack(end, value) {
-                        Ok(packing) => packing,
-                        Err(refused) => return Poll::Ready(Err(refused)),
-                    }
+                Some(given @ Self::Given(_)) => SendStep::Next(given),
+                Some(Self::WaitingForMemory(value, until)) => {
+                    Self::poll_memory(value, until, flavor, waiter, cx)
                 }
-                Some(Self::Packing(value, mut packing)) => {
-                    let Poll::Ready(packed) = Pin::new(&mut packing).poll(cx) else {
-                        *delivery = Some(Self::Packing(value, packing));
-                        return Poll::Pending;
-                    };
-                    match packed {
-                        Ok(Some((Ok(cargo), value))) => Self::Laden(cargo, value),
-                        Ok(Some((Err(Refused(why)), value))) => {
-                            return Poll::Ready(Err(SendError::refused(Some(value), why)));
-                        }
-                        // The runtime shuts down, and no thread has taken it.
-                        Ok(None) | Err(_) => {
-                            return Poll::Ready(Err(SendError::closed(take(&value))));
-                        }
+                Some(Self::Encoding(value, encoding)) => Self::poll_encoding(value, encoding, cx),
+                Some(Self::Encoded(mut outgoing, value)) => {
+                    match wait::poll_push(&**flavor, &mut outgoing, waiter, cx) {
+                        Poll::Ready(pushed) => SendStep::Ready(result_of(pushed, value)),
+                        Poll::Pending => SendStep::Pending(Self::Encoded(outgoing, value)),
                     }
-                }
-                Some(Self::Laden(mut cargo, value)) => {
-                    let Poll::Ready(pushed) = end.poll_push(&mut cargo, seat, cx) else {
-                        *delivery = Some(Self::Laden(cargo, value));
-                        return Poll::Pending;
-                    };
-                    return Poll::Ready(outcome(pushed, value));
                 }
             };
-            *delivery = Some(next);
+            match step {
+                SendStep::Next(next) => *state = Some(next),
+                SendStep::Pending(same) => {
+                    *state = Some(same);
+                    return Poll::Pending;
+                }
+                SendStep::Ready(sent) => return Poll::Ready(sent),
+            }
         }
     }
 
-    /// Sends what was just given, if that can be done at once: without moving it any more. Else it is on its way.
+    /// Encodes a value that was just given, and sends it at once if it can, without moving the value.
     #[inline]
-    fn begin(
-        delivery: &mut Option<Self>,
-        end: &End,
+    fn begin<F: Flavor>(
+        state: &mut Option<Self>,
+        flavor: &F,
         cx: &mut Context<'_>,
     ) -> Option<Result<(), SendError<T>>> {
-        let Some(Self::Given(value)) = delivery else {
+        let Some(Self::Given(value)) = state else {
             return None;
         };
-        let mut room = StackBuf::new();
-        let packed = match Cargo::pack(value, &mut room) {
-            Ok(Packed::Short(bytes)) if end.push_at_once(bytes, cx) => {
-                *delivery = None;
+        let mut buf = StackBuf::new();
+        let encoded = match Outgoing::encode(value, &mut buf) {
+            Ok(Encoded::Short(bytes)) if wait::push_at_once(flavor, bytes, cx) => {
+                *state = None;
                 return Some(Ok(()));
             }
-            Ok(Packed::Short(bytes)) => Ok(Packed::Cargo(Cargo::of(bytes))),
+            Ok(Encoded::Short(bytes)) => Ok(Encoded::Outgoing(Outgoing::of(bytes))),
             other => other,
         };
-        let Some(Self::Given(value)) = delivery.take() else {
+        let Some(Self::Given(value)) = state.take() else {
             return None;
         };
-        *delivery = Some(match packed {
-            Ok(Packed::Cargo(cargo)) => Self::Laden(cargo, value),
-            Ok(_) => Self::Waiting(value, Instant::now() + PATIENCE),
+        *state = Some(match encoded {
+            Ok(Encoded::Outgoing(outgoing)) => Self::Encoded(outgoing, value),
+            Ok(_) => Self::WaitingForMemory(value, Instant::now() + LONGEST_MEMORY_WAIT),
             Err(Refused(why)) => return Some(Err(SendError::refused(Some(value), why))),
         });
         None
     }
 
-    /// Begins to encode a long message.
-    fn pack(end: &Arc<End>, value: T) -> Result<Self, SendError<T>> {
-        if Handle::try_current().is_err() {
-            // Some other executor polls, and there are no threads to do it.
-            return match end.pack_long(&value) {
-                Ok(cargo) => Ok(Self::Laden(cargo, value)),
-                Err(Refused(why)) => Err(SendError::refused(Some(value), why)),
-            };
+    fn poll_memory<F: Flavor>(
+        value: T,
+        until: Instant,
+        flavor: &Arc<F>,
+        waiter: &mut Waiter,
+        cx: &Context<'_>,
+    ) -> SendStep<T> {
+        if has_to_wait(&**flavor, until) {
+            flavor.end().waiters().retry_later(waiter, cx);
+            return SendStep::Pending(Self::WaitingForMemory(value, until));
         }
-        let value = Arc::new(Mutex::new(Some(value)));
-        let (shared, end) = (Arc::clone(&value), Arc::downgrade(end));
-        let packing = tokio::task::spawn_blocking(move || {
-            let end = end.upgrade()?;
-            let value = take(&shared)?;
-            Some((end.pack_long(&value), value))
-        });
-        Ok(Self::Packing(value, packing))
+        if Handle::try_current().is_ok() {
+            return SendStep::Next(Self::start_encoding(flavor, value));
+        }
+        // Another executor polls, and has no threads that may block.
+        match flavor.end().encode_long(&value) {
+            Ok(outgoing) => SendStep::Next(Self::Encoded(outgoing, value)),
+            Err(Refused(why)) => SendStep::Ready(Err(SendError::refused(Some(value), why))),
+        }
     }
+
+    /// Starts to encode a long message on a thread that may block.
+    fn start_encoding<F: Flavor>(flavor: &Arc<F>, value: T) -> Self {
+        let value = Arc::new(Mutex::new(Some(value)));
+        let (shared, flavor) = (Arc::clone(&value), Arc::downgrade(flavor));
+        let encoding = tokio::task::spawn_blocking(move || {
+            let flavor = flavor.upgrade()?;
+            let value = take(&shared)?;
+            Some((flavor.end().encode_long(&value), value))
+        });
+        Self::Encoding(value, encoding)
+    }
+
+    fn poll_encoding(
+        value: Arc<Mutex<Option<T>>>,
+        mut encoding: JoinHandle<Option<EncodedLong<T>>>,
+        cx: &mut Context<'_>,
+    ) -> SendStep<T> {
+        let Poll::Ready(encoded) = Pin::new(&mut encoding).poll(cx) else {
+            return SendStep::Pending(Self::Encoding(value, encoding));
+        };
+        match encoded {
+            Ok(Some((Ok(outgoing), value))) => SendStep::Next(Self::Encoded(outgoing, value)),
+            Ok(Some((Err(Refused(why)), value))) => {
+                SendStep::Ready(Err(SendError::refused(Some(value), why)))
+            }
+            // The runtime shuts down, and no thread has taken the value.
+            Ok(None) | Err(_) => SendStep::Ready(Err(SendError::closed(take(&value)))),
+        }
+    }
+}
+
+/// Whether a long message has to wait for memory.
+fn has_to_wait<F: Flavor>(flavor: &F, until: Instant) -> bool {
+    !flavor.end().has_memory() && !flavor.is_closed() && Instant::now() < until
 }
 
 fn take<T>(value: &Mutex<Option<T>>) -> Option<T> {
@@ -273,85 +307,93 @@ fn take<T>(value: &Mutex<Option<T>>) -> Option<T> {
     value.take()
 }
 
-/// What a sink has taken and not sent.
+fn result_of<T>(pushed: Pushed, value: T) -> Result<(), SendError<T>> {
+    match pushed {
+        Attempt::Done(Ok(())) => Ok(()),
+        Attempt::Done(Err(Refused(why))) => Err(SendError::refused(Some(value), why)),
+        _ => Err(SendError::closed(Some(value))),
+    }
+}
+
+/// The message that a sink has taken and not sent yet.
 pub(crate) struct Outbox<T> {
-    // Locked by nobody: it makes the sink as shareable as its messages are sendable.
-    delivery: Mutex<Option<Delivery<T>>>,
-    seat: Waiter,
+    // Never locked: the mutex makes the sink `Sync` if its messages are `Send`.
+    state: Mutex<Option<SendState<T>>>,
+    waiter: Waiter,
 }
 
 impl<T> Default for Outbox<T> {
     fn default() -> Self {
         Self {
-            delivery: Mutex::new(None),
-            seat: Waiter::default(),
+            state: Mutex::new(None),
+            waiter: Waiter::default(),
         }
     }
 }
 
 impl<T: Serialize + Send + 'static> Outbox<T> {
     /// Takes `value`, and sends it if that can be done at once.
-    pub(crate) fn start(&mut self, sending: &Sending<T>, value: T) -> Result<(), SendError<T>> {
-        let mut room = StackBuf::new();
-        let delivery = match Cargo::pack(&value, &mut room) {
+    pub(crate) fn start_send<F: Flavor>(
+        &mut self,
+        tx: &Tx<T, F>,
+        value: T,
+    ) -> Result<(), SendError<T>> {
+        let mut buf = StackBuf::new();
+        let state = match Outgoing::encode(&value, &mut buf) {
             Err(Refused(why)) => return Err(SendError::refused(Some(value), why)),
-            // For a thread that may block.
-            Ok(Packed::Long) => Delivery::Given(value),
-            Ok(Packed::Short(bytes)) => match sending.end.try_push_bytes(bytes, None) {
-                Pushed::Full | Pushed::Busy => Delivery::Laden(Cargo::of(bytes), value),
-                done => return outcome(done, value),
+            // To be encoded by a thread that may block.
+            Ok(Encoded::TooLong) => SendState::Given(value),
+            Ok(Encoded::Short(bytes)) => match tx.flavor.try_push_bytes(bytes, None) {
+                Attempt::NotNow | Attempt::Busy => SendState::Encoded(Outgoing::of(bytes), value),
+                done => return result_of(done, value),
             },
-            Ok(Packed::Cargo(mut cargo)) => match sending.end.try_push(&mut cargo) {
-                Pushed::Full | Pushed::Busy => Delivery::Laden(cargo, value),
-                done => return outcome(done, value),
+            Ok(Encoded::Outgoing(mut outgoing)) => match tx.flavor.try_push(&mut outgoing) {
+                Attempt::NotNow | Attempt::Busy => SendState::Encoded(outgoing, value),
+                done => return result_of(done, value),
             },
         };
-        *self.pending() = Some(delivery);
+        *self.state() = Some(state);
         Ok(())
     }
 
-    /// Waits until what it has taken is sent.
-    pub(crate) fn poll_flush(
+    /// Waits until the message it has taken is sent.
+    pub(crate) fn poll_flush<F: Flavor>(
         &mut self,
-        sending: &Sending<T>,
+        tx: &Tx<T, F>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), SendError<T>>> {
-        let Self { delivery, seat } = self;
-        let delivery = delivery.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let sent = ready!(Delivery::poll(delivery, &sending.end, seat, cx));
-        Poll::Ready(sent)
+        let Self { state, waiter } = self;
+        let state = state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        SendState::poll(state, &tx.flavor, waiter, cx)
     }
 
-    fn pending(&mut self) -> &mut Option<Delivery<T>> {
-        self.delivery
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Waits until the message it has taken is sent, and closes the channel.
+    pub(crate) fn poll_close<F: Flavor>(
+        &mut self,
+        tx: &Tx<T, F>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), SendError<T>>> {
+        ready!(self.poll_flush(tx, cx))?;
+        tx.flavor.close();
+        Poll::Ready(Ok(()))
+    }
+
+    fn state(&mut self) -> &mut Option<SendState<T>> {
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T> Clone for Sending<T> {
+impl<T, F> Clone for Tx<T, F> {
     fn clone(&self) -> Self {
         Self {
-            end: Arc::clone(&self.end),
+            flavor: Arc::clone(&self.flavor),
             of: PhantomData,
         }
     }
 }
 
-impl<T> Serialize for Sending<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.end.serialize(serializer)
-    }
-}
-
-impl<'de, T> Deserialize<'de> for Sending<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        End::deserialize(deserializer).map(Self::new)
-    }
-}
-
-impl<T> fmt::Debug for Sending<T> {
+impl<T, F: Flavor> fmt::Debug for Tx<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.end.describe(f.debug_struct("Sender"))
+        self.flavor.end().describe(f.debug_struct("Sender"))
     }
 }

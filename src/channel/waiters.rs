@@ -1,4 +1,8 @@
-//! Everybody in this process who waits for one socket.
+//! The tasks and threads of this process that wait at one end of a channel.
+//!
+//! Each of them registers a waker. News in the socket wakes all of them, and each looks for itself. What must stay
+//! true: a waiter that registers, and then looks, misses no news; no waker is woken or dropped under the lock of the
+//! list. Never here: what the waiters look for.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,165 +18,142 @@ use tokio::runtime::{Handle, Id};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::reactor::Watched;
 
-/// After this, who waits for something that nobody rings for looks again.
-const NAP: Duration = Duration::from_millis(1);
+/// After this time, tasks look again for what no process rings for.
+const RETRY_AFTER: Duration = Duration::from_millis(1);
 
-/// Wakes all who wait when the socket has news; each looks for itself.
+/// All waiters of an end.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    waiting: Arc<Waiting>,
-    /// The socket, registered with each runtime somebody waits in: one that stands still would tell the
-    /// others nothing.
+    list: Arc<WaitList>,
+    /// The socket, registered with each runtime that a task waits in: a runtime that is not polled then delays its own
+    /// tasks only.
     watched: Mutex<Vec<(Id, Watched)>>,
-    /// A blocked thread waits for the socket.
-    is_listened_to: AtomicBool,
-    /// Wakes that thread, once there was one; none if there was no descriptor for it.
-    bell: OnceLock<Option<Arc<Doorbell>>>,
+    /// Whether a blocked thread polls the socket.
+    is_polled: AtomicBool,
+    /// Wakes that thread. Made when the first thread blocks; `None` if there was no descriptor for it.
+    thread_doorbell: OnceLock<Option<Arc<Doorbell>>>,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
-    seats: Mutex<Slab<Option<Waker>>>,
-    /// In which runtimes a nap is under way: in one that stands still it does not end.
-    napping: Mutex<Vec<Id>>,
+struct WaitList {
+    wakers: Mutex<Slab<Option<Waker>>>,
+    /// The runtimes in which a retry timer runs. In a runtime that is not polled it does not end.
+    retrying: Mutex<Vec<Id>>,
 }
 
-/// A thread that is blocked here.
-struct Blocked {
-    thread: Thread,
-    bell: Option<Arc<Doorbell>>,
-}
-
-impl Wake for Blocked {
-    fn wake(self: Arc<Self>) {
-        self.thread.unpark();
-        if let Some(bell) = &self.bell {
-            bell.ring();
-        }
-    }
-}
-
-/// Leave to listen to the socket for all who are blocked. Dropping it has them look, and one of them listens.
-pub(super) struct Listens<'a>(&'a Waiters);
-
-impl Drop for Listens<'_> {
-    fn drop(&mut self) {
-        self.0.is_listened_to.store(false, Ordering::SeqCst);
-        self.0.wake_all();
-    }
-}
-
-/// The place of one who waits. Dropping it ends the waiting.
+/// One registration. Dropping it removes the waker from the list.
 #[derive(Debug, Default)]
-pub(crate) struct Waiter(Option<(Arc<Waiting>, usize)>);
+pub(crate) struct Waiter(Option<(Arc<WaitList>, usize)>);
 
-impl Waiting {
-    fn seats(&self) -> MutexGuard<'_, Slab<Option<Waker>>> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn napping(&self) -> MutexGuard<'_, Vec<Id>> {
-        self.napping.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake_all(&self) {
-        let all: Vec<_> = self
-            .seats()
-            .iter_mut()
-            .filter_map(|(_, waker)| waker.take())
-            .collect();
-        for waker in all {
-            waker.wake();
-        }
-    }
-}
-
-impl Wake for Waiting {
-    fn wake(self: Arc<Self>) {
-        self.wake_all();
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if let Some((waiting, place)) = self.0.take() {
-            let waker = waiting.seats().try_remove(place);
-            // Not under the lock: dropping one may end a task, and with it others' seats.
-            drop(waker);
-        }
-    }
-}
-
-/// A nap that is under way. However it ends, those who wait for it look.
-struct Nap(Arc<Waiting>, Id);
-
-impl Drop for Nap {
-    fn drop(&mut self) {
-        self.0.napping().retain(|runtime| *runtime != self.1);
-        self.0.wake_all();
-    }
-}
+/// The right of one blocked thread to poll the socket. Dropping it wakes all waiters, so that another thread polls.
+pub(super) struct PollTurn<'a>(&'a Waiters);
 
 impl Waiters {
-    /// Makes the next news wake the caller. Who looks after this, and not before, misses none.
-    pub(super) fn sit(&self, seat: &mut Waiter, cx: &Context<'_>) {
-        let mut seats = self.waiting.seats();
-        let place = match &seat.0 {
+    /// Has the next news wake the caller. A caller that looks after this, and not before, misses none.
+    pub(super) fn register(&self, waiter: &mut Waiter, cx: &Context<'_>) {
+        let mut wakers = self.list.wakers();
+        let place = match &waiter.0 {
             Some((_, place)) => *place,
             None => {
-                let place = seats.insert(None);
-                seat.0 = Some((Arc::clone(&self.waiting), place));
+                let place = wakers.insert(None);
+                waiter.0 = Some((Arc::clone(&self.list), place));
                 place
             }
         };
-        let Some(there) = seats.get_mut(place) else {
+        let Some(waker) = wakers.get_mut(place) else {
             return;
         };
-        if !there
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
-            let other = there.replace(cx.waker().clone());
-            // Dropping one may end a task, and with it others' seats.
-            drop(seats);
-            drop(other);
+        let is_known = waker.as_ref().is_some_and(|it| it.will_wake(cx.waker()));
+        if !is_known {
+            let replaced = waker.replace(cx.waker().clone());
+            // Dropping a waker may end a task, which drops the task's waiters.
+            drop(wakers);
+            drop(replaced);
         }
     }
 
-    /// Pending: the caller will be woken at the next news. Ready: there was some, look again.
+    /// Pending: the next news will wake the caller. Ready: there was news, so look again.
     pub(super) fn poll_news(
         &self,
         socket: BorrowedFd<'_>,
-        seat: &mut Waiter,
+        waiter: &mut Waiter,
         cx: &Context<'_>,
     ) -> Poll<()> {
-        self.sit(seat, cx);
+        self.register(waiter, cx);
         let Ok(runtime) = Handle::try_current() else {
-            // Some other executor polls; there is nothing to register with.
+            // Another executor polls, and there is no reactor to register with.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         };
-        match self.poll_here(socket, runtime.id()) {
+        match self.poll_socket(socket, runtime.id()) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(())) => {
-                self.waiting.wake_all();
+                self.list.wake_all();
                 Poll::Ready(())
             }
             // No descriptor is left to register with. There may be one later.
             Err(_) => {
-                self.nap(seat, cx);
+                self.retry_later(waiter, cx);
                 Poll::Pending
             }
         }
     }
 
-    fn poll_here(&self, socket: BorrowedFd<'_>, runtime: Id) -> io::Result<Poll<()>> {
-        let everybody = self.waker();
-        let mut cx = Context::from_waker(&everybody);
+    /// Wakes the caller after a while, and at news: for what no process rings for.
+    pub(super) fn retry_later(&self, waiter: &mut Waiter, cx: &Context<'_>) {
+        self.register(waiter, cx);
+        let Ok(runtime) = Handle::try_current() else {
+            cx.waker().wake_by_ref();
+            return;
+        };
+        let id = runtime.id();
+        let mut retrying = self.list.retrying();
+        if !retrying.contains(&id) {
+            retrying.push(id);
+            drop(retrying);
+            let timer = RetryTimer(Arc::clone(&self.list), id);
+            runtime.spawn(async move {
+                tokio::time::sleep(RETRY_AFTER).await;
+                drop(timer);
+            });
+        }
+    }
+
+    /// Has the next news unpark this thread and ring the doorbell that is returned.
+    pub(super) fn register_thread(&self, waiter: &mut Waiter) -> Option<Arc<Doorbell>> {
+        let make = || Doorbell::new().ok().map(Arc::new);
+        let doorbell = self.thread_doorbell.get_or_init(make);
+        let thread = ThreadWaker {
+            thread: std::thread::current(),
+            doorbell: doorbell.clone(),
+        };
+        self.register(waiter, &Context::from_waker(&Arc::new(thread).into()));
+        doorbell.clone()
+    }
+
+    /// Lets a blocked thread poll the socket, if no other thread does.
+    pub(super) fn take_poll_turn(&self) -> Option<PollTurn<'_>> {
+        let is_taken = self.is_polled.swap(true, Ordering::SeqCst);
+        (!is_taken).then(|| PollTurn(self))
+    }
+
+    /// A waker of all waiters.
+    pub(super) fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.list))
+    }
+
+    /// Makes all waiters look again.
+    pub(super) fn wake_all(&self) {
+        self.list.wake_all();
+    }
+
+    fn poll_socket(&self, socket: BorrowedFd<'_>, runtime: Id) -> io::Result<Poll<()>> {
+        let all = self.waker();
+        let mut cx = Context::from_waker(&all);
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         if !watched.iter().any(|(id, _)| *id == runtime) {
-            // Those of runtimes that are gone say so.
-            watched.retain(|(_, there)| !matches!(there.poll_edge(&mut cx), Poll::Ready(Err(_))));
+            // A registration with a runtime that has ended is an error when it is polled.
+            watched.retain(|(_, it)| !matches!(it.poll_edge(&mut cx), Poll::Ready(Err(_))));
             let here = Watched::new(socket.as_fd().try_clone_to_owned()?)?;
             watched.push((runtime, here));
         }
@@ -183,51 +164,73 @@ impl Waiters {
             Poll::Ready(news) => news.map(Poll::Ready),
         }
     }
+}
 
-    /// Wakes the caller in a while, and at news: for what nobody rings for.
-    pub(super) fn nap(&self, seat: &mut Waiter, cx: &Context<'_>) {
-        self.sit(seat, cx);
-        let Ok(runtime) = Handle::try_current() else {
-            cx.waker().wake_by_ref();
-            return;
-        };
-        let id = runtime.id();
-        let mut napping = self.waiting.napping();
-        if !napping.contains(&id) {
-            napping.push(id);
-            drop(napping);
-            let nap = Nap(Arc::clone(&self.waiting), id);
-            runtime.spawn(async move {
-                tokio::time::sleep(NAP).await;
-                drop(nap);
-            });
+impl WaitList {
+    fn wakers(&self) -> MutexGuard<'_, Slab<Option<Waker>>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn retrying(&self) -> MutexGuard<'_, Vec<Id>> {
+        self.retrying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake_all(&self) {
+        let all: Vec<_> = self
+            .wakers()
+            .iter_mut()
+            .filter_map(|(_, waker)| waker.take())
+            .collect();
+        for waker in all {
+            waker.wake();
         }
     }
+}
 
-    /// Makes the next news unpark this thread, and ring the bell.
-    pub(super) fn sit_blocked(&self, seat: &mut Waiter) -> Option<Arc<Doorbell>> {
-        let bell = self.bell.get_or_init(|| Doorbell::new().ok().map(Arc::new));
-        let blocked = Blocked {
-            thread: std::thread::current(),
-            bell: bell.clone(),
-        };
-        self.sit(seat, &Context::from_waker(&Arc::new(blocked).into()));
-        bell.clone()
+impl Wake for WaitList {
+    fn wake(self: Arc<Self>) {
+        self.wake_all();
     }
+}
 
-    /// Lets a blocked thread listen to the socket, if no other does.
-    pub(super) fn listen(&self) -> Option<Listens<'_>> {
-        let taken = self.is_listened_to.swap(true, Ordering::SeqCst);
-        (!taken).then(|| Listens(self))
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if let Some((list, place)) = self.0.take() {
+            let waker = list.wakers().try_remove(place);
+            // Not under the lock: dropping a waker may end a task, which drops the task's waiters.
+            drop(waker);
+        }
     }
+}
 
-    /// Wakes all who wait in this process.
-    pub(super) fn waker(&self) -> Waker {
-        Waker::from(Arc::clone(&self.waiting))
+impl Drop for PollTurn<'_> {
+    fn drop(&mut self) {
+        self.0.is_polled.store(false, Ordering::SeqCst);
+        self.0.wake_all();
     }
+}
 
-    /// Makes all who wait in this process look.
-    pub(super) fn wake_all(&self) {
-        self.waiting.wake_all();
+/// A timer after which all waiters look again, also if the timer is dropped early.
+struct RetryTimer(Arc<WaitList>, Id);
+
+impl Drop for RetryTimer {
+    fn drop(&mut self) {
+        self.0.retrying().retain(|runtime| *runtime != self.1);
+        self.0.wake_all();
+    }
+}
+
+/// Wakes a blocked thread, whether it is parked or polls the socket.
+struct ThreadWaker {
+    thread: Thread,
+    doorbell: Option<Arc<Doorbell>>,
+}
+
+impl Wake for ThreadWaker {
+    fn wake(self: Arc<Self>) {
+        self.thread.unpark();
+        if let Some(doorbell) = &self.doorbell {
+            doorbell.ring();
+        }
     }
 }

@@ -1,129 +1,139 @@
-//! What runs in a process of one task.
+//! A single-task process: one thread runs one request, then the process exits.
 //!
-//! It has one thread, which runs the task: nothing is to be said to it once the task has begun. The kernel watches
-//! for the parent's end, and then kills this process and all it started.
+//! The control socket is read before the task begins and not after. The kernel kills this process and everything it
+//! started when the parent ends.
 
+use std::convert::Infallible as Never;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::thread;
 
-use tokio::runtime::Handle;
-
-use super::role::{self, FAILED, Heard, STACK};
-use crate::call::envelope::SINGLE_RING_BYTES;
-use crate::call::executor::{Executor, Next};
+use super::control::{ReceivedMessage, handle, recv_until_ready};
+use super::setup::{apply_limits, executor, exit_corrupt, limit_memory, set_identity, take_stdio};
+use super::task_thread;
+use crate::call::executor::{Executor, NextRequest};
+use crate::call::rings::RingLayout;
 use crate::ring::Ring;
 use crate::sys::parent_death::ParentDeathSignal;
-use crate::sys::{exit, memory, signal};
+use crate::sys::{exit, signal};
 use crate::transfer::control::{ControlSocket, exactly};
 use crate::transfer::greeting::Greeting;
 
-/// What such a process has beside its control socket.
+/// The rings of a single-task process, and the signal at its parent's end.
 #[derive(Debug)]
 pub(super) struct SingleTask {
     rings: [Ring; 2],
-    /// None if it is to outlive its parent.
+    /// `None` if the process is detached.
     parent_death: Option<ParentDeathSignal>,
-    /// What goes with the request, if all of it has come.
-    heard: Option<Vec<Heard>>,
 }
 
 impl SingleTask {
-    /// What a process makes of the descriptors it was given, memory and leash.
+    /// Made of the descriptors of a single-task process: memory and parent-death pipe.
     pub(super) fn new(fds: Vec<OwnedFd>, detached: bool) -> io::Result<Self> {
         let [memory, parent_death] = exactly(fds)?;
         let parent_death = match detached {
             false => Some(ParentDeathSignal::new(&parent_death)?),
             true => None,
         };
-        let rings = rings(&memory)?;
         Ok(Self {
-            rings,
+            rings: RingLayout::Single.map(&memory)?,
             parent_death,
-            heard: None,
         })
     }
+}
 
-    /// With all that goes with the request.
-    pub(super) fn complete(mut self, heard: Vec<Heard>) -> Self {
-        self.heard = Some(heard);
-        self
+/// A spare that was told which child it is.
+#[derive(Debug)]
+pub(super) struct ReleasedSpare {
+    pub(super) greeting: Greeting,
+    /// The descriptors of its role, unless it runs its single task.
+    pub(super) fds: Vec<OwnedFd>,
+    pub(super) control: ControlSocket,
+    pub(super) task: SingleTask,
+    /// All that came before the release: the blobs and attachments of the request.
+    pub(super) received: Vec<ReceivedMessage>,
+}
+
+impl ReleasedSpare {
+    /// What a worker needs. The rings of a single task are unmapped, and the parent's end kills no longer.
+    pub(super) fn into_worker(self) -> (Greeting, Vec<OwnedFd>, ControlSocket) {
+        (self.greeting, self.fds, self.control)
     }
 }
 
-/// Runs the one task in the ring, and never returns. The process may have its `kit` already.
-pub(super) fn work(
+/// Runs the request of a process that was greeted, and never returns.
+pub(super) fn run(
     greeting: Greeting,
     fds: Vec<OwnedFd>,
-    kit: Option<SingleTask>,
     control: ControlSocket,
-) -> io::Result<std::convert::Infallible> {
-    let kit = match kit {
-        Some(kit) => kit,
-        None => SingleTask::new(role::take_streams(&greeting, fds, 2)?, greeting.detached)?,
-    };
-    let SingleTask {
-        rings,
-        parent_death,
-        heard,
-    } = kit;
-    // Until the end, also in what the program does then.
-    if let Some(parent_death) = parent_death {
-        parent_death.keep();
-    }
-    role::adapt(&greeting, &rings)?;
-    let control = Arc::new(control);
-    let requests = rings[0].clone();
-    let execution = role::execution(rings, None, &control);
-    let (limit, detached) = (greeting.memory_limit, greeting.detached);
-    role::be(greeting);
-    let complete = match heard {
-        Some(all) => {
-            all.into_iter()
-                .for_each(|heard| role::heed(heard, &control, &execution));
-            Ok(true)
-        }
-        None => role::hear_out(&control, &execution),
-    };
-    match complete {
+) -> io::Result<Never> {
+    let fds = take_stdio(&greeting, fds, 2)?;
+    let task = SingleTask::new(fds, greeting.detached)?;
+    let detached = greeting.detached;
+    let requests = task.rings[0].clone();
+    let prepared = prepare(greeting, task, control)?;
+    match recv_until_ready(&prepared.control, &prepared.executor) {
         Ok(true) => {}
-        // Nobody is at the other end, and the work is to be done all the same, if it has come.
+        // The parent has ended. The request is run all the same, if it is there.
         Ok(false) if detached && requests.frames() > 0 => {}
-        // Or a message could not be received whole (a full descriptor table): what it carried will be missed.
+        // An error is a message that could not be received whole (a full descriptor table).
         Ok(false) | Err(_) => signal::kill_own_group(),
     }
-    // `init` was called inside a runtime, and none can be entered on a thread that drives another.
-    if Handle::try_current().is_ok() {
-        let elsewhere = thread::Builder::new().name("procession".to_owned());
-        elsewhere.stack_size(STACK).spawn(move || {
-            exit::prepare();
-            run(execution, limit)
-        })?;
-        loop {
-            thread::park();
-        }
-    }
-    run(execution, limit)
+    run_request(prepared)
 }
 
-fn run(mut execution: Executor, limit: Option<u64>) -> ! {
-    role::limit_memory(limit);
-    match execution.next() {
-        Ok(Next::Run(enter)) => enter(&mut execution),
-        Ok(Next::Stop) => {}
-        Err(corrupt) => {
-            eprintln!("procession: {corrupt}");
-            std::process::exit(FAILED)
-        }
+/// Runs the request of a spare that was released, and never returns.
+pub(super) fn run_released(spare: ReleasedSpare) -> io::Result<Never> {
+    let prepared = prepare(spare.greeting, spare.task, spare.control)?;
+    for received in spare.received {
+        handle(received, &prepared.control, &prepared.executor);
+    }
+    run_request(prepared)
+}
+
+/// A single-task process before its task begins.
+#[derive(Debug)]
+struct Prepared {
+    executor: Executor,
+    control: Arc<ControlSocket>,
+    memory_limit: Option<u64>,
+}
+
+fn prepare(greeting: Greeting, task: SingleTask, control: ControlSocket) -> io::Result<Prepared> {
+    // Until the process has ended: also while the program's exit handlers run.
+    if let Some(parent_death) = task.parent_death {
+        parent_death.keep();
+    }
+    apply_limits(&greeting, &task.rings)?;
+    let control = Arc::new(control);
+    let executor = executor(task.rings, None, &control);
+    let memory_limit = greeting.memory_limit;
+    set_identity(greeting);
+    Ok(Prepared {
+        executor,
+        control,
+        memory_limit,
+    })
+}
+
+fn run_request(prepared: Prepared) -> io::Result<Never> {
+    if task_thread::is_main() {
+        run_here(prepared)
+    }
+    task_thread::spawn(move || -> Never {
+        exit::prepare();
+        run_here(prepared)
+    })?;
+    task_thread::park()
+}
+
+fn run_here(prepared: Prepared) -> ! {
+    let mut executor = prepared.executor;
+    limit_memory(prepared.memory_limit);
+    match executor.next() {
+        Ok(NextRequest::Run(enter)) => enter(&mut executor),
+        Ok(NextRequest::Stop) => {}
+        Err(corrupt) => exit_corrupt(corrupt),
     }
     exit::exit()
-}
-
-/// The rings of a process that runs one task.
-fn rings(memory: &OwnedFd) -> io::Result<[Ring; 2]> {
-    if memory::sealed_len(memory)? < 2 * Ring::flat_footprint(SINGLE_RING_BYTES) {
-        return Err(io::Error::from(io::ErrorKind::InvalidData));
-    }
-    Ring::flat(memory, SINGLE_RING_BYTES)
 }

@@ -1,13 +1,16 @@
-//! Descriptors inside values.
+//! Attachments: the descriptors that travel beside the bytes of a value.
 //!
-//! A descriptor cannot be bytes. While a value is encoded for another process, a type that holds one puts a
-//! duplicate into this thread's **bag** and its place in the bag into the bytes; the bag travels beside the
-//! bytes. On the other side the type takes the descriptor at that place out of the bag, once.
+//! A descriptor cannot be bytes. A type that holds one, when it is serialised, attaches a duplicate and writes the
+//! duplicate's place among the attachments. The attachments travel beside the bytes, as ancillary data of a socket
+//! (`unix(7)`). When the type is deserialised, it takes the descriptor at that place.
 //!
-//! Must stay true: a bag is open only while a value is being encoded or decoded by this crate, so that
-//! serialising a descriptor anywhere else is an error; what nobody takes out is closed; a value whose
-//! encoding fails leaves nothing in the bag. The bag belongs to the scope and not to the thread: a scope inside a
-//! scope has its own.
+//! Serde gives a type no way to reach the sender, so the attachments of the value being encoded or decoded are in a
+//! thread-local for the time of one scope ([`collect`], [`with_received`]).
+//!
+//! Must stay true: outside a scope, serialising a descriptor is an error; a scope inside a scope has attachments of its
+//! own; attachments that no value takes are closed; an encoding that fails leaves no attachments behind.
+//!
+//! Never here: sockets.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -17,190 +20,193 @@ use super::move_state::MoveState;
 use crate::sys::socket::DESCRIPTORS_PER_MESSAGE;
 
 thread_local! {
-    static PACKING: Packing = const {
-        Packing {
-            open: Cell::new(false),
-            bag: RefCell::new(Bag {
+    static COLLECTOR: Collector = const {
+        Collector {
+            is_open: Cell::new(false),
+            attachments: RefCell::new(Attachments {
                 fds: Vec::new(),
-                leaving: Vec::new(),
+                moving: Vec::new(),
             }),
         }
     };
-    static UNPACKING: RefCell<Option<Vec<Option<OwnedFd>>>> = const { RefCell::new(None) };
+    static RECEIVED: RefCell<Option<Vec<Option<OwnedFd>>>> = const { RefCell::new(None) };
     static FAULT: RefCell<Option<String>> = const { RefCell::new(None) };
-    // Whether that is of the value at hand. Costs less to look at.
-    static FAULTY: Cell<bool> = const { Cell::new(false) };
+    // Whether FAULT belongs to the value at hand. A `Cell` costs less to reset than a string.
+    static HAS_FAULT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What goes beside a value. Dropped before it was sent, everything in it stays where it was.
+/// What travels beside one value. Dropping it before the value was sent leaves pipe ends where they are.
 #[derive(Debug, Default)]
-pub(crate) struct Bag {
+pub(crate) struct Attachments {
     fds: Vec<OwnedFd>,
-    /// What moves with the value, and how many descriptors came before it.
-    leaving: Vec<(usize, Arc<MoveState>)>,
+    /// The pipe ends that move with the value, and how many descriptors were attached before each.
+    moving: Vec<(usize, Arc<MoveState>)>,
 }
 
-impl Bag {
+impl Attachments {
     /// The descriptors, in the order of their places.
     pub(crate) fn fds(&self) -> &[OwnedFd] {
         &self.fds
     }
 
-    /// The value was sent: what was in the bag is elsewhere now.
+    /// Whether nothing travels beside the value.
     #[inline]
-    pub(crate) fn sent(&mut self) {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fds.is_empty() && self.moving.is_empty()
+    }
+
+    /// Whether the pipe end with this state moves with the value.
+    pub(crate) fn moves(&self, move_state: &Arc<MoveState>) -> bool {
+        let mut moving = self.moving.iter();
+        moving.any(|(_, other)| Arc::ptr_eq(other, move_state))
+    }
+
+    /// The value is about to be sent: the pipe ends with it cannot be used until it was sent, or
+    /// [`unlock`](Self::unlock).
+    pub(crate) fn lock(&self) {
+        for (_, move_state) in &self.moving {
+            move_state.lock();
+        }
+    }
+
+    /// The value was not sent, and may be sent later.
+    pub(crate) fn unlock(&self) {
+        for (_, move_state) in &self.moving {
+            move_state.unlock();
+        }
+    }
+
+    /// The value was sent: its pipe ends are gone from here.
+    #[inline]
+    pub(crate) fn commit(&mut self) {
         if self.is_empty() {
             return;
         }
         self.fds.clear();
-        for (_, passage) in self.leaving.drain(..) {
-            passage.leave();
+        for (_, move_state) in self.moving.drain(..) {
+            move_state.commit();
         }
     }
 
-    /// The value will be sent, and perhaps once more.
-    fn lend(&mut self) {
-        for (_, passage) in self.leaving.drain(..) {
-            passage.lend();
+    /// The value will be sent, and may be sent once more: returns the descriptors to send with it.
+    pub(crate) fn lend(mut self) -> Vec<OwnedFd> {
+        for (_, move_state) in self.moving.drain(..) {
+            move_state.lend();
         }
+        std::mem::take(&mut self.fds)
     }
 
-    /// The value is about to be sent: nobody does anything here with what moves, until it was sent or is not.
-    pub(crate) fn shut(&self) {
-        for (_, passage) in &self.leaving {
-            passage.shut();
-        }
-    }
-
-    /// The value was not sent, and will perhaps be.
-    pub(crate) fn open(&self) {
-        for (_, passage) in &self.leaving {
-            passage.open();
-        }
-    }
-
-    /// Whether what has this passage moves with the value.
-    pub(crate) fn moves(&self, passage: &Arc<MoveState>) -> bool {
-        let mut leaving = self.leaving.iter();
-        leaving.any(|(_, other)| Arc::ptr_eq(other, passage))
-    }
-
-    /// Whether nothing goes beside the value.
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.fds.is_empty() && self.leaving.is_empty()
-    }
-
-    fn cut(&mut self, kept: usize) -> Vec<OwnedFd> {
-        while let Some((before, passage)) = self.leaving.last() {
+    /// Removes the descriptors from the `kept`-th on, and the pipe ends that were attached with them.
+    fn truncate(&mut self, kept: usize) -> Vec<OwnedFd> {
+        while let Some((before, move_state)) = self.moving.last() {
             if *before < kept {
                 break;
             }
-            passage.stay();
-            self.leaving.pop();
+            move_state.abort();
+            self.moving.pop();
         }
         self.fds.split_off(kept.min(self.fds.len()))
     }
 }
 
-impl Drop for Bag {
+impl Drop for Attachments {
     #[inline]
     fn drop(&mut self) {
         if !self.is_empty() {
-            self.cut(0);
+            self.truncate(0);
         }
     }
 }
 
-/// The bag of this thread, for what is being encoded on it.
-struct Packing {
-    open: Cell<bool>,
-    /// Empty while it is not open.
-    bag: RefCell<Bag>,
+/// The attachments of the value that this thread encodes.
+struct Collector {
+    is_open: Cell<bool>,
+    /// Empty while the collector is not open.
+    attachments: RefCell<Attachments>,
 }
 
-impl Packing {
-    /// Opens the bag with what is in `bag`; returns what it held, if it was open. Most values put nothing in: then
-    /// nothing moves.
+impl Collector {
+    /// Opens the collector with `attachments` in it; returns those of the outer scope, if there is one. Most values
+    /// attach nothing: then nothing is moved.
     #[inline]
-    fn enter(&self, bag: &mut Bag) -> Option<Bag> {
-        let nested = self.open.replace(true);
-        if !nested && bag.is_empty() {
+    fn enter(&self, attachments: &mut Attachments) -> Option<Attachments> {
+        let is_nested = self.is_open.replace(true);
+        if !is_nested && attachments.is_empty() {
             return None;
         }
-        let before = self.bag.replace(std::mem::take(bag));
-        nested.then_some(before)
+        let outer = self.attachments.replace(std::mem::take(attachments));
+        is_nested.then_some(outer)
     }
 
     #[inline]
-    fn leave(&self, bag: &mut Bag, outer: Option<Bag>) {
+    fn leave(&self, attachments: &mut Attachments, outer: Option<Attachments>) {
         match outer {
-            Some(outer) => *bag = self.bag.replace(outer),
+            Some(outer) => *attachments = self.attachments.replace(outer),
             None => {
-                self.open.set(false);
-                if !self.bag.borrow().is_empty() {
-                    *bag = self.bag.take();
+                self.is_open.set(false);
+                if !self.attachments.borrow().is_empty() {
+                    *attachments = self.attachments.take();
                 }
             }
         }
     }
 
-    /// Lets `f` use the bag, if it is open.
-    fn with<T>(f: impl FnOnce(&mut Bag) -> Result<T, String>) -> Result<T, String> {
-        PACKING.with(|it| match it.open.get() {
-            true => f(&mut it.bag.borrow_mut()),
+    /// Lets `f` use the attachments of the innermost scope.
+    fn with<T>(f: impl FnOnce(&mut Attachments) -> Result<T, String>) -> Result<T, String> {
+        COLLECTOR.with(|it| match it.is_open.get() {
+            true => f(&mut it.attachments.borrow_mut()),
             false => Err(OUTSIDE.to_owned()),
         })
     }
 }
 
-/// Puts back what was there when the scope began, also when it is left by a panic.
-struct Restore<'a> {
-    bag: &'a mut Bag,
-    outer: Option<Bag>,
+/// Ends a scope, also when a panic leaves it.
+struct CollectScope<'a> {
+    attachments: &'a mut Attachments,
+    outer: Option<Attachments>,
 }
 
-impl Drop for Restore<'_> {
+impl Drop for CollectScope<'_> {
     #[inline]
     fn drop(&mut self) {
         let outer = self.outer.take();
-        PACKING.with(|it| it.leave(self.bag, outer));
+        COLLECTOR.with(|it| it.leave(self.attachments, outer));
     }
 }
 
-/// Runs `encode`, whose values put what goes beside them into `bag`, behind what is there.
+/// Runs `encode`. What it attaches is added to `attachments`.
 #[inline]
-pub(crate) fn filling<T>(bag: &mut Bag, encode: impl FnOnce() -> T) -> T {
-    // What went wrong before, anywhere, is not what goes wrong here.
-    FAULTY.set(false);
-    let outer = PACKING.with(|it| it.enter(bag));
-    let _restore = Restore { bag, outer };
+pub(crate) fn collect<T>(attachments: &mut Attachments, encode: impl FnOnce() -> T) -> T {
+    // A fault that was recorded before belongs to another value.
+    HAS_FAULT.set(false);
+    let outer = COLLECTOR.with(|it| it.enter(attachments));
+    let _scope = CollectScope { attachments, outer };
     encode()
 }
 
-/// Runs `encode`, whose values put their descriptors into `bag`, behind those that are there. The value will be
-/// sent, and may be sent once more.
+/// Runs `encode`, whose value will be sent and may be sent once more. The descriptors that it attaches are added to
+/// `fds`.
 #[inline]
-pub(crate) fn packing<T>(bag: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> T {
-    let mut whole = Bag {
-        fds: std::mem::take(bag),
-        leaving: Vec::new(),
+pub(crate) fn collect_lent<T>(fds: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> T {
+    let mut attachments = Attachments {
+        fds: std::mem::take(fds),
+        moving: Vec::new(),
     };
-    let encoded = filling(&mut whole, encode);
-    whole.lend();
-    *bag = std::mem::take(&mut whole.fds);
+    let encoded = collect(&mut attachments, encode);
+    *fds = attachments.lend();
     encoded
 }
 
-/// Puts `passage` into the bag: what it stands for is gone from here once the value was sent.
+/// Attaches a pipe end: once the value was sent, the end is gone from here.
 ///
 /// # Errors
 ///
-/// No value is being sent here, or it was sent before, or is in a value already.
-pub(crate) fn depart(passage: &Arc<MoveState>) -> Result<(), String> {
-    faulty(Packing::with(|bag| {
-        passage.depart()?;
-        bag.leaving.push((bag.fds.len(), Arc::clone(passage)));
+/// No value is being sent here, or the end was sent before, or is in a value already.
+pub(crate) fn attach_end(move_state: &Arc<MoveState>) -> Result<(), String> {
+    record_fault(Collector::with(|attachments| {
+        move_state.begin()?;
+        let before = attachments.fds.len();
+        attachments.moving.push((before, Arc::clone(move_state)));
         Ok(())
     }))
 }
@@ -208,109 +214,111 @@ pub(crate) fn depart(passage: &Arc<MoveState>) -> Result<(), String> {
 const OUTSIDE: &str = "a descriptor can be serialised only while it is sent to another process, as an \
                        argument, a result or a message";
 
-/// Puts a duplicate of `fd` into the bag; returns its place.
+/// Attaches a duplicate of `fd`; returns its place.
 ///
 /// # Errors
 ///
-/// No value is being sent here, or no duplicate could be made.
-pub(crate) fn stow(fd: BorrowedFd<'_>) -> Result<u32, String> {
-    faulty(Packing::with(|bag| {
-        if bag.fds.len() >= DESCRIPTORS_PER_MESSAGE {
+/// No value is being sent here, the value has too many descriptors, or the descriptor table is full.
+pub(crate) fn attach(fd: BorrowedFd<'_>) -> Result<u32, String> {
+    record_fault(Collector::with(|attachments| {
+        if attachments.fds.len() >= DESCRIPTORS_PER_MESSAGE {
             return Err(format!(
                 "a value can carry at most {DESCRIPTORS_PER_MESSAGE} descriptors"
             ));
         }
-        let own = fd
+        let duplicate = fd
             .try_clone_to_owned()
             .map_err(|error| format!("a descriptor could not be duplicated: {error}"))?;
-        bag.fds.push(own);
-        Ok((bag.fds.len() - 1) as u32)
+        attachments.fds.push(duplicate);
+        Ok((attachments.fds.len() - 1) as u32)
     }))
 }
 
-/// How many descriptors are in the open bag.
+/// How many descriptors are attached in the innermost scope.
 #[inline]
-pub(crate) fn stowed() -> usize {
-    PACKING.with(|it| it.bag.borrow().fds.len())
+pub(crate) fn attached() -> usize {
+    COLLECTOR.with(|it| it.attachments.borrow().fds.len())
 }
 
-/// Closes what was put into the open bag from the `kept`-th on: the value it belonged to is not sent.
+/// Closes what was attached in the innermost scope from the `kept`-th on: the item it belongs to is not sent.
 #[inline]
-pub(crate) fn unstow(kept: usize) {
-    let dropped = PACKING.with(|it| it.bag.borrow_mut().cut(kept));
-    drop(dropped);
+pub(crate) fn rollback(kept: usize) {
+    let removed = COLLECTOR.with(|it| it.attachments.borrow_mut().truncate(kept));
+    drop(removed);
 }
 
-/// Why a descriptor could last not be stowed or claimed on this thread: serde's errors, as postcard
-/// passes them on, have no text.
+/// The last fault that was recorded for the value at hand. Postcard drops the text of serde's errors.
 pub(crate) fn last_fault() -> Option<String> {
-    FAULTY.replace(false).then(|| FAULT.take()).flatten()
+    HAS_FAULT.replace(false).then(|| FAULT.take()).flatten()
 }
 
-/// `outcome`; if it is an error, [`last_fault`] tells it.
-pub(crate) fn faulty<T>(outcome: Result<T, String>) -> Result<T, String> {
+/// Records the text of an error for [`last_fault`].
+pub(crate) fn record_fault<T>(outcome: Result<T, String>) -> Result<T, String> {
     if let Err(why) = &outcome {
         FAULT.set(Some(why.clone()));
-        FAULTY.set(true);
+        HAS_FAULT.set(true);
     }
     outcome
 }
 
-/// Descriptors that have come beside a value. What is never claimed is closed with it.
+/// Descriptors that arrived beside a value. Dropping this closes the descriptors that the value did not take.
 #[derive(Debug, Default)]
-pub(crate) struct Received(Vec<Option<OwnedFd>>);
+pub(crate) struct ReceivedAttachments(Vec<Option<OwnedFd>>);
 
-impl Received {
-    /// Whether nothing came.
+impl ReceivedAttachments {
+    /// Whether none arrived.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-impl From<Vec<OwnedFd>> for Received {
+impl From<Vec<OwnedFd>> for ReceivedAttachments {
     fn from(fds: Vec<OwnedFd>) -> Self {
         Self(fds.into_iter().map(Some).collect())
     }
 }
 
-/// Puts back what was there when the scope began, also when it is left by a panic.
-struct RestoreReceived<'a> {
-    bag: &'a mut Received,
+/// Ends a scope, also when a panic leaves it.
+struct ReceiveScope<'a> {
+    received: &'a mut ReceivedAttachments,
     outer: Option<Vec<Option<OwnedFd>>>,
 }
 
-impl Drop for RestoreReceived<'_> {
+impl Drop for ReceiveScope<'_> {
     fn drop(&mut self) {
         let outer = self.outer.take();
-        if let Some(bag) = UNPACKING.replace(outer) {
-            self.bag.0 = bag;
+        if let Some(left) = RECEIVED.replace(outer) {
+            self.received.0 = left;
         }
     }
 }
 
-/// Runs `decode`, whose values take their descriptors out of `bag`.
-pub(crate) fn unpacking<T>(bag: &mut Received, decode: impl FnOnce() -> T) -> T {
-    FAULTY.set(false);
-    let outer = UNPACKING.replace(Some(std::mem::take(&mut bag.0)));
-    let _restore = RestoreReceived { bag, outer };
+/// Runs `decode`, whose values take their descriptors out of `received`.
+pub(crate) fn with_received<T>(
+    received: &mut ReceivedAttachments,
+    decode: impl FnOnce() -> T,
+) -> T {
+    HAS_FAULT.set(false);
+    let outer = RECEIVED.replace(Some(std::mem::take(&mut received.0)));
+    let _scope = ReceiveScope { received, outer };
     decode()
 }
 
-/// Takes the descriptor at `place` out of the bag.
+/// Takes the descriptor at `place`.
 ///
 /// # Errors
 ///
-/// No value is being received here, or there is none at that place, or none any more.
-pub(crate) fn claim(place: u32) -> Result<OwnedFd, String> {
-    faulty(UNPACKING.with_borrow_mut(|bag| {
-        let Some(bag) = bag else {
+/// No value is being received here, or its place is empty.
+pub(crate) fn take(place: u32) -> Result<OwnedFd, String> {
+    record_fault(RECEIVED.with_borrow_mut(|received| {
+        let Some(received) = received else {
             return Err(
                 "a descriptor can be deserialised only where it is received from another process"
                     .to_owned(),
             );
         };
-        let slot = bag.get_mut(place as usize);
+        let slot = received.get_mut(place as usize);
         slot.and_then(Option::take)
             .ok_or_else(|| "a descriptor did not arrive; is the descriptor table full?".to_owned())
     }))
@@ -326,109 +334,107 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stowed_is_claimed_once() {
+    fn descriptor_is_taken_once() {
         let fd = some_fd();
-        let mut bag = Vec::new();
-        let places = packing(&mut bag, || (stow(fd.as_fd()), stow(fd.as_fd())));
+        let mut fds = Vec::new();
+        let places = collect_lent(&mut fds, || (attach(fd.as_fd()), attach(fd.as_fd())));
         assert_eq!(places, (Ok(0), Ok(1)));
-        assert_eq!(bag.len(), 2);
-        unpacking(&mut bag.into(), || {
-            assert!(claim(1).is_ok());
-            assert!(claim(1).is_err());
-            assert!(claim(7).is_err());
+        assert_eq!(fds.len(), 2);
+        with_received(&mut fds.into(), || {
+            assert!(take(1).is_ok());
+            assert!(take(1).is_err());
+            assert!(take(7).is_err());
         });
     }
 
     #[test]
-    fn what_leaves_is_gone_once_it_was_sent_and_not_before() {
-        let passage = Arc::default();
-        assert!(depart(&passage).is_err());
-        let mut bag = Bag::default();
-        filling(&mut bag, || {
-            depart(&passage).unwrap();
-            assert!(depart(&passage).is_err());
+    fn end_is_gone_once_its_value_was_sent_and_not_before() {
+        let end = Arc::default();
+        assert!(attach_end(&end).is_err());
+        let mut attachments = Attachments::default();
+        collect(&mut attachments, || {
+            attach_end(&end).unwrap();
+            assert!(attach_end(&end).is_err());
         });
-        drop(bag);
-        assert!(!passage.is_gone());
-        let mut bag = Bag::default();
-        filling(&mut bag, || depart(&passage)).unwrap();
-        bag.sent();
-        assert!(passage.is_gone());
-        assert!(filling(&mut bag, || depart(&passage)).is_err());
+        drop(attachments);
+        assert!(!end.is_gone());
+        let mut attachments = Attachments::default();
+        collect(&mut attachments, || attach_end(&end)).unwrap();
+        attachments.commit();
+        assert!(end.is_gone());
+        assert!(collect(&mut attachments, || attach_end(&end)).is_err());
     }
 
     #[test]
-    fn nobody_is_at_what_is_sent() {
-        let passage = Arc::<MoveState>::default();
-        let turn = passage.try_turn().unwrap();
-        assert!(passage.try_turn().is_none());
-        assert!(passage.try_turn().is_none(), "in vain is not given back");
-        drop(turn);
-        let mut bag = Bag::default();
-        filling(&mut bag, || depart(&passage)).unwrap();
-        assert!(bag.moves(&passage) && passage.try_turn().is_some());
-        bag.shut();
-        assert!(passage.try_turn().is_none() && !passage.is_gone());
-        bag.open();
-        let turn = passage.try_turn().unwrap();
-        let shutting = std::thread::spawn(move || {
-            bag.shut();
-            bag
-        });
-        std::thread::yield_now();
-        assert!(!shutting.is_finished());
-        drop(turn);
-        let mut bag = shutting.join().unwrap();
-        assert!(passage.try_turn().is_none());
-        bag.sent();
-        assert!(passage.is_gone());
+    fn end_cannot_be_used_while_its_value_is_sent() {
+        let end = Arc::<MoveState>::default();
+        let mut attachments = Attachments::default();
+        collect(&mut attachments, || attach_end(&end)).unwrap();
+        assert!(attachments.moves(&end) && end.try_use().is_some());
+        attachments.lock();
+        assert!(end.try_use().is_none() && !end.is_gone());
+        attachments.unlock();
+        assert!(end.try_use().is_some());
+        attachments.lock();
+        attachments.commit();
+        assert!(end.is_gone());
     }
 
     #[test]
-    fn an_argument_is_gone_once_it_is_encoded_and_may_be_sent_again() {
-        let passage = Arc::<MoveState>::default();
+    fn end_in_a_dropped_value_can_be_used_again() {
+        let end = Arc::<MoveState>::default();
+        let mut attachments = Attachments::default();
+        collect(&mut attachments, || attach_end(&end)).unwrap();
+        attachments.lock();
+        drop(attachments);
+        assert!(end.is_here() && end.try_use().is_some());
+    }
+
+    #[test]
+    fn argument_end_is_gone_once_it_is_encoded_and_may_be_sent_again() {
+        let end = Arc::<MoveState>::default();
         for _ in 0..2 {
-            packing(&mut Vec::new(), || depart(&passage)).unwrap();
-            assert!(passage.is_gone());
+            collect_lent(&mut Vec::new(), || attach_end(&end)).unwrap();
+            assert!(end.is_gone());
         }
         let tried = Arc::<MoveState>::default();
-        packing(&mut Vec::new(), || {
-            depart(&tried).unwrap();
-            unstow(0);
+        collect_lent(&mut Vec::new(), || {
+            attach_end(&tried).unwrap();
+            rollback(0);
         });
         assert!(!tried.is_gone());
     }
 
     #[test]
-    fn outside_a_scope_nothing_is_stowed_or_claimed() {
+    fn nothing_is_attached_or_taken_outside_a_scope() {
         let fd = some_fd();
-        assert!(stow(fd.as_fd()).is_err() && claim(0).is_err());
-        let mut bag = Vec::new();
+        assert!(attach(fd.as_fd()).is_err() && take(0).is_err());
+        let mut fds = Vec::new();
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            packing(&mut bag, || panic!("in the middle"))
+            collect_lent(&mut fds, || panic!("in the middle"))
         }));
-        assert!(stow(fd.as_fd()).is_err());
+        assert!(attach(fd.as_fd()).is_err());
     }
 
     #[test]
-    fn a_scope_within_a_scope_has_its_own_bag() {
+    fn inner_scope_has_attachments_of_its_own() {
         let fd = some_fd();
         let (mut outer, mut inner) = (Vec::new(), Vec::new());
-        packing(&mut outer, || {
-            stow(fd.as_fd()).unwrap();
-            packing(&mut inner, || stow(fd.as_fd()).unwrap());
-            assert_eq!(stow(fd.as_fd()), Ok(1));
+        collect_lent(&mut outer, || {
+            attach(fd.as_fd()).unwrap();
+            collect_lent(&mut inner, || attach(fd.as_fd()).unwrap());
+            assert_eq!(attach(fd.as_fd()), Ok(1));
         });
         assert_eq!((outer.len(), inner.len()), (2, 1));
     }
 
     #[test]
-    fn more_than_the_kernel_takes_are_refused() {
+    fn more_descriptors_than_the_kernel_takes_are_refused() {
         let fd = some_fd();
-        let mut bag = Vec::new();
-        let stowed = packing(&mut bag, || {
-            (0..=DESCRIPTORS_PER_MESSAGE).all(|_| stow(fd.as_fd()).is_ok())
+        let mut fds = Vec::new();
+        let all = collect_lent(&mut fds, || {
+            (0..=DESCRIPTORS_PER_MESSAGE).all(|_| attach(fd.as_fd()).is_ok())
         });
-        assert!(!stowed);
+        assert!(!all);
     }
 }

@@ -1,11 +1,14 @@
 //! Values as bytes: [postcard](https://postcard.jamesmunns.com/wire-format), written in place.
 //!
-//! What is short and often is written by [`encoder`](super::encoder) and all is read by
-//! [`decoder`](super::decoder), in the same format; the rest is postcard's.
+//! Short values, which are frequent, are written by [`encoder`](super::encoder), and all values are read by
+//! [`decoder`](super::decoder). Postcard's serialiser writes the others, in the same format.
 //!
-//! Postcard is compact and fast because it is not self-describing: both sides must agree on the
-//! type, and they do, because they are the same program. What serde offers only to
-//! self-describing formats cannot be carried; the errors say so.
+//! Postcard is compact and fast because it is not self-describing: both sides must agree on the type, and they do,
+//! because they are the same program. What serde offers only to self-describing formats cannot be carried; the errors
+//! say so.
+//!
+//! Must stay true: a panic of a value's `Serialize` or `Deserialize` becomes an error here. Only the two `_unguarded`
+//! functions let it pass, because their callers catch panics anyway.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -22,38 +25,38 @@ use crate::sys::buffer::StackBuf;
 /// Why a value was not encoded.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum EncodeFault {
-    /// The bytes do not fit where they should go.
+    /// The bytes do not fit into the given memory.
     Full,
     /// The value cannot be carried at all.
     Refused(String),
 }
 
-/// Encodes `value` behind what `writer` holds; on a fault nothing is added.
+/// Appends `value` to a frame. After a fault the frame is as before.
 #[inline]
 pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
     writer: &mut Writer<'_>,
 ) -> Result<(), EncodeFault> {
-    guarded(|| writer.fill(|gap| Encoder::encode(value, gap)))
+    guarded(|| writer.fill(|cursor| Encoder::encode(value, cursor)))
 }
 
-/// Like [`encode`], but a panic of the value's goes on.
+/// Like [`encode`], but a panic of the value's `Serialize` passes through.
 #[inline]
 pub(crate) fn encode_unguarded<T: Serialize + ?Sized>(
     value: &T,
     writer: &mut Writer<'_>,
 ) -> Result<(), EncodeFault> {
     writer
-        .fill(|gap| Encoder::encode(value, gap))
+        .fill(|cursor| Encoder::encode(value, cursor))
         .map_err(fault)
 }
 
-/// The number of bytes `value` takes.
+/// The number of bytes that `value` takes.
 pub(crate) fn measure<T: Serialize + ?Sized>(value: &T) -> Result<usize, EncodeFault> {
     guarded(|| postcard::serialize_with_flavor(value, Counted(0)))
 }
 
-/// Encodes `value` behind what `out` holds.
+/// Appends `value` to `out`.
 pub(crate) fn encode_to_vec<T: Serialize + ?Sized>(
     value: &T,
     out: &mut Vec<u8>,
@@ -66,16 +69,16 @@ pub(crate) fn encode_to_vec<T: Serialize + ?Sized>(
     encoded
 }
 
-/// Encodes `value` into `room`.
+/// Replaces the content of `buf` by `value`.
 #[inline]
-pub(crate) fn encode_to_room<T: Serialize + ?Sized>(
+pub(crate) fn encode_to_stack<T: Serialize + ?Sized>(
     value: &T,
-    room: &mut StackBuf,
+    buf: &mut StackBuf,
 ) -> Result<(), EncodeFault> {
-    guarded(|| room.fill(|gap| Encoder::encode(value, gap)))
+    guarded(|| buf.fill(|cursor| Encoder::encode(value, cursor)))
 }
 
-/// Encodes `value` behind what `out` holds, if all of it takes at most `most` bytes.
+/// Appends `value` to `out`, if `out` then has at most `most` bytes.
 pub(crate) fn encode_bounded<T: Serialize + ?Sized>(
     value: &T,
     out: &mut Vec<u8>,
@@ -84,7 +87,7 @@ pub(crate) fn encode_bounded<T: Serialize + ?Sized>(
     guarded(|| postcard::serialize_with_flavor(value, Bounded(out, most)))
 }
 
-/// Encodes `value` by giving every piece of it to `put`, in order.
+/// Encodes `value` by giving every piece of it to `put`, in order. `put` says whether there was space.
 pub(crate) fn encode_with<T: Serialize + ?Sized>(
     value: &T,
     put: impl FnMut(&[u8]) -> bool,
@@ -96,14 +99,14 @@ pub(crate) fn encode_with<T: Serialize + ?Sized>(
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let mut decoded = Err(DecodeFault::LeftOver(bytes.len()));
-    // Not what the closure returns: it would be moved once more, which costs what decoding it does.
+    // The closure does not return the value: moving it once more costs as much as decoding it.
     match catch_unwind(AssertUnwindSafe(|| decoded = decode_plainly(bytes))) {
         Ok(()) => decoded.map_err(DecodeFault::explain),
         Err(panic) => Err(decode_panicked(&*panic)),
     }
 }
 
-/// Like [`decode`], but a panic of the type's goes on.
+/// Like [`decode`], but a panic of the type's `Deserialize` passes through.
 #[inline]
 pub(crate) fn decode_unguarded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     decode_plainly(bytes).map_err(DecodeFault::explain)
@@ -135,14 +138,14 @@ fn decode_plainly<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeFault> {
     }
 }
 
-/// What to say of a panic while decoding.
+/// The text of the error for a panic while decoding.
 #[cold]
 pub(crate) fn decode_panicked(payload: &(dyn std::any::Any + Send)) -> String {
     let text = panic_text(payload);
     format!("its Deserialize implementation panicked: {text}")
 }
 
-/// What to say of a panic while encoding.
+/// The text of the error for a panic while encoding.
 #[cold]
 pub(crate) fn encode_panicked(payload: &(dyn std::any::Any + Send)) -> String {
     let text = panic_text(payload);
@@ -154,7 +157,7 @@ fn left_over(bytes: usize) -> String {
     format!("{bytes} bytes were left over: {NOT_SELF_DESCRIBING}")
 }
 
-/// What a panic said, as far as it is text.
+/// The message of a panic, if it is text.
 pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
     payload
         .downcast_ref::<&'static str>()
@@ -198,7 +201,7 @@ fn explain(error: postcard::Error) -> String {
     }
 }
 
-/// Counts, and writes nothing.
+/// Counts bytes and writes none.
 struct Counted(usize);
 
 impl Flavor for Counted {
@@ -221,7 +224,7 @@ impl Flavor for Counted {
     }
 }
 
-/// Appends to a vector, slices in one copy.
+/// Appends to a vector.
 struct Growing<'a>(&'a mut Vec<u8>);
 
 impl Flavor for Growing<'_> {
@@ -244,7 +247,7 @@ impl Flavor for Growing<'_> {
     }
 }
 
-/// Appends to a vector up to a length.
+/// Appends to a vector up to a length in bytes.
 struct Bounded<'a>(&'a mut Vec<u8>, usize);
 
 impl Flavor for Bounded<'_> {
@@ -269,7 +272,7 @@ impl Flavor for Bounded<'_> {
     }
 }
 
-/// Hands the pieces to a function, which says whether there is room.
+/// Gives the pieces to a function, which says whether there was space.
 struct Piecewise<P>(P);
 
 impl<P: FnMut(&[u8]) -> bool> Flavor for Piecewise<P> {
@@ -319,13 +322,13 @@ mod tests {
     }
 
     #[test]
-    fn values_come_back() {
+    fn value_comes_back() {
         let value = (7_u64, "text".to_owned(), vec![1.5_f64], Some(()));
         assert_eq!(decode(&bytes_of(&value)), Ok(value));
     }
 
     #[test]
-    fn long_values_come_back_wherever_they_are() {
+    fn long_value_comes_back_wherever_it_is_nested() {
         #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
         enum Shape {
             None,
@@ -356,21 +359,21 @@ mod tests {
     }
 
     #[test]
-    fn too_little_and_too_much_are_errors_that_explain() {
+    fn too_few_and_too_many_bytes_are_errors() {
         let bytes = bytes_of(&(1_u32, 2_u32));
         assert!(decode::<u32>(&bytes).unwrap_err().contains("left over"));
         assert!(decode::<(u32, u32, u32)>(&bytes).is_err());
     }
 
     #[test]
-    fn what_needs_a_self_describing_format_is_refused_with_the_reason() {
+    fn type_for_self_describing_formats_is_refused_with_the_reason() {
         let bytes = bytes_of(&Tagged::A { n: 1 });
         let why = decode::<Tagged>(&bytes).unwrap_err();
         assert!(why.contains("self-describing"), "{why}");
     }
 
     #[test]
-    fn a_panicking_serialize_is_refused() {
+    fn panicking_serialize_is_refused() {
         let EncodeFault::Refused(why) = measure(&Panics).unwrap_err() else {
             panic!("not refused");
         };

@@ -1,11 +1,11 @@
-//! Decoding what is written in postcard's format, faster than postcard does.
+//! Decoding postcard's format, faster than postcard does.
 //!
-//! As in [`encoder`](super::encoder), the place where bytes are read is carried along as a value; here only while
-//! bytes are all there is to read.
+//! As in [`encoder`](super::encoder), the read position is carried along as a value; here only while a sequence of
+//! bytes is read.
 //!
-//! Whoever asks serde for a buffer of its own is usually lent the encoded bytes and copies them. Most of the cost of a
-//! long copy is not the copying: the kernel gives fresh memory page by page. So long ones are copied here, into
-//! memory asked for in huge pages, and given away.
+//! A type that asks serde for a buffer of its own is usually lent the encoded bytes and copies them. Most of the cost
+//! of a long copy is that the kernel provides fresh memory page by page. So a long buffer is copied here, into memory
+//! that is asked for in huge pages, and the type gets that copy.
 
 use std::borrow::BorrowMut;
 
@@ -26,7 +26,7 @@ impl<'de> Decoder<'de> {
         Self(bytes)
     }
 
-    /// What was not read.
+    /// The bytes that were not read.
     #[inline]
     pub(super) fn rest(self) -> &'de [u8] {
         self.0
@@ -58,7 +58,7 @@ impl<'de> Decoder<'de> {
         Ok(*taken)
     }
 
-    /// A number of at most so many bits.
+    /// A number of at most `bits` bits.
     #[inline]
     fn take_number(&mut self, bits: u32) -> Result<u64> {
         varint::take(&mut self.0, bits)
@@ -92,7 +92,7 @@ impl<'de> Decoder<'de> {
             len @ 0..=4 => std::str::from_utf8(self.take(len)?),
             _ => return Err(Error::DeserializeBadChar),
         };
-        // Postcard minds no others behind it, which nobody writes.
+        // Postcard ignores further characters, which no encoder writes.
         let first = text.ok().and_then(|text| text.chars().next());
         first.ok_or(Error::DeserializeBadChar)
     }
@@ -110,13 +110,13 @@ impl<'de> Decoder<'de> {
     #[inline]
     fn parts<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value> {
         let of = self;
-        visitor.visit_seq(Parts { of, left: len })
+        visitor.visit_seq(ReadParts { of, left: len })
     }
 
-    /// Lets `visitor` read `len` parts, each a byte: the place stays in a register.
+    /// Lets `visitor` read `len` parts of one byte each: the position stays in a register.
     #[inline]
     fn bytes<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value> {
-        let mut parts = Parts {
+        let mut parts = ReadParts {
             of: Self(self.0),
             left: len,
         };
@@ -139,7 +139,7 @@ macro_rules! read_plain {
 impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     type Error = Error;
 
-    // The lowest bit of signed ones is the sign.
+    // The lowest bit of a signed number is the sign.
     read_plain! {
         deserialize_bool visit_bool(it) it.take_bool(Error::DeserializeBadBool)?;
         deserialize_u8 visit_u8(it) it.take_byte()?;
@@ -216,7 +216,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 
     #[inline]
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value> {
-        // Whatever is as long as it has parts is an array of bytes, or nearly always is.
+        // A type with as many bytes as parts is nearly always an array of bytes.
         match size_of::<V::Value>() == len {
             true => self.bytes(len, visitor),
             false => self.parts(len, visitor),
@@ -236,7 +236,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let left = self.take_len()?;
-        visitor.visit_map(Parts { of: self, left })
+        visitor.visit_map(ReadParts { of: self, left })
     }
 
     #[inline]
@@ -277,13 +277,13 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     }
 }
 
-/// The parts of a value that has several.
-struct Parts<D> {
+/// Reads the parts of a sequence, tuple, map or struct.
+struct ReadParts<D> {
     of: D,
     left: usize,
 }
 
-impl<D> Parts<D> {
+impl<D> ReadParts<D> {
     #[inline]
     fn next<'de, S>(&mut self, seed: S) -> Result<Option<S::Value>>
     where
@@ -297,9 +297,10 @@ impl<D> Parts<D> {
         seed.deserialize(self.of.borrow_mut()).map(Some)
     }
 
-    /// How many there are, if that can be: each takes a byte or none.
+    /// How many parts are left, unless that is more than the bytes that are left: a corrupt length must not make the
+    /// type reserve memory for it.
     #[inline]
-    fn likely<'de>(&self) -> Option<usize>
+    fn plausible_len<'de>(&self) -> Option<usize>
     where
         D: BorrowMut<Decoder<'de>>,
     {
@@ -307,7 +308,7 @@ impl<D> Parts<D> {
     }
 }
 
-impl<'de, D: BorrowMut<Decoder<'de>>> SeqAccess<'de> for Parts<D> {
+impl<'de, D: BorrowMut<Decoder<'de>>> SeqAccess<'de> for ReadParts<D> {
     type Error = Error;
 
     #[inline]
@@ -317,11 +318,11 @@ impl<'de, D: BorrowMut<Decoder<'de>>> SeqAccess<'de> for Parts<D> {
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.likely()
+        self.plausible_len()
     }
 }
 
-impl<'de, D: BorrowMut<Decoder<'de>>> MapAccess<'de> for Parts<D> {
+impl<'de, D: BorrowMut<Decoder<'de>>> MapAccess<'de> for ReadParts<D> {
     type Error = Error;
 
     #[inline]
@@ -336,7 +337,7 @@ impl<'de, D: BorrowMut<Decoder<'de>>> MapAccess<'de> for Parts<D> {
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.likely()
+        self.plausible_len()
     }
 }
 
@@ -385,7 +386,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether what it asked to own was given to it, and how long that was.
+    /// Whether the visitor was given a buffer of its own, and how long that was.
     struct Given;
 
     impl<'de> Visitor<'de> for Given {
@@ -425,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_wants_to_own_what_is_long_is_given_it_and_nobody_else() {
+    fn long_buffer_is_given_to_a_type_that_asks_for_its_own() {
         for (len, given) in [(1_000, false), (8 << 20, true)] {
             let bytes = postcard::to_allocvec(&"x".repeat(len)).unwrap();
             let decoder = || Decoder::new(&bytes);

@@ -11,9 +11,12 @@ use super::attachments;
 ///
 /// `T` is any type of `std` that owns a descriptor: `OwnedFd`, `File`, `TcpStream`, `TcpListener`,
 /// `UnixStream`, `UnixListener`, `UdpSocket`, pipes. Sending duplicates the descriptor, as `dup(2)` does: both
-/// processes have it then, and share its position and flags.
+/// processes have it afterwards, and share its position and flags. Dropping it closes the descriptor of this process.
 ///
-/// Serialising it anywhere but in a send is an error.
+/// # Errors
+///
+/// Serialising it is an error unless it is being sent as an argument, a result or a message. A value carries at most
+/// 253 descriptors.
 ///
 /// ```
 /// use procession::{Descriptor, Pool};
@@ -37,7 +40,7 @@ use super::attachments;
 pub struct Descriptor<T>(pub T);
 
 impl<T> Descriptor<T> {
-    /// What it holds.
+    /// The file or socket itself.
     pub fn into_inner(self) -> T {
         self.0
     }
@@ -65,7 +68,7 @@ impl<T> From<T> for Descriptor<T> {
 
 impl<T: AsFd> Serialize for Descriptor<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let place = attachments::stow(self.0.as_fd()).map_err(ser::Error::custom)?;
+        let place = attachments::attach(self.0.as_fd()).map_err(ser::Error::custom)?;
         place.serialize(serializer)
     }
 }
@@ -73,7 +76,7 @@ impl<T: AsFd> Serialize for Descriptor<T> {
 impl<'de, T: From<OwnedFd>> Deserialize<'de> for Descriptor<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let place = u32::deserialize(deserializer)?;
-        let fd = attachments::claim(place).map_err(de::Error::custom)?;
+        let fd = attachments::take(place).map_err(de::Error::custom)?;
         Ok(Self(T::from(fd)))
     }
 }

@@ -1,9 +1,9 @@
-//! Encoding into memory that is there, as postcard does and several times faster.
+//! Encoding into memory that exists already: postcard's format, several times faster than postcard's serialiser.
 //!
-//! The [format](https://postcard.jamesmunns.com/wire-format) is postcard's, byte for byte. Its own serialiser keeps
-//! the place where it writes in memory behind references that the compiler must believe to be changed by
-//! every byte it writes; so each byte waits for the one before. Here a sequence takes that place along as a value, and puts
-//! it back when it ends: it is in a register while what is written is plain.
+//! The [format](https://postcard.jamesmunns.com/wire-format) is postcard's, byte for byte. Postcard's serialiser keeps
+//! its write position behind a reference, and the compiler must assume that every byte it writes may change the
+//! position; so each byte waits for the one before. Here a sequence takes the position along as a value and puts it
+//! back when the sequence ends, so the position is in a register while plain values are written.
 
 use postcard::{Error, Result};
 use serde::ser::{
@@ -13,21 +13,21 @@ use serde::ser::{
 
 use crate::sys::buffer::WriteCursor;
 
-/// Writes values into a gap. After an error it is nowhere.
+/// Writes values through a cursor. After an error the cursor has no memory.
 pub(super) struct Encoder<'w>(WriteCursor<'w>);
 
 impl<'w> Encoder<'w> {
-    /// Encodes `value` and returns what is left of `gap`.
+    /// Encodes `value` and returns the cursor behind it.
     #[inline]
     pub(super) fn encode<T: Serialize + ?Sized>(
         value: &T,
-        gap: WriteCursor<'w>,
+        cursor: WriteCursor<'w>,
     ) -> Result<WriteCursor<'w>> {
-        let mut encoder = Self(gap);
+        let mut encoder = Self(cursor);
         value.serialize(&mut encoder)?;
         match encoder.0.has_no_memory() {
             false => Ok(encoder.0),
-            // Its `Serialize` has passed over an error, or not ended what it began.
+            // The `Serialize` ignored an error, or did not end a sequence that it began.
             true => Err(Error::SerdeSerCustom),
         }
     }
@@ -54,7 +54,7 @@ impl<'w> Encoder<'w> {
         Err(Error::SerializeBufferFull)
     }
 
-    /// For what is longer than a register.
+    /// A number that is longer than a register.
     fn put_long_number(&mut self, mut number: u128) -> Result<()> {
         while number >= 0x80 {
             self.put(&[number as u8 | 0x80])?;
@@ -72,8 +72,8 @@ impl<'w> Encoder<'w> {
     }
 
     #[inline]
-    fn parts(&mut self) -> Result<Parts<'_, 'w>> {
-        Ok(Parts {
+    fn parts(&mut self) -> Result<WriteParts<'_, 'w>> {
+        Ok(WriteParts {
             own: Encoder(std::mem::take(&mut self.0)),
             home: self,
         })
@@ -92,15 +92,15 @@ macro_rules! write_numbers {
 impl<'a, 'w> Serializer for &'a mut Encoder<'w> {
     type Ok = ();
     type Error = Error;
-    type SerializeSeq = Parts<'a, 'w>;
-    type SerializeTuple = Parts<'a, 'w>;
-    type SerializeTupleStruct = Parts<'a, 'w>;
-    type SerializeTupleVariant = Parts<'a, 'w>;
-    type SerializeMap = Parts<'a, 'w>;
-    type SerializeStruct = Parts<'a, 'w>;
-    type SerializeStructVariant = Parts<'a, 'w>;
+    type SerializeSeq = WriteParts<'a, 'w>;
+    type SerializeTuple = WriteParts<'a, 'w>;
+    type SerializeTupleStruct = WriteParts<'a, 'w>;
+    type SerializeTupleVariant = WriteParts<'a, 'w>;
+    type SerializeMap = WriteParts<'a, 'w>;
+    type SerializeStruct = WriteParts<'a, 'w>;
+    type SerializeStructVariant = WriteParts<'a, 'w>;
 
-    // Signed ones zigzag: the sign goes into the lowest bit, so that small ones stay short.
+    // Signed numbers zigzag: the sign goes into the lowest bit, so that small numbers stay short.
     write_numbers! {
         serialize_bool(it: bool) put &[u8::from(it)];
         serialize_u8(it: u8) put &[it];
@@ -181,18 +181,18 @@ impl<'a, 'w> Serializer for &'a mut Encoder<'w> {
     }
 
     #[inline]
-    fn serialize_seq(self, len: Option<usize>) -> Result<Parts<'a, 'w>> {
+    fn serialize_seq(self, len: Option<usize>) -> Result<WriteParts<'a, 'w>> {
         self.put_len(len)?;
         self.parts()
     }
 
     #[inline]
-    fn serialize_tuple(self, _: usize) -> Result<Parts<'a, 'w>> {
+    fn serialize_tuple(self, _: usize) -> Result<WriteParts<'a, 'w>> {
         self.parts()
     }
 
     #[inline]
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Parts<'a, 'w>> {
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<WriteParts<'a, 'w>> {
         self.parts()
     }
 
@@ -203,19 +203,19 @@ impl<'a, 'w> Serializer for &'a mut Encoder<'w> {
         index: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Parts<'a, 'w>> {
+    ) -> Result<WriteParts<'a, 'w>> {
         self.put_number(u64::from(index))?;
         self.parts()
     }
 
     #[inline]
-    fn serialize_map(self, len: Option<usize>) -> Result<Parts<'a, 'w>> {
+    fn serialize_map(self, len: Option<usize>) -> Result<WriteParts<'a, 'w>> {
         self.put_len(len)?;
         self.parts()
     }
 
     #[inline]
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Parts<'a, 'w>> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<WriteParts<'a, 'w>> {
         self.parts()
     }
 
@@ -226,7 +226,7 @@ impl<'a, 'w> Serializer for &'a mut Encoder<'w> {
         index: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Parts<'a, 'w>> {
+    ) -> Result<WriteParts<'a, 'w>> {
         self.put_number(u64::from(index))?;
         self.parts()
     }
@@ -237,14 +237,14 @@ impl<'a, 'w> Serializer for &'a mut Encoder<'w> {
     }
 }
 
-/// The parts of a value that has several.
-pub(super) struct Parts<'a, 'w> {
+/// Writes the parts of a sequence, tuple, map or struct.
+pub(super) struct WriteParts<'a, 'w> {
     own: Encoder<'w>,
-    /// Where to put it back.
+    /// Where the position is put back.
     home: &'a mut Encoder<'w>,
 }
 
-impl Parts<'_, '_> {
+impl WriteParts<'_, '_> {
     #[inline]
     fn put<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
         value.serialize(&mut self.own)
@@ -259,7 +259,7 @@ impl Parts<'_, '_> {
 
 macro_rules! write_parts {
     ($($trait:ident: $($method:ident($($key:ty)?))*;)*) => {$(
-        impl $trait for Parts<'_, '_> {
+        impl $trait for WriteParts<'_, '_> {
             type Ok = ();
             type Error = Error;
 
@@ -290,178 +290,4 @@ write_parts! {
     SerializeMap: serialize_key() serialize_value();
     SerializeStruct: serialize_field(&'static str);
     SerializeStructVariant: serialize_field(&'static str);
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-    use serde::{Deserialize, Serialize};
-
-    use super::*;
-    use crate::codec::codec;
-
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    struct Unit;
-
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    struct Wrapped(i16);
-
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    struct Pair(u16, Unit);
-
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    enum Choice {
-        Nothing,
-        One(Wrapped),
-        Two(i8, char),
-        Named { at: f32, of: Option<Box<Choice>> },
-    }
-
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    struct Everything {
-        numbers: (u8, u16, u32, u64, u128),
-        signed: (i8, i16, i32, i64, i128),
-        floats: [f64; 3],
-        flags: [bool; 2],
-        text: String,
-        bytes: serde_bytes::ByteBuf,
-        list: Vec<u8>,
-        names: BTreeMap<String, Choice>,
-        pair: Pair,
-        nested: Vec<(char, Option<Vec<i32>>)>,
-    }
-
-    fn choices() -> impl Strategy<Value = Choice> {
-        let leaf = prop_oneof![
-            Just(Choice::Nothing),
-            any::<i16>().prop_map(|n| Choice::One(Wrapped(n))),
-            (any::<i8>(), any::<char>()).prop_map(|(n, c)| Choice::Two(n, c)),
-        ];
-        leaf.prop_recursive(3, 8, 1, |inner| {
-            (-1e9_f32..1e9, proptest::option::of(inner)).prop_map(|(at, of)| Choice::Named {
-                at,
-                of: of.map(Box::new),
-            })
-        })
-    }
-
-    prop_compose! {
-        fn everything()(
-            numbers: (u8, u16, u32, u64, u128),
-            signed: (i8, i16, i32, i64, i128),
-            floats in [-1e300..1e300, -1.0..1.0, 0.0..1e-300],
-            flags: [bool; 2],
-            text: String,
-            bytes: Vec<u8>,
-            list: Vec<u8>,
-            names in proptest::collection::btree_map(".*", choices(), 0..4),
-            number: u16,
-            nested: Vec<(char, Option<Vec<i32>>)>,
-        ) -> Everything {
-            Everything {
-                numbers,
-                signed,
-                floats,
-                flags,
-                text,
-                bytes: bytes.into(),
-                list,
-                names,
-                pair: Pair(number, Unit),
-                nested,
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_and_read_is_postcards(value in everything(), cut: prop::sample::Index, byte: u8) {
-            let expected = postcard::to_allocvec(&value).unwrap();
-            let mut room = vec![0; expected.len() + 20];
-            let rest = Encoder::encode(&value, WriteCursor::of(&mut room)).map(|gap| gap.room());
-            prop_assert_eq!(rest, Ok(20));
-            prop_assert_eq!(&room[..expected.len()], &expected[..]);
-            prop_assert_eq!(codec::decode::<Everything>(&expected), Ok(value.clone()));
-            let fits = Encoder::encode(&value, WriteCursor::of(&mut room[..expected.len()])).is_ok();
-            prop_assert!(fits);
-
-            // It does not fit, or not all of it is there, or not as it was.
-            let cut = cut.index(expected.len());
-            let full = Encoder::encode(&value, WriteCursor::of(&mut room[..cut])).err();
-            prop_assert_eq!(full, Some(Error::SerializeBufferFull));
-            prop_assert!(codec::decode::<Everything>(&expected[..cut]).is_err());
-            let mut changed = expected;
-            changed[cut] = byte;
-            let theirs = postcard::take_from_bytes::<Everything>(&changed);
-            let theirs = theirs.ok().filter(|(_, rest)| rest.is_empty());
-            let again = |value: &Everything| postcard::to_allocvec(value);
-            let ours = codec::decode::<Everything>(&changed).ok();
-            prop_assert_eq!(ours.as_ref().map(again), theirs.map(|(value, _)| again(&value)));
-        }
-    }
-
-    #[test]
-    fn a_char_is_read_as_postcard_reads_it() {
-        let all: [&[u8]; 7] = [
-            &[2, 1, 42],
-            &[4, 0, 0, 0, 0],
-            &[3, 0xe2, 0x82, 0xac],
-            &[0],
-            &[5, 1, 1, 1, 1, 1],
-            &[1, 0xff],
-            &[2, 1],
-        ];
-        for bytes in all {
-            let theirs = postcard::from_bytes::<char>(bytes).ok();
-            assert_eq!(codec::decode::<char>(bytes).ok(), theirs, "{bytes:?}");
-        }
-    }
-
-    #[test]
-    fn an_error_that_is_passed_over_is_one_all_the_same() {
-        struct PassesOver;
-
-        impl Serialize for PassesOver {
-            fn serialize<S: Serializer>(
-                &self,
-                serializer: S,
-            ) -> std::result::Result<S::Ok, S::Error> {
-                let mut parts = serializer.serialize_tuple(2)?;
-                let _ = parts.serialize_element("more than fits");
-                parts.serialize_element(&1_u8)?;
-                parts.end()
-            }
-        }
-
-        struct Loses;
-
-        impl Serialize for Loses {
-            fn serialize<S: Serializer>(
-                &self,
-                serializer: S,
-            ) -> std::result::Result<S::Ok, S::Error> {
-                let mut parts = serializer.serialize_tuple(2)?;
-                let _ = parts.serialize_element(&Forgets);
-                parts.end()
-            }
-        }
-
-        struct Forgets;
-
-        impl Serialize for Forgets {
-            fn serialize<S: Serializer>(
-                &self,
-                serializer: S,
-            ) -> std::result::Result<S::Ok, S::Error> {
-                let parts = serializer.serialize_tuple(2)?;
-                drop(parts);
-                Err(serde::ser::Error::custom("it was forgotten"))
-            }
-        }
-
-        assert!(Encoder::encode(&PassesOver, WriteCursor::of(&mut [0; 5])).is_err());
-        assert!(Encoder::encode(&Loses, WriteCursor::of(&mut [0; 50])).is_err());
-    }
 }

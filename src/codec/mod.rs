@@ -1,12 +1,13 @@
-//! From values to bytes and back.
+//! From values to bytes and back. Runs in every process.
 //!
-//! Lives here: postcard with flavors of our own, a faster way to write and read its format, and the descriptors beside
-//! the bytes.
+//! Lives here: postcard's format, written and read by code of our own where that is faster (`codec`, `encoder`,
+//! `decoder`, `varint`), and what cannot be bytes: descriptors (`attachments`, `descriptor`) and pipe ends that move
+//! (`move_state`).
 //!
-//! Must stay true: a value is encoded whole or not at all; bytes from another process decode to a
-//! value or to an error that says why; user code that panics while it serialises is an error too.
+//! Must stay true: a value is encoded whole or not at all; bytes from another process decode to a value or to an error
+//! that says why; user code that panics while it serialises is an error too.
 //!
-//! Never here: where the bytes lie and who is told about them.
+//! Never here: where the bytes lie, and how they reach another process.
 
 pub(crate) mod attachments;
 #[expect(clippy::module_inception, reason = "the codec itself")]
@@ -15,6 +16,8 @@ mod decoder;
 mod descriptor;
 mod encoder;
 pub(crate) mod move_state;
+#[cfg(test)]
+mod tests;
 mod varint;
 
 pub use descriptor::Descriptor;

@@ -1,136 +1,314 @@
-//! Where something is that moves when it is sent.
+//! The state of a pipe end that moves to another process when it is sent.
 //!
-//! Whoever does something with it that nobody elsewhere may do at the same time takes the turn. While it is sent nobody
-//! gets the turn, and who had it has given it back: so nobody is at it here when it arrives there.
+//! Runs in the process that sends. A pipe has one owner for each end: once the end has arrived in the other process,
+//! this process must not use it. The state says so, and a [`UseGuard`] excludes that the end is used here while the
+//! value with it is being sent.
+//!
+//! ```text
+//! HERE                    begin → MOVING
+//! MOVING                  lock → LOCKED · commit → GONE · lend → LENT · abort → HERE
+//! MOVING LOCKED           unlock → MOVING · commit → GONE · lend → LENT · abort → HERE
+//! LENT                    begin → LENT MOVING
+//! LENT MOVING             lock → LENT LOCKED · commit → GONE · lend → LENT · abort → LENT
+//! LENT MOVING LOCKED      unlock → LENT MOVING · commit → GONE · lend → LENT · abort → LENT
+//! GONE                    begin is an error: final
+//! ```
+//!
+//! Must stay true: no other combination of bits exists; a guard is held for a short time and its holder waits for no
+//! other guard, so [`MoveState::lock`] returns soon.
+//!
+//! Never here: descriptors, and what an end is.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::Waker;
 
-/// Where something is that moves when it is sent, and is gone from here then.
-#[derive(Debug, Default)]
-pub(crate) struct MoveState {
-    /// Bits.
-    state: AtomicU8,
-    turn: AtomicBool,
-    /// Wakes who waits for something here.
-    left_behind: OnceLock<Waker>,
-}
+/// Set while the end is in a value that may be sent. Cannot be set when the end is `GONE`.
+const MOVING: u8 = 1;
 
-/// It is in a value that is not sent yet.
-const LEAVING: u8 = 1;
-/// That value is being sent at this moment.
-const SHUT: u8 = 2;
-/// It was sent elsewhere, and may be sent once more: as a task's argument, to another worker.
+/// Set while the value with the end is being sent: the end cannot be used. Cannot be set without `MOVING`.
+const LOCKED: u8 = 2;
+
+/// Set once the end was sent as an argument or result. The end cannot be used here, but the same value may be sent once
+/// more, to another worker. Cannot be set when the end is `GONE`.
 const LENT: u8 = 4;
-/// It was sent elsewhere.
+
+/// Set once the end was sent for good. Cannot be set together with any other bit.
 const GONE: u8 = 8;
 
-/// Leave to do something with what has a [`Passage`]. Dropping it ends it.
+/// The state of one end.
+#[derive(Debug, Default)]
+pub(crate) struct MoveState {
+    bits: AtomicU8,
+    /// Whether a [`UseGuard`] exists.
+    in_use: AtomicBool,
+    /// Wakes the tasks and threads that wait for something at this end.
+    on_moved: OnceLock<Waker>,
+}
+
+/// The right to use the end. At most one exists for each end.
 #[derive(Debug)]
 pub(crate) struct UseGuard<'a>(&'a MoveState);
 
 impl Drop for UseGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.turn.store(false, Ordering::Release);
+        self.0.in_use.store(false, Ordering::Release);
     }
 }
 
 impl MoveState {
-    /// Whether it was sent elsewhere.
+    /// Whether the end was sent to another process.
     #[inline]
     pub(crate) fn is_gone(&self) -> bool {
-        self.state.load(Ordering::Acquire) & (LENT | GONE) != 0
+        self.bits.load(Ordering::Acquire) & (LENT | GONE) != 0
     }
 
-    /// Whether it was not sent elsewhere, and is in no value that will perhaps be.
+    /// Whether the end was not sent, and is not in a value that may be.
     pub(crate) fn is_here(&self) -> bool {
-        self.state.load(Ordering::Acquire) == 0
+        self.bits.load(Ordering::Acquire) == 0
     }
 
-    /// Has `waker` woken when it is gone.
-    pub(crate) fn tell(&self, waker: impl FnOnce() -> Waker) {
-        self.left_behind.get_or_init(waker);
+    /// Makes the state wake `waker` once the end was sent.
+    pub(crate) fn wake_when_moved(&self, waker: impl FnOnce() -> Waker) {
+        self.on_moved.get_or_init(waker);
     }
 
-    /// Takes the turn, if nobody has it. Whoever has it does not wait for anybody else's.
+    /// The right to use the end, if no other guard exists and the end is not locked.
     #[inline]
-    pub(crate) fn try_turn(&self) -> Option<UseGuard<'_>> {
-        let turn = self.take_turn()?;
-        (self.state.load(Ordering::Relaxed) & SHUT == 0).then_some(turn)
+    pub(crate) fn try_use(&self) -> Option<UseGuard<'_>> {
+        let guard = self.take_guard()?;
+        (self.bits.load(Ordering::Relaxed) & LOCKED == 0).then_some(guard)
     }
 
-    #[inline]
-    fn take_turn(&self) -> Option<UseGuard<'_>> {
-        let taken = self.turn.swap(true, Ordering::Acquire);
-        // One made in vain would give back somebody else's.
-        (!taken).then(|| UseGuard(self))
-    }
-
-    /// It is in a value that will perhaps be sent.
+    /// Puts the end into a value that may be sent.
     ///
     /// # Errors
     ///
-    /// It is in one already, or was sent elsewhere.
-    pub(super) fn depart(&self) -> Result<(), String> {
-        let before = self.state.fetch_or(LEAVING, Ordering::AcqRel);
-        if before & GONE != 0 {
-            return Err("an end of a pipe was sent elsewhere before".to_owned());
-        }
-        if before & LEAVING != 0 {
-            return Err("the same end of a pipe is in it twice".to_owned());
-        }
-        Ok(())
+    /// The end is in a value already, or was sent for good.
+    pub(super) fn begin(&self) -> Result<(), String> {
+        self.update(|bits| begin(bits).ok())
+            .map_err(|bits| begin(bits).err().unwrap_or_default().to_owned())
     }
 
-    /// That value is not sent.
-    pub(super) fn stay(&self) {
-        self.clear(LEAVING);
+    /// The value with the end is not sent.
+    pub(super) fn abort(&self) {
+        let _ = self.update(|bits| Some(abort(bits)));
     }
 
-    /// That value is about to be sent. Returns when nobody has the turn.
-    pub(super) fn shut(&self) {
-        self.set(SHUT);
+    /// The value with the end is about to be sent. Returns when no guard exists.
+    pub(super) fn lock(&self) {
+        self.update_unused(lock);
     }
 
-    /// It was not sent, and will perhaps be.
-    pub(super) fn open(&self) {
-        self.clear(SHUT);
+    /// The value with the end was not sent, and may be sent later.
+    pub(super) fn unlock(&self) {
+        let _ = self.update(|bits| Some(unlock(bits)));
     }
 
-    /// It was sent.
-    pub(super) fn leave(&self) {
-        self.set(GONE);
-        self.go();
+    /// The value with the end was sent, and is not sent again. Returns when no guard exists.
+    pub(super) fn commit(&self) {
+        self.update_unused(commit);
+        self.wake();
     }
 
-    /// It will be sent, and perhaps once more. Returns when nobody has the turn.
+    /// The value with the end is sent, and may be sent once more. Returns when no guard exists.
     pub(super) fn lend(&self) {
-        self.set(LENT);
-        self.go();
+        self.update_unused(lend);
+        self.wake();
     }
 
-    fn go(&self) {
-        self.clear(LEAVING | SHUT);
-        if let Some(waker) = self.left_behind.get() {
+    fn wake(&self) {
+        if let Some(waker) = self.on_moved.get() {
             waker.wake_by_ref();
         }
     }
 
-    /// Whoever has the turn waits for nobody, so this is short.
-    fn set(&self, state: u8) {
-        let turn = loop {
-            match self.take_turn() {
-                Some(turn) => break turn,
+    #[inline]
+    fn take_guard(&self) -> Option<UseGuard<'_>> {
+        let is_taken = self.in_use.swap(true, Ordering::Acquire);
+        // Not `then_some`: a guard that is made and dropped would release the guard of another thread.
+        (!is_taken).then(|| UseGuard(self))
+    }
+
+    /// Changes the bits while no guard exists.
+    fn update_unused(&self, transition: impl Fn(u8) -> u8) {
+        let guard = loop {
+            match self.take_guard() {
+                Some(guard) => break guard,
                 None => std::thread::yield_now(),
             }
         };
-        self.state.fetch_or(state, Ordering::Release);
-        drop(turn);
+        let _ = self.update(|bits| Some(transition(bits)));
+        drop(guard);
     }
 
-    fn clear(&self, state: u8) {
-        self.state.fetch_and(!state, Ordering::Release);
+    /// Changes the bits, unless the transition is none.
+    fn update(&self, transition: impl Fn(u8) -> Option<u8>) -> Result<(), u8> {
+        self.bits
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, transition)
+            .map(|_| ())
+    }
+}
+
+fn begin(bits: u8) -> Result<u8, &'static str> {
+    match bits {
+        GONE => Err("an end of a pipe was sent elsewhere before"),
+        _ if bits & MOVING != 0 => Err("the same end of a pipe is in it twice"),
+        _ => Ok(bits | MOVING),
+    }
+}
+
+#[must_use]
+fn abort(bits: u8) -> u8 {
+    bits & !(MOVING | LOCKED)
+}
+
+#[must_use]
+fn lock(bits: u8) -> u8 {
+    match bits & MOVING {
+        0 => bits,
+        _ => bits | LOCKED,
+    }
+}
+
+#[must_use]
+fn unlock(bits: u8) -> u8 {
+    bits & !LOCKED
+}
+
+#[must_use]
+fn commit(_: u8) -> u8 {
+    GONE
+}
+
+#[must_use]
+fn lend(bits: u8) -> u8 {
+    match bits {
+        GONE => GONE,
+        _ => LENT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::Wake;
+
+    use super::*;
+
+    const HERE: u8 = 0;
+    const STATES: [u8; 7] = [
+        HERE,
+        MOVING,
+        MOVING | LOCKED,
+        LENT,
+        LENT | MOVING,
+        LENT | MOVING | LOCKED,
+        GONE,
+    ];
+
+    fn table(transition: impl Fn(u8) -> u8) -> [u8; 7] {
+        STATES.map(transition)
+    }
+
+    #[test]
+    fn begin_puts_an_end_into_one_value_at_a_time() {
+        let is_begun = STATES.map(|bits| begin(bits).ok());
+        let lent_moving = Some(LENT | MOVING);
+        let expected = [Some(MOVING), None, None, lent_moving, None, None, None];
+        assert_eq!(is_begun, expected);
+    }
+
+    #[test]
+    fn abort_returns_to_where_begin_came_from() {
+        let expected = [HERE, HERE, HERE, LENT, LENT, LENT, GONE];
+        assert_eq!(table(abort), expected);
+    }
+
+    #[test]
+    fn lock_needs_a_value_that_moves() {
+        let locked = MOVING | LOCKED;
+        let lent = LENT | locked;
+        let expected = [HERE, locked, locked, LENT, lent, lent, GONE];
+        assert_eq!(table(lock), expected);
+    }
+
+    #[test]
+    fn unlock_leaves_the_end_in_its_value() {
+        let lent = LENT | MOVING;
+        let expected = [HERE, MOVING, MOVING, LENT, lent, lent, GONE];
+        assert_eq!(table(unlock), expected);
+    }
+
+    #[test]
+    fn commit_is_final() {
+        assert_eq!(table(commit), [GONE; 7]);
+        assert!(begin(GONE).is_err());
+    }
+
+    #[test]
+    fn lend_allows_one_more_send() {
+        let expected = [LENT, LENT, LENT, LENT, LENT, LENT, GONE];
+        assert_eq!(table(lend), expected);
+        assert!(begin(LENT).is_ok());
+    }
+
+    #[test]
+    fn every_transition_leads_to_a_state_of_the_table() {
+        let moved = STATES.iter().filter_map(|&bits| begin(bits).ok());
+        let others: [fn(u8) -> u8; 5] = [abort, lock, unlock, commit, lend];
+        let others = others.into_iter().flat_map(table);
+        assert!(moved.chain(others).all(|bits| STATES.contains(&bits)));
+    }
+
+    #[test]
+    fn guard_is_given_once_and_not_while_locked() {
+        let state = MoveState::default();
+        let guard = state.try_use().unwrap();
+        assert!(state.try_use().is_none());
+        assert!(state.try_use().is_none(), "a refusal releases the guard");
+        drop(guard);
+        state.begin().unwrap();
+        assert!(state.try_use().is_some());
+        state.lock();
+        assert!(state.try_use().is_none() && !state.is_gone());
+        state.unlock();
+        assert!(state.try_use().is_some());
+    }
+
+    #[test]
+    fn lock_waits_for_the_guard() {
+        let state = Arc::new(MoveState::default());
+        state.begin().unwrap();
+        let guard = state.try_use().unwrap();
+        let locking = Arc::clone(&state);
+        let thread = std::thread::spawn(move || locking.lock());
+        std::thread::yield_now();
+        assert!(!thread.is_finished());
+        drop(guard);
+        thread.join().unwrap();
+        assert!(state.try_use().is_none());
+    }
+
+    #[test]
+    fn commit_and_lend_wake_the_end() {
+        struct Count(AtomicU8);
+
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        let count = Arc::new(Count(AtomicU8::new(0)));
+        let state = MoveState::default();
+        state.wake_when_moved(|| Arc::clone(&count).into());
+        state.begin().unwrap();
+        state.lend();
+        state.begin().unwrap();
+        state.commit();
+        assert_eq!(count.0.load(Ordering::Relaxed), 2);
+        assert!(state.is_gone() && !state.is_here() && state.begin().is_err());
     }
 }

@@ -1,9 +1,9 @@
-//! Numbers in as few bytes as they need: seven bits in each, the lowest first, all but the last with the eighth
-//! bit set (LEB128), as postcard has them.
+//! Numbers in as few bytes as they need (LEB128, as in postcard): seven bits in each byte, the lowest first; all bytes
+//! but the last have the eighth bit set.
 
 use postcard::{Error, Result};
 
-/// Takes a number of at most so many `bits`, 64 or fewer, off the front of `bytes`.
+/// Takes a number of at most `bits` bits off the front of `bytes`; 64 bits at most.
 #[inline]
 pub(super) fn take(bytes: &mut &[u8], bits: u32) -> Result<u64> {
     let mut rest = *bytes;
@@ -51,7 +51,7 @@ fn take_wide(bytes: &mut &[u8], bits: u32) -> Result<u128> {
     }
 }
 
-/// The most bytes that a number of so many bits takes.
+/// The most bytes that a number of `bits` bits takes.
 #[inline]
 fn longest(bits: u32) -> u32 {
     bits.div_ceil(7)
@@ -63,7 +63,7 @@ pub(super) fn signed(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
-/// Likewise, for a long one.
+/// [`signed`] for 128 bits.
 #[inline]
 pub(super) fn signed_long(number: u128) -> i128 {
     (number >> 1) as i128 ^ -((number & 1) as i128)
@@ -74,8 +74,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_read_as_postcard_reads_them_wherever_they_end() {
-        // Every last byte of every length, with and without bytes behind, also too long and too large ones.
+    fn number_is_read_as_postcard_reads_it_wherever_it_ends() {
+        // Every last byte at every length, with and without bytes behind; also numbers that are too long or too large.
         for len in 0..12_usize {
             for last in (0..=u8::MAX).step_by(if cfg!(miri) { 51 } else { 1 }) {
                 for behind in [0, 1, 9] {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_come_back() {
+    fn longest_numbers_are_read_back() {
         for number in [0, 1, u128::from(u64::MAX), u128::MAX] {
             let bytes = postcard::to_allocvec(&number).unwrap();
             assert_eq!(take_long(&mut &bytes[..]), Ok(number));

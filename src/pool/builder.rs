@@ -17,7 +17,7 @@ use super::initializer::Initializer;
 use super::pool::Pool;
 use super::pool_guard::PoolGuard;
 use super::shared::Shared;
-use crate::spawn::{ForkServer, Source, StartMethod};
+use crate::spawn::{ChildSource, ForkServer, StartMethod};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
@@ -258,9 +258,9 @@ impl PoolBuilder {
         let (source, preload) = match (self.start_method, self.preload) {
             (StartMethod::ForkServer, Some(preload)) => {
                 let server = ForkServer::with_preload(initializer::preload(preload));
-                (Source::Own(Arc::new(server)), None)
+                (ChildSource::Own(Arc::new(server)), None)
             }
-            (method, preload) => (Source::of(method), preload),
+            (method, preload) => (ChildSource::of(method), preload),
         };
         Ok(Settings {
             workers,

@@ -15,15 +15,14 @@ pub(super) struct CallOptions {
     pub(super) priority: Priority,
 }
 
-/// The public setters, for a type with a field `options`. `$subject` is what the options apply to.
+/// Defines the public setters of a type with a field `options`. `$subject` is what the options apply to.
 macro_rules! option_setters {
     ($subject:literal) => {
         #[doc = concat!("Limits how long ", $subject, " may run.")]
         ///
         /// The time counts from the moment a worker starts it; the wait for a worker does not count. After
-        /// the limit it fails with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) and its worker is
-        /// killed, unless the function returns within the pool's
-        /// [`cancel_grace`](crate::PoolBuilder::cancel_grace). By default the pool's
+        /// the limit it fails with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). Its worker is killed,
+        /// unless the function returns within the pool's [`cancel_grace`](crate::PoolBuilder::cancel_grace). By default the pool's
         /// [`task_timeout`](crate::PoolBuilder::task_timeout).
         pub fn timeout(mut self, limit: Duration) -> Self {
             self.options.timeout = Some(limit);
@@ -32,7 +31,7 @@ macro_rules! option_setters {
 
         #[doc = concat!("Sets how often ", $subject, " is run again if its worker crashes or exits.")]
         ///
-        /// Only a worker's end while the function runs counts. Work that had not started is always run
+        /// Only the end of the worker while the function runs counts. Work that had not started is always run
         /// elsewhere. By default the pool's [`retries`](crate::PoolBuilder::retries).
         pub fn retries(mut self, retries: u32) -> Self {
             self.options.retries = retries;

@@ -22,7 +22,7 @@ use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
 use crate::schedule::{Schedule, StartBreaker, TaskKey, WorkerKey};
-use crate::spawn::{ChildSpec, Source};
+use crate::spawn::{ChildSource, ChildSpec};
 use crate::sys::clock::Moment;
 use crate::transfer::blob::PackedBlob;
 
@@ -30,7 +30,7 @@ use crate::transfer::blob::PackedBlob;
 pub(super) struct Settings {
     pub(super) workers: usize,
     pub(super) name: Option<String>,
-    pub(super) source: Source,
+    pub(super) source: ChildSource,
     /// What each worker runs before its initializer.
     pub(super) preload: Option<Initializer>,
     pub(super) nice: i32,

@@ -133,7 +133,7 @@ impl Driver {
 
     /// Lets the core tick, under one lock.
     fn turn(&mut self, busy: bool) -> Turn {
-        let kept = self.shared.blob_pool().kept() > 0;
+        let kept = self.shared.blob_pool().has_free();
         // An alarm that is not needed any more stays set. The next task, which tends to be of the same kind, finds it
         // early enough, and need not wake the driver to set another.
         let set = self.alarm.filter(|_| !self.timer.is_elapsed());
@@ -226,11 +226,12 @@ impl Driver {
         let pid = signal_handle.pid();
         let replies = WorkerReplies::new(replies, pid, started.init, started.packed);
         self.workers[worker] = Some(replies);
-        let shared = Arc::clone(&self.shared);
+        let events = self.shared.events.clone();
         self.shared.runtime.spawn(async move {
-            let status = guard.end(pidfd).await.ok().flatten();
+            let status = guard.wait(pidfd).await.ok().flatten();
             drop(parent_death);
-            shared.tell_driver(Event::Exited(worker, status));
+            // It fails only if the driver was dropped.
+            let _ = events.send(Event::Exited(worker, status));
         });
         let io = WorkerIo {
             requests,

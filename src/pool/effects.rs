@@ -59,7 +59,7 @@ impl Shared {
 
     /// Gives back the memory of arguments that were decoded, or are not sent.
     pub(super) fn return_blob(self: &Arc<Self>, packed: PackedBlob) {
-        let freed = self.blob_pool().put_back(packed.blob);
+        let freed = self.blob_pool().put_back(packed.blob.lease);
         if let Some(id) = freed {
             self.with(|core| core.forget_blobs(&[id]));
         }

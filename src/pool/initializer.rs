@@ -4,20 +4,14 @@
 //! under a key that no task has.
 
 use std::fmt;
-use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::call::Slot;
-use crate::call::executor::EntryOf;
-use crate::call::job::{ItemsWritten, Job, pack_item, write_item};
-use crate::call::outcomes::Outcomes;
+use crate::call::job::Job;
+use crate::call::single::OneCall;
 use crate::error::JoinError;
-use crate::ring::Writer;
 use crate::spawn::Preload;
-use crate::sys::image;
-use crate::sys::image::Token;
 use crate::task::Call;
-use crate::transfer::blob::{BlobPool, PackedBlob};
 
 /// The key under which initializers are sent. No task has it.
 pub(super) const INIT_TASK: u64 = 0;
@@ -91,13 +85,6 @@ struct InitCall<C: Call> {
     slot: Slot<C::Output>,
 }
 
-impl<C: Call> InitCall<C> {
-    fn arguments(&self) -> MutexGuard<'_, C::Args> {
-        let arguments = self.arguments.lock();
-        arguments.unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl<C: Call<Output = Result<(), String>>> InitJob for InitCall<C> {
     fn outcome(&self) -> Option<Result<Result<(), String>, JoinError>> {
         let outcome = self.slot.take()?;
@@ -113,44 +100,20 @@ impl<C: Call<Output = Result<(), String>>> InitJob for InitCall<C> {
     }
 }
 
-impl<C: Call<Output = Result<(), String>>> Job for InitCall<C> {
-    fn name(&self) -> &'static str {
-        C::name()
+impl<C: Call<Output = Result<(), String>>> OneCall for InitCall<C> {
+    type Call = C;
+
+    fn with_arguments<T>(&self, f: impl FnOnce(&C::Args) -> T) -> Option<T> {
+        let arguments = self.arguments.lock();
+        Some(f(&arguments.unwrap_or_else(PoisonError::into_inner)))
     }
 
-    fn token(&self) -> io::Result<Token> {
-        image::token::<EntryOf<C>>()
+    fn settle(&self, outcome: Result<C::Output, JoinError>) {
+        self.slot.set(outcome);
     }
 
-    fn items(&self) -> usize {
-        1
-    }
-
-    fn write(&self, writer: &mut Writer<'_>) -> ItemsWritten {
-        let stopped = write_item(&*self.arguments(), writer).err();
-        let items = usize::from(stopped.is_none());
-        ItemsWritten { items, stopped }
-    }
-
-    fn pack(&self, pool: &Mutex<BlobPool>) -> Result<PackedBlob, String> {
-        pack_item(&*self.arguments(), pool)
-    }
-
-    fn deliver(&self, _: usize, outcomes: Outcomes<'_>) -> usize {
-        let mut failed = 0;
-        outcomes.for_each(C::name(), |outcome| {
-            failed = usize::from(outcome.is_err());
-            self.slot.set(outcome);
-        });
-        failed
-    }
-
-    fn fail(&self, _: usize, _: usize, error: &JoinError) {
+    fn settle_failed(&self, error: &JoinError) {
         self.slot.set(Err(error.clone()));
-    }
-
-    fn split(&self, _: usize) -> Arc<dyn Job> {
-        unreachable!("an initializer is one item, and a job is split behind at least one")
     }
 }
 

@@ -10,6 +10,10 @@ use std::time::Duration;
 
 use crate::call::job::GroupId;
 use crate::error::JoinError;
+use crate::schedule::MeanTime;
+
+/// The share of the newest batch in the mean run time. It is large, because a map has few batches.
+const NEWEST_BATCH_SHARE: f64 = 0.5;
 
 /// Outcomes of consecutive items.
 pub(super) type Span<R> = Vec<Result<R, JoinError>>;
@@ -28,8 +32,8 @@ struct Collected<R> {
     /// The first failure in the order of time.
     failure: Option<JoinError>,
     waker: Option<Waker>,
-    /// How long an item runs, averaged over the last few batches; 0 before the first.
-    mean_nanos: f64,
+    /// How long an item runs, averaged over the last few batches.
+    mean: MeanTime,
 }
 
 /// What [`MapResults::take`] found, which says what the reader does next.
@@ -50,7 +54,7 @@ impl<R> MapResults<R> {
                 finished: 0,
                 failure: None,
                 waker: None,
-                mean_nanos: 0.0,
+                mean: MeanTime::new(NEWEST_BATCH_SHARE),
             }),
         }
     }
@@ -67,7 +71,7 @@ impl<R> MapResults<R> {
         }
         let mut collected = self.lock();
         if let Some(ran) = ran {
-            collected.average(ran.as_nanos() as f64 / span.len() as f64);
+            collected.mean.add(ran, span.len());
         }
         if collected.failure.is_none() {
             let failure = span.iter().find_map(|outcome| outcome.as_ref().err());
@@ -114,27 +118,15 @@ impl<R> MapResults<R> {
         self.lock().finished
     }
 
-    /// The number of outcomes delivered so far, and how long an item runs on average, once an item has run.
-    pub(super) fn progress(&self) -> (usize, Option<Duration>) {
+    /// The number of outcomes delivered so far, and how long an item runs.
+    pub(super) fn progress(&self) -> (usize, MeanTime) {
         let collected = self.lock();
-        let nanos = collected.mean_nanos;
-        let mean = (nanos > 0.0).then(|| Duration::from_nanos(nanos as u64));
-        (collected.finished, mean)
+        (collected.finished, collected.mean)
     }
 
     fn lock(&self) -> MutexGuard<'_, Collected<R>> {
         self.collected
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<R> Collected<R> {
-    fn average(&mut self, nanos: f64) {
-        let nanos = nanos.max(1.0);
-        self.mean_nanos = match self.mean_nanos {
-            0.0 => nanos,
-            mean => mean.mul_add(0.5, nanos * 0.5),
-        };
     }
 }

@@ -16,7 +16,7 @@ use super::run::Run;
 use super::shutdown::Shutdown;
 use super::task_handle::TaskHandle;
 use super::worker_table::Worker;
-use crate::call::job::Single;
+use crate::call::single::Single;
 use crate::schedule::{RunQueue, WorkerKey};
 use crate::task::{Task, TaskId};
 

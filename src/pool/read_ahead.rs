@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::schedule::MeanTime;
+
 /// How long a batch should run: much longer than sending it takes, and too short for a user to notice.
 const BATCH_RUNS: Duration = Duration::from_micros(400);
 
@@ -40,8 +42,8 @@ pub(super) struct MapProgress {
     pub(super) finished: usize,
     /// Outcomes that the user has taken.
     pub(super) given: usize,
-    /// How long an item runs on average, once an item has run.
-    pub(super) mean: Option<Duration>,
+    /// How long an item runs.
+    pub(super) mean: MeanTime,
 }
 
 impl ReadAhead {
@@ -60,14 +62,14 @@ impl ReadAhead {
     }
 
     /// How many items the next batch has. `left` is the rest of the input, if its length is known.
-    pub(super) fn batch_size(&self, mean: Option<Duration>, left: Option<usize>) -> usize {
+    pub(super) fn batch_size(&self, mean: MeanTime, left: Option<usize>) -> usize {
         if let Some(chunk) = self.chunk_size {
             return chunk;
         }
-        let Some(mean) = mean else {
+        let Some(size) = mean.tasks_in(BATCH_RUNS) else {
             return 1;
         };
-        let mut size = count_in(BATCH_RUNS, mean).clamp(1, LARGEST_BATCH);
+        let mut size = size.clamp(1, LARGEST_BATCH);
         if let Some(concurrency) = self.concurrency {
             size = size.min(concurrency.div_ceil(2 * self.workers));
         }
@@ -79,26 +81,27 @@ impl ReadAhead {
     }
 
     /// How many unfinished items the workers should have.
-    fn ahead(&self, mean: Option<Duration>) -> usize {
+    fn ahead(&self, mean: MeanTime) -> usize {
         let chunk = self.chunk_size.unwrap_or(1);
-        let each = match mean {
+        let each = match mean.tasks_in(AHEAD_RUNS) {
             None => FEWEST_AHEAD,
-            Some(mean) => count_in(AHEAD_RUNS, mean).clamp(FEWEST_AHEAD, MOST_AHEAD),
+            Some(items) => items.clamp(FEWEST_AHEAD, MOST_AHEAD),
         };
         self.workers * each.max(FEWEST_AHEAD * chunk)
     }
-}
-
-/// How many items of `mean` run in `time`.
-fn count_in(time: Duration, mean: Duration) -> usize {
-    (time.as_nanos() / mean.as_nanos().max(1)) as usize
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MICROSECOND: Duration = Duration::from_micros(1);
+    const UNKNOWN: MeanTime = MeanTime::new(0.5);
+
+    fn micros(micros: u64) -> MeanTime {
+        let mut mean = UNKNOWN;
+        mean.add(Duration::from_micros(micros), 1);
+        mean
+    }
 
     fn two_workers() -> ReadAhead {
         ReadAhead {
@@ -113,7 +116,7 @@ mod tests {
             read,
             finished,
             given,
-            mean: Some(MICROSECOND),
+            mean: micros(1),
         }
     }
 
@@ -142,11 +145,11 @@ mod tests {
     #[test]
     fn batch_size_follows_run_time_and_shrinks_at_the_end() {
         let reading = two_workers();
-        assert_eq!(reading.batch_size(None, Some(1000)), 1);
-        assert_eq!(reading.batch_size(Some(MICROSECOND), None), 400);
-        assert_eq!(reading.batch_size(Some(MICROSECOND), Some(100)), 25);
-        assert_eq!(reading.batch_size(Some(MICROSECOND), Some(1)), 1);
-        assert_eq!(reading.batch_size(Some(Duration::from_secs(1)), None), 1);
+        assert_eq!(reading.batch_size(UNKNOWN, Some(1000)), 1);
+        assert_eq!(reading.batch_size(micros(1), None), 400);
+        assert_eq!(reading.batch_size(micros(1), Some(100)), 25);
+        assert_eq!(reading.batch_size(micros(1), Some(1)), 1);
+        assert_eq!(reading.batch_size(micros(1_000_000), None), 1);
     }
 
     #[test]
@@ -155,9 +158,9 @@ mod tests {
             chunk_size: Some(50),
             ..two_workers()
         };
-        assert_eq!(reading.batch_size(Some(MICROSECOND), Some(7)), 50);
+        assert_eq!(reading.batch_size(micros(1), Some(7)), 50);
         let nothing_known = MapProgress {
-            mean: None,
+            mean: UNKNOWN,
             ..progress(0, 0, 0)
         };
         assert_eq!(reading.room(nothing_known), 2 * 2 * 50);

@@ -14,7 +14,7 @@ use pin_project::{pin_project, pinned_drop};
 use super::call_options::{CallOptions, option_setters};
 use super::pool_guard::PoolGuard;
 use super::task_handle::TaskHandle;
-use crate::call::job::Awaited;
+use crate::call::single::Awaited;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{Priority, TaskKey};
 

@@ -16,7 +16,7 @@ use super::initializer::{INIT_TASK, InitJob};
 use super::shared::Shared;
 use crate::call::{RequestWriter, Written};
 use crate::schedule::WorkerKey;
-use crate::spawn::{ChildSpec, Launched, Streams, launch};
+use crate::spawn::{ChildSpec, Launched, StdioSpec, launch};
 use crate::transfer::blob::PackedBlob;
 
 /// Starts a worker, unless the sender of `unwanted` is dropped before it has started.
@@ -51,9 +51,9 @@ async fn start(shared: &Shared, spec: ChildSpec) -> io::Result<StartedWorker> {
         }
         _ => None,
     };
-    let (streams, doorbell) = (Streams::default(), Some(&shared.doorbell));
-    let mut launched = launch(&settings.source, spec, streams, doorbell, &first).await?;
-    let mut written = launched.posted.take();
+    let (stdio, doorbell) = (StdioSpec::default(), Some(&shared.doorbell));
+    let mut launched = launch(&settings.source, spec, stdio, doorbell, &first).await?;
+    let mut written = launched.written.take();
     if init.is_empty() && !launched.forked {
         init.push(initializer::handshake());
     }

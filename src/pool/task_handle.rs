@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use super::pool_guard::PoolGuard;
 use super::shared::Shared;
 use crate::abort::{Abort, AbortHandle};
-use crate::call::job::Awaited;
+use crate::call::single::Awaited;
 use crate::error::JoinError;
 use crate::schedule::TaskKey;
 use crate::task::TaskId;

@@ -1,151 +1,164 @@
-//! From an order to a process's outcome.
+//! The task that supervises one process, from its start to its outcome.
 //!
-//! The one request is in the ring before the child looks at it, so the parent has nothing to do between the start and
-//! the end: it waits for the end, and then reads.
+//! Runs in the parent. The only request is in the ring before the child looks at it. So the parent has nothing to do
+//! between the start and the end of the process: it waits for the end, and then reads the outcome.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-use super::state::Stage;
-use super::stdio::Pipes;
+use super::outcome_guard::OutcomeGuard;
+use super::state::ProcessState;
+use super::stdio::PipeSenders;
 use crate::call::job::Job;
 use crate::call::outcomes::ReplyBody;
 use crate::call::request_writer::{SendFault, SentJob};
 use crate::call::{ReplyReader, Written};
 use crate::error::{ErrorKind, JoinError};
-use crate::spawn::{ChildGuard, ChildSpec, Launched, Source, Streams, launch};
+use crate::spawn::{ChildGuard, ChildSource, ChildSpec, Launched, StdioSpec, launch};
 use crate::sys::clock::Moment;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
 use crate::transfer::entry_point::{ENTRY_TIMEOUT, NEVER_ENTERED};
 
-/// Everything it takes to run one function in one process.
+/// The key of the only task of a process.
+const ONLY_TASK: u64 = 1;
+
+/// One function, and the process that is to run it.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct SpawnRequest {
     pub(super) job: Arc<dyn Job>,
-    pub(super) stage: Arc<Stage>,
-    pub(super) source: Source,
+    pub(super) state: Arc<ProcessState>,
+    pub(super) source: ChildSource,
     pub(super) spec: ChildSpec,
-    pub(super) streams: Streams,
-    pub(super) pipes: Pipes,
+    pub(super) streams: StdioSpec,
+    pub(super) pipes: PipeSenders,
 }
 
-/// Starts the process; from here on somebody attends to it until it has an outcome.
-pub(super) fn begin(order: Order) {
-    let duty = Duty {
-        job: Arc::clone(&order.job),
-        stage: Arc::clone(&order.stage),
-        begun: false,
-    };
+/// Spawns the task that starts and supervises the process.
+pub(super) fn begin(request: SpawnRequest) {
+    let outcome = OutcomeGuard::new(Arc::clone(&request.job), Arc::clone(&request.state));
     match reactor::check_runtime() {
-        Ok(()) => drop(tokio::spawn(attend(order, duty))),
-        Err(error) => duty.never_began(ErrorKind::Spawn, &error.to_string()),
+        Ok(()) => drop(tokio::spawn(supervise(request, outcome))),
+        Err(error) => outcome.never_ran(ErrorKind::Spawn, &error.to_string()),
     }
 }
 
-/// The duty to give the job an outcome. Dropped undone (the runtime is gone), it does so too.
-#[derive(Debug)]
-struct Duty {
-    job: Arc<dyn Job>,
-    stage: Arc<Stage>,
-    /// Whether the function may have run by now.
-    begun: bool,
-}
-
-impl Duty {
-    fn never_began(self, kind: ErrorKind, why: &str) {
-        let error = JoinError::new(kind, self.job.name()).because(why);
-        self.stage.end(Err(why.into()));
-        self.fail(&error);
+async fn supervise(request: SpawnRequest, mut outcome: OutcomeGuard) {
+    if request.state.was_aborted() {
+        let why = "it was aborted before it started";
+        return outcome.never_ran(ErrorKind::Cancelled, why);
     }
-
-    fn fail(&self, error: &JoinError) {
-        self.job.fail(0, 1, error);
-    }
-}
-
-impl Drop for Duty {
-    fn drop(&mut self) {
-        let why = "the runtime that attended to it was shut down";
-        let error = JoinError::new(ErrorKind::Closed, self.job.name()).because(why);
-        self.fail(&error.after_start(self.begun));
-        self.stage.end(Err(why.into()));
-    }
-}
-
-/// A child with its work before it.
-#[derive(Debug)]
-struct Running {
-    launched: Launched,
-    sent: SentJob,
-}
-
-async fn attend(order: Order, mut duty: Duty) {
-    let Order {
+    outcome.starting();
+    let SpawnRequest {
         job,
-        stage,
         source,
         spec,
         streams,
         pipes,
-    } = order;
-    if stage.was_aborted() {
-        return duty.never_began(ErrorKind::Cancelled, "it was aborted before it started");
-    }
-    duty.begun = true;
-    match start(job, &source, spec, streams).await {
-        Ok(running) => see_through(running, pipes, duty).await,
+        ..
+    } = request;
+    match start(&job, &source, spec, streams).await {
+        Ok(child) => run(child, pipes, outcome).await,
         Err(StartFault::Encode(why)) => {
-            duty.never_began(ErrorKind::Encode, &format!("the arguments: {why}"));
+            outcome.never_ran(ErrorKind::Encode, &format!("the arguments: {why}"));
         }
         Err(StartFault::Io(error)) if !reactor::is_shutdown(&error) => {
-            duty.never_began(ErrorKind::Spawn, &error.to_string());
+            outcome.never_ran(ErrorKind::Spawn, &error.to_string());
         }
-        Err(StartFault::Io(_) | StartFault::Shutdown) => {} // the duty says so
+        // The guard reports the shutdown when it is dropped.
+        Err(StartFault::Io(_) | StartFault::Shutdown) => {}
     }
 }
 
-/// From a child's start to its end.
-async fn see_through(running: Running, pipes: Pipes, duty: Duty) {
-    let Running { mut launched, sent } = running;
-    let position = sent.position;
+/// A child whose request is in its ring, and which waits for permission to begin.
+#[derive(Debug)]
+struct StartedChild {
+    launched: Launched,
+    sent: SentJob,
+}
+
+#[derive(Debug)]
+enum StartFault {
+    Encode(String),
+    Io(io::Error),
+    /// The runtime is shutting down.
+    Shutdown,
+}
+
+/// Starts the child and writes its only request into its ring.
+async fn start(
+    job: &Arc<dyn Job>,
+    source: &ChildSource,
+    spec: ChildSpec,
+    streams: StdioSpec,
+) -> Result<StartedChild, StartFault> {
+    let launched = launch(source, spec, streams, None, &|_| None).await;
+    let mut launched = launched.map_err(StartFault::Io)?;
+    let written = launched.requests.write(ONLY_TASK, &**job, false);
+    if let Written::TooLarge = written {
+        launched.allow_spares();
+    }
+    let requests = &mut launched.requests;
+    let mut sent = requests
+        .complete(written, ONLY_TASK, job, &Arc::default())
+        .await?;
+    // The job is never sent again: ends of channels among the arguments are the child's alone.
+    job.forget_arguments();
+    if let Some(packed) = &mut sent.packed {
+        packed.attachments.clear();
+    }
+    Ok(StartedChild { launched, sent })
+}
+
+impl From<SendFault> for StartFault {
+    fn from(fault: SendFault) -> Self {
+        match fault {
+            SendFault::Refused(why) => Self::Encode(why),
+            SendFault::NoSpace => Self::Io(io::Error::from(io::ErrorKind::OutOfMemory)),
+            SendFault::Shutdown => Self::Shutdown,
+        }
+    }
+}
+
+/// Lets the child begin, waits for its end and gives the job its outcome.
+async fn run(child: StartedChild, pipes: PipeSenders, outcome: OutcomeGuard) {
+    // `sent` keeps the memory of large arguments until the process has ended.
+    let StartedChild { mut launched, sent } = child;
     let signal_handle = launched.guard.signal_handle();
-    duty.stage.start(Arc::clone(&signal_handle));
-    pipes.arrive(std::mem::take(&mut launched.pipes));
-    // Now it may begin: whoever hears of it can find it.
-    let begun = launched.begin();
+    outcome.state().start(Arc::clone(&signal_handle));
+    pipes.deliver(std::mem::take(&mut launched.pipes));
+    // The child begins after its handle knows it: code that hears of the child can find it.
+    let begun = launched.release();
     if begun.is_err() {
         signal_handle.kill();
     }
-    let _leash = launched.parent_death;
+    let _parent_death = launched.parent_death;
     let requests = launched.requests;
-    let guard = launched.guard.leave_group_on_exit();
-    let came = || requests.claimed(position) > 0;
-    let status = match wait(guard, launched.pidfd, came).await {
+    let guard = launched.guard.leave_group_on_success();
+    let started = || requests.claimed(sent.position) > 0;
+    let status = match wait_for_end(guard, launched.pidfd, started).await {
         Ok(status) => status,
-        Err(WaitFault::Start(why)) => return duty.never_began(ErrorKind::Spawn, &why),
-        Err(WaitFault::Shutdown) => return, // the duty says so
+        Err(WaitFault::Start(why)) => return outcome.never_ran(ErrorKind::Spawn, &why),
+        Err(WaitFault::Shutdown) => return, // the guard reports it
     };
     if let Err(error) = begun {
-        if !duty.stage.was_aborted() {
-            return duty.never_began(ErrorKind::Spawn, &error.to_string());
+        if !outcome.state().was_aborted() {
+            return outcome.never_ran(ErrorKind::Spawn, &error.to_string());
         }
     }
-    let how = How {
-        started: requests.claimed(position) > 0,
+    let ended = EndedProcess {
+        pid: signal_handle.pid(),
+        status,
+        started: started(),
         wanted_memory: requests.wanted_memory(),
     };
-    // First: whoever has the outcome finds the process ended.
-    duty.stage.end(match status {
-        Some(status) => Ok(status),
-        None => Err("somebody else in this program took its exit status".into()),
-    });
-    conclude(&duty, signal_handle.pid(), how, launched.replies, status).await;
+    outcome.process_ended(status);
+    deliver(&outcome, launched.replies, ended).await;
 }
 
-/// Why nobody has seen the end of a child.
+/// Why the end of a child was not observed.
 #[derive(Debug)]
 enum WaitFault {
     Start(String),
@@ -153,28 +166,29 @@ enum WaitFault {
     Shutdown,
 }
 
-/// Waits for the end of a child, which is killed if it never comes. Its status, unless somebody else took it.
-async fn wait(
+/// Waits for the end of a child, and kills it if it does not enter in time. Returns its status, unless other code in
+/// this program took it.
+async fn wait_for_end(
     mut guard: ChildGuard,
     pidfd: OwnedFd,
-    came: impl Fn() -> bool,
+    started: impl Fn() -> bool,
 ) -> Result<Option<ExitStatus>, WaitFault> {
-    // The shortest tasks are done before their process is heard of.
+    // The shortest tasks end before the parent gets here.
     if let Some(status) = guard.try_reap() {
         return Ok(status);
     }
     let signal_handle = guard.signal_handle();
     let pidfd = Watched::new(pidfd).map_err(|error| WaitFault::Start(error.to_string()))?;
-    let mut end = std::pin::pin!(guard.end(pidfd));
+    let mut end = std::pin::pin!(guard.wait(pidfd));
     let began = Moment::now();
     let ended = loop {
-        if came() {
+        if started() {
             break end.as_mut().await;
         }
         match tokio::time::timeout(ENTRY_TIMEOUT, &mut end).await {
             Ok(ended) => break ended,
-            Err(_) if came() => {}
-            // The runtime's clock may be a test's, which runs ahead.
+            Err(_) if started() => {}
+            // The runtime's clock may be a paused one, which runs ahead.
             Err(_) if Moment::now().since(began) < ENTRY_TIMEOUT => {
                 tokio::task::yield_now().await;
             }
@@ -188,97 +202,50 @@ async fn wait(
     ended.map_err(|_| WaitFault::Shutdown)
 }
 
-/// What the ring says about a process that has ended.
+/// A process that has ended, and what its request ring says about its task.
 #[derive(Debug, Clone, Copy)]
-struct How {
+struct EndedProcess {
+    pid: u32,
+    status: Option<ExitStatus>,
+    /// Whether the function had started.
     started: bool,
+    /// Whether an allocation beyond the memory limit had failed.
     wanted_memory: bool,
 }
 
-#[derive(Debug)]
-enum StartFault {
-    Encode(String),
-    Io(io::Error),
-    /// The runtime is shutting down.
-    Shutdown,
-}
-
-/// Starts the child and puts its one request into its ring.
-async fn start(
-    job: Arc<dyn Job>,
-    source: &Source,
-    spec: ChildSpec,
-    streams: Streams,
-) -> Result<Running, StartFault> {
-    let launched = launch(source, spec, streams, None, &|_| None).await;
-    let mut launched = launched.map_err(StartFault::Io)?;
-    let written = launched.requests.write(TASK, &*job, false);
-    if let Written::TooLarge = written {
-        launched.takes_long();
-    }
-    let requests = &mut launched.requests;
-    let mut sent = requests
-        .complete(written, TASK, &job, &Arc::default())
-        .await?;
-    // The job is never sent again: ends of channels among the arguments are the child's alone.
-    job.forget_arguments();
-    if let Some(packed) = &mut sent.packed {
-        packed.attachments.clear();
-    }
-    Ok(Running { launched, sent })
-}
-
-impl From<SendFault> for StartFault {
-    fn from(fault: SendFault) -> Self {
-        match fault {
-            SendFault::Refused(why) => Self::Encode(why),
-            SendFault::NoSpace => Self::Io(io::Error::from(io::ErrorKind::OutOfMemory)),
-            SendFault::Shutdown => Self::Shutdown,
-        }
-    }
-}
-
-/// The number of the only task of a process.
-const TASK: u64 = 1;
-
-/// Gives the job what the ended process left, or the reason why it left nothing.
-async fn conclude(
-    duty: &Duty,
-    pid: u32,
-    how: How,
-    mut replies: ReplyReader,
-    status: Option<ExitStatus>,
-) {
+/// Gives the job the outcome that the process left in its ring, or the error of a process that left none.
+async fn deliver(outcome: &OutcomeGuard, mut replies: ReplyReader, ended: EndedProcess) {
+    let job = outcome.job();
     let mut bytes = Vec::new();
-    match replies.only_outcome(&mut bytes, pid) {
+    match replies.only_outcome(&mut bytes, ended.pid) {
         Some(ReplyBody::Frame(outcomes)) => {
-            duty.job.deliver(0, outcomes);
+            job.deliver(0, outcomes);
         }
         Some(ReplyBody::Blob { outcomes, .. }) if outcomes.is_long() => {
-            let job = Arc::clone(&duty.job);
-            // Fails only when the runtime shuts down, and then the duty gives the outcome.
+            let job = Arc::clone(job);
+            // Fails only when the runtime shuts down; the guard reports that.
             let _ = tokio::task::spawn_blocking(move || job.deliver(0, outcomes)).await;
         }
         Some(ReplyBody::Blob { outcomes, .. }) => {
-            duty.job.deliver(0, outcomes);
+            job.deliver(0, outcomes);
         }
-        None => duty.fail(&no_result(duty, pid, how, status)),
+        None => outcome.fail(&no_result(outcome, ended)),
     }
 }
 
-fn no_result(duty: &Duty, pid: u32, how: How, status: Option<ExitStatus>) -> JoinError {
-    let exited = status.is_some_and(|status| status.code().is_some());
-    let kind = match (duty.stage.was_aborted(), exited, how.started) {
+fn no_result(outcome: &OutcomeGuard, ended: EndedProcess) -> JoinError {
+    let exited = ended.status.is_some_and(|status| status.code().is_some());
+    let kind = match (outcome.state().was_aborted(), exited, ended.started) {
         (true, ..) => ErrorKind::Cancelled,
-        (_, false, true) if how.wanted_memory => ErrorKind::MemoryExceeded,
+        (_, false, true) if ended.wanted_memory => ErrorKind::MemoryExceeded,
         (_, false, _) => ErrorKind::Crashed,
         (_, true, true) => ErrorKind::Exited,
         (_, true, false) => ErrorKind::Spawn,
     };
-    let error = JoinError::new(kind, duty.job.name())
-        .in_process(pid)
-        .after_start(how.started);
-    match status {
+    let error = JoinError::new(kind, outcome.job().name())
+        .in_process(ended.pid)
+        .after_start(ended.started);
+    match ended.status {
         Some(status) => error.with_status(status),
         None => error,
     }

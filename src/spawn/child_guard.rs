@@ -1,20 +1,22 @@
-//! Ending a child, and learning that it has ended.
+//! Owning an unreaped child: signalling it, waiting for its end, reaping it.
+//!
+//! Must stay true: a pid is signalled only under the lock under which the child is reaped.
 
 use std::io;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::launch::ChildSpec;
+use super::spec::ChildSpec;
 use super::{reaper, registry};
 use crate::sys::reactor::Watched;
 use crate::sys::signal;
 
-/// The right to signal a child for as long as its number is its own.
+/// Signals a child for as long as the pid is the child's.
 #[derive(Debug)]
 pub(crate) struct SignalHandle {
     pid: u32,
-    // Held while signalling and while reaping, so that a number that was given to another process
-    // is never signalled.
+    /// Locked while the child is signalled and while it is reaped, so that no other process with the same pid is
+    /// signalled.
     reaped: Mutex<bool>,
 }
 
@@ -23,7 +25,7 @@ impl SignalHandle {
         self.pid
     }
 
-    /// Sends `signal` to the child alone. Does nothing if it is gone.
+    /// Sends `signal` to the child alone. Does nothing if the child was reaped.
     pub(crate) fn signal(&self, signal: i32) {
         let reaped = self.lock();
         if !*reaped {
@@ -31,11 +33,11 @@ impl SignalHandle {
         }
     }
 
-    /// Kills the child and everything in its group. Does nothing if it is gone.
+    /// Kills the child and everything in its group. Does nothing if the child was reaped.
     pub(crate) fn kill(&self) {
         let reaped = self.lock();
         if !*reaped {
-            kill_tree(self.pid);
+            signal::kill_tree(self.pid);
         }
     }
 
@@ -44,30 +46,23 @@ impl SignalHandle {
     }
 }
 
-fn kill_tree(pid: u32) {
-    let _ = signal::send_to_group(pid, libc::SIGKILL);
-    // A child that has not reached its own group yet is in none that may be killed.
-    let _ = signal::send(pid, libc::SIGKILL);
-}
-
-/// A child that nobody has reaped yet. Dropping it kills the child, unless that is to live on; it is reaped
-/// in the background.
+/// An unreaped child. Dropping it kills the child with its group, unless the child is detached, and has it reaped in the
+/// background.
 #[derive(Debug)]
 pub(crate) struct ChildGuard {
     origin: Origin,
     signal_handle: Arc<SignalHandle>,
-    /// Whether what the child started goes with it when it ends by itself.
-    takes_group: bool,
-    /// Whether it goes on when nobody waits for it any more.
-    detached: bool,
+    /// Whether the child's group is killed also when the child exits by itself with status 0.
+    kill_group_on_success: bool,
+    kill_on_drop: bool,
 }
 
-/// Who reaps it.
+/// How the child was started, and so who reaps it.
 #[derive(Debug)]
 enum Origin {
-    /// The library that executed it.
+    /// By async-process, which reaps it.
     Executed(async_process::Child),
-    /// This crate, whose fork server made it.
+    /// By a fork server. This process reaps it.
     Forked,
 }
 
@@ -89,12 +84,11 @@ impl ChildGuard {
                 pid,
                 reaped: Mutex::new(false),
             }),
-            takes_group: true,
-            detached: spec.detached,
+            kill_group_on_success: true,
+            kill_on_drop: !spec.detached,
         }
     }
 
-    /// Whether a fork server made it.
     pub(super) fn is_forked(&self) -> bool {
         matches!(self.origin, Origin::Forked)
     }
@@ -103,73 +97,75 @@ impl ChildGuard {
         Arc::clone(&self.signal_handle)
     }
 
-    /// Lets what the child started live on when the child exits, unless a signal ends it.
-    pub(crate) fn leave_group_on_exit(mut self) -> Self {
-        self.takes_group = false;
+    /// Leaves the processes that the child has started alone if the child exits with status 0.
+    pub(crate) fn leave_group_on_success(mut self) -> Self {
+        self.kill_group_on_success = false;
         self
     }
 
-    /// Waits for the child's end, kills what it left of its group, and reaps it. `None` if somebody else in this
-    /// program has taken the child's status.
+    /// Waits for the child's end, kills its group, and reaps the child. `None` if other code of this program has taken
+    /// the exit status.
     ///
-    /// `pidfd` is the child's, registered with the runtime.
+    /// `pidfd` is the child's.
     ///
     /// # Errors
     ///
     /// The runtime is shutting down.
-    pub(crate) async fn end(mut self, pidfd: Watched) -> io::Result<Option<ExitStatus>> {
+    pub(crate) async fn wait(mut self, pidfd: Watched) -> io::Result<Option<ExitStatus>> {
         pidfd.readable().await?;
         loop {
             if let Some(status) = self.try_reap() {
                 return Ok(status);
             }
-            // Readable a moment before it can be waited for: not seen on Linux, but allowed.
+            // The pidfd is readable a moment before the child can be reaped: not seen on Linux, but allowed.
             tokio::task::yield_now().await;
         }
     }
 
-    /// If the child has ended: kills what it left of its group and reaps it. The status, or `None` within if somebody
-    /// else has taken it.
+    /// Kills the child's group and reaps the child, if the child has ended. The inner `None` means that other code of
+    /// this program has taken the exit status.
     pub(crate) fn try_reap(&mut self) -> Option<Option<ExitStatus>> {
         let mut reaped = self.signal_handle.lock();
-        // An error is the word that somebody else has reaped it: its number is not its own any more.
-        let success = match signal::peek_exit(self.signal_handle.pid) {
+        let pid = self.signal_handle.pid;
+        // An error means that other code has reaped the child, so the pid may be another process's.
+        let succeeded = match signal::peek_exit(pid) {
             Ok(None) => return None,
             ended => ended.ok().flatten(),
         };
-        if success.is_some_and(|success| self.takes_group || !success) {
-            // The ended child still pins its number, so this cannot hit another group.
-            let _ = signal::send_to_group(self.signal_handle.pid, libc::SIGKILL);
+        if succeeded.is_some_and(|succeeded| self.kill_group_on_success || !succeeded) {
+            // The unreaped child still holds the pid, so this is its group.
+            let _ = signal::send_to_group(pid, libc::SIGKILL);
         }
         let status = match &mut self.origin {
             Origin::Executed(child) => child.try_status(),
-            Origin::Forked => signal::try_reap(self.signal_handle.pid),
+            Origin::Forked => signal::try_reap(pid),
         };
         if matches!(status, Ok(None)) {
             return None;
         }
         *reaped = true;
-        registry::remove(self.signal_handle.pid);
+        registry::remove(pid);
         Some(status.ok().flatten())
     }
 }
 
 impl Drop for ChildGuard {
     fn drop(&mut self) {
+        let pid = self.signal_handle.pid;
         let mut reaped = self.signal_handle.lock();
-        if !*reaped {
-            if !self.detached {
-                kill_tree(self.signal_handle.pid);
-            }
-            // From here on async-process reaps it whenever it ends, or the reaper does.
-            *reaped = true;
-            if let Origin::Forked = self.origin {
-                match self.detached {
-                    true => reaper::reap_alone(self.signal_handle.pid),
-                    false => reaper::reap(self.signal_handle.pid),
-                }
-            }
-            registry::remove(self.signal_handle.pid);
+        if *reaped {
+            return;
         }
+        if self.kill_on_drop {
+            signal::kill_tree(pid);
+        }
+        // From here on async-process or the reaper may reap it at any time.
+        *reaped = true;
+        match (&self.origin, self.kill_on_drop) {
+            (Origin::Executed(_), _) => {}
+            (Origin::Forked, true) => reaper::reap(pid),
+            (Origin::Forked, false) => reaper::reap_on_own_thread(pid),
+        }
+        registry::remove(pid);
     }
 }

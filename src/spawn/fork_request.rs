@@ -1,79 +1,107 @@
-//! What is wanted when a child is forked: what it is to find, who it is, and what is to lie in its rings.
+//! A request for a forked child, complete before a fork server is chosen.
+//!
+//! It can be made again: each attempt has a new control socket and new rings.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
+use super::greeting::greeting;
 use super::inherited_state::InheritedState;
-use super::launch::{ChildSpec, greeting};
-use super::link::{Ends, First, Rings};
-use super::spare::Release;
+use super::link::{ParentLink, Rings, WriteFirst};
+use super::release::Release;
+use super::spec::ChildSpec;
 use crate::sys::doorbell::Doorbell;
 use crate::transfer::control::ControlSocket;
 use crate::transfer::env_block::EnvBlock;
-use crate::transfer::greeting::Role;
+use crate::transfer::greeting::{Greeting, Role};
+use crate::transfer::messages::{ToForkServer, ToSpare};
 
-/// A child that is wanted.
+/// What a fork server is asked for.
 pub(super) struct ForkRequest<'a> {
-    spec: &'a ChildSpec,
-    /// Of a worker; a process of one task has none.
-    bell: Option<&'a Doorbell>,
-    first: First<'a>,
-    pub(super) bequest: InheritedState,
+    greeting: Greeting,
+    inherited: InheritedState,
+    /// Of a worker's pool; a single-task process has none.
+    doorbell: Option<&'a Doorbell>,
+    write_first: WriteFirst<'a>,
 }
 
 impl<'a> ForkRequest<'a> {
     pub(super) fn new(
-        spec: &'a ChildSpec,
-        bell: Option<&'a Doorbell>,
-        first: First<'a>,
+        spec: &ChildSpec,
+        doorbell: Option<&'a Doorbell>,
+        write_first: WriteFirst<'a>,
     ) -> io::Result<Self> {
+        let role = match doorbell {
+            Some(_) => Role::Worker,
+            None => Role::Single,
+        };
         Ok(Self {
-            spec,
-            bell,
-            first,
-            bequest: InheritedState::of(spec)?,
+            greeting: greeting(spec, role, &[]),
+            inherited: InheritedState::of(spec)?,
+            doorbell,
+            write_first,
         })
     }
 
-    /// Greets a child that may come to be at the other end, and writes what it is to find in its rings.
-    pub(super) fn greet(&self, control: &Arc<ControlSocket>) -> io::Result<Ends> {
-        let (role, rings) = Rings::with(self.bell)?;
-        let message = greeting(self.spec, role, &[]);
-        let fds: Vec<_> = rings.descriptors(self.bell).collect();
-        control.send(&message, &fds)?;
-        Ok(self.written(rings.ends(control)))
+    /// Whether a spare can become the child.
+    pub(super) fn fits_spare(&self) -> bool {
+        self.inherited.fits_spare()
     }
 
-    /// Greets a spare of a server whose environment is `known`. One that is to run one task has rings, with these `ends`,
-    /// and is told when it may begin.
-    pub(super) fn greet_spare(
+    /// Greets a child that may come to exist at the other end of `control`, and writes the first request into its ring.
+    pub(super) fn greet(&self, control: &Arc<ControlSocket>) -> io::Result<ParentLink> {
+        let rings = match self.doorbell {
+            Some(_) => Rings::of_worker()?,
+            None => Rings::of_single()?,
+        };
+        let fds: Vec<_> = rings.descriptors(self.doorbell).collect();
+        control.send(&self.greeting, &fds)?;
+        Ok(self.written(rings.into_link(control)))
+    }
+
+    /// Asks the fork server at `server`, whose environment is `known`, to fork the child. `child_end` is of the child's
+    /// control socket.
+    pub(super) fn send(
+        &self,
+        server: &ControlSocket,
+        child_end: &OwnedFd,
+        known: Option<&EnvBlock>,
+    ) -> io::Result<()> {
+        let message = ToForkServer::Fork(Box::new(self.inherited.spec_for(known)));
+        let fds = self.inherited.descriptors()?;
+        fds.send(server, &message, Some(child_end.as_fd()), &[])
+    }
+
+    /// Turns the spare at `control` into the child. Its fork server's environment is `known`, and `link` belongs to the
+    /// single-task rings that it has. A spare that becomes a single-task process waits for the link's release.
+    pub(super) fn convert_spare(
         &self,
         control: &Arc<ControlSocket>,
-        ends: Ends,
+        link: ParentLink,
         known: Option<&EnvBlock>,
-    ) -> io::Result<Ends> {
-        let word = |role| {
-            let greeting = greeting(self.spec, role, &[]);
-            self.bequest.word(control, greeting, known)
-        };
-        if self.bell.is_none() {
-            let untold = Some(Release::new(word(Role::Single)?));
-            return Ok(self.written(Ends { untold, ..ends }));
+    ) -> io::Result<ParentLink> {
+        let spec = Box::new(self.inherited.spec_for(known));
+        let message = ToSpare::Become(spec, Box::new(self.greeting.clone()));
+        let fds = self.inherited.descriptors()?;
+        let release = Release::new(Arc::clone(control), message, fds);
+        if self.doorbell.is_none() {
+            let release = Some(release);
+            return Ok(self.written(ParentLink { release, ..link }));
         }
-        let (role, rings) = Rings::with(self.bell)?;
-        let fds: Vec<BorrowedFd<'_>> = rings.descriptors(self.bell).collect();
-        word(role)?.send(&fds)?;
-        // Until it has heard that it is none of one task, that would end it.
-        let parent_death = ends.parent_death;
-        Ok(self.written(Ends {
+        let rings = Rings::of_worker()?;
+        let fds: Vec<_> = rings.descriptors(self.doorbell).collect();
+        release.send(&fds)?;
+        // Kept until the spare has read its role: before that, the end of this pipe would kill it.
+        let parent_death = link.parent_death;
+        Ok(self.written(ParentLink {
             parent_death,
-            ..rings.ends(control)
+            ..rings.into_link(control)
         }))
     }
 
-    fn written(&self, mut ends: Ends) -> Ends {
-        ends.write(self.first);
-        ends
+    fn written(&self, mut link: ParentLink) -> ParentLink {
+        link.write(self.write_first);
+        link
     }
 }

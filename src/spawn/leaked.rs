@@ -1,7 +1,7 @@
-//! Children that were started and lost.
+//! Children that a failed start has leaked.
 //!
-//! A start can fail after the child exists: its pidfd finds no place in the descriptor table. Nobody has its
-//! number then, and nobody would ever reap it.
+//! A start can fail after the child exists: its pidfd finds no place in the descriptor table. The library that started
+//! it then drops its pid, and without this it would never be reaped.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -9,32 +9,30 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 
 use crate::sys::signal;
 
-/// The children of this thread at one moment (`proc_tid_children(5)`). Other threads start theirs meanwhile;
-/// those are not among them.
+/// The children of this thread at one moment (`proc_tid_children(5)`). Children that other threads start meanwhile are
+/// not among them.
 #[derive(Debug)]
 pub(super) struct LeakedChildren {
-    /// Held open, because it is needed when no descriptor is left. `None` where the kernel does not tell.
+    /// Opened before the start, because it is read when no descriptor is free. `None` if the kernel has no such file.
     children: Option<File>,
     known: HashSet<u32>,
 }
 
 impl LeakedChildren {
-    /// Looks at what children there are before one is started, by this thread.
+    /// Records the children of this thread, before it starts another.
     pub(super) fn before_start() -> Self {
-        let mut strays = Self {
+        let mut leaked = Self {
             children: File::open("/proc/thread-self/children").ok(),
             known: HashSet::new(),
         };
-        strays.known = strays.now().unwrap_or_default();
-        strays
+        leaked.known = leaked.now().unwrap_or_default();
+        leaked
     }
 
-    /// The start has failed: kills and reaps the child, if there is one. Blocks until it is gone.
+    /// Kills and reaps the child of the start, which has failed, if there is one. Blocks until the child is gone.
     pub(super) fn reap(mut self) {
         for pid in self.now().unwrap_or_default().difference(&self.known) {
-            // It may not have reached its own group yet.
-            let _ = signal::send_to_group(*pid, libc::SIGKILL);
-            let _ = signal::send(*pid, libc::SIGKILL);
+            signal::kill_tree(*pid);
             let _ = signal::reap(*pid);
         }
     }

@@ -1,113 +1,103 @@
-//! A child's two rings, made before there is a child, and what lies in them when it comes.
+//! The rings of a child that may not exist yet, and the parent's ends of them.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use super::spare::Release;
-use crate::call::envelope::{SINGLE_RING_BYTES, WORKER_RING_BYTES};
+use super::release::Release;
+use crate::call::rings::RingLayout;
 use crate::call::{ReplyReader, RequestWriter, Written};
-use crate::ring::{Consumer, Producer, Ring};
+use crate::ring::{Consumer, Producer};
 use crate::sys::doorbell::Doorbell;
-use crate::sys::memory;
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::transfer::control::ControlSocket;
-use crate::transfer::greeting::Role;
 
-/// The two rings of a child, in one piece of memory.
+/// The two rings of a child.
 #[derive(Debug)]
 pub(super) struct Rings {
     memory: OwnedFd,
-    /// What a process is tied to that hears nothing while it is busy.
+    /// Of a child that reads nothing from its control socket while it runs.
     parent_death: Option<Arc<ParentDeathPipe>>,
     requests: Producer,
     replies: Consumer,
 }
 
 impl Rings {
-    /// Those of a worker that rings `bell`, or of a process that runs one task, and which of them it is.
-    pub(super) fn with(bell: Option<&Doorbell>) -> io::Result<(Role, Self)> {
-        match bell {
-            Some(_) => Ok((Role::Worker, Self::new(None)?)),
-            None => Ok((Role::Single, Self::once()?)),
-        }
+    /// The rings of a worker.
+    pub(super) fn of_worker() -> io::Result<Self> {
+        Self::create(RingLayout::Worker, None)
     }
 
-    /// Those of a process that runs many tasks.
-    pub(super) fn new(parent_death: Option<Arc<ParentDeathPipe>>) -> io::Result<Self> {
-        let ring = Ring::footprint(WORKER_RING_BYTES);
-        let memory = memory::memfd("procession-worker", 2 * ring)?;
+    /// The rings of a fork server with a preload. The pipe is its own, so that a cancelled start ends the preload.
+    pub(super) fn of_preload() -> io::Result<Self> {
+        Self::create(RingLayout::Worker, Some(ParentDeathPipe::new()?))
+    }
+
+    /// The rings of a single-task process.
+    pub(super) fn of_single() -> io::Result<Self> {
+        let parent_death = ParentDeathPipe::of_this_process()?;
+        Self::create(RingLayout::Single, Some(parent_death))
+    }
+
+    fn create(layout: RingLayout, parent_death: Option<Arc<ParentDeathPipe>>) -> io::Result<Self> {
+        let (memory, [requests, replies]) = layout.create()?;
         Ok(Self {
-            requests: Producer::new(Ring::map(&memory, 0, WORKER_RING_BYTES)?),
-            replies: Consumer::new(Ring::map(&memory, ring, WORKER_RING_BYTES)?),
             memory,
             parent_death,
-        })
-    }
-
-    /// Those of a process that runs one task.
-    pub(super) fn once() -> io::Result<Self> {
-        let memory = memory::memfd(
-            "procession-process",
-            2 * Ring::flat_footprint(SINGLE_RING_BYTES),
-        )?;
-        let [requests, replies] = Ring::flat(&memory, SINGLE_RING_BYTES)?;
-        Ok(Self {
             requests: Producer::new(requests),
             replies: Consumer::new(replies),
-            memory,
-            parent_death: Some(ParentDeathPipe::of_this_process()?),
         })
     }
 
-    /// What goes with the greeting.
+    /// The descriptors that go with the greeting.
     pub(super) fn descriptors<'a>(
         &'a self,
-        bell: Option<&'a Doorbell>,
+        doorbell: Option<&'a Doorbell>,
     ) -> impl Iterator<Item = BorrowedFd<'a>> {
         let parent_death = self.parent_death.as_ref().map(AsFd::as_fd);
         std::iter::once(self.memory.as_fd())
-            .chain(bell.map(AsFd::as_fd))
+            .chain(doorbell.map(AsFd::as_fd))
             .chain(parent_death)
     }
 
-    /// The parent's ends of them, once the child's were sent.
-    pub(super) fn ends(self, control: &Arc<ControlSocket>) -> Ends {
-        Ends {
+    /// The parent's ends, once the child's were sent.
+    pub(super) fn into_link(self, control: &Arc<ControlSocket>) -> ParentLink {
+        ParentLink {
             requests: RequestWriter::new(self.requests, Arc::clone(control)),
             replies: ReplyReader::new(self.replies, Arc::clone(control)),
-            posted: None,
+            written: None,
             parent_death: self.parent_death,
-            untold: None,
+            release: None,
         }
     }
 }
 
-/// Writes what a child is to find in its ring when it comes. Called for every child that is tried to be made, with
-/// a ring of its own.
-pub(crate) type First<'a> = &'a (dyn Fn(&mut RequestWriter) -> Option<Written> + Sync);
+/// Writes the first request before the child exists. Called for each attempt to start the child, with a new ring.
+pub(crate) type WriteFirst<'a> = &'a (dyn Fn(&mut RequestWriter) -> Option<Written> + Sync);
 
 /// The parent's ends of a child's rings.
 #[derive(Debug)]
-pub(super) struct Ends {
+pub(super) struct ParentLink {
     pub(super) requests: RequestWriter,
     pub(super) replies: ReplyReader,
-    /// What became of what was written before the child came, if anything was.
-    pub(super) posted: Option<Written>,
-    /// To be held for as long as the child is to live.
+    /// The result of writing the first request, if one was written.
+    pub(super) written: Option<Written>,
+    /// Kept open for as long as the child may live.
     pub(super) parent_death: Option<Arc<ParentDeathPipe>>,
-    /// What the child waits to be told.
-    pub(super) untold: Option<Release>,
+    /// The message that the child waits for, if it is a spare.
+    pub(super) release: Option<Release>,
 }
 
-impl Ends {
-    pub(super) fn write(&mut self, first: First<'_>) {
-        self.posted = first(&mut self.requests);
+impl ParentLink {
+    /// Writes the first request.
+    pub(super) fn write(&mut self, write_first: WriteFirst<'_>) {
+        self.written = write_first(&mut self.requests);
     }
 
-    /// Takes back what was written, for there is no child, or none that may still begin. False if one has begun.
-    pub(super) fn withdraw(&mut self) -> bool {
-        match self.posted {
+    /// Revokes the first request, because the child does not exist or must not begin. False if it has begun.
+    #[must_use = "a request that has begun must not be written again"]
+    pub(super) fn revoke(&mut self) -> bool {
+        match self.written {
             Some(Written::Sent { position, .. }) => self.requests.revoke(position) == 0,
             _ => true,
         }
@@ -119,7 +109,7 @@ mod tests {
     use super::*;
     use crate::call::envelope;
     use crate::call::envelope::Request;
-    use crate::call::job::Single;
+    use crate::call::single::Single;
     use crate::sys::socket;
     use crate::task::Call;
 
@@ -136,23 +126,24 @@ mod tests {
         fn call((): ()) {}
     }
 
-    /// A server was killed after it had made a child and before it could say so, and the child was quick.
+    /// A fork server was killed between fork and message, and the child was quick.
     #[test]
-    fn what_was_begun_cannot_be_withdrawn() {
+    fn revoke_says_whether_the_request_has_begun() {
         for begun in [false, true] {
             let (ours, _theirs) = socket::pair().unwrap();
-            let rings = Rings::new(None).unwrap();
-            let mut child = Consumer::new(Ring::map(&rings.memory, 0, WORKER_RING_BYTES).unwrap());
-            let mut ends = rings.ends(&Arc::new(ControlSocket::new(ours)));
+            let rings = Rings::of_worker().unwrap();
+            let [requests, _] = RingLayout::Worker.map(&rings.memory).unwrap();
+            let mut child = Consumer::new(requests);
+            let mut link = rings.into_link(&Arc::new(ControlSocket::new(ours)));
             let job = Single::<Nothing>::new(());
-            ends.write(&|requests| Some(requests.write(1, &job, false)));
+            link.write(&|requests| Some(requests.write(1, &job, false)));
             let request = child.peek().unwrap().unwrap();
             if begun {
                 let span = child.word(request, Request::SPAN);
                 assert_eq!(envelope::claim(span), Some(0));
             }
-            assert_eq!(ends.withdraw(), !begun);
-            // And what was withdrawn is not begun any more.
+            assert_eq!(link.revoke(), !begun);
+            // A revoked request cannot begin later.
             assert_eq!(envelope::claim(child.word(request, Request::SPAN)), None);
         }
     }

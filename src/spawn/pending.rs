@@ -1,4 +1,4 @@
-//! A child that a fork server was asked for, until somebody knows it.
+//! A child that a fork server was asked for, until it is known whether it exists.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -12,121 +12,221 @@ use crate::sys::socket;
 use crate::transfer::control::{ControlSocket, Either};
 use crate::transfer::messages::{FromChild, FromWorker, Refusal};
 
-/// How long a server may take to answer. Far more than copying the largest process takes; one that takes longer
-/// was stopped, and must not hold up those who wait.
-const LONGEST_FORK: Duration = Duration::from_secs(5);
+/// How long a fork server may take to answer. Far more than forking the largest process takes: a fork server that takes
+/// longer was stopped, and must not delay other requests.
+const FORK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many messages of a newborn may be unreadable (a full descriptor table) before it is given up.
-const UNREADABLE: usize = 4;
-
-/// A child that was forked.
+/// A forked child, unreaped.
 #[derive(Debug)]
-pub(super) struct Born {
+pub(super) struct ChildIds {
     pub(super) pid: u32,
-    /// Missing where the descriptor table was full when it came.
+    /// Missing if the descriptor table was full when it arrived.
     pub(super) pidfd: Option<OwnedFd>,
-    /// What the child sent before its fork server announced it.
-    pub(super) early: Vec<(FromWorker, Vec<OwnedFd>)>,
 }
 
-/// What was said at the other end of a newborn's control socket.
+/// What a child sent before its fork server announced it.
+pub(super) type EarlyMessages = Vec<(FromWorker, Vec<OwnedFd>)>;
+
+/// What became of a pending child.
 #[derive(Debug)]
-pub(super) enum Answer {
-    Born(Born),
+pub(super) enum ForkAnswer {
+    Forked {
+        ids: ChildIds,
+        early: EarlyMessages,
+    },
     Refused(Refusal),
-    Gone,
-    Late,
+    /// The fork server ended, and no child has announced itself.
+    ServerGone,
+    /// The fork server did not answer in time.
+    TimedOut,
 }
 
-/// One end of the control socket of a child that may come to be.
+/// The parent's end of the control socket of a child that may come to exist.
 #[derive(Debug)]
 pub(super) struct PendingChild {
     control: Arc<ControlSocket>,
-    heard: Watched,
+    readable: Watched,
 }
 
 impl PendingChild {
-    /// One that is about to be asked for, and the child's end.
-    pub(super) fn expected() -> io::Result<(Self, OwnedFd)> {
+    /// A child about to be asked for, and the child's end of its control socket.
+    pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = socket::pair()?;
         let control = Arc::new(ControlSocket::new(ours));
-        let heard = Watched::new(control.as_fd().try_clone_to_owned()?)?;
-        Ok((Self { control, heard }, theirs))
+        let readable = Watched::new(control.as_fd().try_clone_to_owned()?)?;
+        Ok((Self { control, readable }, theirs))
     }
 
     pub(super) fn control(&self) -> &Arc<ControlSocket> {
         &self.control
     }
 
-    /// What became of it, which was asked for.
+    /// Waits until it is known whether the child exists.
     ///
-    /// Cancel safe: if there is a child, it is seen off.
-    pub(super) async fn answer(self) -> io::Result<Answer> {
-        in_time(expect(self.control, &self.heard)).await
+    /// Cancel safe: a child that exists is killed and reaped, and so is one where this fails.
+    pub(super) async fn answer(self) -> io::Result<ForkAnswer> {
+        let mut guard = PendingGuard(Some(Arc::clone(&self.control)));
+        let answer = in_time(read_answer(&self.control, &self.readable)).await;
+        if answer
+            .as_ref()
+            .is_ok_and(|answer| !matches!(answer, ForkAnswer::TimedOut))
+        {
+            guard.0 = None;
+        }
+        answer
     }
 }
 
-async fn in_time(answer: impl Future<Output = io::Result<Answer>>) -> io::Result<Answer> {
+/// Has a child killed and reaped that may exist, unless that is known.
+#[derive(Debug)]
+struct PendingGuard(Option<Arc<ControlSocket>>);
+
+impl Drop for PendingGuard {
+    fn drop(&mut self) {
+        if let Some(control) = self.0.take() {
+            reaper::reap_pending(control);
+        }
+    }
+}
+
+async fn in_time(answer: impl Future<Output = io::Result<ForkAnswer>>) -> io::Result<ForkAnswer> {
     let mut answer = std::pin::pin!(answer);
     let asked = Moment::now();
     loop {
-        match tokio::time::timeout(LONGEST_FORK, &mut answer).await {
+        match tokio::time::timeout(FORK_TIMEOUT, &mut answer).await {
             Ok(answer) => return answer,
             // The runtime's clock may be a test's, which runs ahead.
-            Err(_) if Moment::now().since(asked) < LONGEST_FORK => tokio::task::yield_now().await,
-            Err(_) => return Ok(Answer::Late),
+            Err(_) if Moment::now().since(asked) < FORK_TIMEOUT => tokio::task::yield_now().await,
+            Err(_) => return Ok(ForkAnswer::TimedOut),
         }
     }
 }
 
-/// The duty to see a child off that may exist, until it is known.
+async fn read_answer(control: &ControlSocket, readable: &Watched) -> io::Result<ForkAnswer> {
+    let mut announcements = Announcements::default();
+    loop {
+        match announcements.on_received(control.try_recv())? {
+            NextRead::Now => {}
+            NextRead::WhenReadable => readable.edge().await?,
+            NextRead::Never(answer) => return Ok(answer),
+        }
+    }
+}
+
+/// How many messages about a child may be unreadable in a row (a full descriptor table) before it is given up.
+const MOST_UNREADABLE: usize = 4;
+
+/// What was received about a child so far.
+#[derive(Debug, Default)]
+struct Announcements {
+    /// From the child's own announcement, which comes without a pidfd.
+    pid: Option<u32>,
+    early: EarlyMessages,
+    unreadable: usize,
+}
+
+type ReceivedFromChild = io::Result<Option<(Either<FromChild, FromWorker>, Vec<OwnedFd>)>>;
+
+/// When the next message is read.
 #[derive(Debug)]
-struct Expected(Option<Arc<ControlSocket>>);
+#[must_use]
+enum NextRead {
+    Now,
+    WhenReadable,
+    /// The answer is known.
+    Never(ForkAnswer),
+}
 
-impl Drop for Expected {
-    fn drop(&mut self) {
-        if let Some(control) = self.0.take() {
-            reaper::expect(control);
+impl Announcements {
+    fn on_received(&mut self, received: ReceivedFromChild) -> io::Result<NextRead> {
+        match (received, self.pid) {
+            (Ok(Some((Either::Left(FromChild::Forked { pid }), fds))), _) => {
+                match fds.into_iter().next() {
+                    // The child was quicker than its fork server, which has the pidfd.
+                    None => self.pid = Some(pid),
+                    pidfd => return Ok(self.forked(pid, pidfd)),
+                }
+            }
+            (Ok(Some((Either::Left(FromChild::Refused(refusal)), _))), _) => {
+                return Ok(NextRead::Never(ForkAnswer::Refused(refusal)));
+            }
+            (Ok(Some((Either::Right(message), fds))), _) => self.early.push((message, fds)),
+            // The child's own announcement is enough: a pidfd can be opened by its number.
+            (Ok(None) | Err(_), Some(pid)) => return Ok(self.forked(pid, None)),
+            (Ok(None), None) => return Ok(NextRead::Never(ForkAnswer::ServerGone)),
+            (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(NextRead::WhenReadable);
+            }
+            // The pidfd could not be received. The child announces itself without one.
+            (Err(_), None) if self.unreadable < MOST_UNREADABLE => self.unreadable += 1,
+            (Err(error), None) => return Err(error),
         }
+        Ok(NextRead::Now)
+    }
+
+    fn forked(&mut self, pid: u32, pidfd: Option<OwnedFd>) -> NextRead {
+        NextRead::Never(ForkAnswer::Forked {
+            ids: ChildIds { pid, pidfd },
+            early: std::mem::take(&mut self.early),
+        })
     }
 }
 
-async fn expect(control: Arc<ControlSocket>, heard: &Watched) -> io::Result<Answer> {
-    let mut expected = Expected(Some(Arc::clone(&control)));
-    let answer = async {
-        let mut unreadable = 0;
-        let mut alone = None;
-        let mut early = Vec::new();
-        loop {
-            match (control.try_recv(), alone) {
-                (Ok(Some((Either::Left(FromChild::Forked { pid }), fds))), _) => {
-                    match fds.into_iter().next() {
-                        // The child was quicker than its server, which has its descriptor.
-                        None => alone = Some(pid),
-                        pidfd => return Ok(Answer::Born(Born { pid, pidfd, early })),
-                    }
-                }
-                (Ok(Some((Either::Left(FromChild::Refused(refusal)), _))), _) => {
-                    return Ok(Answer::Refused(refusal));
-                }
-                (Ok(Some((Either::Right(message), fds))), _) => early.push((message, fds)),
-                (Ok(None) | Err(_), Some(pid)) => {
-                    let pidfd = None;
-                    return Ok(Answer::Born(Born { pid, pidfd, early }));
-                }
-                (Ok(None), None) => return Ok(Answer::Gone),
-                (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => {
-                    heard.edge().await?;
-                }
-                // Its descriptor could not be taken. The child says the same without one.
-                (Err(_), None) if unreadable < UNREADABLE => unreadable += 1,
-                (Err(error), None) => return Err(error),
-            }
-        }
-    };
-    let answer = answer.await;
-    if answer.is_ok() {
-        expected.0 = None;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::stdio;
+
+    fn announced(pid: u32, fds: Vec<OwnedFd>) -> ReceivedFromChild {
+        Ok(Some((Either::Left(FromChild::Forked { pid }), fds)))
     }
-    answer
+
+    fn would_block() -> ReceivedFromChild {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    #[test]
+    fn announcement_of_the_fork_server_has_the_pidfd() {
+        let mut announcements = Announcements::default();
+        let next = announcements.on_received(would_block()).unwrap();
+        assert!(matches!(next, NextRead::WhenReadable));
+        let fds = vec![stdio::null().unwrap()];
+        let next = announcements.on_received(announced(7, fds)).unwrap();
+        let NextRead::Never(ForkAnswer::Forked { ids, early }) = next else {
+            panic!("{next:?}");
+        };
+        assert!(ids.pid == 7 && ids.pidfd.is_some() && early.is_empty());
+    }
+
+    #[test]
+    fn announcement_of_the_child_is_enough_and_its_messages_are_kept() {
+        let mut announcements = Announcements::default();
+        let next = announcements.on_received(announced(7, Vec::new())).unwrap();
+        assert!(matches!(next, NextRead::Now));
+        let message = Either::Right(FromWorker::Attachments { id: 1 });
+        let next = announcements.on_received(Ok(Some((message, Vec::new()))));
+        assert!(matches!(next.unwrap(), NextRead::Now));
+        let next = announcements.on_received(would_block()).unwrap();
+        let NextRead::Never(ForkAnswer::Forked { ids, early }) = next else {
+            panic!("{next:?}");
+        };
+        assert!(ids.pid == 7 && ids.pidfd.is_none() && early.len() == 1);
+    }
+
+    #[test]
+    fn end_of_the_socket_without_announcement_means_that_the_server_is_gone() {
+        let next = Announcements::default().on_received(Ok(None)).unwrap();
+        assert!(matches!(next, NextRead::Never(ForkAnswer::ServerGone)));
+    }
+
+    #[test]
+    fn unreadable_messages_are_given_up_after_a_few() {
+        let mut announcements = Announcements::default();
+        let unreadable = || Err(io::Error::other("no descriptor is free"));
+        for _ in 0..MOST_UNREADABLE {
+            let next = announcements.on_received(unreadable()).unwrap();
+            assert!(matches!(next, NextRead::Now));
+        }
+        assert!(announcements.on_received(unreadable()).is_err());
+    }
 }

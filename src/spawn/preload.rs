@@ -1,16 +1,15 @@
-//! What is run once in a fork server, so that all its children find it done.
+//! Preload: code that runs once in a fork server, so that all its children find it done.
 //!
-//! It is a request like a worker's, in rings like a worker's, with the word to stop behind it; all of it
-//! waits there before the server is started. The server's only thread runs it and then says that it is
-//! ready, or why it cannot be.
+//! It is a request in a worker's rings, with a stop frame behind it; all of it is there before the fork server starts.
+//! The fork server's only thread runs it, then reports that it can fork, or why not.
 
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
-use super::launch::fork_server_greeting;
-use super::link::{Ends, Rings};
+use super::greeting::fork_server_greeting;
+use super::link::{ParentLink, Rings};
 use crate::call::ReplyReader;
 use crate::call::job::Job;
 use crate::call::outcomes::ReplyBody;
@@ -22,11 +21,14 @@ use crate::transfer::control::{ControlSocket, Either};
 use crate::transfer::env_block::EnvBlock;
 use crate::transfer::messages::{FromForkServer, FromWorker, ToWorker};
 
-/// What is run: makes the job, and what tells afterwards how it went.
-pub(crate) struct Preload(pub(crate) Box<dyn Fn() -> (Arc<dyn Job>, Verdict) + Send + Sync>);
+/// Makes the job of a preload, and the function that gives its result afterwards.
+pub(crate) struct Preload(pub(crate) Box<dyn Fn() -> (Arc<dyn Job>, PreloadResult) + Send + Sync>);
 
-/// How a job went; `None` if it has no outcome.
-pub(crate) type Verdict = Box<dyn FnOnce() -> Option<Result<(), String>> + Send>;
+/// The fork server's environment if that is short, or why it cannot fork.
+pub(super) type Settled = Result<Option<EnvBlock>, String>;
+
+/// Gives the result of a preload; `None` if its job has no outcome.
+pub(crate) type PreloadResult = Box<dyn FnOnce() -> Option<Result<(), String>> + Send>;
 
 impl fmt::Debug for Preload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,70 +36,83 @@ impl fmt::Debug for Preload {
     }
 }
 
-/// The number under which it is sent; no task has it.
-const PRELOAD: u64 = 0;
+/// The request's task number, which no task has.
+const PRELOAD_TASK: u64 = 0;
 
-/// A preload on its way.
-pub(super) struct Preparation {
+/// A preload that was sent to a fork server.
+pub(super) struct PreloadRun {
     job: Arc<dyn Job>,
-    verdict: Verdict,
+    result: PreloadResult,
     control: Arc<ControlSocket>,
     replies: ReplyReader,
-    heard: Watched,
+    readable: Watched,
+    /// Holds the arguments that do not fit the ring.
     _packed: Option<PackedBlob>,
-    _leash: Option<Arc<ParentDeathPipe>>,
+    /// Its end would kill the fork server during the preload.
+    _parent_death: Option<Arc<ParentDeathPipe>>,
 }
 
-impl Preparation {
-    /// Sends all that the server needs.
+impl PreloadRun {
+    /// Sends greeting and preload to a fork server that may not have started yet.
     pub(super) async fn begin(preload: &Preload, control: &Arc<ControlSocket>) -> io::Result<Self> {
-        let (job, verdict) = (preload.0)();
-        let rings = Rings::new(Some(ParentDeathPipe::new()?))?;
-        let bell = Doorbell::new()?;
-        let fds: Vec<_> = rings.descriptors(Some(&bell)).collect();
+        let (job, result) = (preload.0)();
+        let rings = Rings::of_preload()?;
+        let doorbell = Doorbell::new()?;
+        let fds: Vec<_> = rings.descriptors(Some(&doorbell)).collect();
         control.send(&fork_server_greeting(), &fds)?;
-        let Ends {
+        let ParentLink {
             mut requests,
             replies,
             parent_death,
             ..
-        } = rings.ends(control);
-        let written = requests.write(PRELOAD, &*job, false);
+        } = rings.into_link(control);
+        let written = requests.write(PRELOAD_TASK, &*job, false);
         let sent = requests
-            .complete(written, PRELOAD, &job, &Arc::default())
+            .complete(written, PRELOAD_TASK, &job, &Arc::default())
             .await
             .map_err(|fault| fault.into_io("the preload"))?;
         requests.write_stop();
         control.send(&ToWorker::Ready, &[])?;
         Ok(Self {
             job,
-            verdict,
+            result,
             replies,
-            heard: Watched::new(control.as_fd().try_clone_to_owned()?)?,
+            readable: Watched::new(control.as_fd().try_clone_to_owned()?)?,
             control: Arc::clone(control),
             _packed: sent.packed,
-            _leash: parent_death,
+            _parent_death: parent_death,
         })
     }
 
-    /// Waits until the server is prepared, and says what environment it has. Takes as long as that takes.
+    /// Waits until the fork server can fork, however long the preload takes. The fork server's environment if that is
+    /// short.
     ///
     /// # Errors
     ///
-    /// It went wrong, and how.
+    /// The preload failed, and how.
     pub(super) async fn end(
         mut self,
         child: &mut async_process::Child,
     ) -> io::Result<Option<EnvBlock>> {
-        let failed = |why: &str| io::Error::other(format!("the preload: {why}"));
-        let environment = loop {
+        let Some(settled) = self.recv_settled().await? else {
+            let status = child.status().await?;
+            return Err(failed(&format!("its process ended with {status}")));
+        };
+        let environment = settled.map_err(|why| failed(&why))?;
+        self.deliver(child.id());
+        match (self.result)() {
+            Some(Ok(())) => Ok(environment),
+            Some(Err(why)) => Err(io::Error::other(why)),
+            None => Err(failed("it has left no result")),
+        }
+    }
+
+    /// Waits until the fork server has settled; `None` if it has ended.
+    async fn recv_settled(&mut self) -> io::Result<Option<Settled>> {
+        loop {
             match self.control.try_recv() {
-                Ok(Some((Either::Left(FromForkServer::Settled(environment)), _))) => {
-                    break environment;
-                }
-                Ok(Some((Either::Left(FromForkServer::Unfit(why)), _))) => {
-                    return Err(failed(&why));
-                }
+                Ok(Some((Either::Left(message), _))) => return Ok(Some(settled(message))),
+                // Of a result that is too large for the ring: a preload's result is a short text.
                 Ok(Some((
                     Either::Right(
                         FromWorker::Blob { .. }
@@ -106,25 +121,16 @@ impl Preparation {
                     ),
                     _,
                 ))) => {}
-                Ok(None) => {
-                    let status = child.status().await?;
-                    return Err(failed(&format!("its process ended with {status}")));
-                }
+                Ok(None) => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.heard.edge().await?;
+                    self.readable.edge().await?;
                 }
                 Err(error) => return Err(error),
             }
-        };
-        self.read(child.id());
-        match (self.verdict)() {
-            Some(Ok(())) => Ok(environment),
-            Some(Err(why)) => Err(io::Error::other(why)),
-            None => Err(failed("it has left no word of how it went")),
         }
     }
 
-    fn read(&mut self, pid: u32) {
+    fn deliver(&mut self, pid: u32) {
         let mut bytes = Vec::new();
         match self.replies.only_outcome(&mut bytes, pid) {
             Some(ReplyBody::Frame(outcomes) | ReplyBody::Blob { outcomes, .. }) => {
@@ -135,8 +141,20 @@ impl Preparation {
     }
 }
 
-impl fmt::Debug for Preparation {
+/// What the fork server has reported.
+pub(super) fn settled(message: FromForkServer) -> Settled {
+    match message {
+        FromForkServer::Settled(environment) => Ok(environment),
+        FromForkServer::Unfit(why) => Err(why),
+    }
+}
+
+fn failed(why: &str) -> io::Error {
+    io::Error::other(format!("the preload: {why}"))
+}
+
+impl fmt::Debug for PreloadRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Preparation").finish_non_exhaustive()
+        f.debug_struct("PreloadRun").finish_non_exhaustive()
     }
 }

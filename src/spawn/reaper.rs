@@ -1,7 +1,7 @@
-//! Reaping forked children that nobody waits for any more.
+//! Reaping forked children in the background.
 //!
-//! One thread, started when it is first needed and kept: what it waits for was killed, or will kill
-//! itself, so each takes a moment only.
+//! One thread, started when it is first needed and kept. Each child it waits for was killed, or exits by itself, so it
+//! waits for a moment only. Where the thread cannot be started, a zombie stays until this process ends.
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,40 +11,43 @@ use crate::sys::signal;
 use crate::transfer::control::{ControlSocket, Either};
 use crate::transfer::messages::{FromChild, FromWorker};
 
-/// What the reaper waits for.
+/// A child that the reaper waits for.
 #[derive(Debug)]
 enum Orphan {
-    /// A child that was killed.
+    /// It was killed.
     Killed(u32),
-    /// A child that a fork server was asked for, of which nobody knows yet whether it exists. It ends by
-    /// itself when this end of its control socket is closed.
-    Expected(Arc<ControlSocket>),
+    /// A fork server was asked for it, and may have forked it. Its control socket.
+    Pending(Arc<ControlSocket>),
 }
 
 static REAPER: Mutex<Option<Sender<Orphan>>> = Mutex::new(None);
 
-/// Reaps the child `pid`, which was killed, when it has ended.
+/// Reaps the child `pid`, which was killed.
 pub(super) fn reap(pid: u32) {
-    if !matches!(signal::try_reap(pid), Ok(None)) {
-        return; // it was quick, or somebody else's
+    if is_unreaped(pid) {
+        send(Orphan::Killed(pid));
     }
-    send(Orphan::Killed(pid));
 }
 
-/// Reaps the child `pid`, which may live long, when it has ended: on a thread of its own.
-pub(super) fn reap_alone(pid: u32) {
-    if !matches!(signal::try_reap(pid), Ok(None)) {
-        return;
+/// Reaps the child `pid`, which may live long, on a thread of its own.
+pub(super) fn reap_on_own_thread(pid: u32) {
+    if is_unreaped(pid) {
+        let _ = builder().spawn(move || signal::reap(pid));
     }
-    // Without a thread a zombie is left, until this process's own end.
-    let _ = thread::Builder::new()
-        .name("procession-reap".to_owned())
-        .spawn(move || signal::reap(pid));
 }
 
-/// Waits for the child at the other end of `control`, if there will be one, and sees it go.
-pub(super) fn expect(control: Arc<ControlSocket>) {
-    send(Orphan::Expected(control));
+/// Kills and reaps the child at the other end of `control`, if it comes to exist.
+pub(super) fn reap_pending(control: Arc<ControlSocket>) {
+    send(Orphan::Pending(control));
+}
+
+/// Whether `pid` is a child that has not been reaped, after an attempt.
+fn is_unreaped(pid: u32) -> bool {
+    matches!(signal::try_reap(pid), Ok(None))
+}
+
+fn builder() -> thread::Builder {
+    thread::Builder::new().name("procession-reap".to_owned())
 }
 
 fn send(mut orphan: Orphan) {
@@ -56,48 +59,43 @@ fn send(mut orphan: Orphan) {
         }
     }
     let (sender, orphans) = mpsc::channel();
-    let started = thread::Builder::new()
-        .name("procession-reap".to_owned())
-        .spawn(move || run(&orphans));
-    if started.is_ok() {
-        // The thread has the other end.
+    if builder().spawn(move || run(&orphans)).is_ok() {
+        // The new thread holds the receiver.
         let _ = sender.send(orphan);
         *reaper = Some(sender);
     }
-    // Without a thread a zombie is left, until this process's own end.
 }
 
 fn run(orphans: &Receiver<Orphan>) {
     while let Ok(orphan) = orphans.recv() {
         match orphan {
             Orphan::Killed(pid) => drop(signal::reap(pid)),
-            Orphan::Expected(control) => see_off(&control),
+            Orphan::Pending(control) => kill_if_announced(&control),
         }
     }
 }
 
-/// How many messages of a newborn may be unreadable (a full descriptor table) before it is given up.
-const UNREADABLE: usize = 4;
+/// How many messages of a child may be unreadable (a full descriptor table) before it is given up.
+const MOST_UNREADABLE_ORPHAN: usize = 4;
 
-fn see_off(control: &ControlSocket) {
-    for _ in 0..UNREADABLE {
+fn kill_if_announced(control: &ControlSocket) {
+    for _ in 0..MOST_UNREADABLE_ORPHAN {
         match control.recv() {
             Ok(Some((Either::Left(FromChild::Forked { pid }), _))) => {
-                let _ = signal::send_to_group(pid, libc::SIGKILL);
-                let _ = signal::send(pid, libc::SIGKILL);
+                signal::kill_tree(pid);
                 let _ = signal::reap(pid);
                 return;
             }
+            Ok(Some((Either::Left(FromChild::Refused(_)), _))) | Err(_) => {}
+            // The child announces itself first, so this is behind an announcement that was unreadable.
             Ok(Some((
-                Either::Left(FromChild::Refused(_))
-                | Either::Right(
+                Either::Right(
                     FromWorker::Blob { .. }
                     | FromWorker::Forget { .. }
                     | FromWorker::Attachments { .. },
                 ),
                 _,
-            )))
-            | Err(_) => {}
+            ))) => {}
             Ok(None) => return,
         }
     }

@@ -1,11 +1,11 @@
-//! The children this process has now.
+//! The children that this process has now.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 static CHILDREN: Mutex<BTreeMap<u32, ChildInfo>> = Mutex::new(BTreeMap::new());
 
-/// A child process of this one, started by this crate and not yet reaped.
+/// A child process that this crate started and that has not been reaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChildInfo {
     pid: u32,
@@ -13,18 +13,20 @@ pub struct ChildInfo {
 }
 
 impl ChildInfo {
-    /// The process's number.
+    /// The process ID.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// The name it was given; a pool's worker has its pool's name and its number.
+    /// The name that the process was given. A pool's worker is named after its pool and its number there.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 }
 
-/// The children of this process that this crate started and that have not been reaped, by number.
+/// The child processes that this crate started and that have not been reaped, in the order of their process IDs.
+///
+/// The fork server and its spares are not among them.
 pub fn active_children() -> Vec<ChildInfo> {
     lock().values().cloned().collect()
 }
@@ -37,6 +39,6 @@ pub(super) fn remove(pid: u32) {
     lock().remove(&pid);
 }
 
-fn lock() -> std::sync::MutexGuard<'static, BTreeMap<u32, ChildInfo>> {
+fn lock() -> MutexGuard<'static, BTreeMap<u32, ChildInfo>> {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,292 +1,281 @@
-//! Children that are forked before they are asked for.
+//! Spares: children that are forked before they are asked for.
 //!
-//! Whoever starts one process after the other would wait each time until the server has copied itself and the
-//! copy has come to itself. So while children are asked for in quick succession, as many are kept ready as were
-//! wanted at once, and one more; they wait to be told what they are to be. When nobody has asked for a while, they go. A
-//! program that starts its processes once has none.
+//! A start would otherwise wait for the fork, and for the child's first page faults. Spares are kept only while children
+//! are asked for in quick succession ([`Demand`]). A spare has what a single-task process needs: rings, parent-death pipe,
+//! copies of the pages it will write. So the start of such a process is one message, the release. No spares are forked
+//! before the release was sent: they would take the processor from the new process.
 //!
-//! A spare has what a process of one task needs: rings, what ties it to its parent, copies of the pages it will write
-//! to. So the start of such a process is one message, and then a task. Nobody makes other spares before that message was
-//! sent: they would have the processor that the new process wants.
-//!
-//! Must stay true: who is given a spare is the only one who knows it; nobody waits for one; they go with the
-//! runtime that keeps them.
+//! Must stay true: a spare is handed out once; no request waits for a spare; the spares exit with the runtime of their
+//! refill task.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::demand::{Demand, QUICK_SUCCESSION};
 use super::fork_request::ForkRequest;
-use super::fork_server::Connection;
-use super::inherited_state::Word;
-use super::link::Ends;
-use super::pending::Born;
+use super::link::ParentLink;
+use super::pending::ChildIds;
 use super::reaper;
 use crate::sys::clock::Moment;
 use crate::sys::procfs::ProcStat;
-use crate::sys::socket;
-use crate::sys::{signal, stdio};
+use crate::sys::{signal, socket, stdio};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::env_block::EnvBlock;
 
-/// Starts with no more than this between them are in quick succession, and spares for which nobody has asked for so
-/// long go. Long beside a start, so that it pays; short beside the patience of whoever looks for what is left
-/// of a program's processes.
-const SOON: Duration = Duration::from_millis(20);
-
-/// After so many times in quick succession it is believed that there will be another.
-const OFTEN: u32 = 3;
-
-/// So many are kept ready at most. Each takes a third of a mebibyte.
-const MOST: usize = 8;
-
-/// A child that waits to be told what it is to be. Dropping it kills and reaps it.
+/// A forked child that waits for its release. Dropping it kills and reaps it.
 #[derive(Debug)]
 pub(super) struct Spare {
     control: Arc<ControlSocket>,
-    born: Option<Born>,
-    /// Of the rings it has in case it is to run one task.
-    ends: Option<Ends>,
-    watched: ProcStat,
+    /// `None` once it was handed out, and so is `link`.
+    ids: Option<ChildIds>,
+    /// Belongs to the rings it has in case it becomes a single-task process.
+    link: Option<ParentLink>,
+    stat: ProcStat,
 }
 
 impl Spare {
-    pub(super) fn new(control: Arc<ControlSocket>, born: Born, ends: Ends) -> Self {
+    pub(super) fn new(control: Arc<ControlSocket>, ids: ChildIds, link: ParentLink) -> Self {
         Self {
             control,
-            watched: ProcStat::process(born.pid),
-            born: Some(born),
-            ends: Some(ends),
+            stat: ProcStat::process(ids.pid),
+            ids: Some(ids),
+            link: Some(link),
         }
     }
 
-    /// Makes it the child that is wanted of a server whose environment is `known`. `None` if it is no more.
-    pub(super) fn become_child(
+    /// Turns the spare of a fork server whose environment is `known` into the child of the request. `None` if the spare
+    /// has ended.
+    pub(super) fn convert(
         mut self,
-        wish: &ForkRequest<'_>,
+        request: &ForkRequest<'_>,
         known: Option<&EnvBlock>,
-    ) -> io::Result<Option<(Born, Ends)>> {
-        let Some(ends) = self.ends.take() else {
-            return Ok(None); // never
+    ) -> io::Result<Option<(ChildIds, ParentLink)>> {
+        let Some(link) = self.link.take() else {
+            return Ok(None);
         };
-        match wish.greet_spare(&self.control, ends, known) {
-            Ok(ends) => Ok(self.born.take().map(|born| (born, ends))),
+        match request.convert_spare(&self.control, link, known) {
+            Ok(link) => Ok(self.ids.take().map(|ids| (ids, link))),
             Err(error) if socket::is_end(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
-}
 
-/// What a spare that is to run one task waits for.
-#[derive(Debug)]
-pub(crate) struct Release {
-    word: Word,
-    /// Whoever is asking has got what was asked for when it is told.
-    asking: Option<(DemandGuard, Arc<Connection>)>,
-}
-
-impl Release {
-    pub(super) fn new(word: Word) -> Self {
-        Self { word, asking: None }
-    }
-
-    /// Before that the making of other spares would only be in its way.
-    pub(super) fn ends(&mut self, asking: DemandGuard, connection: Arc<Connection>) {
-        self.asking = Some((asking, connection));
-    }
-
-    /// As if it had been told by now.
-    pub(super) fn let_others_ask(&mut self) {
-        if let Some((asking, connection)) = self.asking.take() {
-            asking.end(&connection);
-        }
-    }
-
-    pub(super) fn tell(mut self) -> io::Result<()> {
-        self.word.send(&[])?;
-        self.let_others_ask();
-        Ok(())
-    }
-}
-
-/// What a spare is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Nothing, so nobody has killed it: it would be awake to die.
-    Waits,
-    /// It is not there yet, or it is dying.
-    Runs,
-    /// It has ended, or was stopped.
-    IsOfNoUse,
-}
-
-impl Spare {
-    fn state(&self) -> State {
-        match self.watched.now() {
-            Some(b'S') => State::Waits,
-            Some(b'R' | b'D') => State::Runs,
-            _ => State::IsOfNoUse,
-        }
+    fn state(&self) -> SpareState {
+        SpareState::of(self.stat.now())
     }
 }
 
 impl Drop for Spare {
     fn drop(&mut self) {
-        if let Some(born) = self.born.take() {
-            // Not by its number, if that can be helped: a program that waits for any child may have reaped it.
-            let _ = match &born.pidfd {
+        if let Some(ids) = self.ids.take() {
+            // By its pidfd if there is one: a program that waits for any child may have reaped it.
+            let _ = match &ids.pidfd {
                 Some(pidfd) => signal::kill_pidfd(pidfd),
-                None => signal::send(born.pid, libc::SIGKILL),
+                None => signal::send(ids.pid, libc::SIGKILL),
             };
-            reaper::reap(born.pid);
+            reaper::reap(ids.pid);
         }
     }
 }
 
-/// Where the spares are, and how many there should be.
-#[derive(Debug, Default)]
+/// What a spare does, as the kernel says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SpareState {
+    /// It waits for its release. A process that was killed would be awake to die, so this one was not.
+    Waiting,
+    /// It gets ready, or it is dying.
+    Running,
+    /// It has ended or was stopped.
+    Unusable,
+}
+
+impl SpareState {
+    /// By the state in `/proc/PID/stat` (`proc_pid_stat(5)`); `None` if there is no such process.
+    fn of(stat: Option<u8>) -> Self {
+        match stat {
+            Some(b'S') => Self::Waiting,
+            Some(b'R' | b'D') => Self::Running,
+            _ => Self::Unusable,
+        }
+    }
+}
+
+/// Forks a spare; `None` if that is not possible now.
+type ForkSpare = Box<dyn Fn() -> ForkingSpare + Send + Sync>;
+pub(super) type ForkingSpare = Pin<Box<dyn Future<Output = Option<Spare>> + Send>>;
+
+/// The spares of one fork server, and the demand for them.
 pub(super) struct SparePool {
-    shelf: Mutex<Shelf>,
-    asked: Notify,
+    state: Mutex<PoolState>,
+    /// Wakes the refill task.
+    demanded: Notify,
+    fork_spare: ForkSpare,
 }
 
 #[derive(Debug, Default)]
-struct Shelf {
+struct PoolState {
     spares: Vec<Spare>,
-    /// How many children are asked for and not there yet.
-    asking: usize,
-    /// How many were asked for since nobody was asking.
-    burst: usize,
-    /// How many times that began soon after the last time, in a row.
-    times: u32,
-    /// How many were asked for at once since nobody has asked for long.
-    wanted: usize,
-    /// When the last one was there for whom somebody was asking.
-    ended: Option<Moment>,
-    /// Whether somebody sees to it that there are spares.
-    kept: bool,
+    demand: Demand,
+    /// Whether the refill task exists.
+    has_refill_task: bool,
 }
 
 impl SparePool {
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn new(fork_spare: impl Fn() -> ForkingSpare + Send + Sync + 'static) -> Self {
+        Self {
+            state: Mutex::default(),
+            demanded: Notify::new(),
+            fork_spare: Box::new(fork_spare),
+        }
     }
 
-    /// Somebody asks for a child.
-    pub(super) fn ask(self: &Arc<Self>) -> DemandGuard {
-        let mut shelf = self.shelf();
-        if shelf.asking == 0 {
-            let now = Moment::now();
-            let soon = shelf.ended.is_some_and(|ended| now.since(ended) < SOON);
-            shelf.burst = 0;
-            if soon {
-                shelf.times = shelf.times.saturating_add(1);
-            } else {
-                (shelf.times, shelf.wanted) = (0, 0);
-            }
-        }
-        shelf.asking += 1;
-        shelf.burst += 1;
-        shelf.wanted = shelf.wanted.max(shelf.burst);
+    /// Counts a request for a child, until the guard is dropped.
+    pub(super) fn begin_demand(self: &Arc<Self>) -> DemandGuard {
+        self.lock().demand.begin(Moment::now());
         DemandGuard(Arc::clone(self))
     }
 
     fn is_short(&self) -> bool {
-        let shelf = self.shelf();
-        // And one that comes to itself while the others are taken.
-        shelf.spares.len() < (shelf.wanted + 1).min(MOST)
+        let state = self.lock();
+        state.spares.len() < state.demand.spares_wanted()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Somebody is asking for a child.
+impl std::fmt::Debug for SparePool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SparePool")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request for a child that has none yet.
 #[derive(Debug)]
 pub(super) struct DemandGuard(Arc<SparePool>);
 
 impl DemandGuard {
-    /// A spare, if there is one that waits.
-    pub(super) fn take(&self) -> Option<Spare> {
-        let mut gone = Vec::new();
-        let mut shelf = self.0.shelf();
+    /// Takes a spare that waits, if there is one.
+    pub(super) fn take_spare(&self) -> Option<Spare> {
+        let mut unusable = Vec::new();
+        let mut state = self.0.lock();
+        let spares = &mut state.spares;
         let mut found = None;
-        for index in (0..shelf.spares.len()).rev() {
-            match shelf.spares[index].state() {
-                State::Waits => {
-                    found = Some(shelf.spares.swap_remove(index));
+        for index in (0..spares.len()).rev() {
+            match spares[index].state() {
+                SpareState::Waiting => {
+                    found = Some(spares.swap_remove(index));
                     break;
                 }
-                State::Runs => {}
-                State::IsOfNoUse => gone.push(shelf.spares.swap_remove(index)),
+                SpareState::Running => {}
+                SpareState::Unusable => unusable.push(spares.swap_remove(index)),
             }
         }
-        drop(shelf);
-        drop(gone);
+        // Before the spares in `unusable`: dropping those makes system calls.
+        drop(state);
         found
     }
 
-    /// The child is there. Sees to it that `connection` has spares from now on, if they are of use.
-    pub(super) fn end(self, connection: &Arc<Connection>) {
-        let stock = Arc::clone(&self.0);
+    /// The child exists. Has spares forked, if they are worth it.
+    pub(super) fn satisfied(self) {
+        let pool = Arc::clone(&self.0);
         drop(self);
-        let mut shelf = stock.shelf();
-        if shelf.asking > 0 || shelf.times < OFTEN {
+        let mut state = pool.lock();
+        if !state.demand.wants_spares() {
             return;
         }
-        if std::mem::replace(&mut shelf.kept, true) {
-            return stock.asked.notify_one();
+        if std::mem::replace(&mut state.has_refill_task, true) {
+            return pool.demanded.notify_one();
         }
-        drop(shelf);
-        tokio::spawn(Keeper(stock).work(Arc::downgrade(connection)));
+        drop(state);
+        tokio::spawn(RefillTask(pool).run());
     }
 }
 
 impl Drop for DemandGuard {
     fn drop(&mut self) {
-        let mut shelf = self.0.shelf();
-        shelf.asking -= 1;
-        if shelf.asking == 0 {
-            shelf.ended = Some(Moment::now());
-        }
+        self.0.lock().demand.end(Moment::now());
     }
 }
 
-/// The duty to have spares in stock. Dropped (the runtime shuts down, nobody asks any more), it takes them along.
+/// The task that forks spares. Dropped (children are no longer asked for, or the runtime shuts down), it drops them.
 #[derive(Debug)]
-struct Keeper(Arc<SparePool>);
+struct RefillTask(Arc<SparePool>);
 
-impl Keeper {
-    async fn work(self, connection: Weak<Connection>) {
+impl RefillTask {
+    async fn run(self) {
         loop {
             while self.0.is_short() {
-                // Whoever has just asked goes first.
+                // Other tasks first: one of them may just have asked for a child.
                 tokio::task::yield_now().await;
-                let Some(connection) = connection.upgrade() else {
-                    return;
-                };
-                // Nothing must come to lie there that the program does not know of, and might put its own over.
+                // A descriptor of the spare would take the place of a closed standard stream, and the program may put
+                // its own over it.
                 if !stdio::has_standard_streams() {
                     return;
                 }
-                let Ok(Some(spare)) = connection.spare().await else {
-                    return; // whoever asks next finds out why
+                let Some(spare) = (self.0.fork_spare)().await else {
+                    return; // the next request for a child finds out why
                 };
-                self.0.shelf().spares.push(spare);
+                self.0.lock().spares.push(spare);
             }
-            let asked = self.0.asked.notified();
-            if tokio::time::timeout(SOON, asked).await.is_err() {
+            let demanded = self.0.demanded.notified();
+            if tokio::time::timeout(QUICK_SUCCESSION, demanded)
+                .await
+                .is_err()
+            {
                 return;
             }
         }
     }
 }
 
-impl Drop for Keeper {
+impl Drop for RefillTask {
     fn drop(&mut self) {
-        let mut shelf = self.0.shelf();
-        shelf.kept = false;
-        let spares = std::mem::take(&mut shelf.spares);
-        drop(shelf);
+        let mut state = self.0.lock();
+        state.has_refill_task = false;
+        let spares = std::mem::take(&mut state.spares);
+        // Dropping spares makes system calls.
+        drop(state);
         drop(spares);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spare_is_usable_only_while_it_sleeps() {
+        assert_eq!(SpareState::of(Some(b'S')), SpareState::Waiting);
+        assert_eq!(SpareState::of(Some(b'R')), SpareState::Running);
+        assert_eq!(SpareState::of(Some(b'D')), SpareState::Running);
+        for stat in [Some(b'Z'), Some(b'T'), Some(b't'), Some(b'X'), None] {
+            assert_eq!(SpareState::of(stat), SpareState::Unusable);
+        }
+    }
+
+    #[tokio::test]
+    async fn spares_are_forked_when_quick_demand_is_satisfied() {
+        let (forked, mut forks) = tokio::sync::mpsc::unbounded_channel();
+        let pool = Arc::new(SparePool::new(move || {
+            let _ = forked.send(());
+            Box::pin(async { None })
+        }));
+        for _ in 0..3 {
+            pool.begin_demand().satisfied();
+        }
+        assert!(!pool.lock().has_refill_task);
+        // A request that is given up counts, and has no spares forked.
+        drop(pool.begin_demand());
+        assert!(!pool.lock().has_refill_task);
+        pool.begin_demand().satisfied();
+        assert!(pool.lock().has_refill_task);
+        assert!(forks.recv().await.is_some());
     }
 }

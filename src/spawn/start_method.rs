@@ -1,43 +1,47 @@
-//! How a process comes to be.
+//! The public choice of how child processes are started.
 
 use std::sync::OnceLock;
 
-/// The variable that says how processes come to be for which the program says nothing: `exec` or
-/// `forkserver`.
+/// The environment variable with the default start method: `exec` or `forkserver`.
 const VARIABLE: &str = "PROCESSION_START_METHOD";
 
-/// How a process comes to be.
+/// How a child process is started.
 ///
-/// The default is `ForkServer`, unless the environment variable `PROCESSION_START_METHOD` of the
-/// application is `exec`.
+/// The default is [`ForkServer`](Self::ForkServer), or [`Exec`](Self::Exec) if the application's environment variable
+/// `PROCESSION_START_METHOD` is `exec`. The variable is read once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[doc(alias = "set_start_method")]
 #[doc(alias = "get_context")]
 pub enum StartMethod {
-    /// A small process with one thread, executed when it is first needed, forks itself: in a third of the time that
-    /// executing takes, whatever the application's size in memory. What is forked is the application's own
-    /// child and finds the environment, directory, output, limits, priority and processors that the application
-    /// has at that moment. It does not find what else the application has changed about itself since the small
-    /// process was started: its `umask` and ignored signals.
+    /// Forks the child from a fork server: a small process with one thread, executed at the first start.
     ///
-    /// While children are asked for in quick succession, a few are forked ahead and wait (`procession: spare` in lists of
-    /// processes); each takes a third of a mebibyte. They go 20 milliseconds after the last start, or with the runtime that
-    /// keeps them; in one that stands still they stay.
+    /// Forking takes a third of the time of executing, and does not depend on how much memory the application has.
+    /// The child is the application's own child.
     ///
-    /// The small process is a child of the application that stays as long as the application does: code that
-    /// waits for any child until there is none (`wait` in a loop) waits for ever.
+    /// **Inherited state.** The child has the environment, working directory, stdout, stderr, resource limits, nice
+    /// value and CPU affinity that the application has at the time of the start. `umask` and ignored signals are those
+    /// the application had when the fork server started; later changes are not seen.
     ///
-    /// Random numbers that C code has drawn before (`arc4random`, a seeded `rand`) go on alike in all that
-    /// are forked. Rust's `HashMap` keys and whatever a program makes at first use do not.
+    /// **Spares.** While processes are started in quick succession, the fork server forks up to 8 processes ahead.
+    /// They are named `procession: spare` and take a third of a MiB each. Spare processes exit 20 ms after the last
+    /// start, or when their runtime shuts down. A current-thread runtime that is not polled cannot end them.
     ///
-    /// Where forking is not possible (a library of the program starts threads before `main`; a standard
-    /// stream is given; the environment has news for the dynamic linker) the program is executed instead. Where
-    /// nothing can ever be forked, an event of the feature `tracing` says so once, and why.
+    /// **Waiting for any child.** The fork server is a child of the application and lives as long as the application.
+    /// Code that calls `wait` until no child is left never ends.
+    ///
+    /// **Random numbers.** Generators in C code that were seeded before the fork (`arc4random`, `rand`) produce the same
+    /// numbers in all children. The keys of Rust's `HashMap` and state that is created on first use do not.
+    ///
+    /// **Fallback.** The program is executed instead if forking is not possible: a library starts threads before `main`,
+    /// a standard stream is given, or the environment changes a variable that is read before `main` (`LD_*`,
+    /// `GLIBC_TUNABLES`, `MALLOC_*`). If no child can ever be forked, the feature `tracing` reports that once, with the
+    /// reason.
     #[doc(alias = "forkserver")]
     ForkServer,
-    /// The program is executed afresh (`/proc/self/exe`), on the `posix_spawn` path: about two
-    /// milliseconds, whatever the application's size in memory.
+    /// Executes the program afresh (`/proc/self/exe`), without forking the application.
+    ///
+    /// This takes about two milliseconds, whatever the application's size in memory.
     #[doc(alias = "spawn")]
     Exec,
 }

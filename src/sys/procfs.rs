@@ -29,3 +29,13 @@ impl ProcStat {
 pub(crate) fn thread_count() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
+
+/// The bytes that the process `pid` shares with no other process (`proc_pid_smaps(5)`). 0 if it has ended.
+pub(crate) fn private_memory(pid: u32) -> u64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let kibibytes = rollup
+        .lines()
+        .filter(|line| line.starts_with("Private_"))
+        .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kibibytes.sum::<u64>() * 1024
+}

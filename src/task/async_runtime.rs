@@ -1,15 +1,17 @@
-//! The runtime on which a child runs `async` tasks.
+//! The Tokio runtime on which a child runs `async` tasks.
+//!
+//! Runs in the child. Must stay true: a child has at most one such runtime.
 
 use std::sync::OnceLock;
 
 use tokio::runtime::{Builder, Runtime};
 
-// One per child, made by its first async task and kept. Its one thread drives what tasks leave behind, such as
-// a connection or a pool kept in a static, also while no task runs; tasks themselves run on the thread of
-// all tasks, so their futures need not be `Send`.
+// Built by the first async task of a child, and kept. Its one thread drives what tasks leave behind, such as a
+// connection or a pool in a static, also while no task runs. Tasks themselves run on the thread of all tasks, so
+// their futures need not be `Send`.
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
-/// Runs the future that `start` makes to its end, on this thread.
+/// Runs the future of `start` to its end, on this thread.
 pub(super) fn block_on<F: Future>(start: impl FnOnce() -> F) -> F::Output {
     RUNTIME.get_or_init(build).block_on(async { start().await })
 }

@@ -1,8 +1,11 @@
-//! What can be called in another process, and what a task can ask about itself.
+//! The functions that can be called in another process, and what a running task can ask about itself.
 //!
-//! Must stay true: a function is only ever found through the image's table.
+//! `callable` and `setup` turn functions and their arguments into types, in the parent; the child calls them there.
+//! `current` and `async_runtime` run in the child.
 //!
-//! Never here: how a call becomes bytes, and which worker runs it.
+//! Must stay true: a child finds a function only through the table of the program's image.
+//!
+//! Never here: how a call is encoded, and which worker runs it.
 
 mod async_runtime;
 mod callable;
@@ -15,4 +18,4 @@ pub use current::{CurrentProcess, TaskId, cancelled, current, is_cancelled};
 pub use setup::Plain;
 pub use setup::Setup;
 
-pub(crate) use current::{Identity, be, cancel_current, enter_task};
+pub(crate) use current::{Identity, cancel_current, enter_task, set_identity};

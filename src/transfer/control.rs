@@ -202,7 +202,7 @@ mod tests {
         let (a, b) = pair();
         a.send(&FromWorker::Forget { id: 1 }, &[]).unwrap();
         a.send(&FromChild::Forked { pid: 2 }, &[]).unwrap();
-        let mut recv = || {
+        let recv = || {
             b.try_recv::<Either<FromChild, FromWorker>>()
                 .unwrap()
                 .unwrap()

@@ -1,8 +1,8 @@
 //! The messages of the control sockets, one enum for each sender and receiver.
 //!
-//! A worker's socket carries [`ToWorker`] and [`FromWorker`]. Where the worker was forked, [`FromChild`] comes the same
-//! way, and so may [`ToSpare`] before [`ToWorker`] ends. A fork server's socket carries [`ToForkServer`] and
-//! [`FromForkServer`]; while a preload runs there, the fork server is a worker as well.
+//! A worker's socket carries [`ToWorker`] and [`FromWorker`]. If the worker was forked, [`FromChild`] comes from there
+//! too. To a spare, [`ToWorker`] brings what goes with its request, and [`ToSpare`] follows. A fork server's socket
+//! carries [`ToForkServer`] and [`FromForkServer`]; during a preload also [`ToWorker`] and [`FromWorker`].
 
 use serde::{Deserialize, Serialize};
 

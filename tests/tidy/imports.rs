@@ -75,7 +75,9 @@ impl<'a> Files<'a> {
         let starts: Vec<_> = roots.flat_map(|root| words(&code, root)).collect();
         let starts = starts.into_iter().filter(|&at| !code[..at].ends_with("::"));
         let paths = starts.flat_map(|at| paths(&code[at..]));
+        // `crate` alone is a visibility, `self` alone a value.
         paths
+            .filter(|path| path.len() > 1)
             .filter_map(|path| absolute(module, &path))
             .filter_map(|path| self.file_of(&path, 0))
             .filter(|target| *target != file.path)
