@@ -24,14 +24,19 @@ impl Core {
         Some(key)
     }
 
-    /// Takes many tasks. False if the pool takes no new tasks.
+    /// Takes many tasks. False if the pool takes no new tasks: then `jobs` still has them.
     pub(super) fn submit_all(
         &mut self,
         jobs: &mut Vec<Arc<dyn Job>>,
         options: CallOptions,
     ) -> bool {
-        jobs.drain(..)
-            .all(|job| self.submit(job, options).is_some())
+        if self.phase != Phase::Open {
+            return false;
+        }
+        for job in jobs.drain(..) {
+            self.submit(job, options);
+        }
+        true
     }
 
     /// Sends waiting tasks to workers, and starts missing workers. Follows every change, before the lock is released.
