@@ -102,7 +102,7 @@ impl ReplyReader {
         let head = Reply {
             count,
             bytes: len,
-            // Both belong to the commit.
+            // These are written by the commit.
             last: false,
             has_attachments: false,
             run_nanos: 0,
@@ -131,21 +131,13 @@ impl ReplyReader {
     }
 
     /// Takes the only outcome of a process that has exited and had one request of one item. Empty replies are passed
-    /// over; an outcome that was not committed is salvaged. `bytes` is empty, and holds the outcome afterwards.
+    /// over; an outcome that was not committed is salvaged. `bytes` holds the outcome afterwards.
     pub(crate) fn only_outcome<'a>(
         &mut self,
         bytes: &'a mut Vec<u8>,
         pid: u32,
     ) -> Option<ReplyBody<'a>> {
-        let mut committed = None;
-        while let Ok(Some(head)) = self.next(bytes) {
-            if head.count > 0 {
-                committed = Some(head);
-                break;
-            }
-            bytes.clear();
-        }
-        let head = match committed {
+        let head = match self.next_with_outcomes(bytes) {
             Some(head) => head,
             None => {
                 bytes.clear();
@@ -153,6 +145,16 @@ impl ReplyReader {
             }
         };
         Some(self.body(&head, &bytes[Reply::BYTES..], pid))
+    }
+
+    fn next_with_outcomes(&mut self, bytes: &mut Vec<u8>) -> Option<Reply> {
+        loop {
+            bytes.clear();
+            let head = self.next(bytes).ok().flatten()?;
+            if head.count > 0 {
+                return Some(head);
+            }
+        }
     }
 
     /// The outcomes of a reply that was taken, whose bytes behind the head are `bytes`. Receives its blob and its

@@ -103,8 +103,8 @@ impl RequestWriter {
     }
 
     fn try_write(&mut self, task: u64, job: &dyn Job, timed: bool) -> Written {
-        let token = match job.token() {
-            Ok(token) => token.to_bits(),
+        let mut head = match head_of(task, job) {
+            Ok(head) => head,
             Err(error) => return Written::Refused(error.to_string()),
         };
         let room = self.ring.room().min(LONGEST_BODY);
@@ -114,12 +114,7 @@ impl RequestWriter {
         let Some(mut writer) = self.ring.begin(room) else {
             return Written::NoSpace;
         };
-        let mut head = Request {
-            task,
-            token,
-            flags: if timed { envelope::TIMED } else { 0 },
-            ..Request::default()
-        };
+        head.flags = if timed { envelope::TIMED } else { 0 };
         writer.extend(&head.to_bytes());
         let mut fds = Vec::new();
         let wrote = attachments::collect_lent(&mut fds, || job.write(&mut writer));
@@ -141,8 +136,8 @@ impl RequestWriter {
 
     /// Writes a request whose only item was packed.
     pub(crate) fn write_blob(&mut self, task: u64, job: &dyn Job, packed: &PackedBlob) -> Written {
-        let token = match job.token() {
-            Ok(token) => token.to_bits(),
+        let mut head = match head_of(task, job) {
+            Ok(head) => head,
             Err(error) => return Written::Refused(error.to_string()),
         };
         let fds = match self
@@ -160,15 +155,10 @@ impl RequestWriter {
                 return Written::NoSpace;
             }
         }
-        let head = Request {
-            items: 1,
-            task,
-            token,
-            blob: packed.blob.lease.id(),
-            blob_len: packed.blob.len as u64,
-            attachments: self.control.send_attachments(fds),
-            ..Request::default()
-        };
+        head.items = 1;
+        head.blob = packed.blob.lease.id();
+        head.blob_len = packed.blob.len as u64;
+        head.attachments = self.control.send_attachments(fds);
         let mut writer = self.ring.resume();
         writer.extend(&head.to_bytes());
         Written::Sent {
@@ -299,4 +289,13 @@ impl RequestWriter {
             }
         }
     }
+}
+
+/// The head of a request for `job`, without items.
+fn head_of(task: u64, job: &dyn Job) -> io::Result<Request> {
+    Ok(Request {
+        task,
+        token: job.token()?.to_bits(),
+        ..Request::default()
+    })
 }
