@@ -91,7 +91,7 @@ async fn assert_idle(threads: u64) {
     let pids: Vec<_> = pool
         .workers()
         .iter()
-        .map(procession::WorkerInfo::pid)
+        .map(|worker| worker.pid().unwrap())
         .collect();
     // Threads may still be falling asleep in the first second. One of four must be quiet.
     let mut tries = 0;

@@ -12,7 +12,7 @@ use crate::tasks::{send_numbers, send_numbers_async};
 async fn receiver_gets_messages_of_one_sender_in_order() {
     for capacity in [1, 2, 7, 1024] {
         let (tx, rx) = queue(capacity).unwrap();
-        let process = Process::builder().start(StartMethod::Exec);
+        let process = Process::builder().start_method(StartMethod::Exec);
         let child = if capacity % 2 == 0 {
             process.spawn(send_numbers, (3_000, tx))
         } else {
