@@ -36,7 +36,7 @@ pub(crate) const STOP: u32 = 2;
 /// Kind of a frame in the reply ring: a [`Reply`] and its outcomes. The only kind there.
 pub(crate) const REPLY: u32 = 1;
 
-/// The largest body of a frame, in bytes. A ring holds four, so that one side writes while the other reads.
+/// The largest body of a frame, in bytes. A ring holds four, so that the producer writes while the consumer reads.
 /// A value that does not fit travels in a blob.
 pub(crate) const LONGEST_BODY: usize = 64 * 1024;
 

@@ -24,7 +24,7 @@ impl Core {
         Some(key)
     }
 
-    /// Takes many tasks. False if the pool takes no new tasks: then `jobs` still has them.
+    /// Takes all tasks out of `jobs`. False if the pool takes no new tasks; then `jobs` keeps them.
     pub(super) fn submit_all(
         &mut self,
         jobs: &mut Vec<Arc<dyn Job>>,

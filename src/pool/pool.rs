@@ -1,4 +1,6 @@
-//! What a pool's handles hold, and the pool itself.
+//! The pool as users hold it.
+//!
+//! Runs in the application. Never here: a decision. Each method asks the core, or makes a future that does.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,11 +24,11 @@ use crate::task::{Task, TaskId};
 
 /// Worker processes that run functions.
 ///
-/// Cloning gives another handle on the same pool. When the last clone and the last handle on a task is
-/// gone, the workers are killed, without blocking.
+/// A clone is another handle on the same pool. When the last clone and the last handle of a task are dropped, the
+/// workers are killed, without blocking.
 ///
-/// A pool lives in the Tokio runtime in which it was built. When that ends, the workers are killed and
-/// what is awaited elsewhere resolves with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+/// A pool lives in the Tokio runtime in which it was built. When that runtime shuts down, the workers are killed, and
+/// calls that are awaited in other runtimes fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
 ///
 /// ```
 /// use procession::Pool;
@@ -46,9 +48,10 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Runs `f` with `args` in one of the workers, once the future is awaited.
+    /// Runs `f` with `args` in one of the workers.
     ///
-    /// Dropping the future cancels: a task that waits is removed, one that runs is killed.
+    /// The call is submitted when the future is first polled. Dropping the future cancels the call: a waiting call is
+    /// removed, a running call is killed with its worker.
     #[doc(alias = "apply")]
     #[doc(alias = "submit")]
     pub fn run<F, M, A>(&self, f: F, args: A) -> Run<F::Output>
@@ -60,7 +63,9 @@ impl Pool {
         Run::new(&self.guard, job, self.defaults())
     }
 
-    /// Runs `f` with `args` in one of the workers, from now on. Dropping the handle detaches.
+    /// Submits a call of `f` with `args` at once.
+    ///
+    /// Dropping the handle detaches the call: it runs all the same.
     #[doc(alias = "apply_async")]
     pub fn spawn<F, M, A>(&self, f: F, args: A) -> TaskHandle<F::Output>
     where
@@ -69,9 +74,10 @@ impl Pool {
         self.run(f, args).spawn()
     }
 
-    /// Runs `f` on every item, in the workers, once the map is awaited or read as a stream.
+    /// Runs `f` on every item, in the workers.
     ///
-    /// The input is read as there is room for it. See [`Map`].
+    /// The map begins when it is first polled, as a future or as a stream. It reads the input as far ahead as
+    /// [`Map`] says.
     #[doc(alias = "imap")]
     #[doc(alias = "imap_unordered")]
     #[doc(alias = "starmap")]
@@ -87,7 +93,9 @@ impl Pool {
         Map::over_iterator::<F, M, _>(&self.guard, items.into_iter(), self.defaults())
     }
 
-    /// Runs `f` on every item of a stream, which is polled only when there is room for more.
+    /// Runs `f` on every item of a stream.
+    ///
+    /// As [`Pool::map`]. The stream is polled only when the map reads further ahead.
     pub fn map_stream<'a, F, M, S>(&self, f: F, items: S) -> Map<'a, F::Output>
     where
         F: Task<M, S::Item>,
@@ -99,7 +107,7 @@ impl Pool {
         Map::over_stream::<F, M, _>(&self.guard, items, self.defaults())
     }
 
-    /// What the pool has done so far and is doing now.
+    /// Returns what the pool has done so far and is doing now.
     pub fn metrics(&self) -> Metrics {
         let shared = &self.guard.shared;
         shared.look(|core| {
@@ -119,7 +127,7 @@ impl Pool {
         })
     }
 
-    /// The workers and what they are doing.
+    /// Returns the workers and what they are doing.
     pub fn workers(&self) -> Vec<WorkerInfo> {
         self.guard.shared.look(|core| {
             let info = |(key, it): (WorkerKey, &Worker)| {
@@ -136,11 +144,13 @@ impl Pool {
         })
     }
 
-    /// Takes no new tasks, finishes those there are, and resolves when the last worker has ended.
+    /// Closes the pool: it takes no new tasks, finishes the tasks it has, and its workers exit.
+    ///
+    /// This happens at once; the future resolves when the last worker has exited.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: the pool goes on closing; call it again to wait again.
+    /// Cancel safe: dropping the future does not stop the closing. Call this again to wait again.
     #[doc(alias = "close")]
     #[doc(alias = "join")]
     pub fn shutdown(&self) -> Shutdown {
@@ -148,27 +158,32 @@ impl Pool {
         Shutdown::new(&self.guard, None)
     }
 
-    /// Like [`Pool::shutdown`], but kills what has not ended after `limit`.
+    /// Closes the pool as [`Pool::shutdown`] does, and kills the workers that have not exited after `limit`.
+    ///
+    /// The limit counts from the first poll of the future. After it the pool ends as by [`Pool::terminate`].
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe, but if it is dropped before `limit`, nothing is killed.
+    /// Cancel safe, but if the future is dropped before `limit`, no worker is killed.
     pub fn shutdown_timeout(&self, limit: Duration) -> Shutdown {
         self.guard.shared.with(|core| core.close(Phase::Closing));
         Shutdown::new(&self.guard, Some(limit))
     }
 
-    /// Kills every worker, whatever it is doing, and resolves when the last has ended. Tasks that had
-    /// no outcome have [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
+    /// Kills every worker, and with it the task that it runs.
+    ///
+    /// This happens at once; the future resolves when the last worker has exited. Tasks without an outcome fail with
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: the workers are killed all the same.
+    /// Cancel safe: dropping the future saves no worker.
     pub fn terminate(&self) -> Shutdown {
         self.guard.shared.with(|core| core.close(Phase::Over));
         Shutdown::new(&self.guard, None)
     }
 
+    /// What the builder set for calls that do not choose themselves.
     fn defaults(&self) -> CallOptions {
         let settings = &self.guard.shared.settings;
         CallOptions {

@@ -16,13 +16,13 @@ use super::shared::Ended;
 
 /// Resolves when the last worker of a pool has exited.
 ///
-/// Dropping it does not keep the pool from ending. It holds the pool: while it exists, dropping all other handles on
-/// the pool kills nothing.
+/// It counts as a handle on the pool: while it exists, dropping all other handles kills no worker. Dropping it does not
+/// stop the pool from closing.
 ///
 /// # Cancel safety
 ///
-/// Cancel safe. Of [`Pool::shutdown_timeout`](crate::Pool::shutdown_timeout), the limit ends with it: if it is dropped
-/// before, no worker is killed.
+/// Cancel safe. If it has a limit ([`Pool::shutdown_timeout`](crate::Pool::shutdown_timeout)) and is dropped before,
+/// no worker is killed.
 #[must_use = "a pool closes by itself; await this to know when it has"]
 #[pin_project]
 pub struct Shutdown {

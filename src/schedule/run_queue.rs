@@ -1,4 +1,4 @@
-//! The tasks that one worker was sent and has not finished.
+//! The tasks of one worker: sent to it, and not finished.
 
 use std::collections::VecDeque;
 use std::time::Duration;
