@@ -1,5 +1,5 @@
-//! Functions in other processes: one, many, and one that takes its process down.
-#![allow(clippy::print_stdout, reason = "an example talks to who runs it")]
+//! Runs functions in other processes: one function, one function over many items, and one that aborts its process.
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 fn primes_below(limit: u32) -> usize {
     let prime = |n: &u32| (2..*n).all(|d| n % d != 0);
@@ -19,6 +19,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Err(crashed) = pool.run(std::process::abort, ()).await;
     println!("{crashed}");
     let six = pool.run(|a: u32, b: u32| a + b, (2, 4)).await?;
-    println!("and the pool goes on: 2 + 4 = {six}");
+    println!("the pool has replaced its worker: 2 + 4 = {six}");
     Ok(())
 }

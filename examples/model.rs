@@ -1,7 +1,7 @@
-//! A model that is loaded once and used by many processes.
+//! Loads a model once and uses it in many processes.
 //!
-//! The weights are loaded by the process from which the workers are forked. The workers share that memory,
-//! so four of them need as much as one, and a worker that dies is replaced without loading anything.
+//! The process from which the workers are forked loads the weights. The workers share that memory, so four workers
+//! need as much memory as one, and a worker that crashes is replaced without loading anything.
 //!
 //! ```text
 //! cargo run --release --example model -- --mib 512 --workers 4
@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use procession::Pool;
 
-/// One layer: as many rows of this many weights as there is memory for.
+/// Weights per row. The model is one layer with as many rows as fit into its memory.
 const INPUTS: usize = 1024;
 
 static WEIGHTS: OnceLock<Vec<f32>> = OnceLock::new();
 
-/// Stands for reading a file: the numbers come from a generator, the same every time.
+/// Stands for reading a file: a generator makes the same numbers at every run.
 fn load(mib: usize) {
     let mut state = 1_u32;
     let mut next = || {
@@ -30,7 +30,7 @@ fn load(mib: usize) {
     WEIGHTS.get_or_init(|| (0..count).map(|_| next()).collect());
 }
 
-/// The row that answers the most to this input, and how much.
+/// The row with the strongest answer to the input, and its strength.
 fn predict(seed: u64) -> Result<(usize, f32), String> {
     let weights = WEIGHTS.get().ok_or("the model is not loaded")?;
     let input: Vec<f32> = (0..INPUTS as u64)
@@ -48,7 +48,8 @@ fn predict(seed: u64) -> Result<(usize, f32), String> {
         .ok_or_else(|| "the model is empty".to_owned())
 }
 
-/// What this process shares with nobody, and its share of everything, in KiB (`proc_pid_smaps(5)`).
+/// The process id, the memory that only this process uses, and its proportional share of all its memory, in KiB
+/// (`Private_*` and `Pss` of `proc_pid_smaps(5)`).
 fn memory() -> Result<(u32, u64, u64), String> {
     let rollup =
         std::fs::read_to_string("/proc/self/smaps_rollup").map_err(|why| why.to_string())?;
@@ -86,11 +87,11 @@ fn options() -> Result<Options, lexopt::Error> {
     Ok(options)
 }
 
-/// Asks until every worker has answered.
+/// Prints the memory of every worker. Asks until every worker has answered.
 async fn report(pool: &Pool, workers: usize) -> Result<(), Box<dyn Error>> {
     let mut seen = BTreeMap::new();
     while seen.len() < workers {
-        // Each holds its worker for a moment, so that the others are asked too.
+        // Each call keeps its worker busy for a moment, so that other workers are asked as well.
         let ask = |_: usize| {
             std::thread::sleep(Duration::from_millis(20));
             memory()

@@ -1,10 +1,10 @@
-//! Processes connected by queues: one reads, a pool takes apart, one sums up; and calls that tell what they
-//! have found while they go on looking.
+//! Counts words in a pipeline of processes that are connected by queues: one process reads files, a pool counts their
+//! words, one process adds up the counts. Then it runs calls that report what they find while they run.
 //!
 //! ```text
 //! cargo run --release --example pipeline [DIR]
 //! ```
-#![allow(clippy::print_stdout, reason = "an example talks to who runs it")]
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -14,21 +14,21 @@ use std::path::{Path, PathBuf};
 use futures::TryStreamExt as _;
 use procession::{Pool, Receiver, RecvError, Sender, queue, spawn};
 
-/// The first stage: every source file below `directory`. It waits when the others cannot keep up.
+/// The first stage: sends every source file below `directory`. Waits while the queue is full.
 #[allow(clippy::needless_pass_by_value, reason = "a task owns its arguments")]
 fn read(directory: PathBuf, files: Sender<String>) -> Result<usize, String> {
     let mut count = 0;
     for path in sources(&directory)? {
         if files.blocking_send(text(&path)?).is_err() {
-            break; // nobody is left to read for
+            break; // no receiver is left
         }
         count += 1;
     }
     Ok(count)
 }
 
-/// The second stage, in many processes at once: each takes the next file there is, and counts its words.
-async fn take_apart(files: Receiver<String>, counts: Sender<HashMap<String, u64>>) {
+/// The second stage, in many processes at once: receives files and sends their word counts.
+async fn count_words(files: Receiver<String>, counts: Sender<HashMap<String, u64>>) {
     while let Ok(text) = files.recv().await {
         let mut words = HashMap::new();
         let letters = |c: char| !c.is_alphanumeric() && c != '_';
@@ -41,8 +41,8 @@ async fn take_apart(files: Receiver<String>, counts: Sender<HashMap<String, u64>
     }
 }
 
-/// The last stage: the most frequent words of all files.
-async fn sum_up(counts: Receiver<HashMap<String, u64>>) -> Vec<(String, u64)> {
+/// The last stage: adds up the counts and returns the most frequent words.
+async fn most_frequent(counts: Receiver<HashMap<String, u64>>) -> Vec<(String, u64)> {
     let add = |mut all: HashMap<String, u64>, some: HashMap<String, u64>| async {
         for (word, n) in some {
             *all.entry(word).or_default() += n;
@@ -56,7 +56,7 @@ async fn sum_up(counts: Receiver<HashMap<String, u64>>) -> Vec<(String, u64)> {
     all
 }
 
-/// Sends every line that is longer than all before it as soon as it is found, from a sync function.
+/// Sends each line that is longer than all earlier lines as soon as it is found. A sync function.
 #[allow(clippy::needless_pass_by_value, reason = "a task owns its arguments")]
 fn longest_line(directory: PathBuf, found: Sender<String>) -> Result<usize, String> {
     let mut longest = 0;
@@ -71,7 +71,7 @@ fn longest_line(directory: PathBuf, found: Sender<String>) -> Result<usize, Stri
     Ok(longest)
 }
 
-/// The same of files, from an async function.
+/// Sends each file that is longer than all earlier files as soon as it is found. An async function.
 async fn longest_file(directory: PathBuf, found: Sender<String>) -> Result<usize, String> {
     let mut longest = 0;
     for path in sources(&directory)? {
@@ -113,13 +113,13 @@ fn walk(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Prints what a call sends until it has its result.
+/// Prints what a call sends, until it returns.
 async fn follow<R>(
     call: impl Future<Output = R>,
     what: &str,
     mut found: Receiver<String>,
 ) -> Result<R, RecvError> {
-    // The stream ends when the call does, and with it the only sender.
+    // The stream ends when the call returns and drops the only sender.
     let printing = async {
         while let Some(one) = found.try_next().await? {
             println!("{what}, so far: {one}");
@@ -139,16 +139,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (files_tx, files) = queue(4)?;
     let (counts_tx, counts) = queue(16)?;
     let reader = spawn(read, (directory.clone(), files_tx));
-    let summary = spawn(sum_up, counts);
+    let summary = spawn(most_frequent, counts);
     let workers = pool.metrics().workers().max(2);
     let parts: Vec<_> = (0..workers)
-        .map(|_| pool.spawn(take_apart, (files.clone(), counts_tx.clone())))
+        .map(|_| pool.spawn(count_words, (files.clone(), counts_tx.clone())))
         .collect();
     let count = reader.await??;
     for part in parts {
         part.await?;
     }
-    // A stream ends with its last sender, in whatever process; this is it.
+    // The summary ends when the last sender in any process is dropped; this is the last one.
     drop(counts_tx);
     println!("the words of {count} files, most frequent first:");
     for (word, n) in summary.await? {

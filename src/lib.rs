@@ -13,25 +13,31 @@ mod pool;
 mod process;
 mod queue;
 
-mod handle;
+mod init;
+
+mod child;
 mod schedule;
-mod worker;
+mod spawn;
 
-mod entry;
-mod error;
-
+mod call;
 mod channel;
 pub mod task;
 
-mod wire;
+mod abort;
+mod error;
+
+mod transfer;
+
+mod codec;
 
 mod ring;
 mod sys;
 
+pub use abort::AbortHandle;
 pub use channel::{RecvError, SendError, TryRecvError, TrySendError};
-pub use entry::init;
+pub use codec::Descriptor;
 pub use error::{ErrorKind, JoinError, PanicReport};
-pub use handle::AbortHandle;
+pub use init::init;
 pub use pipe::{BytePipe, Pipe, PipeReceiver, PipeSender, byte_pipe, channel, pipe};
 pub use pool::{
     Histogram, Map, MapFuture, Metrics, Pool, PoolBuilder, Run, Shutdown, TaskHandle, WorkerInfo,
@@ -43,13 +49,12 @@ pub use process::{
 pub use procession_macros::{main, test};
 pub use queue::{Abandoned, NotReceived, Receiver, Sender, queue};
 pub use schedule::Priority;
+pub use spawn::{ChildInfo, StartMethod, active_children, warm_up};
 pub use task::{CurrentProcess, Setup, Task, TaskId, current};
-pub use wire::Descriptor;
-pub use worker::{ChildInfo, StartMethod, active_children, warm_up};
 
-/// What the attributes' expansions call. Not for others.
+/// What the attributes' expansions call. Not a public interface.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::entry::enter_from_test;
+    pub use crate::init::enter_from_test;
     pub use tokio;
 }

@@ -46,7 +46,7 @@ fn note(desk: Desk, n: usize) -> usize {
 fn pids(pool: &Pool) -> HashSet<u32> {
     pool.workers()
         .iter()
-        .map(procession::WorkerInfo::pid)
+        .filter_map(procession::WorkerInfo::pid)
         .collect()
 }
 

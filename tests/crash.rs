@@ -75,7 +75,7 @@ fn is_there(pid: &str) -> bool {
 fn pids(pool: &Pool) -> HashSet<u32> {
     pool.workers()
         .iter()
-        .map(procession::WorkerInfo::pid)
+        .filter_map(procession::WorkerInfo::pid)
         .collect()
 }
 
@@ -120,7 +120,7 @@ async fn after_the_death_of_an_idle_worker_the_next_task_runs() {
         async {
             let pool = ready(1).await;
             for n in 0..20 {
-                let worker = pool.workers()[0].pid();
+                let worker = pool.workers()[0].pid().unwrap();
                 kill(worker);
                 if n % 2 == 0 {
                     until(|| !pids(&pool).contains(&worker)).await;
@@ -138,8 +138,8 @@ async fn after_the_death_of_an_idle_worker_the_next_task_runs() {
 async fn a_worker_killed_while_it_starts_is_replaced() {
     let pool = Pool::with_workers(1).unwrap();
     for _ in 0..3 {
-        until(|| pool.workers().iter().any(|it| it.pid() != 0)).await;
-        let worker = pool.workers()[0].pid();
+        until(|| pool.workers().iter().any(|it| it.pid().is_some())).await;
+        let worker = pool.workers()[0].pid().unwrap();
         kill(worker);
         until(|| !pids(&pool).contains(&worker)).await;
     }
@@ -312,7 +312,7 @@ impl ReadWorker for Board {
     fn read_worker(&self, pool: &Pool, task: procession::TaskId) -> u32 {
         let infos = pool.workers();
         let runner = infos.iter().find(|it| it.current_task() == Some(task));
-        runner.unwrap().pid()
+        runner.unwrap().pid().unwrap()
     }
 }
 
@@ -471,7 +471,7 @@ async fn a_stopped_worker_holds_nobody_up() {
         let board = Board::new();
         let pool = ready(2).await;
         teach(&pool).await;
-        let stopped = pool.workers()[0].pid();
+        let stopped = pool.workers()[0].pid().unwrap();
         signal(stopped, Signal::STOP);
         // What it has begun until the signal arrives is its own.
         let is_stopped = |it: &Found| it.pid == stopped && it.state == 'T';
@@ -565,7 +565,7 @@ async fn a_dead_worker_s_memory_is_not_mistaken_for_its_successor_s() {
     let pool = ready(1).await;
     let first = pool.spawn(halves, 1);
     until(|| BEING_DECODED.load(Ordering::SeqCst) == 1).await;
-    let worker = pool.workers()[0].pid();
+    let worker = pool.workers()[0].pid().unwrap();
     kill(worker);
     until(|| !pids(&pool).contains(&worker)).await;
     // The next worker's first result comes in memory of the same number as the dead one's.

@@ -94,7 +94,7 @@ async fn what_a_program_arranges_for_its_end_is_done() {
         for method in [StartMethod::ForkServer, StartMethod::Exec] {
             let board = Board::new();
             let process = Process::builder()
-                .start(method)
+                .start_method(method)
                 .spawn(arranges, board.desk());
             let end = process.exited();
             assert_eq!(within(process).await.unwrap(), 6);

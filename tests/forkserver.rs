@@ -31,7 +31,7 @@ fn parked() {
 }
 
 fn forked() -> procession::ProcessBuilder {
-    Process::builder().start(StartMethod::ForkServer)
+    Process::builder().start_method(StartMethod::ForkServer)
 }
 
 /// The fork servers of this process.
@@ -359,7 +359,9 @@ fn load(len: u64) {
 }
 
 fn prepared() -> PoolBuilder {
-    Pool::builder().workers(3).start(StartMethod::ForkServer)
+    Pool::builder()
+        .workers(3)
+        .start_method(StartMethod::ForkServer)
 }
 
 #[procession::test]
@@ -394,7 +396,7 @@ async fn a_preload_runs_once_and_is_found_by_all() {
 async fn a_preload_runs_in_every_executed_worker() {
     alone("a_preload_runs_in_every_executed_worker", async {
         let pool = prepared()
-            .start(StartMethod::Exec)
+            .start_method(StartMethod::Exec)
             .preload(load, 10)
             .initializer(|| assert!(LOADED.get().is_some()), ())
             .build()
@@ -426,13 +428,13 @@ async fn a_preload_that_misbehaves_is_the_cause() {
     alone("a_preload_that_misbehaves_is_the_cause", async {
         for start in [StartMethod::ForkServer, StartMethod::Exec] {
             let panics = || -> () { panic!("no weights") };
-            let why = cause(prepared().start(start).preload(panics, ())).await;
+            let why = cause(prepared().start_method(start).preload(panics, ())).await;
             assert!(
                 why.contains("the preload") && why.contains("no weights"),
                 "{why}"
             );
             let fails = || -> Result<(), String> { Err("no file".to_owned()) };
-            let why = cause(prepared().start(start).preload(fails, ())).await;
+            let why = cause(prepared().start_method(start).preload(fails, ())).await;
             assert!(why.contains("the preload: no file"), "{why}");
         }
         let exits = || -> () { std::process::exit(7) };
@@ -615,7 +617,7 @@ static ENDS: Mutex<Option<(Sender<u8>, Receiver<u8>)>> = Mutex::new(None);
 async fn ends_that_a_preload_made_are_every_workers() {
     let make = || *ENDS.lock().unwrap() = Some(queue(4).unwrap());
     let pool = PoolBuilder::default().workers(2).preload(make, ());
-    let pool = pool.start(StartMethod::ForkServer).build().unwrap();
+    let pool = pool.start_method(StartMethod::ForkServer).build().unwrap();
     let forget = || drop(ENDS.lock().unwrap().take());
     within(pool.run(forget, ())).await.unwrap();
     let work = |desk: Desk| {
@@ -678,7 +680,9 @@ async fn a_worker_that_was_a_spare_outlives_its_server() {
         let become_worker = async {
             loop {
                 let spares = some_spares().await;
-                let pool = Pool::builder().workers(1).start(StartMethod::ForkServer);
+                let pool = Pool::builder()
+                    .workers(1)
+                    .start_method(StartMethod::ForkServer);
                 let pool = pool.build().unwrap();
                 let pid = pool.run(std::process::id, ()).await.unwrap();
                 if spares.contains(&pid) {

@@ -34,7 +34,8 @@ fn made(byte: u8, len: usize) -> ByteBuf {
 
 fn kill_all(pool: &Pool) {
     for worker in pool.workers() {
-        if let Some(pid) = Pid::from_raw(i32::try_from(worker.pid()).unwrap()) {
+        if let Some(pid) = worker.pid() {
+            let pid = Pid::from_raw(pid.cast_signed()).unwrap();
             let _ = kill_process(pid, Signal::KILL);
         }
     }

@@ -610,7 +610,7 @@ async fn a_value_that_cannot_be_carried_costs_its_own_item() {
     let pids = |pool: &Pool| -> HashSet<u32> {
         pool.workers()
             .iter()
-            .map(procession::WorkerInfo::pid)
+            .filter_map(procession::WorkerInfo::pid)
             .collect()
     };
     let before = pids(&pool);

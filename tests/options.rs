@@ -22,7 +22,7 @@ const METHODS: [StartMethod; 2] = [StartMethod::ForkServer, StartMethod::Exec];
 const MIB: u64 = 1 << 20;
 
 fn by(method: StartMethod) -> ProcessBuilder {
-    Process::builder().start(method)
+    Process::builder().start_method(method)
 }
 
 fn parked() {
@@ -128,7 +128,7 @@ async fn a_task_that_takes_too_much_fails_alone() {
         for method in METHODS {
             let pool = procession::Pool::builder()
                 .workers(2)
-                .start(method)
+                .start_method(method)
                 .memory_limit(64 * MIB)
                 .build()
                 .unwrap();
@@ -289,7 +289,7 @@ async fn its_name_is_in_lists_of_processes() {
             let pool = procession::Pool::builder()
                 .name("thumbs")
                 .workers(1)
-                .start(method)
+                .start_method(method)
                 .build()
                 .unwrap();
             let pid = within(pool.run(std::process::id, ())).await.unwrap();

@@ -198,7 +198,7 @@ async fn what_waits_goes_by_priority_and_then_in_order() {
 #[procession::test]
 async fn a_timeout_stops_what_spins_in_a_pool_that_was_idle() {
     let pool = ready(1).await;
-    let before = pool.workers()[0].pid();
+    let before = pool.workers()[0].pid().unwrap();
     let error = within(pool.run(spin, ()).timeout(SHORT)).await.unwrap_err();
     assert!(error.is_timed_out() && error.started(), "{error:?}");
     assert_eq!(error.pid(), Some(before));
@@ -402,7 +402,7 @@ async fn workers_say_what_they_are_doing() {
     let handle = pool.spawn(held, (board.desk(), "here".to_owned()));
     let runner: u32 = board.lines("here", 1).await[0].parse().unwrap();
     let infos = pool.workers();
-    let (busy, idle): (Vec<_>, Vec<_>) = infos.iter().partition(|it| it.pid() == runner);
+    let (busy, idle): (Vec<_>, Vec<_>) = infos.iter().partition(|it| it.pid() == Some(runner));
     assert_eq!((busy.len(), idle.len()), (1, 1));
     assert_eq!(busy[0].state(), WorkerState::Busy);
     assert_eq!(busy[0].current_task(), Some(handle.id()));

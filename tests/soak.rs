@@ -324,7 +324,7 @@ async fn kill_at_random(pool: &Pool, stop: &AtomicBool, seed: u64) -> u64 {
             .collect();
         if !started.is_empty() {
             let victim = started.swap_remove(dice.below(started.len() as u64) as usize);
-            kill(victim.pid());
+            kill(victim.pid().unwrap());
             kills += 1;
         }
     }
@@ -407,7 +407,7 @@ async fn a_worker_is_killed_at_every_step_of_its_work() {
             let board = Board::new();
             let accounts = Accounts::default();
             idle(&pool).await;
-            let worker = pool.workers()[0].pid();
+            let worker = pool.workers()[0].pid().unwrap();
             let mut handles = Vec::new();
             for size in [0, 100, 70_000, 400_000] {
                 let number = accounts.number();
@@ -450,10 +450,10 @@ async fn a_worker_is_killed_at_every_step_of_its_start() {
         for step in 0..steps() {
             let pool = Pool::with_workers(1).unwrap();
             let handle = pool.spawn(|n: u32| n, step);
-            while pool.workers()[0].pid() == 0 {
+            while pool.workers()[0].pid().is_none() {
                 tokio::task::yield_now().await;
             }
-            let worker = pool.workers()[0].pid();
+            let worker = pool.workers()[0].pid().unwrap();
             let moment = Instant::now() + step * Duration::from_micros(40);
             while Instant::now() < moment {
                 tokio::task::yield_now().await;
@@ -511,8 +511,9 @@ async fn kill_others(pool: &Pool, but: &procession::TaskHandle<()>, seed: u64) {
         // Until it runs, nobody is killed: where starting takes long, several in a row would fail it.
         let runs = infos.iter().any(|it| is_at_it(&it));
         let mut others = infos.iter().filter(|it| !is_at_it(it));
-        if let Some(victim) = others.next_back().filter(|_| runs) {
-            kill(victim.pid());
+        let victim = others.next_back().filter(|_| runs);
+        if let Some(pid) = victim.and_then(WorkerInfo::pid) {
+            kill(pid);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The shape of the code, as far as a program can check it.
 //!
-//! Each rule is a module with its reason, its limits as constants at the top, and tests that show
-//! it reports what it should. Here the rules meet the tree. A finding says where, which rule and
-//! what to do; the way to allow an exception is to edit the rule's constants, beside a reason.
+//! Each rule is a module with its reason, its limits as constants at the top, and tests of what it
+//! reports. This file applies the rules to the tree. A finding names the place, the rule and the mend.
+//! An exception is allowed by an edit of the rule's constants, beside a reason.
 //!
 //! Nothing here understands Rust: `source` blanks comments and literals, and the rules look at
 //! words, braces and paths. That is enough for code that rustfmt has formatted.
@@ -18,8 +18,12 @@ mod documents;
 mod front;
 #[path = "tidy/futures.rs"]
 mod futures;
+#[path = "tidy/imports.rs"]
+mod imports;
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/names.rs"]
+mod names;
 #[path = "tidy/reactor.rs"]
 mod reactor;
 #[path = "tidy/rooms.rs"]
@@ -82,9 +86,27 @@ fn sources() -> Vec<Source> {
     sources
 }
 
+/// The crate's own files and those of its attributes.
+fn all_sources() -> Vec<Source> {
+    let mut sources = sources();
+    // The published package, which is checked too, does not contain these.
+    sources.extend(Source::below(package(), "macros/src"));
+    sources
+}
+
 #[test]
 fn imports_point_down() {
     assert_tidy(&layers::findings(&sources()));
+}
+
+#[test]
+fn no_file_imports_itself_around_a_corner() {
+    assert_tidy(&imports::findings(&all_sources()));
+}
+
+#[test]
+fn no_type_or_constant_is_defined_in_two_files() {
+    assert_tidy(&names::findings(&all_sources()));
 }
 
 #[test]
@@ -99,10 +121,7 @@ fn public_futures_say_whether_they_are_cancel_safe() {
 
 #[test]
 fn files_and_functions_are_short() {
-    let mut sources = sources();
-    // Not in the published package, which is checked too.
-    sources.extend(Source::below(package(), "macros/src"));
-    assert_tidy(&sizes::findings(&sources));
+    assert_tidy(&sizes::findings(&all_sources()));
 }
 
 #[test]

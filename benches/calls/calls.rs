@@ -67,7 +67,7 @@ fn starts(c: &mut Criterion) {
     let runtime = runtime();
     c.bench_function("process: start by exec, run, join", |b| {
         b.to_async(&runtime).iter(|| async {
-            let builder = Process::builder().start(StartMethod::Exec);
+            let builder = Process::builder().start_method(StartMethod::Exec);
             builder.spawn(increment, 1).await.unwrap()
         });
     });

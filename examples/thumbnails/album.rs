@@ -1,4 +1,4 @@
-//! Where the pictures are and where their thumbnails go.
+//! The directories of the pictures and of their thumbnails.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -25,8 +25,8 @@ impl Album {
         &self.names
     }
 
-    /// The directory for the thumbnails; made if it is not there.
-    pub(crate) fn place_for_thumbnails(&self, wanted: Option<PathBuf>) -> io::Result<PathBuf> {
+    /// The directory for the thumbnails. Creates it if it does not exist.
+    pub(crate) fn thumbnail_directory(&self, wanted: Option<PathBuf>) -> io::Result<PathBuf> {
         let Some(out) = wanted else {
             return new_temporary();
         };
@@ -39,7 +39,7 @@ impl Album {
     }
 }
 
-/// The names of all files but notes about them, in order.
+/// The names of all files except notes (`.md`), in order.
 fn list(directory: &Path) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -54,7 +54,7 @@ fn list(directory: &Path) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// A directory that was not there before, so that nothing but this run's thumbnails is in it.
+/// Creates a directory that did not exist, so that it holds only the thumbnails of this run.
 fn new_temporary() -> io::Result<PathBuf> {
     let mut attempts = 1..;
     loop {

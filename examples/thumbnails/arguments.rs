@@ -1,4 +1,4 @@
-//! What the command line says.
+//! The arguments of the command line.
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -12,16 +12,16 @@ Makes a thumbnail of every picture in a directory, in worker processes.
 
 usage: thumbnails [OPTIONS] [DIR [OUT]]
 
-  DIR             where the pictures are; by default the ones that come with this example
-  OUT             where the thumbnails go; by default a new directory for temporary files
+  DIR             the directory of the pictures; by default the pictures of this example
+  OUT             the directory of the thumbnails; by default a new temporary directory
 
   --crash NAME    abort the worker that gets this picture
   --hang NAME     let the worker that gets this picture loop for ever
-  --timeout TIME  what one picture may take, such as 500ms or 2s; by default 30s
-  --workers N     how many processes work; by default as many as this one may use CPUs
+  --timeout TIME  time limit of one picture, such as 500ms or 2s; by default 30s
+  --workers N     number of worker processes; by default the number of usable CPUs
   --help          this text
 
-The status is 0 if every picture has its thumbnail, 1 if some have not, 2 for a mistake in the call.";
+The exit status is 0 if every picture has a thumbnail, 1 if some have none, 2 if the arguments are wrong.";
 
 #[derive(Debug)]
 pub(crate) struct Arguments {
@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// `None` is a call for help.
+    /// Parses the arguments. `None` if they ask for help.
     pub(crate) fn parse(mut words: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         let mut arguments = Self::default();
         let mut places = Vec::new();

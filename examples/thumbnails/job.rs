@@ -1,4 +1,4 @@
-//! What a worker does: one picture becomes one thumbnail.
+//! The task of a worker: makes one thumbnail of one picture.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// The longest side of a thumbnail, in pixels.
 const SIDE: u32 = 256;
 
-// Paths travel as `OsString`: serde refuses a `PathBuf` that is not UTF-8, and cameras write such names.
+// Paths are `OsString`, because serde refuses a `PathBuf` that is not UTF-8, and cameras write such names.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) picture: OsString,
@@ -20,20 +20,20 @@ pub(crate) struct Job {
     pub(crate) accident: Option<Accident>,
 }
 
-/// What befalls the worker before it begins.
+/// A fault that the worker simulates before it begins.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Accident {
     Crash,
     Hang,
 }
 
-/// What a worker says about one picture.
+/// The report of a worker on one picture.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) worker: Option<usize>,
     pub(crate) pid: u32,
     pub(crate) time: Duration,
-    /// The picture's size and the thumbnail's, or why there is none.
+    /// The sizes of the picture and of the thumbnail, or why there is no thumbnail.
     pub(crate) outcome: Result<(Size, Size), String>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Size {
     pub(crate) bytes: u64,
 }
 
-/// Runs in a worker. A file that is no picture is an outcome; an accident costs the whole process.
+/// Runs in a worker. A file that is not a picture is reported; an accident ends or blocks the whole process.
 #[allow(clippy::needless_pass_by_value, reason = "a task owns its arguments")]
 pub(crate) fn shrink(job: Job) -> Report {
     match job.accident {

@@ -1,4 +1,4 @@
-//! Photographs become thumbnails in worker processes, and one that goes wrong costs one line.
+//! Makes thumbnails of photographs in worker processes. A worker that crashes or hangs costs one picture.
 //!
 //! ```text
 //! cargo run --release --example thumbnails
@@ -7,7 +7,7 @@
 //! ```
 #![allow(
     clippy::print_stdout,
-    reason = "the table on stdout is what this program is for"
+    reason = "the program prints its table to stdout"
 )]
 
 mod album;
@@ -43,13 +43,13 @@ async fn main() -> ExitCode {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(1),
         Err(mistake) => {
-            eprintln!("thumbnails: {mistake} (--help tells more)");
+            eprintln!("thumbnails: {mistake} (see --help)");
             ExitCode::from(2)
         }
     }
 }
 
-/// Says how many pictures have no thumbnail.
+/// Makes the thumbnails and returns how many pictures have none.
 async fn shrink_all(arguments: Arguments) -> Result<usize, Box<dyn Error>> {
     let album = Album::open(arguments.pictures)?;
     let (crash, hang) = (arguments.crash.as_deref(), arguments.hang.as_deref());
@@ -62,7 +62,7 @@ async fn shrink_all(arguments: Arguments) -> Result<usize, Box<dyn Error>> {
         println!("There are no pictures in {}", album.directory().display());
         return Ok(0);
     }
-    let out = album.place_for_thumbnails(arguments.out)?;
+    let out = album.thumbnail_directory(arguments.out)?;
     let pool = match arguments.workers {
         Some(workers) => Pool::with_workers(workers.get())?,
         None => Pool::new()?,
@@ -75,19 +75,19 @@ async fn shrink_all(arguments: Arguments) -> Result<usize, Box<dyn Error>> {
         thumbnail: out.join(name).into(),
         accident: accident(name, crash, hang),
     });
-    // Draws itself on stderr if that is a terminal, and nowhere otherwise.
+    // Drawn on stderr if that is a terminal; hidden otherwise.
     let bar = ProgressBar::new(album.names().len() as u64);
     let mut outcomes = pool
         .map(job::shrink, jobs)
         .timeout(arguments.timeout)
-        // Outcomes come in the order of the input: a slow picture must not hold up those behind it.
+        // Outcomes come in the order of the input. With this, a slow picture does not delay the pictures behind it.
         .concurrency(album.names().len())
         .on_progress(|done, _| bar.set_position(done as u64));
     let mut table = Table::default();
     for name in album.names() {
         let outcome = outcomes.next().await.ok_or("the pool lost a picture")?;
         if !matches!(&outcome, Ok(report) if report.outcome.is_ok()) {
-            // A worker that was stopped may have written half of it.
+            // A worker that was killed may have written half of the thumbnail.
             tokio::fs::remove_file(out.join(name)).await.ok();
         }
         table.add(name, outcome, arguments.timeout);

@@ -1,4 +1,4 @@
-//! What is told at the end: a line for every picture, and what it all came to.
+//! The table that is printed at the end: a line for every picture, and the totals.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::job::{Report, Size};
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     lines: Vec<Line>,
-    /// How long workers were busy with pictures, summed.
+    /// The time that workers were busy with pictures, summed.
     busy: Duration,
 }
 
@@ -31,7 +31,7 @@ struct Success {
 }
 
 impl Table {
-    /// Takes the outcome of one picture; `limit` is what it was allowed to take.
+    /// Adds the outcome of one picture; `limit` was its time limit.
     pub(crate) fn add(
         &mut self,
         name: &OsStr,
@@ -57,7 +57,7 @@ impl Table {
         failures.count()
     }
 
-    /// The totals, if it all took `wall`.
+    /// The totals of a run that took `wall`.
     pub(crate) fn totals(&self, wall: Duration, workers: usize) -> String {
         let (all, failed) = (self.lines.len(), self.failed());
         let speed_up = self.busy.as_secs_f64() / wall.as_secs_f64();
@@ -128,7 +128,7 @@ fn success(report: Report) -> Result<Success, String> {
     })
 }
 
-/// Without what would end the line, or what a terminal would obey.
+/// The text without line breaks and without control characters that a terminal would obey.
 fn one_line(text: &str) -> String {
     text.trim().replace(char::is_control, " ")
 }

@@ -1,7 +1,7 @@
-//! What stands between the parentheses of the two attributes.
+//! The arguments of the two attributes.
 //!
-//! Reading never stops at the first mistake: every argument that is right counts, above all
-//! `crate`, and every one that is wrong is reported where it stands. So the function can be
+//! Must stay true: reading does not stop at the first mistake. Every valid argument counts, above
+//! all `crate`, and every invalid argument is reported at its own place. So the function is
 //! expanded in any case, and its expansion adds no error of its own.
 
 use proc_macro2::{Span, TokenStream};
@@ -11,81 +11,52 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Error, Expr, ExprLit, Ident, Lit, Meta, MetaNameValue, Path, Token, parse_quote};
 
-use crate::entry::Entry;
+use crate::attribute::{EntryAttribute, RuntimeFlavor};
 
-/// The arguments there are, in the words of the message about one there is not.
+/// The accepted arguments, as the message about an unknown argument lists them.
 const ACCEPTED: &str =
     "expected one of `flavor`, `worker_threads`, `start_paused`, `name`, `crate`";
 
-/// The runtime that an attribute asks for, and where to find `procession`.
+/// The runtime that an attribute asks for, and the path of the `procession` crate.
 pub(crate) struct Arguments {
-    pub(crate) flavor: Flavor,
+    pub(crate) flavor: RuntimeFlavor,
     pub(crate) worker_threads: Option<usize>,
-    /// With the argument's place, for the error of a Tokio without `test-util`.
+    /// With the argument's span, for the error of a Tokio without `test-util`.
     pub(crate) start_paused: Option<(bool, Span)>,
     pub(crate) name: Option<String>,
     pub(crate) procession: Path,
 }
 
 impl Arguments {
-    /// Reads the arguments of `entry`; what is missing or wrong has its default.
-    pub(crate) fn read(entry: Entry, tokens: TokenStream) -> (Self, Option<Error>) {
+    /// Reads the arguments of `entry`. A missing or invalid argument has its default.
+    pub(crate) fn read(entry: EntryAttribute, tokens: TokenStream) -> (Self, Option<Error>) {
         let metas = match Punctuated::<Meta, Token![,]>::parse_terminated.parse2(tokens) {
             Ok(metas) => metas,
-            Err(error) => return Given::default().settle(entry, Some(error)),
+            Err(error) => return GivenArguments::default().complete(entry, Some(error)),
         };
-        let mut given = Given::default();
+        let mut given = GivenArguments::default();
         let mut faults = None;
         for meta in &metas {
-            if let Err(error) = given.take(meta) {
+            if let Err(error) = given.read(meta) {
                 join(&mut faults, error);
             }
         }
-        given.settle(entry, faults)
+        given.complete(entry, faults)
     }
 }
 
-/// Tokio's kinds of runtime.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Flavor {
-    MultiThread,
-    CurrentThread,
-    Local,
-}
-
-impl Flavor {
-    fn named(name: &str, span: Span) -> Result<Self, Error> {
-        let message = match name {
-            "multi_thread" => return Ok(Self::MultiThread),
-            "current_thread" => return Ok(Self::CurrentThread),
-            "local" => return Ok(Self::Local),
-            "single_thread" | "basic_scheduler" => {
-                format!("the runtime flavor `{name}` is called `current_thread`")
-            }
-            "threaded_scheduler" => {
-                format!("the runtime flavor `{name}` is called `multi_thread`")
-            }
-            _ => format!(
-                "there is no runtime flavor `{name}`: expected one of `multi_thread`, \
-                 `current_thread`, `local`"
-            ),
-        };
-        Err(Error::new(span, message))
-    }
-}
-
-/// The arguments as they were written, each with its place.
+/// The arguments as they were written, each with its span.
 #[derive(Default)]
-struct Given {
-    flavor: Option<(Flavor, Span)>,
+struct GivenArguments {
+    flavor: Option<(RuntimeFlavor, Span)>,
     worker_threads: Option<(usize, Span)>,
     start_paused: Option<(bool, Span)>,
     name: Option<(String, Span)>,
     procession: Option<(Path, Span)>,
 }
 
-impl Given {
-    fn take(&mut self, meta: &Meta) -> Result<(), Error> {
+impl GivenArguments {
+    fn read(&mut self, meta: &Meta) -> Result<(), Error> {
         let Some(key) = meta.path().get_ident() else {
             let message = format!("unknown argument: {ACCEPTED}");
             return Err(Error::new_spanned(meta.path(), message));
@@ -103,15 +74,19 @@ impl Given {
         }
     }
 
-    /// Fills in the defaults and checks what only shows when all arguments are known.
-    fn settle(self, entry: Entry, mut faults: Option<Error>) -> (Arguments, Option<Error>) {
+    /// Fills in the defaults and checks the combination of the arguments.
+    fn complete(
+        self,
+        entry: EntryAttribute,
+        mut faults: Option<Error>,
+    ) -> (Arguments, Option<Error>) {
         let flavor = self
             .flavor
             .map_or(entry.default_flavor(), |(flavor, _)| flavor);
-        let threaded = flavor == Flavor::MultiThread;
-        // A flavor that could not be read would be blamed here for what it does not say.
+        let threaded = flavor == RuntimeFlavor::MultiThread;
+        // An unreadable flavor is reported already. A check against the default would add a false error.
         if faults.is_none() {
-            faults = self.misfit(entry, threaded);
+            faults = self.unsupported(entry, threaded);
         }
         let arguments = Arguments {
             flavor,
@@ -128,8 +103,8 @@ impl Given {
         (arguments, faults)
     }
 
-    /// The argument that the runtime asked for does not have.
-    fn misfit(&self, entry: Entry, threaded: bool) -> Option<Error> {
+    /// The first argument that the chosen flavor does not accept.
+    fn unsupported(&self, entry: EntryAttribute, threaded: bool) -> Option<Error> {
         let (key, flavor, span) = match (threaded, &self.worker_threads, &self.start_paused) {
             (false, Some((_, span)), _) => ("worker_threads", "multi_thread", span),
             (true, _, Some((_, span))) => ("start_paused", "current_thread", span),
@@ -161,8 +136,8 @@ fn put<T>(slot: &mut Option<(T, Span)>, key: &Ident, value: T) -> Result<(), Err
     Ok(())
 }
 
-fn flavor(pair: &MetaNameValue) -> Result<Flavor, Error> {
-    Flavor::named(&string(pair)?, pair.value.span())
+fn flavor(pair: &MetaNameValue) -> Result<RuntimeFlavor, Error> {
+    RuntimeFlavor::named(&string(pair)?, pair.value.span())
 }
 
 fn thread_count(pair: &MetaNameValue) -> Result<usize, Error> {
@@ -172,17 +147,17 @@ fn thread_count(pair: &MetaNameValue) -> Result<usize, Error> {
     };
     count
         .filter(|&count| count > 0)
-        .ok_or_else(|| ill_valued(pair, "a number of at least 1", "4"))
+        .ok_or_else(|| wrong_value(pair, "a number of at least 1", "4"))
 }
 
 fn boolean(pair: &MetaNameValue) -> Result<bool, Error> {
     match literal(pair) {
         Some(Lit::Bool(value)) => Ok(value.value),
-        _ => Err(ill_valued(pair, "`true` or `false`", "true")),
+        _ => Err(wrong_value(pair, "`true` or `false`", "true")),
     }
 }
 
-/// Tokio panics at an empty name; it is better said while compiling.
+/// Tokio panics at an empty name, so an empty name is refused at compile time.
 fn runtime_name(pair: &MetaNameValue) -> Result<String, Error> {
     let name = string(pair)?;
     if name.is_empty() {
@@ -197,14 +172,14 @@ fn path(pair: &MetaNameValue) -> Result<Path, Error> {
             let message = format!("`{}` is not a path to the `procession` crate", text.value());
             Error::new_spanned(text, message)
         }),
-        _ => Err(ill_valued(pair, "a path in quotes", "\"::procession\"")),
+        _ => Err(wrong_value(pair, "a path in quotes", "\"::procession\"")),
     }
 }
 
 fn string(pair: &MetaNameValue) -> Result<String, Error> {
     match literal(pair) {
         Some(Lit::Str(text)) => Ok(text.value()),
-        _ => Err(ill_valued(pair, "a string", "\"…\"")),
+        _ => Err(wrong_value(pair, "a string", "\"…\"")),
     }
 }
 
@@ -215,7 +190,7 @@ fn literal(pair: &MetaNameValue) -> Option<&Lit> {
     }
 }
 
-fn ill_valued(pair: &MetaNameValue, what: &str, example: &str) -> Error {
+fn wrong_value(pair: &MetaNameValue, what: &str, example: &str) -> Error {
     let key = pair.path.to_token_stream();
     let message = format!("`{key}` takes {what}: `{key} = {example}`");
     Error::new_spanned(&pair.value, message)
@@ -254,17 +229,17 @@ mod tests {
     use quote::quote;
 
     use super::*;
-    use Entry::{Main, Test};
+    use EntryAttribute::{Main, Test};
 
-    fn accepted(entry: Entry, tokens: TokenStream) -> Arguments {
+    fn accepted(entry: EntryAttribute, tokens: TokenStream) -> Arguments {
         let (arguments, faults) = Arguments::read(entry, tokens);
         assert!(faults.is_none(), "{faults:?}");
         arguments
     }
 
-    /// There is one error about `tokens`, and it has `words`.
+    /// Reading `tokens` gives one error, and its message contains `words`.
     #[track_caller]
-    fn says(entry: Entry, tokens: TokenStream, words: &str) {
+    fn says(entry: EntryAttribute, tokens: TokenStream, words: &str) {
         let (_, faults) = Arguments::read(entry, tokens);
         let faults = faults.expect("the arguments should be refused");
         let messages: Vec<_> = faults.into_iter().map(|error| error.to_string()).collect();
@@ -278,9 +253,9 @@ mod tests {
 
     #[test]
     fn defaults_are_tokios() {
-        assert_eq!(accepted(Main, quote!()).flavor, Flavor::MultiThread);
+        assert_eq!(accepted(Main, quote!()).flavor, RuntimeFlavor::MultiThread);
         let test = accepted(Test, quote!());
-        assert_eq!(test.flavor, Flavor::CurrentThread);
+        assert_eq!(test.flavor, RuntimeFlavor::CurrentThread);
         assert_eq!(test.worker_threads, None);
         assert!(test.start_paused.is_none());
         assert_eq!(test.name, None);
@@ -293,16 +268,16 @@ mod tests {
             flavor = "multi_thread", worker_threads = 3, name = "rt", crate = "a::b",
         };
         let threaded = accepted(Test, threaded);
-        assert_eq!(threaded.flavor, Flavor::MultiThread);
+        assert_eq!(threaded.flavor, RuntimeFlavor::MultiThread);
         assert_eq!(threaded.worker_threads, Some(3));
         assert_eq!(threaded.name.as_deref(), Some("rt"));
         assert_eq!(printed(&threaded.procession), "a :: b");
         let paused = quote! { start_paused = true, flavor = "current_thread" };
         let paused = accepted(Main, paused);
-        assert_eq!(paused.flavor, Flavor::CurrentThread);
+        assert_eq!(paused.flavor, RuntimeFlavor::CurrentThread);
         assert!(matches!(paused.start_paused, Some((true, _))));
         let local = accepted(Main, quote! { flavor = "local" });
-        assert_eq!(local.flavor, Flavor::Local);
+        assert_eq!(local.flavor, RuntimeFlavor::Local);
     }
 
     #[test]
@@ -343,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flavor_alone_is_told_its_argument() {
+    fn flavor_without_key_is_explained() {
         let current = "write `flavor = \"current_thread\"`";
         says(Main, quote! { current_thread }, current);
         says(Main, quote! { basic_scheduler }, current);
@@ -366,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn flavors_refuse_what_they_have_not() {
+    fn arguments_of_other_flavors_are_refused() {
         let threads = quote! { flavor = "current_thread", worker_threads = 2 };
         says(
             Main,
@@ -386,13 +361,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_counts_beside_what_is_wrong() {
+    fn valid_arguments_count_beside_invalid_ones() {
         let tokens = quote! {
             flavor = "fast", threads = 4, crate = "elsewhere", flavor = "local"
         };
         let (arguments, faults) = Arguments::read(Main, tokens);
         assert_eq!(faults.expect("two are wrong").into_iter().count(), 2);
         assert_eq!(printed(&arguments.procession), "elsewhere");
-        assert_eq!(arguments.flavor, Flavor::Local);
+        assert_eq!(arguments.flavor, RuntimeFlavor::Local);
     }
 }

@@ -1,8 +1,9 @@
-//! From an `async fn` with an attribute to the plain function that starts a runtime for it.
+//! Expands an `async fn` with one of the attributes to a plain function that runs it on a runtime.
 //!
-//! The body stays the user's own tokens, unparsed: a mistake in it is reported by the compiler,
-//! where it is. What must stay true: the first statement of the expansion is the one that tells
-//! a parent from a child, and nothing of the user's runs before it.
+//! The body stays unparsed: the compiler reports a mistake in it at its own place.
+//!
+//! Must stay true: the first statement of the expansion is the call that never returns in a child,
+//! and no statement of the user's runs before it.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -11,65 +12,38 @@ use syn::spanned::Spanned;
 use syn::token::Brace;
 use syn::{AttrStyle, Attribute, Error, ReturnType, Signature, Type, Visibility, braced};
 
-use crate::arguments::{Arguments, Flavor, join};
-
-/// Which attribute is being expanded.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Entry {
-    Main,
-    Test,
-}
-
-impl Entry {
-    /// The attribute as the user writes it.
-    pub(crate) fn attribute(self) -> &'static str {
-        match self {
-            Self::Main => "procession::main",
-            Self::Test => "procession::test",
-        }
-    }
-
-    pub(crate) fn default_flavor(self) -> Flavor {
-        match self {
-            Self::Main => Flavor::MultiThread,
-            Self::Test => Flavor::CurrentThread,
-        }
-    }
-
-    /// The statement that comes before everything else.
-    fn opening(self, procession: &impl ToTokens) -> TokenStream {
-        match self {
-            Self::Main => quote!(#procession::init();),
-            Self::Test => quote!(#procession::__private::enter_from_test();),
-        }
-    }
-}
+use crate::arguments::{Arguments, join};
+use crate::attribute::{EntryAttribute, RuntimeFlavor};
 
 /// Expands `item` under the attribute `entry` with `arguments`.
-pub(crate) fn expand(entry: Entry, arguments: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn expand(
+    entry: EntryAttribute,
+    arguments: TokenStream,
+    item: TokenStream,
+) -> TokenStream {
     let mut function = match syn::parse2::<Function>(item.clone()) {
         Ok(function) => function,
-        Err(error) => return beside(error, item),
+        Err(error) => return with_error(error, item),
     };
     let (arguments, mut faults) = Arguments::read(entry, arguments);
     if let Some(error) = function.fault(entry) {
         join(&mut faults, error);
     }
     let expansion = if function.is_main_with_inputs(entry) {
-        function.enclosed()
+        function.inside_main()
     } else {
-        if entry == Entry::Test {
+        if entry == EntryAttribute::Test {
             function.attributes.retain(|attribute| !is_test(attribute));
         }
         function.expanded(entry, &arguments)
     };
     match faults {
-        Some(error) => beside(error, expansion),
+        Some(error) => with_error(error, expansion),
         None => expansion,
     }
 }
 
-/// A function whose body is not looked into.
+/// A function with an unparsed body.
 struct Function {
     attributes: Vec<Attribute>,
     visibility: Visibility,
@@ -79,8 +53,8 @@ struct Function {
 }
 
 impl Function {
-    /// What makes this function one that `entry` cannot stand on.
-    fn fault(&self, entry: Entry) -> Option<Error> {
+    /// The error of a function that `entry` does not accept.
+    fn fault(&self, entry: EntryAttribute) -> Option<Error> {
         let attribute = entry.attribute();
         if self.signature.asyncness.is_none() {
             let message = format!("`#[{attribute}]` needs an `async fn`: the `async` is missing");
@@ -91,18 +65,18 @@ impl Function {
             return Some(Error::new_spanned(&self.signature.inputs, message));
         }
         let second = self.attributes.iter().find(|attribute| is_test(attribute));
-        let second = second.filter(|_| entry == Entry::Test)?;
+        let second = second.filter(|_| entry == EntryAttribute::Test)?;
         let message = format!("a second test attribute: `#[{attribute}]` alone makes this a test");
         Some(Error::new_spanned(second, message))
     }
 
-    fn is_main_with_inputs(&self, entry: Entry) -> bool {
+    fn is_main_with_inputs(&self, entry: EntryAttribute) -> bool {
         let signature = &self.signature;
-        entry == Entry::Main && signature.ident == "main" && !signature.inputs.is_empty()
+        entry == EntryAttribute::Main && signature.ident == "main" && !signature.inputs.is_empty()
     }
 
-    /// The function as it was, inside a `main` that the compiler accepts.
-    fn enclosed(&self) -> TokenStream {
+    /// The unchanged function, inside a `main` that the compiler accepts.
+    fn inside_main(&self) -> TokenStream {
         let name = &self.signature.ident;
         quote! {
             fn #name() {
@@ -112,15 +86,15 @@ impl Function {
         }
     }
 
-    fn expanded(mut self, entry: Entry, arguments: &Arguments) -> TokenStream {
+    fn expanded(mut self, entry: EntryAttribute, arguments: &Arguments) -> TokenStream {
         let opening = entry.opening(&arguments.procession);
         let runtime = runtime(arguments);
         let future = self.future();
         self.signature.asyncness = None;
-        // Every test has a future of its own; behind `dyn`, they share one copy of `block_on`.
+        // Every test has its own future type. Behind `dyn` all tests share one copy of `block_on`.
         let future = match entry {
-            Entry::Main => future,
-            Entry::Test => quote! {
+            EntryAttribute::Main => future,
+            EntryAttribute::Test => quote! {
                 ::core::pin::pin!(#future)
                     as ::core::pin::Pin<&mut dyn ::core::future::Future<Output = _>>
             },
@@ -134,7 +108,7 @@ impl Function {
                     .block_on(#future)
             }
         };
-        if entry == Entry::Test {
+        if entry == EntryAttribute::Test {
             self.attributes
                 .push(syn::parse_quote!(#[::core::prelude::v1::test]));
         }
@@ -144,12 +118,12 @@ impl Function {
 
     /// The body as an `async` block, with the function's return type.
     ///
-    /// An `async` block has no place to write its type, so the type would be known only at the end
-    /// of the expansion, and so would a mismatch. A `return` that never happens says it first, and
-    /// the compiler then blames the statement at fault. (`tracing`'s `#[instrument]` does this.)
+    /// An `async` block cannot declare its output type, so a mismatch would be reported at the end of
+    /// the expansion. A `return` that never runs declares the type first, and the compiler then
+    /// reports the statement at fault. (`tracing`'s `#[instrument]` does the same.)
     fn future(&self) -> TokenStream {
         let (braces, body) = (&self.braces, &self.body);
-        // With the place of the user's own `async`, where the compiler explains a misplaced `?`.
+        // With the span of the user's own `async`: the compiler explains a misplaced `?` there.
         let keyword = self.signature.asyncness.unwrap_or_default();
         let typed = self.output().map(|output| {
             let place = Span::mixed_site().located_at(output.span());
@@ -172,7 +146,7 @@ impl Function {
         quote!(#keyword #block)
     }
 
-    /// The return type, if a variable can have it: `!` and `impl Trait` cannot be written there.
+    /// The return type, if a variable can be declared with it: `!` and `impl Trait` cannot.
     fn output(&self) -> Option<TokenStream> {
         match &self.signature.output {
             ReturnType::Default => {
@@ -195,7 +169,7 @@ impl Parse for Function {
         let signature = input.parse()?;
         let content;
         let braces = braced!(content in input);
-        // The body moves into a block, where inner attributes may not stand.
+        // The body moves into a block, where inner attributes are not allowed.
         for mut attribute in content.call(Attribute::parse_inner)? {
             attribute.style = AttrStyle::Outer;
             attributes.push(attribute);
@@ -229,17 +203,17 @@ impl ToTokens for Function {
 fn runtime(arguments: &Arguments) -> TokenStream {
     let procession = &arguments.procession;
     let constructor = match arguments.flavor {
-        Flavor::MultiThread => quote!(new_multi_thread),
-        Flavor::CurrentThread | Flavor::Local => quote!(new_current_thread),
+        RuntimeFlavor::MultiThread => quote!(new_multi_thread),
+        RuntimeFlavor::CurrentThread | RuntimeFlavor::Local => quote!(new_current_thread),
     };
     let build = match arguments.flavor {
-        Flavor::MultiThread | Flavor::CurrentThread => quote!(build()),
-        Flavor::Local => quote!(build_local(::core::default::Default::default())),
+        RuntimeFlavor::MultiThread | RuntimeFlavor::CurrentThread => quote!(build()),
+        RuntimeFlavor::Local => quote!(build_local(::core::default::Default::default())),
     };
     let worker_threads = arguments
         .worker_threads
         .map(|count| quote!(.worker_threads(#count)));
-    // In a build without Tokio's `test-util` this method is missing: the error belongs to the argument.
+    // A Tokio without `test-util` lacks this method: the error gets the argument's span.
     let start_paused = arguments
         .start_paused
         .map(|(paused, span)| quote_spanned!(span=> .start_paused(#paused)));
@@ -271,8 +245,8 @@ fn mentions_impl(tokens: &TokenStream) -> bool {
     })
 }
 
-/// The error, and what the compiler should see of the program apart from it.
-fn beside(error: Error, expansion: TokenStream) -> TokenStream {
+/// The error, followed by the code that the compiler checks as well.
+fn with_error(error: Error, expansion: TokenStream) -> TokenStream {
     let mut tokens = error.into_compile_error();
     tokens.extend(expansion);
     tokens
@@ -282,20 +256,25 @@ fn beside(error: Error, expansion: TokenStream) -> TokenStream {
 mod tests {
     use super::*;
 
-    /// The text of a token stream without the spaces, which depend on where the tokens came from.
-    fn packed(tokens: &TokenStream) -> String {
+    /// The text of a token stream without spaces: they depend on the origin of the tokens.
+    fn without_spaces(tokens: &TokenStream) -> String {
         tokens.to_string().split_whitespace().collect()
     }
 
     #[track_caller]
-    fn expands(entry: Entry, arguments: TokenStream, item: TokenStream, expected: &TokenStream) {
+    fn expands(
+        entry: EntryAttribute,
+        arguments: TokenStream,
+        item: TokenStream,
+        expected: &TokenStream,
+    ) {
         let expansion = expand(entry, arguments, item);
-        assert_eq!(packed(&expansion), packed(expected));
+        assert_eq!(without_spaces(&expansion), without_spaces(expected));
     }
 
-    /// The expansion of a function with a mistake: one error that says `words`, and the rest.
+    /// Expands a function with a mistake to one error that contains `words`, and the rest.
     #[track_caller]
-    fn complains(entry: Entry, item: TokenStream, words: &str) -> String {
+    fn refuses(entry: EntryAttribute, item: TokenStream, words: &str) -> String {
         let expansion = expand(entry, quote!(), item).to_string();
         assert_eq!(expansion.matches("compile_error").count(), 1, "{expansion}");
         assert!(
@@ -322,10 +301,10 @@ mod tests {
     }
 
     #[test]
-    fn main_lets_children_go_first() {
+    fn main_calls_init_first() {
         let typed = typed(&quote!(Result<(), E>));
         expands(
-            Entry::Main,
+            EntryAttribute::Main,
             quote!(worker_threads = 2),
             quote! {
                 /// Documented.
@@ -354,7 +333,7 @@ mod tests {
     fn test_keeps_attributes_and_enters_first() {
         let typed = typed(&quote!(()));
         expands(
-            Entry::Test,
+            EntryAttribute::Test,
             quote!(start_paused = true, name = "rt", crate = "elsewhere"),
             quote! { #[ignore] #[should_panic(expected = "x")] async fn works() { go().await; } },
             &quote! {
@@ -384,47 +363,47 @@ mod tests {
     }
 
     #[test]
-    fn local_has_its_own_build() {
+    fn local_flavor_calls_build_local() {
         let item = quote! { async fn main() {} };
-        let expansion = expand(Entry::Main, quote!(flavor = "local"), item).to_string();
+        let expansion = expand(EntryAttribute::Main, quote!(flavor = "local"), item).to_string();
         let build = quote!(.build_local(::core::default::Default::default())).to_string();
         assert!(expansion.contains(&build), "{expansion}");
     }
 
     #[test]
-    fn types_that_no_variable_has_are_not_written() {
+    fn unnameable_return_types_are_not_declared() {
         for output in [quote!(!), quote!(impl A), quote!(Result<impl A, ()>)] {
             let item = quote! { async fn main() -> #output { done().await } };
-            let expansion = expand(Entry::Main, quote!(), item).to_string();
+            let expansion = expand(EntryAttribute::Main, quote!(), item).to_string();
             assert!(!expansion.contains("if false"), "{expansion}");
         }
     }
 
     #[test]
-    fn a_function_that_is_not_async_is_refused() {
+    fn function_that_is_not_async_is_refused() {
         let item = quote! { fn main() {} };
-        let expansion = complains(Entry::Main, item, "`async` is missing");
+        let expansion = refuses(EntryAttribute::Main, item, "`async` is missing");
         assert!(expansion.contains("init"), "{expansion}");
         let item = quote! { fn works() {} };
-        complains(Entry::Test, item, "`async` is missing");
+        refuses(EntryAttribute::Test, item, "`async` is missing");
     }
 
     #[test]
     fn main_with_arguments_is_refused() {
         let item = quote! { async fn main(words: Vec<String>) { drop(words) } };
-        let expansion = complains(Entry::Main, item, "takes no arguments");
+        let expansion = refuses(EntryAttribute::Main, item, "takes no arguments");
         assert!(expansion.contains("fn main () {"), "{expansion}");
     }
 
     #[test]
     fn other_functions_may_have_arguments() {
         let item = quote! { async fn serve(port: u16) { listen(port).await } };
-        let expansion = expand(Entry::Main, quote!(), item).to_string();
+        let expansion = expand(EntryAttribute::Main, quote!(), item).to_string();
         assert!(!expansion.contains("compile_error"), "{expansion}");
     }
 
     #[test]
-    fn a_second_test_attribute_is_refused_and_dropped() {
+    fn second_test_attribute_is_refused_and_dropped() {
         let seconds = [
             quote!(test),
             quote!(::core::prelude::v1::test),
@@ -432,7 +411,7 @@ mod tests {
         ];
         for second in seconds {
             let item = quote! { #[#second] #[ignore] async fn works() {} };
-            let expansion = complains(Entry::Test, item, "second test attribute");
+            let expansion = refuses(EntryAttribute::Test, item, "second test attribute");
             let tests = expansion.matches("test]").count();
             assert_eq!(tests, 2, "the message's and ours: {expansion}");
             assert!(expansion.contains("ignore"), "{expansion}");
@@ -440,16 +419,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_function_is_left_as_it_was() {
+    fn item_that_is_no_function_is_kept() {
         let item = quote! { struct Main; };
-        let expansion = complains(Entry::Main, item, "expected");
+        let expansion = refuses(EntryAttribute::Main, item, "expected");
         assert!(expansion.ends_with("struct Main ;"), "{expansion}");
     }
 
     #[test]
-    fn a_wrong_argument_leaves_a_whole_expansion() {
+    fn wrong_argument_keeps_the_expansion() {
         let item = quote! { async fn main() {} };
-        let expansion = expand(Entry::Main, quote!(threads = 4), item).to_string();
+        let expansion = expand(EntryAttribute::Main, quote!(threads = 4), item).to_string();
         assert_eq!(expansion.matches("compile_error").count(), 1, "{expansion}");
         assert!(expansion.contains("block_on"), "{expansion}");
     }

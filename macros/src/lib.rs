@@ -1,26 +1,27 @@
 //! The attributes of the `procession` crate, `#[procession::main]` and `#[procession::test]`.
 //!
-//! Use them through `procession`, which re-exports both; this crate has no other purpose. It turns
-//! an `async fn` into a plain one that first lets a child process find its way and then runs the
-//! body on a Tokio runtime. The expansion names nothing but `procession`, so a program needs no
-//! Tokio feature of its own for it.
+//! Use them through `procession`, which re-exports both. Each turns an `async fn` into a plain
+//! function. Its first statement serves a child process and never returns there; in the parent the
+//! function then runs the body on a Tokio runtime. The expansion names no crate but `procession`, so
+//! a program needs no Tokio feature for it.
 //!
-//! What must stay true: a mistake in the attribute is one error, at the mistake. The function is
-//! expanded all the same, so that the compiler and an editor still see it.
+//! Must stay true: a mistake in the attribute is one error, at the mistake. The function is expanded
+//! all the same, so that the compiler and an editor still see it.
 
 use proc_macro::TokenStream;
 
-use crate::entry::Entry;
+use crate::attribute::EntryAttribute;
 
 mod arguments;
+mod attribute;
 mod entry;
 
-/// Runs an `async fn main` on a Tokio runtime, after letting child processes do their work.
+/// Turns an `async fn main` into a `main` that calls `procession::init()` and runs the body on a Tokio runtime.
 ///
-/// The expansion calls `procession::init()` as its first statement. In a child process that call
-/// does the child's work and never returns, so a child builds no runtime and never runs the body of
-/// `main`. In the parent it returns, the runtime is built with all drivers enabled, and the body
-/// runs on it to its end. The return type is `main`'s own: `Result` and `?` work as usual.
+/// The call of `procession::init()` is the first statement. In a child process it does the child's
+/// work and never returns, so a child builds no runtime and never runs the body of `main`. In the
+/// parent it returns; then the runtime is built, with all drivers enabled, and runs the body. The
+/// return type of `main` does not change: `Result` and `?` work as usual.
 ///
 /// ```ignore
 /// // `procession` itself, needed to run this, is built from this crate.
@@ -36,7 +37,7 @@ mod entry;
 /// }
 /// ```
 ///
-/// It is short for:
+/// The attribute is short for:
 ///
 /// ```ignore
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -55,21 +56,21 @@ mod entry;
 ///
 /// # Arguments
 ///
-/// They are those of `tokio::main`, separated by commas, each at most once:
+/// The arguments are those of `tokio::main`, separated by commas, each at most once:
 ///
 /// - `flavor = "multi_thread"`: the runtime's scheduler. `"multi_thread"` is the default;
-///   `"current_thread"` runs everything on the main thread; `"local"` does so too and lets
-///   `tokio::task::spawn_local` be called.
-/// - `worker_threads = 4`: how many threads of the multi-thread runtime run tasks; by default as
-///   many as there are CPUs. These are threads of this process, not the worker processes of a
-///   pool. Not for the other flavors.
-/// - `start_paused = true`: starts with Tokio's clock paused. Only for the `"current_thread"` and
-///   `"local"` flavors, and only in a build that enables Tokio's feature `test-util`. A paused clock
-///   jumps ahead whenever the runtime is idle, and so do the timeouts of work in other processes,
-///   while that work takes real time.
+///   `"current_thread"` runs everything on the main thread; `"local"` does so too and allows
+///   `tokio::task::spawn_local`.
+/// - `worker_threads = 4`: the number of threads on which the multi-thread runtime runs tasks; by
+///   default the number of CPUs. These are threads of this process, not the worker processes of a
+///   pool. Other flavors do not accept it.
+/// - `start_paused = true`: pauses Tokio's clock at the start. Only the `"current_thread"` and
+///   `"local"` flavors accept it, and only in a build that enables Tokio's feature `test-util`. A
+///   paused clock jumps ahead whenever the runtime is idle. Work in other processes takes real time
+///   meanwhile, so its timeouts may expire early.
 /// - `name = "frontend"`: the runtime's name.
-/// - `crate = "path"`: where `procession` is, if not at `::procession`, for a crate that renames or
-///   re-exports it.
+/// - `crate = "path"`: the path of `procession`, for a crate that renames or re-exports it; by
+///   default `::procession`.
 ///
 /// `unhandled_panic` is an error, because Tokio has it only in builds with `--cfg tokio_unstable`.
 ///
@@ -83,21 +84,21 @@ mod entry;
 ///
 /// # Panics
 ///
-/// The function panics if the runtime cannot be built: no descriptors or no threads are left.
+/// The function panics if the runtime cannot be built, because no descriptors or no threads are left.
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    entry::expand(Entry::Main, arguments.into(), item.into()).into()
+    entry::expand(EntryAttribute::Main, arguments.into(), item.into()).into()
 }
 
-/// Makes a test of an `async fn`, run on a Tokio runtime of its own, that may start processes.
+/// Turns an `async fn` into a test with a Tokio runtime of its own, which may start processes.
 ///
-/// A test binary has no `main` in which `procession::init()` could be called. The expansion says so
-/// to `procession` before anything else, and the children that the test starts find their way by
-/// themselves: they never run the test harness. This holds under `cargo test`, where tests are
-/// threads of one process, and under `cargo nextest`, where each is a process.
+/// A test binary has no `main` that could call `procession::init()`. Instead, the children of a test
+/// begin their work before `main`, in a constructor, and never run the test harness. The first
+/// statement of the expansion enables this. It works under `cargo test`, where tests are threads of
+/// one process, and under `cargo nextest`, where each test is a process.
 ///
-/// Other attributes are kept, among them `#[ignore]` and `#[should_panic]`, and so is the return
-/// type. A second `#[test]` on the same function is an error.
+/// The return type and other attributes, such as `#[ignore]` and `#[should_panic]`, are kept. A
+/// second `#[test]` on the same function is an error.
 ///
 /// ```ignore
 /// // `procession` itself, needed to run this, is built from this crate.
@@ -110,8 +111,8 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Arguments
 ///
-/// They are those of `#[procession::main]`. Only the default `flavor` differs: it is
-/// `"current_thread"`, so a test that wants worker threads asks for them:
+/// The arguments are those of `#[procession::main]`. Only the default `flavor` differs: it is
+/// `"current_thread"`. A test with worker threads asks for them:
 ///
 /// ```ignore
 /// #[procession::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,8 +131,8 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Panics
 ///
-/// The test fails if the runtime cannot be built: no descriptors or no threads are left.
+/// The test fails if the runtime cannot be built, because no descriptors or no threads are left.
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    entry::expand(Entry::Test, arguments.into(), item.into()).into()
+    entry::expand(EntryAttribute::Test, arguments.into(), item.into()).into()
 }

@@ -1,435 +1,305 @@
-//! One side of a channel in this process: what can be done at once, and waiting for what cannot.
+//! One side of a channel in this process: what queues and pipes have in common.
+//!
+//! An end has the channel's memory, the socket to the other side and the tasks and threads of this process that wait.
+//! Both flavors write frames, read frames and send descriptors with it. What must stay true: one producer and one
+//! consumer use the ring at a time, which the flavor ensures with its locks. Never here: those locks, and the order in
+//! which a flavor rings and commits.
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::ahead::TAG_BYTES;
-use super::cargo::{Cargo, Delivered, Holds, Refused, Seen};
-use super::duct::Duct;
-use super::hub::Hub;
+use super::attempt::{Attempt, Popped, Pushed, Taken};
+use super::doorbell;
+use super::fds;
+use super::fds::TAG_BYTES;
+use super::message;
+use super::message::{Incoming, Outgoing, Refused};
+use super::patience::Patience;
+use super::peer::Peer;
+use super::shm::Shm;
+use super::waiters::Waiters;
+use crate::codec::attachments;
 use crate::ring::{Consumer, Frame, Producer, Ring};
-use crate::sys::clock::Moment;
-use crate::sys::gap::{ROOM_BYTES, Room};
-use crate::sys::robust::{RobustGuard, TryLock};
+use crate::sys::buffer::{STACK_BUF_BYTES, StackBuf};
 use crate::sys::socket;
-use crate::wire::baggage;
-use crate::wire::passage::Passage;
+use crate::transfer::blob::BlobPool;
+use crate::transfer::mapped_blob::RecentBlobs;
 
-pub(crate) use super::outcome::{Popped, Pushed};
+/// A bit of a frame's kind: descriptors were sent ahead of it, and their tag is at its start.
+const HAS_FDS: u32 = 1;
+
+/// A bit of a frame's kind: the message is in the shared memory that is its first descriptor.
+const IS_LONG: u32 = 2;
 
 /// Which side of a channel an end is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
+pub(super) enum Side {
     Send,
     Receive,
 }
 
-/// One side of a channel in this process. The last one of a process to go takes that side with it.
+/// One side of a channel in this process.
 #[derive(Debug)]
 pub(crate) struct End {
-    pub(super) duct: Arc<Duct>,
-    pub(super) hub: Hub,
-    pub(super) socket: OwnedFd,
-    pub(super) side: Side,
-    /// Looks that found nothing since the last success; see `wait`.
-    pub(super) looks: AtomicU32,
-    /// How often in a row a lock was refused; see `wait`.
-    pub(super) refusals: AtomicU32,
-    holds: Mutex<Holds>,
-    seen: Mutex<Seen>,
-    /// Where this process counts what it has received and not done, once it has received.
-    pub(super) holder: AtomicUsize,
-    /// The socket had no room for descriptors: only an emptier ring will make some.
-    pub(super) crowded: AtomicBool,
-    /// The tick in which the kernel was last asked whether the other side is gone.
-    asked: AtomicU64,
-    /// How many ends of the other side had gone then.
-    gone: AtomicU32,
-    /// The kernel said that the other side is gone. It never comes back.
-    pub(super) alone: AtomicBool,
-    /// Copies of its socket were made for others, or came from others, who may have it still.
-    pub(super) spread: AtomicBool,
-    /// The process that has it. Copies of that process, made by forking, have it too.
-    holder_pid: u32,
-    /// Of an end that moves when it is sent.
-    pub(super) passage: Arc<Passage>,
-    /// How often it had moved when it came here.
-    pub(super) moves: u32,
-    // The last to be dropped: whoever hears it asks the kernel, which must know by then.
-    _farewell: Farewell,
+    shm: Arc<Shm>,
+    peer: Peer,
+    side: Side,
+    waiters: Waiters,
+    patience: Patience,
+    blobs: Mutex<BlobPool>,
+    recent_blobs: Mutex<RecentBlobs>,
+    /// The socket had no room for descriptors. Receiving makes room in it.
+    is_socket_full: AtomicBool,
+    /// The process that made this value. A forked copy of that process has a copy of the value.
+    owner_pid: u32,
+    // Dropped last: a process that sees the count asks the kernel, which must know by then that the socket is closed.
+    _drop_count: DropCount,
 }
 
-/// Says to the other side that an end of this one has gone.
+/// Counts the end of one side as dropped.
 #[derive(Debug)]
-struct Farewell(Arc<Duct>, Side);
+struct DropCount(Arc<Shm>, Side);
 
-impl Drop for Farewell {
+impl Drop for DropCount {
     fn drop(&mut self) {
-        let gone = match self.1 {
-            Side::Send => self.0.gone_senders(),
-            Side::Receive => self.0.gone_receivers(),
+        let dropped = match self.1 {
+            Side::Send => self.0.dropped_senders(),
+            Side::Receive => self.0.dropped_receivers(),
         };
-        gone.fetch_add(1, Ordering::AcqRel);
-    }
-}
-
-/// Makes a channel for `capacity` messages: the end that sends and the end that receives.
-///
-/// If it is `shared`, any number of processes can hold either side, and what was received and is not done is
-/// counted. Else one process at a time can.
-pub(crate) fn create(capacity: usize, shared: bool) -> io::Result<(End, End)> {
-    let duct = Arc::new(Duct::create(capacity, shared)?);
-    let (ours, theirs) = socket::pair()?;
-    let send = End::new(Arc::clone(&duct), ours, Side::Send, 0);
-    let receive = End::new(duct, theirs, Side::Receive, 0);
-    Ok((send, receive))
-}
-
-impl Drop for End {
-    /// Nobody else has this side: it ends now, although processes that other threads are making at this moment have
-    /// copies of its socket, until they execute their programs.
-    fn drop(&mut self) {
-        let sole = match self.duct.shared {
-            true => !*self.spread.get_mut(),
-            false => self.passage.is_here(),
-        };
-        if sole && self.holder_pid == std::process::id() {
-            socket::shut_down(&self.socket);
-        }
+        dropped.fetch_add(1, Ordering::AcqRel);
     }
 }
 
 impl End {
-    pub(super) fn new(duct: Arc<Duct>, socket: OwnedFd, side: Side, moves: u32) -> Self {
+    /// Makes a channel for `capacity` messages: the end that sends and the end that receives.
+    pub(super) fn pair(capacity: usize, flavor: u64) -> io::Result<(Self, Self)> {
+        let shm = Arc::new(Shm::create(capacity, flavor)?);
+        let (ours, theirs) = socket::pair()?;
+        let sender = Self::new(Arc::clone(&shm), ours, Side::Send);
+        let receiver = Self::new(shm, theirs, Side::Receive);
+        Ok((sender, receiver))
+    }
+
+    fn new(shm: Arc<Shm>, socket: OwnedFd, side: Side) -> Self {
         Self {
-            _farewell: Farewell(Arc::clone(&duct), side),
-            duct,
-            hub: Hub::default(),
-            socket,
+            _drop_count: DropCount(Arc::clone(&shm), side),
+            shm,
+            peer: Peer::new(socket),
             side,
-            looks: AtomicU32::new(0),
-            refusals: AtomicU32::new(0),
-            holds: Mutex::default(),
-            seen: Mutex::default(),
-            holder: AtomicUsize::new(super::held::NO_HOLDER),
-            crowded: AtomicBool::new(false),
-            asked: AtomicU64::new(0),
-            gone: AtomicU32::new(0),
-            alone: AtomicBool::new(false),
-            spread: AtomicBool::new(false),
-            holder_pid: std::process::id(),
-            passage: Arc::default(),
-            moves,
+            waiters: Waiters::default(),
+            patience: Patience::default(),
+            blobs: Mutex::new(message::blob_pool()),
+            recent_blobs: Mutex::default(),
+            is_socket_full: AtomicBool::new(false),
+            owner_pid: std::process::id(),
         }
     }
 
-    /// How many messages it holds at most.
+    /// The largest number of messages in the ring.
+    #[inline]
     pub(crate) fn capacity(&self) -> usize {
-        self.duct.capacity
+        self.shm.capacity()
     }
 
-    /// How many messages are in it.
+    /// The number of messages in the ring.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.duct.ring.frames()
-    }
-
-    /// Whether it was closed, or the other side is gone.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.was_closed() || self.other_side_is_gone()
+        self.shm.ring().frames()
     }
 
     #[inline]
-    pub(super) fn was_closed(&self) -> bool {
-        self.duct.closed().load(Ordering::Acquire) != 0 || self.passage.is_gone()
+    pub(super) fn side(&self) -> Side {
+        self.side
     }
 
-    /// Is being sent elsewhere: if it is, nothing more goes through it here.
-    pub(crate) fn depart(&self) -> Result<(), String> {
-        self.passage.tell(|| self.hub.waker());
-        baggage::depart(&self.passage)
+    #[inline]
+    pub(super) fn shm(&self) -> &Arc<Shm> {
+        &self.shm
     }
 
-    /// The kernel's word that nobody holds the other side.
-    pub(super) fn other_side_is_gone(&self) -> bool {
-        self.alone.load(Ordering::Relaxed) || socket::is_hung_up(&self.socket)
+    #[inline]
+    pub(super) fn socket(&self) -> &OwnedFd {
+        self.peer.socket()
     }
 
-    /// Closes it for everybody, everywhere. An end that was sent elsewhere closes nothing.
-    pub(crate) fn close(&self) {
-        if self.passage.is_gone() {
-            return;
+    #[inline]
+    pub(super) fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    #[inline]
+    pub(super) fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    /// Whether the channel was marked as closed for all processes.
+    #[inline]
+    pub(super) fn is_marked_closed(&self) -> bool {
+        self.shm.closed().load(Ordering::Acquire) != 0
+    }
+
+    /// Marks the channel as closed for all processes. Waiting sides are woken by the caller.
+    pub(super) fn mark_closed(&self) {
+        self.shm.closed().store(1, Ordering::Release);
+    }
+
+    /// Closes the channel for all processes.
+    pub(super) fn close(&self) {
+        // In this order: a process that is killed in between has woken all that wait, and they mark the channel.
+        self.shut_down();
+        self.mark_closed();
+        self.waiters.wake_all();
+    }
+
+    /// Whether the kernel says that no process has the other side.
+    pub(super) fn is_peer_gone(&self) -> bool {
+        self.peer.is_gone()
+    }
+
+    /// Whether all receivers were found gone. Costs less than [`End::is_peer_gone`], and may say so a little later.
+    #[inline]
+    pub(super) fn has_found_receivers_gone(&self) -> bool {
+        self.peer.was_found_gone(self.shm.dropped_receivers())
+    }
+
+    /// Whether this is a sender that no process receives from. A sender need not look at the ring to know that it has
+    /// to stop. A receiver must: the last message may be in it.
+    pub(super) fn has_lost_receivers(&self) -> bool {
+        self.side == Side::Send && self.peer.is_gone()
+    }
+
+    /// Shuts the socket down in both directions, if this process made the end and is not a forked copy.
+    pub(super) fn shut_down_if_owner(&self) {
+        if self.owner_pid == std::process::id() {
+            self.shut_down();
         }
-        // In this order: whoever is killed in between has woken all who wait, and they do the rest.
-        socket::shut_down(&self.socket);
-        self.duct.closed().store(1, Ordering::Release);
-        self.hub.wake_all();
     }
 
-    /// Encodes a message that needs memory of its own.
-    pub(crate) fn pack_long<T: Serialize>(&self, value: &T) -> Result<Cargo, Refused> {
-        Cargo::long(value, &self.holds)
+    fn shut_down(&self) {
+        socket::shut_down(self.socket());
     }
 
-    /// Whether a long message can be encoded without asking for memory that was never used before.
+    /// Wakes the other side for any reason.
+    pub(crate) fn ring(&self) -> io::Result<()> {
+        doorbell::ring(self.socket())
+    }
+
+    /// Encodes a message into shared memory of its own. May take long.
+    pub(crate) fn encode_long<T: Serialize>(&self, value: &T) -> Result<Outgoing, Refused> {
+        Outgoing::long(value, &self.blobs)
+    }
+
+    /// Whether a long message can be encoded without memory that was never used before.
     pub(crate) fn has_memory(&self) -> bool {
-        let holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
-        holds.ready()
+        let blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        blobs.has_space()
     }
 
-    /// Sends, if it can be done now.
-    pub(crate) fn try_push(&self, cargo: &mut Cargo) -> Pushed {
-        if cargo.moves(&self.passage) {
-            let why = "an end of a pipe cannot be sent through itself";
-            return Pushed::Failed(Refused(why.to_owned()));
-        }
-        cargo.shut();
-        let pushed = self.try_push_bytes(&cargo.body, Some(cargo));
-        match pushed {
-            Pushed::Done => cargo.sent(),
-            _ => cargo.open(),
-        }
-        pushed
-    }
-
-    /// Sends what `bytes` encode, with what `beside` it has, if it can be done now.
+    /// Begins a frame of `len` bytes, if there is room for it.
     #[inline]
-    pub(super) fn try_push_bytes(&self, bytes: &[u8], beside: Option<&Cargo>) -> Pushed {
-        if !self.duct.shared {
-            return self.push_solo(bytes, beside);
-        }
-        if self.was_closed() {
-            return Pushed::Closed;
-        }
-        // Who has looked in vain looks first, and does not keep the lock from others.
-        if self.looks.load(Ordering::Relaxed) > 0 && self.len() >= self.duct.capacity {
-            return Pushed::Full;
-        }
-        let Some(_guard) = self.lock_senders() else {
-            return Pushed::Busy;
-        };
-        // Once more under the lock: a receiver that saw it closed under both locks expects nothing more.
-        if self.was_closed() || self.is_found_alone() {
-            return Pushed::Closed;
-        }
-        let laden = beside.filter(|cargo| cargo.has_descriptors());
-        let tag_len = laden.map_or(0, |_| TAG_BYTES);
-        let Some(mut producer) = self.begin(tag_len + bytes.len()) else {
-            return Pushed::Full;
-        };
-        let mut writer = producer.resume();
-        if let Some(cargo) = laden {
-            let tag = self.duct.tags().fetch_add(1, Ordering::AcqRel) + 1;
-            if let Err(instead) = self.send_ahead(tag, cargo) {
-                return instead;
-            }
-            writer.extend(&tag.to_ne_bytes());
-        }
-        writer.extend(bytes);
-        let bell = self.duct.data_bell();
-        if laden.is_some() {
-            // They have rung. But whoever takes them takes what was rung before, too: the next rings again.
-            bell.store(0, Ordering::Relaxed);
-        } else if bell.load(Ordering::Relaxed) == 0 {
-            if let Err(instead) = self.ring_for_data() {
-                return instead;
-            }
-            bell.store(1, Ordering::Relaxed);
-        }
-        writer.commit(laden.map_or(0, kind_of));
-        self.found();
-        Pushed::Done
-    }
-
-    /// Begins a message of so many bytes, if there is room for it.
-    #[inline]
-    pub(super) fn begin(&self, len: usize) -> Option<Producer<&Ring>> {
-        let known = self.duct.known_tail();
+    pub(super) fn begin_frame(&self, len: usize) -> Option<Producer<&Ring>> {
+        let known = self.shm.known_tail();
         let position = known.load(Ordering::Relaxed);
-        let mut producer = Producer::take_over(&self.duct.ring, position);
-        let has_room = !producer.holds(self.duct.capacity) && producer.begin(len).is_some();
+        let mut producer = Producer::take_over(self.shm.ring(), position);
+        let has_room = !producer.holds(self.shm.capacity()) && producer.begin(len).is_some();
         if producer.position() != position {
             known.store(producer.position(), Ordering::Relaxed);
         }
         has_room.then_some(producer)
     }
 
-    /// Asks the kernel, which costs more than sending, whether nobody receives any more: when an end has
-    /// gone, and once in a tick, because the killed do not say so.
+    /// The first frame, or why there is none.
     #[inline]
-    pub(super) fn is_found_alone(&self) -> bool {
-        let gone = self.duct.gone_receivers().load(Ordering::Acquire);
-        let now = Moment::last_tick().to_bits();
-        let said_so = self.gone.load(Ordering::Relaxed) != gone;
-        let ticked = self.asked.load(Ordering::Relaxed) != now;
-        if said_so || ticked {
-            self.gone.store(gone, Ordering::Relaxed);
-            self.asked.store(now, Ordering::Relaxed);
-            if self.other_side_is_gone() {
-                self.alone.store(true, Ordering::Relaxed);
-            }
-        }
-        self.alone.load(Ordering::Relaxed)
-    }
-
-    /// Receives, if there is something now, into `room` what fits there.
-    pub(crate) fn try_pop(&self, room: &mut Room) -> Popped {
-        if self.passage.is_gone() {
-            return Popped::Closed;
-        }
-        if self.looks.load(Ordering::Relaxed) > 0 && self.len() == 0 {
-            return Popped::Empty;
-        }
-        if !self.duct.shared {
-            return self.pop_solo(room);
-        }
-        let Some(_guard) = self.lock_receivers() else {
-            return Popped::Busy;
-        };
-        let (mut consumer, frame) = match self.peek() {
-            Ok(first) => first,
-            Err(instead) => return instead,
-        };
-        let at = self.duct.taken_at();
-        at.store(consumer.position(), Ordering::Release);
-        self.hold_one();
-        let popped = self.take(&consumer, frame, room);
-        if self.duct.space_bell().load(Ordering::Relaxed) == 0 {
-            self.ring_for_space();
-        }
-        consumer.release(frame);
-        self.holds_it();
-        self.found();
-        popped
-    }
-
-    /// The first message, or what there is instead.
-    #[inline]
-    pub(super) fn peek(&self) -> Result<(Consumer<&Ring>, Frame), Popped> {
-        let known = self.duct.known_head();
+    pub(super) fn peek_frame(&self) -> Result<(Consumer<&Ring>, Frame), Popped> {
+        let known = self.shm.known_head();
         let limit = known.load(Ordering::Relaxed);
-        let mut consumer = Consumer::take_over(&self.duct.ring, limit);
-        // Nobody can make sense of it any more if it is corrupt.
-        let first = consumer.peek().map_err(|_| Popped::Closed)?;
-        let frame = first.ok_or(Popped::Empty)?;
+        let mut consumer = Consumer::take_over(self.shm.ring(), limit);
+        // A corrupt ring cannot be read by any process any more.
+        let first = consumer.peek().map_err(|_| Attempt::Closed)?;
+        let frame = first.ok_or(Attempt::NotNow)?;
         if consumer.limit() != limit {
             known.store(consumer.limit(), Ordering::Relaxed);
         }
         Ok((consumer, frame))
     }
 
-    /// What was looked for was there.
+    /// Reads the message in `frame`, into `buf` if it is short. Takes its descriptors out of the socket.
     #[inline]
-    pub(super) fn found(&self) {
-        self.looks.store(0, Ordering::Relaxed);
-        self.refusals.store(0, Ordering::Relaxed);
-    }
-
-    /// Takes the senders' lock if it is free.
-    #[inline]
-    pub(super) fn lock_senders(&self) -> Option<RobustGuard<'_>> {
-        match self.duct.send_lock.try_lock() {
-            TryLock::Locked(guard) => Some(guard),
-            TryLock::Inherited(guard) => {
-                // Whatever its holder had begun: the next message rings.
-                self.duct.data_bell().store(0, Ordering::Relaxed);
-                Some(guard)
-            }
-            TryLock::Busy => None,
+    pub(super) fn read_frame(
+        &self,
+        consumer: &Consumer<&Ring>,
+        frame: Frame,
+        buf: &mut StackBuf,
+    ) -> Taken {
+        if frame.kind() == 0 && frame.len() <= STACK_BUF_BYTES {
+            consumer.copy_to(frame, buf);
+            return Taken::Short;
         }
+        Taken::Long(Box::new(self.read_long_frame(consumer, frame)))
     }
 
-    /// Takes the receivers' lock if it is free. If its last holder died with it, somebody clears up after it.
-    #[inline]
-    pub(super) fn lock_receivers(&self) -> Option<RobustGuard<'_>> {
-        let orphaned = self.duct.orphaned();
-        let guard = match self.duct.receive_lock.try_lock() {
-            TryLock::Locked(guard) => guard,
-            TryLock::Inherited(guard) => {
-                orphaned.store(1, Ordering::Release);
-                guard
-            }
-            TryLock::Busy => return None,
-        };
-        if orphaned.load(Ordering::Acquire) != 0 && self.bury() {
-            orphaned.store(0, Ordering::Release);
-        }
-        Some(guard)
-    }
-
-    /// Settles what a receiver that died with the lock had begun: whether it took its message, which is
-    /// so, too, if it took only the descriptors. False if it is not settled.
-    fn bury(&self) -> bool {
-        let mut consumer = Consumer::new(&self.duct.ring);
-        let taken = consumer.position() != self.duct.taken_at().load(Ordering::Acquire);
-        match self.side {
-            Side::Receive => {
-                let robbed = self.robbed(&mut consumer);
-                self.settle(taken || robbed.is_some());
-                self.ring_for_space();
-                if let Some(frame) = robbed {
-                    consumer.release(frame);
-                }
-                true
-            }
-            Side::Send if self.other_side_is_gone() => {
-                self.settle(taken);
-                true
-            }
-            // Only receivers can see whether descriptors were taken. What they are rung with must tell them.
-            Side::Send => {
-                let _ = self.ring_for_data();
-                false
-            }
-        }
-    }
-
-    /// The first message, if its descriptors were taken by a receiver that died before it had the message.
-    fn robbed(&self, consumer: &mut Consumer<&Ring>) -> Option<Frame> {
-        let frame = consumer.peek().ok()??;
-        let has_bag = frame.kind() & BAGGAGE != 0 && frame.len() >= TAG_BYTES;
-        let tag = || consumer.word(frame, 0).load(Ordering::Relaxed);
-        let robbed = has_bag
-            && self.duct.taken_tag().load(Ordering::Acquire) == tag()
-            && self.is_past(tag());
-        robbed.then_some(frame)
-    }
-
-    /// What is in `frame`.
-    #[inline]
-    pub(super) fn take(&self, consumer: &Consumer<&Ring>, frame: Frame, room: &mut Room) -> Popped {
-        if frame.kind() == 0 && frame.len() <= ROOM_BYTES {
-            consumer.copy_to(frame, room);
-            return Popped::Short;
-        }
-        Popped::Message(Box::new(self.take_unusual(consumer, frame)))
-    }
-
-    fn take_unusual(&self, consumer: &Consumer<&Ring>, frame: Frame) -> Delivered {
-        let has_bag = frame.kind() & BAGGAGE != 0 && frame.len() >= TAG_BYTES;
-        let skipped = if has_bag { TAG_BYTES } else { 0 };
+    fn read_long_frame(&self, consumer: &Consumer<&Ring>, frame: Frame) -> Incoming {
+        let tag = tag_of(consumer, frame);
+        let skipped = tag.map_or(0, |_| TAG_BYTES);
         let mut body = Vec::with_capacity(frame.len());
         consumer.copy(frame, skipped, frame.len() - skipped, &mut body);
-        let bag = has_bag.then(|| {
-            let tag = consumer.word(frame, 0).load(Ordering::Relaxed);
-            self.descriptors(tag)
-        });
-        match frame.kind() & LONG {
-            0 => Delivered::short(body, bag),
+        let fds = tag.map(|tag| self.receive_fds(tag));
+        match frame.kind() & IS_LONG {
+            0 => Incoming::short(body, fds),
             _ => {
-                let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-                Delivered::long(&body, bag.unwrap_or_default(), &mut seen)
+                let mut recent = self
+                    .recent_blobs
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                Incoming::long(&body, fds.unwrap_or_default(), &mut recent)
             }
         }
     }
 
-    /// Makes all who wait in this process look.
+    /// Sends the descriptors of a message ahead of it; returns their tag.
+    pub(super) fn send_fds(&self, outgoing: &Outgoing) -> Result<u64, Pushed> {
+        let tag = self.shm.last_tag().fetch_add(1, Ordering::AcqRel) + 1;
+        let sent = fds::send(self.socket(), tag, &outgoing.descriptors());
+        sent.map(|()| tag).map_err(|error| match error {
+            error if fds::is_full(&error) => self.found_socket_full(),
+            error if socket::is_end(&error) => self.found_peer_gone(),
+            error => {
+                let why = format!("its descriptors could not be sent: {error}");
+                Attempt::Done(Err(Refused(why)))
+            }
+        })
+    }
+
+    fn receive_fds(&self, tag: u64) -> Vec<OwnedFd> {
+        self.shm.taken_tag().store(tag, Ordering::Release);
+        fds::receive(self.socket(), tag)
+    }
+
+    /// Notes that the other side is gone, as a failed send has told.
+    pub(super) fn found_peer_gone(&self) -> Pushed {
+        self.peer.set_gone();
+        Attempt::Closed
+    }
+
+    /// Notes that only receiving makes room in the socket.
+    pub(super) fn found_socket_full(&self) -> Pushed {
+        self.is_socket_full.store(true, Ordering::Relaxed);
+        Attempt::NotNow
+    }
+
+    /// Whether the socket was full since this was last asked.
+    pub(super) fn take_socket_full(&self) -> bool {
+        self.is_socket_full.swap(false, Ordering::Relaxed)
+    }
+
+    /// Makes all that wait in this process look again.
     pub(crate) fn wake_all(&self) {
-        self.hub.wake_all();
+        self.waiters.wake_all();
     }
 
     pub(super) fn describe(&self, mut out: fmt::DebugStruct<'_, '_>) -> fmt::Result {
@@ -439,23 +309,45 @@ impl End {
     }
 }
 
-/// Kinds of frames: bits.
-const BAGGAGE: u32 = 1;
-const LONG: u32 = 2;
-
-/// How many bytes of a frame's body a message takes.
-pub(super) fn bytes_of(cargo: &Cargo) -> usize {
-    let tag = if cargo.has_descriptors() {
-        TAG_BYTES
-    } else {
-        0
+/// The length of the frame of a message, in bytes.
+pub(super) fn frame_len(outgoing: &Outgoing) -> usize {
+    let tag = match outgoing.has_descriptors() {
+        true => TAG_BYTES,
+        false => 0,
     };
-    tag + cargo.body.len()
+    tag + outgoing.body().len()
 }
 
-pub(super) fn kind_of(laden: &Cargo) -> u32 {
-    match laden.hold.is_some() {
-        true => BAGGAGE | LONG,
-        false => BAGGAGE,
+/// The kind of the frame of a message that has descriptors.
+pub(super) fn frame_kind(with_fds: &Outgoing) -> u32 {
+    match with_fds.is_long() {
+        true => HAS_FDS | IS_LONG,
+        false => HAS_FDS,
+    }
+}
+
+/// The tag of the descriptors that were sent ahead of `frame`, if there are any.
+pub(super) fn tag_of(consumer: &Consumer<&Ring>, frame: Frame) -> Option<u64> {
+    let has_fds = frame.kind() & HAS_FDS != 0 && frame.len() >= TAG_BYTES;
+    has_fds.then(|| consumer.word(frame, 0).load(Ordering::Relaxed))
+}
+
+/// An end inside a value: the memory and the socket travel beside the bytes.
+impl Serialize for End {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let memory = attachments::attach(self.shm.as_fd()).map_err(ser::Error::custom)?;
+        let socket = attachments::attach(self.socket().as_fd()).map_err(ser::Error::custom)?;
+        (memory, socket, self.side == Side::Send).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for End {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (memory, socket, sends) = <(u32, u32, bool)>::deserialize(deserializer)?;
+        let memory = attachments::take(memory).map_err(de::Error::custom)?;
+        let socket = attachments::take(socket).map_err(de::Error::custom)?;
+        let shm = Shm::open(memory).map_err(de::Error::custom)?;
+        let side = if sends { Side::Send } else { Side::Receive };
+        Ok(Self::new(Arc::new(shm), socket, side))
     }
 }

@@ -1,10 +1,11 @@
-//! What sending and receiving can say instead.
+//! The errors of sending and receiving.
 
 use std::fmt;
 
-/// A message that was not sent, given back.
+/// A message was not sent. The error has the message.
 pub struct SendError<T> {
     value: Option<T>,
+    /// Why the message cannot be sent; `None` if the channel is closed.
     refused: Option<String>,
 }
 
@@ -23,23 +24,24 @@ impl<T> SendError<T> {
         }
     }
 
-    /// Whether nobody is left to receive.
+    /// Whether the queue or pipe was closed, or no process can receive any more.
     pub fn is_closed(&self) -> bool {
         self.refused.is_none()
     }
 
-    /// Whether the value cannot be sent. Nothing was.
+    /// Whether the message cannot be sent at all, for example because its `Serialize` fails. Other messages can be
+    /// sent.
     pub fn is_encode(&self) -> bool {
         self.refused.is_some()
     }
 
-    /// The message. `None` only from a sink's `poll_ready`, `poll_flush` and `poll_close`.
+    /// Returns the message. `None` only for an error of a sink's `poll_ready`, `poll_flush` or `poll_close`.
     pub fn into_inner(self) -> Option<T> {
         self.value
     }
 }
 
-/// A message that was not sent at once, given back.
+/// A message was not sent at once. The error has the message.
 pub struct TrySendError<T> {
     value: T,
     cause: Cause,
@@ -68,44 +70,47 @@ impl<T> TrySendError<T> {
         Self { value, cause }
     }
 
-    /// Whether there is no room now.
+    /// Whether there is no room for the message now. A later attempt may succeed.
     pub fn is_full(&self) -> bool {
         matches!(self.cause, Cause::Full)
     }
 
-    /// Whether nobody is left to receive.
+    /// Whether the queue or pipe was closed, or no process can receive any more.
     pub fn is_closed(&self) -> bool {
         matches!(self.cause, Cause::Closed)
     }
 
-    /// Whether the value cannot be sent. Nothing was.
+    /// Whether the message cannot be sent at all, for example because its `Serialize` fails. Other messages can be
+    /// sent.
     pub fn is_encode(&self) -> bool {
         matches!(self.cause, Cause::Refused(_))
     }
 
-    /// The message.
+    /// Returns the message.
     pub fn into_inner(self) -> T {
         self.value
     }
 }
 
-/// Why there is no message.
+/// No message was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecvError {
-    /// There is none, and there never will be: it was closed, or every sender is gone.
+    /// There will be no more messages: the queue or pipe was closed, or every sender is gone, and every message was
+    /// received.
     Closed,
-    /// There was one that could not be decoded, for this reason. It is gone; others may follow.
+    /// A message was received and cannot be decoded, for this reason. It is lost; later messages can be received.
     Decode(String),
 }
 
-/// Why there is no message now.
+/// No message was received at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TryRecvError {
-    /// There may be one later.
+    /// There is no message now. There may be one later.
     Empty,
-    /// There is none, and there never will be: it was closed, or every sender is gone.
+    /// There will be no more messages: the queue or pipe was closed, or every sender is gone, and every message was
+    /// received.
     Closed,
-    /// There was one that could not be decoded, for this reason. It is gone; others may follow.
+    /// A message was received and cannot be decoded, for this reason. It is lost; later messages can be received.
     Decode(String),
 }
 
@@ -118,12 +123,13 @@ impl From<RecvError> for TryRecvError {
     }
 }
 
-const CLOSED: &str = "the channel is closed";
+const IS_CLOSED: &str = "the channel is closed";
+const HAS_NO_RECEIVER: &str = "no process can receive the message any more";
 
 impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.refused {
-            None => f.write_str("nobody is left to receive the message"),
+            None => f.write_str(HAS_NO_RECEIVER),
             Some(why) => write!(f, "the message cannot be sent: {why}"),
         }
     }
@@ -133,7 +139,7 @@ impl<T> fmt::Display for TrySendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
             Cause::Full => f.write_str("there is no room for the message now"),
-            Cause::Closed => f.write_str("nobody is left to receive the message"),
+            Cause::Closed => f.write_str(HAS_NO_RECEIVER),
             Cause::Refused(why) => write!(f, "the message cannot be sent: {why}"),
         }
     }
@@ -142,7 +148,7 @@ impl<T> fmt::Display for TrySendError<T> {
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed => f.write_str(CLOSED),
+            Self::Closed => f.write_str(IS_CLOSED),
             Self::Decode(why) => write!(f, "the message cannot be decoded: {why}"),
         }
     }
@@ -152,7 +158,7 @@ impl fmt::Display for TryRecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("there is no message now"),
-            Self::Closed => f.write_str(CLOSED),
+            Self::Closed => f.write_str(IS_CLOSED),
             Self::Decode(why) => write!(f, "the message cannot be decoded: {why}"),
         }
     }

@@ -1,45 +1,58 @@
-//! One way between processes: a ring, and a socket that is both bell and lifeline. What a killed process had half
-//! written lies beyond the commit and is overwritten.
+//! One way between processes: a ring in shared memory, and a socket that is the doorbell of both sides, carries
+//! descriptors and tells when a side is gone.
 //!
-//! Either side of a pipe's channel is held by one process at a time. Its protocol, without locks, is in `solo`.
+//! All of it runs in every process that has an end. What a killed process had written halfway lies beyond the committed
+//! part of the ring and is overwritten.
 //!
-//! Any number of processes hold either side of a queue's. Whoever sends takes the senders' lock, whoever receives
-//! the receivers'; both are only ever tried, and tell when their holder died. The bells are levels, not events. The protocol, which survived tens of thousands of kills where
-//! simpler ones lost wake-ups:
-//! 1. A byte in the receivers' end of the socket means "maybe not empty", one in the senders' end "maybe not
-//!    full".
-//! 2. A sender rings under its lock and *before* it commits, if the flag says that nobody has: send, then
-//!    set the flag. Descriptors that go ahead of a message are a ring; after them the next message rings again.
-//! 3. A receiver takes the bytes out and clears the flag only when it sees the ring empty while it holds
-//!    both locks, and only then sleeps.
-//! 4. The bell for space is the mirror image.
-//! 5. Whoever inherits the senders' lock from the dead lets the next message ring again.
-//! 6. When the socket hangs up, the kernel's word that nobody holds the other side, a receiver looks once
-//!    more, under both locks, before it says so; and says so to all, so that nothing is sent after that.
+//! There are two flavors. Each side of a pipe's channel is in one process at a time; its protocol, which needs no lock,
+//! is in [`spsc`]. Each side of a queue's channel is in any number of processes. Its protocol is in [`mpmc`]. It has
+//! survived tens of thousands of kills, where simpler protocols lost wake-ups:
+//! 1. The doorbell is a level, not an event. A byte in the receivers' end of the socket means "maybe not empty", a byte
+//!    in the senders' end means "maybe not full".
+//! 2. A sender rings under the senders' lock and *before* it commits, if the flag says that no sender has rung: it
+//!    rings, then sets the flag. Descriptors ahead of a message are a ring, and the next message rings again.
+//! 3. A receiver takes the bytes out and clears the flag only if it sees the ring empty while it holds both locks. Only
+//!    then it sleeps.
+//! 4. The doorbell for space is the mirror image.
+//! 5. A process that gets the senders' lock after its holder died has the next message ring again. A process that gets
+//!    the receivers' lock in this way finds out whether the dead receiver had taken its message.
+//! 6. When the socket hangs up, which is how the kernel says that no process has the other side, a receiver looks once
+//!    more, under both locks. Before it reports the end it marks the channel as closed, so that nothing is sent after
+//!    that.
 //!
-//! Never here: types of messages' faces, streams and sinks; they are above.
+//! Both locks are tried and never waited for.
+//!
+//! Never here: the public types, except for errors; they are in `queue` and `pipe`.
 
-mod ahead;
-mod bell;
-mod cargo;
-mod duct;
+mod attempt;
+mod doorbell;
 mod end;
 mod error;
-mod held;
-mod hub;
-mod outcome;
-mod receiving;
-mod sending;
-mod solo;
-mod travel;
+mod face;
+mod fds;
+mod flavor;
+mod message;
+mod mpmc;
+mod patience;
+mod peer;
+mod rx;
+mod shm;
+mod spsc;
+mod tx;
+mod unfinished;
 mod wait;
+mod waiters;
 
 pub use error::{RecvError, SendError, TryRecvError, TrySendError};
 
-pub(crate) use end::{End, create};
-pub(crate) use hub::Seat;
-pub(crate) use receiving::Receiving;
-pub(crate) use sending::{Outbox, Sending};
+pub(crate) use face::{receiver_face, sender_face};
+pub(crate) use flavor::{Flavor, create};
+pub(crate) use mpmc::Mpmc;
+pub(crate) use rx::Rx;
+pub(crate) use spsc::Spsc;
+pub(crate) use tx::{Outbox, Tx};
+pub(crate) use wait::poll_news;
+pub(crate) use waiters::Waiter;
 
 /// The most messages a channel can hold.
 pub(crate) const MOST_MESSAGES: usize = crate::ring::MOST_FRAMES;

@@ -1,39 +1,55 @@
-//! The one error of every awaited outcome.
+//! The error of every awaited outcome.
+//!
+//! Made in the parent, also for a failure in a child. Must stay true: `Display` writes one line.
 
 use std::fmt;
 
 use super::PanicReport;
 
-/// What happened to a task or process that has no value to give.
+/// What went wrong with a task or a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The function panicked. Its process is well.
+    /// The function panicked. Its worker is not affected. [`JoinError::panic`] has the message.
     Panicked,
-    /// The process was ended by a signal: a fault, an abort, a kill from outside.
+    /// A signal ended the process: a fault, an abort, or a kill from outside. [`JoinError::signal`] has its number.
     Crashed,
-    /// The process ended itself (`std::process::exit`) before the function returned.
+    /// The process exited before the function returned, for example by `std::process::exit`.
+    /// [`JoinError::exit_code`] has the status.
     Exited,
-    /// The time given to it, or to its wait for a worker, was over.
+    /// The task ran longer than its time limit, and its worker was killed.
+    ///
+    /// There is no limit on the wait for a worker.
     TimedOut,
-    /// It was aborted, or its pool was terminated.
+    /// The task or process was aborted, or its pool was terminated.
     Cancelled,
-    /// It used more memory than it may.
+    /// An allocation beyond the memory limit failed, and ended the process.
     MemoryExceeded,
-    /// The arguments, or the result, could not be serialised.
+    /// The arguments or the result could not be serialised.
     Encode,
-    /// The arguments, or the result, could not be deserialised.
+    /// The arguments or the result could not be deserialised.
     Decode,
-    /// No process could be started for it.
+    /// No process could be started. The function did not run.
     Spawn,
-    /// The pool no longer takes tasks.
+    /// The pool takes no more tasks, or the Tokio runtime that drove the pool or process was shut down.
     Closed,
 }
 
-/// Why a task or a process gave no value.
+/// The error of a task or a process that gave no value.
 ///
-/// `Display` is one line: the task, what happened, the process, and for a panic its message and
-/// place. [`JoinError::kind`] and its `is_` forms tell the cases apart.
+/// [`JoinError::kind`] and the `is_` methods say what went wrong. `Display` writes one line: the task, what went
+/// wrong, the process id, and for a panic its message and location.
+///
+/// ```
+/// # #[procession::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = procession::Pool::with_workers(1)?;
+/// let error = pool.run(|| -> u32 { std::process::exit(3) }, ()).await.unwrap_err();
+/// assert!(error.is_exited());
+/// assert_eq!(error.exit_code(), Some(3));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct JoinError(Box<Details>);
 
@@ -50,7 +66,7 @@ struct Details {
 }
 
 impl JoinError {
-    /// An error about `task`, which has not started as far as is known.
+    /// An error of `task`, which is not known to have started.
     #[cold]
     pub(crate) fn new(kind: ErrorKind, task: &'static str) -> Self {
         Self(Box::new(Details {
@@ -85,7 +101,7 @@ impl JoinError {
         self
     }
 
-    /// The same outcome for another task.
+    /// The same error for another task.
     pub(crate) fn about(mut self, task: &'static str) -> Self {
         self.0.task = task;
         self
@@ -98,7 +114,7 @@ impl JoinError {
         self
     }
 
-    /// What happened.
+    /// What went wrong.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
@@ -108,37 +124,37 @@ impl JoinError {
         self.kind() == ErrorKind::Panicked
     }
 
-    /// Whether the process was ended by a signal.
+    /// Whether a signal ended the process.
     pub fn is_crashed(&self) -> bool {
         self.kind() == ErrorKind::Crashed
     }
 
-    /// Whether the process ended itself before the function returned.
+    /// Whether the process exited before the function returned.
     pub fn is_exited(&self) -> bool {
         self.kind() == ErrorKind::Exited
     }
 
-    /// Whether its time was over.
+    /// Whether the task ran longer than its time limit.
     pub fn is_timed_out(&self) -> bool {
         self.kind() == ErrorKind::TimedOut
     }
 
-    /// Whether it was aborted.
+    /// Whether the task or process was aborted, or its pool was terminated.
     pub fn is_cancelled(&self) -> bool {
         self.kind() == ErrorKind::Cancelled
     }
 
-    /// Whether it used more memory than it may.
+    /// Whether the memory limit was exceeded.
     pub fn is_memory_exceeded(&self) -> bool {
         self.kind() == ErrorKind::MemoryExceeded
     }
 
-    /// Whether arguments or result could not be serialised.
+    /// Whether the arguments or the result could not be serialised.
     pub fn is_encode(&self) -> bool {
         self.kind() == ErrorKind::Encode
     }
 
-    /// Whether arguments or result could not be deserialised.
+    /// Whether the arguments or the result could not be deserialised.
     pub fn is_decode(&self) -> bool {
         self.kind() == ErrorKind::Decode
     }
@@ -148,27 +164,27 @@ impl JoinError {
         self.kind() == ErrorKind::Spawn
     }
 
-    /// Whether the pool no longer took it.
+    /// Whether the pool takes no more tasks, or the runtime was shut down.
     pub fn is_closed(&self) -> bool {
         self.kind() == ErrorKind::Closed
     }
 
-    /// What the panic said, if there was one.
+    /// The report of the panic, if the function panicked.
     pub fn panic(&self) -> Option<&PanicReport> {
         self.0.panic.as_ref()
     }
 
-    /// The signal that ended the process, if one did.
+    /// The number of the signal that ended the process, if a signal did.
     pub fn signal(&self) -> Option<i32> {
         self.0.signal
     }
 
-    /// The status the process exited with, if it exited.
+    /// The status with which the process exited, if it exited.
     pub fn exit_code(&self) -> Option<i32> {
         self.0.exit_code
     }
 
-    /// The process that ran it, if there was one.
+    /// The id of the process that ran the function, if there was one.
     pub fn pid(&self) -> Option<u32> {
         self.0.pid
     }
@@ -178,7 +194,9 @@ impl JoinError {
         self.0.task
     }
 
-    /// Whether the function may have run. If not, running it again repeats nothing.
+    /// Whether the function may have run.
+    ///
+    /// If false, the function certainly did not run, and it is safe to call it again.
     pub fn started(&self) -> bool {
         self.0.started
     }
@@ -194,10 +212,12 @@ impl JoinError {
                 Some(code) => write!(f, "did not return: its process exited with status {code}"),
                 None => f.write_str("did not return: its process exited"),
             },
-            ErrorKind::TimedOut if self.0.started => f.write_str("was stopped: its time was over"),
+            ErrorKind::TimedOut if self.0.started => {
+                f.write_str("was stopped: it ran longer than its time limit")
+            }
             ErrorKind::TimedOut => f.write_str("did not start in time"),
             ErrorKind::Cancelled => f.write_str("was cancelled"),
-            ErrorKind::MemoryExceeded => f.write_str("used more memory than it may"),
+            ErrorKind::MemoryExceeded => f.write_str("exceeded its memory limit"),
             ErrorKind::Encode => f.write_str("has a value that cannot be serialised"),
             ErrorKind::Decode => f.write_str("has a value that cannot be deserialised"),
             ErrorKind::Spawn => match self.0.exit_code {
@@ -207,6 +227,7 @@ impl JoinError {
                 ),
                 None => f.write_str("did not run: its process could not be started"),
             },
+            ErrorKind::Closed if self.0.reason.is_some() => f.write_str("has no outcome"),
             ErrorKind::Closed => f.write_str("was not run: the pool is closed"),
         }
     }
@@ -254,7 +275,7 @@ fn one_line(text: &str) -> String {
     words.join(" ")
 }
 
-/// A signal by name and number.
+/// Displays a signal by name and number.
 struct Signal(i32);
 
 impl fmt::Display for Signal {
@@ -290,7 +311,7 @@ mod tests {
     use std::os::unix::process::ExitStatusExt as _;
 
     #[test]
-    fn one_line_says_who_what_where() {
+    fn display_names_task_signal_and_process() {
         let status = std::process::ExitStatus::from_raw(libc::SIGSEGV);
         let error = JoinError::new(ErrorKind::Crashed, "app::parse")
             .with_status(status)
@@ -304,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_told_on_one_line() {
+    fn panic_of_two_lines_is_displayed_on_one() {
         let error = JoinError::new(ErrorKind::Panicked, "app::parse").with_panic(PanicReport {
             message: "two\nlines".to_owned(),
             location: "src/a.rs:10:5".to_owned(),

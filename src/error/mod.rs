@@ -1,4 +1,4 @@
-//! Why an awaited outcome is not a value.
+//! The error of every awaited outcome, and the report of a panic in it.
 
 mod join;
 mod panic_report;

@@ -1,10 +1,12 @@
-//! What a panic in another process said.
+//! The report of a panic in a child.
+//!
+//! Made in the child that panicked, and sent to the parent.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A panic in a child process: its message, where it happened and, if asked for, how it got there.
+/// A panic in a child process: its message, its location and, if enabled, its backtrace.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PanicReport {
     pub(crate) message: String,
@@ -13,17 +15,17 @@ pub struct PanicReport {
 }
 
 impl PanicReport {
-    /// The panic's message, or a remark that its payload was not text.
+    /// The message of the panic, or a note that its payload was not text.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Where it panicked, as `file:line:column`.
+    /// The location of the panic, as `file:line:column`.
     pub fn location(&self) -> &str {
         &self.location
     }
 
-    /// The backtrace, if the environment asks for one (`RUST_BACKTRACE`, `RUST_LIB_BACKTRACE`).
+    /// The backtrace, if the child's environment enables it (`RUST_BACKTRACE`, `RUST_LIB_BACKTRACE`).
     pub fn backtrace(&self) -> Option<&str> {
         self.backtrace.as_deref()
     }
@@ -31,7 +33,7 @@ impl PanicReport {
 
 impl fmt::Debug for PanicReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A backtrace is pages long, and every `unwrap` of the error would print it.
+        // Without the backtrace: it is pages long, and every `unwrap` of the error would print it.
         f.debug_struct("PanicReport")
             .field("message", &self.message)
             .field("location", &self.location)

@@ -1,4 +1,4 @@
-//! A stream of bytes in both directions.
+//! A pipe of bytes, in both directions.
 
 use std::io;
 use std::pin::Pin;
@@ -8,13 +8,12 @@ use std::task::{Context, Poll};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::codec::Descriptor;
+use crate::codec::attachments;
+use crate::codec::move_state::MoveState;
 use crate::sys::reactor::ByteSocket;
-use crate::wire::Descriptor;
-use crate::wire::baggage;
-use crate::wire::passage::Passage;
 
-/// Makes a pipe of bytes: two ends, each of which reads what the other writes. The kernel's own: a pair of
-/// sockets.
+/// Makes a pipe of bytes: two ends, each of which reads what the other writes. It is a pair of sockets.
 ///
 /// # Errors
 ///
@@ -26,13 +25,19 @@ pub fn byte_pipe() -> io::Result<(BytePipe, BytePipe)> {
 
 /// One end of a [`byte_pipe`]. Sending it to another process moves it.
 ///
-/// It is read and written inside a Tokio runtime, with which it registers when it is first used.
+/// It must be read and written inside a Tokio runtime. It registers with the runtime when it is first used.
 #[derive(Debug)]
-pub struct BytePipe(ByteSocket, Arc<Passage>);
+pub struct BytePipe {
+    socket: ByteSocket,
+    move_state: Arc<MoveState>,
+}
 
 impl BytePipe {
     fn new(socket: ByteSocket) -> Self {
-        Self(socket, Arc::default())
+        Self {
+            socket,
+            move_state: Arc::default(),
+        }
     }
 }
 
@@ -42,7 +47,7 @@ impl AsyncRead for BytePipe {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(self.0.here()?).poll_read(cx, buf)
+        Pin::new(self.socket.registered()?).poll_read(cx, buf)
     }
 }
 
@@ -52,22 +57,23 @@ impl AsyncWrite for BytePipe {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(self.0.here()?).poll_write(cx, bytes)
+        Pin::new(self.socket.registered()?).poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(())) // a socket has no buffer on this side
+        // A socket has no buffer in this process.
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.0.here()?).poll_shutdown(cx)
+        Pin::new(self.socket.registered()?).poll_shutdown(cx)
     }
 }
 
 impl Serialize for BytePipe {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        baggage::depart(&self.1).map_err(ser::Error::custom)?;
-        Descriptor(&self.0).serialize(serializer)
+        attachments::attach_end(&self.move_state).map_err(ser::Error::custom)?;
+        Descriptor(&self.socket).serialize(serializer)
     }
 }
 

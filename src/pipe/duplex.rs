@@ -1,22 +1,29 @@
-//! Both directions in one end.
+//! Both directions of a pipe in one end.
 
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures::{Sink, Stream};
+use pin_project::pin_project;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::half::{PipeReceiver, PipeSender};
 use crate::channel::{RecvError, SendError, TryRecvError, TrySendError};
 
-/// One end of a [`pipe`](crate::pipe()): it sends `Tx` and receives `Rx`, and is a sink and a stream of them. Its methods
-/// may be called concurrently. It cannot be cloned; sending it to another process moves it.
+/// One end of a [`pipe`](crate::pipe()): it sends `Tx` and receives `Rx`.
+///
+/// Its methods may be called concurrently. It cannot be cloned, and sending it to another process moves it. It is a
+/// sink of `Tx` and a stream of `Rx`. Closing the sink closes the sending direction, so the other end's stream ends;
+/// this end still receives.
+#[pin_project]
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Pipe<Tx, Rx> {
+    #[pin]
     sender: PipeSender<Tx>,
+    #[pin]
     receiver: PipeReceiver<Rx>,
 }
 
@@ -25,23 +32,24 @@ impl<Tx, Rx> Pipe<Tx, Rx> {
         Self { sender, receiver }
     }
 
-    /// Takes the two directions apart.
+    /// Splits the end into its two directions.
     pub fn into_split(self) -> (PipeSender<Tx>, PipeReceiver<Rx>) {
         (self.sender, self.receiver)
     }
 
-    /// Whether the other end is gone, or the pipe was closed. There may still be messages.
+    /// Whether this end can send no more: the pipe or its sending direction was closed, or the other end is gone. There
+    /// may still be messages to receive.
     pub fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
 
-    /// Ends the conversation. What was sent before is still received.
+    /// Closes both directions for both ends. Messages that were sent before are still received.
     pub fn close(&self) {
         self.sender.close();
         self.receiver.close();
     }
 
-    /// Resolves when the other end is gone, or the pipe was closed.
+    /// Resolves when this end can send no more: the pipe or its sending direction was closed, or the other end is gone.
     ///
     /// # Cancel safety
     ///
@@ -52,20 +60,21 @@ impl<Tx, Rx> Pipe<Tx, Rx> {
 }
 
 impl<Tx: Serialize, Rx> Pipe<Tx, Rx> {
-    /// See [`PipeSender::try_send`].
+    /// Sends `value` if there is room now. See [`PipeSender::try_send`].
     ///
     /// # Errors
     ///
-    /// There is no room, nobody is left to receive, or the value cannot be sent; it is given back.
+    /// There is no room now, another task or thread is sending here at this moment, no process can receive any more, or
+    /// the value cannot be sent. The error has the value.
     pub fn try_send(&self, value: Tx) -> Result<(), TrySendError<Tx>> {
         self.sender.try_send(value)
     }
 
-    /// See [`PipeSender::blocking_send`].
+    /// Sends `value`, blocking this thread until there is room. See [`PipeSender::blocking_send`].
     ///
     /// # Errors
     ///
-    /// Nobody is left to receive, or the value cannot be sent; it is given back.
+    /// No process can receive any more, or the value cannot be sent. The error has the value.
     pub fn blocking_send(&self, value: Tx) -> Result<(), SendError<Tx>> {
         self.sender.blocking_send(value)
     }
@@ -76,11 +85,11 @@ impl<Tx: Serialize + Send + 'static, Rx> Pipe<Tx, Rx> {
     ///
     /// # Errors
     ///
-    /// Nobody is left to receive, or the value cannot be sent; it is given back.
+    /// No process can receive any more, or the value cannot be sent. The error has the value.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it has sent nothing, and the value is gone.
+    /// Dropped before it is ready, it has sent nothing, and the value is dropped.
     #[doc(alias = "send_bytes")]
     pub fn send(
         &self,
@@ -91,21 +100,22 @@ impl<Tx: Serialize + Send + 'static, Rx> Pipe<Tx, Rx> {
 }
 
 impl<Tx, Rx: DeserializeOwned> Pipe<Tx, Rx> {
-    /// See [`PipeReceiver::try_recv`].
+    /// Receives a message if there is one now. See [`PipeReceiver::try_recv`].
     ///
     /// # Errors
     ///
-    /// There is none now, there never will be one, or it cannot be decoded.
+    /// There is no message now, another task or thread is receiving here at this moment, there will be no more
+    /// messages, or the message cannot be decoded.
     #[doc(alias = "poll")]
     pub fn try_recv(&self) -> Result<Rx, TryRecvError> {
         self.receiver.try_recv()
     }
 
-    /// See [`PipeReceiver::blocking_recv`].
+    /// Receives a message, blocking this thread until there is one. See [`PipeReceiver::blocking_recv`].
     ///
     /// # Errors
     ///
-    /// There never will be one, or it cannot be decoded.
+    /// There will be no more messages, or the message cannot be decoded.
     pub fn blocking_recv(&self) -> Result<Rx, RecvError> {
         self.receiver.blocking_recv()
     }
@@ -116,12 +126,12 @@ impl<Tx, Rx: DeserializeOwned + Send + 'static> Pipe<Tx, Rx> {
     ///
     /// # Errors
     ///
-    /// There never will be one, or it cannot be decoded.
+    /// There will be no more messages, or the message cannot be decoded.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: dropped before it is ready, it has received nothing. A message of more than 1 MiB that was
-    /// being decoded then is kept for the next receive at this end or a clone of it in this process.
+    /// being decoded at that time is kept for the next receive at this end.
     pub fn recv(
         &self,
     ) -> impl Future<Output = Result<Rx, RecvError>> + Send + Unpin + use<'_, Tx, Rx> {
@@ -132,28 +142,29 @@ impl<Tx, Rx: DeserializeOwned + Send + 'static> Pipe<Tx, Rx> {
 impl<Tx: Serialize + Send + 'static, Rx> Sink<Tx> for Pipe<Tx, Rx> {
     type Error = SendError<Tx>;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Pin::new(&mut self.sender).poll_ready(cx)
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.project().sender.poll_ready(cx)
     }
 
-    fn start_send(mut self: Pin<&mut Self>, value: Tx) -> Result<(), Self::Error> {
-        Pin::new(&mut self.sender).start_send(value)
+    fn start_send(self: Pin<&mut Self>, value: Tx) -> Result<(), Self::Error> {
+        self.project().sender.start_send(value)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Pin::new(&mut self.sender).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.project().sender.poll_flush(cx)
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Pin::new(&mut self.sender).poll_close(cx)
+    /// Flushes, and closes the sending direction. The receiving direction stays open.
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.project().sender.poll_close(cx)
     }
 }
 
 impl<Tx, Rx: DeserializeOwned + Send + 'static> Stream for Pipe<Tx, Rx> {
     type Item = Result<Rx, RecvError>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.receiver).poll_next(cx)
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.project().receiver.poll_next(cx)
     }
 }
 

@@ -1,4 +1,8 @@
-//! One to one: pipes between two processes. Neither process ever waits for a lock that the other one holds.
+//! Pipes: from one process to one other, of messages or of bytes.
+//!
+//! The types here are thin: they choose the flavor of a [`channel`](mod@crate::channel) and name its methods. They run in
+//! the process that has the end. What must stay true: no process waits for a lock that another process holds. Never
+//! here: sockets and shared memory.
 
 mod bytes;
 mod duplex;
@@ -14,13 +18,13 @@ use crate::channel::{self, MOST_MESSAGES};
 
 /// Makes a pipe: two ends, each of which sends what the other receives.
 ///
-/// Ends can be sent to other processes inside arguments, results and messages; sending one moves it. 256 KiB
-/// of short messages (up to 64 KiB each) fit into each direction; longer ones travel in memory of their own.
+/// Ends can be sent to other processes inside arguments, results and messages. Sending an end moves it. Each direction
+/// holds 256 KiB of short messages, of up to 64 KiB each. A longer message has shared memory of its own.
 ///
 /// # Errors
 ///
-/// The kernel has no memory or descriptors left. A pipe takes six descriptors, and one for each direction of an end at
-/// which a thread was ever blocked.
+/// The kernel has no memory or descriptors left. A pipe takes six descriptors, and another one for each direction of an
+/// end at which a thread was ever blocked.
 ///
 /// ```
 /// # #[procession::main]
@@ -43,19 +47,18 @@ use crate::channel::{self, MOST_MESSAGES};
 #[doc(alias = "Pipe")]
 #[doc(alias = "Connection")]
 pub fn pipe<A, B>() -> io::Result<(Pipe<A, B>, Pipe<B, A>)> {
-    let (send_a, receive_a) = channel::create(MOST_MESSAGES, false)?;
-    let (send_b, receive_b) = channel::create(MOST_MESSAGES, false)?;
-    let a = Pipe::new(PipeSender::new(send_a), PipeReceiver::new(receive_b));
-    let b = Pipe::new(PipeSender::new(send_b), PipeReceiver::new(receive_a));
-    Ok((a, b))
+    let (tx_a, rx_a) = channel()?;
+    let (tx_b, rx_b) = channel()?;
+    Ok((Pipe::new(tx_a, rx_b), Pipe::new(tx_b, rx_a)))
 }
 
 /// Makes one direction of a [`pipe()`]: an end that sends and an end that receives.
 ///
 /// # Errors
 ///
-/// See [`pipe()`]. It takes three descriptors.
+/// The kernel has no memory or descriptors left. One direction takes three descriptors, and another one for each end at
+/// which a thread was ever blocked.
 pub fn channel<T>() -> io::Result<(PipeSender<T>, PipeReceiver<T>)> {
-    let (send, receive) = channel::create(MOST_MESSAGES, false)?;
-    Ok((PipeSender::new(send), PipeReceiver::new(receive)))
+    let (sender, receiver) = channel::create(MOST_MESSAGES)?;
+    Ok((PipeSender::new(sender), PipeReceiver::new(receiver)))
 }

@@ -1,36 +1,42 @@
-//! Saying how a pool is to be built.
+//! The options of a pool, and its constructors.
+//!
+//! Runs in the parent. Building a pool checks what can be checked without a child, makes the pool's shared state and
+//! spawns its driver.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use super::core::{Core, Settings};
+use super::core::Settings;
 use super::driver::Driver;
-use super::front::{Front, Pool, Shared};
-use super::preparation::{self, Initializer};
-use crate::sys::bell::Bell;
-use crate::sys::reactor::{self, Watched};
+use super::initializer;
+use super::initializer::Initializer;
+use super::pool::Pool;
+use super::pool_guard::PoolGuard;
+use super::shared::Shared;
+use crate::spawn::{ChildSource, ForkServer, StartMethod};
+use crate::sys::doorbell::Doorbell;
+use crate::sys::reactor;
+use crate::sys::reactor::Watched;
 use crate::task::{Plain, Setup};
-use crate::worker::{Entrance, ForkServer, Source, StartMethod};
+use crate::transfer::entry_point::EntryPoint;
 
-/// Workers step back this far for the application, which must keep answering: with nice 5 the lateness
-/// of the executor's timers under full load stays that of an idle machine.
+/// The nice increment of workers. With 5, the executor's timers under full load are as late as on an idle machine.
 const NICE: i32 = 5;
 
-/// What preparations are called in errors.
-const PRELOAD: &str = "the preload";
-const INITIALIZER: &str = "the initializer";
+/// The names of the two functions that prepare a worker, for error messages.
+const PRELOAD_NAME: &str = "the preload";
+const INITIALIZER_NAME: &str = "the initializer";
 
-/// How a pool is to be built. The last word on everything counts.
+/// The options of a [`Pool`]. Made by [`Pool::builder`]; later calls override earlier ones.
 #[must_use = "a builder does nothing until `build`"]
 pub struct PoolBuilder {
     workers: Option<usize>,
     name: Option<String>,
-    start: StartMethod,
+    start_method: StartMethod,
     nice: i32,
     memory_limit: Option<u64>,
     task_timeout: Option<Duration>,
@@ -40,12 +46,39 @@ pub struct PoolBuilder {
     initializer: Option<Initializer>,
 }
 
+impl Pool {
+    /// Builds a pool with the default options.
+    ///
+    /// It has as many workers as this process may use processors, by affinity and cgroup quota.
+    ///
+    /// # Errors
+    ///
+    /// See [`PoolBuilder::build`].
+    pub fn new() -> io::Result<Self> {
+        Self::builder().build()
+    }
+
+    /// Builds a pool of `workers` workers (minimum 1).
+    ///
+    /// # Errors
+    ///
+    /// See [`PoolBuilder::build`].
+    pub fn with_workers(workers: usize) -> io::Result<Self> {
+        Self::builder().workers(workers).build()
+    }
+
+    /// Returns a builder with the default options.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::default()
+    }
+}
+
 impl Default for PoolBuilder {
     fn default() -> Self {
         Self {
             workers: None,
             name: None,
-            start: StartMethod::default(),
+            start_method: StartMethod::default(),
             nice: NICE,
             memory_limit: None,
             task_timeout: None,
@@ -58,8 +91,9 @@ impl Default for PoolBuilder {
 }
 
 impl PoolBuilder {
-    /// How many workers there are, at least one. By default as many as this process may use processors, by
-    /// affinity and cgroup quota.
+    /// Sets the number of workers (minimum 1).
+    ///
+    /// By default it is the number of processors that this process may use, by affinity and cgroup quota.
     #[doc(alias = "processes")]
     #[doc(alias = "max_workers")]
     pub fn workers(mut self, workers: usize) -> Self {
@@ -67,26 +101,28 @@ impl PoolBuilder {
         self
     }
 
-    /// What the pool is called; its workers are called `name/0`, `name/1` and so on.
+    /// Names the pool. Its workers are named `name/0`, `name/1` and so on, in `ps` and `top` too.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// How workers are started.
-    pub fn start(mut self, method: StartMethod) -> Self {
-        self.start = method;
+    /// Sets how workers are started. See [`StartMethod`].
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = method;
         self
     }
 
-    /// A function that runs once, in the process from which the pool's workers are forked: what it leaves
-    /// in a `static` (`OnceLock`, `LazyLock`) every worker finds there, and all share the memory until one
-    /// writes to it. It is not `async`, and threads that it starts must have ended when it returns.
+    /// Runs a function once, in the process from which the pool's workers are forked.
     ///
-    /// If it panics, returns an error, ends its process or leaves threads behind, it is tried again a few
-    /// times; when this goes on, waiting tasks fail with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and
-    /// the cause. It runs again when its process was killed, for the workers that come after. Under
-    /// [`StartMethod::Exec`] every worker runs it, before its initializer.
+    /// Every worker finds what it stored in a `static` (`OnceLock`, `LazyLock`). The workers share that memory
+    /// until one of them writes to it. The function is not `async`, and threads that it starts must have ended
+    /// when it returns.
+    ///
+    /// If the function panics, returns an error, ends its process or leaves threads running, it is tried again a
+    /// few times. If it still fails, waiting tasks fail with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and
+    /// the cause. It runs again if the process from which workers are forked is killed. Under
+    /// [`StartMethod::Exec`] every worker runs it, before the initializer.
     ///
     /// ```
     /// use std::sync::OnceLock;
@@ -115,93 +151,118 @@ impl PoolBuilder {
         F: Setup<M, A>,
         M: Plain,
     {
-        let _ = f; // has no bytes: its type is the function
-        self.preload = Some(preparation::initializer::<F::Call>(
-            PRELOAD,
+        let _ = f; // zero-sized: its type is the function
+        self.preload = Some(initializer::initializer::<F::Call>(
+            PRELOAD_NAME,
             F::arguments(args),
         ));
         self
     }
 
-    /// A function that every worker runs once before its first task.
+    /// Runs a function in every worker, once, before the worker's first task.
     ///
-    /// If it panics or returns an error, that worker is replaced; when this goes on, nobody tries any more
-    /// and waiting tasks fail with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and the cause.
+    /// If the function panics or returns an error, the worker is replaced. If this happens repeatedly, the pool
+    /// pauses starting workers, and waiting tasks fail with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and the
+    /// cause.
     pub fn initializer<F, M, A>(mut self, f: F, args: A) -> Self
     where
         F: Setup<M, A>,
     {
-        let _ = f; // has no bytes: its type is the function
-        self.initializer = Some(preparation::initializer::<F::Call>(
-            INITIALIZER,
+        let _ = f; // zero-sized: its type is the function
+        self.initializer = Some(initializer::initializer::<F::Call>(
+            INITIALIZER_NAME,
             F::arguments(args),
         ));
         self
     }
 
-    /// How long every task may take, unless it says otherwise itself; counted from the moment a worker
-    /// starts it. What takes longer is killed and has [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut).
+    /// Limits how long every task may run, unless the task has a limit of its own. By default there is no limit.
+    ///
+    /// The time counts from the moment a worker starts the task; the wait for a worker does not count. A task
+    /// over the limit is killed and fails with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut).
     pub fn task_timeout(mut self, timeout: Duration) -> Self {
         self.task_timeout = Some(timeout);
         self
     }
 
-    /// How long a task that is cancelled or timed out may go on after it was told, before it is killed.
-    /// See [`task::cancelled`](crate::task::cancelled). By default it is killed at once.
+    /// Sets the time between the request to a cancelled or timed-out task to stop and the kill of its worker.
+    ///
+    /// The task learns of the request from [`task::cancelled`](crate::task::cancelled) or
+    /// [`task::is_cancelled`](crate::task::is_cancelled). A task that returns in time keeps its worker alive; its
+    /// outcome is the cancellation or timeout all the same. By default 0: the worker is killed at once.
     pub fn cancel_grace(mut self, grace: Duration) -> Self {
         self.cancel_grace = grace;
         self
     }
 
-    /// How often a task is run again whose worker crashed or exited while it ran. Work that had not
-    /// started is always run elsewhere, and does not count. By default 0.
+    /// Sets how often a task is run again if its worker crashes or exits while the task runs. By default 0.
+    ///
+    /// Tasks that had not started are always run elsewhere and do not count.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
     }
 
-    /// How far the workers step back for others, as `nice(1)`. By default 5: so a saturated pool does not
-    /// make the application's timers late.
+    /// Sets the nice increment of the workers (`nice(1)`).
+    ///
+    /// By default 5, so that a saturated pool does not delay the application's timers.
     pub fn nice(mut self, nice: i32) -> Self {
         self.nice = nice;
         self
     }
 
-    /// How much memory each worker may take, in bytes, beyond what it has when it starts, what a
-    /// [`preload`](Self::preload) loaded included. All private memory counts that it may write to.
+    /// Limits how much memory each worker may allocate, in bytes, beyond what it has when it starts.
     ///
-    /// The task whose allocation fails ends with [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded),
-    /// alone, and its worker is replaced.
+    /// All private writable memory counts, touched or not; memory that a [`preload`](Self::preload) loaded does
+    /// not. The task whose allocation fails ends with
+    /// [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded), no other task is affected, and the worker
+    /// is replaced. By default there is no limit.
     #[doc(alias = "RLIMIT_DATA")]
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_limit = Some(bytes);
         self
     }
 
-    /// Builds the pool and begins to start its workers. Does not wait for them.
+    /// Builds the pool and starts its workers. Does not wait for them.
+    ///
+    /// The pool lives in the Tokio runtime in which this is called.
     ///
     /// # Errors
     ///
-    /// There is no Tokio runtime here, children cannot be started (see [`init`](crate::init)), or the
-    /// kernel has no descriptors left.
+    /// - This is not called inside a Tokio runtime with its I/O and time drivers enabled.
+    /// - Children cannot be started, because [`init`](crate::init) was not called.
+    /// - No descriptors are left.
     pub fn build(self) -> io::Result<Pool> {
-        Entrance::of_this_process()?;
+        EntryPoint::of_this_process()?;
         reactor::check_runtime()?;
-        let runtime = Handle::current();
-        let bell = Bell::new()?;
-        let heard = Watched::new(bell.try_clone()?.into())?;
+        let doorbell = Doorbell::new()?;
+        let rung = Watched::new(doorbell.try_clone()?.into())?;
+        let settings = self.settings()?;
+        let (events, told) = mpsc::unbounded_channel();
+        let (ends, ended) = oneshot::channel();
+        let shared = Arc::new(Shared::new(settings, events, ended, doorbell));
+        let driver = Driver::new(Arc::clone(&shared), rung, told, ends);
+        shared.runtime.spawn(driver);
+        // Starts the workers.
+        shared.with(|_| ());
+        Ok(Pool {
+            guard: Arc::new(PoolGuard { shared }),
+        })
+    }
+
+    fn settings(self) -> io::Result<Settings> {
         let workers = match self.workers {
             Some(workers) => workers.max(1),
             None => std::thread::available_parallelism()?.get(),
         };
-        let (source, preload) = match (self.start, self.preload) {
+        let (source, preload) = match (self.start_method, self.preload) {
             (StartMethod::ForkServer, Some(preload)) => {
-                let server = ForkServer::with_preload(preparation::preload(preload));
-                (Source::Own(Arc::new(server)), None)
+                let server = ForkServer::with_preload(initializer::preload(preload));
+                (ChildSource::Own(Arc::new(server)), None)
             }
-            (start, preload) => (Source::of(start), preload),
+            (method, preload) => (ChildSource::of(method), preload),
         };
-        let settings = Settings {
+        Ok(Settings {
             workers,
             name: self.name,
             source,
@@ -212,14 +273,6 @@ impl PoolBuilder {
             cancel_grace: self.cancel_grace,
             retries: self.retries,
             initializer: self.initializer,
-        };
-        let (news, listener) = mpsc::unbounded_channel();
-        let core = Core::new(Arc::new(settings));
-        let shared = Arc::new(Shared::new(core, runtime.clone(), news, bell));
-        runtime.spawn(Driver::new(Arc::clone(&shared), heard, listener));
-        shared.with(|_| ());
-        Ok(Pool {
-            front: Arc::new(Front { shared }),
         })
     }
 }
@@ -229,7 +282,7 @@ impl fmt::Debug for PoolBuilder {
         f.debug_struct("PoolBuilder")
             .field("workers", &self.workers)
             .field("name", &self.name)
-            .field("start", &self.start)
+            .field("start_method", &self.start_method)
             .field("nice", &self.nice)
             .field("memory_limit", &self.memory_limit)
             .field("task_timeout", &self.task_timeout)

@@ -1,113 +1,109 @@
-//! Outcomes on their way from a reply to whoever awaits them.
+//! Outcomes on their way from a reply to their job.
+//!
+//! Runs in the application: on the driver's thread, or on a thread that may block if the result is long. Decoding runs
+//! user code, so the core's lock is not held here.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use super::core::Core;
-use super::front::Shared;
-use super::preparation::PREPARATION;
+use super::findings::FoundReply;
+use super::shared::Shared;
+use super::worker_replies::WorkerReplies;
+use crate::call::envelope::Reply;
+use crate::call::job::Job;
+use crate::call::outcomes::{Outcomes, ReplyBody};
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::WorkerKey;
-use crate::sys::mapping::Mapping;
-use crate::task::envelope::{Reply, Status, next_outcome};
-use crate::task::job::{Job, Outcomes};
-use crate::wire::codec;
-use crate::wire::control::Message;
 
-/// A result longer than this is decoded on a thread that may block, in bytes.
-const LONG_RESULT: usize = 256 * 1024;
-
-/// Where the only outcome of a reply is, if it is in a parcel: its number and length.
-pub(super) fn elsewhere(bytes: &[u8]) -> Option<(u64, usize)> {
-    let (status, body) = next_outcome(&mut &*bytes)?;
-    if status != Status::Elsewhere {
-        return None;
-    }
-    codec::decode::<(u64, u64)>(body)
-        .ok()
-        .map(|(id, len)| (id, len as usize))
-}
-
-/// Gives the job the outcomes in `bytes`.
+/// Gives the job of a reply its outcomes, which are in `bytes`. True if the result is in a blob of the worker.
 pub(super) fn deliver(
-    shared: &Shared,
-    job: &dyn Job,
-    head: &Reply,
+    shared: &Arc<Shared>,
+    found: FoundReply,
+    replies: &mut WorkerReplies,
     bytes: &[u8],
-    pid: u32,
-    parcel: Option<(&Mapping, usize)>,
-    baggage: Vec<OwnedFd>,
-) {
-    let outcomes = Outcomes {
-        rest: bytes,
-        count: head.count as usize,
-        pid,
-        ran: Duration::from_nanos(head.run_nanos),
-        parcel,
-        baggage: baggage.into(),
+) -> bool {
+    let (job, count) = found.job.unzip();
+    let count = count.unwrap_or(found.head.count);
+    let head = Reply {
+        count,
+        ..found.head
     };
+    let pid = replies.pid;
+    // Also if there is no job: the blob and the descriptors that were sent must be received.
+    match replies.reader.body(&head, &bytes[found.outcomes], pid) {
+        ReplyBody::Frame(outcomes) => {
+            if let Some(job) = job {
+                decode(shared, &*job, &head, outcomes);
+            }
+            false
+        }
+        ReplyBody::Blob {
+            id,
+            arrived,
+            outcomes,
+        } => {
+            let delivery = BlobDelivery {
+                shared: Arc::clone(shared),
+                job,
+                head,
+                outcomes: Some(outcomes),
+                worker: found.worker,
+                pid,
+                blob: id,
+                arrived,
+            };
+            delivery.dispatch();
+            true
+        }
+    }
+}
+
+fn decode(shared: &Shared, job: &dyn Job, head: &Reply, outcomes: Outcomes<'_>) {
     let failed = job.deliver(head.first as usize, outcomes) as u64;
-    if head.task != PREPARATION {
-        let done = u64::from(head.count).saturating_sub(failed);
-        shared.completed.fetch_add(done, Ordering::Relaxed);
-        shared.failed.fetch_add(failed, Ordering::Relaxed);
-    }
+    let completed = u64::from(head.count).saturating_sub(failed);
+    shared.completed.fetch_add(completed, Ordering::Relaxed);
+    shared.failed.fetch_add(failed, Ordering::Relaxed);
 }
 
-/// A result that came in shared memory.
-pub(super) struct Delivery {
-    pub(super) shared: Arc<Shared>,
-    /// `None` if nobody waits for it, or it was delivered.
-    pub(super) job: Option<Arc<dyn Job>>,
-    pub(super) head: Reply,
-    pub(super) bytes: Vec<u8>,
-    pub(super) worker: WorkerKey,
-    pub(super) pid: u32,
-    /// The parcel's number, the length of what is in it, and, if it arrived, its memory.
-    pub(super) parcel: (u64, usize, Option<Arc<Mapping>>),
-    pub(super) baggage: Vec<OwnedFd>,
+/// A result that is in a worker's blob.
+struct BlobDelivery {
+    shared: Arc<Shared>,
+    /// `None` if the task was cancelled, or the result was delivered.
+    job: Option<Arc<dyn Job>>,
+    head: Reply,
+    /// `None` once they were decoded.
+    outcomes: Option<Outcomes<'static>>,
+    worker: WorkerKey,
+    pid: u32,
+    /// The blob, and whether its memory has arrived here.
+    blob: u64,
+    arrived: bool,
 }
 
-impl Delivery {
-    /// Decodes it here, or on a thread that may block if it is long.
-    pub(super) fn dispatch(self) {
-        let (_, len, _) = self.parcel;
-        if len > LONG_RESULT {
+impl BlobDelivery {
+    /// Decodes the result here, or on a thread that may block if it is long.
+    fn dispatch(self) {
+        if self.outcomes.as_ref().is_some_and(Outcomes::is_long) {
             let runtime = self.shared.runtime.clone();
-            runtime.spawn_blocking(move || self.perform());
+            runtime.spawn_blocking(move || self.run());
         } else {
-            self.perform();
+            self.run();
         }
     }
 
-    fn perform(mut self) {
-        let (id, len, memory) = &mut self.parcel;
-        let memory = memory.take();
-        let arrived = memory.is_some();
-        if let Some(job) = self.job.take() {
-            let parcel = memory.as_ref().map(|memory| (&**memory, *len));
-            let baggage = std::mem::take(&mut self.baggage);
-            deliver(
-                &self.shared,
-                &*job,
-                &self.head,
-                &self.bytes,
-                self.pid,
-                parcel,
-                baggage,
-            );
+    fn run(mut self) {
+        // Decoded or not, the outcomes are dropped before the worker is told that it may fill its blob again.
+        if let (Some(outcomes), Some(job)) = (self.outcomes.take(), self.job.take()) {
+            decode(&self.shared, &*job, &self.head, outcomes);
         }
-        drop(memory);
-        let (worker, pid, id) = (self.worker, self.pid, *id);
+        let (worker, pid, id, arrived) = (self.worker, self.pid, self.blob, self.arrived);
         self.shared
-            .with(|core| core.return_parcel(worker, pid, id, arrived));
+            .with(|core| core.return_worker_blob(worker, pid, id, arrived));
     }
 }
 
-impl Drop for Delivery {
-    /// A runtime that is shutting down drops what it was to decode.
+impl Drop for BlobDelivery {
+    /// A runtime that is shutting down drops what its blocking threads have not begun.
     fn drop(&mut self) {
         if let Some(job) = self.job.take() {
             let why = "the runtime in which the pool lived was shut down";
@@ -116,23 +112,6 @@ impl Drop for Delivery {
                 .in_process(self.pid)
                 .after_start(true);
             job.fail(self.head.first as usize, self.head.count as usize, &error);
-        }
-    }
-}
-
-impl Core {
-    /// The worker's parcel was read, or never arrived: then the worker must not use it again.
-    fn return_parcel(&mut self, worker: WorkerKey, pid: u32, id: u64, arrived: bool) {
-        // Another worker may have taken the dead one's place, with parcels of the same numbers.
-        let it = self.workers.get_mut(worker).and_then(Option::as_mut);
-        let Some(it) = it.filter(|it| it.pid() == Some(pid)) else {
-            return;
-        };
-        if let Some(requests) = &mut it.requests {
-            requests.say(match arrived {
-                true => Message::Returned { id },
-                false => Message::Lost { id },
-            });
         }
     }
 }

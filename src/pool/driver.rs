@@ -1,441 +1,353 @@
-//! The one task of a pool that waits: for replies, for the ends of workers, for time to pass.
+//! The one task of a pool that waits: for replies, for the exit of workers, for time to pass.
 //!
-//! It reads all reply rings in one go, lets the core decide under one lock what comes next, and only
-//! then decodes and wakes, so that workers are busy again before anybody looks at their results. After
-//! anything has happened it lets other tasks run and looks again before it arranges to be rung for:
-//! a stream of replies costs no bells.
+//! A poll reads all reply rings, reports what it has found to the core under one lock (`tick`), and only then decodes
+//! outcomes and wakes callers, so that workers have their next tasks before results are looked at. After anything has
+//! happened it yields and polls again before it sleeps: while replies stream in, no worker rings the doorbell.
+//!
+//! Runs in the application, on the runtime in which the pool was built. Must stay true: the driver sleeps only if every
+//! reply ring was empty after it announced its sleep, and the alarm was set under the core's lock. One poll takes the
+//! lock once, except to free idle memory, every few seconds at most.
 
-use std::io;
-use std::ops::Range;
-use std::os::fd::OwnedFd;
+use std::future::Future;
 use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 
-use super::core::{Core, Phase};
-use super::delivery::{Delivery, deliver, elsewhere};
-use super::front::Shared;
-use super::hiring::Hired;
-use super::preparation::{PREPARATION, Prepares};
+use super::core::{Effect, Failure, Phase};
+use super::delivery::deliver;
+use super::effects;
+use super::events::{Event, StartedWorker};
+use super::findings::{Findings, FoundExit, FoundReply, WorkerChange};
+use super::initializer::INIT_TASK;
+use super::shared::Shared;
+use super::trim::Trim;
+use super::worker_replies::WorkerReplies;
+use super::worker_state::WorkerIo;
+use crate::call::envelope::Reply;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::WorkerKey;
+use crate::spawn::Launched;
 use crate::sys::clock::Moment;
 use crate::sys::reactor::Watched;
-use crate::task::envelope::Reply;
-use crate::task::job::Job;
-use crate::wire::parcel::Packed;
-use crate::worker::{Launched, ReplySide};
 
-/// Replies read from one worker before the next one has its turn.
+/// Replies read from one worker before the next worker's are read.
 const REPLIES_PER_TURN: usize = 64;
-
-/// How long memory for large values is kept after the last task.
-const PARCELS_KEPT: Duration = Duration::from_secs(5);
-
-/// What the driver is told.
-#[derive(Debug)]
-pub(super) enum News {
-    /// A worker was started, or could not be.
-    Launched(WorkerKey, io::Result<Box<Hired>>),
-    /// A worker has ended; with no status, nobody knows how.
-    Ended(WorkerKey, Option<ExitStatus>),
-    /// There is something to look at.
-    Look,
-}
-
-/// The parent's end of one worker's replies.
-struct Desk {
-    replies: ReplySide,
-    pid: u32,
-    preparation: Option<Arc<dyn Prepares>>,
-    /// The preparation's arguments, until it was taken.
-    packed: Vec<Packed>,
-}
-
-/// What workers have of the memory for large results.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Leftover {
-    Nothing,
-    /// They keep it to use it again.
-    Kept,
-    /// They were told to let go of it; what they answered was not read yet.
-    Released,
-}
-
-/// A reply that was read: whose, its head, and where its outcomes are in the buffer.
-type Read = (WorkerKey, Reply, Range<usize>);
 
 /// See the module.
 pub(super) struct Driver {
     shared: Arc<Shared>,
-    bell: Watched,
-    news: mpsc::UnboundedReceiver<News>,
-    desks: Vec<Option<Desk>>,
-    timer: Pin<Box<Sleep>>,
-    /// When the timer goes off.
-    alarm: Option<Moment>,
+    doorbell: Watched,
+    events: mpsc::UnboundedReceiver<Event>,
+    workers: Vec<Option<WorkerReplies>>,
+    findings: Findings,
+    /// The replies in `findings`.
     bytes: Vec<u8>,
-    read: Vec<Read>,
-    jobs: Vec<Option<(Arc<dyn Job>, u32)>>,
-    trim_at: Option<Moment>,
-    large_results: Leftover,
+    timer: Pin<Box<Sleep>>,
+    /// When the timer fires.
+    alarm: Option<Moment>,
+    trim: Trim,
+    /// Dropped with the driver, which resolves [`Shared::ended`].
+    _ended: oneshot::Sender<()>,
+}
+
+/// What the core decided in one tick.
+struct Turn {
+    effects: Vec<Effect>,
+    failures: Vec<Failure>,
+    /// Workers whose outcomes must be salvaged before the next tick.
+    slow: Vec<WorkerKey>,
+    /// Whether idle memory must be freed.
+    trim: bool,
+    over: bool,
+    /// Whether the driver may sleep, and until when at most.
+    sleep: bool,
+    alarm: Option<Moment>,
 }
 
 impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
-        bell: Watched,
-        news: mpsc::UnboundedReceiver<News>,
+        doorbell: Watched,
+        events: mpsc::UnboundedReceiver<Event>,
+        ended: oneshot::Sender<()>,
     ) -> Self {
         Self {
             shared,
-            bell,
-            news,
-            desks: Vec::new(),
+            doorbell,
+            events,
+            workers: Vec::new(),
+            findings: Findings::default(),
+            bytes: Vec::new(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             alarm: None,
-            bytes: Vec::new(),
-            read: Vec::new(),
-            jobs: Vec::new(),
-            trim_at: None,
-            large_results: Leftover::Nothing,
+            trim: Trim::new(),
+            _ended: ended,
         }
     }
 
-    fn hear(&mut self, news: News) {
-        match news {
-            News::Look => {}
-            News::Launched(worker, Ok(hired)) => self.welcome(worker, *hired),
-            News::Launched(worker, Err(error)) => self.regret(worker, &error),
-            News::Ended(worker, status) => self.bury(worker, status),
+    /// One poll. True if the pool is over.
+    fn run(&mut self, cx: &mut Context<'_>) -> bool {
+        self.wake_up(cx);
+        // Outcomes that were salvaged after the last tick.
+        let salvaged = !self.findings.replies.is_empty();
+        let told = self.take_events(cx);
+        let replied = self.read_all();
+        let busy = salvaged || told || replied;
+        let turn = self.turn(busy);
+        self.shared.perform(turn.effects);
+        self.deliver();
+        // After the outcomes of items that ran before the failed ones.
+        effects::fail(turn.failures);
+        if turn.over {
+            return true;
         }
+        self.forget_exited();
+        if turn.trim {
+            self.free_idle_memory();
+        }
+        for worker in turn.slow {
+            self.salvage(worker);
+        }
+        if !turn.sleep || !self.fall_asleep(cx, turn.alarm) {
+            // Other tasks of the runtime first, then another poll.
+            cx.waker().wake_by_ref();
+        }
+        false
     }
 
-    fn welcome(&mut self, worker: WorkerKey, hired: Hired) {
-        let Launched {
-            requests,
-            replies,
-            remains,
-            pidfd,
-            leash,
-            ..
-        } = hired.launched;
-        let pidfd = match Watched::new(pidfd) {
-            Ok(pidfd) => pidfd,
-            Err(error) => return self.regret(worker, &error),
-        };
-        let lifeline = remains.lifeline();
-        if self.desks.len() <= worker {
-            self.desks.resize_with(worker + 1, || None);
+    /// Withdraws what was announced for the sleep.
+    fn wake_up(&mut self, cx: &mut Context<'_>) {
+        self.shared.driver_wakes();
+        for replies in self.workers.iter().flatten() {
+            replies.reader.awake();
         }
-        self.desks[worker] = Some(Desk {
-            replies,
-            pid: lifeline.pid(),
-            preparation: hired.preparation.clone(),
-            packed: hired.packed,
-        });
-        let news = self.shared.news.clone();
-        self.shared.runtime.spawn(async move {
-            let status = remains.end(pidfd).await.ok().flatten();
-            drop(leash);
-            // Nobody listens only when the driver is gone.
-            let _ = news.send(News::Ended(worker, status));
-        });
-        self.shared.with(|core| {
-            let Some(it) = core.workers.get_mut(worker).and_then(Option::as_mut) else {
-                return lifeline.kill();
-            };
-            it.lifeline = Some(lifeline);
-            it.requests = Some(requests);
-            let is_ready = hired.preparation.is_none();
-            it.preparation = hired.preparation;
-            if it.stopping || core.phase == Phase::Over {
-                it.kill();
-            } else if is_ready {
-                core.enlist(worker);
-            }
-        });
+        // Clears the edge before the rings are read: a ring of the doorbell from now on is another edge. An error says
+        // that the runtime is shutting down, and drops this task.
+        let _ = self.doorbell.poll_edge(cx);
     }
 
-    fn regret(&self, worker: WorkerKey, error: &io::Error) {
-        let cause =
-            JoinError::new(ErrorKind::Spawn, "procession::worker").because(error.to_string());
-        self.shared.with(|core| {
-            core.schedule.remove_worker(worker);
-            if let Some(place) = core.workers.get_mut(worker) {
-                *place = None;
-            }
-            core.start_failed(&cause);
-        });
-    }
-
-    fn bury(&mut self, worker: WorkerKey, status: Option<ExitStatus>) {
-        while self.collect_from(worker) {
-            self.hand_out();
+    /// Lets the core tick, under one lock.
+    fn turn(&mut self, busy: bool) -> Turn {
+        let kept = self.shared.blob_pool().has_free();
+        // An alarm that is not needed any more stays set. The next task, which tends to be of the same kind, finds it
+        // early enough, and need not wake the driver to set another.
+        let set = self.alarm.filter(|_| !self.timer.is_elapsed());
+        let mut core = self.shared.lock();
+        let slow = core.tick(&mut self.findings);
+        // This turn checks everything.
+        core.take_run_by();
+        let trim = self.trim.is_due(core.records.is_empty(), kept, core.now);
+        let sleep = !busy && slow.is_empty() && !trim;
+        let alarm = set.into_iter().chain(self.trim.at()).chain(core.next_run());
+        let alarm = alarm.min().filter(|_| sleep);
+        if sleep {
+            self.shared.driver_sleeps(alarm);
         }
-        if let Some(desk) = self.desks.get_mut(worker).and_then(Option::as_mut) {
-            let from = self.bytes.len();
-            if let Some(head) = desk.replies.salvage(&mut self.bytes) {
-                self.read
-                    .push((worker, head, from + Reply::BYTES..self.bytes.len()));
-                self.hand_out();
-            }
+        let (effects, failures) = core.take_decisions();
+        Turn {
+            effects,
+            failures,
+            slow,
+            trim,
+            over: core.is_over(),
+            sleep,
+            alarm,
         }
-        if let Some(place) = self.desks.get_mut(worker) {
-            *place = None;
-        }
-        self.shared.with(|core| core.buried(worker, status));
-    }
-
-    /// Reads what the workers have replied. True if there was anything.
-    fn collect(&mut self) -> bool {
-        let mut any = false;
-        for worker in 0..self.desks.len() {
-            any |= self.collect_from(worker);
-        }
-        any
-    }
-
-    fn collect_from(&mut self, worker: WorkerKey) -> bool {
-        let Some(desk) = self.desks.get_mut(worker).and_then(Option::as_mut) else {
-            return false;
-        };
-        let before = self.read.len();
-        while self.read.len() - before < REPLIES_PER_TURN {
-            let from = self.bytes.len();
-            match desk.replies.next(&mut self.bytes) {
-                Ok(Some(head)) => {
-                    let outcomes = from + Reply::BYTES..self.bytes.len();
-                    self.read.push((worker, head, outcomes));
-                }
-                Ok(None) => break,
-                Err(_) => {
-                    // Nothing it says can be believed any more.
-                    self.shared.with(|core| core.kill_worker(worker));
-                    break;
-                }
-            }
-        }
-        self.read.len() > before
-    }
-
-    /// Gives what was read to whom it belongs.
-    fn hand_out(&mut self) {
-        let (read, jobs) = (&self.read, &mut self.jobs);
-        self.shared.with(|core| {
-            let found = read
-                .iter()
-                .map(|(worker, head, _)| core.reply(*worker, head));
-            jobs.extend(found);
-        });
-        let bytes = std::mem::take(&mut self.bytes);
-        let read = std::mem::take(&mut self.read);
-        let mut jobs = std::mem::take(&mut self.jobs);
-        for ((worker, head, range), job) in read.iter().zip(jobs.drain(..)) {
-            let (job, count) = job.unzip();
-            let count = count.unwrap_or(head.count);
-            let head = Reply { count, ..*head };
-            self.hand_over(*worker, &head, &bytes[range.clone()], job);
-        }
-        // Their memory is used again.
-        (self.bytes, self.read, self.jobs) = (bytes, read, jobs);
-        self.bytes.clear();
-        self.read.clear();
-    }
-
-    fn hand_over(
-        &mut self,
-        worker: WorkerKey,
-        head: &Reply,
-        bytes: &[u8],
-        job: Option<Arc<dyn Job>>,
-    ) {
-        if let Some((id, len)) = elsewhere(bytes) {
-            return self.hand_over_parcel(worker, head, bytes, job, (id, len));
-        }
-        let Some(job) = job else {
-            drop(self.baggage(worker, head));
-            return;
-        };
-        let pid = self.pid(worker);
-        let baggage = self.baggage(worker, head);
-        deliver(&self.shared, &*job, head, bytes, pid, None, baggage);
-        if head.task == PREPARATION {
-            self.prepared(worker);
-        }
-    }
-
-    fn prepared(&mut self, worker: WorkerKey) {
-        let pid = self.pid(worker);
-        let Some(desk) = self.desks.get_mut(worker).and_then(Option::as_mut) else {
-            return;
-        };
-        let Some(preparation) = &desk.preparation else {
-            return;
-        };
-        let failure = match preparation.outcome() {
-            None => return,
-            Some(Ok(Ok(()))) => None,
-            Some(Ok(Err(why))) => Some(spawn_error(pid).because(why)),
-            Some(Err(error)) => {
-                let failure = spawn_error(pid).because(format!("{}: {error}", preparation.kind()));
-                Some(match error.panic() {
-                    Some(report) => failure.with_panic(report.clone()),
-                    None => failure,
-                })
-            }
-        };
-        desk.preparation = None;
-        for packed in desk.packed.drain(..) {
-            self.shared.unpack(packed);
-        }
-        self.shared
-            .with(|core| core.prepared(worker, failure.as_ref()));
-    }
-
-    /// A result that came in shared memory.
-    fn hand_over_parcel(
-        &mut self,
-        worker: WorkerKey,
-        head: &Reply,
-        bytes: &[u8],
-        job: Option<Arc<dyn Job>>,
-        (id, len): (u64, usize),
-    ) {
-        self.large_results = Leftover::Kept;
-        let pid = self.pid(worker);
-        let baggage = self.baggage(worker, head);
-        let desk = self.desks.get_mut(worker).and_then(Option::as_mut);
-        let memory = desk.and_then(|desk| desk.replies.parcel(id).ok());
-        let delivery = Delivery {
-            shared: Arc::clone(&self.shared),
-            job,
-            head: *head,
-            bytes: bytes.to_vec(),
-            worker,
-            pid,
-            parcel: (id, len, memory),
-            baggage,
-        };
-        delivery.dispatch();
-    }
-
-    /// The descriptors in a reply, which were sent before it.
-    fn baggage(&mut self, worker: WorkerKey, head: &Reply) -> Vec<OwnedFd> {
-        let desk = self.desks.get_mut(worker).and_then(Option::as_mut);
-        match desk {
-            Some(desk) if head.baggage => desk.replies.baggage(head.sequence),
-            _ => Vec::new(),
-        }
-    }
-
-    fn pid(&self, worker: WorkerKey) -> u32 {
-        let desk = self.desks.get(worker).and_then(Option::as_ref);
-        desk.map_or(0, |desk| desk.pid)
     }
 
     /// Arranges to be woken. False if there is something to do already.
-    fn fall_asleep(&mut self, cx: &mut Context<'_>) -> bool {
-        for desk in self.desks.iter_mut().flatten() {
-            if !desk.replies.announce_sleep() {
+    fn fall_asleep(&mut self, cx: &mut Context<'_>, alarm: Option<Moment>) -> bool {
+        for replies in self.workers.iter_mut().flatten() {
+            if !replies.reader.announce_sleep() {
                 return false;
             }
         }
-        if let Poll::Ready(heard) = self.bell.poll_edge(cx) {
-            // An error says that the runtime is shutting down; it will drop this task.
-            return heard.is_err();
+        if let Poll::Ready(rung) = self.doorbell.poll_edge(cx) {
+            return rung.is_err();
         }
-        // A time that is not needed any more stays set: work of the same kind, which tends to come,
-        // then finds the alarm early enough.
         let set = self.alarm.filter(|_| !self.timer.is_elapsed());
-        let planned = set.into_iter().chain(self.trim_at).min();
-        let alarm = self.shared.driver_sleeps(planned);
-        if alarm == set {
-            return true;
-        }
         self.alarm = alarm;
         let Some(alarm) = alarm else {
             return true;
         };
-        let wait = alarm.since(Moment::now());
-        self.timer.as_mut().reset(Instant::now() + wait);
+        if Some(alarm) != set {
+            let wait = alarm.since(Moment::now());
+            self.timer.as_mut().reset(Instant::now() + wait);
+        }
+        // Also if it was set before: a poll that has exhausted the task's budget registers no waker.
         self.timer.as_mut().poll(cx).is_pending()
     }
+}
 
-    /// Takes what slow batches have finished, and asks for the rest one by one.
-    fn hurry_slow_batches(&mut self) {
-        while let Some(worker) = self.shared.with(Core::hurry_slow_batch) {
-            let Some(desk) = self.desks.get_mut(worker).and_then(Option::as_mut) else {
+/// Events.
+impl Driver {
+    /// Takes what the driver was told. True if that was more than to wake.
+    fn take_events(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut told = false;
+        while let Poll::Ready(Some(event)) = self.events.poll_recv(cx) {
+            told |= !matches!(event, Event::Wake);
+            self.on_event(event);
+        }
+        told
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Wake => {}
+            Event::Started(worker, Ok(started)) => self.on_started(worker, *started),
+            Event::Started(worker, Err(error)) => self.on_start_failed(worker, &error),
+            Event::Exited(worker, status) => self.on_exited(worker, status),
+        }
+    }
+
+    fn on_started(&mut self, worker: WorkerKey, started: StartedWorker) {
+        let Launched {
+            requests,
+            replies,
+            guard,
+            pidfd,
+            parent_death,
+            ..
+        } = started.launched;
+        let pidfd = match Watched::new(pidfd) {
+            Ok(pidfd) => pidfd,
+            Err(error) => return self.on_start_failed(worker, &error),
+        };
+        let signal_handle = guard.signal_handle();
+        let has_init = !started.init.is_empty();
+        if self.workers.len() <= worker {
+            self.workers.resize_with(worker + 1, || None);
+        }
+        let pid = signal_handle.pid();
+        let replies = WorkerReplies::new(replies, pid, started.init, started.packed);
+        self.workers[worker] = Some(replies);
+        let events = self.shared.events.clone();
+        self.shared.runtime.spawn(async move {
+            let status = guard.wait(pidfd).await.ok().flatten();
+            drop(parent_death);
+            // It fails only if the driver was dropped.
+            let _ = events.send(Event::Exited(worker, status));
+        });
+        let io = WorkerIo {
+            requests,
+            signal_handle,
+        };
+        self.findings.changes.push(WorkerChange::Started {
+            worker,
+            io,
+            has_init,
+        });
+    }
+
+    fn on_start_failed(&mut self, worker: WorkerKey, error: &std::io::Error) {
+        let cause =
+            JoinError::new(ErrorKind::Spawn, "procession::worker").because(error.to_string());
+        self.findings
+            .changes
+            .push(WorkerChange::StartFailed { worker, cause });
+    }
+
+    fn on_exited(&mut self, worker: WorkerKey, status: Option<ExitStatus>) {
+        self.salvage(worker);
+        let replies = self.workers.get(worker).and_then(Option::as_ref);
+        let init = replies.and_then(WorkerReplies::init_name);
+        self.findings.exits.push(FoundExit {
+            worker,
+            status,
+            init,
+        });
+    }
+
+    /// Drops what is left of workers that have exited, once their outcomes were delivered.
+    fn forget_exited(&mut self) {
+        for exit in self.findings.exits.drain(..) {
+            if let Some(replies) = self.workers.get_mut(exit.worker) {
+                *replies = None;
+            }
+        }
+    }
+}
+
+/// Replies.
+impl Driver {
+    /// Reads what the workers have replied. True if there was anything.
+    fn read_all(&mut self) -> bool {
+        let mut any = false;
+        for worker in 0..self.workers.len() {
+            any |= self.read(worker);
+        }
+        any
+    }
+
+    /// Reads up to [`REPLIES_PER_TURN`] replies of one worker. True if there was any.
+    fn read(&mut self, worker: WorkerKey) -> bool {
+        let Some(replies) = self.workers.get_mut(worker).and_then(Option::as_mut) else {
+            return false;
+        };
+        for count in 0..REPLIES_PER_TURN {
+            let from = self.bytes.len();
+            match replies.reader.next(&mut self.bytes) {
+                Ok(Some(head)) => {
+                    let findings = &mut self.findings;
+                    add_reply(findings, worker, replies, head, &self.bytes[from..], from);
+                }
+                Ok(None) => return count > 0,
+                Err(_) => {
+                    let corrupt = WorkerChange::Corrupt { worker };
+                    self.findings.changes.push(corrupt);
+                    return count > 0;
+                }
+            }
+        }
+        true
+    }
+
+    /// Reads all that a worker has committed, and then what it has published of the next reply. In this order: what is
+    /// published can be found only behind the last reply that was read.
+    fn salvage(&mut self, worker: WorkerKey) {
+        while self.read(worker) {}
+        let Some(replies) = self.workers.get_mut(worker).and_then(Option::as_mut) else {
+            return;
+        };
+        let from = self.bytes.len();
+        if let Some(head) = replies.reader.salvage(&mut self.bytes) {
+            let findings = &mut self.findings;
+            add_reply(findings, worker, replies, head, &self.bytes[from..], from);
+        }
+    }
+
+    /// Gives jobs the outcomes that were found.
+    fn deliver(&mut self) {
+        for found in self.findings.replies.drain(..) {
+            let replies = self.workers.get_mut(found.worker).and_then(Option::as_mut);
+            let Some(replies) = replies else {
                 continue;
             };
-            let from = self.bytes.len() + Reply::BYTES;
-            if let Some(head) = desk.replies.salvage(&mut self.bytes) {
-                self.read.push((worker, head, from..self.bytes.len()));
-                self.hand_out();
+            if deliver(&self.shared, found, replies, &self.bytes) {
+                self.trim.on_worker_blob();
             }
         }
+        self.bytes.clear();
     }
 
-    /// What time alone brings about.
-    fn tick(&mut self) {
-        self.hurry_slow_batches();
-        self.shared.with(|core| {
-            core.let_go_of_begun();
-            core.expire();
-            core.trust();
-            core.rebalance();
-            core.dismiss();
-            core.flush();
-        });
-        self.trim();
-    }
-
-    /// Gives memory for large values back to the kernel when the pool has been idle for a while.
-    fn trim(&mut self) {
-        let kept = self.shared.store().kept() > 0 || self.large_results != Leftover::Nothing;
-        let idle = kept && self.shared.look(|core| core.records.is_empty());
-        let now = Moment::now();
-        match self.trim_at {
-            _ if !idle => self.trim_at = None,
-            None => self.trim_at = Some(now.plus(PARCELS_KEPT)),
-            Some(at) if now >= at => {
-                self.let_go();
-                let again = self.large_results != Leftover::Nothing;
-                self.trim_at = again.then(|| now.plus(PARCELS_KEPT));
-            }
-            Some(_) => {}
+    /// Gives memory for large values back to the kernel.
+    fn free_idle_memory(&mut self) {
+        for replies in self.workers.iter_mut().flatten() {
+            replies.reader.receive_all();
         }
-    }
-
-    fn let_go(&mut self) {
-        for desk in self.desks.iter_mut().flatten() {
-            desk.replies.hear_all();
-        }
-        let told = self.large_results == Leftover::Kept;
-        self.large_results = match told {
-            true => Leftover::Released,
-            false => Leftover::Nothing,
-        };
-        let given_up = self.shared.store().give_up();
+        let tell = self.trim.on_trim(Moment::now());
+        let freed = self.shared.blob_pool().trim();
         self.shared.with(|core| {
-            core.forget_parcels(&given_up);
-            if told {
+            core.forget_blobs(&freed);
+            if tell {
                 core.trim_workers();
             }
         });
-    }
-
-    fn is_over(&self) -> bool {
-        self.shared.look(|core| {
-            core.phase != Phase::Open
-                && core.records.is_empty()
-                && core.workers.iter().all(Option::is_none)
-        })
     }
 }
 
@@ -443,43 +355,47 @@ impl Future for Driver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.shared.driver_wakes();
-        for desk in self.desks.iter().flatten() {
-            desk.replies.awake();
+        match self.run(cx) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
         }
-        let mut news = false;
-        while let Poll::Ready(Some(heard)) = self.news.poll_recv(cx) {
-            self.hear(heard);
-            news = true;
-        }
-        let collected = self.collect();
-        if collected {
-            self.hand_out();
-        }
-        self.tick();
-        if self.is_over() {
-            return Poll::Ready(());
-        }
-        if news || collected || !self.fall_asleep(cx) {
-            // Others first, then another look.
-            cx.waker().wake_by_ref();
-        }
-        Poll::Pending
     }
 }
 
 impl Drop for Driver {
-    /// The pool is over, or the runtime is. Either way nobody will give tasks an outcome any more.
+    /// The pool is over, or the runtime is. No task will have an outcome after this.
     fn drop(&mut self) {
         self.shared.with(|core| {
             core.fail_everything();
             core.close(Phase::Over);
             core.workers.clear();
         });
-        self.shared.settled.send_replace(true);
     }
 }
 
-fn spawn_error(pid: u32) -> JoinError {
-    JoinError::new(ErrorKind::Spawn, "procession::worker").in_process(pid)
+/// Adds a reply, whose head and outcomes are at `from` in the driver's buffer. The reply of an initializer is decoded at
+/// once: the core must know how it went.
+fn add_reply(
+    findings: &mut Findings,
+    worker: WorkerKey,
+    replies: &mut WorkerReplies,
+    head: Reply,
+    reply: &[u8],
+    from: usize,
+) {
+    if head.task != INIT_TASK {
+        let outcomes = from + Reply::BYTES..from + reply.len();
+        findings.replies.push(FoundReply {
+            worker,
+            head,
+            outcomes,
+            job: None,
+        });
+    } else if let Some(result) = replies.on_init_reply(&head, &reply[Reply::BYTES..]) {
+        findings.changes.push(WorkerChange::Initialized {
+            worker,
+            result,
+            packed: replies.take_packed(),
+        });
+    }
 }

@@ -1,24 +1,27 @@
-//! What a pool's workers are doing.
+//! A snapshot of one worker.
+//!
+//! Lives in the parent.
 
 use std::time::Duration;
 
+use crate::sys::procfs;
 use crate::task::TaskId;
 
-/// What a worker is at.
+/// The state of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WorkerState {
-    /// It is being started or prepared.
+    /// The worker is being started, or runs its preload or initializer.
     Starting,
-    /// It waits for a task.
+    /// The worker waits for a task.
     Idle,
-    /// It runs a task.
+    /// The worker runs a task.
     Busy,
-    /// It is being ended.
+    /// The worker was told to stop, or was killed, and has not ended yet.
     Stopping,
 }
 
-/// One worker of a pool at one moment.
+/// One worker of a pool at the moment of [`Pool::workers`](crate::Pool::workers).
 #[derive(Debug, Clone)]
 pub struct WorkerInfo {
     pub(super) pid: Option<u32>,
@@ -29,46 +32,35 @@ pub struct WorkerInfo {
 }
 
 impl WorkerInfo {
-    /// The process's number; 0, which is no process, while the state is [`WorkerState::Starting`] and
-    /// there is no process yet.
-    pub fn pid(&self) -> u32 {
-        self.pid.unwrap_or(0)
+    /// The process id. `None` before the worker has a process.
+    pub fn pid(&self) -> Option<u32> {
+        self.pid
     }
 
-    /// What it is at.
+    /// The worker's state.
     pub fn state(&self) -> WorkerState {
         self.state
     }
 
-    /// How many tasks it has finished; batches of a map count as one.
+    /// How many tasks the worker has finished. A batch of map items counts as one task.
     pub fn tasks_done(&self) -> u64 {
         self.tasks_done
     }
 
-    /// The memory it holds that nobody else does, in bytes; 0 if it is gone.
+    /// The memory that the worker shares with no other process, in bytes. 0 if the worker has ended.
     ///
-    /// Read from `/proc` when asked.
+    /// Reads `/proc/PID/smaps_rollup` at every call, which takes the kernel up to milliseconds for a large process.
     pub fn memory(&self) -> u64 {
-        self.pid.map_or(0, private_bytes)
+        self.pid.map_or(0, procfs::private_memory)
     }
 
-    /// How long ago it was started.
+    /// The time since the worker was started.
     pub fn age(&self) -> Duration {
         self.age
     }
 
-    /// The task it runs.
+    /// The task that the worker runs, if it runs one.
     pub fn current_task(&self) -> Option<TaskId> {
         self.current_task
     }
-}
-
-/// The private memory of a process, as `proc_pid_smaps(5)` counts it.
-fn private_bytes(pid: u32) -> u64 {
-    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let private = rollup
-        .lines()
-        .filter(|line| line.starts_with("Private_"))
-        .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-    private.sum::<u64>() * 1024
 }

@@ -1,4 +1,9 @@
 //! One function over many items.
+//!
+//! Runs in the parent, in the task that polls the map. `map_input` reads the input, `read_ahead` decides how much of
+//! it, `map_batch` is a job of several items, `map_results` collects their outcomes.
+//!
+//! Must stay true: a map reads input and submits jobs only when it is polled; a dropped map leaves no task behind.
 
 use std::fmt;
 use std::pin::Pin;
@@ -7,422 +12,312 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
+use pin_project::{pin_project, pinned_drop};
 
-use super::batch::Batch;
-use super::front::{Front, Pool};
-use super::gather::{Gather, Stretch};
-use super::map_future::MapFuture;
-use super::record::Options;
+use super::call_options::{CallOptions, option_setters};
+use super::map_input::{IteratorInput, MapInput, StreamInput};
+use super::map_results::{MapResults, Span, Take};
+use super::pool_guard::PoolGuard;
+use super::read_ahead::{MapProgress, ReadAhead};
+use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::Priority;
-use crate::task::job::Job;
-use crate::task::{Call, Task};
+use crate::task::Task;
 
-/// How long a batch should take: much longer than it takes to send it, and too short to notice.
-const BATCH_LASTS: Duration = Duration::from_micros(400);
+/// Jobs that are submitted under one lock of the pool.
+const JOBS_AT_ONCE: usize = 64;
 
-/// The most items in one batch. More would not make sending cheaper.
-const LARGEST_BATCH: usize = 4096;
-
-/// Work for so long is read ahead for every worker.
-const AHEAD_LASTS: Duration = Duration::from_micros(1500);
-
-/// The fewest and the most items that are read ahead for every worker by default.
-const FEWEST_AHEAD: usize = 2;
-const MOST_AHEAD: usize = 4 * LARGEST_BATCH;
-
-/// So many times what is read ahead may be finished behind an item that is not.
-const FINISHED_BEHIND: usize = 16;
-
-/// Batches that are handed over under one lock.
-const BATCHES_AT_ONCE: usize = 64;
-
-/// One function over many items, in a pool's workers.
+/// Runs one function on many items in the workers of a pool. Made by [`Pool::map`](crate::Pool::map).
 ///
-/// Awaited, it gives all results in the order of the input; the first failure of any item, in the order of
-/// time, ends it and cancels the rest. Read as a stream, it gives the outcome of every item, in the order of the
-/// input, and goes on after a failed one. It begins when it is first polled.
+/// It does nothing until it is polled, and can be used in two ways:
 ///
-/// The input is read as there is room: no more items are read ahead of the outcomes taken than
-/// [`Map::concurrency`] says. By default as many are read as keep the workers busy for about a millisecond,
-/// at least two for each; outcomes that wait behind a slow item count towards a limit sixteen times as large.
-/// Items that take next to no time travel in batches, whose size follows from how long items take.
+/// - **Awaited** ([`MapFuture`](crate::MapFuture)), it gives all results in the order of the input. The first
+///   failure of any item, in the order of time, ends the map and cancels the other items.
+/// - **Read as a [`Stream`]**, it gives the outcome of every item in the order of the input, and continues after
+///   a failure.
 ///
-/// Dropping it cancels every item that has no outcome: what runs is killed.
+/// The input is read as results are taken: [`Map::concurrency`] bounds how far ahead. By default a map reads as
+/// many items as keep the workers busy for about 1.5 ms, at least two for each worker. Items whose outcome waits
+/// behind a slow item count towards a limit that is sixteen times as large. Short items are sent to workers in
+/// batches; [`Map::chunk_size`] sets their size, which otherwise follows from how long items run.
+///
+/// Dropping a map cancels every item that has no outcome: waiting items are removed, and the workers of running
+/// ones are killed.
 ///
 /// # Cancel safety
 ///
-/// As a stream it is cancel safe: dropping the future of `next` loses no outcome.
+/// Cancel safe as a stream: dropping the future of `next` loses no outcome.
+///
+/// ```
+/// use futures::StreamExt;
+///
+/// # #[procession::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = procession::Pool::with_workers(2)?;
+/// let mut halves = pool.map(|n: u32| n / 2, [2, 4]);
+/// while let Some(half) = halves.next().await {
+///     println!("{}", half?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a map does nothing until it is awaited or read"]
+#[pin_project(PinnedDrop)]
 pub struct Map<'a, R> {
-    front: Arc<Front>,
-    feed: Option<Box<dyn Feed<R> + Send + 'a>>,
-    pub(super) gather: Arc<Gather<R>>,
-    options: Options,
+    guard: Arc<PoolGuard>,
+    /// `None` after the end of the input.
+    input: Option<Pin<Box<dyn MapInput<R> + Send + 'a>>>,
+    results: Arc<MapResults<R>>,
+    options: CallOptions,
     ordered: bool,
-    concurrency: Option<usize>,
-    chunk_size: Option<usize>,
-    progress: Option<Progress<'a>>,
-    workers: usize,
+    read_ahead: ReadAhead,
+    on_progress: Option<OnProgress<'a>>,
+    /// The length of the input, if it is known.
     total: Option<usize>,
     /// Items read from the input.
     read: usize,
-    /// Outcomes taken from the gathering.
+    /// Outcomes taken from `results`.
     taken: usize,
-    /// Outcomes given to the caller.
-    pub(super) given: usize,
-    /// Outcomes of which the progress was told.
-    told: usize,
-    stretch: std::vec::IntoIter<Result<R, JoinError>>,
+    /// Finished items that `on_progress` was told of.
+    reported: usize,
+    /// The outcomes that were taken and not given to the stream's reader.
+    span: std::vec::IntoIter<Result<R, JoinError>>,
+    /// Jobs that were read and not submitted.
     jobs: Vec<Arc<dyn Job>>,
 }
 
-type Progress<'a> = Box<dyn FnMut(usize, Option<usize>) + Send + 'a>;
-
-/// Where items come from, with their type forgotten.
-trait Feed<R> {
-    /// The next items, at most `most`, as a job; `None` at the end.
-    fn next(
-        &mut self,
-        first: usize,
-        most: usize,
-        gather: &Arc<Gather<R>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<(Arc<dyn Job>, usize)>>;
-
-    /// How many items are left, if that is known.
-    fn left(&self) -> Option<usize>;
-}
-
-struct FromIterator<I, F, M>(I, std::marker::PhantomData<fn() -> (F, M)>);
-
-struct FromStream<S, F, M>(Pin<Box<S>>, bool, std::marker::PhantomData<fn() -> (F, M)>);
-
-pub(super) fn over_iterator<'a, F, M, I>(
-    pool: &Pool,
-    items: I,
-    options: Options,
-) -> Map<'a, F::Output>
-where
-    F: Task<M, I::Item>,
-    I: Iterator + Send + 'a,
-    M: 'a,
-{
-    let feed = FromIterator::<I, F, M>(items, std::marker::PhantomData);
-    Map::new(pool, Box::new(feed), options)
-}
-
-pub(super) fn over_stream<'a, F, M, S>(
-    pool: &Pool,
-    items: S,
-    options: Options,
-) -> Map<'a, F::Output>
-where
-    F: Task<M, S::Item>,
-    S: Stream + Send + 'a,
-    M: 'a,
-{
-    let feed = FromStream::<S, F, M>(Box::pin(items), false, std::marker::PhantomData);
-    Map::new(pool, Box::new(feed), options)
-}
-
-type BatchOf<F, M, A> = Batch<<F as Task<M, A>>::Call>;
-
-impl<I, F, M> Feed<F::Output> for FromIterator<I, F, M>
-where
-    I: Iterator,
-    F: Task<M, I::Item>,
-{
-    fn next(
-        &mut self,
-        first: usize,
-        most: usize,
-        gather: &Arc<Gather<F::Output>>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<(Arc<dyn Job>, usize)>> {
-        let items: Vec<_> = self.0.by_ref().take(most).map(F::arguments).collect();
-        let count = items.len();
-        if count == 0 {
-            return Poll::Ready(None);
-        }
-        let batch = BatchOf::<F, M, I::Item>::new(first, items, Arc::clone(gather));
-        Poll::Ready(Some((Arc::new(batch), count)))
-    }
-
-    fn left(&self) -> Option<usize> {
-        exact(self.0.size_hint())
-    }
-}
-
-impl<S, F, M> Feed<F::Output> for FromStream<S, F, M>
-where
-    S: Stream,
-    F: Task<M, S::Item>,
-{
-    fn next(
-        &mut self,
-        first: usize,
-        most: usize,
-        gather: &Arc<Gather<F::Output>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<(Arc<dyn Job>, usize)>> {
-        let mut items: Vec<<F::Call as Call>::Args> = Vec::new();
-        while items.len() < most && !self.1 {
-            match self.0.as_mut().poll_next(cx) {
-                Poll::Ready(Some(item)) => items.push(F::arguments(item)),
-                Poll::Ready(None) => self.1 = true,
-                Poll::Pending if items.is_empty() => return Poll::Pending,
-                Poll::Pending => break,
-            }
-        }
-        let count = items.len();
-        if count == 0 {
-            return Poll::Ready(None);
-        }
-        let batch = BatchOf::<F, M, S::Item>::new(first, items, Arc::clone(gather));
-        Poll::Ready(Some((Arc::new(batch), count)))
-    }
-
-    fn left(&self) -> Option<usize> {
-        exact(self.0.size_hint())
-    }
-}
-
-fn exact((least, most): (usize, Option<usize>)) -> Option<usize> {
-    most.filter(|most| *most == least)
-}
+type OnProgress<'a> = Box<dyn FnMut(usize, Option<usize>) + Send + 'a>;
 
 impl<'a, R> Map<'a, R> {
-    fn new(pool: &Pool, feed: Box<dyn Feed<R> + Send + 'a>, options: Options) -> Self {
+    pub(super) fn over_iterator<F, M, I>(
+        guard: &Arc<PoolGuard>,
+        items: I,
+        options: CallOptions,
+    ) -> Self
+    where
+        F: Task<M, I::Item, Output = R>,
+        I: Iterator + Send + 'a,
+        M: 'a,
+    {
+        let input = IteratorInput::<I, F, M>::new(items);
+        Self::new(guard, Box::pin(input), options)
+    }
+
+    pub(super) fn over_stream<F, M, S>(
+        guard: &Arc<PoolGuard>,
+        items: S,
+        options: CallOptions,
+    ) -> Self
+    where
+        F: Task<M, S::Item, Output = R>,
+        S: Stream + Send + 'a,
+        M: 'a,
+    {
+        let input = StreamInput::<S, F, M>::new(items);
+        Self::new(guard, Box::pin(input), options)
+    }
+
+    fn new(
+        guard: &Arc<PoolGuard>,
+        input: Pin<Box<dyn MapInput<R> + Send + 'a>>,
+        options: CallOptions,
+    ) -> Self {
         Self {
-            front: Arc::clone(&pool.front),
-            total: feed.left(),
-            feed: Some(feed),
-            gather: Arc::new(Gather::new()),
+            guard: Arc::clone(guard),
+            total: input.exact_len(),
+            input: Some(input),
+            results: Arc::new(MapResults::new()),
             options,
             ordered: true,
-            concurrency: None,
-            chunk_size: None,
-            progress: None,
-            workers: pool.front.shared.look(|core| core.target),
+            read_ahead: ReadAhead {
+                workers: guard.shared.settings.workers,
+                concurrency: None,
+                chunk_size: None,
+            },
+            on_progress: None,
             read: 0,
             taken: 0,
-            given: 0,
-            told: 0,
-            stretch: Vec::new().into_iter(),
+            reported: 0,
+            span: Vec::new().into_iter(),
             jobs: Vec::new(),
         }
     }
 
-    /// Gives outcomes as items finish, and not in the order of the input.
+    /// Gives outcomes as items finish, instead of in the order of the input.
     pub fn unordered(mut self) -> Self {
         self.ordered = false;
         self
     }
 
-    /// How many items may have been read whose outcome was not taken; at least one. It bounds how many run
-    /// at a time and how far ahead the input is read.
+    /// Upper bound on items read from the input whose outcome you have not taken yet (minimum 1).
+    ///
+    /// It bounds how many items run at the same time and how far ahead the input is read. By default the bound
+    /// follows from how long items run, see [`Map`].
     #[doc(alias = "buffersize")]
     pub fn concurrency(mut self, items: usize) -> Self {
-        self.concurrency = Some(items.max(1));
+        self.read_ahead.concurrency = Some(items.max(1));
         self
     }
 
-    /// How many items travel together, at least one. By default it follows from how long items take.
+    /// Sets how many items are sent to a worker together (minimum 1).
+    ///
+    /// By default the number follows from how long items run: a batch runs for about 0.4 ms, and slow items are
+    /// sent one by one.
     #[doc(alias = "chunksize")]
     pub fn chunk_size(mut self, items: usize) -> Self {
-        self.chunk_size = Some(items.max(1));
+        self.read_ahead.chunk_size = Some(items.max(1));
         self
     }
 
-    /// How long each item may take, counted from the moment a worker starts it.
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.options.timeout = Some(limit);
-        self
-    }
+    option_setters!("each item");
 
-    /// How often an item is run again whose worker crashes or exits while it runs.
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.options.retries = retries;
-        self
-    }
-
-    /// Whether the items go before or after others that wait.
-    pub fn priority(mut self, priority: Priority) -> Self {
-        self.options.priority = priority;
-        self
-    }
-
-    /// Calls `f` whenever items have finished, with how many have and how many there are, if the input
-    /// says so.
+    /// Calls `f` when items have finished, with the number of finished items and, if known, of all items.
+    ///
+    /// `f` is called in the task that polls the map, at most once per poll.
     pub fn on_progress(mut self, f: impl FnMut(usize, Option<usize>) + Send + 'a) -> Self {
-        self.progress = Some(Box::new(f));
+        self.on_progress = Some(Box::new(f));
         self
     }
 
-    /// Reads input and hands it to the pool as long as there is room. Pending or not, the caller goes on.
-    fn feed(&mut self, cx: &mut Context<'_>) {
-        while let Some(mut feed) = self.feed.take() {
-            let room = self.room();
-            if room == 0 || self.jobs.len() >= BATCHES_AT_ONCE {
-                self.feed = Some(feed);
-                if room == 0 {
-                    break;
+    /// The next span of outcomes; `None` at the end.
+    pub(super) fn poll_span(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Span<R>>> {
+        let this = self.get_mut();
+        loop {
+            let seen = this.results.finished();
+            this.read_input(cx);
+            this.report_progress();
+            let next = this.ordered.then_some(this.taken);
+            match this.results.take(next, seen, cx) {
+                Take::Span(span) => {
+                    this.taken += span.len();
+                    return Poll::Ready(Some(span));
                 }
-                self.hand_over();
-                continue;
+                _ if this.input.is_none() && this.taken == this.read => return Poll::Ready(None),
+                Take::ReadMore => {}
+                Take::Wait => return Poll::Pending,
             }
-            let most = self.batch_size(feed.left()).min(room);
-            match feed.next(self.read, most, &self.gather, cx) {
-                Poll::Ready(Some((job, count))) => {
-                    self.read += count;
-                    self.jobs.push(job);
-                    self.feed = Some(feed);
-                }
+        }
+    }
+
+    /// The first failure of any item, in the order of time.
+    pub(super) fn failure(&self) -> Option<JoinError> {
+        self.results.failure()
+    }
+
+    /// Reads no more input and cancels every item that has no outcome.
+    pub(super) fn cancel(self: Pin<&mut Self>) {
+        let this = self.project();
+        *this.input = None;
+        this.jobs.clear();
+        if this.taken < this.read {
+            let group = this.results.group();
+            this.guard.shared.with(|core| core.cancel_group(group));
+        }
+    }
+
+    /// Reads input and submits it to the pool while there is room.
+    fn read_input(&mut self, cx: &mut Context<'_>) {
+        // The input is taken out while it is read, so that an input that panics is not read again.
+        while let Some(mut input) = self.input.take() {
+            match self.read_batch(input.as_mut(), cx) {
+                Poll::Ready(Some(())) => self.input = Some(input),
                 Poll::Ready(None) => self.total = Some(self.read),
                 Poll::Pending => {
-                    self.feed = Some(feed);
+                    self.input = Some(input);
                     break;
                 }
             }
         }
-        self.hand_over();
+        self.submit_jobs();
     }
 
-    fn hand_over(&mut self) {
+    /// Reads one batch. Pending if there is no room or no item; `None` at the end of the input.
+    fn read_batch(
+        &mut self,
+        input: Pin<&mut (dyn MapInput<R> + Send + 'a)>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<()>> {
+        let progress = self.progress();
+        let room = self.read_ahead.room(progress);
+        if room == 0 {
+            return Poll::Pending;
+        }
+        if self.jobs.len() >= JOBS_AT_ONCE {
+            self.submit_jobs();
+        }
+        let size = self
+            .read_ahead
+            .batch_size(progress.mean, input.exact_len())
+            .min(room);
+        let batch = ready!(input.poll_batch(self.read, size, &self.results, cx));
+        Poll::Ready(batch.map(|job| {
+            self.read += job.items();
+            self.jobs.push(job);
+        }))
+    }
+
+    fn submit_jobs(&mut self) {
         if self.jobs.is_empty() {
             return;
         }
         let (jobs, options) = (&mut self.jobs, self.options);
-        let kept = jobs.clone();
-        let taken = self
-            .front
-            .shared
-            .with(|core| core.submit_all(jobs, options));
-        if !taken {
-            for job in kept {
-                job.fail(
-                    0,
-                    job.items(),
-                    &JoinError::new(ErrorKind::Closed, job.name()),
-                );
+        let shared = &self.guard.shared;
+        if !shared.with(|core| core.submit_all(jobs, options)) {
+            for job in jobs.drain(..) {
+                let closed = JoinError::new(ErrorKind::Closed, job.name());
+                job.fail(0, job.items(), &closed);
             }
         }
     }
 
-    /// How many more items may be read now.
-    fn room(&self) -> usize {
-        let unread = self.read - self.given;
-        if let Some(concurrency) = self.concurrency {
-            return concurrency.saturating_sub(unread);
+    fn progress(&self) -> MapProgress {
+        let (finished, mean) = self.results.progress();
+        MapProgress {
+            read: self.read,
+            finished,
+            given: self.given(),
+            mean,
         }
-        // What is finished and waits behind a slow item does not keep the workers idle, up to a point.
-        let ahead = self.ahead();
-        let unfinished = self.read - self.gather.arrived();
-        let most = ahead.saturating_mul(FINISHED_BEHIND).saturating_sub(unread);
-        ahead.saturating_sub(unfinished).min(most)
     }
 
-    /// How many items the workers should have before them.
-    fn ahead(&self) -> usize {
-        let chunk = self.chunk_size.unwrap_or(1);
-        let each = match self.gather.mean() {
-            None => FEWEST_AHEAD,
-            Some(mean) => {
-                let lasting = AHEAD_LASTS.as_nanos() / mean.as_nanos().max(1);
-                (lasting as usize).clamp(FEWEST_AHEAD, MOST_AHEAD)
+    /// Outcomes given to the caller.
+    fn given(&self) -> usize {
+        self.taken - self.span.len()
+    }
+
+    fn report_progress(&mut self) {
+        if let Some(on_progress) = &mut self.on_progress {
+            let finished = self.results.finished();
+            if finished > self.reported {
+                self.reported = finished;
+                on_progress(finished, self.total);
             }
-        };
-        self.workers * each.max(FEWEST_AHEAD * chunk)
-    }
-
-    /// How many items the next batch has.
-    fn batch_size(&self, left: Option<usize>) -> usize {
-        if let Some(chunk) = self.chunk_size {
-            return chunk;
-        }
-        let Some(mean) = self.gather.mean() else {
-            return 1;
-        };
-        let lasting = (BATCH_LASTS.as_nanos() / mean.as_nanos().max(1)) as usize;
-        let mut size = lasting.clamp(1, LARGEST_BATCH);
-        if let Some(concurrency) = self.concurrency {
-            size = size.min(concurrency.div_ceil(2 * self.workers));
-        }
-        match left {
-            // Towards the end smaller ones, so that all workers end together.
-            Some(left) => size.min(left.div_ceil(2 * self.workers)).max(1),
-            None => size,
-        }
-    }
-
-    /// The next stretch of outcomes; `None` at the end.
-    pub(super) fn poll_stretch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Stretch<R>>> {
-        loop {
-            let seen = self.gather.arrived();
-            self.feed(cx);
-            self.tell_progress();
-            let next = self.ordered.then_some(self.taken);
-            match self.gather.take(next, seen, cx) {
-                Ok(stretch) => {
-                    self.taken += stretch.len();
-                    return Poll::Ready(Some(stretch));
-                }
-                Err(_) if self.feed.is_none() && self.taken == self.read => {
-                    return Poll::Ready(None);
-                }
-                // What has come meanwhile makes room for more input.
-                Err(true) => {}
-                Err(false) => return Poll::Pending,
-            }
-        }
-    }
-
-    fn tell_progress(&mut self) {
-        if let Some(progress) = &mut self.progress {
-            let arrived = self.gather.arrived();
-            if arrived > self.told {
-                self.told = arrived;
-                progress(arrived, self.total);
-            }
-        }
-    }
-
-    pub(super) fn cancel(&mut self) {
-        self.feed = None;
-        self.jobs.clear();
-        if self.taken < self.read {
-            let group = Arc::as_ptr(&self.gather).addr();
-            self.front.shared.with(|core| core.cancel_group(group));
         }
     }
 }
-
-// Nothing in it is pinned in place: a stream that feeds it is in a box.
-impl<R> Unpin for Map<'_, R> {}
 
 impl<R> Stream for Map<'_, R> {
     type Item = Result<R, JoinError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            if let Some(outcome) = self.stretch.next() {
-                self.given += 1;
+            if let Some(outcome) = self.as_mut().project().span.next() {
                 return Poll::Ready(Some(outcome));
             }
-            match ready!(self.poll_stretch(cx)) {
-                Some(stretch) => self.stretch = stretch.into_iter(),
+            match ready!(self.as_mut().poll_span(cx)) {
+                Some(span) => *self.as_mut().project().span = span.into_iter(),
                 None => return Poll::Ready(None),
             }
         }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let read = self.read - self.given;
+        let given = self.given();
+        let read = self.read - given;
         match self.total {
-            // An iterator may give more than it says.
+            // An iterator may give more items than its size hint says.
             Some(total) => {
-                let left = total.saturating_sub(self.given).max(read);
+                let left = total.saturating_sub(given).max(read);
                 (left, Some(left))
             }
             None => (read, None),
@@ -430,8 +325,9 @@ impl<R> Stream for Map<'_, R> {
     }
 }
 
-impl<R> Drop for Map<'_, R> {
-    fn drop(&mut self) {
+#[pinned_drop]
+impl<R> PinnedDrop for Map<'_, R> {
+    fn drop(self: Pin<&mut Self>) {
         self.cancel();
     }
 }
@@ -440,17 +336,8 @@ impl<R> fmt::Debug for Map<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Map")
             .field("read", &self.read)
-            .field("given", &self.given)
+            .field("given", &self.given())
             .field("total", &self.total)
             .finish_non_exhaustive()
-    }
-}
-
-impl<'a, R> IntoFuture for Map<'a, R> {
-    type Output = Result<Vec<R>, JoinError>;
-    type IntoFuture = MapFuture<'a, R>;
-
-    fn into_future(self) -> MapFuture<'a, R> {
-        MapFuture::new(self)
     }
 }

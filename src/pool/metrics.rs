@@ -1,8 +1,13 @@
-//! What a pool has done so far.
+//! Counts of what a pool does and has done.
+//!
+//! Lives in the parent.
 
 use std::time::Duration;
 
-/// Counts of a pool at one moment.
+/// The counts of a pool at the moment of [`Pool::metrics`](crate::Pool::metrics).
+///
+/// Calls count one by one: every item of a map is a call. Tasks count as they are sent to workers: a batch of map
+/// items is one task.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     pub(super) workers: usize,
@@ -12,7 +17,7 @@ pub struct Metrics {
     pub(super) counts: Counts,
 }
 
-/// What only ever grows.
+/// The counts that never decrease.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counts {
     pub(super) completed: u64,
@@ -21,87 +26,99 @@ pub(super) struct Counts {
     pub(super) timed_out: u64,
     pub(super) cancelled: u64,
     pub(super) retried: u64,
-    pub(super) recycled: u64,
     pub(super) wait_time: Histogram,
     pub(super) run_time: Histogram,
 }
 
 impl Metrics {
-    /// Workers that are ready or starting.
+    /// The number of workers that are ready or starting.
     pub fn workers(&self) -> usize {
         self.workers
     }
 
-    /// Workers that run something.
+    /// The number of workers that run a task.
     pub fn busy(&self) -> usize {
         self.busy
     }
 
-    /// Tasks that wait for a worker. Items of a map that were read and not sent count one by batch.
+    /// The number of tasks that wait for a worker. A batch of map items that waits counts as one task.
     pub fn queued(&self) -> usize {
         self.queued
     }
 
-    /// Tasks that were given to a worker and have no outcome.
+    /// The number of tasks that were sent to a worker and have no outcome.
+    ///
+    /// A few tasks are sent ahead to every worker, so this may be larger than [`Metrics::busy`].
     pub fn running(&self) -> usize {
         self.running
     }
 
-    /// Calls that returned a value, every item of a map for itself.
+    /// The number of calls that returned a value.
     pub fn completed(&self) -> u64 {
         self.counts.completed
     }
 
-    /// Calls that gave an error of any kind but the following three.
+    /// The number of calls that failed, except the calls that [`crashed`](Self::crashed),
+    /// [`timed_out`](Self::timed_out) and [`cancelled`](Self::cancelled) count.
     pub fn failed(&self) -> u64 {
         self.counts.failed
     }
 
-    /// Calls whose worker crashed or exited.
+    /// The number of calls whose worker crashed or exited while it ran them.
     pub fn crashed(&self) -> u64 {
         self.counts.crashed
     }
 
-    /// Calls whose time was over.
+    /// The number of calls that ran longer than their time limit.
     pub fn timed_out(&self) -> u64 {
         self.counts.timed_out
     }
 
-    /// Calls that were aborted, or whose future was dropped.
+    /// The number of calls that were aborted, or whose future was dropped before they had an outcome.
     pub fn cancelled(&self) -> u64 {
         self.counts.cancelled
     }
 
-    /// Calls that were run again after their worker had died.
+    /// The number of times that a call was run again because its worker crashed or exited.
     pub fn retried(&self) -> u64 {
         self.counts.retried
     }
 
-    /// Workers that were replaced for their age or size.
+    /// Always 0: this version has no option that recycles workers.
     pub fn recycled(&self) -> u64 {
-        self.counts.recycled
+        0
     }
 
-    /// How long tasks waited from their submission to their end, less what they ran. Batches of a
-    /// map count as one.
+    /// The times between the submission and the end of finished tasks, without the time they ran.
     pub fn wait_time(&self) -> Histogram {
         self.counts.wait_time.clone()
     }
 
-    /// How long tasks ran. Batches of a map count as one.
+    /// The times that finished tasks ran.
     pub fn run_time(&self) -> Histogram {
         self.counts.run_time.clone()
     }
 }
 
-/// Buckets per doubling. Eight keep the error of a percentile below 10 %.
+/// Buckets per doubling of the duration. With eight, a bucket is at most 12.5 % wide.
 const STEPS: usize = 8;
-/// From a nanosecond to half a century.
+/// The buckets reach from a nanosecond to half a century.
 const BUCKETS: usize = 61 * STEPS;
 
-/// How often which durations occurred, each within 10 %.
+/// A distribution of durations. A percentile of it is at most 12.5 % too large.
 ///
-/// Log-linear buckets, as in HdrHistogram (Gil Tene).
+/// The durations are counted in log-linear buckets, as in HdrHistogram (Gil Tene).
+///
+/// ```
+/// # #[procession::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = procession::Pool::with_workers(1)?;
+/// pool.run(|| (), ()).await?;
+/// let run_time = pool.metrics().run_time();
+/// println!("{} tasks, 99 % of them within {:?}", run_time.count(), run_time.percentile(99.0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Histogram {
     buckets: Box<[u64]>,
@@ -117,12 +134,14 @@ impl Histogram {
         self.count += 1;
     }
 
-    /// How many durations were counted.
+    /// The number of durations.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The duration that `percent` of all are not above; zero if there are none.
+    /// The smallest duration that at least `percent` per cent of the durations do not exceed. Zero if there are none.
+    ///
+    /// `percent` is between 0 and 100; values outside are clamped.
     pub fn percentile(&self, percent: f64) -> Duration {
         let wanted = (self.count as f64 * percent.clamp(0.0, 100.0) / 100.0).ceil() as u64;
         let mut seen = 0;
@@ -177,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_within_a_tenth() {
+    fn percentile_is_within_an_eighth() {
         let mut histogram = Histogram::default();
         for micros in 1..=1000_u64 {
             histogram.add(Duration::from_micros(micros));
@@ -185,13 +204,13 @@ mod tests {
         for (percent, expected) in [(50.0, 500.0), (99.0, 990.0), (100.0, 1000.0)] {
             let found = histogram.percentile(percent).as_secs_f64() * 1e6;
             let off = (found - expected).abs() / expected;
-            assert!(off < 0.13, "{percent}: {found} is not {expected}");
+            assert!(off <= 0.125, "{percent}: {found} is not {expected}");
         }
         assert_eq!(Histogram::default().percentile(50.0), Duration::ZERO);
     }
 
     #[test]
-    fn every_duration_has_a_bucket() {
+    fn extreme_durations_have_a_bucket() {
         let mut histogram = Histogram::default();
         for nanos in [0, 1, 2, 3, 7, 8, u64::MAX] {
             histogram.add(Duration::from_nanos(nanos));

@@ -1,39 +1,73 @@
-//! Many calls on a few processes.
+//! Many calls on a few processes. Runs in the application.
 //!
-//! `core` holds what is known about tasks and workers, under one lock that is held for no longer than
-//! it takes to write a request; `driver` is the one task that reads all replies, starts and buries
-//! workers and keeps time; `front` is what a [`Pool`] and its handles hold. What decides is
-//! [`schedule`](crate::schedule).
+//! What users hold: `pool`, `builder`, `run`, `task_handle`, `map` and its parts, `info`, `metrics`, `shutdown`.
+//! `pool_guard` keeps the pool alive; `shared` is what all parts of a pool share.
 //!
-//! Must stay true: user code (a `Drop`, a `Waker`, a `Deserialize`) never runs under the core's lock, except
-//! the `Serialize` of small arguments, which writes straight into a worker's ring; every task that was
-//! taken gets exactly one outcome; only the driver waits.
+//! The one task that waits: `driver` reads replies (`worker_replies`) and events (`events`), reports what it has found
+//! (`findings`) to the core, and gives jobs their outcomes (`delivery`). `start_worker` starts processes with their
+//! requests for `initializer`s; `trim` says when idle memory is freed.
+//!
+//! What is known, under one lock: `core`, with `records` of tasks and the `worker_table`. A worker's life is in
+//! `worker_state`. The core's topics are files of their own: `dispatch`, `replies`, `cancel`, `balance`, `workers`,
+//! `worker_exit`, `close`, and `tick`, which has the order of the driver's steps. `effects` performs what the core
+//! decided. Which task runs where is the [`schedule`](crate::schedule)'s to decide.
+//!
+//! Must stay true: every accepted task gets exactly one outcome. The core's lock is held no longer than it takes to
+//! write requests. User code (a `Drop`, a `Waker`, a `Deserialize`) never runs under it, except the `Serialize` of
+//! small arguments, which writes straight into a worker's ring. Only the driver waits.
 
-mod batch;
 mod builder;
-mod burial;
-mod core;
-mod delivery;
-mod doom;
-mod driver;
-mod front;
-mod gather;
-mod hiring;
 mod info;
-mod map;
-mod map_future;
 mod metrics;
-mod preparation;
-mod record;
+#[expect(clippy::module_inception, reason = "the pool itself")]
+mod pool;
+mod pool_guard;
+mod shutdown;
+
+mod call_options;
 mod run;
-mod staff;
 mod task_handle;
 
+mod map;
+mod map_batch;
+mod map_future;
+mod map_input;
+mod map_results;
+mod read_ahead;
+
+mod delivery;
+mod driver;
+mod effects;
+mod events;
+mod findings;
+mod initializer;
+mod shared;
+mod start_worker;
+mod trim;
+mod worker_replies;
+
+mod balance;
+mod cancel;
+mod close;
+mod core;
+mod dispatch;
+mod records;
+mod replies;
+mod tick;
+mod worker_exit;
+mod worker_state;
+mod worker_table;
+mod workers;
+
+#[cfg(test)]
+mod tests;
+
 pub use builder::PoolBuilder;
-pub use front::{Pool, Shutdown};
 pub use info::{WorkerInfo, WorkerState};
 pub use map::Map;
 pub use map_future::MapFuture;
 pub use metrics::{Histogram, Metrics};
+pub use pool::Pool;
 pub use run::Run;
+pub use shutdown::Shutdown;
 pub use task_handle::TaskHandle;

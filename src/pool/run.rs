@@ -1,4 +1,7 @@
-//! One call that has not begun, with what may be said about it.
+//! One call that is awaited.
+//!
+//! Runs in the parent, in the task that awaits the call. Must stay true: the call is submitted once, and a dropped
+//! `Run` leaves no task behind.
 
 use std::fmt;
 use std::pin::Pin;
@@ -6,26 +9,55 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::front::Front;
-use super::record::Options;
+use pin_project::{pin_project, pinned_drop};
+
+use super::call_options::{CallOptions, option_setters};
+use super::pool_guard::PoolGuard;
 use super::task_handle::TaskHandle;
+use crate::call::single::Awaited;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{Priority, TaskKey};
-use crate::task::job::Awaited;
 
-/// A call in one of a pool's workers. It begins when it is first awaited, or by [`Run::spawn`].
+/// A call in one of a pool's workers. Made by [`Pool::run`](crate::Pool::run).
 ///
-/// Dropping it cancels: a task that waits is removed, one that runs is killed together with all it
-/// started, and no other task notices.
+/// The call is submitted to the pool when it is first polled, or by [`Run::spawn`]. It resolves to the function's
+/// result.
+///
+/// Dropping it cancels the call: a waiting task is removed; a running task is killed with every process it
+/// started, and no other task is affected.
+///
+/// # Errors
+///
+/// A [`JoinError`] of any [`kind`](JoinError::kind).
 ///
 /// # Cancel safety
 ///
 /// Dropping it cancels the task. Awaiting `&mut run` in a `select!` that another branch wins loses nothing.
+///
+/// # Panics
+///
+/// If it is polled after it has resolved.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// # #[procession::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = procession::Pool::with_workers(1)?;
+/// let sum = pool
+///     .run(|a: u32, b: u32| a + b, (1, 2))
+///     .timeout(Duration::from_secs(5))
+///     .await?;
+/// assert_eq!(sum, 3);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a call does nothing until it is awaited or spawned"]
+#[pin_project(PinnedDrop)]
 pub struct Run<R> {
-    front: Arc<Front>,
+    guard: Arc<PoolGuard>,
     job: Arc<dyn Awaited<R>>,
-    options: Options,
+    options: CallOptions,
     stage: Stage,
 }
 
@@ -33,38 +65,27 @@ pub struct Run<R> {
 enum Stage {
     New,
     Submitted(TaskKey),
+    /// The call has its outcome, or belongs to a [`TaskHandle`]. Nothing is cancelled at the drop.
     Over,
 }
 
 impl<R> Run<R> {
-    pub(super) fn new(front: Arc<Front>, job: Arc<dyn Awaited<R>>, options: Options) -> Self {
+    pub(super) fn new(
+        guard: &Arc<PoolGuard>,
+        job: Arc<dyn Awaited<R>>,
+        options: CallOptions,
+    ) -> Self {
         Self {
-            front,
+            guard: Arc::clone(guard),
             job,
             options,
             stage: Stage::New,
         }
     }
 
-    /// How long it may take, counted from the moment a worker starts it.
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.options.timeout = Some(limit);
-        self
-    }
+    option_setters!("the call");
 
-    /// How often it is run again if its worker crashes or exits while it runs.
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.options.retries = retries;
-        self
-    }
-
-    /// Whether it goes before or after others that wait.
-    pub fn priority(mut self, priority: Priority) -> Self {
-        self.options.priority = priority;
-        self
-    }
-
-    /// Begins it now. Dropping the handle detaches.
+    /// Submits the call now and returns a handle to its task. Dropping the handle detaches the task.
     pub fn spawn(mut self) -> TaskHandle<R> {
         let key = match self.stage {
             Stage::New => self.submit(),
@@ -72,13 +93,14 @@ impl<R> Run<R> {
             Stage::Over => None,
         };
         self.stage = Stage::Over;
-        TaskHandle::new(Arc::clone(&self.front), Arc::clone(&self.job), key)
+        TaskHandle::new(&self.guard, Arc::clone(&self.job), key)
     }
 
+    /// Hands the call to the pool. `None` if the pool is closed; the call then has its outcome.
     fn submit(&self) -> Option<TaskKey> {
         let job = Arc::clone(&self.job).into_job();
         let options = self.options;
-        let key = self.front.shared.with(|core| core.submit(job, options));
+        let key = self.guard.shared.with(|core| core.submit(job, options));
         if key.is_none() {
             let error = JoinError::new(ErrorKind::Closed, self.job.name());
             self.job.slot().set(Err(error));
@@ -92,26 +114,26 @@ impl<R> Future for Run<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.stage == Stage::New {
-            self.stage = match self.submit() {
-                Some(key) => Stage::Submitted(key),
-                None => Stage::Over,
-            };
+            let key = self.submit();
+            *self.as_mut().project().stage = key.map_or(Stage::Over, Stage::Submitted);
         }
-        let outcome = self.job.slot().poll(cx);
+        let this = self.project();
+        let outcome = this.job.slot().poll(cx);
         if outcome.is_ready() {
-            self.stage = Stage::Over;
+            *this.stage = Stage::Over;
         }
         outcome
     }
 }
 
-impl<R> Drop for Run<R> {
-    fn drop(&mut self) {
+#[pinned_drop]
+impl<R> PinnedDrop for Run<R> {
+    fn drop(self: Pin<&mut Self>) {
         let Stage::Submitted(key) = self.stage else {
             return;
         };
         if !self.job.slot().is_set() {
-            self.front.shared.with(|core| core.cancel(key));
+            self.guard.shared.with(|core| core.cancel(key));
         }
     }
 }

@@ -1,59 +1,81 @@
-//! A call that has begun.
+//! A call that was submitted, and may be awaited or aborted.
+//!
+//! Lives in the parent.
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use super::front::{Front, Shared};
+use super::pool_guard::PoolGuard;
+use super::shared::Shared;
+use crate::abort::{Abort, AbortHandle};
+use crate::call::single::Awaited;
 use crate::error::JoinError;
-use crate::handle::{Abort, AbortHandle};
 use crate::schedule::TaskKey;
 use crate::task::TaskId;
-use crate::task::job::Awaited;
 
-/// A task in a pool. Awaiting it gives the function's result. Dropping it detaches: the task goes on
-/// while the pool does.
+/// A task in a pool. Made by [`Pool::spawn`](crate::Pool::spawn) and [`Run::spawn`](crate::Run::spawn).
+///
+/// Awaiting the handle gives the function's result. The handle keeps the pool alive. Dropping it detaches the
+/// task, which then runs for as long as the pool lives.
+///
+/// # Errors
+///
+/// A [`JoinError`] of any [`kind`](JoinError::kind).
 ///
 /// # Cancel safety
 ///
 /// Cancel safe: awaiting `&mut handle` in a `select!` that another branch wins loses nothing.
+///
+/// # Panics
+///
+/// If it is polled after it has resolved.
 #[must_use = "dropping a task's handle detaches it; await it to have its result"]
 pub struct TaskHandle<R> {
-    front: Arc<Front>,
+    guard: Arc<PoolGuard>,
     job: Arc<dyn Awaited<R>>,
     key: TaskKey,
 }
 
 impl<R> TaskHandle<R> {
-    /// `key` is that of a task, or `None` if the pool refused it and it has its outcome.
-    pub(super) fn new(front: Arc<Front>, job: Arc<dyn Awaited<R>>, key: Option<TaskKey>) -> Self {
-        let key = key.unwrap_or(0);
-        Self { front, job, key }
+    /// `key` is `None` if the pool refused the call, which then has its outcome.
+    pub(super) fn new(
+        guard: &Arc<PoolGuard>,
+        job: Arc<dyn Awaited<R>>,
+        key: Option<TaskKey>,
+    ) -> Self {
+        Self {
+            guard: Arc::clone(guard),
+            job,
+            key: key.unwrap_or(0),
+        }
     }
 
-    /// Cancels the task: one that waits is removed, one that runs is killed together with all it
-    /// started. Awaiting it then gives [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), unless it
-    /// had an outcome before.
+    /// Cancels the task.
+    ///
+    /// A waiting task is removed; a running task is killed with every process it started, after the pool's
+    /// [`cancel_grace`](crate::PoolBuilder::cancel_grace). Awaiting the handle then gives
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), unless the task already had an outcome.
     pub fn abort(&self) {
-        self.front.shared.with(|core| core.cancel(self.key));
+        self.guard.shared.with(|core| core.cancel(self.key));
     }
 
-    /// The right to abort it, apart from this handle.
+    /// A handle that can abort the task, and that does not keep the pool alive.
     pub fn abort_handle(&self) -> AbortHandle {
         AbortHandle::new(Arc::new(TaskAbort {
-            shared: Arc::downgrade(&self.front.shared),
+            shared: Arc::downgrade(&self.guard.shared),
             key: self.key,
         }))
     }
 
-    /// Whether awaiting it would give its outcome at once.
+    /// Whether awaiting the handle would give the outcome at once.
     #[doc(alias = "ready")]
     pub fn is_finished(&self) -> bool {
         self.job.slot().is_set()
     }
 
-    /// The task's identity, which it finds in [`current`](crate::current) when it runs.
+    /// The id of the task. The running task reads the same id from [`current`](crate::current).
     pub fn id(&self) -> TaskId {
         TaskId(self.key)
     }

@@ -1,4 +1,6 @@
-//! Saying how a process is to be started.
+//! The options of a process, and its start.
+//!
+//! Runs in the parent.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,19 +8,20 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attend::{self, Order};
 use super::handle::ProcessHandle;
-use super::stage::Stage;
-use super::stream::{ChildStderr, ChildStdin, ChildStdout, Pipes};
+use super::state::ProcessState;
+use super::stdio::{ChildStderr, ChildStdin, ChildStdout, PipeSenders};
+use super::supervisor;
+use super::supervisor::SpawnRequest;
+use crate::call::single::Single;
+use crate::spawn::{ChildSource, ChildSpec, StartMethod, StdioSpec};
 use crate::sys::limits;
-use crate::task::job::Single;
 use crate::task::{Call, Task};
-use crate::worker::{Blueprint, Source, StartMethod, Streams};
 
-/// Runs `f` in a process of its own, with the defaults of [`Process::builder`].
+/// Runs `f` in a process of its own, with the default options of [`Process::builder`].
 ///
-/// Never fails by itself: a process that could not be started resolves with
-/// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn). Must be called inside a Tokio runtime.
+/// Must be called inside a Tokio runtime. It does not fail and does not block: if the process cannot be started, the
+/// handle resolves to [`ErrorKind::Spawn`](crate::ErrorKind::Spawn).
 ///
 /// ```
 /// # #[procession::main]
@@ -35,16 +38,18 @@ where
     Process::builder().spawn(f, args)
 }
 
-/// One function in one process of its own: see [`Process::builder`].
+/// The namespace of [`Process::builder`]; it has no values.
+///
+/// The running process is a [`ProcessHandle`].
 #[derive(Debug)]
 pub enum Process {}
 
 impl Process {
-    /// Starts saying how a process is to be started.
+    /// Returns a builder with the default options.
     pub fn builder() -> ProcessBuilder {
         ProcessBuilder {
-            blueprint: Blueprint::default(),
-            start: StartMethod::default(),
+            spec: ChildSpec::default(),
+            start_method: StartMethod::default(),
             stdin: None,
             stdout: None,
             stderr: None,
@@ -53,12 +58,26 @@ impl Process {
     }
 }
 
-/// How a process is to be started. The last word on everything counts.
+/// The options of a process. Made by [`Process::builder`]; later calls override earlier ones.
+///
+/// ```
+/// use procession::Process;
+///
+/// # #[procession::main]
+/// # async fn main() -> Result<(), procession::JoinError> {
+/// let greeting = Process::builder()
+///     .name("greeter")
+///     .env("WHOM", "world")
+///     .spawn(|| format!("hello {}", std::env::var("WHOM").unwrap_or_default()), ());
+/// assert_eq!(greeting.await?, "hello world");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `spawn`"]
 pub struct ProcessBuilder {
-    blueprint: Blueprint,
-    start: StartMethod,
+    spec: ChildSpec,
+    start_method: StartMethod,
     stdin: Option<Stdio>,
     stdout: Option<Stdio>,
     stderr: Option<Stdio>,
@@ -66,23 +85,24 @@ pub struct ProcessBuilder {
 }
 
 impl ProcessBuilder {
-    /// What the process is called; by default the path of its function. `ps` and `top` show it too.
+    /// Names the process. By default its name is the path of its function. `ps` and `top` show the name.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.blueprint.name = Some(name.into());
+        self.spec.name = Some(name.into());
         self
     }
 
-    /// How the process comes to be.
-    pub fn start(mut self, method: StartMethod) -> Self {
-        self.start = method;
+    /// Sets how the process is started. See [`StartMethod`].
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = method;
         self
     }
 
-    /// Sets a variable of the child's environment, which is otherwise the application's at the time
-    /// of the spawn.
+    /// Sets a variable of the child's environment.
+    ///
+    /// Other variables are those of the application at the time of the spawn.
     pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         let variable = (key.into(), Some(value.into()));
-        self.blueprint.environment.push(variable);
+        self.spec.environment.push(variable);
         self
     }
 
@@ -101,116 +121,125 @@ impl ProcessBuilder {
 
     /// Removes a variable from the child's environment.
     pub fn env_remove(mut self, key: impl Into<OsString>) -> Self {
-        self.blueprint.environment.push((key.into(), None));
+        self.spec.environment.push((key.into(), None));
         self
     }
 
-    /// Gives the child nothing of the application's environment, only what is set from here on.
+    /// Starts the child with an empty environment, to which later calls of [`env`](Self::env) add variables.
+    ///
+    /// Earlier calls of `env` are undone.
     pub fn env_clear(mut self) -> Self {
-        self.blueprint.environment.clear();
-        self.blueprint.clear_environment = true;
+        self.spec.environment.clear();
+        self.spec.clear_environment = true;
         self
     }
 
-    /// The child's working directory; by default the application's. A directory that does not exist is
-    /// an [`ErrorKind::Spawn`](crate::ErrorKind::Spawn).
+    /// Sets the child's working directory. By default it is the application's.
+    ///
+    /// If the directory does not exist, the handle resolves to [`ErrorKind::Spawn`](crate::ErrorKind::Spawn).
     pub fn current_dir(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.blueprint.directory = Some(directory.into());
+        self.spec.directory = Some(directory.into());
         self
     }
 
-    /// The child's stdin; by default `/dev/null`.
+    /// Sets the child's stdin. By default it is `/dev/null`.
     pub fn stdin(mut self, stream: impl Into<Stdio>) -> Self {
         self.stdin = Some(stream.into());
         self
     }
 
-    /// The child's stdout; by default the application's.
+    /// Sets the child's stdout. By default it is the application's.
     pub fn stdout(mut self, stream: impl Into<Stdio>) -> Self {
         self.stdout = Some(stream.into());
         self
     }
 
-    /// The child's stderr; by default the application's.
+    /// Sets the child's stderr. By default it is the application's.
     pub fn stderr(mut self, stream: impl Into<Stdio>) -> Self {
         self.stderr = Some(stream.into());
         self
     }
 
-    /// How far the child steps back for others, as `nice(1)`: 0 is the application's own priority, 19
-    /// the furthest. What the system refuses is not done.
+    /// Sets the child's nice increment (`nice(1)`), relative to the application. By default 0.
+    ///
+    /// An increment that the system refuses, such as a negative one without the right to it, is ignored.
     pub fn nice(mut self, nice: i32) -> Self {
-        self.blueprint.nice = nice;
+        self.spec.nice = nice;
         self
     }
 
-    /// The processors the process may run on, by number; by default those the application may run on. If it
-    /// may run on none of them, that is an [`ErrorKind::Spawn`](crate::ErrorKind::Spawn).
+    /// Sets the processors that the process may run on, by number. By default they are the application's.
+    ///
+    /// If none of them is available, the handle resolves to [`ErrorKind::Spawn`](crate::ErrorKind::Spawn).
     pub fn cpu_affinity(mut self, processors: impl IntoIterator<Item = usize>) -> Self {
         let number = |processor| u32::try_from(processor).unwrap_or(u32::MAX);
         let processors = processors.into_iter().map(number).collect();
-        self.blueprint.processors = Some(processors);
+        self.spec.processors = Some(processors);
         self
     }
 
-    /// How much memory the process may take, in bytes, beyond the few mebibytes it has when it starts. All
-    /// private memory counts that it may write to, touched or not; memory shared with others does not.
+    /// Limits how much memory the process may allocate, in bytes, beyond the few mebibytes it has when it starts.
     ///
-    /// Beyond it allocations fail. In Rust that ends the process, unless it was asked for by `try_reserve`: the
-    /// outcome is [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded).
+    /// All private writable memory counts, touched or not; memory shared with other processes does not. Beyond the
+    /// limit, allocations fail. A failed allocation ends a Rust program, unless it was made with `try_reserve`. The
+    /// handle then resolves to [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded).
     #[doc(alias = "RLIMIT_DATA")]
     pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.blueprint.memory_limit = Some(bytes);
+        self.spec.memory_limit = Some(bytes);
         self
     }
 
-    /// How much processor time the process may use, rounded up to seconds. Beyond it the kernel ends it with
-    /// SIGXCPU, which is an [`ErrorKind::Crashed`](crate::ErrorKind::Crashed).
+    /// Limits how much processor time the process may use, rounded up to seconds.
+    ///
+    /// Beyond the limit the kernel ends the process with SIGXCPU, and the handle resolves to
+    /// [`ErrorKind::Crashed`](crate::ErrorKind::Crashed).
     #[doc(alias = "RLIMIT_CPU")]
     pub fn cpu_time_limit(self, time: Duration) -> Self {
         let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
         self.limit(limits::CPU_TIME, seconds.max(1))
     }
 
-    /// How many descriptors the process may have open.
+    /// Limits how many descriptors the process may have open.
     #[doc(alias = "RLIMIT_NOFILE")]
     pub fn descriptor_limit(self, descriptors: u64) -> Self {
         self.limit(limits::DESCRIPTORS, descriptors)
     }
 
-    /// How large the process may make a file, in bytes. Beyond it the kernel ends it with SIGXFSZ, which is an
+    /// Limits the size of files that the process writes, in bytes.
+    ///
+    /// Beyond the limit the kernel ends the process with SIGXFSZ, and the handle resolves to
     /// [`ErrorKind::Crashed`](crate::ErrorKind::Crashed).
     #[doc(alias = "RLIMIT_FSIZE")]
     pub fn file_size_limit(self, bytes: u64) -> Self {
         self.limit(limits::FILE_SIZE, bytes)
     }
 
-    /// How large a core dump the process may leave, in bytes; 0 is none.
+    /// Limits the size of the process's core dump, in bytes; 0 disables core dumps.
     #[doc(alias = "RLIMIT_CORE")]
     pub fn core_size_limit(self, bytes: u64) -> Self {
         self.limit(limits::CORE_SIZE, bytes)
     }
 
-    /// The last word on each kind counts. No limit is ever raised above the application's own.
+    /// Replaces an earlier limit of the same kind. The child never raises a limit above the application's own.
     fn limit(mut self, kind: u32, amount: u64) -> Self {
-        self.blueprint.limits.retain(|(other, _)| *other != kind);
-        self.blueprint.limits.push((kind, amount));
+        self.spec.limits.retain(|(other, _)| *other != kind);
+        self.spec.limits.push((kind, amount));
         self
     }
 
-    /// Lets the process outlive the application: it ends when its function returns, and not before.
+    /// Lets the process outlive the application.
     ///
-    /// As long as the application and its runtime live, the handle gives the outcome and can abort it as ever.
-    /// Afterwards the outcome is lost. The process leads a session of its own, so that closing the terminal
-    /// does not end it. What the application writes to is its output too, unless it is given another.
+    /// The process leads a session of its own, so closing the terminal does not end it. While the application and
+    /// its runtime live, the handle gives the outcome and can abort the process. Afterwards the process runs until
+    /// its function returns, and its outcome is lost. By default it writes to the application's stdout and stderr.
     #[doc(alias = "daemon")]
     #[doc(alias = "setsid")]
     pub fn detach(mut self) -> Self {
-        self.blueprint.detached = true;
+        self.spec.detached = true;
         self
     }
 
-    /// Whether dropping the handle kills the process. By default it detaches.
+    /// Sets whether dropping the handle kills the process. By default a drop detaches the process.
     pub fn kill_on_drop(mut self, kill: bool) -> Self {
         self.kill_on_drop = kill;
         self
@@ -218,51 +247,44 @@ impl ProcessBuilder {
 
     /// Runs `f` with `args` in a process of its own.
     ///
-    /// Never fails by itself and never blocks: a process that could not be started resolves with
-    /// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn). Must be called inside a Tokio runtime, which
-    /// attends to the process: when the runtime ends, the process is killed, unless it was built with
-    /// [`detach`](Self::detach).
+    /// Must be called inside a Tokio runtime. It does not fail and does not block: if the process cannot be started,
+    /// the handle resolves to [`ErrorKind::Spawn`](crate::ErrorKind::Spawn). The runtime supervises the process: when
+    /// the runtime shuts down, the process is killed, unless it was built with [`detach`](Self::detach).
     ///
-    /// `f` runs on the main thread of its process, whose end is that of any program: thread-locals of that thread are
-    /// dropped (for 100 ms at most: one that waits for ever is left alone, and what `atexit(3)` was told then is
-    /// not done), then what `atexit(3)` was told is done. Other threads are not waited for.
+    /// `f` runs on the main thread. Afterwards the process exits normally: thread-local destructors run (at most
+    /// 100 ms), then `atexit` handlers. If the destructors exceed the limit, the handlers are skipped. Other threads
+    /// are not waited for.
     pub fn spawn<F, M, A>(self, f: F, args: A) -> ProcessHandle<F::Output>
     where
         F: Task<M, A>,
     {
-        let _ = f; // has no bytes: its type is the function
+        let _ = f; // zero-sized: its type is the function
         let job = Arc::new(Single::<F::Call>::new(F::arguments(args)));
-        let stage = Arc::new(Stage::new());
-        let mut blueprint = self.blueprint;
-        let name = blueprint
+        let state = Arc::new(ProcessState::new());
+        let mut spec = self.spec;
+        let name = spec
             .name
             .get_or_insert_with(|| <F::Call as Call>::name().to_owned())
             .clone();
-        let mut pipes = Pipes::default();
-        let mut handle = ProcessHandle {
+        let mut pipes = PipeSenders::default();
+        let stdin = self.stdin.is_some().then(|| pipes.expect(0));
+        let stdout = self.stdout.is_some().then(|| pipes.expect(1));
+        let stderr = self.stderr.is_some().then(|| pipes.expect(2));
+        let handle = ProcessHandle {
             job: Arc::clone(&job) as _,
-            stage: Arc::clone(&stage),
+            state: Arc::clone(&state),
             name,
             kill_on_drop: self.kill_on_drop,
-            stdin: None,
-            stdout: None,
-            stderr: None,
+            stdin: stdin.map(ChildStdin::new),
+            stdout: stdout.map(ChildStdout::new),
+            stderr: stderr.map(ChildStderr::new),
         };
-        if self.stdin.is_some() {
-            handle.stdin = Some(ChildStdin::new(pipes.expect(0)));
-        }
-        if self.stdout.is_some() {
-            handle.stdout = Some(ChildStdout::new(pipes.expect(1)));
-        }
-        if self.stderr.is_some() {
-            handle.stderr = Some(ChildStderr::new(pipes.expect(2)));
-        }
-        attend::begin(Order {
+        supervisor::begin(SpawnRequest {
             job,
-            stage,
-            source: Source::of(self.start),
-            blueprint,
-            streams: Streams {
+            state,
+            source: ChildSource::of(self.start_method),
+            spec,
+            streams: StdioSpec {
                 stdin: self.stdin,
                 stdout: self.stdout,
                 stderr: self.stderr,

@@ -1,4 +1,6 @@
-//! Awaiting and steering one process.
+//! The handle of one process: awaits, signals and aborts it.
+//!
+//! Lives in the parent.
 
 use std::fmt;
 use std::io;
@@ -7,25 +9,36 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::stage::Stage;
-use super::stream::{ChildStderr, ChildStdin, ChildStdout};
-use crate::error::JoinError;
-use crate::handle::{Abort as _, AbortHandle};
-use crate::task::job::Awaited;
+use futures::FutureExt as _;
 
-/// A function that runs in a process of its own. Awaiting it gives the function's result.
+use super::state::ProcessState;
+use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
+use crate::abort::{Abort as _, AbortHandle};
+use crate::call::single::Awaited;
+use crate::error::JoinError;
+
+/// A function in a process of its own. Made by [`spawn`](crate::spawn()) and [`Process::builder`](crate::Process::builder).
 ///
-/// It resolves when the process has ended and has been reaped, so that nothing is left of it.
-/// Dropping the handle detaches: the process goes on until it returns or the application ends, unless it
-/// was built with `kill_on_drop(true)`.
+/// Awaiting the handle gives the function's result, once the process has ended and has been reaped.
+///
+/// Dropping the handle detaches the process: it continues until its function returns or the application ends. With
+/// [`kill_on_drop(true)`](crate::ProcessBuilder::kill_on_drop) the drop kills it.
+///
+/// # Errors
+///
+/// A [`JoinError`] of any [`kind`](JoinError::kind) except [`TimedOut`](crate::ErrorKind::TimedOut).
 ///
 /// # Cancel safety
 ///
 /// Cancel safe: awaiting `&mut handle` in a `select!` that another branch wins loses nothing.
+///
+/// # Panics
+///
+/// If it is polled after it has resolved.
 #[must_use = "dropping a process's handle detaches it; await it to have its result"]
 pub struct ProcessHandle<R> {
     pub(super) job: Arc<dyn Awaited<R>>,
-    pub(super) stage: Arc<Stage>,
+    pub(super) state: Arc<ProcessState>,
     pub(super) name: String,
     pub(super) kill_on_drop: bool,
     pub(super) stdin: Option<ChildStdin>,
@@ -34,95 +47,101 @@ pub struct ProcessHandle<R> {
 }
 
 impl<R> ProcessHandle<R> {
-    /// The process's number; `None` until it has started, or if it never did.
+    /// The process id. `None` until the process has started, or if it never did.
     #[doc(alias = "ident")]
     pub fn pid(&self) -> Option<u32> {
-        self.stage.pid()
+        self.state.pid()
     }
 
-    /// The name it was given, or the path of its function.
+    /// The name given to the builder, or else the path of the function.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether awaiting it would give its outcome at once.
+    /// Whether awaiting the handle would give the outcome at once.
     #[doc(alias = "is_alive")]
     pub fn is_finished(&self) -> bool {
         self.job.slot().is_set()
     }
 
-    /// Kills the process (SIGKILL) and everything in its group. Awaiting it then gives
-    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), unless it had returned before. Does nothing
-    /// to a process that is gone.
+    /// Kills the process and everything in its process group (SIGKILL).
+    ///
+    /// Awaiting the handle then gives [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), unless the function
+    /// had already returned. Does nothing if the process has ended.
     #[doc(alias = "kill")]
     pub fn abort(&self) {
-        self.stage.abort();
+        self.state.abort();
     }
 
-    /// The right to abort it, apart from this handle.
+    /// A handle that can abort the process. Dropping this `ProcessHandle` does not affect it.
     pub fn abort_handle(&self) -> AbortHandle {
-        AbortHandle::new(Arc::clone(&self.stage) as _)
+        AbortHandle::new(Arc::clone(&self.state) as _)
     }
 
-    /// Asks the process to end (SIGTERM). Does nothing to a process that is gone.
+    /// Asks the process to terminate (SIGTERM). Does nothing if the process has ended.
     pub fn terminate(&self) {
         self.signal(libc::SIGTERM);
     }
 
-    /// Interrupts the process (SIGINT). Does nothing to a process that is gone.
+    /// Interrupts the process (SIGINT). Does nothing if the process has ended.
     pub fn interrupt(&self) {
         self.signal(libc::SIGINT);
     }
 
-    /// Sends the process a signal by number. One sent before the process has started is sent when it
-    /// has. Does nothing to a process that is gone, or for a number that is no signal.
+    /// Sends a signal to the process, by number.
+    ///
+    /// If the process has not started, the signal is sent at its start. Does nothing if the process has ended or if
+    /// the number is not a signal's.
     #[doc(alias = "send_signal")]
     pub fn signal(&self, signal: i32) {
-        self.stage.signal(signal);
+        self.state.signal(signal);
     }
 
-    /// The other end of the process's stdin, once, if its builder was told to pipe it.
+    /// Takes the writing end of the process's stdin. `None` unless the builder set stdin, and at every later call.
     ///
-    /// A stream that was given anything else than [`Stdio::piped`](std::process::Stdio::piped) cannot be
-    /// told from a piped one before the process has started; writing to its end is an error, and the
-    /// ends of such outputs are at their end at once.
+    /// Whether stdin was set to [`Stdio::piped`](std::process::Stdio::piped) or to another value is known only when
+    /// the process has started. If it was not piped, writing to the end fails.
     pub fn take_stdin(&mut self) -> Option<ChildStdin> {
         self.stdin.take()
     }
 
-    /// The other end of the process's stdout, once, if its builder was told to pipe it.
+    /// Takes the reading end of the process's stdout. `None` unless the builder set stdout, and at every later call.
+    ///
+    /// Whether stdout was set to [`Stdio::piped`](std::process::Stdio::piped) or to another value is known only when
+    /// the process has started. If it was not piped, reading from the end gives EOF.
     pub fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.stdout.take()
     }
 
-    /// The other end of the process's stderr, once, if its builder was told to pipe it.
+    /// Takes the reading end of the process's stderr. `None` unless the builder set stderr, and at every later call.
+    ///
+    /// Whether stderr was set to [`Stdio::piped`](std::process::Stdio::piped) or to another value is known only when
+    /// the process has started. If it was not piped, reading from the end gives EOF.
     pub fn take_stderr(&mut self) -> Option<ChildStderr> {
         self.stderr.take()
     }
 
-    /// Resolves when the process has ended, with its exit status. Independent of this handle.
+    /// Resolves to the exit status when the process has ended.
+    ///
+    /// The future does not borrow the handle, and dropping either does not affect the other.
     ///
     /// # Errors
     ///
-    /// The process never started, or its end could not be observed.
+    /// The process never started, its status was taken by other code of this program, or the runtime that supervised
+    /// the process was shut down.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe.
+    /// Cancel safe: dropping the future changes nothing about the process.
     #[doc(alias = "sentinel")]
     #[doc(alias = "exitcode")]
     pub fn exited(
         &self,
     ) -> impl Future<Output = io::Result<ExitStatus>> + Send + Unpin + 'static + use<R> {
-        let mut end = self.stage.watch_end();
-        Box::pin(async move {
-            let gone = || io::Error::other("nobody watches the process any more");
-            let known = end.wait_for(Option::is_some).await.map_err(|_| gone())?;
-            match &*known {
-                Some(Ok(status)) => Ok(*status),
-                Some(Err(why)) => Err(io::Error::other(why.to_string())),
-                None => Err(gone()),
-            }
+        self.state.end().map(|end| match end {
+            Ok(Ok(status)) => Ok(status),
+            Ok(Err(why)) => Err(io::Error::other(why.to_string())),
+            Err(_) => Err(io::Error::other("the process has no supervisor any more")),
         })
     }
 }

@@ -1,4 +1,8 @@
-//! Many to many: a bounded queue between processes.
+//! Queues: bounded, from any number of processes to any number.
+//!
+//! The types here are thin: they choose the flavor of a [`channel`](mod@crate::channel) and name its methods. Joining,
+//! which only queues have, is here. They run in every process that has an end. Never here: locks, sockets and shared
+//! memory.
 
 mod join;
 mod receiver;
@@ -12,18 +16,20 @@ use crate::channel;
 
 /// Makes a queue for at most `capacity` messages, from any number of processes to any number.
 ///
-/// Both ends can be cloned, and sent to other processes inside arguments, results and messages. Each
-/// message is received once; those of one sender in the order in which it sent them. Beside the number
-/// of messages, 256 KiB of short ones (up to 64 KiB each) bound it; longer ones travel in memory of their own.
+/// Both ends can be cloned, and sent to other processes inside arguments, results and messages. Each message is
+/// received once. The messages of one sender are received in the order in which it sent them. Besides the number of
+/// messages, the queue is bounded to 256 KiB of short messages, of up to 64 KiB each. A longer message has shared
+/// memory of its own.
 ///
-/// Dropping the last end of a side ends the queue for the other: at once, if no end of that side was ever sent to another
-/// process. Otherwise it is the kernel that knows, and not before a program that another thread is starting at that
-/// moment is executed: until then it has copies of all descriptors (`fork(2)`).
+/// Dropping the last end of a side ends the queue for the other side. If no end of that side was ever sent to another
+/// process, the other side sees the end at once. Otherwise the other side sees the end when the kernel closes the
+/// last copy. A process that another thread is forking at that moment holds copies until it execs (`fork(2)`), so the
+/// end may be seen a little later.
 ///
 /// # Errors
 ///
-/// `capacity` is 0 or above eight million, or the kernel has no memory or descriptors left. A queue takes
-/// three descriptors.
+/// `capacity` is 0 or more than 4,194,303, or the kernel has no memory or descriptors left. A queue takes three
+/// descriptors.
 ///
 /// ```
 /// # #[procession::main]
@@ -48,6 +54,6 @@ use crate::channel;
 #[doc(alias = "JoinableQueue")]
 #[doc(alias = "SimpleQueue")]
 pub fn queue<T>(capacity: usize) -> std::io::Result<(Sender<T>, Receiver<T>)> {
-    let (send, receive) = channel::create(capacity, true)?;
-    Ok((Sender::new(send), Receiver::new(receive)))
+    let (sender, receiver) = channel::create(capacity)?;
+    Ok((Sender::new(sender), Receiver::new(receiver)))
 }

@@ -4,10 +4,11 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::control::{self, Cursor, ENDED, HEADER_BYTES, Ring, frame_bytes};
-use crate::sys::gap::Room;
+use super::layout;
+use super::layout::{Cursor, ENDED, HEADER_BYTES, Ring, frame_bytes};
+use crate::sys::buffer::StackBuf;
 
-/// The producer wrote a counter or a length that cannot be: its memory was overwritten.
+/// The producer's counter or a frame's length is impossible: the shared memory was overwritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Corrupt;
 
@@ -28,7 +29,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// What the producer called it.
+    /// The kind that the producer gave the frame.
     pub(crate) fn kind(self) -> u32 {
         self.kind
     }
@@ -48,14 +49,14 @@ pub(crate) struct Consumer<R = Ring> {
 }
 
 impl<R: Borrow<Ring>> Consumer<R> {
-    /// Starts consuming from `ring`, which nobody else does.
+    /// The consumer of `ring`, which has no other one.
     pub(crate) fn new(ring: R) -> Self {
         let tail = ring.borrow().tail().load(Ordering::Acquire);
         Self::take_over(ring, tail)
     }
 
-    /// Takes over from whoever consumed last, where several take turns under a lock of theirs. `limit` is how far
-    /// that one knew the producer to be.
+    /// The next consumer of a ring whose consumers take turns under a lock. `limit` is the producer's position as the
+    /// last consumer knew it.
     #[inline]
     pub(crate) fn take_over(ring: R, limit: u64) -> Self {
         let tail = Cursor::from_bits(ring.borrow().tail().load(Ordering::Acquire));
@@ -68,18 +69,18 @@ impl<R: Borrow<Ring>> Consumer<R> {
         }
     }
 
-    /// Where the ring begins.
+    /// The consumer's own position.
     pub(crate) fn position(&self) -> u64 {
         self.tail.to_bits()
     }
 
-    /// How far the producer is known to be.
+    /// The producer's position as this side last saw it.
     #[inline]
     pub(crate) fn limit(&self) -> u64 {
         self.head.to_bits()
     }
 
-    /// The oldest committed frame that was not released, if there is one.
+    /// The oldest frame that is committed and not released, if there is one.
     #[inline]
     pub(crate) fn peek(&mut self) -> Result<Option<Frame>, Corrupt> {
         if self.head == self.tail {
@@ -99,9 +100,9 @@ impl<R: Borrow<Ring>> Consumer<R> {
         Ok(Some(frame))
     }
 
-    /// The frame that was being written behind the last committed one, if it looks like one.
+    /// The frame that the producer was writing behind the last committed one, if its header is possible.
     ///
-    /// For salvage after the producer has died: every word of it may be stale or torn.
+    /// For salvage after the producer's death: every word of the frame may be stale or torn.
     pub(crate) fn beyond(&mut self) -> Option<Frame> {
         self.refresh().ok()?;
         let used = self.head.bytes_since(self.tail);
@@ -111,7 +112,7 @@ impl<R: Borrow<Ring>> Consumer<R> {
         fits.then_some(frame)
     }
 
-    /// Appends the `len` bytes at `offset` of the frame's body to `out`. They must lie inside it.
+    /// Appends the `len` bytes at `offset` of the frame's body to `out`. They must lie inside the body.
     #[inline]
     pub(crate) fn copy(&self, frame: Frame, offset: usize, len: usize, out: &mut Vec<u8>) {
         assert!(offset <= frame.len && len <= frame.len - offset);
@@ -119,14 +120,14 @@ impl<R: Borrow<Ring>> Consumer<R> {
             .read(frame.start, HEADER_BYTES + offset, len, out);
     }
 
-    /// Fills `room` with the frame's body, which must fit.
+    /// Fills `buffer` with the frame's body, which must fit.
     #[inline]
-    pub(crate) fn copy_to(&self, frame: Frame, room: &mut Room) {
+    pub(crate) fn copy_to(&self, frame: Frame, buffer: &mut StackBuf) {
         self.ring()
-            .read_to(frame.start, HEADER_BYTES, frame.len, room);
+            .read_to(frame.start, HEADER_BYTES, frame.len, buffer);
     }
 
-    /// The word at `offset` of the frame's body. It must lie inside it.
+    /// The word at `offset` of the frame's body. It must lie inside the body.
     #[inline]
     pub(crate) fn word(&self, frame: Frame, offset: usize) -> &AtomicU64 {
         assert!(offset <= frame.len && frame.len - offset >= 8);
@@ -142,8 +143,8 @@ impl<R: Borrow<Ring>> Consumer<R> {
         word.store(self.tail.to_bits(), Ordering::Release);
     }
 
-    /// Gives the frame's space back. Whether the producer sleeps can be looked at after this without a fence, by a
-    /// load that is SeqCst.
+    /// Gives the frame's space back by a SeqCst operation. A SeqCst load of the producer's sleep flag needs no fence
+    /// afterwards.
     #[inline]
     pub(crate) fn release_loudly(&mut self, frame: Frame) {
         debug_assert_eq!(frame.start, self.tail);
@@ -152,7 +153,7 @@ impl<R: Borrow<Ring>> Consumer<R> {
         word.swap(self.tail.to_bits(), Ordering::SeqCst);
     }
 
-    /// Ends the ring, if there is nothing in it: nothing more is committed that minds the end. False if there is.
+    /// Ends the ring, if it is empty: later calls of `commit_unless_ended` fail. False if the ring has a frame.
     pub(crate) fn end(&self) -> bool {
         let (empty, ended) = (self.tail.to_bits(), self.tail.to_bits() | ENDED);
         let head = self.ring().head();
@@ -160,34 +161,34 @@ impl<R: Borrow<Ring>> Consumer<R> {
         there.is_ok() || there == Err(ended)
     }
 
-    /// True if the producer slept for want of space and now must be woken, by the caller.
+    /// True if the producer slept for want of space. The caller must wake it.
     pub(crate) fn take_sleeping_producer(&self) -> bool {
-        control::take_sleeper(self.ring().producer_sleeps())
+        layout::take_sleeper(self.ring().producer_sleeps())
     }
 
-    /// The word on which a producer sleeps that sleeps on a futex.
+    /// The futex word of a sleeping producer.
     pub(crate) fn producer_word(&self) -> &AtomicU32 {
         self.ring().producer_sleeps()
     }
 
-    /// Announces that this side sleeps, and says whether there is nothing even now, so that it may.
+    /// Announces that this side sleeps. True if the ring is still empty, so that this side may sleep.
     pub(crate) fn announce_sleep(&mut self) -> bool {
-        control::announce_sleeper(self.ring().consumer_sleeps());
+        layout::announce_sleeper(self.ring().consumer_sleeps());
         self.is_empty()
     }
 
-    /// Takes the announcement back.
+    /// Clears this side's sleep flag.
     pub(crate) fn awake(&self) {
         self.ring().consumer_sleeps().store(0, Ordering::Relaxed);
     }
 
-    /// Whether nothing is committed that was not released.
+    /// Whether every committed frame was released.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         Cursor::from_bits(self.ring().head().load(Ordering::Acquire)) == self.tail
     }
 
-    /// The word on which this side sleeps, if it sleeps on a futex.
+    /// The futex word of this side.
     pub(crate) fn sleep_word(&self) -> &AtomicU32 {
         self.ring().consumer_sleeps()
     }

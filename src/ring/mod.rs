@@ -1,12 +1,12 @@
-//! One ring of bytes in shared memory: one producer, one consumer, in one process or two.
+//! A ring of frames in shared memory: one producer, one consumer, in one process or in two.
 //!
 //! A single-producer single-consumer queue after Lamport ("Specifying Concurrent Program Modules",
 //! TOPLAS 1983): `head` counts the bytes ever committed and is written by the producer only, `tail`
-//! those ever released and is written by the consumer only. Each side keeps a private copy of its
-//! own counter and believes the shared copy of the other's only after checking it.
+//! the bytes ever released and is written by the consumer only. Each side keeps a private copy of its own counter.
+//! Each side checks the shared copy of the other's counter before it uses it.
 //!
-//! The data is mapped twice in a row, so a frame that wraps is contiguous all the same. Where a few frames are all
-//! there will ever be, that is not worth it: a flat ring is mapped once, and takes what fits before its end.
+//! The data is mapped twice in a row, so a frame that wraps is contiguous in memory. A *flat* ring is mapped once and
+//! takes only the frames that fit before its end: it serves processes that exchange a few frames.
 //!
 //! ```text
 //!  control page                              data                     data again
@@ -17,23 +17,23 @@
 //! ```
 //!
 //! Must stay true:
-//! - Commit is one store of `head`. What a killed producer had half written lies beyond it and is
-//!   overwritten, or salvaged by whoever knows how ([`Consumer::beyond`]).
-//! - A consumer that wants to know that nothing more comes sets a bit of `head` by compare-exchange, when the ring is
-//!   empty. A producer that minds it commits by compare-exchange: one of the two fails.
+//! - Commit is one store of `head`. A frame that a killed producer had half written lies beyond `head`. The next frame
+//!   overwrites it, unless the parent salvages it first ([`Consumer::beyond`]).
+//! - A consumer ends the ring by a compare-exchange that sets a bit of `head`, and only while the ring is empty. A
+//!   producer of such a ring commits by compare-exchange: one of the two operations fails.
 //! - Sleeping: store the flag, a SeqCst fence, look again, sleep. Waking: store the counter, a SeqCst
-//!   fence, look at the flag. One of the two sees the other, so no wake-up is lost (Dekker).
+//!   fence, look at the flag. One of the two sides sees the other's store, so no wake-up is lost (Dekker).
 //! - A counter or length that does not fit is an error ([`Corrupt`]), never an access.
 //!
-//! Never here: bells, futexes, what a frame means. A side that finds the other asleep says so, and
-//! its owner wakes it in the way it sleeps.
+//! Never here: doorbells, futexes, the meaning of a frame. A side that finds the other asleep reports it to its
+//! caller, which wakes the sleeper.
 
 mod consumer;
-mod control;
+mod layout;
 mod producer;
 
 pub(crate) use consumer::{Consumer, Corrupt, Frame};
-pub(crate) use control::{Cursor, MOST_FRAMES, Ring};
+pub(crate) use layout::{Cursor, MOST_FRAMES, Ring};
 pub(crate) use producer::{Producer, Writer};
 
 #[cfg(test)]

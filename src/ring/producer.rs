@@ -3,9 +3,10 @@
 use std::borrow::Borrow;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::sys::gap::Gap;
+use crate::sys::buffer::WriteCursor;
 
-use super::control::{self, Cursor, HEADER_BYTES, Ring, frame_bytes};
+use super::layout;
+use super::layout::{Cursor, HEADER_BYTES, Ring, frame_bytes};
 
 /// The one producer of a ring.
 #[derive(Debug)]
@@ -13,20 +14,21 @@ pub(crate) struct Producer<R = Ring> {
     ring: R,
     head: Cursor,
     tail: Cursor,
-    /// How much of the frame that is being written there is, and how much there may be.
+    /// The bytes written of the frame that was begun.
     cursor: usize,
+    /// The most bytes that frame may have.
     limit: usize,
 }
 
 impl<R: Borrow<Ring>> Producer<R> {
-    /// Starts producing into `ring`, which nobody else does.
+    /// The producer of `ring`, which has no other one.
     pub(crate) fn new(ring: R) -> Self {
         let tail = ring.borrow().tail().load(Ordering::Acquire);
         Self::take_over(ring, tail)
     }
 
-    /// Takes over from whoever produced last, where several take turns under a lock of theirs. `position` is how
-    /// far that one knew the consumer to be, and must not be more than a ring's length behind.
+    /// The next producer of a ring whose producers take turns under a lock. `position` is the consumer's position as the
+    /// last producer knew it. It must not be more than a ring's length behind.
     #[inline]
     pub(crate) fn take_over(ring: R, position: u64) -> Self {
         let head = Cursor::from_bits(ring.borrow().head().load(Ordering::Acquire));
@@ -39,33 +41,33 @@ impl<R: Borrow<Ring>> Producer<R> {
         }
     }
 
-    /// How far the consumer is known to be.
+    /// The consumer's position as this side last saw it.
     #[inline]
     pub(crate) fn position(&self) -> u64 {
         self.tail.to_bits()
     }
 
-    /// What the consumer left in [`Ring::note`].
+    /// The value that the consumer stored in [`Ring::note`].
     pub(crate) fn note(&self) -> u32 {
         self.ring().note().load(Ordering::Acquire)
     }
 
-    /// How many frames were committed and not released.
+    /// The number of frames that are committed and not released.
     pub(crate) fn frames(&mut self) -> usize {
         self.refresh();
         self.head.frames_since(self.tail)
     }
 
-    /// Whether so many frames were committed and not released. Looks at the consumer's counter, which costs a
-    /// cache miss, only if what is known of it does not say.
+    /// Whether at least `frames` frames are committed and not released. Reads the consumer's counter, which costs a
+    /// cache miss, only if the last known value does not decide.
     #[inline]
     pub(crate) fn holds(&mut self, frames: usize) -> bool {
         self.head.frames_since(self.tail) >= frames && self.frames() >= frames
     }
 
-    /// Begins a frame with room for `body` bytes, or says that there is no space for it now.
+    /// Begins a frame with room for `body` bytes. `None` if the ring has no space for it now.
     ///
-    /// Nothing can be seen by the consumer until [`Writer::commit`].
+    /// The consumer sees nothing of the frame until [`Writer::commit`].
     #[inline]
     pub(crate) fn begin(&mut self, body: usize) -> Option<Writer<'_, R>> {
         let wanted = frame_bytes(body);
@@ -80,13 +82,13 @@ impl<R: Borrow<Ring>> Producer<R> {
         Some(Writer { producer: self })
     }
 
-    /// Goes on with the frame that was begun last and not committed.
+    /// The writer of the frame that was begun last and not committed.
     #[inline]
     pub(crate) fn resume(&mut self) -> Writer<'_, R> {
         Writer { producer: self }
     }
 
-    /// How many bytes the body of one frame could have now.
+    /// The most bytes that the body of a frame could have now.
     pub(crate) fn room(&mut self) -> usize {
         self.refresh();
         self.free().saturating_sub(HEADER_BYTES)
@@ -103,38 +105,37 @@ impl<R: Borrow<Ring>> Producer<R> {
         self.ring().word(position, HEADER_BYTES + offset)
     }
 
-    /// True if the consumer slept and now must be woken, by the caller.
+    /// True if the consumer slept. The caller must wake it.
     #[inline]
     pub(crate) fn take_sleeping_consumer(&self) -> bool {
-        control::take_sleeper(self.ring().consumer_sleeps())
+        layout::take_sleeper(self.ring().consumer_sleeps())
     }
 
-    /// The word on which a consumer sleeps that sleeps on a futex.
+    /// The futex word of a sleeping consumer.
     pub(crate) fn consumer_word(&self) -> &AtomicU32 {
         self.ring().consumer_sleeps()
     }
 
-    /// Announces that this side sleeps until there is space, and says whether there is none
-    /// (`body` bytes) even now, so that it may.
+    /// Announces that this side sleeps until there is space for `body` bytes. True if there is still none, so that this
+    /// side may sleep.
     pub(crate) fn announce_sleep(&mut self, body: usize) -> bool {
-        control::announce_sleeper(self.ring().producer_sleeps());
+        layout::announce_sleeper(self.ring().producer_sleeps());
         self.refresh();
         self.free() < frame_bytes(body)
     }
 
-    /// Announces that this side wants to be woken when the consumer releases something, and says whether there is
-    /// anything to release.
+    /// Announces that this side waits until the consumer releases a frame. False if there is no frame to release.
     pub(crate) fn announce_watch(&mut self) -> bool {
-        control::announce_sleeper(self.ring().producer_sleeps());
+        layout::announce_sleeper(self.ring().producer_sleeps());
         self.frames() > 0
     }
 
-    /// The word on which this side sleeps for want of space.
+    /// The futex word of this side.
     pub(crate) fn sleep_word(&self) -> &AtomicU32 {
         self.ring().producer_sleeps()
     }
 
-    /// Takes the announcement back.
+    /// Clears this side's sleep flag.
     pub(crate) fn awake(&self) {
         self.ring().producer_sleeps().store(0, Ordering::Relaxed);
     }
@@ -154,7 +155,7 @@ impl<R: Borrow<Ring>> Producer<R> {
         self.tail = self.believed();
     }
 
-    /// The consumer's counter, if it is possible; a confused consumer gets no space.
+    /// The consumer's counter, if its value is possible, and otherwise the last possible one.
     fn believed(&self) -> Cursor {
         let tail = Cursor::from_bits(self.ring().tail().load(Ordering::Acquire));
         let possible = self.head.bytes_since(tail) <= self.head.bytes_since(self.tail);
@@ -162,15 +163,15 @@ impl<R: Borrow<Ring>> Producer<R> {
     }
 }
 
-/// A frame being written. Dropped without [`Writer::commit`], it can be resumed, or is forgotten when
-/// another is begun.
+/// A frame being written. A frame that was dropped without [`Writer::commit`] can be resumed until another frame is
+/// begun.
 #[derive(Debug)]
 pub(crate) struct Writer<'a, R = Ring> {
     producer: &'a mut Producer<R>,
 }
 
 impl<R: Borrow<Ring>> Writer<'_, R> {
-    /// Appends `bytes`, or says that they do not fit; then nothing was appended.
+    /// Appends `bytes`. False if they do not fit; then nothing was appended.
     #[inline]
     pub(crate) fn extend(&mut self, bytes: &[u8]) -> bool {
         let producer = &mut *self.producer;
@@ -183,17 +184,17 @@ impl<R: Borrow<Ring>> Writer<'_, R> {
         true
     }
 
-    /// Appends what `write` puts into the room there is; nothing, if it fails.
+    /// Appends the bytes that `write` puts into the free part of the frame. Appends nothing if `write` fails.
     #[inline]
     pub(crate) fn fill<E>(
         &mut self,
-        write: impl for<'w> FnOnce(Gap<'w>) -> Result<Gap<'w>, E>,
+        write: impl for<'w> FnOnce(WriteCursor<'w>) -> Result<WriteCursor<'w>, E>,
     ) -> Result<(), E> {
         let producer = &mut *self.producer;
         let room = producer.limit - producer.cursor;
         let offset = HEADER_BYTES + producer.cursor;
-        let gap = producer.ring().gap(producer.head, offset, room);
-        let left = write(gap)?.room();
+        let free = producer.ring().write_cursor(producer.head, offset, room);
+        let left = write(free)?.room();
         producer.cursor = producer.limit - left.min(room);
         Ok(())
     }
@@ -204,20 +205,20 @@ impl<R: Borrow<Ring>> Writer<'_, R> {
         self.producer.cursor
     }
 
-    /// How many bytes there may be.
+    /// The most bytes that the frame may have.
     #[inline]
     pub(crate) fn limit(&self) -> usize {
         self.producer.limit
     }
 
-    /// Forgets what was written from `len` on.
+    /// Removes the bytes from `len` on.
     #[inline]
     pub(crate) fn rewind(&mut self, len: usize) {
         debug_assert!(len <= self.producer.cursor);
         self.producer.cursor = len.min(self.producer.cursor);
     }
 
-    /// Writes `bytes` over what was written at `offset`.
+    /// Overwrites the bytes at `offset` with `bytes`.
     #[inline]
     pub(crate) fn patch(&mut self, offset: usize, bytes: &[u8]) {
         assert!(offset + bytes.len() <= self.producer.cursor);
@@ -227,7 +228,7 @@ impl<R: Borrow<Ring>> Writer<'_, R> {
             .write(producer.head, HEADER_BYTES + offset, bytes);
     }
 
-    /// The word at `offset`, which was written and is a multiple of eight.
+    /// The word at `offset`, which is a multiple of eight. The word was written before.
     #[inline]
     pub(crate) fn word(&self, offset: usize) -> &AtomicU64 {
         debug_assert!(offset + 8 <= self.producer.cursor);
@@ -239,7 +240,7 @@ impl<R: Borrow<Ring>> Writer<'_, R> {
         self.write_header(kind, self.producer.limit);
     }
 
-    /// Publishes the frame and returns where it begins.
+    /// Publishes the frame and returns its start.
     #[inline]
     pub(crate) fn commit(self, kind: u32) -> Cursor {
         let start = self.producer.head;
@@ -252,8 +253,8 @@ impl<R: Borrow<Ring>> Writer<'_, R> {
         start
     }
 
-    /// Publishes the frame, unless the consumer has ended the ring; says whether it did. Whether the consumer
-    /// sleeps can be looked at after this without a fence, by a load that is SeqCst.
+    /// Publishes the frame by a SeqCst operation. False if the consumer has ended the ring. A SeqCst load of the
+    /// consumer's sleep flag needs no fence afterwards.
     #[inline]
     pub(crate) fn commit_unless_ended(self, kind: u32) -> bool {
         let start = self.producer.head;
@@ -272,7 +273,7 @@ impl<R: Borrow<Ring>> Writer<'_, R> {
         committed.is_ok()
     }
 
-    /// Writes the header; returns where the head is after the frame.
+    /// Writes the header and returns the head's position after the frame.
     #[inline]
     fn finish(&self, kind: u32) -> Cursor {
         let len = self.producer.cursor;

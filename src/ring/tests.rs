@@ -1,4 +1,4 @@
-//! The ring against what a queue of byte strings should do.
+//! The ring compared with a queue of byte strings.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use proptest::prelude::*;
 
 use super::*;
-use crate::sys::gap::Room;
+use crate::sys::buffer::StackBuf;
 
 const CAPACITY: usize = if cfg!(miri) { 1 << 12 } else { 1 << 16 };
 
@@ -16,7 +16,7 @@ fn ring(capacity: usize) -> Ring {
     #[cfg(not(miri))]
     {
         let len = Ring::footprint(capacity);
-        let memory = crate::sys::mapping::memfd("ring-test", len).unwrap();
+        let memory = crate::sys::memory::memfd("ring-test", len).unwrap();
         Ring::map(&memory, 0, capacity).unwrap()
     }
 }
@@ -44,15 +44,15 @@ fn get(consumer: &mut Consumer) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// What can be done to a ring.
+/// An operation on a ring.
 #[derive(Debug, Clone)]
 enum Action {
-    /// A frame of so many bytes, of which the first are written in pieces.
+    /// A frame of this many bytes, written in pieces.
     Put(usize),
     /// A frame that is begun and never committed.
     Abandon(usize),
     Get,
-    /// Somebody else takes over a side, as they do under a channel's locks.
+    /// Another producer or consumer takes over, as under a channel's locks.
     NextProducer,
     NextConsumer,
 }
@@ -69,16 +69,16 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
     proptest::collection::vec(action, 0..400)
 }
 
-/// The smallest ring there is on most machines.
+/// The smallest ring on most machines.
 const SMALL: usize = 4096;
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// From any place on: cursors wrap where their numbers end.
+    /// Starts at any position, so that cursors wrap.
     #[test]
     #[cfg_attr(miri, ignore = "frames cross the end")]
-    fn a_ring_is_a_queue_of_byte_strings(start: u64, actions in actions()) {
+    fn ring_behaves_as_a_queue_of_byte_strings(start: u64, actions in actions()) {
         let capacity = SMALL.max(rustix::param::page_size());
         let ring = ring(capacity);
         ring.head().store(start, Ordering::Relaxed);
@@ -111,10 +111,10 @@ proptest! {
         }
     }
 
-    /// Whatever somebody has written over its counters and headers: an error or a frame, inside the ring.
+    /// Any overwritten counter or header gives an error or a frame inside the ring.
     #[test]
     #[cfg_attr(miri, ignore = "frames cross the end")]
-    fn an_overwritten_ring_is_never_left(head: u64, tail: u64, header: u64) {
+    fn consumer_of_an_overwritten_ring_stays_inside(head: u64, tail: u64, header: u64) {
         let ring = ring(CAPACITY);
         ring.tail().store(tail, Ordering::Relaxed);
         let mut consumer = Consumer::new(ring.clone());
@@ -136,7 +136,7 @@ proptest! {
 
 /// Frames of 64 bytes never cross the end, so that Miri can run this, too: several times around the ring.
 #[test]
-fn what_another_thread_reads_is_what_was_written() {
+fn consumer_on_another_thread_reads_what_was_written() {
     let (mut producer, mut consumer) = ends();
     let frames = 3 * CAPACITY as u64 / 64 + 5;
     let writer = std::thread::spawn(move || {
@@ -160,8 +160,8 @@ fn what_another_thread_reads_is_what_was_written() {
             }
         };
         assert_eq!(consumer.word(frame, 0).load(Ordering::Relaxed), number);
-        // In whichever way it is read.
-        let mut room = Room::new();
+        // Both ways of reading give the same bytes.
+        let mut room = StackBuf::new();
         consumer.copy_to(frame, &mut room);
         let mut bytes = Vec::new();
         consumer.copy(frame, 8, 48, &mut bytes);
@@ -174,7 +174,7 @@ fn what_another_thread_reads_is_what_was_written() {
 }
 
 #[test]
-fn what_was_not_committed_never_was() {
+fn frame_without_commit_is_not_seen() {
     let (mut producer, mut consumer) = ends();
     let mut writer = producer.begin(100).unwrap();
     assert!(writer.extend(&[1; 100]));
@@ -185,7 +185,7 @@ fn what_was_not_committed_never_was() {
 }
 
 #[test]
-fn a_frame_that_does_not_fit_is_refused_until_there_is_space() {
+fn frame_that_does_not_fit_waits_for_space() {
     let (mut producer, mut consumer) = ends();
     assert!(producer.begin(CAPACITY).is_none());
     let largest = CAPACITY - 8;
@@ -200,7 +200,7 @@ fn a_frame_that_does_not_fit_is_refused_until_there_is_space() {
 }
 
 #[test]
-fn a_sleeping_consumer_is_taken_exactly_once() {
+fn sleeping_consumer_is_taken_exactly_once() {
     let (mut producer, mut consumer) = ends();
     assert!(consumer.announce_sleep());
     assert!(put(&mut producer, b"x"));
@@ -210,7 +210,7 @@ fn a_sleeping_consumer_is_taken_exactly_once() {
 }
 
 #[test]
-fn it_is_ended_when_it_is_empty_and_then_for_ever() {
+fn end_succeeds_on_an_empty_ring_and_lasts() {
     let (mut producer, mut consumer) = ends();
     let commit = |producer: &mut Producer| {
         let mut writer = producer.begin(8).unwrap();
@@ -226,9 +226,9 @@ fn it_is_ended_when_it_is_empty_and_then_for_ever() {
     assert!(consumer.is_empty() && producer.frames() == 0);
 }
 
-/// One of the two fails, whichever comes later.
+/// The later of the two operations fails.
 #[test]
-fn nothing_is_committed_behind_the_end() {
+fn commit_after_end_fails() {
     let rounds = if cfg!(miri) { 10 } else { 500 };
     for _ in 0..rounds {
         let (mut producer, mut consumer) = ends();
@@ -256,7 +256,7 @@ fn nothing_is_committed_behind_the_end() {
 }
 
 #[test]
-fn counters_and_lengths_that_cannot_be_are_errors() {
+fn impossible_counters_and_lengths_are_errors() {
     let ring = ring(CAPACITY);
     for bad in [CAPACITY as u64 / 8 + 1, u64::MAX, u64::MAX >> 24] {
         let mut consumer = Consumer::new(ring.clone());
@@ -272,7 +272,7 @@ fn counters_and_lengths_that_cannot_be_are_errors() {
 }
 
 #[test]
-fn a_shown_frame_is_found_beyond_the_last_committed_one() {
+fn shown_frame_is_found_beyond_the_last_committed_one() {
     let (mut producer, mut consumer) = ends();
     assert!(put(&mut producer, b"whole"));
     let mut writer = producer.begin(64).unwrap();
@@ -286,7 +286,7 @@ fn a_shown_frame_is_found_beyond_the_last_committed_one() {
 
 #[test]
 #[cfg_attr(miri, ignore = "frames cross the end")]
-fn cursors_count_across_the_end_of_their_numbers() {
+fn cursors_count_across_the_wrap() {
     let ring = ring(CAPACITY);
     let near_the_end = u64::MAX - 3;
     ring.head().store(near_the_end, Ordering::Relaxed);
@@ -303,23 +303,23 @@ fn cursors_count_across_the_end_of_their_numbers() {
 
 #[test]
 #[cfg_attr(miri, ignore = "needs the kernel")]
-fn a_flat_ring_takes_what_fits_before_its_end_and_believes_nothing_beyond() {
+fn flat_ring_takes_frames_before_its_end_alone() {
     let memory =
-        crate::sys::mapping::memfd("ring-test", 2 * Ring::flat_footprint(CAPACITY)).unwrap();
+        crate::sys::memory::memfd("ring-test", 2 * Ring::flat_footprint(CAPACITY)).unwrap();
     let [requests, replies] = Ring::flat(&memory, CAPACITY).unwrap();
     let [theirs, _] = Ring::flat(&memory, CAPACITY).unwrap();
     let (mut producer, mut consumer) = (Producer::new(requests.clone()), Consumer::new(theirs));
     let half = vec![5; CAPACITY / 2];
     assert!(put(&mut producer, &half) && !put(&mut producer, &half));
     assert_eq!(get(&mut consumer).as_deref(), Some(&half[..]));
-    // There is space at its beginning again, but none for a frame that crosses the end.
+    // The beginning has space again, but not for a frame that crosses the end.
     assert!(!put(&mut producer, &half) && put(&mut producer, &half[..100]));
     assert_eq!(get(&mut consumer).as_deref(), Some(&half[..100]));
     assert!(consumer.peek().unwrap().is_none());
-    // Of the other ring nothing was touched.
+    // The other ring is untouched.
     assert!(Consumer::new(replies).is_empty());
 
-    // A counter that may be, and a length that would lead beyond the end.
+    // A possible counter with a length that leads beyond the end.
     let position = requests.head().load(Ordering::Relaxed);
     let writer = producer.begin(half.len() - 200).unwrap();
     let start = writer.commit(7);

@@ -1,135 +1,151 @@
-//! Who runs what next. A pure state machine: events in, decisions out.
+//! Which task runs where, and when. A pure state machine: events in, decisions out.
 //!
-//! Tasks wait in three queues by priority. Every worker that is ready has a **line**: the task it runs
-//! and a few behind it, so that it never waits for the parent between two tasks. How many depends on
-//! how long tasks take: the line should last longer than the parent takes to notice, and no longer.
-//! What stands in a line and was not started can be taken back, when another worker is idle and this one
-//! has not moved for a while.
+//! Waiting tasks are in three queues, one for each priority. Every worker has a **run queue**: the task it runs and a
+//! few tasks behind it (the *prefetch*), so that a worker never waits for the parent between two tasks. The depth
+//! follows from how long tasks take: the prefetch lasts longer than the parent takes to notice a reply, and no
+//! longer. A prefetched task that was not started can be revoked, when another worker is idle and this worker has
+//! made no progress for a while.
 //!
-//! Never here: a clock, a descriptor, a future. Time is a number that comes with the event.
+//! Runs in the application. Must stay true: a task is in at most one queue. Never here: a clock, a descriptor, a
+//! future, the life of a worker. Time is a number that comes with the event; whether a worker takes tasks is asked
+//! ([`TakesTasks`]).
 
-mod breaker;
-mod line;
+mod mean_time;
+mod priority;
+mod run_queue;
+mod start_breaker;
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use slab::Slab;
 
-pub(crate) use breaker::Breaker;
-pub(crate) use line::{Entry, Line};
+pub(crate) use mean_time::MeanTime;
+pub use priority::Priority;
+pub(crate) use run_queue::{QueuedTask, RunQueue};
+pub(crate) use start_breaker::StartBreaker;
 
 use crate::sys::clock::Moment;
 
-/// Which tasks go first. Within one priority they go in the order in which they came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub enum Priority {
-    /// After all others.
-    Low,
-    /// The default.
-    #[default]
-    Normal,
-    /// Before all others.
-    High,
-}
-
-/// A worker, for as long as the schedule knows it.
+/// Identifies a worker for as long as the schedule knows it.
 pub(crate) type WorkerKey = usize;
 
-/// A task's identity.
+/// Identifies a task.
 pub(crate) type TaskKey = u64;
 
-/// The line should hold work for so long: several times what the parent takes to notice a reply.
-const LINE_LASTS: Duration = Duration::from_micros(300);
-
-/// The shortest line: one task runs, one waits.
-const SHORTEST_LINE: usize = 2;
-
-/// Tasks that take so long do not wait in a line: the gap between two of them is nothing beside them,
-/// and a worker that comes free takes whichever is next.
-const LONG: Duration = Duration::from_millis(20);
-
-/// The longest line, for tasks of no length. Bounds what one death sends back to the queue.
-const LONGEST_LINE: usize = 128;
-
-/// So many withdrawn tasks may stay in the queues until their turn comes, if as many are still wanted.
-const MOST_WITHDRAWN: usize = 64;
-
-/// A worker that has not finished anything for so long runs something long: what stands behind it is
-/// given to others.
-const STUCK: Duration = Duration::from_micros(500);
-
-/// A batch that has given nothing for so long is slow. Several times what a batch is made to last: on a busy machine
-/// a worker waits for its turn meanwhile, and asking for every outcome at once costs more than it gains.
-const SLOW: Duration = Duration::from_millis(2);
-
-/// A worker that has not finished anything for so long may not even have begun: it may be stopped, or starved.
-/// What it was given is given to others. Longer than a loaded machine takes to let a process run.
-const ASLEEP: Duration = Duration::from_millis(20);
-
-/// See the module.
-#[derive(Debug, Default)]
-pub(crate) struct Schedule {
-    /// By priority, low first.
-    waiting: [VecDeque<TaskKey>; 3],
-    /// Tasks that were withdrawn while they waited; skipped when their turn comes.
-    withdrawn: HashSet<TaskKey>,
-    lines: Slab<Line>,
-    /// How long a task takes, averaged over the last few.
-    mean_nanos: u64,
+/// Which workers take tasks.
+pub(crate) trait TakesTasks {
+    /// Whether the worker takes tasks, and there is no reason to think that it does not run.
+    fn takes_tasks(&self, worker: WorkerKey) -> bool;
 }
 
+/// A run queue should hold work for this long: several times what the parent takes to notice a reply.
+const PREFETCH_SPAN: Duration = Duration::from_micros(300);
+
+/// The shortest run queue for tasks that are not long: one runs, one waits.
+const MIN_PREFETCH: usize = 2;
+
+/// The longest run queue, for tasks of no length. Bounds what the death of one worker sends back to the queues.
+const MAX_PREFETCH: usize = 128;
+
+/// Tasks of this length are not prefetched: the gap between two of them is nothing beside them, and the first worker
+/// that becomes free takes the next.
+const LONG_TASK: Duration = Duration::from_millis(20);
+
+/// Cancelled tasks that may stay in the queues until their turn comes, if as many others wait.
+const MAX_CANCELLED: usize = 64;
+
+/// A worker without progress for this long runs a long task: the tasks behind it are given to idle workers.
+const STUCK_AFTER: Duration = Duration::from_micros(500);
+
+/// A batch without outcomes for this long is slow. Several times what a batch is made to last: on a busy machine a
+/// worker waits for its turn, and asking for every outcome at once costs more than it gains.
+const SLOW_AFTER: Duration = Duration::from_millis(2);
+
+/// A worker without progress for this long may not have started its front task: it may be stopped, or starved. Its
+/// tasks are given to others. Longer than a loaded machine takes to let a process run.
+const UNSTARTED_AFTER: Duration = Duration::from_millis(20);
+
+/// The share of the newest task in the mean time of a task.
+const NEWEST_SHARE: f64 = 1.0 / 8.0;
+
+/// The queues of a pool. See the module.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    /// Waiting tasks by priority, low first.
+    waiting: [VecDeque<TaskKey>; 3],
+    /// Tasks that were cancelled while they waited, and are skipped when their turn comes.
+    cancelled: HashSet<TaskKey>,
+    run_queues: Slab<RunQueue>,
+    mean_time: MeanTime,
+    /// Whether no worker had room when the schedule last looked, and nothing has changed since.
+    no_room: bool,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            waiting: Default::default(),
+            cancelled: HashSet::new(),
+            run_queues: Slab::new(),
+            mean_time: MeanTime::new(NEWEST_SHARE),
+            no_room: false,
+        }
+    }
+}
+
+/// Workers.
 impl Schedule {
-    /// A worker is on its way.
+    /// A worker is being started.
     pub(crate) fn add_worker(&mut self) -> WorkerKey {
-        self.lines.insert(Line::default())
+        self.run_queues.insert(RunQueue::default())
     }
 
-    /// The worker takes tasks from now on.
-    pub(crate) fn ready(&mut self, worker: WorkerKey, now: Moment) {
-        if let Some(line) = self.lines.get_mut(worker) {
-            line.open(now);
-        }
-    }
-
-    /// The worker takes no more tasks; what stands in its line stays there.
-    pub(crate) fn close(&mut self, worker: WorkerKey) {
-        if let Some(line) = self.lines.get_mut(worker) {
-            line.close();
-        }
-    }
-
-    /// The worker is gone. Returns what stood in its line, in order.
-    pub(crate) fn remove_worker(&mut self, worker: WorkerKey) -> VecDeque<Entry> {
-        match self.lines.try_remove(worker) {
-            Some(line) => line.into_entries(),
+    /// The worker is gone. Returns its run queue, in order.
+    pub(crate) fn remove_worker(&mut self, worker: WorkerKey) -> VecDeque<QueuedTask> {
+        match self.run_queues.try_remove(worker) {
+            Some(queue) => queue.into_tasks(),
             None => VecDeque::new(),
         }
     }
 
-    /// The worker's line.
-    pub(crate) fn line(&self, worker: WorkerKey) -> Option<&Line> {
-        self.lines.get(worker)
+    /// The worker's run queue.
+    pub(crate) fn run_queue(&self, worker: WorkerKey) -> Option<&RunQueue> {
+        self.run_queues.get(worker)
     }
 
-    /// A task has come.
+    /// Some worker takes tasks that did not before.
+    pub(crate) fn workers_changed(&mut self) {
+        self.no_room = false;
+    }
+
+    /// How many workers take tasks and have none.
+    pub(crate) fn idle(&self, workers: &impl TakesTasks) -> usize {
+        let empty = self.run_queues.iter().filter(|(_, queue)| queue.is_empty());
+        empty.filter(|(key, _)| workers.takes_tasks(*key)).count()
+    }
+}
+
+/// Waiting tasks.
+impl Schedule {
+    /// A task was submitted.
     pub(crate) fn submit(&mut self, task: TaskKey, priority: Priority) {
         self.waiting[priority as usize].push_back(task);
     }
 
-    /// A task that had been given to a worker waits again, before all others of its priority.
-    pub(crate) fn submit_again(&mut self, task: TaskKey, priority: Priority) {
+    /// A task that had been sent to a worker waits again, before all others of its priority.
+    pub(crate) fn submit_front(&mut self, task: TaskKey, priority: Priority) {
         self.waiting[priority as usize].push_front(task);
     }
 
-    /// A waiting task is not wanted any more.
-    pub(crate) fn withdraw(&mut self, task: TaskKey) {
-        self.withdrawn.insert(task);
-        // Where nothing is given out for long, what comes and goes must not pile up.
-        if self.withdrawn.len() > MOST_WITHDRAWN && self.waiting() < self.withdrawn.len() {
-            let withdrawn = std::mem::take(&mut self.withdrawn);
+    /// A waiting task was cancelled.
+    pub(crate) fn cancel_waiting(&mut self, task: TaskKey) {
+        self.cancelled.insert(task);
+        // While no worker takes tasks, cancelled ones must not pile up.
+        if self.cancelled.len() > MAX_CANCELLED && self.waiting() < self.cancelled.len() {
+            let cancelled = std::mem::take(&mut self.cancelled);
             for queue in &mut self.waiting {
-                queue.retain(|task| !withdrawn.contains(task));
+                queue.retain(|task| !cancelled.contains(task));
             }
         }
     }
@@ -137,189 +153,64 @@ impl Schedule {
     /// How many tasks wait for a worker.
     pub(crate) fn waiting(&self) -> usize {
         let queued: usize = self.waiting.iter().map(VecDeque::len).sum();
-        queued - self.withdrawn.len()
+        queued - self.cancelled.len()
     }
 
-    /// The task that is given out next.
+    /// The waiting task that is sent next.
     pub(crate) fn first_waiting(&self) -> Option<TaskKey> {
         let mut queues = self.waiting.iter().rev().flatten();
-        queues.find(|task| !self.withdrawn.contains(task)).copied()
+        queues.find(|task| !self.cancelled.contains(task)).copied()
     }
 
     /// Takes every waiting task.
     pub(crate) fn take_waiting(&mut self) -> Vec<TaskKey> {
-        let withdrawn = std::mem::take(&mut self.withdrawn);
+        let cancelled = std::mem::take(&mut self.cancelled);
         let queues = self.waiting.iter_mut().rev();
         queues
             .flat_map(|queue| queue.drain(..))
-            .filter(|task| !withdrawn.contains(task))
+            .filter(|task| !cancelled.contains(task))
             .collect()
     }
 
-    /// The next task, and the worker it should be given to. The caller says what became of it with
-    /// [`Schedule::sent`], [`Schedule::no_space`] or [`Schedule::submit_again`].
-    pub(crate) fn next(&mut self) -> Option<(WorkerKey, TaskKey)> {
-        let worker = self.shortest_line()?;
+    /// The next task, and the worker to send it to. The caller reports the result with [`Schedule::sent`],
+    /// [`Schedule::no_space`] or [`Schedule::submit_front`].
+    pub(crate) fn next(&mut self, workers: &impl TakesTasks) -> Option<(WorkerKey, TaskKey)> {
+        if self.no_room || self.waiting() == 0 {
+            return None;
+        }
+        let Some(worker) = self.shortest_queue(workers) else {
+            self.no_room = true;
+            return None;
+        };
         let task = self.pop_waiting()?;
         Some((worker, task))
     }
 
-    /// `task`, of so many items, stands in the worker's line.
-    pub(crate) fn sent(&mut self, worker: WorkerKey, task: TaskKey, items: usize, now: Moment) {
-        if let Some(line) = self.lines.get_mut(worker) {
-            let entry = Entry {
-                task,
-                items,
-                batch: items > 1,
-            };
-            line.push(entry, now);
-        }
-    }
-
-    /// The worker can take nothing more until it has finished something.
-    pub(crate) fn no_space(&mut self, worker: WorkerKey) {
-        if let Some(line) = self.lines.get_mut(worker) {
-            line.fill();
-        }
-    }
-
-    /// The worker can take more again.
-    pub(crate) fn space(&mut self, worker: WorkerKey) {
-        if let Some(line) = self.lines.get_mut(worker) {
-            line.unfill();
-        }
-    }
-
-    /// The worker has finished `task`, which took so long.
-    pub(crate) fn finished(
-        &mut self,
-        worker: WorkerKey,
-        task: TaskKey,
-        took: Duration,
-        now: Moment,
-    ) {
-        if let Some(line) = self.lines.get_mut(worker) {
-            line.moved(now);
-            line.remove(task);
-        }
-        let nanos = (took.as_nanos() as u64).max(1);
-        self.mean_nanos = match self.mean_nanos {
-            0 => nanos,
-            mean => (mean * 7 + nanos) / 8,
-        };
-    }
-
-    /// The worker has finished some of the items of `task`; so many are left.
-    pub(crate) fn progress(&mut self, worker: WorkerKey, task: TaskKey, left: usize, now: Moment) {
-        if let Some(line) = self.lines.get_mut(worker) {
-            line.moved(now);
-            line.shorten(task, left.max(1));
-        }
-    }
-
-    /// `task` was taken out of the worker's line before it started.
-    pub(crate) fn taken_back(&mut self, worker: WorkerKey, task: TaskKey) {
-        if let Some(line) = self.lines.get_mut(worker) {
-            line.remove(task);
-        }
-    }
-
-    /// Of `task` only the item that runs is left in the worker's line; the others were taken back.
-    pub(crate) fn shortened(&mut self, worker: WorkerKey, task: TaskKey) {
-        if let Some(line) = self.lines.get_mut(worker) {
-            line.begun();
-            line.shorten(task, 1);
-        }
-    }
-
-    /// The worker began nothing of what it was given: it gets nothing until it is seen to run.
-    pub(crate) fn doubt(&mut self, worker: WorkerKey) {
-        if let Some(line) = self.lines.get_mut(worker) {
-            line.doubt(true);
-        }
-    }
-
-    /// The worker was seen to run.
-    pub(crate) fn trust(&mut self, worker: WorkerKey) {
-        if let Some(line) = self.lines.get_mut(worker) {
-            line.doubt(false);
-        }
-    }
-
-    /// The workers that are ready and have nothing to do.
-    pub(crate) fn idle(&self) -> usize {
-        self.lines.iter().filter(|(_, line)| line.is_idle()).count()
-    }
-
-    /// A worker that should give back what it has not started, because it has not moved for a while: others
-    /// are idle and nothing waits, or it may not run at all.
-    pub(crate) fn stuck(&self, now: Moment) -> Option<WorkerKey> {
-        let helpers = self.helpers();
-        let stuck = |(_, line): &(usize, &Line)| {
-            let patience = helpers.patience(line);
-            patience.is_some_and(|patience| line.since_move(now) >= patience)
-        };
-        let longest = self.lines.iter().filter(stuck);
-        let longest = longest.max_by_key(|(_, line)| line.backlog());
-        longest.map(|(worker, _)| worker)
-    }
-
-    /// A batch that has given nothing for a while: what it has finished should not wait for the rest. Each is
-    /// named once.
-    pub(crate) fn slow_batch(&mut self, now: Moment) -> Option<(WorkerKey, TaskKey)> {
-        let slow = |(_, line): &(usize, &mut Line)| line.since_move(now) >= SLOW;
-        for (worker, line) in self.lines.iter_mut().filter(slow) {
-            if let Some(task) = line.may_be_slow() {
-                line.is_slow(task);
-                return Some((worker, task));
-            }
-        }
-        None
-    }
-
-    /// How long until a worker may be stuck or a batch slow, if one may be at all.
-    pub(crate) fn look_again(&self, now: Moment) -> Option<Duration> {
-        let helpers = self.helpers();
-        let waits = self.lines.iter().filter_map(|(_, line)| {
-            let stuck = helpers.patience(line);
-            let slow = line.may_be_slow().map(|_| SLOW);
-            let limit = stuck.into_iter().chain(slow).min()?;
-            Some(limit.saturating_sub(line.since_move(now)))
-        });
-        waits.min()
-    }
-
-    fn helpers(&self) -> Helpers {
-        let trusted = self.lines.iter().filter(|(_, line)| line.is_trusted());
-        Helpers {
-            idle: self.waiting() == 0 && self.idle() > 0,
-            trusted: trusted.count(),
-        }
-    }
-
-    fn depth(&self) -> usize {
-        // Nobody waits behind a task of which nothing is known yet, while other workers may be on their way.
-        if self.mean_nanos == 0 {
-            return 1;
-        }
-        if self.mean_nanos >= LONG.as_nanos() as u64 {
-            return 1;
-        }
-        let lasting = LINE_LASTS.as_nanos() as u64 / self.mean_nanos;
-        (lasting as usize).clamp(SHORTEST_LINE, LONGEST_LINE)
-    }
-
-    fn shortest_line(&self) -> Option<WorkerKey> {
+    fn shortest_queue(&self, workers: &impl TakesTasks) -> Option<WorkerKey> {
         let depth = self.depth();
-        let open = self.lines.iter().filter(|(_, line)| line.has_room(depth));
-        let shortest = open.min_by_key(|(_, line)| line.len());
+        let with_room = self
+            .run_queues
+            .iter()
+            .filter(|(worker, queue)| queue.has_room(depth) && workers.takes_tasks(*worker));
+        let shortest = with_room.min_by_key(|(_, queue)| queue.len());
         shortest.map(|(worker, _)| worker)
+    }
+
+    /// How many tasks a run queue may hold.
+    fn depth(&self) -> usize {
+        match self.mean_time.tasks_in(PREFETCH_SPAN) {
+            Some(tasks) if self.mean_time.get() < Some(LONG_TASK) => {
+                tasks.clamp(MIN_PREFETCH, MAX_PREFETCH)
+            }
+            // While the time of a task is unknown no task is prefetched: other workers may be starting.
+            _ => 1,
+        }
     }
 
     fn pop_waiting(&mut self) -> Option<TaskKey> {
         for queue in self.waiting.iter_mut().rev() {
             while let Some(task) = queue.pop_front() {
-                if self.withdrawn.is_empty() || !self.withdrawn.remove(&task) {
+                if self.cancelled.is_empty() || !self.cancelled.remove(&task) {
                     return Some(task);
                 }
             }
@@ -328,23 +219,139 @@ impl Schedule {
     }
 }
 
-/// Who could take work from a line.
-#[derive(Debug, Clone, Copy)]
-struct Helpers {
-    /// Somebody has nothing to do, and nothing waits.
-    idle: bool,
-    /// How many workers take tasks and run, as far as is known.
-    trusted: usize,
+/// Tasks in run queues.
+impl Schedule {
+    /// The worker was sent `items` items of `task`.
+    pub(crate) fn sent(&mut self, worker: WorkerKey, task: TaskKey, items: usize, now: Moment) {
+        if let Some(queue) = self.queue_mut(worker) {
+            let batch = items > 1;
+            queue.push(QueuedTask { task, items, batch }, now);
+        }
+    }
+
+    /// The worker's request ring has no space until the worker has finished something.
+    pub(crate) fn no_space(&mut self, worker: WorkerKey) {
+        if let Some(queue) = self.queue_mut(worker) {
+            queue.set_full(true);
+        }
+    }
+
+    /// The worker's request ring may have space again.
+    pub(crate) fn may_have_space(&mut self, worker: WorkerKey) {
+        if let Some(queue) = self.queue_mut(worker) {
+            queue.set_full(false);
+        }
+    }
+
+    /// The worker has finished `task`, whose items took `took` together.
+    pub(crate) fn finished(
+        &mut self,
+        worker: WorkerKey,
+        task: TaskKey,
+        took: Duration,
+        now: Moment,
+    ) {
+        if let Some(queue) = self.queue_mut(worker) {
+            queue.progress(now);
+            queue.remove(task);
+        }
+        self.mean_time.add(took, 1);
+    }
+
+    /// The worker has finished some items of `task`; `left` have no outcome.
+    pub(crate) fn progress(&mut self, worker: WorkerKey, task: TaskKey, left: usize, now: Moment) {
+        if let Some(queue) = self.queue_mut(worker) {
+            queue.progress(now);
+            queue.set_items(task, left.max(1));
+        }
+    }
+
+    /// `task` was revoked before the worker started it.
+    pub(crate) fn revoked(&mut self, worker: WorkerKey, task: TaskKey) {
+        if let Some(queue) = self.queue_mut(worker) {
+            queue.remove(task);
+        }
+    }
+
+    /// The unstarted items of `task` were revoked; the worker runs the last item it has.
+    pub(crate) fn revoked_rest(&mut self, worker: WorkerKey, task: TaskKey) {
+        if let Some(queue) = self.queue_mut(worker) {
+            queue.set_front_runs();
+            queue.set_items(task, 1);
+        }
+    }
+
+    fn queue_mut(&mut self, worker: WorkerKey) -> Option<&mut RunQueue> {
+        self.no_room = false;
+        self.run_queues.get_mut(worker)
+    }
 }
 
-impl Helpers {
-    /// How long a line may stand still before others take what can be taken of it.
-    fn patience(self, line: &Line) -> Option<Duration> {
-        let others = self.trusted - usize::from(line.is_trusted());
-        if self.idle && line.backlog() > 1 {
-            Some(STUCK)
-        } else if others > 0 && line.is_unbegun() {
-            Some(ASLEEP)
+/// Workers without progress.
+impl Schedule {
+    /// A worker whose unstarted tasks should be revoked, because it made no progress for a while: others are idle and
+    /// no task waits, or the worker may not run at all.
+    pub(crate) fn stuck(&self, workers: &impl TakesTasks, now: Moment) -> Option<WorkerKey> {
+        let others = self.others(workers);
+        let stuck = self.run_queues.iter().filter(|(worker, queue)| {
+            let patience = others.patience(queue, workers.takes_tasks(*worker));
+            patience.is_some_and(|patience| queue.since_progress(now) >= patience)
+        });
+        let longest = stuck.max_by_key(|(_, queue)| queue.backlog());
+        longest.map(|(worker, _)| worker)
+    }
+
+    /// A batch without outcomes for a while, whose finished items should not wait for the rest. Each batch is
+    /// returned once.
+    pub(crate) fn slow_batch(&mut self, now: Moment) -> Option<(WorkerKey, TaskKey)> {
+        let mut queues = self.run_queues.iter_mut();
+        queues.find_map(|(worker, queue)| {
+            let task = queue.unmarked_batch()?;
+            (queue.since_progress(now) >= SLOW_AFTER).then(|| {
+                queue.mark_slow(task);
+                (worker, task)
+            })
+        })
+    }
+
+    /// The time until a worker may be stuck or a batch slow. `None` if no worker or batch can be.
+    pub(crate) fn next_check(&self, workers: &impl TakesTasks, now: Moment) -> Option<Duration> {
+        let others = self.others(workers);
+        let waits = self.run_queues.iter().filter_map(|(worker, queue)| {
+            let stuck = others.patience(queue, workers.takes_tasks(worker));
+            let slow = queue.unmarked_batch().map(|_| SLOW_AFTER);
+            let limit = stuck.into_iter().chain(slow).min()?;
+            Some(limit.saturating_sub(queue.since_progress(now)))
+        });
+        waits.min()
+    }
+
+    fn others(&self, workers: &impl TakesTasks) -> Others {
+        let keys = self.run_queues.iter().map(|(worker, _)| worker);
+        Others {
+            idle: self.waiting() == 0 && self.idle(workers) > 0,
+            taking: keys.filter(|worker| workers.takes_tasks(*worker)).count(),
+        }
+    }
+}
+
+/// Which workers could take over the tasks of another.
+#[derive(Debug, Clone, Copy)]
+struct Others {
+    /// A worker is idle, and no task waits.
+    idle: bool,
+    /// How many workers take tasks.
+    taking: usize,
+}
+
+impl Others {
+    /// How long a worker may make no progress before its unstarted tasks are revoked.
+    fn patience(self, queue: &RunQueue, takes_tasks: bool) -> Option<Duration> {
+        let others = self.taking - usize::from(takes_tasks);
+        if self.idle && queue.backlog() > 1 {
+            Some(STUCK_AFTER)
+        } else if others > 0 && queue.may_be_unstarted() {
+            Some(UNSTARTED_AFTER)
         } else {
             None
         }

@@ -1,4 +1,4 @@
-//! The scheduler's decisions, without a process in sight.
+//! The schedule's decisions, without processes.
 
 use super::*;
 
@@ -6,68 +6,124 @@ fn at(micros: u64) -> Moment {
     Moment::from_bits(micros * 1_000)
 }
 
-fn schedule(workers: usize) -> (Schedule, Vec<WorkerKey>) {
-    let mut schedule = Schedule::default();
-    let keys: Vec<_> = (0..workers).map(|_| schedule.add_worker()).collect();
-    for &key in &keys {
-        schedule.ready(key, at(0));
-    }
-    (schedule, keys)
+/// A schedule, its workers, and which of them take tasks.
+struct Fixture {
+    schedule: Schedule,
+    keys: Vec<WorkerKey>,
+    taking: Taking,
 }
 
-/// One that has seen a task take so long.
-fn experienced(workers: usize, took: Duration) -> (Schedule, Vec<WorkerKey>) {
-    let (mut schedule, keys) = schedule(workers);
-    schedule.submit(0, Priority::Normal);
-    let (worker, task) = schedule.next().unwrap();
-    schedule.sent(worker, task, 1, at(0));
-    schedule.finished(worker, task, took, at(0));
-    (schedule, keys)
+struct Taking(HashSet<WorkerKey>);
+
+impl TakesTasks for Taking {
+    fn takes_tasks(&self, worker: WorkerKey) -> bool {
+        self.0.contains(&worker)
+    }
 }
 
-fn hand_out(schedule: &mut Schedule, now: Moment) -> Vec<(WorkerKey, TaskKey)> {
-    let mut given = Vec::new();
-    while let Some((worker, task)) = schedule.next() {
-        schedule.sent(worker, task, 1, now);
-        given.push((worker, task));
+impl Fixture {
+    fn new(workers: usize) -> Self {
+        let mut schedule = Schedule::default();
+        let keys: Vec<_> = (0..workers).map(|_| schedule.add_worker()).collect();
+        let taking = Taking(keys.iter().copied().collect());
+        Self {
+            schedule,
+            keys,
+            taking,
+        }
     }
-    given
+
+    /// A schedule that has seen a task take `took`.
+    fn experienced(workers: usize, took: Duration) -> Self {
+        let mut fixture = Self::new(workers);
+        fixture.submit([0]);
+        let (worker, task) = fixture.next().unwrap();
+        fixture.schedule.sent(worker, task, 1, at(0));
+        fixture.schedule.finished(worker, task, took, at(0));
+        fixture
+    }
+
+    fn submit(&mut self, tasks: impl IntoIterator<Item = TaskKey>) {
+        for task in tasks {
+            self.schedule.submit(task, Priority::Normal);
+        }
+    }
+
+    fn next(&mut self) -> Option<(WorkerKey, TaskKey)> {
+        self.schedule.next(&self.taking)
+    }
+
+    /// Sends as many waiting tasks as there is room for.
+    fn send_all(&mut self, now: Moment) -> Vec<(WorkerKey, TaskKey)> {
+        let mut sent = Vec::new();
+        while let Some((worker, task)) = self.next() {
+            self.schedule.sent(worker, task, 1, now);
+            sent.push((worker, task));
+        }
+        sent
+    }
+
+    fn finish(&mut self, worker: WorkerKey, task: TaskKey, now: Moment) {
+        let took = Duration::from_millis(1);
+        self.schedule.finished(worker, task, took, now);
+    }
+
+    fn revoke(&mut self, worker: WorkerKey, task: TaskKey) {
+        self.schedule.revoked(worker, task);
+        self.schedule.submit_front(task, Priority::Normal);
+    }
+
+    fn set_taking(&mut self, worker: WorkerKey, takes: bool) {
+        if takes {
+            self.taking.0.insert(worker);
+        } else {
+            self.taking.0.remove(&worker);
+        }
+        self.schedule.workers_changed();
+    }
+
+    fn stuck(&self, now: Moment) -> Option<WorkerKey> {
+        self.schedule.stuck(&self.taking, now)
+    }
+
+    fn next_check(&self, now: Moment) -> Option<Duration> {
+        self.schedule.next_check(&self.taking, now)
+    }
 }
 
 #[test]
-fn tasks_spread_over_workers_and_none_waits_in_a_line_while_nothing_is_known() {
-    let (mut schedule, keys) = schedule(2);
-    let late = schedule.add_worker();
-    for task in 1..=10 {
-        schedule.submit(task, Priority::Normal);
-    }
-    assert_eq!(hand_out(&mut schedule, at(0)), [(0, 1), (1, 2)]);
-    schedule.ready(late, at(10));
-    assert_eq!(hand_out(&mut schedule, at(10)), [(late, 3)]);
-    schedule.finished(keys[0], 1, Duration::from_millis(1), at(1_000));
-    let given = hand_out(&mut schedule, at(1_000));
-    assert_eq!(given, [(0, 4), (0, 5), (1, 6), (late, 7)]);
-    assert_eq!(schedule.waiting(), 3);
+fn tasks_spread_over_workers_and_none_is_prefetched_while_their_time_is_unknown() {
+    let mut it = Fixture::new(2);
+    let late = it.schedule.add_worker();
+    it.submit(1..=10);
+    assert_eq!(it.send_all(at(0)), [(0, 1), (1, 2)]);
+    it.set_taking(late, true);
+    assert_eq!(it.send_all(at(10)), [(late, 3)]);
+    it.finish(it.keys[0], 1, at(1_000));
+    let sent = it.send_all(at(1_000));
+    assert_eq!(sent, [(0, 4), (0, 5), (1, 6), (late, 7)]);
+    assert_eq!(it.schedule.waiting(), 3);
 }
 
 #[test]
-fn lines_grow_for_short_tasks_and_shrink_for_long_ones() {
-    let (mut schedule, keys) = schedule(1);
-    for task in 1..=1000 {
-        schedule.submit(task, Priority::Normal);
-    }
-    hand_out(&mut schedule, at(0));
-    schedule.finished(keys[0], 1, Duration::from_nanos(100), at(1));
-    assert_eq!(hand_out(&mut schedule, at(1)).len(), LONGEST_LINE);
+fn prefetch_grows_for_short_tasks_and_shrinks_for_long_ones() {
+    let mut it = Fixture::new(1);
+    it.submit(1..=1000);
+    it.send_all(at(0));
+    let worker = it.keys[0];
+    it.schedule
+        .finished(worker, 1, Duration::from_nanos(100), at(1));
+    assert_eq!(it.send_all(at(1)).len(), MAX_PREFETCH);
     for task in 2..=100 {
-        schedule.finished(keys[0], task, Duration::from_millis(5), at(2));
+        it.schedule
+            .finished(worker, task, Duration::from_millis(5), at(2));
     }
-    assert_eq!(hand_out(&mut schedule, at(2)), []);
+    assert_eq!(it.send_all(at(2)), []);
 }
 
 #[test]
 fn higher_priorities_go_first_and_order_is_kept_within_one() {
-    let (mut schedule, _) = schedule(1);
+    let mut schedule = Schedule::default();
     for (task, priority) in [
         (1, Priority::Low),
         (2, Priority::Normal),
@@ -80,147 +136,140 @@ fn higher_priorities_go_first_and_order_is_kept_within_one() {
 }
 
 #[test]
-fn withdrawn_tasks_are_never_given_out() {
-    let (mut schedule, _) = schedule(1);
-    schedule.submit(1, Priority::Normal);
-    schedule.submit(2, Priority::Normal);
-    schedule.withdraw(1);
-    assert_eq!(schedule.waiting(), 1);
-    assert_eq!(hand_out(&mut schedule, at(0)), [(0, 2)]);
-    assert_eq!(schedule.waiting(), 0);
+fn cancelled_waiting_tasks_are_never_sent() {
+    let mut it = Fixture::new(1);
+    it.submit([1, 2]);
+    it.schedule.cancel_waiting(1);
+    assert_eq!(it.schedule.waiting(), 1);
+    assert_eq!(it.send_all(at(0)), [(0, 2)]);
+    assert_eq!(it.schedule.waiting(), 0);
 }
 
 #[test]
-fn what_stands_behind_a_long_task_is_given_back_when_others_are_idle() {
-    let (mut schedule, keys) = experienced(2, Duration::from_millis(1));
-    for task in 1..=4 {
-        schedule.submit(task, Priority::Normal);
-    }
-    hand_out(&mut schedule, at(0));
-    schedule.finished(keys[1], 2, Duration::from_millis(1), at(1_000));
-    assert_eq!(schedule.stuck(at(1_000)), None, "nobody is idle yet");
-    schedule.finished(keys[1], 4, Duration::from_millis(1), at(2_000));
-    assert_eq!(schedule.stuck(at(2_000)), Some(keys[0]));
-    schedule.taken_back(keys[0], 3);
-    schedule.submit_again(3, Priority::Normal);
-    assert_eq!(hand_out(&mut schedule, at(2_000)), [(keys[1], 3)]);
-    assert_eq!(schedule.stuck(at(9_000)), None);
+fn tasks_behind_a_long_one_are_revoked_when_others_are_idle() {
+    let mut it = Fixture::experienced(2, Duration::from_millis(1));
+    let [busy, idle] = [it.keys[0], it.keys[1]];
+    it.submit(1..=4);
+    it.send_all(at(0));
+    it.finish(idle, 2, at(1_000));
+    assert_eq!(it.stuck(at(1_000)), None, "no worker is idle yet");
+    it.finish(idle, 4, at(2_000));
+    assert_eq!(it.stuck(at(2_000)), Some(busy));
+    it.revoke(busy, 3);
+    assert_eq!(it.send_all(at(2_000)), [(idle, 3)]);
+    assert_eq!(it.stuck(at(9_000)), None);
 }
 
 #[test]
-fn a_worker_that_just_moved_is_looked_at_again_later() {
-    let (mut schedule, keys) = schedule(2);
-    schedule.submit(1, Priority::Normal);
-    let (worker, task) = schedule.next().unwrap();
-    schedule.sent(worker, task, 100, at(0));
-    assert_eq!(schedule.stuck(at(100)), None);
-    assert_eq!(
-        schedule.look_again(at(100)),
-        Some(Duration::from_micros(400))
-    );
-    assert_eq!(schedule.stuck(at(500)), Some(keys[0]));
-    assert_eq!(schedule.slow_batch(at(1_900)), None);
-    assert_eq!(schedule.slow_batch(at(2_000)), Some((worker, task)));
-    assert_eq!(schedule.slow_batch(at(2_900)), None, "it was named");
-    schedule.shortened(worker, task);
-    assert_eq!(schedule.look_again(at(100)), None);
+fn worker_that_made_progress_is_checked_again_later() {
+    let mut it = Fixture::new(2);
+    it.submit([1]);
+    let (worker, task) = it.next().unwrap();
+    it.schedule.sent(worker, task, 100, at(0));
+    assert_eq!(it.stuck(at(100)), None);
+    assert_eq!(it.next_check(at(100)), Some(Duration::from_micros(400)));
+    assert_eq!(it.stuck(at(500)), Some(it.keys[0]));
+    assert_eq!(it.schedule.slow_batch(at(1_900)), None);
+    assert_eq!(it.schedule.slow_batch(at(2_000)), Some((worker, task)));
+    assert_eq!(it.schedule.slow_batch(at(2_900)), None, "returned once");
+    it.schedule.revoked_rest(worker, task);
+    assert_eq!(it.next_check(at(100)), None);
 }
 
 #[test]
-fn a_batch_whose_rest_was_taken_back_still_tells_what_it_has_done() {
-    let (mut schedule, _) = schedule(2);
-    schedule.submit(1, Priority::Normal);
-    let (worker, task) = schedule.next().unwrap();
-    schedule.sent(worker, task, 100, at(0));
-    assert_eq!(schedule.stuck(at(500)), Some(worker));
-    schedule.shortened(worker, task);
-    assert_eq!(
-        schedule.look_again(at(500)),
-        Some(Duration::from_micros(1_500))
-    );
-    assert_eq!(schedule.slow_batch(at(2_000)), Some((worker, task)));
+fn batch_whose_rest_was_revoked_is_still_slow() {
+    let mut it = Fixture::new(2);
+    it.submit([1]);
+    let (worker, task) = it.next().unwrap();
+    it.schedule.sent(worker, task, 100, at(0));
+    assert_eq!(it.stuck(at(500)), Some(worker));
+    it.schedule.revoked_rest(worker, task);
+    assert_eq!(it.next_check(at(500)), Some(Duration::from_micros(1_500)));
+    assert_eq!(it.schedule.slow_batch(at(2_000)), Some((worker, task)));
 }
 
 #[test]
-fn a_worker_that_begins_nothing_gets_nothing_until_it_is_seen_to_run() {
-    let (mut schedule, keys) = experienced(2, Duration::from_millis(1));
-    for task in 1..=9 {
-        schedule.submit(task, Priority::Normal);
-    }
-    hand_out(&mut schedule, at(0));
-    // The other one never comes to an end of its work: others wait, and nobody is idle.
-    schedule.finished(keys[1], 2, Duration::from_millis(1), at(19_000));
-    hand_out(&mut schedule, at(19_000));
-    assert_eq!(
-        schedule.look_again(at(19_000)),
-        Some(Duration::from_millis(1))
-    );
-    assert_eq!(schedule.stuck(at(19_999)), None);
-    assert_eq!(schedule.stuck(at(20_000)), Some(keys[0]));
+fn worker_that_starts_nothing_gets_no_tasks_until_it_is_seen_to_run() {
+    let mut it = Fixture::experienced(2, Duration::from_millis(1));
+    let [still, running] = [it.keys[0], it.keys[1]];
+    it.submit(1..=9);
+    it.send_all(at(0));
+    // The other worker never runs out of tasks: tasks wait, and no worker is idle.
+    it.finish(running, 2, at(19_000));
+    it.send_all(at(19_000));
+    assert_eq!(it.next_check(at(19_000)), Some(Duration::from_millis(1)));
+    assert_eq!(it.stuck(at(19_999)), None);
+    assert_eq!(it.stuck(at(20_000)), Some(still));
     for task in [3, 1] {
-        schedule.taken_back(keys[0], task);
-        schedule.submit_again(task, Priority::Normal);
+        it.revoke(still, task);
     }
-    schedule.doubt(keys[0]);
-    assert_eq!(hand_out(&mut schedule, at(20_000)), []);
-    assert_eq!(schedule.idle(), 0);
-    schedule.finished(keys[1], 4, Duration::from_millis(1), at(21_000));
-    assert_eq!(hand_out(&mut schedule, at(21_000)), [(keys[1], 1)]);
-    schedule.trust(keys[0]);
-    assert_eq!(
-        hand_out(&mut schedule, at(21_000)),
-        [(keys[0], 3), (keys[0], 6)]
-    );
+    it.set_taking(still, false);
+    assert_eq!(it.send_all(at(20_000)), []);
+    assert_eq!(it.schedule.idle(&it.taking), 0);
+    it.finish(running, 4, at(21_000));
+    assert_eq!(it.send_all(at(21_000)), [(running, 1)]);
+    it.set_taking(still, true);
+    assert_eq!(it.send_all(at(21_000)), [(still, 3), (still, 6)]);
 }
 
 #[test]
-fn the_last_worker_that_may_run_is_not_asked_for_what_it_has() {
-    let (mut schedule, keys) = schedule(2);
-    schedule.doubt(keys[0]);
-    schedule.submit(1, Priority::Normal);
-    assert_eq!(hand_out(&mut schedule, at(0)), [(keys[1], 1)]);
-    assert_eq!(schedule.stuck(at(1_000_000)), None);
-    assert_eq!(schedule.look_again(at(0)), None);
+fn only_worker_that_takes_tasks_keeps_what_it_has() {
+    let mut it = Fixture::new(2);
+    it.set_taking(it.keys[0], false);
+    it.submit([1]);
+    assert_eq!(it.send_all(at(0)), [(it.keys[1], 1)]);
+    assert_eq!(it.stuck(at(1_000_000)), None);
+    assert_eq!(it.next_check(at(0)), None);
 }
 
 #[test]
-fn nothing_is_put_behind_a_task_that_runs_long() {
-    let (mut schedule, keys) = schedule(1);
-    schedule.submit(1, Priority::Normal);
-    hand_out(&mut schedule, at(0));
-    schedule.shortened(keys[0], 1);
-    schedule.submit(2, Priority::Normal);
-    assert_eq!(hand_out(&mut schedule, at(0)), []);
-    schedule.finished(keys[0], 1, Duration::from_millis(1), at(1_000));
-    assert_eq!(hand_out(&mut schedule, at(1_000)), [(keys[0], 2)]);
+fn no_task_is_sent_behind_a_task_that_runs_long() {
+    let mut it = Fixture::new(1);
+    let worker = it.keys[0];
+    it.submit([1]);
+    it.send_all(at(0));
+    it.schedule.revoked_rest(worker, 1);
+    it.submit([2]);
+    assert_eq!(it.send_all(at(0)), []);
+    it.finish(worker, 1, at(1_000));
+    assert_eq!(it.send_all(at(1_000)), [(worker, 2)]);
 }
 
 #[test]
-fn a_dead_worker_gives_its_line_back_in_order() {
-    let (mut schedule, keys) = experienced(1, Duration::from_millis(1));
-    schedule.submit(1, Priority::Normal);
-    schedule.submit(2, Priority::Normal);
-    hand_out(&mut schedule, at(0));
-    let line: Vec<_> = schedule.remove_worker(keys[0]).into();
-    assert_eq!(
-        line.iter().map(|entry| entry.task).collect::<Vec<_>>(),
-        [1, 2]
-    );
-    schedule.submit(3, Priority::Normal);
-    assert_eq!(schedule.next(), None);
+fn full_worker_gets_tasks_when_its_ring_has_space() {
+    let mut it = Fixture::new(1);
+    let worker = it.keys[0];
+    it.submit([1]);
+    it.schedule.no_space(worker);
+    assert_eq!(it.send_all(at(0)), []);
+    it.schedule.may_have_space(worker);
+    assert_eq!(it.send_all(at(0)), [(worker, 1)]);
 }
 
 #[test]
-fn the_breaker_trips_and_lets_one_through_at_a_time() {
-    let mut breaker = Breaker::default();
-    assert_eq!(breaker.at_once(), usize::MAX);
-    let trips: Vec<_> = (0..5).map(|n| breaker.failed(at(n))).collect();
-    assert_eq!(trips, [false, false, false, false, true]);
+fn dead_worker_returns_its_run_queue_in_order() {
+    let mut it = Fixture::experienced(1, Duration::from_millis(1));
+    it.submit([1, 2]);
+    it.send_all(at(0));
+    let queue = it.schedule.remove_worker(it.keys[0]);
+    let tasks: Vec<_> = queue.iter().map(|queued| queued.task).collect();
+    assert_eq!(tasks, [1, 2]);
+    it.submit([3]);
+    assert_eq!(it.next(), None);
+}
+
+#[test]
+fn breaker_opens_after_failures_and_lets_one_start_through_at_a_time() {
+    let mut breaker = StartBreaker::default();
+    assert_eq!(breaker.max_starting(), usize::MAX);
+    let opens: Vec<_> = (0..5).map(|n| breaker.failed(at(n))).collect();
+    assert_eq!(opens, [false, false, false, false, true]);
     assert!(!breaker.allows(at(10)));
-    breaker.try_again();
-    assert!(breaker.allows(at(10)) && breaker.at_once() == 1);
+    assert!(breaker.try_again(), "it was open");
+    assert!(!breaker.try_again(), "it is half open");
+    assert!(breaker.allows(at(10)) && breaker.max_starting() == 1);
     assert!(breaker.failed(at(11)));
     assert!(breaker.allows(at(1_100_000)));
     breaker.succeeded();
-    assert!(breaker.allows(at(0)) && breaker.at_once() == usize::MAX);
+    assert!(breaker.allows(at(0)) && breaker.max_starting() == usize::MAX);
 }

@@ -1,4 +1,4 @@
-//! The clock that all processes of a machine share.
+//! The monotonic clock, which all processes of a machine share.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ impl Moment {
         Self(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
     }
 
-    /// The moment of the kernel's last tick: a few milliseconds old, and a quarter of the price.
+    /// The moment of the kernel's last tick: up to a few milliseconds old, at a quarter of the cost of `now`.
     #[inline]
     pub(crate) fn last_tick() -> Self {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
@@ -30,7 +30,7 @@ impl Moment {
         Self(bits)
     }
 
-    /// The time from `earlier` to this moment, or nothing if it is later.
+    /// The time from `earlier` to this moment, or zero if `earlier` is later.
     #[inline]
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

@@ -1,18 +1,17 @@
-//! Forking children that are the parent's: what a fork server is made of.
+//! Forking siblings: the primitive of a fork server.
 //!
-//! `clone3` (`clone(2)`) with `CLONE_PARENT` makes the new process a child of the caller's parent, which
-//! can then wait for it as for any other of its children, and with `CLONE_PIDFD` there is a descriptor
-//! for it from the first moment on. The exit signal is the caller's own, which is `SIGCHLD`: the kernel
-//! takes no other with `CLONE_PARENT`.
+//! `clone3` (`clone(2)`) with `CLONE_PARENT` makes the new process a child of the caller's parent, which can wait for it
+//! as for any other of its children. With `CLONE_PIDFD` the caller has a descriptor of the new process from the start. The
+//! exit signal is the caller's own, `SIGCHLD`: the kernel takes no other with `CLONE_PARENT`.
 //!
 //! # Safety
 //!
-//! A raw clone copies one thread and knows nothing of the C library. Copying a process that has one
-//! thread leaves no lock held by anybody who is not there, so [`sibling`] makes sure of that first. The C
-//! library keeps three things about its main thread in the kernel or from it: where the thread's number
-//! is stored, that number, and the list of its robust locks. The kernel is asked for the first and the
-//! third, stores the new number where the old one was, as `fork(3)` has it do, and is told the list again.
-//! `pthread_atfork` handlers are not run; with one thread they have nothing to protect.
+//! A raw clone copies one thread and bypasses the C library. In a copy of a process with several threads, a lock could be
+//! held by a thread that does not exist, so [`sibling`] checks first that the caller is the only thread. The C library and
+//! the kernel share three facts about the main thread: the address where its number is stored, that number, and the list
+//! of its robust locks. The kernel is asked for the address and the list. It stores the new number at that address, as
+//! for `fork(3)`, and the copy registers the list again. `pthread_atfork` handlers do not run; with one thread they have
+//! nothing to protect.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -20,16 +19,16 @@ use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// What a process is after it was copied.
+/// The two returns of a fork.
 #[derive(Debug)]
 pub(crate) enum Sibling {
-    /// The one that was copied; the copy is a child of its parent.
+    /// In the caller: the ids of the new process.
     Original { pid: u32, pidfd: OwnedFd },
-    /// The copy.
+    /// In the new process.
     Copy,
 }
 
-/// A thread that was joined is still there for a moment, in the kernel.
+/// The longest time that the kernel may keep a joined thread: it removes the thread shortly after `join` returns.
 const LEAVING: Duration = Duration::from_millis(100);
 
 /// Whether the calling thread is the only one of this process.
@@ -47,24 +46,24 @@ pub(crate) fn is_alone() -> bool {
 }
 
 fn is_alone_now() -> io::Result<bool> {
-    // Changes nothing, and is an error where there are others (`unshare(2)`): one short call.
-    // SAFETY: an integer; where the call is known, it does nothing.
+    // With this flag alone the call changes nothing. It fails if there are other threads (`unshare(2)`).
+    // SAFETY: takes an integer and changes nothing.
     if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
         return Ok(true);
     }
-    // Or somebody forbids that call altogether. One link per thread beside the three of any directory there
-    // (`proc_task_getattr` in the kernel's `fs/proc/base.c`).
+    // A filter may refuse `unshare`. The directory has two links and one for each thread (`proc_task_getattr` in the
+    // kernel's `fs/proc/base.c`).
     let found = rustix::fs::stat("/proc/self/task")?;
     Ok(found.st_nlink == 3)
 }
 
-/// Copies this process, which has one thread, `thread`; the copy is a child of its parent.
+/// Forks this process, whose only thread is `thread`. The new process is a child of this process's parent.
 pub(crate) fn sibling(thread: &MainThread) -> io::Result<Sibling> {
     if !is_alone() {
         return Err(io::Error::other("it has started threads"));
     }
     let mut pidfd: libc::c_int = -1;
-    // SAFETY: all-zero is the documented "nothing asked for" of every field.
+    // SAFETY: zero is the documented default of every field.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64;
     arguments.pidfd = (&raw mut pidfd) as u64;
@@ -72,9 +71,9 @@ pub(crate) fn sibling(thread: &MainThread) -> io::Result<Sibling> {
         arguments.flags |= (libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID) as u64;
         arguments.child_tid = number;
     }
-    // SAFETY: the structure lives until the call returns and its size is given. No memory is shared
-    // with the copy, which goes on here on its own copy of this stack. There is no other thread whose
-    // locks it could miss. `child_tid` is where the kernel itself says the number belongs.
+    // SAFETY: the structure lives until the call returns and its size is given. The copy shares no memory and continues
+    // here on its own copy of this stack. There is no other thread that could hold a lock. `child_tid` is the address
+    // that the kernel itself reported.
     let pid = unsafe {
         libc::syscall(
             libc::SYS_clone3,
@@ -90,13 +89,13 @@ pub(crate) fn sibling(thread: &MainThread) -> io::Result<Sibling> {
         }
         pid => Ok(Sibling::Original {
             pid: pid as u32,
-            // SAFETY: the call succeeded, so it stored a new descriptor that is nobody else's.
+            // SAFETY: the call succeeded, so it stored a new descriptor, which has no other owner.
             pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
         }),
     }
 }
 
-/// What the kernel knows about the main thread on behalf of the C library. It stays the same.
+/// The facts about the main thread that the kernel keeps for the C library. They never change.
 #[derive(Debug)]
 pub(crate) struct MainThread {
     number: Option<u64>,
@@ -107,12 +106,12 @@ impl MainThread {
     /// Asks the kernel about the calling thread, which is the main one.
     pub(crate) fn ask() -> Self {
         let mut number: u64 = 0;
-        // SAFETY: stores one address where it is told (`PR_GET_TID_ADDRESS(2const)`).
+        // SAFETY: stores one address at the given place (`PR_GET_TID_ADDRESS(2const)`).
         let asked = unsafe { libc::prctl(libc::PR_GET_TID_ADDRESS, &raw mut number) };
         let number = (asked == 0 && number != 0).then_some(number);
         let mut head = MaybeUninit::<*mut libc::c_void>::zeroed();
         let mut len = 0_usize;
-        // SAFETY: stores an address and a length where it is told (`get_robust_list(2)`).
+        // SAFETY: stores an address and a length at the given places (`get_robust_list(2)`).
         let asked = unsafe {
             libc::syscall(
                 libc::SYS_get_robust_list,
@@ -121,7 +120,7 @@ impl MainThread {
                 &raw mut len,
             )
         };
-        // SAFETY: zero was there before, so there is a value in any case.
+        // SAFETY: zero is a valid pointer value, if the call stored nothing.
         let head = unsafe { head.assume_init() };
         let robust_list = (asked == 0 && !head.is_null()).then_some((head, len));
         Self {
@@ -130,22 +129,22 @@ impl MainThread {
         }
     }
 
-    /// In the copy: tells the kernel again what it does not copy.
+    /// In the copy: registers the robust list, which the kernel does not copy.
     fn restore(&self) {
         if let Some((head, len)) = self.robust_list {
-            // SAFETY: the list the C library registered for this thread, at the same address in the
-            // copied memory, and its own length.
+            // SAFETY: the list that the C library registered for this thread, at the same address in the copied memory,
+            // and its length.
             unsafe { libc::syscall(libc::SYS_set_robust_list, head, len) };
         }
     }
 }
 
-/// Mappings from this size on are worth being made of huge pages, in bytes: below, copying their page
-/// tables costs less than a tenth of a fork.
+/// The smallest mapping that gets huge pages, in bytes. Copying the page tables of a smaller mapping costs less than a
+/// tenth of a fork.
 const LARGE: usize = 16 << 20;
 
-/// Asks for huge pages behind all large private memory of this process, so that copying it copies few
-/// page tables: 20 times faster per gibibyte. Where the kernel cannot (before 6.1), nothing happens.
+/// Asks for huge pages behind all large private memory of this process, so that a fork copies few page tables: 20 times
+/// faster per gibibyte. A kernel before 6.1 refuses the second advice, without effect.
 pub(crate) fn gather_pages() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     for (base, len) in maps.lines().filter_map(large_private) {
@@ -169,13 +168,13 @@ fn large_private(line: &str) -> Option<(usize, usize)> {
         .then_some((from, len))
 }
 
-/// Ends this process as it stands, without what the program has arranged for its end.
+/// Exits at once, without `atexit` handlers and destructors.
 pub(crate) fn quit(code: i32) -> ! {
     // SAFETY: ends the process; nothing follows.
     unsafe { libc::_exit(code) }
 }
 
-/// Writes out what C code has printed, so that no copy of this process writes it once more.
+/// Flushes the streams of the C library, so that no copy of this process writes their content again.
 pub(crate) fn flush_c_streams() {
     // SAFETY: null means all streams of this process.
     unsafe { libc::fflush(std::ptr::null_mut()) };
@@ -187,8 +186,8 @@ pub(crate) fn change_environment<'a>(
 ) {
     for (key, value) in changes {
         match value {
-            // SAFETY: called in a new copy of a process that had one thread. If it has started another by now, that is
-            // one of this crate's own, which waits for its first work and looks at no variable before.
+            // SAFETY: called in a new copy of a process that had one thread. If the copy has started another thread, that
+            // thread belongs to this crate, waits for its first task, and reads no variable before.
             Some(value) => unsafe { std::env::set_var(key, value) },
             // SAFETY: likewise.
             None => unsafe { std::env::remove_var(key) },

@@ -1,10 +1,10 @@
-//! The table of everything that can be called from another process, built by compiler and linker.
+//! The table of all entry points that another process can call, built by the compiler and the linker.
 //!
-//! Every monomorphised entry point leaves a record in the section `procession_tasks`, because the
-//! function that mentions it carries the record's bytes as inline assembly. The linker concatenates
-//! the records and brackets them with `__start_`/`__stop_` symbols (GNU ld manual, "Input Section
-//! Example"; lld and mold do the same). A record's place in the table is what travels. The receiving side
-//! takes the function's address from *its own* table: no integer from a message is ever jumped to.
+//! Every monomorphised entry point has a record in the section `procession_tasks`: the function that mentions the entry
+//! point carries the record's bytes as inline assembly. The linker concatenates the records and brackets them with
+//! `__start_`/`__stop_` symbols (GNU ld manual, "Input Section Example"; lld and mold do the same). A message carries the
+//! record's offset in the table. The receiver takes the function's address from *its own* table: no integer from a
+//! message is ever jumped to.
 //!
 //! The section is marked `R` (`SHF_GNU_RETAIN`), so that `--gc-sections` keeps it.
 //!
@@ -18,16 +18,16 @@
 use std::any::Any;
 use std::io;
 
-/// An entry point: finds its arguments and leaves its result in the call it is given.
+/// An entry point. It reads its arguments from the call it is given and stores its result there.
 pub(crate) type Enter = fn(&mut dyn Any);
 
-/// Something that can be called in another process of the same image.
+/// A call that another process of the same image can enter.
 pub(crate) trait Entry: 'static {
-    /// Runs the call. `call` is whatever the layer above agreed on.
+    /// Runs the call. The layer above defines the type behind `call`.
     fn enter(call: &mut dyn Any);
 }
 
-/// A place in the table: the same in every process of this image.
+/// An offset in the table, which is the same in every process of this image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Token(u64);
 
@@ -41,26 +41,26 @@ impl Token {
     }
 }
 
-/// One record: where its entry point is, relative to the record itself.
+/// One record: the distance from the record to its entry point.
 #[repr(C)]
-struct Record {
+struct TableRecord {
     enter: i64,
 }
 
-const RECORD_BYTES: u64 = size_of::<Record>() as u64;
+const RECORD_BYTES: u64 = size_of::<TableRecord>() as u64;
 
 unsafe extern "C" {
     #[link_name = "__start_procession_tasks"]
-    static START: Record;
+    static START: TableRecord;
     #[link_name = "__stop_procession_tasks"]
-    static STOP: Record;
+    static STOP: TableRecord;
 }
 
 fn enter<E: Entry>(call: &mut dyn Any) {
     E::enter(call);
 }
 
-/// The token of `E`. Mentioning it is what puts `E` into the table.
+/// The token of `E`. A mention of this function for `E` puts `E` into the table.
 ///
 /// # Errors
 ///
@@ -107,7 +107,7 @@ pub(crate) fn token<E: Entry>() -> io::Result<Token> {
     Ok(Token(record - start))
 }
 
-/// The entry point at `token`, or `None` for anything this image's table does not hold.
+/// The entry point at `token`, or `None` if this image's table has none there.
 pub(crate) fn lookup(token: Token) -> Option<Enter> {
     let (start, stop) = bounds();
     let inside = token.0 % RECORD_BYTES == 0 && token.0 < stop - start;
@@ -125,7 +125,7 @@ pub(crate) fn lookup(token: Token) -> Option<Enter> {
     Some(unsafe { std::mem::transmute::<*const (), Enter>(address) })
 }
 
-/// A number that is the same in every process of this image and, almost surely, in no other.
+/// A hash of the table: the same in every process of this image and, almost surely, different in others.
 pub(crate) fn fingerprint() -> u64 {
     let (start, stop) = bounds();
     let count = (stop - start) / RECORD_BYTES;
@@ -144,7 +144,7 @@ fn bounds() -> (u64, u64) {
     ((&raw const START) as u64, (&raw const STOP) as u64)
 }
 
-/// Leaves one empty record, without which a program with no tasks would not link.
+/// Adds one empty record, without which a program with no tasks would not link.
 #[inline(always)]
 fn anchor() {
     // SAFETY: adds eight bytes of data to a section; no instruction is executed.
@@ -159,11 +159,9 @@ fn anchor() {
     }
 }
 
-/// Makes a value of a type that has no bytes.
+/// Makes a value of a type of size zero.
 ///
-/// # Panics
-///
-/// Does not compile for a type that has any: a closure that captures, a function pointer.
+/// A larger type does not compile: a closure that captures, a function pointer.
 pub(crate) fn conjure<F: Copy + 'static>() -> F {
     const {
         assert!(
@@ -172,8 +170,8 @@ pub(crate) fn conjure<F: Copy + 'static>() -> F {
              function pointer; pass what it needs as an argument"
         );
     }
-    // SAFETY: a type of size zero has exactly one value, no bytes are read, and `F: Copy` means that
-    // making another one takes nothing from anybody. The caller of the public API had one to give.
+    // SAFETY: no bytes are read for a type of size zero. `F: Copy` permits a second value, and the caller of the public
+    // API has passed the first one.
     unsafe { std::ptr::NonNull::<F>::dangling().read() }
 }
 
@@ -192,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_mentioned_is_found_and_nothing_else() {
+    fn lookup_finds_mentioned_entries_alone() {
         let token = token::<Doubles>().unwrap();
         let enter = lookup(token).unwrap();
         let mut n = 21_u32;
@@ -206,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_anchor_is_never_called() {
+    fn lookup_of_the_anchor_finds_nothing() {
         let (start, stop) = bounds();
         let empty = (0..(stop - start) / RECORD_BYTES)
             .filter(|index| lookup(Token(index * RECORD_BYTES)).is_none())

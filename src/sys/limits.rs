@@ -1,17 +1,18 @@
-//! What the kernel lets a process have (`getrlimit(2)`), and the note that it was not enough.
+//! Resource limits (`getrlimit(2)`), and the report that memory was not enough.
 //!
-//! Memory is limited by `RLIMIT_DATA`, which since Linux 4.7 counts all private writable memory, touched or
-//! not. What a process has when it is limited does not count: a forked one has all that its server had.
+//! Memory is limited by `RLIMIT_DATA`, which counts all private writable memory since Linux 4.7, touched or not. The
+//! memory that a process has when the limit is set is added to the limit: a forked process has all the memory of its
+//! fork server.
 //!
-//! Nothing tells a process that it is about to end because of memory: the allocator returns null, with
-//! `ENOMEM`, and whoever asked for it aborts. So the handler of `SIGABRT` looks whether that is in `errno`
-//! still, or whether it is Rust's own complaint that aborts, which may have printed a backtrace in between.
+//! The kernel does not tell a process that it ends for want of memory: the allocator returns null with `ENOMEM`, and its
+//! caller aborts. So the handler of `SIGABRT` looks for `ENOMEM` in `errno`. It also looks for `handle_alloc_error` among
+//! the callers, because that function may have printed a backtrace and so changed `errno`.
 //!
 //! # Safety
 //!
-//! The calls read or store one structure of the caller's. The handler runs in a thread that aborts: it reads
-//! `errno`, walks the frames of that thread's stack as a backtrace does, neither of which allocates, and stores
-//! to one word of memory that is never unmapped.
+//! The calls read or store one structure of the caller's. The handler runs in a thread that aborts: it reads `errno`,
+//! walks the frames of that thread's stack as a backtrace does, and stores to one word of memory that is never unmapped.
+//! None of this allocates.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -28,28 +29,28 @@ pub(crate) const CORE_SIZE: u32 = libc::RLIMIT_CORE;
 pub(crate) const DESCRIPTORS: u32 = libc::RLIMIT_NOFILE;
 const DATA: u32 = libc::RLIMIT_DATA;
 
-/// The kinds of limits the kernel has (`RLIMIT_NLIMITS`).
+/// The number of limits the kernel has (`RLIMIT_NLIMITS`).
 const KINDS: u32 = 16;
 
-/// The soft and the hard limits of this process, by the kernel's numbers.
+/// The soft and the hard limits of this process, indexed by the kernel's numbers.
 pub(crate) fn all() -> Vec<(u64, u64)> {
     (0..KINDS).map(get).collect()
 }
 
-/// Gives this process, which has the limits `own`, these limits, as far as it may. Descriptors of it beyond a
-/// limit stay open.
+/// Sets the limits of this process, which has the limits `own`, as far as it may. Open descriptors beyond a limit stay
+/// open.
 pub(crate) fn set_all(limits: &[(u64, u64)], own: &[(u64, u64)]) {
     for (kind, (wanted, own)) in (0..KINDS).zip(limits.iter().zip(own)) {
         if wanted != own {
-            // Refused only where it was raised by somebody with more rights.
+            // Refused only if a more privileged process has raised the limit.
             let _ = set(kind, *wanted);
         }
     }
 }
 
-/// Lets this process, which has the limits `own`, have as many open descriptors as it may. Returns what limits it has
-/// then.
-pub(crate) fn have_all_descriptors(own: &[(u64, u64)]) -> Vec<(u64, u64)> {
+/// Raises the soft limit of open descriptors to the hard one, in a process with the limits `own`. Returns its limits
+/// afterwards.
+pub(crate) fn raise_descriptor_limit(own: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut limits = own.to_vec();
     if let Some(limit) = limits.get_mut(DESCRIPTORS as usize) {
         let most = limit.1;
@@ -60,15 +61,15 @@ pub(crate) fn have_all_descriptors(own: &[(u64, u64)]) -> Vec<(u64, u64)> {
     limits
 }
 
-/// Gives this process at most so much of `kind`, for good.
-pub(crate) fn at_most(kind: u32, amount: u64) -> io::Result<()> {
+/// Lowers the soft and the hard limit `kind` of this process to `amount`.
+pub(crate) fn lower(kind: u32, amount: u64) -> io::Result<()> {
     let amount = amount.min(get(kind).1);
     set(kind, (amount, amount))
 }
 
-/// Lets this process take at most so many bytes of memory beyond what it has.
-pub(crate) fn at_most_more_memory(bytes: u64) -> io::Result<()> {
-    at_most(DATA, data()?.saturating_add(bytes))
+/// Limits the memory of this process to `bytes` beyond the memory it has.
+pub(crate) fn limit_memory_growth(bytes: u64) -> io::Result<()> {
+    lower(DATA, data()?.saturating_add(bytes))
 }
 
 /// The private writable memory of this process, in bytes (`VmData`, `proc_pid_status(5)`).
@@ -103,16 +104,16 @@ fn set(kind: u32, (soft, hard): (u64, u64)) -> io::Result<()> {
     }
 }
 
-/// Where the note goes.
-static NOTE: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
+/// The word that the handler stores to.
+static OUT_OF_MEMORY: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
 
-/// From here on `word` becomes 1 when this process aborts for want of memory.
-pub(crate) fn note_want_of_memory(word: &'static AtomicU32) -> io::Result<()> {
-    NOTE.store(ptr::from_ref(word).cast_mut(), Ordering::Release);
+/// Makes an abort of this process for want of memory store 1 in `word`.
+pub(crate) fn report_out_of_memory(word: &'static AtomicU32) -> io::Result<()> {
+    OUT_OF_MEMORY.store(ptr::from_ref(word).cast_mut(), Ordering::Release);
     // SAFETY: all-zero is an action with no flags and an empty mask.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = on_abort as *const () as usize;
-    // Once, and then the default: the signal still ends the process.
+    // The handler runs once and then the default action applies: the signal still ends the process.
     action.sa_flags = libc::SA_RESETHAND | libc::SA_ONSTACK;
     // SAFETY: reads one structure, whose handler has the signature that its flags ask for.
     match unsafe { libc::sigaction(libc::SIGABRT, &raw const action, null_mut()) } {
@@ -123,46 +124,47 @@ pub(crate) fn note_want_of_memory(word: &'static AtomicU32) -> io::Result<()> {
 
 extern "C" fn on_abort(_: libc::c_int) {
     let no_memory = io::Error::last_os_error().raw_os_error() == Some(libc::ENOMEM);
-    if !no_memory && !complains() {
+    if !no_memory && !is_allocation_error() {
         return;
     }
     // SAFETY: null, or from a `&'static`.
-    if let Some(word) = unsafe { NOTE.load(Ordering::Acquire).as_ref() } {
+    if let Some(word) = unsafe { OUT_OF_MEMORY.load(Ordering::Acquire).as_ref() } {
         word.store(1, Ordering::Release);
     }
 }
 
 // The unwinder that panics use (Itanium C++ ABI: Exception Handling, and libgcc's addition).
 unsafe extern "C" {
-    fn _Unwind_Backtrace(step: Step, found: *mut libc::c_void) -> libc::c_int;
+    fn _Unwind_Backtrace(step: UnwindStep, found: *mut libc::c_void) -> libc::c_int;
     fn _Unwind_GetIP(frame: *mut libc::c_void) -> usize;
     fn _Unwind_FindEnclosingFunction(place: *mut libc::c_void) -> *mut libc::c_void;
 }
 
-type Step = extern "C" fn(frame: *mut libc::c_void, found: *mut libc::c_void) -> libc::c_int;
+type UnwindStep = extern "C" fn(frame: *mut libc::c_void, found: *mut libc::c_void) -> libc::c_int;
 
-/// Whether Rust's complaint about an allocation that failed is among the callers of this.
-fn complains() -> bool {
+/// Whether `handle_alloc_error` is among the callers of this function.
+fn is_allocation_error() -> bool {
     let mut found = false;
-    // SAFETY: the step is given a frame and the address of `found`, and both live as long as the call.
+    // SAFETY: the step gets a frame and the address of `found`; both live as long as the call.
     unsafe { _Unwind_Backtrace(look_at, (&raw mut found).cast()) };
     found
 }
 
 extern "C" fn look_at(frame: *mut libc::c_void, found: *mut libc::c_void) -> libc::c_int {
-    const GO_ON: libc::c_int = 0;
-    const ENOUGH: libc::c_int = 5;
+    // `_URC_NO_REASON` and `_URC_END_OF_STACK` of the ABI.
+    const NEXT_FRAME: libc::c_int = 0;
+    const STOP: libc::c_int = 5;
     // SAFETY: a frame that the unwinder has just given.
-    let place = unsafe { _Unwind_GetIP(frame) };
-    // The call itself, before the place where it would return to.
-    let call = ptr::without_provenance_mut(place.saturating_sub(1));
-    // SAFETY: looks an address up in tables; it need not be one of code.
+    let return_address = unsafe { _Unwind_GetIP(frame) };
+    // The call instruction lies before the return address.
+    let call = ptr::without_provenance_mut(return_address.saturating_sub(1));
+    // SAFETY: looks an address up in tables; any address is allowed.
     let function = unsafe { _Unwind_FindEnclosingFunction(call) };
-    let complaint: fn(std::alloc::Layout) -> ! = std::alloc::handle_alloc_error;
-    if function.addr() != complaint as usize {
-        return GO_ON;
+    let handler: fn(std::alloc::Layout) -> ! = std::alloc::handle_alloc_error;
+    if function.addr() != handler as usize {
+        return NEXT_FRAME;
     }
-    // SAFETY: the address of the `bool` that `complains` waits with.
+    // SAFETY: the address of the `bool` in `is_allocation_error`.
     unsafe { found.cast::<bool>().write(true) };
-    ENOUGH
+    STOP
 }

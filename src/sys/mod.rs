@@ -1,32 +1,35 @@
-//! The kernel, with types.
+//! Typed access to the kernel. Runs in the parent and in its children.
 //!
-//! Lives here: shared memory, sockets that carry descriptors, bells, futexes, process identity and
-//! the table of entry points that the linker builds. Every call the crate makes into the kernel or
-//! the linker's symbols is made here, so that the layers above are plain safe Rust.
+//! Lives here: shared memory, sockets that carry descriptors, doorbells, futexes, signals, the attributes of processes,
+//! and the table of entry points that the linker builds. All unsafe code of the crate is here.
 //!
-//! Must stay true: a descriptor is an `OwnedFd` before anything after it can fail; every descriptor
-//! is close-on-exec; nothing here knows what a task, a worker or a pool is.
+//! Must stay true: an `OwnedFd` owns a new descriptor before the next call that can fail; every descriptor is
+//! close-on-exec; no code here knows what a task, a worker or a pool is.
 //!
-//! Never here: policy. Which process is killed, and when, is decided above.
+//! Never here: policy. The layers above decide which process is killed, and when.
 
-pub(crate) mod gap;
-pub(crate) mod huge;
-pub(crate) mod mapping;
+pub(crate) mod buffer;
+pub(crate) mod hugepages;
+pub(crate) mod memory;
 pub(crate) mod socket;
 
-pub(crate) mod bell;
+pub(crate) mod doorbell;
 pub(crate) mod futex;
 pub(crate) mod reactor;
-pub(crate) mod robust;
+pub(crate) mod robust_mutex;
 
-pub(crate) mod child;
 pub(crate) mod clock;
-pub(crate) mod ending;
+pub(crate) mod exit;
 pub(crate) mod fork;
 pub(crate) mod hook;
+pub(crate) mod identity;
 pub(crate) mod image;
-pub(crate) mod leash;
 pub(crate) mod limits;
+pub(crate) mod parent_death;
+pub(crate) mod prefault;
+pub(crate) mod procfs;
+pub(crate) mod sched;
+pub(crate) mod signal;
+pub(crate) mod stdio;
 pub(crate) mod text;
 pub(crate) mod title;
-pub(crate) mod warm;

@@ -1,9 +1,9 @@
-//! Waiting for a descriptor in the async runtime. The only file that names its reactor's types.
+//! Waiting for a descriptor in the async runtime. No other file names the runtime's reactor types.
 //!
 //! # Safety
 //!
-//! `AsyncFd::register` asks that the descriptor stays open and the same while it is registered:
-//! [`Watched`] owns it, and gives it to nobody.
+//! `AsyncFd::register` requires that the descriptor stays open and the same while it is registered: [`Watched`] owns it
+//! and never gives it out.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -19,11 +19,11 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
-/// Whether there is a runtime here that can wait for descriptors and for time.
+/// Checks that the current runtime can wait for descriptors and for time.
 ///
 /// # Errors
 ///
-/// It says what is missing.
+/// There is no runtime, or it lacks a driver. The message says which.
 pub(crate) fn check_runtime() -> io::Result<()> {
     if tokio::runtime::Handle::try_current().is_err() {
         return Err(io::Error::other(
@@ -31,14 +31,14 @@ pub(crate) fn check_runtime() -> io::Result<()> {
         ));
     }
     thread_local! {
-        // The runtime that was last found fit, because finding out costs a registration.
+        // The runtime that passed the check last. The check costs a registration.
         static FIT: Cell<Option<tokio::runtime::Id>> = const { Cell::new(None) };
     }
     let here = tokio::runtime::Handle::current().id();
     if FIT.get() == Some(here) {
         return Ok(());
     }
-    // Tokio has no question to ask, only these panics. Their message goes to stderr once.
+    // Tokio offers no query for its drivers: a missing driver panics. The panic's message goes to stderr once.
     let fit = std::panic::catch_unwind(|| {
         drop(tokio::time::sleep(Duration::ZERO));
         pipe::pipe().map(drop)
@@ -55,9 +55,9 @@ pub(crate) fn check_runtime() -> io::Result<()> {
     }
 }
 
-/// Whether `error` says nothing but that the runtime is shutting down.
+/// Whether `error` means that the runtime is shutting down.
 pub(crate) fn is_shutdown(error: &io::Error) -> bool {
-    // What was to run on a blocking thread comes back as the one, registrations as the other, which has no type.
+    // A blocking task fails with a cancelled `JoinError`. A registration fails with an error that has no type of its own.
     error.get_ref().is_some_and(|error| {
         let task = error.downcast_ref::<tokio::task::JoinError>();
         task.is_some_and(tokio::task::JoinError::is_cancelled)
@@ -79,7 +79,7 @@ impl Watched {
         registered.map(Self).map_err(|error| error.into_parts().1)
     }
 
-    /// Ready once for every edge since the last call: a ring of a bell, the death of a process.
+    /// Ready once for every edge since the last call: a ring of a doorbell, the exit of a process.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Watched {
         std::future::poll_fn(|cx| self.poll_edge(cx)).await
     }
 
-    /// Waits until the descriptor is readable, and leaves it so.
+    /// Waits until the descriptor is readable, and does not read from it.
     ///
     /// Cancel safe. Fails when the runtime is shutting down.
     pub(crate) async fn readable(&self) -> io::Result<()> {
@@ -105,7 +105,7 @@ impl Watched {
     }
 }
 
-/// The reading end of a pipe whose other end is a child's.
+/// The reading end of a pipe to a child.
 #[derive(Debug)]
 pub(crate) struct PipeReader(pipe::Receiver);
 
@@ -127,7 +127,7 @@ impl AsyncRead for PipeReader {
     }
 }
 
-/// The writing end of a pipe whose other end is a child's.
+/// The writing end of a pipe to a child.
 #[derive(Debug)]
 pub(crate) struct PipeWriter(pipe::Sender);
 
@@ -149,7 +149,7 @@ impl PipeWriter {
     }
 }
 
-/// One end of a pair of stream sockets, registered when it is first used.
+/// One end of a pair of stream sockets. Its first use registers it with the runtime.
 #[derive(Debug)]
 pub(crate) enum ByteSocket {
     Idle(std::os::unix::net::UnixStream),
@@ -157,8 +157,8 @@ pub(crate) enum ByteSocket {
 }
 
 impl ByteSocket {
-    /// The socket, registered with the current runtime.
-    pub(crate) fn here(&mut self) -> io::Result<&mut UnixStream> {
+    /// The socket; registers it with the current runtime if it is not registered yet.
+    pub(crate) fn registered(&mut self) -> io::Result<&mut UnixStream> {
         if let Self::Idle(socket) = self {
             check_runtime()?;
             *self = Self::Registered(UnixStream::from_std(socket.try_clone()?)?);

@@ -1,7 +1,7 @@
-//! A pair of sockets that keep message boundaries and carry descriptors beside the bytes.
+//! Pairs of sockets that keep message boundaries and carry descriptors beside the bytes.
 //!
-//! `SOCK_SEQPACKET` (`unix(7)`): one `send` is one `receive`, descriptors belong to exactly the
-//! message they were sent with, and the kernel says when nobody holds the other end any more.
+//! `SOCK_SEQPACKET` (`unix(7)`): one `send` is one `receive`, descriptors belong to exactly the message they were sent
+//! with, and the kernel reports when the last copy of the other end is closed.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -14,18 +14,18 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
-use super::bell::Bell;
+use super::doorbell::Doorbell;
 
 /// The kernel takes at most this many descriptors with one message (`SCM_MAX_FD`).
 pub(crate) const DESCRIPTORS_PER_MESSAGE: usize = 253;
 
-/// Most messages carry no more, and then what carries them is not allocated.
+/// Up to this many descriptors the ancillary buffer lies on the stack. Most messages carry no more.
 const FEW: usize = 8;
 
-/// The longest message sent over a control socket, in bytes. Longer things go through shared memory.
+/// The longest message sent over a control socket, in bytes. Longer data goes through shared memory.
 pub(crate) const MESSAGE_BYTES: usize = 64 * 1024;
 
-/// Creates two connected ends. Both are close-on-exec and block unless asked otherwise per call.
+/// Creates two connected ends. Both are close-on-exec, and in blocking mode: each call chooses whether to wait.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let ends = rustix::net::socketpair(
         AddressFamily::UNIX,
@@ -36,16 +36,16 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(ends)
 }
 
-/// What one call to [`receive`] found.
+/// The result of [`receive`].
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Received {
+pub(crate) enum ReceiveResult {
     /// A message of this many bytes.
     Message(usize),
-    /// Nobody holds the other end any more.
+    /// The other end is closed in all processes.
     End,
 }
 
-/// Sends one message and its descriptors, all or nothing, without waiting for room.
+/// Sends one message and its descriptors, all or nothing, without waiting for space.
 pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     if fds.len() > DESCRIPTORS_PER_MESSAGE || bytes.is_empty() || bytes.len() > MESSAGE_BYTES {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
@@ -73,7 +73,7 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> i
     Ok(())
 }
 
-/// Whether nobody holds the other end any more, or it was shut down.
+/// Whether the other end is closed in all processes, or was shut down.
 pub(crate) fn is_hung_up(socket: impl AsFd) -> bool {
     let mut watched = [PollFd::new(&socket, PollFlags::RDHUP)];
     let now = rustix::event::Timespec {
@@ -85,7 +85,7 @@ pub(crate) fn is_hung_up(socket: impl AsFd) -> bool {
     polled.is_ok() && watched[0].revents().intersects(gone)
 }
 
-/// Blocks until there is something to receive, nobody to receive from, or `limit` is over.
+/// Blocks until there is a message or the end, or until `limit` has passed.
 pub(crate) fn wait_readable(socket: impl AsFd, limit: Option<Duration>) -> io::Result<()> {
     let mut watched = [PollFd::new(&socket, PollFlags::IN | PollFlags::RDHUP)];
     let limit = limit.and_then(|limit| rustix::event::Timespec::try_from(limit).ok());
@@ -96,8 +96,8 @@ pub(crate) fn wait_readable(socket: impl AsFd, limit: Option<Duration>) -> io::R
     }
 }
 
-/// Blocks until [`wait_readable`] would not, or `bell` was rung, which is forgotten then.
-pub(crate) fn wait_readable_or_rung(socket: impl AsFd, bell: &Bell) -> io::Result<()> {
+/// Blocks until there is a message or the end, or until `bell` was rung. Resets the bell.
+pub(crate) fn wait_readable_or_rung(socket: impl AsFd, bell: &Doorbell) -> io::Result<()> {
     let mut watched = [
         PollFd::new(&socket, PollFlags::IN | PollFlags::RDHUP),
         PollFd::new(bell, PollFlags::IN),
@@ -107,59 +107,59 @@ pub(crate) fn wait_readable_or_rung(socket: impl AsFd, bell: &Bell) -> io::Resul
         Err(error) => return Err(error.into()),
     }
     if !watched[1].revents().is_empty() {
-        bell.hush();
+        bell.clear();
     }
     Ok(())
 }
 
-/// Ends the conversation for everybody who holds either end. What was sent can still be received.
+/// Shuts both directions down, for all holders of either end. Messages already sent can still be received.
 pub(crate) fn shut_down(socket: impl AsFd) {
     // Fails only if it was shut down before.
     let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
 }
 
-/// Whether an error says that nobody is at the other end any more.
+/// Whether an error means that the other end is closed.
 pub(crate) fn is_end(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
     matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
 }
 
-/// Blocks until there is room to send, or nobody to send to.
+/// Blocks until there is space to send, or the other end is closed.
 pub(crate) fn wait_writable(socket: impl AsFd) -> io::Result<()> {
     let mut watched = [PollFd::new(&socket, PollFlags::OUT)];
     rustix::io::retry_on_intr(|| rustix::event::poll(&mut watched, None))?;
     Ok(())
 }
 
-/// Makes the end of `socket` readable behind what has come by now.
+/// Shuts the receiving direction down: `socket` reads the end after the messages that have arrived.
 pub(crate) fn stop_receiving(socket: impl AsFd) -> io::Result<()> {
     rustix::net::shutdown(socket, rustix::net::Shutdown::Read)?;
     Ok(())
 }
 
-/// Copies the next message into `buffer` without taking it or its descriptors. Does not wait.
-pub(crate) fn peek(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
+/// Copies the next message into `buffer` without taking it or its descriptors. Does not block.
+pub(crate) fn peek(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<ReceiveResult> {
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
     match rustix::io::retry_on_intr(|| rustix::net::recv(&socket, &mut *buffer, flags)) {
-        Ok((0, _)) | Err(rustix::io::Errno::CONNRESET) => Ok(Received::End),
-        Ok((n, _)) => Ok(Received::Message(n)),
+        Ok((0, _)) | Err(rustix::io::Errno::CONNRESET) => Ok(ReceiveResult::End),
+        Ok((n, _)) => Ok(ReceiveResult::Message(n)),
         Err(error) => Err(error.into()),
     }
 }
 
-/// How long the next message is, which is not taken. `wait` says whether to block until there is one.
-pub(crate) fn announced(socket: impl AsFd, wait: bool) -> io::Result<Received> {
+/// The length of the next message, which is not taken. Blocks until there is one if `wait` is set.
+pub(crate) fn peek_len(socket: impl AsFd, wait: bool) -> io::Result<ReceiveResult> {
     let mut flags = RecvFlags::PEEK | RecvFlags::TRUNC;
     if !wait {
         flags |= RecvFlags::DONTWAIT;
     }
     loop {
-        // All of its length is said, whatever fits.
+        // `MSG_TRUNC` returns the message's whole length.
         match rustix::net::recv(&socket, &mut [0_u8; 0], flags) {
             // As in `receive`.
             Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
-            Ok((_, 0)) => return Ok(Received::End),
-            Ok((_, len)) => return Ok(Received::Message(len)),
+            Ok((_, 0)) => return Ok(ReceiveResult::End),
+            Ok((_, len)) => return Ok(ReceiveResult::Message(len)),
             Err(error) => return Err(error.into()),
         }
     }
@@ -167,15 +167,14 @@ pub(crate) fn announced(socket: impl AsFd, wait: bool) -> io::Result<Received> {
 
 /// Receives one message; its descriptors are appended to `fds`, each close-on-exec.
 ///
-/// `wait` says whether to block until there is one. A message longer than `buffer` is an error. If its
-/// descriptors did not all arrive (the descriptor table is full), there are none, and those that did are
-/// closed: the caller notices that they are missing.
+/// Blocks until there is a message if `wait` is set. A message longer than `buffer` is an error. So is a message whose
+/// descriptors did not all arrive (the descriptor table is full); the function closes the ones it got.
 pub(crate) fn receive(
     socket: impl AsFd,
     buffer: &mut [u8],
     fds: &mut Vec<OwnedFd>,
     wait: bool,
-) -> io::Result<Received> {
+) -> io::Result<ReceiveResult> {
     let mut space =
         [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_PER_MESSAGE))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -186,7 +185,8 @@ pub(crate) fn receive(
     let message = loop {
         let mut parts = [IoSliceMut::new(buffer)];
         match rustix::net::recvmsg(&socket, &mut parts, &mut ancillary, flags) {
-            // The peer died with unread bytes. That is said before what it had sent, which is here still, and once.
+            // ECONNRESET: the peer died with unread bytes. The kernel reports this once, before the messages that the
+            // peer had sent, which can still be received.
             Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
             other => break other?,
         }
@@ -207,7 +207,13 @@ pub(crate) fn receive(
         ));
     }
     match message.bytes {
-        0 => Ok(Received::End),
-        n => Ok(Received::Message(n)),
+        0 => Ok(ReceiveResult::End),
+        n => Ok(ReceiveResult::Message(n)),
     }
+}
+
+/// Whether `fd` is a `SOCK_SEQPACKET` socket, as the control socket that a parent of this crate passes.
+pub(crate) fn is_seqpacket(fd: impl AsFd) -> bool {
+    rustix::net::sockopt::socket_type(fd)
+        .is_ok_and(|kind| kind == rustix::net::SocketType::SEQPACKET)
 }

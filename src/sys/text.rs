@@ -1,6 +1,6 @@
-//! Text that has to fit a number of bytes.
+//! Text that must fit a number of bytes.
 
-/// The start of `text`, at most `longest` bytes of it, and whole characters.
+/// The longest start of `text` that has at most `longest` bytes and ends between characters.
 pub(crate) fn prefix(text: &str, longest: usize) -> &str {
     let mut end = text.len().min(longest);
     while !text.is_char_boundary(end) {

@@ -1,24 +1,24 @@
-//! What `ps` shows as the command line of a process.
+//! The title of a process: the command line that `ps` shows (`setproctitle(3)`).
 //!
-//! The kernel is told of another place where the command line is (`PR_SET_MM_MAP`, `PR_SET_MM(2const)`). The
-//! old one is not written to, as is customary: `std::env::args()` still points there. A kernel that does not
-//! know the call (one without `CONFIG_CHECKPOINT_RESTORE`) shows the old one.
+//! The kernel gets a new address of the command line (`PR_SET_MM_MAP`, `PR_SET_MM(2const)`). The old command line is not
+//! overwritten: `std::env::args()` still points there. A kernel without `CONFIG_CHECKPOINT_RESTORE` does not know the call
+//! and shows the old command line.
 //!
 //! # Safety
 //!
-//! The kernel only takes note of the addresses, for others to look at; `brk` alone is used by itself, and stays
-//! what it is. The title is never freed.
+//! The kernel stores the addresses for readers of `/proc`. It uses only `brk` itself, which keeps its value. The title is
+//! never freed.
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;
 
-/// Of `<linux/prctl.h>`; the `libc` crate does not have it.
+/// From `<linux/prctl.h>`; the `libc` crate does not have it.
 const PR_SET_MM_MAP: libc::c_ulong = 14;
 
-/// The kernel's notes on where the parts of a process's memory are (`struct prctl_mm_map`).
+/// The addresses of the parts of a process's memory (`struct prctl_mm_map`).
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-struct Map {
+struct MemoryMap {
     start_code: u64,
     end_code: u64,
     start_data: u64,
@@ -35,16 +35,16 @@ struct Map {
     exe_fd: u32,
 }
 
-/// What they were at first. A forked child has what its server had.
-static FIRST: OnceLock<Option<Map>> = OnceLock::new();
+/// The addresses at the start. A forked child has those of its fork server.
+static FIRST: OnceLock<Option<MemoryMap>> = OnceLock::new();
 
-/// Finds out what takes a moment, before it is copied.
+/// Reads `/proc/self/stat` in a fork server, so that its children need not.
 pub(crate) fn prepare() {
     FIRST.get_or_init(read);
 }
 
 /// Shows `title` as the command line of this process.
-pub(crate) fn entitle(title: &str) {
+pub(crate) fn set_title(title: &str) {
     let Some(first) = FIRST.get_or_init(read) else {
         return;
     };
@@ -54,33 +54,33 @@ pub(crate) fn entitle(title: &str) {
     let start = bytes.as_ptr().addr() as u64;
     // SAFETY: no increment asks where the break is.
     let brk = unsafe { libc::sbrk(0) };
-    let map = Map {
+    let map = MemoryMap {
         brk: brk.addr() as u64,
         arg_start: start,
         arg_end: start + bytes.len() as u64,
         ..*first
     };
-    // Only for eyes: where it is refused, the process works as well.
-    // SAFETY: reads one structure of the size that is given with it.
+    // The title is for display only: an error has no effect on the process.
+    // SAFETY: reads one structure of the given size.
     unsafe {
         libc::prctl(
             libc::PR_SET_MM,
             PR_SET_MM_MAP,
             &raw const map,
-            size_of::<Map>(),
+            size_of::<MemoryMap>(),
             0,
         )
     };
 }
 
-/// From `/proc/self/stat` (`proc_pid_stat(5)`), whose fields are numbered from 1.
-fn read() -> Option<Map> {
+/// Parses `/proc/self/stat` (`proc_pid_stat(5)`), whose fields are numbered from 1.
+fn read() -> Option<MemoryMap> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field may hold anything, parentheses too; what follows the last one may not.
+    // The second field may contain parentheses. No field after it does.
     let (_, tail) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse().ok();
-    Some(Map {
+    Some(MemoryMap {
         start_code: field(26)?,
         end_code: field(27)?,
         start_data: field(45)?,

@@ -1,19 +1,26 @@
-//! What can be called: plain and async functions, generic ones, closures that capture nothing.
+//! The functions that can be called in another process: plain, generic and async functions, and closures without
+//! captures.
+//!
+//! The parent turns a function into a type of [`Call`]; the child runs [`Call::call`]. Must stay true: a function is
+//! zero-sized, so that its type says everything about it.
 
 use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::runtime;
+use super::async_runtime;
 use crate::sys::image;
 
 /// A function that can run in another process.
 ///
-/// Implemented for every plain function, generic function and closure that captures nothing, sync or
-/// `async`, of 0 to 8 arguments, whose arguments and result are serde types. Nothing implements it by
-/// hand. `M` is a marker that is always inferred; `A` is the arguments: one value for one argument, a
-/// tuple for several, `()` for none.
+/// It is implemented for every plain function, generic function and closure without captures, sync or `async`, of 0
+/// to 8 arguments, whose arguments and result are serde types. Do not implement it by hand.
+///
+/// `A` is the type of the arguments: one value for one argument, a tuple for several, `()` for none. `M` is a marker
+/// that is always inferred.
+///
+/// A program can write wrappers with it:
 ///
 /// ```
 /// use procession::{Pool, Run, Task};
@@ -34,7 +41,7 @@ use crate::sys::image;
     note = "arguments and result must be `Serialize + DeserializeOwned + Send + 'static`"
 )]
 pub trait Task<M, A>: Copy + Send + std::marker::Sync + 'static {
-    /// What it returns; for an `async` function what its future resolves to.
+    /// The result of the function; for an `async` function, the output of its future.
     type Output: Serialize + DeserializeOwned + Send + 'static;
 
     #[doc(hidden)]
@@ -44,16 +51,16 @@ pub trait Task<M, A>: Copy + Send + std::marker::Sync + 'static {
     fn arguments(arguments: A) -> <Self::Call as Call>::Args;
 }
 
-/// A task with its marker forgotten: a type that says everything about the call.
+/// A function and its argument types as one type, without the marker.
 #[doc(hidden)]
 pub trait Call: 'static {
     type Args: Serialize + DeserializeOwned + Send + 'static;
     type Output: Serialize + DeserializeOwned + Send + 'static;
 
-    /// The function's path.
+    /// The path of the function.
     fn name() -> &'static str;
 
-    /// Runs it here and now.
+    /// Calls the function in this process.
     fn call(arguments: Self::Args) -> Self::Output;
 }
 
@@ -77,11 +84,11 @@ pub struct AsyncCall<F, A, R>(PhantomData<(F, A, R)>);
 #[derive(Debug)]
 pub struct Diverging<F>(PhantomData<F>);
 
-/// The result of a function that never returns: there is none.
+/// The result type of a function that never returns. It has no values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Never {}
 
-/// Names `!`, which has no name of its own yet: the type that `fn() -> !` returns.
+/// Names the type `!` by way of `fn() -> !`: it has no stable name of its own.
 #[doc(hidden)]
 pub trait Returns {
     type Output;
@@ -193,7 +200,7 @@ macro_rules! callable {
             }
 
             fn call(($($name,)*): Self::Args) -> R::Output {
-                runtime::block_on(|| (image::conjure::<F>())($($name),*))
+                async_runtime::block_on(|| (image::conjure::<F>())($($name),*))
             }
         }
     };

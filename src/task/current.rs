@@ -1,4 +1,6 @@
-//! What the code that runs can learn about where it runs.
+//! The identity of this process, and the task that it runs.
+//!
+//! Runs in the child; in the application the same functions say that it is no child.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -6,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-/// The identity of a task, unique within its pool for as long as the program runs.
+/// The id of a task. No other task of the same pool has it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TaskId(pub(crate) u64);
 
@@ -16,7 +18,7 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// Who this process is, if it is a child of this crate.
+/// The identity of a child process.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) name: Option<String>,
@@ -30,36 +32,58 @@ static RUNNING: AtomicU64 = AtomicU64::new(0);
 static CANCELLED: AtomicU64 = AtomicU64::new(0);
 static CANCELLATION: Notify = Notify::const_new();
 
-/// Says who this process is. Once, before any task.
-pub(crate) fn be(identity: Identity) {
+/// Sets the identity of this process. Called once, before any task.
+pub(crate) fn set_identity(identity: Identity) {
     let _ = IDENTITY.set(identity);
 }
 
-/// Who this process is; `None` in a process that this crate did not start.
+/// The identity of this process; `None` in a process that this crate did not start.
 pub(crate) fn identity() -> Option<&'static Identity> {
     IDENTITY.get()
 }
 
-/// Says which task this process runs from now on.
+/// Records which task this process runs from now on.
 #[inline]
 pub(crate) fn enter_task(task: u64) {
     RUNNING.store(task, Ordering::Release);
 }
 
-/// Asks the task `task`, if it is the one that runs, to stop by itself.
+/// Asks `task` to stop, if this process runs it.
 pub(crate) fn cancel_current(task: u64) {
     CANCELLED.store(task, Ordering::Release);
     CANCELLATION.notify_waiters();
 }
 
-/// Resolves when the task in which it is awaited should stop by itself.
+/// Resolves when the task that awaits it should stop.
 ///
-/// A cancelled or timed-out task is killed after its pool's `cancel_grace`; in between, this future is
-/// ready. Outside a task it is pending for ever.
+/// That is when the task is cancelled or its time limit is over. The task is killed after the pool's
+/// [`cancel_grace`](crate::PoolBuilder::cancel_grace). Outside a task the future never resolves.
 ///
 /// # Cancel safety
 ///
 /// Cancel safe: dropping it loses nothing.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// async fn work() {
+///     tokio::select! {
+///         () = procession::task::cancelled() => println!("stopped; tidy up here"),
+///         () = tokio::time::sleep(Duration::from_secs(60)) => println!("done"),
+///     }
+/// }
+///
+/// # #[procession::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = procession::Pool::builder()
+///     .workers(1)
+///     .cancel_grace(Duration::from_secs(1))
+///     .build()?;
+/// let error = pool.run(work, ()).timeout(Duration::from_millis(50)).await.unwrap_err();
+/// assert!(error.is_timed_out());
+/// # Ok(())
+/// # }
+/// ```
 pub async fn cancelled() {
     loop {
         let notified = CANCELLATION.notified();
@@ -70,20 +94,33 @@ pub async fn cancelled() {
     }
 }
 
-/// Whether the task that runs in this process should stop by itself. Always false outside a task.
+/// Whether the task that runs in this process should stop. Always false outside a task.
+///
+/// See [`cancelled`].
 pub fn is_cancelled() -> bool {
     let running = RUNNING.load(Ordering::Acquire);
     running != 0 && CANCELLED.load(Ordering::Acquire) == running
 }
 
-/// Where the calling code runs: see [`current`].
+/// The identity of the current process. Made by [`current`].
 #[derive(Debug, Clone)]
 pub struct CurrentProcess {
     identity: Option<&'static Identity>,
     task: Option<TaskId>,
 }
 
-/// What this process is to the crate: a child and which, or the application itself.
+/// Returns the identity of the current process: which child it is, or that it is the application.
+///
+/// ```
+/// # #[procession::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// assert!(!procession::current().is_child());
+/// let pool = procession::Pool::builder().workers(1).name("thumbs").build()?;
+/// let name = pool.run(|| procession::current().name().map(str::to_owned), ()).await?;
+/// assert_eq!(name.as_deref(), Some("thumbs/0"));
+/// # Ok(())
+/// # }
+/// ```
 #[doc(alias = "current_process")]
 #[doc(alias = "parent_process")]
 pub fn current() -> CurrentProcess {
@@ -100,27 +137,27 @@ impl CurrentProcess {
         self.identity.is_some()
     }
 
-    /// The name this process was given.
+    /// The name of this process, if it is a child.
     pub fn name(&self) -> Option<&str> {
         self.identity?.name.as_deref()
     }
 
-    /// The process that started this one.
+    /// The id of the process that started this one, if it is a child.
     pub fn parent_pid(&self) -> Option<u32> {
         Some(self.identity?.parent)
     }
 
-    /// Which worker of its pool this is, from 0.
+    /// The number of this worker in its pool, counted from 0. `None` if this process is not a worker.
     pub fn worker_number(&self) -> Option<usize> {
         self.identity?.number
     }
 
-    /// The name of the pool this process works for.
+    /// The name of this worker's pool. `None` if this process is not a worker or its pool has no name.
     pub fn pool_name(&self) -> Option<&str> {
         self.identity?.pool.as_deref()
     }
 
-    /// The task that runs.
+    /// The id of the task that this process runs, if it runs one.
     pub fn task_id(&self) -> Option<TaskId> {
         self.task
     }

@@ -1,4 +1,6 @@
-//! What prepares a worker: an initializer, which may fail.
+//! The functions that prepare a worker: initializers and preloads, which may fail.
+//!
+//! The parent turns the function into a type of [`Call`]; the worker, or the fork server, runs it.
 
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -6,13 +8,13 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Async, Call, Sync, runtime};
+use super::{Async, Call, Sync, async_runtime};
 use crate::sys::image;
 
-/// A function that prepares a process before its first task.
+/// A function that prepares a worker before its first task.
 ///
-/// Like [`Task`](crate::Task), but it returns `()` or a `Result<(), E>` whose error is shown, not sent.
-/// Nothing implements it by hand.
+/// It is implemented for functions as [`Task`](crate::Task) is, of 0 to 4 arguments, that return `()` or
+/// `Result<(), E>`. The error is sent as its text, so `E` need only be `Display`. Do not implement it by hand.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot prepare a worker with these arguments",
     label = "not an initializer for arguments of type `{A}`",
@@ -26,14 +28,15 @@ pub trait Setup<M, A>: Copy + Send + std::marker::Sync + 'static {
     fn arguments(arguments: A) -> <Self::Call as Call>::Args;
 }
 
-/// Marks functions that are not `async`: what prepares a process that is copied afterwards leaves no
-/// runtime in it. Always inferred.
+/// Marks functions that are not `async`. Always inferred.
+///
+/// A preload must be one: a process that is forked afterwards must have no runtime.
 #[doc(hidden)]
 pub trait Plain {}
 
 impl<F> Plain for Sync<F> {}
 
-/// What an initializer may return.
+/// The types that an initializer may return.
 #[doc(hidden)]
 pub trait SetupOutcome: 'static {
     fn outcome(self) -> Result<(), String>;
@@ -117,7 +120,7 @@ macro_rules! setup {
             }
 
             fn call(($($name,)*): Self::Args) -> Self::Output {
-                runtime::block_on(|| (image::conjure::<F>())($($name),*)).outcome()
+                async_runtime::block_on(|| (image::conjure::<F>())($($name),*)).outcome()
             }
         }
     };

@@ -118,7 +118,8 @@ impl Census {
         // Whatever the default is: a test may ask for it, and what it leaves once is kept.
         let ready = deadline::within(procession::warm_up()).await;
         ready.expect("children can be forked");
-        let forked = procession::Process::builder().start(procession::StartMethod::ForkServer);
+        let forked =
+            procession::Process::builder().start_method(procession::StartMethod::ForkServer);
         let forked = deadline::within(forked.spawn(|| (), ())).await;
         forked.expect("a child can be forked");
         deadline::until(|| descendants().is_empty() && runtime_tasks() == 0).await;

@@ -1,6 +1,6 @@
 //! Imports point down.
 //!
-//! A module may use what is in the layers below its own. What it uses in its own layer is listed
+//! A module may use the layers below its own. Its uses of its own layer are listed
 //! in `SIDEWAYS` with the reason. `lib.rs` shows modules of all layers, so it is exempt.
 
 use std::collections::BTreeSet;
@@ -12,16 +12,20 @@ use crate::syntax::{first_word, offset_of, paths, words};
 /// The layers, from the bottom to the top.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Layer {
-    /// The kernel's things and the ring in shared memory.
+    /// The kernel's interface, and the ring in shared memory.
     Kernel,
-    /// Frames: bytes, values and descriptors.
-    Wire,
-    /// What an awaited thing ended with. All above speak of it, and its causes come from below.
-    Outcome,
-    /// Who is called, and through what.
-    Goods,
-    /// Processes at work, and how a program enters them.
+    /// Values as bytes, with descriptors beside them.
+    Codec,
+    /// What a process tells another beside the rings, and what an awaited outcome is.
+    Transfer,
+    /// What can be called.
+    Task,
+    /// One call, and one channel: both ends.
+    Call,
+    /// Each side of a process, and the schedule.
     Work,
+    /// How a program enters them.
+    Entry,
     /// What users name.
     Faces,
 }
@@ -32,43 +36,30 @@ const MODULES: &[(&str, Layer)] = &[
     ("pool", Layer::Faces),
     ("queue", Layer::Faces),
     ("pipe", Layer::Faces),
-    ("sync", Layer::Faces),
-    ("memory", Layer::Faces),
-    ("managed", Layer::Faces),
-    ("cluster", Layer::Faces),
-    ("handle", Layer::Work),
-    ("worker", Layer::Work),
+    ("init", Layer::Entry),
+    ("spawn", Layer::Work),
+    ("child", Layer::Work),
     ("schedule", Layer::Work),
-    ("entry", Layer::Work),
-    ("task", Layer::Goods),
-    ("channel", Layer::Goods),
-    ("error", Layer::Outcome),
-    ("wire", Layer::Wire),
+    ("call", Layer::Call),
+    ("channel", Layer::Call),
+    ("task", Layer::Task),
+    ("error", Layer::Transfer),
+    ("abort", Layer::Transfer),
+    ("transfer", Layer::Transfer),
+    ("codec", Layer::Codec),
     ("ring", Layer::Kernel),
     ("sys", Layer::Kernel),
 ];
 
-/// Who may use whom in its own layer, and why. Never in both directions.
+/// Which module may use which in its own layer, and why. Never in both directions.
 ///
-/// `worker` to `schedule` is not here: deciding is not the worker's, and a decision performs
-/// nothing. Neither is a face to a face: what two of them need belongs below both.
-const SIDEWAYS: &[(&str, &str, &str)] = &[
-    (
-        "handle",
-        "worker",
-        "a handle stands for a running worker process, and ends it",
-    ),
-    (
-        "entry",
-        "worker",
-        "a process that finds out it is a child becomes a worker",
-    ),
-    (
-        "ring",
-        "sys",
-        "a ring lives in a mapping, which is the kernel's",
-    ),
-];
+/// `spawn` and `child` are not here: what the two sides share is data, in `transfer` and `call`. Neither is
+/// `schedule`: a decision performs nothing. Neither is a face to a face: what two of them need belongs below both.
+const SIDEWAYS: &[(&str, &str, &str)] = &[(
+    "ring",
+    "sys",
+    "a ring lives in a mapping, which is the kernel's",
+)];
 
 pub(crate) fn findings(sources: &[Source]) -> Vec<Finding> {
     sources
@@ -108,7 +99,7 @@ fn uses(code: &str) -> BTreeSet<&str> {
     paths.filter_map(|path| path.get(1).copied()).collect()
 }
 
-/// What is wrong with `home` using `used`.
+/// The objection to `home` using `used`, if there is one.
 fn objection(home: &str, used: &str) -> Option<String> {
     if home == used {
         return None;
@@ -224,57 +215,41 @@ mod tests {
             reported("src/task.rs", "\nuse crate::pool::Pool;"),
             ["src/task.rs:2"]
         );
-        let group = "use crate::{\n    wire::Frame,\n    worker::{self, Worker},\n};";
+        let group = "use crate::{\n    codec::Frame,\n    spawn::{self, Worker},\n};";
         assert_eq!(
-            reported("src/task/entry.rs", group),
-            ["src/task/entry.rs:3"]
+            reported("src/task/setup.rs", group),
+            ["src/task/setup.rs:3"]
         );
         let inline = "fn f() {\n    crate::queue::send();\n}";
         assert_eq!(reported("src/sys/mod.rs", inline), ["src/sys/mod.rs:2"]);
-        assert_eq!(
-            reported("src/wire.rs", "use crate::error::JoinError;").len(),
-            1
-        );
-        assert_eq!(
-            reported(
-                "src/sys.rs",
-                "macro_rules! m { () => { $crate::task::f() } }"
-            )
-            .len(),
-            1
-        );
+        let up = reported("src/codec.rs", "use crate::error::JoinError;");
+        assert_eq!(up.len(), 1);
+        let in_macro = "macro_rules! m { () => { $crate::task::f() } }";
+        assert_eq!(reported("src/sys.rs", in_macro).len(), 1);
     }
 
     #[test]
     fn a_downward_import_is_fine() {
-        let text = "use crate::{handle::Handle, sys, error::JoinError, pool::map::Map};";
+        let text = "use crate::{abort::AbortHandle, sys, error::JoinError, pool::map::Map};";
         assert!(reported("src/pool/mod.rs", text).is_empty());
-        assert!(
-            reported(
-                "src/task.rs",
-                "// crate::pool\npub(crate) use crate::error::E;"
-            )
-            .is_empty()
-        );
-        assert!(reported("src/entry.rs", "use crate::{task, worker};").is_empty());
+        let text = "// crate::pool\npub(crate) use crate::error::E;";
+        assert!(reported("src/task.rs", text).is_empty());
+        assert!(reported("src/init.rs", "use crate::{task, child};").is_empty());
         assert!(reported("src/lib.rs", "pub use crate::pool::Pool;").is_empty());
     }
 
     #[test]
     fn an_unlisted_import_sideways_is_reported() {
-        assert_eq!(
-            reported("src/worker.rs", "use crate::schedule::Event;"),
-            ["src/worker.rs:1"]
-        );
-        assert_eq!(
-            reported("src/pool.rs", "use crate::process::Builder;"),
-            ["src/pool.rs:1"]
-        );
-        assert_eq!(
-            reported("src/sys.rs", "use crate::ring::Ring;"),
-            ["src/sys.rs:1"]
-        );
-        assert!(reported("src/handle.rs", "use crate::worker::Worker;").is_empty());
+        for (path, text) in [
+            ("src/spawn.rs", "use crate::schedule::Event;"),
+            ("src/spawn/link.rs", "use crate::child::role;"),
+            ("src/child/role.rs", "use crate::spawn::launch;"),
+            ("src/pool.rs", "use crate::process::Builder;"),
+            ("src/sys.rs", "use crate::ring::Ring;"),
+        ] {
+            assert_eq!(reported(path, text), [format!("{path}:1")]);
+        }
+        assert!(reported("src/ring.rs", "use crate::sys::memory;").is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A file as its lines, and as code without what is not code.
+//! A file as its lines, and as code without comments and literals.
 
 use std::fs;
 use std::path::Path;
@@ -177,7 +177,7 @@ fn character(text: &str) -> Option<usize> {
     None
 }
 
-/// The length of what is quoted, with the closing quote.
+/// The length of a quoted text, with the closing quote.
 fn quoted(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, character) in text.char_indices() {

@@ -1,4 +1,4 @@
-//! What the rules have to find in code: words, paths, functions, and what is only for tests.
+//! The parts of code that the rules look for: words, paths, functions, and code only for tests.
 
 use crate::source::Source;
 

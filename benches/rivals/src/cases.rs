@@ -1,4 +1,4 @@
-//! The table of what is measured, by whom, in what unit, pinned or not.
+//! The table of cases: contenders, unit, pinning.
 
 mod table;
 
@@ -6,13 +6,13 @@ pub(crate) use table::CASES;
 
 use crate::figure::Unit;
 
-/// How our own contender is called; every ratio is against it.
+/// The name of our own contender; every ratio is against it.
 pub(crate) const OURS: &str = "procession";
 
-/// One thing to measure, and who competes in it.
+/// A measurement and its contenders.
 #[derive(Debug)]
 pub(crate) struct Case {
-    /// What a filter matches, also the name Python's contenders know it by.
+    /// The name that a filter matches and that the Python contenders use.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     pub(crate) unit: Unit,
@@ -30,14 +30,14 @@ impl Case {
     }
 }
 
-/// Somebody who competes in a case.
+/// A contender of a case.
 #[derive(Debug)]
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) run: Run,
 }
 
-/// How a contender's samples come about.
+/// The source of a contender's samples.
 #[derive(Debug)]
 pub(crate) enum Run {
     /// A function of this program, which panics when it cannot.

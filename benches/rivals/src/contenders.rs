@@ -1,9 +1,9 @@
-//! Who competes: a function per case, each of which returns its samples in SI units.
+//! The contenders: a function per case, which returns its samples in SI units.
 //!
 //! A contender panics when it cannot go on. Its process ends with that, and the report says so.
 //! Every pool has two workers unless the case says otherwise: one per CPU of the machine on which
-//! the targets were set. Each rival is used in the way that suits it best: nobody is made to go
-//! through a runtime it does not need.
+//! the targets were set. Each rival is used in the way that suits it best: a blocking library is not
+//! wrapped in a runtime.
 
 pub(crate) mod channels;
 pub(crate) mod in_process;

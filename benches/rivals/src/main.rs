@@ -5,8 +5,8 @@
 //! contenders of a case take turns, so that a machine that drifts drifts for all of them.
 //!
 //! What lives where, top down: `arguments` and `report` face the person; `round` starts the
-//! contenders and collects their samples; `cases` is the table of what is measured and `targets`
-//! what must come out; one module per contender; below them what they all measure with.
+//! contenders and collects their samples; `cases` is the table of measurements and `targets`
+//! the required results; one module per contender; below them what they all measure with.
 
 #![allow(
     clippy::print_stdout,

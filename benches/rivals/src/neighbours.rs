@@ -1,4 +1,4 @@
-//! Who else uses the CPUs: a measurement beside a compiler is worth nothing, and should say so.
+//! The use of the CPUs by other programs: a measurement beside a compiler is worth nothing, and the report says so.
 
 use std::fs;
 use std::thread;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_millis(300);
 /// CPUs that others may use before it is worth a line: an editor and a few daemons stay below.
 const TOLERATED: f64 = 0.15;
-/// Ticks a second of `/proc/stat`; the kernel shows this one whatever it counts in.
+/// The ticks per second in `/proc/stat`, which do not depend on the kernel's own tick.
 const TICKS: f64 = 100.0;
 
 /// How many CPUs are in use while this program does nothing, if that is more than a few daemons'.

@@ -10,10 +10,10 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use crate::cases::{CASES, Case, Contender, Pin, Run};
 use crate::{figure, python, subprocess};
 
-/// What the line with the samples begins with; a contender may print what it likes beside it.
+/// The start of the line with the samples; a contender may print other lines.
 const SAMPLES: &str = "samples ";
 
-/// What came out of one case, pinned or not.
+/// The result of a case, pinned or not.
 #[derive(Debug)]
 pub(crate) struct CaseResult {
     pub(crate) case: &'static Case,
@@ -38,21 +38,21 @@ impl CaseResult {
     }
 }
 
-/// How one contender did.
+/// The result of a contender.
 #[derive(Debug)]
 pub(crate) struct Standing {
     pub(crate) contender: &'static Contender,
     pub(crate) outcome: Outcome,
 }
 
-/// What came of it.
+/// The outcome of its rounds.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// One figure per round.
     Finished(Vec<f64>),
-    /// What it needs is not on this machine.
+    /// The machine lacks a program that the contender needs.
     Skipped(&'static str),
-    /// It crashed, hung or said nothing; no further round was tried.
+    /// The contender crashed, hung or printed no samples; no further round was tried.
     Failed(String),
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn compete(case: &'static Case, pin: Pin, rounds: usize) -> CaseResul
     let mut standings: Vec<Standing> = case.contenders.iter().map(line_up).collect();
     let count = standings.len();
     for round in 0..rounds {
-        // Another one begins each time, so that nobody always runs after the same neighbour.
+        // A different contender begins each round, so that none always runs after the same neighbour.
         for turn in 0..count {
             let standing = &mut standings[(round + turn) % count];
             if standing.outcome.figures().is_some() {

@@ -17,7 +17,7 @@ const MOST: usize = 5_000;
 const LEAST: usize = 3;
 /// A rate is taken over at least this long, so that neither the clock nor the start matters.
 const RATE_RUN: Duration = Duration::from_millis(250);
-/// What a turn of nobody else's costs at most, in seconds.
+/// The longest turn in which no other task had the thread, in seconds.
 const OWN_TURN: f64 = 5e-6;
 /// Rates taken in one round.
 const RATES: usize = 3;
@@ -77,7 +77,7 @@ where
 }
 
 /// How much of its thread's CPU time passes between two turns of a task that always wants one, in seconds:
-/// for so long others have held the thread. Turns in which nobody else had one are left out.
+/// that is how long other tasks held the thread. Turns without another task are left out.
 pub(crate) async fn turns() -> Vec<f64> {
     let end = Instant::now() + WARM_UP + BUDGET;
     let mut samples = Vec::new();

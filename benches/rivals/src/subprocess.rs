@@ -1,7 +1,7 @@
-//! A process per contender and round: bounded in time, and nothing of it is left behind.
+//! A process per contender and round: bounded in time, with no process left behind.
 //!
 //! Each is the head of a process group of its own. The group is ended when its head has ended, when
-//! it takes too long, and when somebody presses Ctrl-C: rivals leave orphans behind otherwise, which
+//! it takes too long, and on Ctrl-C: otherwise rivals leave orphans behind, which
 //! would use a CPU in the next contender's turn.
 
 use std::io::{self, Read};
@@ -22,10 +22,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 const INTERRUPTED: i32 = 130;
 
 /// The group that is running; its head is not reaped before this is `None` again, so that the
-/// number can be nobody else's.
+/// number cannot be reused.
 static RUNNING: Mutex<Option<Pid>> = Mutex::new(None);
 
-/// Runs `command` to its end and returns what it printed, if it ended well.
+/// Runs `command` to its end and returns its output, if it succeeded.
 pub(crate) fn output_of(command: &mut Command) -> io::Result<String> {
     let mut child = command
         .stdin(Stdio::null())
@@ -43,7 +43,7 @@ pub(crate) fn output_of(command: &mut Command) -> io::Result<String> {
     }
 }
 
-/// From now on Ctrl-C ends what is running, then this program.
+/// Makes Ctrl-C end the running group, then this program.
 pub(crate) fn end_with_ctrl_c() {
     thread::spawn(|| {
         if runtime::on_this_thread(tokio::signal::ctrl_c()).is_ok() {
@@ -73,7 +73,7 @@ fn until_gone(child: &mut Child) -> io::Result<String> {
             WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
         );
         drop(gone);
-        // What it left behind would also hold the pipe open.
+        // The group's other processes would hold the pipe open too.
         end_running();
         let output = reader.join().expect("reading does not panic");
         waited?;
@@ -83,7 +83,7 @@ fn until_gone(child: &mut Child) -> io::Result<String> {
 
 fn end_running() {
     if let Some(group) = *running() {
-        // Fails only when nobody is left in it.
+        // Fails only when the group is empty.
         let _ = kill_process_group(group, Signal::KILL);
     }
 }

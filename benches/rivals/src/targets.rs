@@ -215,7 +215,7 @@ pub(crate) static TARGETS: &[Target] = &[
 const LARGE_MESSAGES: f64 = 6e9 / work::LARGE as f64;
 
 /// Nothing may wake an idle pool. A bare runtime has two switches: the end of the sleep, and one
-/// look at its timer on the way; another two may be anybody's preemption.
+/// look at its timer on the way; another two may be preemption.
 const IDLE_SWITCHES: f64 = 4.0;
 
 /// One thing that must hold.
@@ -228,12 +228,12 @@ pub(crate) struct Target {
     bound: Bound,
 }
 
-/// What our figure is held against.
+/// The value our figure is compared with.
 #[derive(Debug)]
 enum Against {
     /// A contender's: the ratio counts.
     Rival(&'static str),
-    /// Nobody's: the figure counts, in this unit.
+    /// No contender: the figure counts, in this unit.
     Nobody(Unit),
 }
 
@@ -243,7 +243,7 @@ enum Bound {
     AtLeast(f64),
 }
 
-/// How it turned out.
+/// The verdict.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Pass,
@@ -253,7 +253,7 @@ pub(crate) enum Verdict {
 }
 
 impl Target {
-    /// What is measured, and against whom.
+    /// The measurement and its opponent.
     pub(crate) fn title(&self) -> String {
         match self.against {
             Rival(rival) => format!("{} ÷ {rival}", self.title),

@@ -26,7 +26,7 @@ pub(crate) const BACKLOG: usize = 8;
 pub(crate) const BUSY_TASK: u64 = 5_000;
 /// A message of 64 bytes: as many as it has, whatever encodes it.
 pub(crate) type Message = ([u8; 32], [u8; 32]);
-/// The one that is sent.
+/// The message that is sent.
 pub(crate) const MESSAGE: Message = ([7; 32], [200; 32]);
 /// Messages that a bounded channel holds.
 pub(crate) const DEPTH: usize = 1024;
@@ -35,7 +35,7 @@ pub(crate) const LARGE: usize = 1 << 20;
 
 /// Processes started at the same time in `start-rate`.
 pub(crate) const AT_ONCE: usize = 16;
-/// Time between two starts in `start-apart`: so long that nobody expects the second.
+/// Time between two starts in `start-apart`: so long that no spare is forked for the second.
 pub(crate) const APART: Duration = Duration::from_millis(50);
 /// Bytes of heap and threads of the parent in `start-large`.
 pub(crate) const HEAP: usize = 1 << 30;
@@ -79,7 +79,7 @@ pub(crate) fn big() -> Vec<u8> {
     vec![1; BIG]
 }
 
-/// Makes this process a large one, for as long as what it returns is kept.
+/// Makes this process large until the returned value is dropped.
 pub(crate) fn ballast() -> Vec<u8> {
     for _ in 0..THREADS {
         thread::spawn(|| {

@@ -88,7 +88,7 @@ impl Server {
         until(|| {
             let mut workers = self.pool.workers();
             workers.retain(|worker| worker.state() == WorkerState::Busy);
-            busy = workers.iter().map(WorkerInfo::pid).collect();
+            busy = workers.iter().filter_map(WorkerInfo::pid).collect();
             busy.len() == count
         })
         .await;

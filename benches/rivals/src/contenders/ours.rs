@@ -101,7 +101,12 @@ pub(crate) fn memory() -> Vec<f64> {
         tokio::time::sleep(tree::REST).await;
         pool.workers()
             .iter()
-            .map(|worker| tree::pss(worker.pid()))
+            .map(|worker| {
+                worker
+                    .pid()
+                    .expect("a worker that has run a task has a process")
+            })
+            .map(tree::pss)
             .collect()
     })
 }
@@ -162,7 +167,7 @@ fn pool(workers: usize) -> Pool {
     Pool::with_workers(workers).expect("processes can be started")
 }
 
-/// Goes on until each worker has run a task.
+/// Runs tasks until each worker has run one.
 async fn use_all(pool: &Pool, workers: usize) {
     let mut seen = HashSet::new();
     while seen.len() < workers {

@@ -153,7 +153,7 @@ where
     results
 }
 
-/// Goes on until each worker has run a task.
+/// Runs tasks until each worker has run one.
 fn use_all(pool: &Pool) {
     let mut seen = HashSet::new();
     while seen.len() < pool.size() {

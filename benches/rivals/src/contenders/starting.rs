@@ -60,7 +60,7 @@ pub(crate) fn exec_holds() -> Vec<f64> {
     holds(StartMethod::Exec)
 }
 
-/// The memory of four workers and their server, with what was loaded: one sample.
+/// The memory of four workers and their server, with the loaded data: one sample.
 pub(crate) fn loaded_memory() -> Vec<f64> {
     runtime::on_this_thread(async {
         let pool = loaded().build().expect("processes can be started");
@@ -87,7 +87,7 @@ pub(crate) fn loaded_replacement() -> Vec<f64> {
 }
 
 fn loaded() -> PoolBuilder {
-    let server = Pool::builder().start(StartMethod::ForkServer);
+    let server = Pool::builder().start_method(StartMethod::ForkServer);
     server.workers(CROWD).preload(load, work::LOADED)
 }
 
@@ -112,7 +112,9 @@ fn start(method: StartMethod) -> Vec<f64> {
 }
 
 async fn one(method: StartMethod) {
-    let process = Process::builder().start(method).spawn(work::increment, 1);
+    let process = Process::builder()
+        .start_method(method)
+        .spawn(work::increment, 1);
     assert_eq!(process.await.expect("it does not fail"), 2);
 }
 
@@ -124,7 +126,7 @@ fn many(method: StartMethod) -> Vec<f64> {
 }
 
 fn replacement(method: StartMethod) -> Vec<f64> {
-    runtime::on_this_thread(replaced(Pool::builder().workers(1).start(method)))
+    runtime::on_this_thread(replaced(Pool::builder().workers(1).start_method(method)))
 }
 
 /// From the kill of a pool's only worker to the first result of its successor.

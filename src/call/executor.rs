@@ -1,0 +1,243 @@
+//! Runs the items of requests, one after the other.
+//!
+//! Runs in the worker, or in a single-task process, on the thread that runs tasks.
+//!
+//! ```text
+//! next        wait for a request, look up its function in the image's table
+//! run_all<C>  called through that table, so with the types of the function C
+//!   claim       one atomic addition: from here on the item counts as started
+//!   arguments   decode
+//!   C::call     the user's function
+//!   put_result  encode into the open reply, publish
+//! finish      commit the last reply, release the request
+//! ```
+//!
+//! Must stay true: an item is claimed before its arguments are decoded; every claimed item gets exactly one outcome,
+//! whatever panics; a request whose items were all revoked gets no reply.
+//!
+//! Never here: the layout of frames (`envelope`), and how long a worker waits (`request_reader`, `reply_writer`).
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::envelope;
+use super::envelope::Status;
+use super::panic_capture;
+use super::reply_writer::ReplyWriter;
+use super::request_reader::RequestReader;
+use super::result_blobs::ResultBlobs;
+use crate::codec::codec;
+use crate::ring::{Consumer, Corrupt, Producer};
+use crate::sys::doorbell::Doorbell;
+use crate::sys::image;
+use crate::sys::image::{Enter, Entry};
+use crate::task::{Call, enter_task};
+use crate::transfer::control::ControlSocket;
+use crate::transfer::mapped_blobs::MappedBlobs;
+
+/// The entry point of `C` in the image's table.
+#[derive(Debug)]
+pub(crate) struct EntryOf<C>(PhantomData<C>);
+
+impl<C: Call> Entry for EntryOf<C> {
+    fn enter(call: &mut dyn Any) {
+        // The entry points of this crate are called with an executor and nothing else.
+        if let Some(executor) = call.downcast_mut::<Executor>() {
+            executor.run_all::<C>();
+        }
+    }
+}
+
+/// A worker's ends of its two rings, and how far the current item has come.
+#[derive(Debug)]
+pub(crate) struct Executor {
+    requests: RequestReader,
+    replies: ReplyWriter,
+    step: ItemStep,
+}
+
+/// How far an item has come. Says what its outcome is if it panics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ItemStep {
+    /// No item is claimed that has no outcome.
+    Between,
+    Decoding,
+    Running,
+    Encoding,
+}
+
+/// What a worker does next.
+#[derive(Debug)]
+pub(crate) enum NextRequest {
+    /// Runs the current request, by calling this with the executor.
+    Run(Enter),
+    /// Exits.
+    Stop,
+}
+
+impl Executor {
+    /// `parent` is the parent's doorbell; `None` if the parent reads replies only after this process has exited.
+    pub(crate) fn new(
+        requests: Consumer,
+        replies: Producer,
+        parent: Option<Doorbell>,
+        control: Arc<ControlSocket>,
+    ) -> Self {
+        Self {
+            requests: RequestReader::new(requests),
+            replies: ReplyWriter::new(replies, parent, control),
+            step: ItemStep::Between,
+        }
+    }
+
+    /// Takes the blobs and attachments that arrive over the control socket.
+    pub(crate) fn blobs(&self) -> Arc<MappedBlobs> {
+        Arc::clone(self.requests.blobs())
+    }
+
+    /// Takes back the blobs that the parent has read.
+    pub(crate) fn result_blobs(&self) -> Arc<ResultBlobs> {
+        Arc::clone(self.replies.blobs())
+    }
+
+    /// Waits for the next request and makes it the current one. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The parent's memory is corrupt, and this process must exit.
+    pub(crate) fn next(&mut self) -> Result<NextRequest, Corrupt> {
+        loop {
+            let arrival = self.requests.wait()?;
+            if arrival.waited {
+                self.replies.read_clock();
+            }
+            if arrival.frame.kind() == envelope::STOP {
+                return Ok(NextRequest::Stop);
+            }
+            let token = self.requests.begin(arrival.frame)?;
+            match image::lookup(token) {
+                Some(enter) => return Ok(NextRequest::Run(enter)),
+                None => self.refuse_all(),
+            }
+        }
+    }
+
+    /// Runs the current request.
+    fn run_all<C: Call>(&mut self) {
+        // One `catch_unwind` for all items and not for each: so it costs nothing per item.
+        while let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.run_items::<C>())) {
+            self.put_panicked(payload);
+        }
+        self.finish();
+    }
+
+    fn run_items<C: Call>(&mut self) {
+        while self.claim() {
+            self.run_item::<C>();
+            self.step = ItemStep::Between;
+            if self.requests.has_more() {
+                self.replies.commit_if_old();
+            }
+        }
+    }
+
+    #[inline]
+    fn run_item<C: Call>(&mut self) {
+        self.step = ItemStep::Decoding;
+        match self.requests.arguments::<C::Args>() {
+            Ok(arguments) => {
+                self.step = ItemStep::Running;
+                let result = C::call(arguments);
+                self.step = ItemStep::Encoding;
+                self.replies.put_result(&self.requests, &result);
+                // Dropping the result may panic, and the item has its outcome.
+                self.step = ItemStep::Between;
+            }
+            Err(why) => {
+                self.replies
+                    .put_text(&self.requests, Status::DecodeFailed, &why);
+            }
+        }
+    }
+
+    /// Gives the item that panicked its outcome.
+    #[cold]
+    fn put_panicked(&mut self, payload: Box<dyn Any + Send>) {
+        let (requests, replies) = (&self.requests, &mut self.replies);
+        match std::mem::replace(&mut self.step, ItemStep::Between) {
+            ItemStep::Decoding => {
+                let why = codec::decode_panicked(&*payload);
+                replies.put_text(requests, Status::DecodeFailed, &why);
+            }
+            ItemStep::Running => {
+                let report = panic_capture::report_of(payload);
+                return replies.put_panic(requests, &report);
+            }
+            ItemStep::Encoding => {
+                replies.rewind();
+                let why = codec::encode_panicked(&*payload);
+                replies.put_text(requests, Status::EncodeFailed, &why);
+            }
+            ItemStep::Between => {}
+        }
+        // The report is used up, so that a later panic does not find it.
+        drop(panic_capture::report_of(payload));
+    }
+
+    /// Answers every item of a request whose function is not in this image's table.
+    fn refuse_all(&mut self) {
+        while self.claim() {
+            self.replies.put_text(&self.requests, Status::Unknown, "");
+        }
+        self.finish();
+    }
+
+    /// Claims the next item of the current request. False if no item is left.
+    #[inline]
+    fn claim(&mut self) -> bool {
+        let is_timed = self.requests.is_timed();
+        if is_timed {
+            // The time limit is that of one item: what comes between two items does not count.
+            self.requests.clear_start();
+        }
+        match self.requests.claim() {
+            None => return false,
+            Some(0) => self.on_first_item(),
+            Some(_) => {
+                if is_timed {
+                    self.requests.stamp_start(self.replies.read_clock());
+                }
+                if self.requests.is_eager() {
+                    self.replies.commit(false);
+                }
+            }
+        }
+        true
+    }
+
+    fn on_first_item(&mut self) {
+        let Some((head, _)) = self.requests.item() else {
+            return;
+        };
+        enter_task(head.task);
+        self.requests.stamp_start(self.replies.clock());
+        if head.attachments != 0 {
+            // The parent still has the same descriptors, and closes them when it sees that the item was claimed.
+            self.replies.wake_parent();
+        }
+    }
+
+    /// Ends the current request.
+    fn finish(&mut self) {
+        self.requests.close_attachments();
+        if self.requests.claimed() > 0 {
+            enter_task(0);
+            self.replies.commit_last(&self.requests);
+        }
+        if self.requests.release() {
+            self.replies.wake_parent();
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What can be written as a request: one call or a batch of them, with erased types.
+//!
+//! Runs in the parent. The pool, the supervisor of a process and the preload of a fork server know their work only as
+//! `dyn Job`. The types of arguments and results are known to the implementations, and to the executor in the worker.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde::Serialize;
+
+use super::envelope::ITEM_PREFIX;
+use super::outcomes::Outcomes;
+use crate::codec::attachments;
+use crate::codec::attachments::Attachments;
+use crate::codec::codec;
+use crate::codec::codec::EncodeFault;
+use crate::error::JoinError;
+use crate::ring::Writer;
+use crate::sys::image::Token;
+use crate::transfer::blob;
+use crate::transfer::blob::{BlobPool, PackedBlob};
+
+/// One or more items of work whose types are erased.
+///
+/// The job keeps its arguments until it has its outcomes or until [`Job::forget_arguments`]. So it can be sent to
+/// another worker if the first worker never started it.
+pub(crate) trait Job: Send + Sync + fmt::Debug {
+    /// The function's path.
+    fn name(&self) -> &'static str;
+
+    /// The function's place in the image's table.
+    fn token(&self) -> io::Result<Token>;
+
+    /// How many items there are.
+    fn items(&self) -> usize;
+
+    /// Encodes items from the first on, as many as fit.
+    fn write(&self, writer: &mut Writer<'_>) -> ItemsWritten;
+
+    /// Encodes the first item, which does not fit a frame, into a blob. May take long: not on a runtime thread.
+    fn pack(&self, pool: &Mutex<BlobPool>) -> Result<PackedBlob, String>;
+
+    /// Takes the outcomes of the items from `first` on. Returns how many of them were failures.
+    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize;
+
+    /// Ends the `count` items from `first` on with an error.
+    fn fail(&self, first: usize, count: usize, error: &JoinError);
+
+    /// Drops the arguments: they were sent, and will not be sent again.
+    fn forget_arguments(&self) {}
+
+    /// The group of the job, if it can be cancelled together with others.
+    fn group(&self) -> Option<GroupId> {
+        None
+    }
+
+    /// Moves the items from `at` on, of which there is at least one, to a job of their own.
+    fn split(&self, at: usize) -> Arc<dyn Job>;
+}
+
+/// Names a group of jobs that can be cancelled together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupId(u64);
+
+impl GroupId {
+    /// An id that no other group of this process has.
+    pub(crate) fn unique() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// How far [`Job::write`] got.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ItemsWritten {
+    pub(crate) items: usize,
+    /// Why not all items were written.
+    pub(crate) stopped: Option<EncodeFault>,
+}
+
+/// Writes one item, prefixed by its length.
+#[inline]
+pub(crate) fn write_item<A: Serialize>(
+    arguments: &A,
+    writer: &mut Writer<'_>,
+) -> Result<(), EncodeFault> {
+    let at = writer.len();
+    let attached = attachments::attached();
+    if !writer.extend(&[0; ITEM_PREFIX]) {
+        return Err(EncodeFault::Full);
+    }
+    match codec::encode(arguments, writer) {
+        Ok(()) => {
+            let len = (writer.len() - at - ITEM_PREFIX) as u32;
+            writer.patch(at, &len.to_le_bytes());
+            Ok(())
+        }
+        Err(fault) => {
+            writer.rewind(at);
+            attachments::rollback(attached);
+            Err(fault)
+        }
+    }
+}
+
+/// Encodes `arguments` into a blob from `pool`.
+pub(crate) fn pack_item<A: Serialize>(
+    arguments: &A,
+    pool: &Mutex<BlobPool>,
+) -> Result<PackedBlob, String> {
+    let mut attached = Attachments::default();
+    let blob = blob::encode(arguments, pool, &mut attached)?;
+    Ok(PackedBlob {
+        blob,
+        attachments: attached.lend(),
+    })
+}

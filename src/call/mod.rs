@@ -1,0 +1,44 @@
+//! One call, both of its ends side by side.
+//!
+//! A call goes through these files in this order, and its outcome comes back the same way:
+//!
+//! | file | process | what it does |
+//! |---|---|---|
+//! | `single` | parent | holds one call's arguments and takes its outcome |
+//! | `job` | parent | one call or a batch of calls, without their types |
+//! | `request_writer` | parent | encodes arguments into the request ring; revokes them |
+//! | `control_queue` | parent | sends what goes beside requests over the control socket |
+//! | `rings` | both | the memory of the two rings |
+//! | `envelope` | both | the layout of requests and replies; claim and revoke |
+//! | `request_reader` | worker | waits for requests, decodes arguments |
+//! | `executor` | worker | claims an item, calls its function |
+//! | `panic_capture` | worker | remembers message, place and backtrace of a panic |
+//! | `reply_writer` | worker | encodes results into the reply ring |
+//! | `result_blobs` | worker | shared memory for results that fit no frame |
+//! | `reply_reader` | parent | reads replies, salvages what a worker has published |
+//! | `outcomes` | parent | decodes the outcomes of one reply |
+//! | `slot` | parent | where one outcome waits for the handle that awaits it |
+//!
+//! Must stay true: an item is claimed before its arguments are decoded; every claimed item gets exactly one outcome;
+//! an item that was not claimed gets none, and can be sent to another worker.
+//!
+//! Never here: which worker runs what, and when (`pool`); how processes start (`spawn`, `child`).
+
+mod control_queue;
+pub(crate) mod envelope;
+pub(crate) mod executor;
+pub(crate) mod job;
+pub(crate) mod outcomes;
+pub(crate) mod panic_capture;
+pub(crate) mod reply_reader;
+mod reply_writer;
+mod request_reader;
+pub(crate) mod request_writer;
+pub(crate) mod result_blobs;
+pub(crate) mod rings;
+pub(crate) mod single;
+mod slot;
+
+pub(crate) use reply_reader::ReplyReader;
+pub(crate) use request_writer::{RequestWriter, Written};
+pub(crate) use slot::Slot;

@@ -1,0 +1,380 @@
+//! The worker's end of its reply ring.
+//!
+//! Runs in the worker, on the thread that runs tasks.
+//!
+//! Outcomes are appended to the open reply, and each is published when it is whole. A reply is committed when its
+//! request is done, when it is full, when its first outcome is 1 ms old, or when the parent wants every outcome at
+//! once. A worker that waits for space in the ring waits here.
+//!
+//! Must stay true: attachments and the memory of a blob are sent before the outcome that needs them can be seen by the
+//! parent. So an outcome with attachments is not published, only committed.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::envelope;
+use super::envelope::{ITEM_PREFIX, LONGEST_BODY, Reply, Status};
+use super::request_reader::RequestReader;
+use super::result_blobs::{PackedResult, ResultBlobs, send_blocking};
+use crate::codec::attachments;
+use crate::codec::codec;
+use crate::codec::codec::EncodeFault;
+use crate::error::PanicReport;
+use crate::ring::{Producer, Writer};
+use crate::sys::clock::Moment;
+use crate::sys::doorbell::Doorbell;
+use crate::sys::futex;
+use crate::sys::text;
+use crate::transfer::control::ControlSocket;
+use crate::transfer::messages::FromWorker;
+
+/// How old the first outcome of a reply becomes before the reply is committed.
+const LONGEST_DELAY: Duration = Duration::from_millis(1);
+
+/// The clock is read once in so many items: reading it takes long, compared with a trivial item.
+const ITEMS_PER_CLOCK_READ: u32 = 16;
+
+/// The least space with which a reply is opened, in bytes: enough for a head and the longest text.
+const LEAST_SPACE: usize = 4096;
+
+/// Longer texts are cut, in bytes.
+const LONGEST_ERROR_TEXT: usize = 1024;
+
+/// Writes replies.
+#[derive(Debug)]
+pub(super) struct ReplyWriter {
+    ring: Producer,
+    /// `None` if the parent reads replies only after this process has exited.
+    parent: Option<Doorbell>,
+    control: Arc<ControlSocket>,
+    blobs: Arc<ResultBlobs>,
+    /// That of the last committed reply.
+    sequence: u64,
+    /// The last time that was read.
+    clock: Moment,
+    open: Option<OpenReply>,
+}
+
+/// The reply being written.
+#[derive(Debug)]
+struct OpenReply {
+    /// The index of the first item.
+    first: u32,
+    /// The outcomes in it.
+    count: u32,
+    /// When its first item started.
+    since: Moment,
+    /// Where the outcome that is being written begins.
+    item: usize,
+    has_attachments: bool,
+    in_blob: bool,
+}
+
+impl ReplyWriter {
+    pub(super) fn new(
+        ring: Producer,
+        parent: Option<Doorbell>,
+        control: Arc<ControlSocket>,
+    ) -> Self {
+        Self {
+            ring,
+            parent,
+            control,
+            blobs: Arc::default(),
+            sequence: 0,
+            clock: Moment::now(),
+            open: None,
+        }
+    }
+
+    /// The blobs in which results travel.
+    pub(super) fn blobs(&self) -> &Arc<ResultBlobs> {
+        &self.blobs
+    }
+
+    /// The last time that was read: when the last reply was committed, or later.
+    #[inline]
+    pub(super) fn clock(&self) -> Moment {
+        self.clock
+    }
+
+    /// Reads the clock.
+    pub(super) fn read_clock(&mut self) -> Moment {
+        self.clock = Moment::now();
+        self.clock
+    }
+
+    /// Adds the result of the current item of `requests`. A panic of the type's `Serialize` passes through; then the
+    /// outcome is [`rewound`](Self::rewind).
+    #[inline]
+    pub(super) fn put_result<R: Serialize>(&mut self, requests: &RequestReader, result: &R) {
+        let mut fds = Vec::new();
+        let put = self.put(requests, Status::Done, |writer| {
+            fds.clear();
+            attachments::collect_lent(&mut fds, || codec::encode_unguarded(result, writer))?;
+            Ok(fds.is_empty())
+        });
+        match put {
+            Ok(()) if fds.is_empty() => {}
+            Ok(()) => self.commit_with(&fds),
+            Err(EncodeFault::Full) => self.put_in_blob(requests, result),
+            Err(EncodeFault::Refused(why)) => {
+                self.put_text(requests, Status::EncodeFailed, &why);
+            }
+        }
+    }
+
+    /// Sends a result that fits no frame in a blob, as the only outcome of a reply.
+    fn put_in_blob<R: Serialize>(&mut self, requests: &RequestReader, result: &R) {
+        match self.blobs.pack(result, &self.control) {
+            Ok(packed) => self.put_packed(requests, &packed),
+            Err(why) => self.put_text(requests, Status::EncodeFailed, &why),
+        }
+    }
+
+    fn put_packed(&mut self, requests: &RequestReader, packed: &PackedResult) {
+        if self.open.as_ref().is_some_and(|open| open.count > 0) {
+            self.commit(false);
+        }
+        let place = (packed.id, packed.len);
+        let put = self.put(requests, Status::Blob, |writer| {
+            codec::encode(&place, writer).map(|()| packed.attachments.is_empty())
+        });
+        debug_assert!(put.is_ok());
+        self.commit_with(&packed.attachments);
+    }
+
+    /// Adds the report of the panic that ended the current item.
+    pub(super) fn put_panic(&mut self, requests: &RequestReader, report: &PanicReport) {
+        let put = self.put(requests, Status::Panicked, |writer| {
+            codec::encode(report, writer).map(|()| true)
+        });
+        if put.is_err() {
+            let why = "its panic's report is too long";
+            self.put_text(requests, Status::EncodeFailed, why);
+        }
+    }
+
+    /// Adds an outcome that is a text.
+    pub(super) fn put_text(&mut self, requests: &RequestReader, status: Status, text: &str) {
+        let short = text::prefix(text, LONGEST_ERROR_TEXT);
+        let put = self.put(requests, status, |writer| {
+            match writer.extend(short.as_bytes()) {
+                true => Ok(true),
+                false => Err(EncodeFault::Full),
+            }
+        });
+        debug_assert!(put.is_ok());
+    }
+
+    /// Removes what was written of an outcome whose encoding panicked.
+    pub(super) fn rewind(&mut self) {
+        if let Some(open) = &self.open {
+            self.ring.resume().rewind(open.item);
+        }
+    }
+
+    /// Adds one outcome to the open reply. `encode` says whether the outcome may be published before the commit.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeFault::Full`]: the outcome does not fit any frame.
+    #[inline]
+    fn put(
+        &mut self,
+        requests: &RequestReader,
+        status: Status,
+        mut encode: impl FnMut(&mut Writer<'_>) -> Result<bool, EncodeFault>,
+    ) -> Result<(), EncodeFault> {
+        loop {
+            let Some(open) = &mut self.open else {
+                self.open_reply(requests, 0);
+                continue;
+            };
+            let mut writer = self.ring.resume();
+            match open.add(&mut writer, status, &mut encode) {
+                Err(EncodeFault::Full) => {}
+                added => return added,
+            }
+            if open.count > 0 {
+                self.commit(false);
+            } else if writer.limit() >= LONGEST_BODY {
+                return Err(EncodeFault::Full);
+            } else {
+                self.open = None;
+                self.wait_for_space(requests, LONGEST_BODY);
+            }
+        }
+    }
+
+    /// Opens a reply with as much space as there is. Its first outcome is that of the item `ahead` of the current one.
+    fn open_reply(&mut self, requests: &RequestReader, ahead: u32) {
+        while self.ring.room() < LEAST_SPACE {
+            self.wait_for_space(requests, LEAST_SPACE);
+        }
+        let (task, index) = requests
+            .item()
+            .map_or((0, 0), |(head, index)| (head.task, index));
+        let first = index + ahead;
+        let head = Reply {
+            task,
+            first,
+            ..Reply::default()
+        };
+        let room = self.ring.room().min(LONGEST_BODY);
+        if let Some(mut writer) = self.ring.begin(room) {
+            writer.show(envelope::REPLY);
+            writer.extend(&head.to_bytes());
+            // Written last: a parent that salvages and finds the right sequence number finds the whole head.
+            let word = writer.word(Reply::SEQUENCE);
+            word.store(self.sequence + 1, Ordering::Release);
+        }
+        self.open = Some(OpenReply {
+            first,
+            count: 0,
+            since: self.clock,
+            item: Reply::BYTES,
+            has_attachments: false,
+            in_blob: false,
+        });
+    }
+
+    /// Sends the attachments of the last outcome, and commits.
+    #[cold]
+    fn commit_with(&mut self, fds: &[OwnedFd]) {
+        if !fds.is_empty() {
+            // The number that the reply has once it is committed.
+            let id = self.sequence + 1;
+            let fds: Vec<_> = fds.iter().map(OwnedFd::as_fd).collect();
+            // An error says that the parent is gone; then the reply is not read either.
+            let sent = send_blocking(&self.control, &FromWorker::Attachments { id }, &fds).is_ok();
+            if let Some(open) = &mut self.open {
+                open.has_attachments = sent;
+            }
+        }
+        self.commit(false);
+    }
+
+    /// Commits the open reply if its first outcome has waited long enough.
+    #[inline]
+    pub(super) fn commit_if_old(&mut self) {
+        let Some(open) = &self.open else {
+            return;
+        };
+        if open.count == 1 || open.count % ITEMS_PER_CLOCK_READ == 0 {
+            let age = Moment::now().since(open.since);
+            if age >= LONGEST_DELAY {
+                self.commit(false);
+            }
+        }
+    }
+
+    /// Commits the last reply of the current request. It has no outcomes if all of them were committed before.
+    pub(super) fn commit_last(&mut self, requests: &RequestReader) {
+        if self.open.is_none() {
+            self.open_reply(requests, 1);
+        }
+        self.commit(true);
+    }
+
+    /// Commits the open reply, if there is one, and wakes the parent if it sleeps.
+    pub(super) fn commit(&mut self, last: bool) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        // Counted here and not when a reply is opened: a reply that is opened again keeps its number.
+        self.sequence += 1;
+        let ran = self.clock_since(open.since);
+        open.commit(self.ring.resume(), last, ran);
+        if self.ring.take_sleeping_consumer() {
+            self.wake_parent();
+        }
+    }
+
+    fn clock_since(&mut self, earlier: Moment) -> Duration {
+        self.read_clock().since(earlier)
+    }
+
+    /// Rings the parent's doorbell.
+    pub(super) fn wake_parent(&self) {
+        if let Some(doorbell) = &self.parent {
+            doorbell.ring();
+        }
+    }
+
+    fn wait_for_space(&mut self, requests: &RequestReader, body: usize) {
+        // The time that the parent takes must not count against the item's limit.
+        requests.clear_start();
+        while self.ring.announce_sleep(body) {
+            futex::wait(self.ring.sleep_word(), 1, None);
+        }
+        self.ring.awake();
+    }
+}
+
+impl OpenReply {
+    /// Appends one outcome. After a fault the reply is as before.
+    #[inline]
+    fn add(
+        &mut self,
+        writer: &mut Writer<'_>,
+        status: Status,
+        encode: &mut impl FnMut(&mut Writer<'_>) -> Result<bool, EncodeFault>,
+    ) -> Result<(), EncodeFault> {
+        let at = writer.len();
+        self.item = at;
+        let encoded = match writer.extend(&[0; ITEM_PREFIX]) {
+            true => encode(writer),
+            false => Err(EncodeFault::Full),
+        };
+        match encoded {
+            Ok(publish) => {
+                let len = writer.len() - at - ITEM_PREFIX;
+                writer.patch(at, &envelope::outcome_prefix(status, len));
+                self.count += 1;
+                if status == Status::Blob {
+                    self.in_blob = true;
+                    writer.patch(Reply::FLAGS, &self.flags(false).to_ne_bytes());
+                }
+                if publish {
+                    let word = writer.word(Reply::PUBLISHED);
+                    word.store(self.published(writer), Ordering::Release);
+                }
+                Ok(())
+            }
+            Err(fault) => {
+                writer.rewind(at);
+                Err(fault)
+            }
+        }
+    }
+
+    fn commit(&self, mut writer: Writer<'_>, last: bool, ran: Duration) {
+        let nanos = ran.as_nanos() as u64;
+        writer.patch(Reply::FLAGS, &self.flags(last).to_ne_bytes());
+        writer.patch(Reply::RUN_NANOS, &nanos.to_ne_bytes());
+        let published = self.published(&writer);
+        writer.patch(Reply::PUBLISHED, &published.to_ne_bytes());
+        writer.commit(envelope::REPLY);
+    }
+
+    #[inline]
+    fn published(&self, writer: &Writer<'_>) -> u64 {
+        envelope::published(self.count, (writer.len() - Reply::BYTES) as u32)
+    }
+
+    fn flags(&self, last: bool) -> u64 {
+        let head = Reply {
+            first: self.first,
+            last,
+            has_attachments: self.has_attachments,
+            in_blob: self.in_blob,
+            ..Reply::default()
+        };
+        head.flags_word()
+    }
+}

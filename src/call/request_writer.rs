@@ -1,0 +1,301 @@
+//! The parent's end of a worker's request ring.
+//!
+//! Runs in the parent, under the lock of the pool's core or in the task that supervises one process. It never waits
+//! for the worker: a full ring is [`Written::NoSpace`].
+//!
+//! Must stay true: the descriptors of a request are queued on the control socket before the request is committed.
+//!
+//! Never here: which job is written to which worker.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use super::control_queue::ControlQueue;
+use super::envelope;
+use super::envelope::{LONGEST_BODY, Request};
+use super::job::Job;
+use crate::codec::attachments;
+use crate::codec::codec::EncodeFault;
+use crate::ring::{Cursor, Producer};
+use crate::sys::clock::Moment;
+use crate::sys::futex;
+use crate::transfer::blob::{BlobLease, BlobPool, PackedBlob};
+use crate::transfer::control::ControlSocket;
+use crate::transfer::messages::ToWorker;
+
+/// Writes requests, and sends what goes beside them.
+#[derive(Debug)]
+pub(crate) struct RequestWriter {
+    ring: Producer,
+    control: ControlQueue,
+    /// The ids of the blobs whose memory the worker was sent.
+    announced: Vec<u64>,
+}
+
+/// The result of writing a job.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// The first `items` items are in the ring, at `position`; `has_fds` says whether they have attachments.
+    Sent {
+        position: Cursor,
+        items: usize,
+        has_fds: bool,
+    },
+    /// The ring has no space now. The doorbell rings when it has.
+    NoSpace,
+    /// The first item does not fit any frame and must be packed into a blob.
+    TooLarge,
+    /// The first item cannot be encoded, for this reason.
+    Refused(String),
+}
+
+/// A job that is in the ring.
+#[derive(Debug)]
+pub(crate) struct SentJob {
+    pub(crate) position: Cursor,
+    /// Holds the first item, if it did not fit a frame. To be kept until the worker has decoded it.
+    pub(crate) packed: Option<PackedBlob>,
+}
+
+/// Why a job is not in the ring.
+#[derive(Debug)]
+pub(crate) enum SendFault {
+    /// Its arguments cannot be encoded or sent, for this reason.
+    Refused(String),
+    NoSpace,
+    /// The runtime is shutting down.
+    Shutdown,
+}
+
+impl SendFault {
+    /// The fault as an I/O error; `what` says whose arguments they are.
+    pub(crate) fn into_io(self, what: &str) -> io::Error {
+        match self {
+            Self::Refused(why) => {
+                io::Error::other(format!("the arguments of {what} cannot be sent: {why}"))
+            }
+            Self::NoSpace => io::ErrorKind::OutOfMemory.into(),
+            Self::Shutdown => io::Error::other("the runtime was shut down"),
+        }
+    }
+}
+
+impl RequestWriter {
+    pub(crate) fn new(ring: Producer, control: Arc<ControlSocket>) -> Self {
+        Self {
+            ring,
+            control: ControlQueue::new(control),
+            announced: Vec::new(),
+        }
+    }
+
+    /// Writes as many of the job's items as fit one request.
+    pub(crate) fn write(&mut self, task: u64, job: &dyn Job, timed: bool) -> Written {
+        loop {
+            match self.try_write(task, job, timed) {
+                // The worker released a frame before it could see the announcement: it rings no doorbell for that.
+                Written::NoSpace if !self.ring.announce_sleep(LONGEST_BODY) => {}
+                written => return written,
+            }
+        }
+    }
+
+    fn try_write(&mut self, task: u64, job: &dyn Job, timed: bool) -> Written {
+        let mut head = match head_of(task, job) {
+            Ok(head) => head,
+            Err(error) => return Written::Refused(error.to_string()),
+        };
+        let room = self.ring.room().min(LONGEST_BODY);
+        if room < Request::BYTES {
+            return Written::NoSpace;
+        }
+        let Some(mut writer) = self.ring.begin(room) else {
+            return Written::NoSpace;
+        };
+        head.flags = if timed { envelope::TIMED } else { 0 };
+        writer.extend(&head.to_bytes());
+        let mut fds = Vec::new();
+        let wrote = attachments::collect_lent(&mut fds, || job.write(&mut writer));
+        match (wrote.items, wrote.stopped) {
+            (0, Some(EncodeFault::Full)) if room == LONGEST_BODY => return Written::TooLarge,
+            (0, Some(EncodeFault::Full)) => return Written::NoSpace,
+            (0, Some(EncodeFault::Refused(why))) => return Written::Refused(why),
+            _ => {}
+        }
+        head.items = wrote.items as u32;
+        head.attachments = self.control.send_attachments(fds);
+        writer.patch(0, &head.to_bytes());
+        Written::Sent {
+            position: writer.commit(envelope::REQUEST),
+            items: wrote.items,
+            has_fds: head.attachments != 0,
+        }
+    }
+
+    /// Writes a request whose only item was packed.
+    pub(crate) fn write_blob(&mut self, task: u64, job: &dyn Job, packed: &PackedBlob) -> Written {
+        let mut head = match head_of(task, job) {
+            Ok(head) => head,
+            Err(error) => return Written::Refused(error.to_string()),
+        };
+        let fds = match self
+            .announce(&packed.blob.lease)
+            .and_then(|()| packed.clone_fds())
+        {
+            Ok(fds) => fds,
+            Err(error) => {
+                return Written::Refused(format!("its descriptors could not be sent: {error}"));
+            }
+        };
+        while self.ring.begin(Request::BYTES).is_none() {
+            // As in `write`: space that came before the announcement rings no doorbell.
+            if self.ring.announce_sleep(LONGEST_BODY) {
+                return Written::NoSpace;
+            }
+        }
+        head.items = 1;
+        head.blob = packed.blob.lease.id();
+        head.blob_len = packed.blob.len as u64;
+        head.attachments = self.control.send_attachments(fds);
+        let mut writer = self.ring.resume();
+        writer.extend(&head.to_bytes());
+        Written::Sent {
+            position: writer.commit(envelope::REQUEST),
+            items: 1,
+            has_fds: !packed.attachments.is_empty(),
+        }
+    }
+
+    /// Completes `written`, the result of writing a job: if the first item was too large, packs it on a thread that
+    /// may block and writes the blob.
+    pub(crate) async fn complete(
+        &mut self,
+        written: Written,
+        task: u64,
+        job: &Arc<dyn Job>,
+        pool: &Arc<Mutex<BlobPool>>,
+    ) -> Result<SentJob, SendFault> {
+        let (mut written, mut packed) = (written, None);
+        if let Written::TooLarge = written {
+            let (packing, pool) = (Arc::clone(job), Arc::clone(pool));
+            let blob = tokio::task::spawn_blocking(move || packing.pack(&pool)).await;
+            let blob = blob
+                .map_err(|_| SendFault::Shutdown)?
+                .map_err(SendFault::Refused)?;
+            written = self.write_blob(task, &**job, &blob);
+            packed = Some(blob);
+        }
+        match written {
+            Written::Sent { position, .. } => Ok(SentJob { position, packed }),
+            Written::Refused(why) => Err(SendFault::Refused(why)),
+            Written::NoSpace | Written::TooLarge => Err(SendFault::NoSpace),
+        }
+    }
+
+    /// Makes the worker exit after the requests that it was sent. False if the ring has no space for that now.
+    pub(crate) fn write_stop(&mut self) -> bool {
+        let Some(writer) = self.ring.begin(0) else {
+            return false;
+        };
+        writer.commit(envelope::STOP);
+        self.wake();
+        true
+    }
+
+    /// Wakes the worker if it sleeps. Called once after all requests that are written together.
+    pub(crate) fn wake(&self) {
+        if self.ring.take_sleeping_consumer() {
+            futex::wake(self.ring.consumer_word());
+        }
+    }
+
+    /// Revokes the unclaimed items of the request at `position`. Returns how many items the worker had claimed.
+    pub(crate) fn revoke(&mut self, position: Cursor) -> usize {
+        envelope::revoke(self.ring.word(position, Request::SPAN)) as usize
+    }
+
+    /// Makes the worker commit every outcome of the request at `position` at once. The outcomes it has published by
+    /// then are salvaged after this call.
+    pub(crate) fn flush_each(&self, position: Cursor) {
+        let flags = self.ring.word(position, Request::FLAGS);
+        flags.fetch_or(envelope::EAGER, Ordering::SeqCst);
+    }
+
+    /// Whether the worker, which has exited, aborted because it got no memory.
+    pub(crate) fn wanted_memory(&self) -> bool {
+        self.ring.note() != 0
+    }
+
+    /// How many items of the request at `position` were claimed.
+    pub(crate) fn claimed(&self, position: Cursor) -> usize {
+        envelope::claimed(self.ring.word(position, Request::SPAN)) as usize
+    }
+
+    /// Whether the worker has released the request at `position`: its last reply is committed.
+    pub(crate) fn released(&self, position: Cursor) -> bool {
+        self.ring.released(position)
+    }
+
+    /// Makes the worker ring the parent's doorbell when it releases the oldest request. False if the ring is empty.
+    pub(crate) fn watch(&mut self) -> bool {
+        self.ring.announce_watch()
+    }
+
+    /// When the running item of the request at `position` started.
+    pub(crate) fn started(&self, position: Cursor) -> Option<Moment> {
+        if self.released(position) {
+            return None; // the position may hold another request
+        }
+        let word = self.ring.word(position, Request::STARTED);
+        match word.load(Ordering::Acquire) {
+            0 => None,
+            bits => Some(Moment::from_bits(bits)),
+        }
+    }
+
+    /// Sends a control message. If the socket does not take it now, it is sent later, in order.
+    pub(crate) fn send(&mut self, message: ToWorker) {
+        self.control.send(message, Vec::new());
+    }
+
+    /// Sends the control messages that the socket did not take before.
+    ///
+    /// # Errors
+    ///
+    /// Why some of them still wait.
+    pub(crate) fn send_unsent(&mut self) -> io::Result<()> {
+        self.control.flush()
+    }
+
+    /// Sends the worker the memory of a blob that it does not know.
+    fn announce(&mut self, blob: &BlobLease) -> io::Result<()> {
+        let id = blob.id();
+        if !self.announced.contains(&id) {
+            let memory: OwnedFd = blob.as_fd().try_clone_to_owned()?;
+            self.control.send(ToWorker::Blob { id }, vec![memory]);
+            self.announced.push(id);
+        }
+        Ok(())
+    }
+
+    /// Tells the worker that these blobs were freed, as far as it knows them.
+    pub(crate) fn forget(&mut self, ids: &[u64]) {
+        for &id in ids {
+            if let Some(index) = self.announced.iter().position(|known| *known == id) {
+                self.announced.swap_remove(index);
+                self.send(ToWorker::Forget { id });
+            }
+        }
+    }
+}
+
+/// The head of a request for `job`, without items.
+fn head_of(task: u64, job: &dyn Job) -> io::Result<Request> {
+    Ok(Request {
+        task,
+        token: job.token()?.to_bits(),
+        ..Request::default()
+    })
+}

@@ -1,0 +1,159 @@
+//! A job of one call: its arguments until they are sent, and its outcome once it has come.
+//!
+//! Runs in the parent.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Slot;
+use super::executor::EntryOf;
+use super::job::{ItemsWritten, Job, pack_item, write_item};
+use super::outcomes::Outcomes;
+use crate::codec::codec::EncodeFault;
+use crate::error::JoinError;
+use crate::ring::Writer;
+use crate::sys::image;
+use crate::sys::image::Token;
+use crate::task::Call;
+use crate::transfer::blob::{BlobPool, PackedBlob};
+
+/// A job that is one call. Everything that [`Job`] asks for follows from its arguments and from what is done with its
+/// outcome.
+pub(crate) trait OneCall: Send + Sync + fmt::Debug {
+    type Call: Call;
+
+    /// Gives the arguments to `f`; `None` if they were dropped.
+    fn with_arguments<T>(&self, f: impl FnOnce(&<Self::Call as Call>::Args) -> T) -> Option<T>;
+
+    /// Takes the outcome of the call.
+    fn settle(&self, outcome: Result<<Self::Call as Call>::Output, JoinError>);
+
+    /// Takes an error that ends the call without an outcome.
+    fn settle_failed(&self, error: &JoinError) {
+        self.settle(Err(error.clone().about(Self::Call::name())));
+    }
+
+    /// Drops the arguments, unless other jobs need them.
+    fn drop_arguments(&self) {}
+}
+
+/// Why arguments that were dropped are not written.
+const IS_SETTLED: &str = "it has an outcome";
+
+impl<J: OneCall> Job for J {
+    fn name(&self) -> &'static str {
+        J::Call::name()
+    }
+
+    fn token(&self) -> io::Result<Token> {
+        image::token::<EntryOf<J::Call>>()
+    }
+
+    fn items(&self) -> usize {
+        1
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) -> ItemsWritten {
+        let written = self
+            .with_arguments(|arguments| write_item(arguments, writer))
+            .unwrap_or_else(|| Err(EncodeFault::Refused(IS_SETTLED.to_owned())));
+        ItemsWritten {
+            items: usize::from(written.is_ok()),
+            stopped: written.err(),
+        }
+    }
+
+    fn pack(&self, pool: &Mutex<BlobPool>) -> Result<PackedBlob, String> {
+        self.with_arguments(|arguments| pack_item(arguments, pool))
+            .unwrap_or_else(|| Err(IS_SETTLED.to_owned()))
+    }
+
+    fn deliver(&self, _: usize, outcomes: Outcomes<'_>) -> usize {
+        let mut failed = 0;
+        outcomes.for_each(J::Call::name(), |outcome| {
+            failed = usize::from(outcome.is_err());
+            self.settle(outcome);
+        });
+        failed
+    }
+
+    fn fail(&self, _: usize, _: usize, error: &JoinError) {
+        self.settle_failed(error);
+    }
+
+    fn forget_arguments(&self) {
+        self.drop_arguments();
+    }
+
+    fn split(&self, _: usize) -> Arc<dyn Job> {
+        unreachable!("one call has one item, and a job is split behind at least one")
+    }
+}
+
+/// One call, and the slot for its outcome.
+pub(crate) struct Single<C: Call> {
+    arguments: Mutex<Option<C::Args>>,
+    slot: Slot<C::Output>,
+}
+
+/// A call whose result has the type `R`; what a handle holds.
+pub(crate) trait Awaited<R>: Job {
+    fn slot(&self) -> &Slot<R>;
+
+    /// The call as a job, which does not name its result type.
+    fn into_job(self: Arc<Self>) -> Arc<dyn Job>;
+}
+
+impl<C: Call> Single<C> {
+    pub(crate) fn new(arguments: C::Args) -> Self {
+        Self {
+            arguments: Mutex::new(Some(arguments)),
+            slot: Slot::new(),
+        }
+    }
+
+    fn arguments(&self) -> MutexGuard<'_, Option<C::Args>> {
+        self.arguments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: Call> Awaited<C::Output> for Single<C> {
+    fn slot(&self) -> &Slot<C::Output> {
+        &self.slot
+    }
+
+    fn into_job(self: Arc<Self>) -> Arc<dyn Job> {
+        self
+    }
+}
+
+impl<C: Call> OneCall for Single<C> {
+    type Call = C;
+
+    fn with_arguments<T>(&self, f: impl FnOnce(&C::Args) -> T) -> Option<T> {
+        self.arguments().as_ref().map(f)
+    }
+
+    fn settle(&self, outcome: Result<C::Output, JoinError>) {
+        self.drop_arguments();
+        self.slot.set(outcome);
+    }
+
+    fn drop_arguments(&self) {
+        let arguments = self.arguments().take();
+        // The lock is released already: dropping the arguments runs code of the user.
+        drop(arguments);
+    }
+}
+
+impl<C: Call> fmt::Debug for Single<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Single")
+            .field("task", &C::name())
+            .field("slot", &self.slot)
+            .finish()
+    }
+}

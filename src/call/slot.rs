@@ -1,0 +1,92 @@
+//! A slot: where one outcome waits for the handle that awaits it.
+//!
+//! Runs in the parent. The driver or a supervisor sets the outcome; the handle's future takes it.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::error::JoinError;
+
+/// A place for one outcome, which is set once and taken once.
+pub(crate) struct Slot<R>(Mutex<State<R>>);
+
+enum State<R> {
+    Pending(Option<Waker>),
+    Ready(Result<R, JoinError>),
+    Taken,
+}
+
+impl<R> Slot<R> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(State::Pending(None)))
+    }
+
+    /// Sets the outcome, unless one was set before, and wakes the task that waits for it.
+    pub(crate) fn set(&self, outcome: Result<R, JoinError>) {
+        let mut state = self.lock();
+        if let State::Pending(waker) = &mut *state {
+            let waker = waker.take();
+            *state = State::Ready(outcome);
+            drop(state);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Whether an outcome was set. It may have been taken.
+    pub(crate) fn is_set(&self) -> bool {
+        !matches!(*self.lock(), State::Pending(_))
+    }
+
+    /// Takes the outcome, if it was set and not taken.
+    pub(crate) fn take(&self) -> Option<Result<R, JoinError>> {
+        let mut state = self.lock();
+        match std::mem::replace(&mut *state, State::Taken) {
+            State::Ready(outcome) => Some(outcome),
+            other => {
+                *state = other;
+                None
+            }
+        }
+    }
+
+    /// Takes the outcome, or registers the task to be woken when it is set.
+    ///
+    /// # Panics
+    ///
+    /// If the outcome was taken before: a future was polled after it had completed.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<R, JoinError>> {
+        let mut state = self.lock();
+        match &mut *state {
+            State::Pending(waker) => {
+                match waker {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    None => *waker = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+            State::Ready(_) => match std::mem::replace(&mut *state, State::Taken) {
+                State::Ready(outcome) => Poll::Ready(outcome),
+                _ => unreachable!("the state was just looked at, under its lock"),
+            },
+            State::Taken => panic!("a handle was polled after it had given its outcome"),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R> fmt::Debug for Slot<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match *self.lock() {
+            State::Pending(_) => "pending",
+            State::Ready(_) => "ready",
+            State::Taken => "taken",
+        };
+        write!(f, "Slot({state})")
+    }
+}

@@ -1,0 +1,95 @@
+//! How long one end looks again before it sleeps, and how long it defers to the holder of a lock.
+//!
+//! Counts attempts of this process at this end. Looking again is cheaper than sleeping while messages stream; deferring
+//! lets the holder of a lock run. Never here: sleeping itself; see `wait`.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// How often a side looks again, letting others run in between, before it arms the doorbell.
+pub(super) const LOOKS_BEFORE_SLEEP: u32 = 100;
+
+/// The same, where both sides share one processor.
+const LOOKS_ON_ONE_PROCESSOR: u32 = 2;
+
+/// After so many refusals in a row, the lock's holder is taken to be stopped.
+const REFUSALS_BEFORE_PAUSE: u32 = 200;
+
+/// After so many refusals in a row, the lock's holder is taken to wait for a processor.
+const REFUSALS_BEFORE_YIELD: u32 = 3;
+
+/// How long a blocked thread pauses when no doorbell will be rung for it.
+pub(super) const THREAD_PAUSE: Duration = Duration::from_micros(50);
+
+/// How often a blocked thread looks at what another thread of this process does.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_micros(100);
+
+/// Attempts of an end since its last success.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    /// Attempts that found no message, or no room.
+    misses: AtomicU32,
+    /// Attempts that found a lock held.
+    refusals: AtomicU32,
+}
+
+impl Patience {
+    /// Whether the last attempt found no message, or no room.
+    #[inline]
+    pub(super) fn has_missed(&self) -> bool {
+        self.misses.load(Ordering::Relaxed) > 0
+    }
+
+    /// Forgets all failed attempts.
+    #[inline]
+    pub(super) fn succeeded(&self) {
+        self.misses.store(0, Ordering::Relaxed);
+        self.refusals.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts a miss. True if the side should look once more after others have run.
+    pub(super) fn looks_again(&self) -> bool {
+        let misses = self.misses.fetch_add(1, Ordering::Relaxed);
+        if !has_one_processor() {
+            return misses < LOOKS_BEFORE_SLEEP;
+        }
+        // The other side cannot do anything while this side looks, so this side yields.
+        let again = misses < LOOKS_ON_ONE_PROCESSOR;
+        if again {
+            std::thread::yield_now();
+        }
+        again
+    }
+
+    /// Counts a refusal, and lets the lock's holder run. False if that has not helped for long.
+    pub(super) fn defers(&self) -> bool {
+        let refusals = self.count_refusal();
+        let defers = refusals < REFUSALS_BEFORE_PAUSE;
+        if defers && refusals >= REFUSALS_BEFORE_YIELD {
+            std::thread::yield_now();
+        }
+        defers
+    }
+
+    /// Counts a refusal; returns how many there were before it.
+    pub(super) fn count_refusal(&self) -> u32 {
+        self.refusals.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Lets the lock's holder run, and pauses this thread if that has not helped for long.
+    pub(super) fn defer_blocking(&self) {
+        if !self.defers() {
+            std::thread::sleep(THREAD_PAUSE);
+        }
+    }
+}
+
+/// Whether affinity or quota leave this process one processor. Asked once: it costs system calls.
+fn has_one_processor() -> bool {
+    static ONE: LazyLock<bool> = LazyLock::new(|| {
+        let processors = std::thread::available_parallelism();
+        processors.is_ok_and(|processors| processors.get() == 1)
+    });
+    *ONE
+}

@@ -1,0 +1,236 @@
+//! The tasks and threads of this process that wait at one end of a channel.
+//!
+//! Each of them registers a waker. News in the socket wakes all of them, and each looks for itself. What must stay
+//! true: a waiter that registers, and then looks, misses no news; no waker is woken or dropped under the lock of the
+//! list. Never here: what the waiters look for.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::runtime::{Handle, Id};
+
+use crate::sys::doorbell::Doorbell;
+use crate::sys::reactor::Watched;
+
+/// After this time, tasks look again for what no process rings for.
+const RETRY_AFTER: Duration = Duration::from_millis(1);
+
+/// All waiters of an end.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    list: Arc<WaitList>,
+    /// The socket, registered with each runtime that a task waits in: a runtime that is not polled then delays its own
+    /// tasks only.
+    watched: Mutex<Vec<(Id, Watched)>>,
+    /// Whether a blocked thread polls the socket.
+    is_polled: AtomicBool,
+    /// Wakes that thread. Made when the first thread blocks; `None` if there was no descriptor for it.
+    thread_doorbell: OnceLock<Option<Arc<Doorbell>>>,
+}
+
+#[derive(Debug, Default)]
+struct WaitList {
+    wakers: Mutex<Slab<Option<Waker>>>,
+    /// The runtimes in which a retry timer runs. In a runtime that is not polled it does not end.
+    retrying: Mutex<Vec<Id>>,
+}
+
+/// One registration. Dropping it removes the waker from the list.
+#[derive(Debug, Default)]
+pub(crate) struct Waiter(Option<(Arc<WaitList>, usize)>);
+
+/// The right of one blocked thread to poll the socket. Dropping it wakes all waiters, so that another thread polls.
+pub(super) struct PollTurn<'a>(&'a Waiters);
+
+impl Waiters {
+    /// Has the next news wake the caller. A caller that looks after this, and not before, misses none.
+    pub(super) fn register(&self, waiter: &mut Waiter, cx: &Context<'_>) {
+        let mut wakers = self.list.wakers();
+        let place = match &waiter.0 {
+            Some((_, place)) => *place,
+            None => {
+                let place = wakers.insert(None);
+                waiter.0 = Some((Arc::clone(&self.list), place));
+                place
+            }
+        };
+        let Some(waker) = wakers.get_mut(place) else {
+            return;
+        };
+        let is_known = waker.as_ref().is_some_and(|it| it.will_wake(cx.waker()));
+        if !is_known {
+            let replaced = waker.replace(cx.waker().clone());
+            // Dropping a waker may end a task, which drops the task's waiters.
+            drop(wakers);
+            drop(replaced);
+        }
+    }
+
+    /// Pending: the next news will wake the caller. Ready: there was news, so look again.
+    pub(super) fn poll_news(
+        &self,
+        socket: BorrowedFd<'_>,
+        waiter: &mut Waiter,
+        cx: &Context<'_>,
+    ) -> Poll<()> {
+        self.register(waiter, cx);
+        let Ok(runtime) = Handle::try_current() else {
+            // Another executor polls, and there is no reactor to register with.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        };
+        match self.poll_socket(socket, runtime.id()) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) => {
+                self.list.wake_all();
+                Poll::Ready(())
+            }
+            // No descriptor is left to register with. There may be one later.
+            Err(_) => {
+                self.retry_later(waiter, cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Wakes the caller after a while, and at news: for what no process rings for.
+    pub(super) fn retry_later(&self, waiter: &mut Waiter, cx: &Context<'_>) {
+        self.register(waiter, cx);
+        let Ok(runtime) = Handle::try_current() else {
+            cx.waker().wake_by_ref();
+            return;
+        };
+        let id = runtime.id();
+        let mut retrying = self.list.retrying();
+        if !retrying.contains(&id) {
+            retrying.push(id);
+            drop(retrying);
+            let timer = RetryTimer(Arc::clone(&self.list), id);
+            runtime.spawn(async move {
+                tokio::time::sleep(RETRY_AFTER).await;
+                drop(timer);
+            });
+        }
+    }
+
+    /// Has the next news unpark this thread and ring the doorbell that is returned.
+    pub(super) fn register_thread(&self, waiter: &mut Waiter) -> Option<Arc<Doorbell>> {
+        let make = || Doorbell::new().ok().map(Arc::new);
+        let doorbell = self.thread_doorbell.get_or_init(make);
+        let thread = ThreadWaker {
+            thread: std::thread::current(),
+            doorbell: doorbell.clone(),
+        };
+        self.register(waiter, &Context::from_waker(&Arc::new(thread).into()));
+        doorbell.clone()
+    }
+
+    /// Lets a blocked thread poll the socket, if no other thread does.
+    pub(super) fn take_poll_turn(&self) -> Option<PollTurn<'_>> {
+        let is_taken = self.is_polled.swap(true, Ordering::SeqCst);
+        (!is_taken).then(|| PollTurn(self))
+    }
+
+    /// A waker of all waiters.
+    pub(super) fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.list))
+    }
+
+    /// Makes all waiters look again.
+    pub(super) fn wake_all(&self) {
+        self.list.wake_all();
+    }
+
+    fn poll_socket(&self, socket: BorrowedFd<'_>, runtime: Id) -> io::Result<Poll<()>> {
+        let all = self.waker();
+        let mut cx = Context::from_waker(&all);
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if !watched.iter().any(|(id, _)| *id == runtime) {
+            // A registration with a runtime that has ended is an error when it is polled.
+            watched.retain(|(_, it)| !matches!(it.poll_edge(&mut cx), Poll::Ready(Err(_))));
+            let here = Watched::new(socket.as_fd().try_clone_to_owned()?)?;
+            watched.push((runtime, here));
+        }
+        let here = watched.iter().find(|(id, _)| *id == runtime);
+        let polled = here.map_or(Poll::Pending, |(_, here)| here.poll_edge(&mut cx));
+        match polled {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(news) => news.map(Poll::Ready),
+        }
+    }
+}
+
+impl WaitList {
+    fn wakers(&self) -> MutexGuard<'_, Slab<Option<Waker>>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn retrying(&self) -> MutexGuard<'_, Vec<Id>> {
+        self.retrying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake_all(&self) {
+        let all: Vec<_> = self
+            .wakers()
+            .iter_mut()
+            .filter_map(|(_, waker)| waker.take())
+            .collect();
+        for waker in all {
+            waker.wake();
+        }
+    }
+}
+
+impl Wake for WaitList {
+    fn wake(self: Arc<Self>) {
+        self.wake_all();
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if let Some((list, place)) = self.0.take() {
+            let waker = list.wakers().try_remove(place);
+            // Not under the lock: dropping a waker may end a task, which drops the task's waiters.
+            drop(waker);
+        }
+    }
+}
+
+impl Drop for PollTurn<'_> {
+    fn drop(&mut self) {
+        self.0.is_polled.store(false, Ordering::SeqCst);
+        self.0.wake_all();
+    }
+}
+
+/// A timer after which all waiters look again, also if the timer is dropped early.
+struct RetryTimer(Arc<WaitList>, Id);
+
+impl Drop for RetryTimer {
+    fn drop(&mut self) {
+        self.0.retrying().retain(|runtime| *runtime != self.1);
+        self.0.wake_all();
+    }
+}
+
+/// Wakes a blocked thread, whether it is parked or polls the socket.
+struct ThreadWaker {
+    thread: Thread,
+    doorbell: Option<Arc<Doorbell>>,
+}
+
+impl Wake for ThreadWaker {
+    fn wake(self: Arc<Self>) {
+        self.thread.unpark();
+        if let Some(doorbell) = &self.doorbell {
+            doorbell.ring();
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Handling the messages that a worker or single-task process receives.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use crate::call::executor::Executor;
+use crate::call::result_blobs::ResultBlobs;
+use crate::sys::signal;
+use crate::task;
+use crate::transfer::control::ControlSocket;
+use crate::transfer::mapped_blobs::MappedBlobs;
+use crate::transfer::messages::{FromWorker, ToWorker};
+
+/// A message that was received, and its descriptors.
+pub(super) type ReceivedMessage = (ToWorker, Vec<OwnedFd>);
+
+/// Handles messages until all blobs and attachments of the requests in the ring have arrived. False if the parent ended
+/// before that.
+pub(super) fn recv_until_ready(control: &ControlSocket, executor: &Executor) -> io::Result<bool> {
+    loop {
+        match control.recv()? {
+            Some((ToWorker::Ready, _)) => return Ok(true),
+            Some(received) => handle(received, control, executor),
+            None => return Ok(false),
+        }
+    }
+}
+
+/// Handles one message.
+pub(super) fn handle(received: ReceivedMessage, control: &ControlSocket, executor: &Executor) {
+    dispatch(
+        received,
+        control,
+        &executor.blobs(),
+        &executor.result_blobs(),
+    );
+}
+
+/// Handles one message, with the blobs of the parent and those of this process.
+pub(super) fn dispatch(
+    (message, fds): ReceivedMessage,
+    control: &ControlSocket,
+    blobs: &MappedBlobs,
+    results: &ResultBlobs,
+) {
+    match message {
+        ToWorker::Blob { id } => {
+            let mapped = fds
+                .first()
+                .is_some_and(|memory| blobs.add(id, memory).is_ok());
+            if !mapped {
+                signal::kill_own_group(); // or the task would wait for the blob for ever
+            }
+        }
+        ToWorker::Attachments { id } => blobs.add_attachments(id, fds),
+        ToWorker::Forget { id } => blobs.remove(id),
+        ToWorker::Returned { id } => forget(control, results.returned(id)),
+        ToWorker::Lost { id } => results.lost(id),
+        ToWorker::Trim => forget(control, results.trim()),
+        ToWorker::Cancel { task } => task::cancel_current(task),
+        // Only `recv_until_ready` waits for it.
+        ToWorker::Ready => {}
+    }
+}
+
+/// Tells the parent that these blobs will not be used again.
+fn forget(control: &ControlSocket, ids: impl IntoIterator<Item = u64>) {
+    for id in ids {
+        // If this fails, the parent keeps an unused mapping a while longer.
+        let _ = control.send(&FromWorker::Forget { id }, &[]);
+    }
+}

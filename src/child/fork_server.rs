@@ -1,0 +1,185 @@
+//! A fork server: one thread that waits for a request, forks and answers.
+//!
+//! It holds no descriptor but its control socket, so a fork has nothing to close. A failure is reported to the parent of
+//! the child that was asked for. The fork server exits when its control socket has ended.
+
+use std::hint::black_box;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread;
+
+use super::announce::{announce, announce_self, refuse};
+use super::control::recv_until_ready;
+use super::fork_setup::ForkSetup;
+use super::server_state::ServerState;
+use super::setup::executor;
+use super::single::ReleasedSpare;
+use super::spare::become_spare;
+use crate::call::envelope::WORKER_RING_BYTES;
+use crate::call::executor::NextRequest;
+use crate::call::panic_capture;
+use crate::call::rings::RingLayout;
+use crate::ring::Ring;
+use crate::sys::clock::Moment;
+use crate::sys::doorbell::Doorbell;
+use crate::sys::fork::Sibling;
+use crate::sys::parent_death::ParentDeathSignal;
+use crate::sys::{fork, identity, stdio, title};
+use crate::transfer::control::{ControlSocket, exactly};
+use crate::transfer::env_block::EnvBlock;
+use crate::transfer::fork_spec::ForkSpec;
+use crate::transfer::messages::{FromForkServer, ToForkServer};
+
+/// Its thread's name and its title in lists of processes.
+const SERVER_NAME: &str = "procession-fork";
+const SERVER_TITLE: &str = "procession: fork server";
+
+/// So many messages in a row that cannot be received mean that none can be.
+const MOST_UNREADABLE_REQUESTS: usize = 100;
+
+const THREADS: &str = "it has started threads, which would be missing in every copy of its process";
+
+/// What a fork is.
+#[derive(Debug)]
+pub(super) enum Forked {
+    /// A child that is greeted at its control socket.
+    Child(ControlSocket),
+    /// A spare that was released.
+    Spare(Box<ReleasedSpare>),
+}
+
+/// Runs the preload, on the one thread that a fork server may have. Returns the control socket.
+pub(super) fn run_preload(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Result<ControlSocket> {
+    let control = Arc::new(control);
+    let [memory, doorbell, pipe] = exactly(fds)?;
+    let rings = RingLayout::Worker.map(&memory)?;
+    let mut executor = executor(rings, Some(Doorbell::from(doorbell)), &control);
+    drop(memory);
+    panic_capture::install();
+    if !recv_until_ready(&control, &executor)? {
+        fork::quit(0);
+    }
+    let parent_death = ParentDeathSignal::new(&pipe)?;
+    drop(pipe);
+    while let NextRequest::Run(enter) = executor.next().map_err(io::Error::other)? {
+        enter(&mut executor);
+    }
+    drop(parent_death);
+    drop(executor);
+    Arc::into_inner(control).ok_or_else(|| io::Error::other("its control socket is in use"))
+}
+
+/// Prepares this process for its forks, and reports that, or that it cannot fork.
+pub(super) fn prepare_to_fork(control: &ControlSocket) {
+    // Or each fork would write the buffered output once more.
+    let _ = io::stdout().flush();
+    fork::flush_c_streams();
+    let answer = match fork::is_alone() {
+        true => {
+            prewarm_thread();
+            panic_capture::install();
+            fork::gather_pages();
+            title::prepare();
+            let environment = EnvBlock::of_this_process();
+            FromForkServer::Settled(environment.fits_message().then_some(environment))
+        }
+        false => FromForkServer::Unfit(THREADS.to_owned()),
+    };
+    // This fails if the parent has ended, which `serve_requests` sees.
+    let _ = control.send(&answer, &[]);
+}
+
+/// Starts and joins a thread like the second thread of a worker, so that its stack is mapped in all forks.
+///
+/// The thread allocates nothing. A second arena of the C library's allocator would cost each fork more than it saves.
+fn prewarm_thread() {
+    if let Ok(thread) = thread::Builder::new().spawn(|| ()) {
+        let _ = thread.join();
+    }
+    // These look up values that the kernel gives to a process, and keep them.
+    black_box((Ring::footprint(WORKER_RING_BYTES), Moment::now()));
+}
+
+/// Forks on request. Returns only in the forks.
+pub(super) fn serve_requests(control: ControlSocket) -> io::Result<Forked> {
+    identity::set_thread_name(SERVER_NAME);
+    title::set_title(SERVER_TITLE);
+    // A reader of the application's output must see its end while this process lives.
+    for slot in [1, 2] {
+        stdio::put_slot(slot, stdio::standard(0))?;
+    }
+    let state = ServerState::capture();
+    let mut unreadable = 0;
+    loop {
+        match control.recv() {
+            Ok(Some((ToForkServer::Fork(spec), fds))) => {
+                if let Some(child) = fork_child(*spec, fds, state) {
+                    return Ok(Forked::Child(child));
+                }
+            }
+            Ok(Some((ToForkServer::Spare, mut fds))) => {
+                if let Some(child) = fork_spare(&mut fds, state) {
+                    // Or the end of this socket would not be seen while spares wait.
+                    drop(control);
+                    let released = become_spare(child, fds, state)?;
+                    return Ok(Forked::Spare(Box::new(released)));
+                }
+            }
+            Ok(None) => fork::quit(0),
+            // The descriptors of the message are closed: the parent sees the end of the child's control socket.
+            Err(_) if unreadable < MOST_UNREADABLE_REQUESTS => unreadable += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Forks a child. Returns its control socket in the child, and nothing in the fork server.
+fn fork_child(spec: ForkSpec, mut fds: Vec<OwnedFd>, state: &ServerState) -> Option<ControlSocket> {
+    if fds.is_empty() {
+        return None; // there is no socket to answer at
+    }
+    let child = ControlSocket::new(fds.remove(0));
+    let forked = ForkSetup::prepare(spec, &mut fds)
+        .and_then(|setup| Ok((fork::sibling(&state.thread)?, setup)));
+    match forked {
+        Err(error) => {
+            refuse(&child, &error);
+            None
+        }
+        Ok((Sibling::Original { pid, pidfd }, _)) => {
+            announce(&child, pid, &pidfd);
+            None
+        }
+        Ok((Sibling::Copy, setup)) => {
+            // Fails only for a process that leads a session, and this one is new.
+            let _ = match setup.is_detached() {
+                true => identity::lead_session(),
+                false => identity::lead_group(),
+            };
+            setup.apply(&state.environment, &state.limits);
+            announce_self(&child);
+            Some(child)
+        }
+    }
+}
+
+/// Forks a spare. Returns its control socket in the spare, which is the last of `fds`, and nothing in the fork server.
+fn fork_spare(fds: &mut Vec<OwnedFd>, state: &ServerState) -> Option<ControlSocket> {
+    let child = ControlSocket::new(fds.pop()?);
+    match fork::sibling(&state.thread) {
+        Err(error) => {
+            refuse(&child, &error);
+            None
+        }
+        Ok(Sibling::Original { pid, pidfd }) => {
+            announce(&child, pid, &pidfd);
+            None
+        }
+        Ok(Sibling::Copy) => {
+            let _ = identity::lead_group();
+            announce_self(&child);
+            Some(child)
+        }
+    }
+}

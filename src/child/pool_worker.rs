@@ -1,0 +1,116 @@
+//! A worker: one thread runs requests, another reads the control socket.
+//!
+//! The end of the socket is the parent's end. Then the second thread kills this process and everything it started,
+//! whatever the tasks are doing. When the worker is told to stop, the second thread exits, not the first: `exit` destroys
+//! the thread-locals of its caller (glibc's `__call_tls_dtors`), and those of the tasks may wait for ever, as a runtime
+//! does for a blocking call.
+
+use std::convert::Infallible as Never;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use super::control::dispatch;
+use super::setup::{apply_limits, executor, exit_corrupt, limit_memory, set_identity, take_stdio};
+use super::task_thread;
+use crate::call::executor::{Executor, NextRequest};
+use crate::call::result_blobs::ResultBlobs;
+use crate::call::rings::RingLayout;
+use crate::sys::doorbell::Doorbell;
+use crate::sys::signal;
+use crate::transfer::control::{ControlSocket, exactly};
+use crate::transfer::greeting::Greeting;
+use crate::transfer::mapped_blobs::MappedBlobs;
+
+/// What the two threads share.
+#[derive(Debug)]
+struct WorkerShared {
+    control: Arc<ControlSocket>,
+    /// Whether the worker was told to stop, so the end of the socket is not the parent's.
+    is_stopping: AtomicBool,
+    memory_limit: Option<u64>,
+}
+
+/// Runs requests until the worker is told to stop, and never returns.
+pub(super) fn run(
+    greeting: Greeting,
+    fds: Vec<OwnedFd>,
+    control: ControlSocket,
+) -> io::Result<Never> {
+    let control = Arc::new(control);
+    let [memory, doorbell] = exactly(take_stdio(&greeting, fds, 2)?)?;
+    let rings = RingLayout::Worker.map(&memory)?;
+    drop(memory);
+    apply_limits(&greeting, &rings)?;
+    let shared = Arc::new(WorkerShared {
+        control: Arc::clone(&control),
+        is_stopping: AtomicBool::new(false),
+        memory_limit: greeting.memory_limit,
+    });
+    let executor = executor(rings, Some(Doorbell::from(doorbell)), &control);
+    set_identity(greeting);
+    let (blobs, results) = (executor.blobs(), executor.result_blobs());
+    let watching = Arc::clone(&shared);
+    in_two_threads(
+        move || run_requests(executor, &shared),
+        move || watch(&watching, &blobs, &results),
+    )
+}
+
+/// Runs `tasks` and `watch`, each on a thread of its own.
+///
+/// The first task waits for its thread, so `tasks` has the main thread if that can run tasks.
+fn in_two_threads<T: Send + 'static>(
+    tasks: impl FnOnce() -> T + Send + 'static,
+    watch: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    match task_thread::is_main() {
+        true => {
+            let watcher = thread::Builder::new().name("procession-watch".to_owned());
+            watcher.spawn(watch)?;
+            Ok(tasks())
+        }
+        false => {
+            task_thread::spawn(tasks)?;
+            Ok(watch())
+        }
+    }
+}
+
+fn run_requests(mut executor: Executor, shared: &WorkerShared) -> Never {
+    // On this thread, so that its own stack is not counted.
+    limit_memory(shared.memory_limit);
+    loop {
+        match executor.next() {
+            Ok(NextRequest::Run(enter)) => enter(&mut executor),
+            Ok(NextRequest::Stop) => stop(shared),
+            Err(corrupt) => exit_corrupt(corrupt),
+        }
+    }
+}
+
+/// Has the other thread exit.
+fn stop(shared: &WorkerShared) -> ! {
+    shared.is_stopping.store(true, Ordering::Release);
+    if shared.control.stop_receiving().is_err() {
+        std::process::exit(0); // the parent has ended
+    }
+    // This thread stays: without a main thread, `/proc/self` is empty while the program's exit handlers run.
+    task_thread::park()
+}
+
+/// Handles messages until the parent has ended, and then kills this process's group; or until the worker was told to
+/// stop, and then exits.
+fn watch(shared: &WorkerShared, blobs: &MappedBlobs, results: &ResultBlobs) -> Never {
+    loop {
+        match shared.control.recv() {
+            Ok(Some(received)) => dispatch(received, &shared.control, blobs, results),
+            Ok(None) if shared.is_stopping.load(Ordering::Acquire) => std::process::exit(0),
+            // An error is a message that could not be received whole (a full descriptor table): a task would wait for
+            // its descriptors for ever.
+            Ok(None) | Err(_) => signal::kill_own_group(),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Applying the greeting to this process: streams, limits, identity.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+
+use crate::call::executor::Executor;
+use crate::call::panic_capture;
+use crate::ring::{Consumer, Producer, Ring};
+use crate::sys::doorbell::Doorbell;
+use crate::sys::{identity, limits, sched, stdio, title};
+use crate::task;
+use crate::task::Identity;
+use crate::transfer::control::ControlSocket;
+use crate::transfer::greeting::Greeting;
+
+/// The exit status of a child that could not take its role (`EX_SOFTWARE` of `sysexits.h`).
+pub(super) const FAILED: i32 = 70;
+
+/// Puts the streams that came with the greeting into their slots. Returns the descriptors of the role, which are the
+/// first `role_fds`.
+pub(super) fn take_stdio(
+    greeting: &Greeting,
+    mut fds: Vec<OwnedFd>,
+    role_fds: usize,
+) -> io::Result<Vec<OwnedFd>> {
+    let streams = fds.split_off(fds.len().min(role_fds));
+    for (slot, stream) in greeting.stdio_slots.iter().zip(&streams) {
+        stdio::put_slot(*slot, stream.as_fd())?;
+    }
+    Ok(fds)
+}
+
+/// Applies the greeting's name, session, limits, nice value and processors, before there is a second thread.
+pub(super) fn apply_limits(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result<()> {
+    let name = greeting.name.as_deref().unwrap_or("procession");
+    identity::set_thread_name(name);
+    title::set_title(&format!("procession: {name}"));
+    if greeting.detached {
+        // Fails only if this process leads a session already.
+        let _ = identity::lead_session();
+    }
+    if greeting.memory_limit.is_some() {
+        let ring: &'static Ring = Box::leak(Box::new(rings[0].clone()));
+        limits::report_out_of_memory(ring.note())?;
+    }
+    for (kind, amount) in &greeting.limits {
+        limits::lower(*kind, *amount)?;
+    }
+    // Fails only for a lower nice value without the right to it: then the nice value stays.
+    let _ = sched::set_nice(greeting.nice);
+    match &greeting.processors[..] {
+        [] => Ok(()),
+        some => sched::set_affinity(some),
+    }
+}
+
+/// Tells tasks who this process is, and has panics captured.
+pub(super) fn set_identity(greeting: Greeting) {
+    task::set_identity(Identity {
+        name: greeting.name,
+        parent: greeting.parent,
+        pool: greeting.pool,
+        number: greeting.number,
+    });
+    panic_capture::install();
+}
+
+/// Limits the memory that this process may add to what it has, or exits.
+pub(super) fn limit_memory(limit: Option<u64>) {
+    let limited = limit.map_or(Ok(()), limits::limit_memory_growth);
+    if let Err(error) = limited {
+        eprintln!("procession: this process's memory cannot be limited: {error}");
+        std::process::exit(FAILED);
+    }
+}
+
+/// Runs the requests in the rings.
+pub(super) fn executor(
+    [requests, replies]: [Ring; 2],
+    doorbell: Option<Doorbell>,
+    control: &Arc<ControlSocket>,
+) -> Executor {
+    let (requests, replies) = (Consumer::new(requests), Producer::new(replies));
+    Executor::new(requests, replies, doorbell, Arc::clone(control))
+}
+
+/// Exits because a ring is corrupt.
+pub(super) fn exit_corrupt(corrupt: impl std::fmt::Display) -> ! {
+    eprintln!("procession: {corrupt}");
+    std::process::exit(FAILED)
+}

@@ -1,0 +1,382 @@
+//! Values as bytes: [postcard](https://postcard.jamesmunns.com/wire-format), written in place.
+//!
+//! Short values, which are frequent, are written by [`encoder`](super::encoder), and all values are read by
+//! [`decoder`](super::decoder). Postcard's serialiser writes the others, in the same format.
+//!
+//! Postcard is compact and fast because it is not self-describing: both sides must agree on the type, and they do,
+//! because they are the same program. What serde offers only to self-describing formats cannot be carried; the errors
+//! say so.
+//!
+//! Must stay true: a panic of a value's `Serialize` or `Deserialize` becomes an error here. Only the two `_unguarded`
+//! functions let it pass, because their callers catch panics anyway.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::attachments;
+use super::decoder::Decoder;
+use super::encoder::Encoder;
+use crate::ring::Writer;
+use crate::sys::buffer::StackBuf;
+
+/// Why a value was not encoded.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum EncodeFault {
+    /// The bytes do not fit into the given memory.
+    Full,
+    /// The value cannot be carried at all.
+    Refused(String),
+}
+
+/// Appends `value` to a frame. After a fault the frame is as before.
+#[inline]
+pub(crate) fn encode<T: Serialize + ?Sized>(
+    value: &T,
+    writer: &mut Writer<'_>,
+) -> Result<(), EncodeFault> {
+    guarded(|| writer.fill(|cursor| Encoder::encode(value, cursor)))
+}
+
+/// Like [`encode`], but a panic of the value's `Serialize` passes through.
+#[inline]
+pub(crate) fn encode_unguarded<T: Serialize + ?Sized>(
+    value: &T,
+    writer: &mut Writer<'_>,
+) -> Result<(), EncodeFault> {
+    writer
+        .fill(|cursor| Encoder::encode(value, cursor))
+        .map_err(fault)
+}
+
+/// The number of bytes that `value` takes.
+pub(crate) fn measure<T: Serialize + ?Sized>(value: &T) -> Result<usize, EncodeFault> {
+    guarded(|| postcard::serialize_with_flavor(value, Counted(0)))
+}
+
+/// Appends `value` to `out`.
+pub(crate) fn encode_to_vec<T: Serialize + ?Sized>(
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeFault> {
+    let before = out.len();
+    let encoded = guarded(|| postcard::serialize_with_flavor(value, Growing(&mut *out)));
+    if encoded.is_err() {
+        out.truncate(before);
+    }
+    encoded
+}
+
+/// Replaces the content of `buf` by `value`.
+#[inline]
+pub(crate) fn encode_to_stack<T: Serialize + ?Sized>(
+    value: &T,
+    buf: &mut StackBuf,
+) -> Result<(), EncodeFault> {
+    guarded(|| buf.fill(|cursor| Encoder::encode(value, cursor)))
+}
+
+/// Appends `value` to `out`, if `out` then has at most `most` bytes.
+pub(crate) fn encode_bounded<T: Serialize + ?Sized>(
+    value: &T,
+    out: &mut Vec<u8>,
+    most: usize,
+) -> Result<(), EncodeFault> {
+    guarded(|| postcard::serialize_with_flavor(value, Bounded(out, most)))
+}
+
+/// Encodes `value` by giving every piece of it to `put`, in order. `put` says whether there was space.
+pub(crate) fn encode_with<T: Serialize + ?Sized>(
+    value: &T,
+    put: impl FnMut(&[u8]) -> bool,
+) -> Result<(), EncodeFault> {
+    guarded(|| postcard::serialize_with_flavor(value, Piecewise(put)))
+}
+
+/// Decodes a value that takes all of `bytes`.
+#[inline]
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let mut decoded = Err(DecodeFault::LeftOver(bytes.len()));
+    // The closure does not return the value: moving it once more costs as much as decoding it.
+    match catch_unwind(AssertUnwindSafe(|| decoded = decode_plainly(bytes))) {
+        Ok(()) => decoded.map_err(DecodeFault::explain),
+        Err(panic) => Err(decode_panicked(&*panic)),
+    }
+}
+
+/// Like [`decode`], but a panic of the type's `Deserialize` passes through.
+#[inline]
+pub(crate) fn decode_unguarded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    decode_plainly(bytes).map_err(DecodeFault::explain)
+}
+
+/// Why bytes are not a value.
+enum DecodeFault {
+    Error(postcard::Error),
+    LeftOver(usize),
+}
+
+impl DecodeFault {
+    #[cold]
+    fn explain(self) -> String {
+        match self {
+            Self::Error(error) => explain(error),
+            Self::LeftOver(bytes) => left_over(bytes),
+        }
+    }
+}
+
+#[inline]
+fn decode_plainly<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeFault> {
+    let mut decoder = Decoder::new(bytes);
+    let value = T::deserialize(&mut decoder).map_err(DecodeFault::Error)?;
+    match decoder.rest() {
+        [] => Ok(value),
+        rest => Err(DecodeFault::LeftOver(rest.len())),
+    }
+}
+
+/// The text of the error for a panic while decoding.
+#[cold]
+pub(crate) fn decode_panicked(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = panic_text(payload);
+    format!("its Deserialize implementation panicked: {text}")
+}
+
+/// The text of the error for a panic while encoding.
+#[cold]
+pub(crate) fn encode_panicked(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = panic_text(payload);
+    format!("its Serialize implementation panicked: {text}")
+}
+
+#[cold]
+fn left_over(bytes: usize) -> String {
+    format!("{bytes} bytes were left over: {NOT_SELF_DESCRIBING}")
+}
+
+/// The message of a panic, if it is text.
+pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a value that is not text")
+}
+
+const NOT_SELF_DESCRIBING: &str = "the encoding (postcard) is not self-describing, so #[serde(flatten)], \
+     untagged and internally tagged enums, skip_serializing_if and sequences of unknown length \
+     cannot be carried";
+
+fn guarded<T>(encode: impl FnOnce() -> postcard::Result<T>) -> Result<T, EncodeFault> {
+    match catch_unwind(AssertUnwindSafe(encode)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(fault(error)),
+        Err(panic) => Err(EncodeFault::Refused(encode_panicked(&*panic))),
+    }
+}
+
+fn fault(error: postcard::Error) -> EncodeFault {
+    match error {
+        postcard::Error::SerializeBufferFull => EncodeFault::Full,
+        other => EncodeFault::Refused(explain(other)),
+    }
+}
+
+#[cold]
+fn explain(error: postcard::Error) -> String {
+    use postcard::Error;
+    match error {
+        Error::SerdeSerCustom => attachments::last_fault()
+            .unwrap_or_else(|| "its Serialize implementation reported an error".to_owned()),
+        Error::SerdeDeCustom => attachments::last_fault().unwrap_or_else(|| {
+            format!("its Deserialize implementation reported an error ({NOT_SELF_DESCRIBING})")
+        }),
+        Error::WontImplement | Error::SerializeSeqLengthUnknown | Error::NotYetImplemented => {
+            NOT_SELF_DESCRIBING.to_owned()
+        }
+        other => format!("{other} ({NOT_SELF_DESCRIBING})"),
+    }
+}
+
+/// Counts bytes and writes none.
+struct Counted(usize);
+
+impl Flavor for Counted {
+    type Output = usize;
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0 += data.len();
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, _: u8) -> postcard::Result<()> {
+        self.0 += 1;
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<usize> {
+        Ok(self.0)
+    }
+}
+
+/// Appends to a vector.
+struct Growing<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Growing<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.0.push(data);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Appends to a vector up to a length in bytes.
+struct Bounded<'a>(&'a mut Vec<u8>, usize);
+
+impl Flavor for Bounded<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        if data.len() > self.1.saturating_sub(self.0.len()) {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.try_extend(&[data])
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Gives the pieces to a function, which says whether there was space.
+struct Piecewise<P>(P);
+
+impl<P: FnMut(&[u8]) -> bool> Flavor for Piecewise<P> {
+    type Output = ();
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        match (self.0)(data) {
+            true => Ok(()),
+            false => Err(postcard::Error::SerializeBufferFull),
+        }
+    }
+
+    #[inline]
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.try_extend(&[data])
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    #[serde(tag = "kind")]
+    enum Tagged {
+        A { n: u32 },
+    }
+
+    struct Panics;
+
+    impl Serialize for Panics {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            panic!("no bytes for you")
+        }
+    }
+
+    fn bytes_of<T: Serialize>(value: &T) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode_to_vec(value, &mut out).unwrap();
+        assert_eq!(measure(value), Ok(out.len()));
+        out
+    }
+
+    #[test]
+    fn value_comes_back() {
+        let value = (7_u64, "text".to_owned(), vec![1.5_f64], Some(()));
+        assert_eq!(decode(&bytes_of(&value)), Ok(value));
+    }
+
+    #[test]
+    fn long_value_comes_back_wherever_it_is_nested() {
+        #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        enum Shape {
+            None,
+            Bytes(serde_bytes::ByteBuf),
+            Pair(u8, String),
+            Named {
+                parts: Vec<serde_bytes::ByteBuf>,
+                on: Option<bool>,
+            },
+        }
+        let long = serde_bytes::ByteBuf::from(vec![7; 5 << 20]);
+        let text = "tausend ".repeat(1 << 20);
+        let named = Shape::Named {
+            parts: vec![serde_bytes::ByteBuf::new(), long.clone()],
+            on: Some(true),
+        };
+        let all = (
+            Shape::None,
+            Shape::Bytes(long),
+            Shape::Pair(3, text),
+            std::collections::BTreeMap::from([(-1_i64, (named, 'x', ()))]),
+            (1_u128, 2.5_f32, [1_i8; 3]),
+        );
+        let bytes = bytes_of(&all);
+        assert_eq!(decode(&bytes), Ok(all));
+        assert!(decode::<u8>(&bytes[..0]).is_err());
+        assert!(decode::<u8>(&[1, 2]).unwrap_err().contains("left over"));
+    }
+
+    #[test]
+    fn too_few_and_too_many_bytes_are_errors() {
+        let bytes = bytes_of(&(1_u32, 2_u32));
+        assert!(decode::<u32>(&bytes).unwrap_err().contains("left over"));
+        assert!(decode::<(u32, u32, u32)>(&bytes).is_err());
+    }
+
+    #[test]
+    fn type_for_self_describing_formats_is_refused_with_the_reason() {
+        let bytes = bytes_of(&Tagged::A { n: 1 });
+        let why = decode::<Tagged>(&bytes).unwrap_err();
+        assert!(why.contains("self-describing"), "{why}");
+    }
+
+    #[test]
+    fn panicking_serialize_is_refused() {
+        let EncodeFault::Refused(why) = measure(&Panics).unwrap_err() else {
+            panic!("not refused");
+        };
+        assert!(why.contains("no bytes for you"), "{why}");
+    }
+}

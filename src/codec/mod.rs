@@ -1,0 +1,23 @@
+//! From values to bytes and back. Runs in every process.
+//!
+//! Lives here: postcard's format, written and read by code of our own where that is faster (`codec`, `encoder`,
+//! `decoder`, `varint`), and what cannot be bytes: descriptors (`attachments`, `descriptor`) and pipe ends that move
+//! (`move_state`).
+//!
+//! Must stay true: a value is encoded whole or not at all; bytes from another process decode to a value or to an error
+//! that says why; user code that panics while it serialises is an error too.
+//!
+//! Never here: where the bytes lie, and how they reach another process.
+
+pub(crate) mod attachments;
+#[expect(clippy::module_inception, reason = "the codec itself")]
+pub(crate) mod codec;
+mod decoder;
+mod descriptor;
+mod encoder;
+pub(crate) mod move_state;
+#[cfg(test)]
+mod tests;
+mod varint;
+
+pub use descriptor::Descriptor;

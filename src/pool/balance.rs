@@ -1,0 +1,107 @@
+//! The core's topic: moving unstarted tasks to workers that would start them sooner.
+
+use std::sync::Arc;
+
+use super::core::Core;
+use super::worker_state::WorkerLife;
+use crate::schedule::WorkerKey;
+use crate::sys::clock::Moment;
+
+impl Core {
+    /// When the driver must run even if nothing happens.
+    pub(super) fn next_run(&self) -> Option<Moment> {
+        let deadlines = self.workers.keys().filter_map(|it| self.deadline(it));
+        let half_open_at = self.breaker.half_open_at();
+        let half_open_at = half_open_at.filter(|_| self.schedule.waiting() > 0);
+        deadlines
+            .chain(self.next_balance())
+            .chain(half_open_at)
+            .min()
+    }
+
+    /// When unstarted tasks may have to be moved.
+    pub(super) fn next_balance(&self) -> Option<Moment> {
+        let wait = self.schedule.next_check(&self.workers, self.now)?;
+        Some(self.now.plus(wait))
+    }
+
+    /// Finds batches that have had no outcome for a while, and has their workers send every outcome at once from now
+    /// on. Returns the workers: the outcomes they have published before must be salvaged.
+    pub(super) fn flush_slow_batches(&mut self) -> Vec<WorkerKey> {
+        let mut slow = Vec::new();
+        while let Some((worker, task)) = self.schedule.slow_batch(self.now) {
+            let position = self.position(task);
+            let Some((position, requests)) = position.zip(self.requests(worker)) else {
+                continue;
+            };
+            // Another request may be at the position of a released one.
+            if !requests.released(position) {
+                requests.flush_each(position);
+            }
+            slow.push(worker);
+        }
+        slow
+    }
+
+    /// Gives the tasks behind a long task to idle workers, and the tasks of a worker that starts none to any other.
+    pub(super) fn rebalance(&mut self) {
+        for _ in self.workers.keys() {
+            let Some(worker) = self.schedule.stuck(&self.workers, self.now) else {
+                return;
+            };
+            let queue = self.schedule.run_queue(worker);
+            let tasks: Vec<_> = queue
+                .map(|queue| queue.tasks().rev().map(|queued| queued.task).collect())
+                .unwrap_or_default();
+            let front = tasks.last().and_then(|&task| self.position(task));
+            let mut started = false;
+            for task in tasks {
+                started |= !self.revoke(worker, task);
+            }
+            if let Some(position) = front.filter(|_| !started) {
+                self.transition(worker, |life| life.suspect(position));
+            }
+            self.share_out();
+        }
+    }
+
+    /// Clears suspect workers that were seen to run.
+    pub(super) fn clear_suspicions(&mut self) {
+        for worker in self.workers.keys() {
+            if self.was_seen_to_run(worker) {
+                self.transition(worker, WorkerLife::clear_suspicion);
+            }
+        }
+    }
+
+    /// Whether a suspect worker has released the request that it had not started.
+    fn was_seen_to_run(&mut self, worker: WorkerKey) -> bool {
+        let Some(it) = self.workers.get_mut(worker) else {
+            return false;
+        };
+        let (Some(position), Some(io)) = (it.life.suspect_at(), it.life.io_mut()) else {
+            return false;
+        };
+        // The doorbell rings for the next release only, which may be of an older request. So the watch is renewed, and
+        // the position is checked after that.
+        io.requests.released(position) || !io.requests.watch() || io.requests.released(position)
+    }
+
+    /// Cuts the first waiting job into as many as there are idle workers.
+    fn share_out(&mut self) {
+        let idle = self.schedule.idle(&self.workers);
+        let Some(first) = self.schedule.first_waiting() else {
+            return;
+        };
+        let Some(record) = self.records.get(first) else {
+            return;
+        };
+        let (job, options) = (Arc::clone(&record.job), record.options);
+        for share in (2..=idle).rev() {
+            let items = job.items();
+            if items >= share {
+                self.enqueue_front(job.split(items - items / share), options);
+            }
+        }
+    }
+}

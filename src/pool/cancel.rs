@@ -1,0 +1,172 @@
+//! The core's topic: ending a task by cancellation or timeout, and no other task with it.
+//!
+//! A worker may finish the task and start the next at any moment. So the tasks behind it are revoked first. A task
+//! that was revoked will not start in this worker. A task that was not revoked has started, which proves that the
+//! task before it is over, and the worker need not be killed.
+
+use super::core::Core;
+use super::records::Place;
+use super::worker_state::{PendingKill, WorkerLife};
+use crate::call::job::GroupId;
+use crate::error::{ErrorKind, JoinError};
+use crate::schedule::{RunQueue, TaskKey, WorkerKey};
+use crate::sys::clock::Moment;
+
+impl Core {
+    /// The caller does not want a task any more, wherever it is.
+    pub(super) fn cancel(&mut self, key: TaskKey) {
+        let Some(record) = self.records.get_mut(key) else {
+            return;
+        };
+        record.cancelled = true;
+        match record.place {
+            Place::Waiting => {
+                self.schedule.cancel_waiting(key);
+                self.fail_unstarted(key, ErrorKind::Cancelled);
+            }
+            Place::Packing => self.fail_unstarted(key, ErrorKind::Cancelled),
+            Place::Sent { worker, .. } => self.stop_running(worker, key, ErrorKind::Cancelled),
+        }
+    }
+
+    /// The caller does not want any task of this group any more.
+    pub(super) fn cancel_group(&mut self, group: GroupId) {
+        let mut members = self.records.keys();
+        // All are marked before the first is cancelled, so that a task which is revoked on the way ends as well.
+        members.retain(|&key| {
+            let record = self.records.get_mut(key);
+            let member = record.filter(|it| it.job.group() == Some(group));
+            member.map(|it| it.cancelled = true).is_some()
+        });
+        for key in members {
+            self.cancel(key);
+        }
+    }
+
+    /// Ends tasks whose time is over, and kills workers whose grace is over.
+    pub(super) fn expire(&mut self) {
+        for worker in self.workers.keys() {
+            if self.deadline(worker).is_none_or(|at| at > self.now) {
+                continue;
+            }
+            let life = self.workers.get(worker).map(|it| &it.life);
+            if life.is_some_and(|life| life.kill_at().is_some()) {
+                self.transition(worker, WorkerLife::kill);
+                continue;
+            }
+            let front = self.schedule.run_queue(worker).and_then(RunQueue::front);
+            if let Some(front) = front {
+                self.stop_running(worker, front.task, ErrorKind::TimedOut);
+            }
+        }
+    }
+
+    /// When the time of the worker's task or grace is over, if it is limited.
+    pub(super) fn deadline(&self, worker: WorkerKey) -> Option<Moment> {
+        let life = &self.workers.get(worker)?.life;
+        if life.kill_reason().is_some() {
+            return life.kill_at();
+        }
+        let front = self.schedule.run_queue(worker)?.front()?;
+        let record = self.records.get(front.task)?;
+        let timeout = record.options.timeout?;
+        let started = life.io()?.requests.started(record.position()?);
+        Some(started.unwrap_or(self.now).plus(timeout))
+    }
+
+    /// Revokes the unstarted items of `task`. True if those were all items.
+    pub(super) fn revoke(&mut self, worker: WorkerKey, task: TaskKey) -> bool {
+        let Some(position) = self.position(task) else {
+            return true;
+        };
+        let Some(requests) = self.requests(worker) else {
+            return true;
+        };
+        if requests.released(position) {
+            return false; // the task is over, and another request may be at its position
+        }
+        let claimed = requests.revoke(position);
+        if claimed > 0 {
+            self.requeue_rest(worker, task, claimed, ErrorKind::Crashed);
+            return false;
+        }
+        self.schedule.revoked(worker, task);
+        self.requeue(task);
+        true
+    }
+
+    /// Ends `task`, which is in the worker's run queue, with an error of `kind`.
+    fn stop_running(&mut self, worker: WorkerKey, task: TaskKey, kind: ErrorKind) {
+        let life = self.workers.get(worker).map(|it| &it.life);
+        if life.is_none_or(|life| life.kill_reason().is_some()) {
+            return;
+        }
+        if self.revoke_behind(worker, task) {
+            return; // the task is over: its reply is on the way
+        }
+        let Some(position) = self.position(task) else {
+            return;
+        };
+        let Some(requests) = self.requests(worker) else {
+            return;
+        };
+        if requests.released(position) {
+            return; // likewise
+        }
+        let claimed = requests.revoke(position);
+        if claimed == 0 {
+            self.schedule.revoked(worker, task);
+            self.fail_unstarted(task, kind);
+            return;
+        }
+        self.requeue_rest(worker, task, claimed, kind);
+        if kind == ErrorKind::TimedOut && self.deadline(worker).is_none_or(|at| at > self.now) {
+            return; // a batch, whose next item has started meanwhile
+        }
+        self.schedule_kill(worker, task, kind);
+    }
+
+    /// Gives the task the grace of the pool's settings, and kills the worker afterwards.
+    fn schedule_kill(&mut self, worker: WorkerKey, task: TaskKey, kind: ErrorKind) {
+        let at = self.now.plus(self.settings.cancel_grace);
+        let kill = PendingKill { task, kind, at };
+        let now = self.now;
+        self.transition(worker, |life| life.schedule_kill(kill, now));
+    }
+
+    /// Revokes all tasks behind `task` in the worker's run queue. True if one of them had started, and so `task` is
+    /// over.
+    fn revoke_behind(&mut self, worker: WorkerKey, task: TaskKey) -> bool {
+        let Some(queue) = self.schedule.run_queue(worker) else {
+            return true;
+        };
+        let behind: Vec<_> = queue
+            .tasks()
+            .rev()
+            .map(|queued| queued.task)
+            .take_while(|&other| other != task)
+            .collect();
+        let mut started = false;
+        for other in behind {
+            started |= !self.revoke(worker, other);
+        }
+        started
+    }
+
+    /// The revoked items of a job wait again as a task of their own. If they were cancelled, they end.
+    fn requeue_rest(&mut self, worker: WorkerKey, task: TaskKey, claimed: usize, kind: ErrorKind) {
+        self.schedule.revoked_rest(worker, task);
+        let Some(record) = self.records.get(task) else {
+            return;
+        };
+        if claimed >= record.job.items() {
+            return;
+        }
+        let (rest, options) = (record.job.split(claimed), record.options);
+        if kind == ErrorKind::Cancelled || record.cancelled {
+            self.fail_all(&rest, JoinError::new(ErrorKind::Cancelled, rest.name()));
+        } else {
+            self.enqueue_front(rest, options);
+        }
+    }
+}

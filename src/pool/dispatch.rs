@@ -1,0 +1,181 @@
+//! The core's topic: tasks on their way from the caller into a worker's ring.
+
+use std::sync::Arc;
+
+use super::call_options::CallOptions;
+use super::core::{Core, Effect, Phase};
+use super::records::Place;
+use crate::call::Written;
+use crate::call::job::Job;
+use crate::error::{ErrorKind, JoinError};
+use crate::ring::Cursor;
+use crate::schedule::{TaskKey, WorkerKey};
+use crate::transfer::blob::PackedBlob;
+
+impl Core {
+    /// Takes a task. `None` if the pool takes no new tasks.
+    pub(super) fn submit(&mut self, job: Arc<dyn Job>, options: CallOptions) -> Option<TaskKey> {
+        if self.phase != Phase::Open {
+            return None;
+        }
+        let key = self.records.insert(job, options, self.now);
+        self.schedule.submit(key, options.priority);
+        self.check_missing |= self.breaker.try_again();
+        Some(key)
+    }
+
+    /// Takes all tasks out of `jobs`. False if the pool takes no new tasks; then `jobs` keeps them.
+    pub(super) fn submit_all(
+        &mut self,
+        jobs: &mut Vec<Arc<dyn Job>>,
+        options: CallOptions,
+    ) -> bool {
+        if self.phase != Phase::Open {
+            return false;
+        }
+        for job in jobs.drain(..) {
+            self.submit(job, options);
+        }
+        true
+    }
+
+    /// Sends waiting tasks to workers, and starts missing workers. Follows every change, before the lock is released.
+    pub(super) fn pump(&mut self) {
+        while let Some((worker, task)) = self.schedule.next(&self.workers) {
+            self.dispatch(worker, task);
+        }
+        // Once after all requests: a wake-up is a system call.
+        while let Some(worker) = self.must_wake.pop() {
+            self.wake(worker);
+        }
+        if std::mem::take(&mut self.check_missing) {
+            self.start_missing();
+        }
+    }
+
+    /// A task waits again, before all others, or ends if it was cancelled.
+    pub(super) fn requeue(&mut self, key: TaskKey) {
+        let Some(record) = self.records.get_mut(key) else {
+            return;
+        };
+        record.place = Place::Waiting;
+        let priority = record.options.priority;
+        if record.cancelled || self.phase == Phase::Over {
+            self.fail_unstarted(key, ErrorKind::Cancelled);
+        } else {
+            self.schedule.submit_front(key, priority);
+        }
+    }
+
+    /// The arguments of a large task were encoded, or could not be.
+    pub(super) fn on_packed(&mut self, key: TaskKey, packed: Result<PackedBlob, String>) {
+        match (packed, self.records.get_mut(key)) {
+            (Ok(packed), Some(record)) => {
+                record.packed = Some(packed);
+                self.requeue(key);
+            }
+            (Ok(packed), None) => self.effects.push(Effect::ReturnBlob(packed)),
+            (Err(why), Some(_)) => self.refuse(key, &why),
+            (Err(_), None) => {}
+        }
+    }
+
+    fn dispatch(&mut self, worker: WorkerKey, key: TaskKey) {
+        let Some(record) = self.records.get(key) else {
+            return;
+        };
+        let Some(io) = self.workers.io_mut(worker) else {
+            return self.requeue(key);
+        };
+        let timed = record.options.timeout.is_some();
+        let post = match &record.packed {
+            Some(packed) => io.requests.write_blob(key, &*record.job, packed),
+            None => io.requests.write(key, &*record.job, timed),
+        };
+        match post {
+            Written::Sent {
+                position,
+                items,
+                has_fds,
+            } => {
+                self.on_sent(worker, key, position, has_fds);
+                self.schedule.sent(worker, key, items, self.now);
+                self.run_driver_by(self.next_balance());
+                self.queue_rest(key, items);
+            }
+            Written::NoSpace => {
+                self.requeue(key);
+                self.schedule.no_space(worker);
+            }
+            Written::TooLarge => self.pack(key),
+            Written::Refused(why) => {
+                self.queue_rest(key, 1);
+                self.refuse(key, &why);
+            }
+        }
+    }
+
+    /// The task's request is in the worker's ring.
+    fn on_sent(&mut self, worker: WorkerKey, key: TaskKey, position: Cursor, has_fds: bool) {
+        let (Some(it), Some(record)) = (self.workers.get_mut(worker), self.records.get_mut(key))
+        else {
+            return;
+        };
+        if !std::mem::replace(&mut it.must_wake, true) {
+            self.must_wake.push(worker);
+        }
+        // Descriptors of a job with several items may belong to any item. Descriptors of a task with retries may be
+        // needed again.
+        if has_fds && record.job.items() == 1 && record.options.retries == 0 {
+            it.has_fds.push(key);
+        }
+        record.place = Place::Sent {
+            worker,
+            position,
+            received: 0,
+        };
+        let expires = record.options.timeout.map(|limit| self.now.plus(limit));
+        self.run_driver_by(expires);
+    }
+
+    fn wake(&mut self, worker: WorkerKey) {
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
+        it.must_wake = false;
+        if let Some(io) = it.life.io() {
+            io.requests.wake();
+        }
+    }
+
+    /// The task's first item is too large for a ring, and is encoded outside the lock.
+    fn pack(&mut self, key: TaskKey) {
+        self.queue_rest(key, 1);
+        if let Some(record) = self.records.get_mut(key) {
+            record.place = Place::Packing;
+            let job = Arc::clone(&record.job);
+            self.effects.push(Effect::Pack(key, job));
+        }
+    }
+
+    /// The items of a task behind the first `kept` wait as a task of their own.
+    fn queue_rest(&mut self, key: TaskKey, kept: usize) {
+        let Some(record) = self.records.get(key) else {
+            return;
+        };
+        if record.job.items() > kept {
+            let (rest, options) = (record.job.split(kept), record.options);
+            self.enqueue_front(rest, options);
+        }
+    }
+
+    /// Ends a task whose arguments cannot be encoded.
+    fn refuse(&mut self, key: TaskKey, why: &str) {
+        if let Some(record) = self.records.remove(key) {
+            let error = JoinError::new(ErrorKind::Encode, record.job.name())
+                .because(format!("the arguments: {why}"));
+            self.fail_all(&record.job, error);
+            self.discard(record);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Performs what the core decided, after its lock is released.
+//!
+//! Runs in the application, on the thread that changed the core. Must stay true: the lock is not held here, because an
+//! effect may run user code: a `Drop`, a `Waker`.
+
+use std::sync::Arc;
+
+use super::core::{Core, Effect, Failure};
+use super::events::Event;
+use super::shared::Shared;
+use super::start_worker;
+use crate::transfer::blob::PackedBlob;
+
+impl Shared {
+    /// Changes what the pool knows, sends waiting tasks to workers, and performs what was decided.
+    pub(super) fn with<T>(self: &Arc<Self>, change: impl FnOnce(&mut Core) -> T) -> T {
+        let mut core = self.lock();
+        let out = change(&mut core);
+        core.pump();
+        if core
+            .take_run_by()
+            .is_some_and(|at| self.driver_sleeps_past(at))
+        {
+            core.effects.push(Effect::WakeDriver);
+        }
+        let (effects, failures) = core.take_decisions();
+        drop(core);
+        self.perform(effects);
+        fail(failures);
+        out
+    }
+
+    /// Performs effects, in order.
+    pub(super) fn perform(self: &Arc<Self>, effects: Vec<Effect>) {
+        for effect in effects {
+            self.perform_one(effect);
+        }
+    }
+
+    fn perform_one(self: &Arc<Self>, effect: Effect) {
+        match effect {
+            Effect::Drop(job) => drop(job),
+            Effect::ForgetArguments(job) => job.forget_arguments(),
+            Effect::ReturnBlob(packed) => self.return_blob(packed),
+            Effect::Launch(worker, spec, unwanted) => {
+                start_worker::spawn_start(self, worker, spec, unwanted);
+            }
+            Effect::Pack(task, job) => {
+                let shared = Arc::clone(self);
+                self.runtime.spawn_blocking(move || {
+                    let packed = job.pack(&shared.blobs);
+                    drop(job);
+                    shared.with(|core| core.on_packed(task, packed));
+                });
+            }
+            Effect::WakeDriver => self.tell_driver(Event::Wake),
+        }
+    }
+
+    /// Gives back the memory of arguments that were decoded, or are not sent.
+    pub(super) fn return_blob(self: &Arc<Self>, packed: PackedBlob) {
+        let freed = self.blob_pool().put_back(packed.blob.lease);
+        if let Some(id) = freed {
+            self.with(|core| core.forget_blobs(&[id]));
+        }
+        // The driver frees idle memory after a while.
+        self.tell_driver(Event::Wake);
+    }
+}
+
+/// Gives items their errors.
+pub(super) fn fail(failures: Vec<Failure>) {
+    for it in failures {
+        it.job.fail(it.first, it.count, &it.error);
+    }
+}

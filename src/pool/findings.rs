@@ -1,0 +1,62 @@
+//! What the driver has found since the core's last tick.
+
+use std::ops::Range;
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use super::worker_state::WorkerIo;
+use crate::call::envelope::Reply;
+use crate::call::job::Job;
+use crate::error::JoinError;
+use crate::schedule::WorkerKey;
+use crate::transfer::blob::PackedBlob;
+
+/// Everything that the driver reports to one tick.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) changes: Vec<WorkerChange>,
+    pub(super) replies: Vec<FoundReply>,
+    pub(super) exits: Vec<FoundExit>,
+}
+
+/// A worker that was started, is ready, or must not go on.
+#[derive(Debug)]
+pub(super) enum WorkerChange {
+    /// The process was started. `has_init` says whether it runs initializers before its first task.
+    Started {
+        worker: WorkerKey,
+        io: WorkerIo,
+        has_init: bool,
+    },
+    /// There is no process.
+    StartFailed { worker: WorkerKey, cause: JoinError },
+    /// All initializers have returned, or one has failed.
+    Initialized {
+        worker: WorkerKey,
+        result: Result<(), JoinError>,
+        /// Their arguments that were in blobs.
+        packed: Vec<PackedBlob>,
+    },
+    /// The worker's reply ring is corrupt.
+    Corrupt { worker: WorkerKey },
+}
+
+/// A reply to a task that was read.
+#[derive(Debug)]
+pub(super) struct FoundReply {
+    pub(super) worker: WorkerKey,
+    pub(super) head: Reply,
+    /// Where the outcomes are in the driver's buffer.
+    pub(super) outcomes: Range<usize>,
+    /// Added by the core: the job, and how many of the outcomes count. `None` if the task has an outcome already.
+    pub(super) job: Option<(Arc<dyn Job>, u32)>,
+}
+
+/// A worker that has exited, all of whose replies were read.
+#[derive(Debug)]
+pub(super) struct FoundExit {
+    pub(super) worker: WorkerKey,
+    pub(super) status: Option<ExitStatus>,
+    /// The name of the initializer that had not returned.
+    pub(super) init: Option<&'static str>,
+}

@@ -1,0 +1,120 @@
+//! A job of consecutive items of one map, which are sent to a worker together.
+//!
+//! Lives in the parent. Must stay true: items that are split off keep their index in the map's input.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::map_results::MapResults;
+use crate::call::executor::EntryOf;
+use crate::call::job::{GroupId, ItemsWritten, Job, pack_item, write_item};
+use crate::call::outcomes::Outcomes;
+use crate::error::JoinError;
+use crate::ring::Writer;
+use crate::sys::image;
+use crate::sys::image::Token;
+use crate::task::Call;
+use crate::transfer::blob::{BlobPool, PackedBlob};
+
+/// Consecutive items of one map, each a call of `C`.
+pub(super) struct Batch<C: Call> {
+    /// The index of the first item in the map's input.
+    base: usize,
+    items: Mutex<Vec<C::Args>>,
+    results: Arc<MapResults<C::Output>>,
+}
+
+impl<C: Call> Batch<C> {
+    pub(super) fn new(
+        base: usize,
+        items: Vec<C::Args>,
+        results: Arc<MapResults<C::Output>>,
+    ) -> Self {
+        Self {
+            base,
+            items: Mutex::new(items),
+            results,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<C::Args>> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: Call> Job for Batch<C> {
+    fn name(&self) -> &'static str {
+        C::name()
+    }
+
+    fn token(&self) -> io::Result<Token> {
+        image::token::<EntryOf<C>>()
+    }
+
+    fn items(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) -> ItemsWritten {
+        let items = self.lock();
+        for (index, item) in items.iter().enumerate() {
+            if let Err(fault) = write_item(item, writer) {
+                return ItemsWritten {
+                    items: index,
+                    stopped: Some(fault),
+                };
+            }
+        }
+        ItemsWritten {
+            items: items.len(),
+            stopped: None,
+        }
+    }
+
+    fn pack(&self, pool: &Mutex<BlobPool>) -> Result<PackedBlob, String> {
+        match self.lock().first() {
+            Some(item) => pack_item(item, pool),
+            None => Err("the batch has no items".to_owned()),
+        }
+    }
+
+    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize {
+        let ran = outcomes.ran();
+        let mut failed = 0;
+        let mut span = Vec::with_capacity(outcomes.len());
+        outcomes.for_each(C::name(), |outcome| {
+            failed += usize::from(outcome.is_err());
+            span.push(outcome);
+        });
+        // Outcomes salvaged from an uncommitted reply have no run time.
+        let ran = (!ran.is_zero()).then_some(ran);
+        self.results.add(self.base + first, span, ran);
+        failed
+    }
+
+    fn fail(&self, first: usize, count: usize, error: &JoinError) {
+        let error = error.clone().about(C::name());
+        let span = (0..count).map(|_| Err(error.clone())).collect();
+        self.results.add(self.base + first, span, None);
+    }
+
+    fn group(&self) -> Option<GroupId> {
+        Some(self.results.group())
+    }
+
+    fn split(&self, at: usize) -> Arc<dyn Job> {
+        let tail = self.lock().split_off(at);
+        Arc::new(Self::new(self.base + at, tail, Arc::clone(&self.results)))
+    }
+}
+
+impl<C: Call> fmt::Debug for Batch<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("task", &C::name())
+            .field("base", &self.base)
+            .field("items", &self.items())
+            .finish_non_exhaustive()
+    }
+}

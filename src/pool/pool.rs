@@ -1,0 +1,195 @@
+//! The pool as users hold it.
+//!
+//! Runs in the application. Never here: a decision. Each method asks the core, or makes a future that does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::Stream;
+
+use super::call_options::CallOptions;
+use super::core::Phase;
+use super::info::WorkerInfo;
+use super::map::Map;
+use super::metrics::Metrics;
+use super::pool_guard::PoolGuard;
+use super::run::Run;
+use super::shutdown::Shutdown;
+use super::task_handle::TaskHandle;
+use super::worker_table::Worker;
+use crate::call::single::Single;
+use crate::schedule::{RunQueue, WorkerKey};
+use crate::task::{Task, TaskId};
+
+/// Worker processes that run functions.
+///
+/// A clone is another handle on the same pool. When the last clone and the last handle of a task are dropped, the
+/// workers are killed, without blocking.
+///
+/// A pool lives in the Tokio runtime in which it was built. When that runtime shuts down, the workers are killed, and
+/// calls that are awaited in other runtimes fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+///
+/// ```
+/// use procession::Pool;
+///
+/// # #[procession::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = Pool::with_workers(2)?;
+/// let squares = pool.map(|x: u64| x * x, 0..5).await?;
+/// assert_eq!(squares, [0, 1, 4, 9, 16]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[doc(alias = "ProcessPoolExecutor")]
+pub struct Pool {
+    pub(super) guard: Arc<PoolGuard>,
+}
+
+impl Pool {
+    /// Runs `f` with `args` in one of the workers.
+    ///
+    /// The call is submitted when the future is first polled. Dropping the future cancels the call: a waiting call is
+    /// removed, a running call is killed with its worker.
+    #[doc(alias = "apply")]
+    #[doc(alias = "submit")]
+    pub fn run<F, M, A>(&self, f: F, args: A) -> Run<F::Output>
+    where
+        F: Task<M, A>,
+    {
+        let _ = f; // has no bytes: its type is the function
+        let job = Arc::new(Single::<F::Call>::new(F::arguments(args)));
+        Run::new(&self.guard, job, self.defaults())
+    }
+
+    /// Submits a call of `f` with `args` at once.
+    ///
+    /// Dropping the handle detaches the call: it runs all the same.
+    #[doc(alias = "apply_async")]
+    pub fn spawn<F, M, A>(&self, f: F, args: A) -> TaskHandle<F::Output>
+    where
+        F: Task<M, A>,
+    {
+        self.run(f, args).spawn()
+    }
+
+    /// Runs `f` on every item, in the workers.
+    ///
+    /// The map begins when it is first polled, as a future or as a stream. It reads the input as far ahead as
+    /// [`Map`] says.
+    #[doc(alias = "imap")]
+    #[doc(alias = "imap_unordered")]
+    #[doc(alias = "starmap")]
+    pub fn map<'a, F, M, I>(&self, f: F, items: I) -> Map<'a, F::Output>
+    where
+        F: Task<M, I::Item>,
+        I: IntoIterator,
+        I::IntoIter: Send + 'a,
+        I::Item: 'a,
+        M: 'a,
+    {
+        let _ = f; // has no bytes: its type is the function
+        Map::over_iterator::<F, M, _>(&self.guard, items.into_iter(), self.defaults())
+    }
+
+    /// Runs `f` on every item of a stream.
+    ///
+    /// As [`Pool::map`]. The stream is polled only when the map reads further ahead.
+    pub fn map_stream<'a, F, M, S>(&self, f: F, items: S) -> Map<'a, F::Output>
+    where
+        F: Task<M, S::Item>,
+        S: Stream + Send + 'a,
+        S::Item: 'a,
+        M: 'a,
+    {
+        let _ = f; // has no bytes: its type is the function
+        Map::over_stream::<F, M, _>(&self.guard, items, self.defaults())
+    }
+
+    /// Returns what the pool has done so far and is doing now.
+    pub fn metrics(&self) -> Metrics {
+        let shared = &self.guard.shared;
+        shared.look(|core| {
+            let keys = core.workers.keys();
+            let queues = keys.filter_map(|worker| core.schedule.run_queue(worker));
+            let running: Vec<_> = queues.map(RunQueue::len).collect();
+            let mut counts = core.counts.clone();
+            counts.completed += shared.completed.load(Ordering::Relaxed);
+            counts.failed += shared.failed.load(Ordering::Relaxed);
+            Metrics {
+                workers: core.workers.iter().filter(|(_, it)| it.is_alive()).count(),
+                busy: running.iter().filter(|&&len| len > 0).count(),
+                queued: core.schedule.waiting(),
+                running: running.iter().sum(),
+                counts,
+            }
+        })
+    }
+
+    /// Returns the workers and what they are doing.
+    pub fn workers(&self) -> Vec<WorkerInfo> {
+        self.guard.shared.look(|core| {
+            let info = |(key, it): (WorkerKey, &Worker)| {
+                let front = core.schedule.run_queue(key).and_then(RunQueue::front);
+                WorkerInfo {
+                    pid: it.pid(),
+                    state: it.life.public(front.is_some()),
+                    tasks_done: it.done,
+                    age: core.now.since(it.since),
+                    current_task: front.map(|queued| TaskId(queued.task)),
+                }
+            };
+            core.workers.iter().map(info).collect()
+        })
+    }
+
+    /// Closes the pool: it takes no new tasks, finishes the tasks it has, and its workers exit.
+    ///
+    /// This happens at once; the future resolves when the last worker has exited.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropping the future does not stop the closing. Call this again to wait again.
+    #[doc(alias = "close")]
+    #[doc(alias = "join")]
+    pub fn shutdown(&self) -> Shutdown {
+        self.guard.shared.with(|core| core.close(Phase::Closing));
+        Shutdown::new(&self.guard, None)
+    }
+
+    /// Closes the pool as [`Pool::shutdown`] does, and kills the workers that have not exited after `limit`.
+    ///
+    /// The limit counts from the first poll of the future. After it the pool ends as by [`Pool::terminate`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe, but if the future is dropped before `limit`, no worker is killed.
+    pub fn shutdown_timeout(&self, limit: Duration) -> Shutdown {
+        self.guard.shared.with(|core| core.close(Phase::Closing));
+        Shutdown::new(&self.guard, Some(limit))
+    }
+
+    /// Kills every worker, and with it the task that it runs.
+    ///
+    /// This happens at once; the future resolves when the last worker has exited. Tasks without an outcome fail with
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropping the future saves no worker.
+    pub fn terminate(&self) -> Shutdown {
+        self.guard.shared.with(|core| core.close(Phase::Over));
+        Shutdown::new(&self.guard, None)
+    }
+
+    /// What the builder set for calls that do not choose themselves.
+    fn defaults(&self) -> CallOptions {
+        let settings = &self.guard.shared.settings;
+        CallOptions {
+            timeout: settings.task_timeout,
+            retries: settings.retries,
+            ..CallOptions::default()
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! All tasks of a pool that have no outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slab::Slab;
+
+use super::call_options::CallOptions;
+use crate::call::job::Job;
+use crate::ring::Cursor;
+use crate::schedule::{TaskKey, WorkerKey};
+use crate::sys::clock::Moment;
+use crate::transfer::blob::PackedBlob;
+
+/// Where a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the schedule's queue.
+    Waiting,
+    /// On a blocking thread, which encodes arguments that are too large for a ring.
+    Packing,
+    /// In a worker's request ring, at `position`. Outcomes of `received` items have arrived.
+    Sent {
+        worker: WorkerKey,
+        position: Cursor,
+        received: usize,
+    },
+}
+
+/// One task.
+#[derive(Debug)]
+pub(super) struct TaskRecord {
+    pub(super) job: Arc<dyn Job>,
+    pub(super) options: CallOptions,
+    pub(super) place: Place,
+    /// The encoded arguments, if they are too large for a ring.
+    pub(super) packed: Option<PackedBlob>,
+    pub(super) submitted: Moment,
+    /// How long its items have run.
+    pub(super) ran: Duration,
+    /// Whether the caller has cancelled it.
+    pub(super) cancelled: bool,
+    serial: u32,
+}
+
+impl TaskRecord {
+    /// The position of its request, if that is in a ring.
+    pub(super) fn position(&self) -> Option<Cursor> {
+        match self.place {
+            Place::Sent { position, .. } => Some(position),
+            _ => None,
+        }
+    }
+
+    /// The position of its request, if that is in the ring of `worker`.
+    pub(super) fn position_at(&self, worker: WorkerKey) -> Option<Cursor> {
+        match self.place {
+            Place::Sent { worker: at, .. } if at == worker => self.position(),
+            _ => None,
+        }
+    }
+}
+
+/// The tasks, found by their keys.
+///
+/// A key is a place in the table and the number of tasks that came before, so that the key of a removed task finds
+/// nothing.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    slab: Slab<TaskRecord>,
+    serial: u32,
+}
+
+impl Records {
+    pub(super) fn insert(
+        &mut self,
+        job: Arc<dyn Job>,
+        options: CallOptions,
+        now: Moment,
+    ) -> TaskKey {
+        // Never 0, so that no task has the key 0.
+        self.serial = self.serial.wrapping_add(1).max(1);
+        let serial = self.serial;
+        let index = self.slab.insert(TaskRecord {
+            job,
+            options,
+            place: Place::Waiting,
+            packed: None,
+            submitted: now,
+            ran: Duration::ZERO,
+            cancelled: false,
+            serial,
+        });
+        key(index, serial)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, key: TaskKey) -> Option<&mut TaskRecord> {
+        let record = self.slab.get_mut(index(key))?;
+        (record.serial == serial(key)).then_some(record)
+    }
+
+    pub(super) fn get(&self, key: TaskKey) -> Option<&TaskRecord> {
+        let record = self.slab.get(index(key))?;
+        (record.serial == serial(key)).then_some(record)
+    }
+
+    pub(super) fn remove(&mut self, key: TaskKey) -> Option<TaskRecord> {
+        self.get(key)?;
+        self.slab.try_remove(index(key))
+    }
+
+    pub(super) fn keys(&self) -> Vec<TaskKey> {
+        let records = self.slab.iter();
+        records.map(|(index, it)| key(index, it.serial)).collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+}
+
+fn key(index: usize, serial: u32) -> TaskKey {
+    u64::from(serial) << 32 | index as u64
+}
+
+fn index(key: TaskKey) -> usize {
+    (key & u64::from(u32::MAX)) as usize
+}
+
+fn serial(key: TaskKey) -> u32 {
+    (key >> 32) as u32
+}

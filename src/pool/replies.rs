@@ -1,0 +1,97 @@
+//! The core's topic: what a reply changes about its task and worker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::core::Core;
+use super::records::{Place, TaskRecord};
+use crate::call::envelope::Reply;
+use crate::call::job::Job;
+use crate::error::{ErrorKind, JoinError};
+use crate::schedule::{TaskKey, WorkerKey};
+
+impl Core {
+    /// Accounts for a reply of a task. Returns the job, and how many of the outcomes in the reply count. `None` if the
+    /// task has an outcome, or the reply does not fit what the worker was sent.
+    pub(super) fn on_reply(
+        &mut self,
+        worker: WorkerKey,
+        head: &Reply,
+    ) -> Option<(Arc<dyn Job>, u32)> {
+        let record = self.records.get_mut(head.task)?;
+        let (items, end) = received(record, worker, head)?;
+        let job = Arc::clone(&record.job);
+        if head.last {
+            self.finish(worker, head.task, end);
+        } else {
+            self.schedule
+                .progress(worker, head.task, items - end, self.now);
+        }
+        let ended = head.count > 0 && end == items;
+        let replaced = ended && self.ended_within_grace(worker, head.task, &job);
+        Some((job, head.count - u32::from(replaced)))
+    }
+
+    /// The last reply of a task has arrived, with outcomes of all items before `received`.
+    fn finish(&mut self, worker: WorkerKey, key: TaskKey, received: usize) {
+        let Some(record) = self.records.remove(key) else {
+            return;
+        };
+        self.schedule.finished(worker, key, record.ran, self.now);
+        let waited = self.now.since(record.submitted).saturating_sub(record.ran);
+        self.counts.run_time.add(record.ran);
+        self.counts.wait_time.add(waited);
+        let missing = record.job.items().saturating_sub(received);
+        if missing > 0 {
+            let error = JoinError::new(ErrorKind::Decode, record.job.name())
+                .because("its worker left it out")
+                .after_start(true);
+            self.fail(&record.job, received, missing, error);
+        }
+        if let Some(it) = self.workers.get_mut(worker) {
+            it.done += 1;
+            self.on_proven(worker);
+        }
+        self.discard(record);
+    }
+
+    /// A task for which its worker was to be killed has ended by itself, which saves the worker. True if so: then the
+    /// item that ran, which is the job's last because the others were revoked, has the error of the kill all the same.
+    fn ended_within_grace(&mut self, worker: WorkerKey, key: TaskKey, job: &Arc<dyn Job>) -> bool {
+        let Some(it) = self.workers.get_mut(worker) else {
+            return false;
+        };
+        let Some(kill) = it.life.ended_within_grace(key) else {
+            return false;
+        };
+        let mut error = JoinError::new(kill.kind, job.name()).after_start(true);
+        if let Some(pid) = it.pid() {
+            error = error.in_process(pid);
+        }
+        if let Some(record) = self.records.get_mut(key) {
+            record.options.timeout = None;
+        }
+        self.schedule.workers_changed();
+        self.fail(job, job.items() - 1, 1, error);
+        true
+    }
+}
+
+/// Adds the outcomes of a reply to the task's record. Returns how many items the task has, and how many of them have
+/// outcomes. `None` if `worker` does not have the task, or the reply is not the next.
+fn received(record: &mut TaskRecord, worker: WorkerKey, head: &Reply) -> Option<(usize, usize)> {
+    let items = record.job.items();
+    let end = (head.first as usize).saturating_add(head.count as usize);
+    match &mut record.place {
+        Place::Sent {
+            worker: sent_to,
+            received,
+            ..
+        } if *sent_to == worker && head.first as usize == *received && end <= items => {
+            *received = end;
+        }
+        _ => return None,
+    }
+    record.ran += Duration::from_nanos(head.run_nanos);
+    Some((items, end))
+}

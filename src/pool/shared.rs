@@ -1,0 +1,135 @@
+//! What a pool's handles, its driver and its helper threads share.
+//!
+//! Must stay true: the core's lock is held no longer than it takes to write requests, and no user code runs under it
+//! except the `Serialize` of small arguments.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::future::FutureExt as _;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use super::core::{Core, Settings};
+use super::events::Event;
+use crate::sys::clock::Moment;
+use crate::sys::doorbell::Doorbell;
+use crate::transfer::blob::BlobPool;
+
+/// Resolves when the driver is dropped, which drops the sender.
+pub(super) type Ended = futures::future::Shared<oneshot::Receiver<()>>;
+
+/// See the module.
+pub(super) struct Shared {
+    core: Mutex<Core>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) runtime: Handle,
+    /// Where the driver is told events.
+    pub(super) events: mpsc::UnboundedSender<Event>,
+    /// Rung by workers that have replied while the driver sleeps.
+    pub(super) doorbell: Doorbell,
+    /// Memory for arguments that are too large for a ring.
+    pub(super) blobs: Arc<Mutex<BlobPool>>,
+    pub(super) ended: Ended,
+    /// Calls that returned a value, and calls that gave an error of their own.
+    pub(super) completed: AtomicU64,
+    pub(super) failed: AtomicU64,
+    /// When the sleeping driver wakes by itself, as the bits of a moment; 0 while the driver is awake. Set to another
+    /// value than 0 only under the core's lock.
+    alarm: AtomicU64,
+    #[cfg(test)]
+    locks: std::sync::atomic::AtomicUsize,
+}
+
+impl Shared {
+    /// The shared part of a pool whose driver receives from the other end of `events`, and drops the other end of
+    /// `ended` when it is dropped.
+    pub(super) fn new(
+        settings: Settings,
+        events: mpsc::UnboundedSender<Event>,
+        ended: oneshot::Receiver<()>,
+        doorbell: Doorbell,
+    ) -> Self {
+        let settings = Arc::new(settings);
+        Self {
+            core: Mutex::new(Core::new(Arc::clone(&settings))),
+            settings,
+            runtime: Handle::current(),
+            events,
+            doorbell,
+            blobs: Arc::default(),
+            ended: ended.shared(),
+            completed: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            alarm: AtomicU64::new(0),
+            #[cfg(test)]
+            locks: std::sync::atomic::AtomicUsize::new(0),
+        }
+    }
+
+    /// Takes the core's lock, and tells the core the time.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Core> {
+        #[cfg(test)]
+        self.locks.fetch_add(1, Ordering::Relaxed);
+        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        core.now = Moment::now();
+        core
+    }
+
+    /// Reads what the pool knows.
+    pub(super) fn look<T>(&self, f: impl FnOnce(&Core) -> T) -> T {
+        f(&self.lock())
+    }
+
+    /// Sends the driver an event.
+    pub(super) fn tell_driver(&self, event: Event) {
+        // It fails only if the driver was dropped, and with it the pool: what the event holds is dropped as well.
+        let _ = self.events.send(event);
+    }
+
+    /// The driver is awake, and checks everything before it sleeps.
+    pub(super) fn driver_wakes(&self) {
+        self.alarm.store(0, Ordering::Relaxed);
+    }
+
+    /// The driver sleeps until `alarm`, or until it is woken. Called under the core's lock.
+    pub(super) fn driver_sleeps(&self, alarm: Option<Moment>) {
+        let bits = alarm.map_or(u64::MAX, Moment::to_bits);
+        self.alarm.store(bits, Ordering::Relaxed);
+    }
+
+    /// Whether the driver sleeps longer than until `at`. Called under the core's lock.
+    pub(super) fn driver_sleeps_past(&self, at: Moment) -> bool {
+        at.to_bits() < self.alarm.load(Ordering::Relaxed)
+    }
+
+    /// The memory for arguments.
+    pub(super) fn blob_pool(&self) -> MutexGuard<'_, BlobPool> {
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl Shared {
+    /// How often the core's lock was taken since the last call.
+    pub(super) fn take_lock_count(&self) -> usize {
+        self.locks.swap(0, Ordering::Relaxed)
+    }
+
+    /// Whether the driver sleeps.
+    pub(super) fn driver_is_asleep(&self) -> bool {
+        self.alarm.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether the driver sleeps until it is woken.
+    pub(super) fn driver_has_no_alarm(&self) -> bool {
+        self.alarm.load(Ordering::Relaxed) == u64::MAX
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}

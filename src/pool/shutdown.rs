@@ -1,0 +1,76 @@
+//! Waiting for the end of a pool.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project::pin_project;
+use tokio::time::Sleep;
+
+use super::core::Phase;
+use super::pool_guard::PoolGuard;
+use super::shared::Ended;
+
+/// Resolves when the last worker of a pool has exited.
+///
+/// It counts as a handle on the pool: while it exists, dropping all other handles kills no worker. Dropping it does not
+/// stop the pool from closing.
+///
+/// # Cancel safety
+///
+/// Cancel safe. If it has a limit ([`Pool::shutdown_timeout`](crate::Pool::shutdown_timeout)) and is dropped before,
+/// no worker is killed.
+#[must_use = "a pool closes by itself; await this to know when it has"]
+#[pin_project]
+pub struct Shutdown {
+    guard: Arc<PoolGuard>,
+    #[pin]
+    ended: Ended,
+    /// The limit, until it has begun or is over.
+    limit: Option<Duration>,
+    #[pin]
+    timer: Option<Sleep>,
+}
+
+impl Shutdown {
+    /// Waits for the end of a pool that is closing, and ends the pool after `limit`, counted from the first poll.
+    pub(super) fn new(guard: &Arc<PoolGuard>, limit: Option<Duration>) -> Self {
+        Self {
+            guard: Arc::clone(guard),
+            ended: guard.shared.ended.clone(),
+            limit,
+            timer: None,
+        }
+    }
+}
+
+impl Future for Shutdown {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        // An error says the same: the driver was dropped.
+        if this.ended.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if let Some(limit) = this.limit.take() {
+            this.timer.set(Some(tokio::time::sleep(limit)));
+        }
+        if let Some(timer) = this.timer.as_mut().as_pin_mut() {
+            if timer.poll(cx).is_ready() {
+                this.timer.set(None);
+                this.guard.shared.with(|core| core.close(Phase::Over));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl fmt::Debug for Shutdown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shutdown").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,88 @@
+//! Starting a worker: its process, and the requests of its initializers in its ring.
+//!
+//! Runs in the application, as one task of the runtime for each start. It knows nothing of the core: what it has
+//! started, or why it could not, is an event for the driver.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures::future::{Either, select};
+use tokio::sync::oneshot;
+
+use super::events::{Event, StartedWorker};
+use super::initializer;
+use super::initializer::{INIT_TASK, InitJob};
+use super::shared::Shared;
+use crate::call::{RequestWriter, Written};
+use crate::schedule::WorkerKey;
+use crate::spawn::{ChildSpec, Launched, StdioSpec, launch};
+use crate::transfer::blob::PackedBlob;
+
+/// Starts a worker, unless the sender of `unwanted` is dropped before it has started.
+pub(super) fn spawn_start(
+    shared: &Arc<Shared>,
+    worker: WorkerKey,
+    spec: Box<ChildSpec>,
+    unwanted: oneshot::Receiver<()>,
+) {
+    let shared = Arc::clone(shared);
+    let runtime = shared.runtime.clone();
+    runtime.spawn(async move {
+        let started = match select(pin!(start(&shared, *spec)), unwanted).await {
+            Either::Left((started, _)) => started.map(Box::new),
+            Either::Right(_) => Err(io::Error::other("the pool was ended before it had started")),
+        };
+        // If the driver was dropped, so is the event, which kills the worker.
+        shared.tell_driver(Event::Started(worker, started));
+    });
+}
+
+async fn start(shared: &Shared, spec: ChildSpec) -> io::Result<StartedWorker> {
+    let settings = &shared.settings;
+    let init = [&settings.preload, &settings.initializer].into_iter();
+    let mut init: Vec<_> = init.flatten().map(|make| make()).collect();
+    // With two initializers, the first is not written before there is a process: it may need a blob, and the second
+    // must not overtake it.
+    let first = |requests: &mut RequestWriter| match &init[..] {
+        [only] => {
+            let job = Arc::clone(only).into_job();
+            Some(requests.write(INIT_TASK, &*job, false))
+        }
+        _ => None,
+    };
+    let (stdio, doorbell) = (StdioSpec::default(), Some(&shared.doorbell));
+    let mut launched = launch(&settings.source, spec, stdio, doorbell, &first).await?;
+    let mut written = launched.written.take();
+    if init.is_empty() && !launched.forked {
+        init.push(initializer::handshake());
+    }
+    let mut packed = Vec::new();
+    for job in &init {
+        packed.extend(send(shared, &mut launched, job, written.take()).await?);
+    }
+    launched.requests.wake();
+    Ok(StartedWorker {
+        launched,
+        init,
+        packed,
+    })
+}
+
+/// Writes the request of an initializer, unless it was `written`. Returns the blob with its arguments, if they were too
+/// large for the ring.
+async fn send(
+    shared: &Shared,
+    launched: &mut Launched,
+    init: &Arc<dyn InitJob>,
+    written: Option<Written>,
+) -> io::Result<Option<PackedBlob>> {
+    let job = Arc::clone(init).into_job();
+    let requests = &mut launched.requests;
+    let written = written.unwrap_or_else(|| requests.write(INIT_TASK, &*job, false));
+    let sent = requests.complete(written, INIT_TASK, &job, &shared.blobs);
+    match sent.await {
+        Ok(sent) => Ok(sent.packed),
+        Err(fault) => Err(fault.into_io(init.kind())),
+    }
+}

@@ -1,0 +1,67 @@
+//! The core's topic: one turn of the driver, and the order of its steps.
+
+use super::core::{Core, Effect};
+use super::findings::{Findings, WorkerChange};
+use super::worker_state::WorkerLife;
+use crate::schedule::WorkerKey;
+
+impl Core {
+    /// Accounts for what the driver has found, then does what time brings, then sends waiting tasks.
+    ///
+    /// The order of the first three steps: a worker is known before its replies are, and its tasks are not requeued
+    /// before its last reply. Returns workers with slow batches: the driver must salvage their outcomes before the
+    /// next tick, and not sleep. Then what time brings waits for that tick, which knows what was salvaged.
+    #[must_use]
+    pub(super) fn tick(&mut self, findings: &mut Findings) -> Vec<WorkerKey> {
+        for change in findings.changes.drain(..) {
+            self.on_change(change);
+        }
+        for reply in &mut findings.replies {
+            reply.job = self.on_reply(reply.worker, &reply.head);
+        }
+        for exit in &findings.exits {
+            self.on_exit(exit);
+        }
+        let slow = self.flush_slow_batches();
+        if slow.is_empty() {
+            self.on_time();
+        }
+        self.pump();
+        slow
+    }
+
+    fn on_change(&mut self, change: WorkerChange) {
+        match change {
+            WorkerChange::Started {
+                worker,
+                io,
+                has_init,
+            } => self.on_started(worker, io, has_init),
+            WorkerChange::StartFailed { worker, cause } => self.on_start_failed(worker, &cause),
+            WorkerChange::Initialized {
+                worker,
+                result,
+                packed,
+            } => {
+                self.effects
+                    .extend(packed.into_iter().map(Effect::ReturnBlob));
+                self.on_initialized(worker, result);
+            }
+            WorkerChange::Corrupt { worker } => self.transition(worker, WorkerLife::kill),
+        }
+    }
+
+    /// What happens because time has passed, or because a worker did something that sends no reply.
+    fn on_time(&mut self) {
+        self.drop_started_arguments();
+        self.expire();
+        // Before tasks are moved: a worker that runs may take them.
+        self.clear_suspicions();
+        self.rebalance();
+        self.stop_idle();
+        self.flush();
+        if let Some(at) = self.breaker.half_open_at() {
+            self.check_missing |= at <= self.now;
+        }
+    }
+}

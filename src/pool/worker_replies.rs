@@ -1,0 +1,85 @@
+//! What the driver has of one worker: its replies, and its initializers until they have returned.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::initializer::InitJob;
+use crate::call::ReplyReader;
+use crate::call::envelope::Reply;
+use crate::call::outcomes::ReplyBody;
+use crate::error::{ErrorKind, JoinError};
+use crate::transfer::blob::PackedBlob;
+
+/// See the module.
+pub(super) struct WorkerReplies {
+    pub(super) reader: ReplyReader,
+    pub(super) pid: u32,
+    /// Initializers that have not returned, in the order of their requests.
+    init: VecDeque<Arc<dyn InitJob>>,
+    /// Arguments of initializers, held until all have returned.
+    packed: Vec<PackedBlob>,
+}
+
+impl WorkerReplies {
+    pub(super) fn new(
+        reader: ReplyReader,
+        pid: u32,
+        init: Vec<Arc<dyn InitJob>>,
+        packed: Vec<PackedBlob>,
+    ) -> Self {
+        Self {
+            reader,
+            pid,
+            init: init.into(),
+            packed,
+        }
+    }
+
+    /// The name of the initializer that the worker runs.
+    pub(super) fn init_name(&self) -> Option<&'static str> {
+        self.init.front().map(|job| job.name())
+    }
+
+    /// Takes the reply of an initializer. Returns how the start of the worker went, once that is known.
+    pub(super) fn on_init_reply(
+        &mut self,
+        head: &Reply,
+        bytes: &[u8],
+    ) -> Option<Result<(), JoinError>> {
+        let job = Arc::clone(self.init.front()?);
+        let outcomes = match self.reader.body(head, bytes, self.pid) {
+            ReplyBody::Frame(outcomes) | ReplyBody::Blob { outcomes, .. } => outcomes,
+        };
+        job.deliver(head.first as usize, outcomes);
+        let result = self.init_result(&*job)?;
+        self.init.pop_front();
+        if result.is_err() {
+            self.init.clear();
+        }
+        self.init.is_empty().then_some(result)
+    }
+
+    /// Takes the arguments of initializers, all of which have returned.
+    pub(super) fn take_packed(&mut self) -> Vec<PackedBlob> {
+        std::mem::take(&mut self.packed)
+    }
+
+    fn init_result(&self, job: &dyn InitJob) -> Option<Result<(), JoinError>> {
+        let failure = match job.outcome()? {
+            Ok(Ok(())) => return Some(Ok(())),
+            Ok(Err(why)) => spawn_error(self.pid).because(why),
+            Err(error) => {
+                let failure = spawn_error(self.pid).because(format!("{}: {error}", job.kind()));
+                match error.panic() {
+                    Some(report) => failure.with_panic(report.clone()),
+                    None => failure,
+                }
+            }
+        };
+        Some(Err(failure))
+    }
+}
+
+fn spawn_error(pid: u32) -> JoinError {
+    JoinError::new(ErrorKind::Spawn, "procession::worker").in_process(pid)
+}

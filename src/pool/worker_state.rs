@@ -1,0 +1,287 @@
+//! The life of one worker, from the decision to start it until its exit was seen.
+//!
+//! ```text
+//! Starting ──▶ Preparing ──▶ Ready ◀──▶ Cancelling
+//!     │            │           │            │
+//!     └────────────┴───────────┴────────────┴──▶ Stopping ──▶ (removed on exit)
+//! ```
+//!
+//! Every transition returns what the caller must do next. Transitions perform nothing: they send no message and no
+//! signal, so that a test can take every one of them without a process.
+//!
+//! Must stay true: a worker takes tasks if and only if it is `Ready` and not suspect; no state but `Starting` and
+//! `Stopping` is without a process.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::info::WorkerState;
+use crate::call::RequestWriter;
+use crate::error::ErrorKind;
+use crate::ring::Cursor;
+use crate::schedule::TaskKey;
+use crate::spawn::SignalHandle;
+use crate::sys::clock::Moment;
+
+/// The parent's ways to a worker's process.
+#[derive(Debug)]
+pub(super) struct WorkerIo {
+    pub(super) requests: RequestWriter,
+    pub(super) signal_handle: Arc<SignalHandle>,
+}
+
+/// A worker that is killed because of one task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PendingKill {
+    pub(super) task: TaskKey,
+    /// The error of the task.
+    pub(super) kind: ErrorKind,
+    /// When the worker is killed, if the task has not ended by itself.
+    pub(super) at: Moment,
+}
+
+/// The state of a worker. `I` is the way to its process.
+#[derive(Debug)]
+pub(super) enum WorkerLife<I = WorkerIo> {
+    /// There is no process yet. Dropping `_wanted` ends the start, which may take long: a preload may never return.
+    Starting { _wanted: oneshot::Sender<()> },
+    /// The process runs its initializers.
+    Preparing { io: I },
+    /// The worker takes tasks, unless it is suspect: then it has not started the request at `suspect_at`, when other
+    /// workers would have, and may not run at all.
+    Ready { io: I, suspect_at: Option<Cursor> },
+    /// The worker was told to cancel the task that it runs, and is killed if the task does not end in time.
+    Cancelling { io: I, kill: PendingKill },
+    /// The worker was killed, or told to exit. Its exit was not seen yet. There is no `io` if there was no process.
+    Stopping {
+        io: Option<I>,
+        because: Option<PendingKill>,
+    },
+}
+
+/// What the caller of a transition must do next.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NextStep {
+    /// Nothing.
+    Nothing,
+    /// Give the worker tasks.
+    Dispatch,
+    /// Have the doorbell rung when the worker releases a request. If no request is left, clear the suspicion.
+    Watch,
+    /// Tell the worker to cancel the task that it runs.
+    SendCancel(TaskKey),
+    /// Tell the worker to exit. If there is no space for that, kill it.
+    SendStop,
+    /// Kill the process.
+    Kill,
+}
+
+/// Transitions.
+impl<I> WorkerLife<I> {
+    /// A process was started. `has_init` says whether it runs initializers before its first task.
+    pub(super) fn on_started(&mut self, io: I, has_init: bool) -> NextStep {
+        let (life, next) = match self.take() {
+            Self::Starting { .. } if has_init => (Self::Preparing { io }, NextStep::Nothing),
+            Self::Starting { .. } => (Self::ready(io), NextStep::Dispatch),
+            Self::Stopping { because, .. } => (Self::stopping(Some(io), because), NextStep::Kill),
+            other => {
+                debug_assert!(false, "a worker is started once");
+                (other, NextStep::Nothing)
+            }
+        };
+        *self = life;
+        next
+    }
+
+    /// All initializers have returned without an error.
+    pub(super) fn on_initialized(&mut self) -> NextStep {
+        let (life, next) = match self.take() {
+            Self::Preparing { io } => (Self::ready(io), NextStep::Dispatch),
+            other => (other, NextStep::Nothing),
+        };
+        *self = life;
+        next
+    }
+
+    /// The worker has not started the request at `position`, when other workers would have.
+    pub(super) fn suspect(&mut self, position: Cursor) -> NextStep {
+        match self {
+            Self::Ready { suspect_at, .. } => {
+                *suspect_at = Some(position);
+                NextStep::Watch
+            }
+            _ => NextStep::Nothing,
+        }
+    }
+
+    /// The worker was seen to run.
+    pub(super) fn clear_suspicion(&mut self) -> NextStep {
+        if self.suspect_at().is_none() {
+            return NextStep::Nothing;
+        }
+        if let Self::Ready { suspect_at, .. } = self {
+            *suspect_at = None;
+        }
+        NextStep::Dispatch
+    }
+
+    /// The task that the worker runs must end: by itself before `kill.at`, or with the worker.
+    pub(super) fn schedule_kill(&mut self, kill: PendingKill, now: Moment) -> NextStep {
+        let (life, next) = match self.take() {
+            Self::Ready { io, .. } if now < kill.at => {
+                let next = NextStep::SendCancel(kill.task);
+                (Self::Cancelling { io, kill }, next)
+            }
+            Self::Ready { io, .. } => (Self::stopping(Some(io), Some(kill)), NextStep::Kill),
+            Self::Stopping { io, because } => {
+                let because = because.or(Some(kill));
+                (Self::stopping(io, because), NextStep::Kill)
+            }
+            other => (other, NextStep::Nothing),
+        };
+        *self = life;
+        next
+    }
+
+    /// `task` has ended. If the worker was to be killed for it, the worker is saved, and the caller ends the task as
+    /// the kill says and gives the worker tasks again.
+    #[must_use]
+    pub(super) fn ended_within_grace(&mut self, task: TaskKey) -> Option<PendingKill> {
+        let (life, saved) = match self.take() {
+            Self::Cancelling { io, kill } if kill.task == task => (Self::ready(io), Some(kill)),
+            other => (other, None),
+        };
+        *self = life;
+        saved
+    }
+
+    /// The worker must exit when it has finished what it was sent.
+    pub(super) fn stop(&mut self) -> NextStep {
+        match self.take() {
+            Self::Ready { io, .. } => {
+                *self = Self::stopping(Some(io), None);
+                NextStep::SendStop
+            }
+            Self::Stopping { io, because } => {
+                *self = Self::stopping(io, because);
+                NextStep::Nothing
+            }
+            other => {
+                *self = other;
+                self.kill()
+            }
+        }
+    }
+
+    /// The worker must exit now.
+    pub(super) fn kill(&mut self) -> NextStep {
+        let (io, because) = match self.take() {
+            Self::Starting { .. } => (None, None),
+            Self::Preparing { io } | Self::Ready { io, .. } => (Some(io), None),
+            Self::Cancelling { io, kill } => (Some(io), Some(kill)),
+            Self::Stopping { io, because } => (io, because),
+        };
+        let next = match io {
+            Some(_) => NextStep::Kill,
+            None => NextStep::Nothing,
+        };
+        *self = Self::stopping(io, because);
+        next
+    }
+
+    fn ready(io: I) -> Self {
+        let suspect_at = None;
+        Self::Ready { io, suspect_at }
+    }
+
+    fn stopping(io: Option<I>, because: Option<PendingKill>) -> Self {
+        Self::Stopping { io, because }
+    }
+
+    /// Takes the state, which a transition replaces before it returns.
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::stopping(None, None))
+    }
+}
+
+/// Questions.
+impl<I> WorkerLife<I> {
+    /// Whether the worker takes tasks.
+    pub(super) fn takes_tasks(&self) -> bool {
+        match self {
+            Self::Ready { suspect_at, .. } => suspect_at.is_none(),
+            _ => false,
+        }
+    }
+
+    /// Whether the worker has finished its start, and was not killed or told to exit.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready { .. } | Self::Cancelling { .. })
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        matches!(self, Self::Stopping { .. })
+    }
+
+    /// The request that a suspect worker has not started.
+    pub(super) fn suspect_at(&self) -> Option<Cursor> {
+        match self {
+            Self::Ready { suspect_at, .. } => *suspect_at,
+            _ => None,
+        }
+    }
+
+    /// The kill that is scheduled or done because of one task.
+    pub(super) fn kill_reason(&self) -> Option<PendingKill> {
+        match self {
+            Self::Cancelling { kill, .. } => Some(*kill),
+            Self::Stopping { because, .. } => *because,
+            _ => None,
+        }
+    }
+
+    /// When the worker must be killed.
+    pub(super) fn kill_at(&self) -> Option<Moment> {
+        match self {
+            Self::Cancelling { kill, .. } => Some(kill.at),
+            _ => None,
+        }
+    }
+
+    /// The way to the process, if there is one.
+    pub(super) fn io(&self) -> Option<&I> {
+        match self {
+            Self::Starting { .. } => None,
+            Self::Preparing { io } | Self::Ready { io, .. } | Self::Cancelling { io, .. } => {
+                Some(io)
+            }
+            Self::Stopping { io, .. } => io.as_ref(),
+        }
+    }
+
+    /// As [`WorkerLife::io`].
+    pub(super) fn io_mut(&mut self) -> Option<&mut I> {
+        match self {
+            Self::Starting { .. } => None,
+            Self::Preparing { io } | Self::Ready { io, .. } | Self::Cancelling { io, .. } => {
+                Some(io)
+            }
+            Self::Stopping { io, .. } => io.as_mut(),
+        }
+    }
+
+    /// The state as users see it. `busy` says whether the worker has tasks.
+    pub(super) fn public(&self, busy: bool) -> WorkerState {
+        match self {
+            Self::Starting { .. } | Self::Preparing { .. } => WorkerState::Starting,
+            Self::Ready { .. } | Self::Cancelling { .. } if busy => WorkerState::Busy,
+            Self::Ready { .. } | Self::Cancelling { .. } => WorkerState::Idle,
+            Self::Stopping { .. } => WorkerState::Stopping,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! All workers of a pool, by the schedule's keys.
+
+use super::worker_state::{WorkerIo, WorkerLife};
+use crate::schedule::{TakesTasks, TaskKey, WorkerKey};
+use crate::sys::clock::Moment;
+
+/// One worker.
+#[derive(Debug)]
+pub(super) struct Worker {
+    /// The number in its name. A worker that replaces another has the same.
+    pub(super) number: usize,
+    pub(super) life: WorkerLife,
+    /// Whether the worker has run its initializer or finished a task, and so was able to start.
+    pub(super) proven: bool,
+    /// How many tasks it has finished.
+    pub(super) done: u64,
+    /// When its start was decided.
+    pub(super) since: Moment,
+    /// Whether requests were written since the worker was last woken.
+    pub(super) must_wake: bool,
+    /// Tasks in its ring whose descriptors this process holds too, until they have started.
+    pub(super) has_fds: Vec<TaskKey>,
+}
+
+impl Worker {
+    /// The id of its process, if it has one.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.life.io().map(|io| io.signal_handle.pid())
+    }
+
+    /// Whether the worker was neither killed nor told to exit.
+    pub(super) fn is_alive(&self) -> bool {
+        !self.life.is_stopping()
+    }
+
+    /// Whether it is not known yet that the worker is able to start.
+    pub(super) fn is_starting(&self) -> bool {
+        self.is_alive() && !self.proven
+    }
+}
+
+/// The workers of a pool.
+#[derive(Debug, Default)]
+pub(super) struct WorkerTable(Vec<Option<Worker>>);
+
+impl WorkerTable {
+    pub(super) fn get(&self, key: WorkerKey) -> Option<&Worker> {
+        self.0.get(key)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, key: WorkerKey) -> Option<&mut Worker> {
+        self.0.get_mut(key)?.as_mut()
+    }
+
+    /// The way to the worker's process, if there is one.
+    pub(super) fn io_mut(&mut self, key: WorkerKey) -> Option<&mut WorkerIo> {
+        self.get_mut(key)?.life.io_mut()
+    }
+
+    pub(super) fn insert(&mut self, key: WorkerKey, worker: Worker) {
+        if self.0.len() <= key {
+            self.0.resize_with(key + 1, || None);
+        }
+        self.0[key] = Some(worker);
+    }
+
+    pub(super) fn remove(&mut self, key: WorkerKey) -> Option<Worker> {
+        self.0.get_mut(key)?.take()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
+    /// All keys that workers have, and perhaps others.
+    pub(super) fn keys(&self) -> std::ops::Range<WorkerKey> {
+        0..self.0.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (WorkerKey, &Worker)> {
+        let workers = self.0.iter().enumerate();
+        workers.filter_map(|(key, worker)| Some((key, worker.as_ref()?)))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (WorkerKey, &mut Worker)> {
+        let workers = self.0.iter_mut().enumerate();
+        workers.filter_map(|(key, worker)| Some((key, worker.as_mut()?)))
+    }
+}
+
+impl TakesTasks for WorkerTable {
+    fn takes_tasks(&self, worker: WorkerKey) -> bool {
+        self.get(worker).is_some_and(|it| it.life.takes_tasks())
+    }
+}

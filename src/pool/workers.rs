@@ -1,0 +1,249 @@
+//! The core's topic: starting workers, and what is sent to them beside tasks.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::core::{Core, Effect, Phase};
+use super::worker_state::{NextStep, WorkerIo, WorkerLife};
+use super::worker_table::Worker;
+use crate::error::JoinError;
+use crate::schedule::WorkerKey;
+use crate::spawn::ChildSpec;
+use crate::transfer::messages::ToWorker;
+
+/// States.
+impl Core {
+    /// Changes the state of a worker, if there is one, and does what the transition returns.
+    pub(super) fn transition(
+        &mut self,
+        worker: WorkerKey,
+        transition: impl FnOnce(&mut WorkerLife) -> NextStep,
+    ) {
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
+        let next = transition(&mut it.life);
+        self.check_missing |= it.life.is_stopping();
+        let Some(io) = it.life.io_mut() else {
+            return;
+        };
+        match next {
+            NextStep::Nothing => {}
+            NextStep::Dispatch => self.schedule.workers_changed(),
+            NextStep::Kill => io.signal_handle.kill(),
+            NextStep::SendCancel(task) => {
+                io.requests.send(ToWorker::Cancel { task });
+                self.effects.push(Effect::WakeDriver);
+            }
+            NextStep::SendStop if io.requests.write_stop() => {}
+            NextStep::SendStop => self.transition(worker, WorkerLife::kill),
+            NextStep::Watch if io.requests.watch() => {}
+            NextStep::Watch => self.transition(worker, WorkerLife::clear_suspicion),
+        }
+    }
+
+    /// A worker's process was started. Without initializers it takes tasks at once, which wait in its ring.
+    pub(super) fn on_started(&mut self, worker: WorkerKey, io: WorkerIo, has_init: bool) {
+        match self.workers.get(worker) {
+            Some(_) => self.transition(worker, |life| life.on_started(io, has_init)),
+            None => io.signal_handle.kill(),
+        }
+        if self.phase == Phase::Over {
+            self.transition(worker, WorkerLife::kill);
+        }
+    }
+
+    /// A worker could not be started.
+    pub(super) fn on_start_failed(&mut self, worker: WorkerKey, cause: &JoinError) {
+        self.schedule.remove_worker(worker);
+        self.workers.remove(worker);
+        self.count_failed_start(cause);
+    }
+
+    /// A worker has run its initializers, or one has failed.
+    pub(super) fn on_initialized(&mut self, worker: WorkerKey, result: Result<(), JoinError>) {
+        if self.workers.get(worker).is_none() {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                self.transition(worker, WorkerLife::on_initialized);
+                self.on_proven(worker);
+            }
+            Err(cause) => {
+                self.transition(worker, WorkerLife::kill);
+                self.count_failed_start(&cause);
+            }
+        }
+    }
+
+    /// A worker has done something, so workers are able to start.
+    pub(super) fn on_proven(&mut self, worker: WorkerKey) {
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
+        if !std::mem::replace(&mut it.proven, true) {
+            self.breaker.succeeded();
+            self.check_missing = true;
+        }
+    }
+
+    /// A start has failed. If that happens repeatedly and no worker is ready, waiting tasks end with the cause.
+    pub(super) fn count_failed_start(&mut self, cause: &JoinError) {
+        self.check_missing = true;
+        if !self.breaker.failed(self.now) {
+            return;
+        }
+        if self.workers.iter().any(|(_, it)| it.life.is_ready()) {
+            return;
+        }
+        for key in self.schedule.take_waiting() {
+            if let Some(record) = self.records.remove(key) {
+                self.fail_all(&record.job, cause.clone());
+                self.discard(record);
+            }
+        }
+    }
+}
+
+/// Starting.
+impl Core {
+    /// Starts as many workers as are missing.
+    pub(super) fn start_missing(&mut self) {
+        if self.phase == Phase::Over || self.phase == Phase::Closing && self.records.is_empty() {
+            return;
+        }
+        let alive = self.workers.iter().filter(|(_, it)| it.is_alive());
+        let missing = self.settings.workers.saturating_sub(alive.count());
+        if missing == 0 || !self.breaker.allows(self.now) {
+            return;
+        }
+        let starting = self.workers.iter().filter(|(_, it)| it.is_starting());
+        let at_once = self.breaker.max_starting().saturating_sub(starting.count());
+        for _ in 0..missing.min(at_once) {
+            self.start_worker();
+        }
+    }
+
+    fn start_worker(&mut self) {
+        let key = self.schedule.add_worker();
+        let number = self.free_number();
+        let (wanted, unwanted) = oneshot::channel();
+        let worker = Worker {
+            number,
+            life: WorkerLife::Starting { _wanted: wanted },
+            proven: false,
+            done: 0,
+            since: self.now,
+            must_wake: false,
+            has_fds: Vec::new(),
+        };
+        self.workers.insert(key, worker);
+        let pool = self.settings.name.clone();
+        let spec = ChildSpec {
+            name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
+            pool,
+            number: Some(number),
+            nice: self.settings.nice,
+            memory_limit: self.settings.memory_limit,
+            ..ChildSpec::default()
+        };
+        self.effects
+            .push(Effect::Launch(key, Box::new(spec), unwanted));
+    }
+
+    /// The lowest number that no worker has, except workers that are stopping.
+    fn free_number(&self) -> usize {
+        let taken = |number| {
+            let mut workers = self.workers.iter();
+            workers.any(|(_, it)| it.number == number && it.is_alive())
+        };
+        (0..).find(|&number| !taken(number)).unwrap_or(0)
+    }
+}
+
+/// Messages.
+impl Core {
+    /// Sends messages that could not be sent before, and lets the schedule send tasks to workers that have space.
+    pub(super) fn flush(&mut self) {
+        for (worker, it) in self.workers.iter_mut() {
+            if let Some(io) = it.life.io_mut() {
+                // A message that cannot be sent now is sent by a later call.
+                let _ = io.requests.send_unsent();
+                self.schedule.may_have_space(worker);
+            }
+        }
+    }
+
+    /// Drops the arguments of started tasks that hold descriptors: the task is not sent again, and an end of a channel
+    /// among them must be the task's alone.
+    pub(super) fn drop_started_arguments(&mut self) {
+        for (worker, it) in self.workers.iter_mut() {
+            if it.has_fds.is_empty() {
+                continue;
+            }
+            let Some(io) = it.life.io() else {
+                continue;
+            };
+            it.has_fds.retain(|key| {
+                let Some(record) = self.records.get_mut(*key) else {
+                    return false;
+                };
+                // A request that was released has a reply on the way, which drops the arguments.
+                let position = record.position_at(worker);
+                let Some(position) = position.filter(|at| !io.requests.released(*at)) else {
+                    return false;
+                };
+                if io.requests.claimed(position) == 0 {
+                    return true;
+                }
+                if let Some(packed) = &mut record.packed {
+                    packed.attachments.clear();
+                }
+                let job = Arc::clone(&record.job);
+                self.effects.push(Effect::ForgetArguments(job));
+                false
+            });
+        }
+    }
+
+    /// Tells workers that blobs of arguments were freed, as far as they know them.
+    pub(super) fn forget_blobs(&mut self, ids: &[u64]) {
+        for (_, it) in self.workers.iter_mut() {
+            if let Some(io) = it.life.io_mut() {
+                io.requests.forget(ids);
+            }
+        }
+    }
+
+    /// Tells all workers to free the memory of idle blobs.
+    pub(super) fn trim_workers(&mut self) {
+        for (_, it) in self.workers.iter_mut() {
+            if let Some(io) = it.life.io_mut() {
+                io.requests.send(ToWorker::Trim);
+            }
+        }
+    }
+
+    /// The worker's blob was read, or did not arrive: then the worker must not use it again.
+    pub(super) fn return_worker_blob(
+        &mut self,
+        worker: WorkerKey,
+        pid: u32,
+        id: u64,
+        arrived: bool,
+    ) {
+        // Another worker may have the key of a dead one, with blobs of the same numbers.
+        let it = self.workers.get_mut(worker);
+        let Some(it) = it.filter(|it| it.pid() == Some(pid)) else {
+            return;
+        };
+        if let Some(io) = it.life.io_mut() {
+            io.requests.send(match arrived {
+                true => ToWorker::Returned { id },
+                false => ToWorker::Lost { id },
+            });
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The task that supervises one process, from its start to its outcome.
+//!
+//! Runs in the parent. The only request is in the ring before the child looks at it. So the parent has nothing to do
+//! between the start and the end of the process: it waits for the end, and then reads the outcome.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use super::outcome_guard::OutcomeGuard;
+use super::state::ProcessState;
+use super::stdio::PipeSenders;
+use crate::call::job::Job;
+use crate::call::outcomes::ReplyBody;
+use crate::call::request_writer::{SendFault, SentJob};
+use crate::call::{ReplyReader, Written};
+use crate::error::{ErrorKind, JoinError};
+use crate::spawn::{ChildGuard, ChildSource, ChildSpec, Launched, StdioSpec, launch};
+use crate::sys::clock::Moment;
+use crate::sys::reactor;
+use crate::sys::reactor::Watched;
+use crate::transfer::entry_point::{ENTRY_TIMEOUT, NEVER_ENTERED};
+
+/// The key of the only task of a process.
+const ONLY_TASK: u64 = 1;
+
+/// One function, and the process that is to run it.
+#[derive(Debug)]
+pub(super) struct SpawnRequest {
+    pub(super) job: Arc<dyn Job>,
+    pub(super) state: Arc<ProcessState>,
+    pub(super) source: ChildSource,
+    pub(super) spec: ChildSpec,
+    pub(super) streams: StdioSpec,
+    pub(super) pipes: PipeSenders,
+}
+
+/// Spawns the task that starts and supervises the process.
+pub(super) fn begin(request: SpawnRequest) {
+    let outcome = OutcomeGuard::new(Arc::clone(&request.job), Arc::clone(&request.state));
+    match reactor::check_runtime() {
+        Ok(()) => drop(tokio::spawn(supervise(request, outcome))),
+        Err(error) => outcome.never_ran(ErrorKind::Spawn, &error.to_string()),
+    }
+}
+
+async fn supervise(request: SpawnRequest, mut outcome: OutcomeGuard) {
+    if request.state.was_aborted() {
+        let why = "it was aborted before it started";
+        return outcome.never_ran(ErrorKind::Cancelled, why);
+    }
+    outcome.starting();
+    let SpawnRequest {
+        job,
+        source,
+        spec,
+        streams,
+        pipes,
+        ..
+    } = request;
+    match start(&job, &source, spec, streams).await {
+        Ok(child) => run(child, pipes, outcome).await,
+        Err(StartFault::Encode(why)) => {
+            outcome.never_ran(ErrorKind::Encode, &format!("the arguments: {why}"));
+        }
+        Err(StartFault::Io(error)) if !reactor::is_shutdown(&error) => {
+            outcome.never_ran(ErrorKind::Spawn, &error.to_string());
+        }
+        // The guard reports the shutdown when it is dropped.
+        Err(StartFault::Io(_) | StartFault::Shutdown) => {}
+    }
+}
+
+/// A child whose request is in its ring, and which waits for permission to begin.
+#[derive(Debug)]
+struct StartedChild {
+    launched: Launched,
+    sent: SentJob,
+}
+
+#[derive(Debug)]
+enum StartFault {
+    Encode(String),
+    Io(io::Error),
+    /// The runtime is shutting down.
+    Shutdown,
+}
+
+/// Starts the child and writes its only request into its ring.
+async fn start(
+    job: &Arc<dyn Job>,
+    source: &ChildSource,
+    spec: ChildSpec,
+    streams: StdioSpec,
+) -> Result<StartedChild, StartFault> {
+    let launched = launch(source, spec, streams, None, &|_| None).await;
+    let mut launched = launched.map_err(StartFault::Io)?;
+    let written = launched.requests.write(ONLY_TASK, &**job, false);
+    if let Written::TooLarge = written {
+        launched.allow_spares();
+    }
+    let requests = &mut launched.requests;
+    let mut sent = requests
+        .complete(written, ONLY_TASK, job, &Arc::default())
+        .await?;
+    // The job is never sent again: ends of channels among the arguments are the child's alone.
+    job.forget_arguments();
+    if let Some(packed) = &mut sent.packed {
+        packed.attachments.clear();
+    }
+    Ok(StartedChild { launched, sent })
+}
+
+impl From<SendFault> for StartFault {
+    fn from(fault: SendFault) -> Self {
+        match fault {
+            SendFault::Refused(why) => Self::Encode(why),
+            SendFault::NoSpace => Self::Io(io::Error::from(io::ErrorKind::OutOfMemory)),
+            SendFault::Shutdown => Self::Shutdown,
+        }
+    }
+}
+
+/// Lets the child begin, waits for its end and gives the job its outcome.
+async fn run(child: StartedChild, pipes: PipeSenders, outcome: OutcomeGuard) {
+    // `sent` keeps the memory of large arguments until the process has ended.
+    let StartedChild { mut launched, sent } = child;
+    let signal_handle = launched.guard.signal_handle();
+    outcome.state().start(Arc::clone(&signal_handle));
+    pipes.deliver(std::mem::take(&mut launched.pipes));
+    // The child begins after its handle knows it: code that hears of the child can find it.
+    let begun = launched.release();
+    if begun.is_err() {
+        signal_handle.kill();
+    }
+    let _parent_death = launched.parent_death;
+    let requests = launched.requests;
+    let guard = launched.guard.leave_group_on_success();
+    let started = || requests.claimed(sent.position) > 0;
+    let status = match wait_for_end(guard, launched.pidfd, started).await {
+        Ok(status) => status,
+        Err(WaitFault::Start(why)) => return outcome.never_ran(ErrorKind::Spawn, &why),
+        Err(WaitFault::Shutdown) => return, // the guard reports it
+    };
+    if let Err(error) = begun {
+        if !outcome.state().was_aborted() {
+            return outcome.never_ran(ErrorKind::Spawn, &error.to_string());
+        }
+    }
+    let ended = EndedProcess {
+        pid: signal_handle.pid(),
+        status,
+        started: started(),
+        wanted_memory: requests.wanted_memory(),
+    };
+    outcome.process_ended(status);
+    deliver(&outcome, launched.replies, ended).await;
+}
+
+/// Why the end of a child was not observed.
+#[derive(Debug)]
+enum WaitFault {
+    Start(String),
+    /// The runtime is shutting down.
+    Shutdown,
+}
+
+/// Waits for the end of a child, and kills it if it does not enter in time. Returns its status, unless other code in
+/// this program took it.
+async fn wait_for_end(
+    mut guard: ChildGuard,
+    pidfd: OwnedFd,
+    started: impl Fn() -> bool,
+) -> Result<Option<ExitStatus>, WaitFault> {
+    // The shortest tasks end before the parent gets here.
+    if let Some(status) = guard.try_reap() {
+        return Ok(status);
+    }
+    let signal_handle = guard.signal_handle();
+    let pidfd = Watched::new(pidfd).map_err(|error| WaitFault::Start(error.to_string()))?;
+    let mut end = std::pin::pin!(guard.wait(pidfd));
+    let began = Moment::now();
+    let ended = loop {
+        if started() {
+            break end.as_mut().await;
+        }
+        match tokio::time::timeout(ENTRY_TIMEOUT, &mut end).await {
+            Ok(ended) => break ended,
+            Err(_) if started() => {}
+            // The runtime's clock may be a paused one, which runs ahead.
+            Err(_) if Moment::now().since(began) < ENTRY_TIMEOUT => {
+                tokio::task::yield_now().await;
+            }
+            Err(_) => {
+                signal_handle.kill();
+                let _ = end.await;
+                return Err(WaitFault::Start(NEVER_ENTERED.to_owned()));
+            }
+        }
+    };
+    ended.map_err(|_| WaitFault::Shutdown)
+}
+
+/// A process that has ended, and what its request ring says about its task.
+#[derive(Debug, Clone, Copy)]
+struct EndedProcess {
+    pid: u32,
+    status: Option<ExitStatus>,
+    /// Whether the function had started.
+    started: bool,
+    /// Whether an allocation beyond the memory limit had failed.
+    wanted_memory: bool,
+}
+
+/// Gives the job the outcome that the process left in its ring, or the error of a process that left none.
+async fn deliver(outcome: &OutcomeGuard, mut replies: ReplyReader, ended: EndedProcess) {
+    let job = outcome.job();
+    let mut bytes = Vec::new();
+    match replies.only_outcome(&mut bytes, ended.pid) {
+        Some(ReplyBody::Frame(outcomes)) => {
+            job.deliver(0, outcomes);
+        }
+        Some(ReplyBody::Blob { outcomes, .. }) if outcomes.is_long() => {
+            let job = Arc::clone(job);
+            // Fails only when the runtime shuts down; the guard reports that.
+            let _ = tokio::task::spawn_blocking(move || job.deliver(0, outcomes)).await;
+        }
+        Some(ReplyBody::Blob { outcomes, .. }) => {
+            job.deliver(0, outcomes);
+        }
+        None => outcome.fail(&no_result(outcome, ended)),
+    }
+}
+
+fn no_result(outcome: &OutcomeGuard, ended: EndedProcess) -> JoinError {
+    let exited = ended.status.is_some_and(|status| status.code().is_some());
+    let kind = match (outcome.state().was_aborted(), exited, ended.started) {
+        (true, ..) => ErrorKind::Cancelled,
+        (_, false, true) if ended.wanted_memory => ErrorKind::MemoryExceeded,
+        (_, false, _) => ErrorKind::Crashed,
+        (_, true, true) => ErrorKind::Exited,
+        (_, true, false) => ErrorKind::Spawn,
+    };
+    let error = JoinError::new(kind, outcome.job().name())
+        .in_process(ended.pid)
+        .after_start(ended.started);
+    match ended.status {
+        Some(status) => error.with_status(status),
+        None => error,
+    }
+}

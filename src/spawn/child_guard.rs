@@ -1,0 +1,171 @@
+//! Owning an unreaped child: signalling it, waiting for its end, reaping it.
+//!
+//! Must stay true: a pid is signalled only under the lock under which the child is reaped.
+
+use std::io;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::spec::ChildSpec;
+use super::{reaper, registry};
+use crate::sys::reactor::Watched;
+use crate::sys::signal;
+
+/// Signals a child for as long as the pid is the child's.
+#[derive(Debug)]
+pub(crate) struct SignalHandle {
+    pid: u32,
+    /// Locked while the child is signalled and while it is reaped, so that no other process with the same pid is
+    /// signalled.
+    reaped: Mutex<bool>,
+}
+
+impl SignalHandle {
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends `signal` to the child alone. Does nothing if the child was reaped.
+    pub(crate) fn signal(&self, signal: i32) {
+        let reaped = self.lock();
+        if !*reaped {
+            let _ = signal::send(self.pid, signal);
+        }
+    }
+
+    /// Kills the child and everything in its group. Does nothing if the child was reaped.
+    pub(crate) fn kill(&self) {
+        let reaped = self.lock();
+        if !*reaped {
+            signal::kill_tree(self.pid);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An unreaped child. Dropping it kills the child with its group, unless the child is detached, and has it reaped in the
+/// background.
+#[derive(Debug)]
+pub(crate) struct ChildGuard {
+    origin: Origin,
+    signal_handle: Arc<SignalHandle>,
+    /// Whether the child's group is killed also when the child exits by itself with status 0.
+    kill_group_on_success: bool,
+    kill_on_drop: bool,
+}
+
+/// How the child was started, and so who reaps it.
+#[derive(Debug)]
+enum Origin {
+    /// By async-process, which reaps it.
+    Executed(async_process::Child),
+    /// By a fork server. This process reaps it.
+    Forked,
+}
+
+impl ChildGuard {
+    pub(super) fn executed(child: async_process::Child, spec: &ChildSpec) -> Self {
+        let pid = child.id();
+        Self::new(pid, Origin::Executed(child), spec)
+    }
+
+    pub(super) fn forked(pid: u32, spec: &ChildSpec) -> Self {
+        Self::new(pid, Origin::Forked, spec)
+    }
+
+    fn new(pid: u32, origin: Origin, spec: &ChildSpec) -> Self {
+        registry::add(pid, spec.name.clone());
+        Self {
+            origin,
+            signal_handle: Arc::new(SignalHandle {
+                pid,
+                reaped: Mutex::new(false),
+            }),
+            kill_group_on_success: true,
+            kill_on_drop: !spec.detached,
+        }
+    }
+
+    pub(super) fn is_forked(&self) -> bool {
+        matches!(self.origin, Origin::Forked)
+    }
+
+    pub(crate) fn signal_handle(&self) -> Arc<SignalHandle> {
+        Arc::clone(&self.signal_handle)
+    }
+
+    /// Leaves the processes that the child has started alone if the child exits with status 0.
+    pub(crate) fn leave_group_on_success(mut self) -> Self {
+        self.kill_group_on_success = false;
+        self
+    }
+
+    /// Waits for the child's end, kills its group, and reaps the child. `None` if other code of this program has taken
+    /// the exit status.
+    ///
+    /// `pidfd` is the child's.
+    ///
+    /// # Errors
+    ///
+    /// The runtime is shutting down.
+    pub(crate) async fn wait(mut self, pidfd: Watched) -> io::Result<Option<ExitStatus>> {
+        pidfd.readable().await?;
+        loop {
+            if let Some(status) = self.try_reap() {
+                return Ok(status);
+            }
+            // The pidfd is readable a moment before the child can be reaped: not seen on Linux, but allowed.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Kills the child's group and reaps the child, if the child has ended. The inner `None` means that other code of
+    /// this program has taken the exit status.
+    pub(crate) fn try_reap(&mut self) -> Option<Option<ExitStatus>> {
+        let mut reaped = self.signal_handle.lock();
+        let pid = self.signal_handle.pid;
+        // An error means that other code has reaped the child, so the pid may be another process's.
+        let succeeded = match signal::peek_exit(pid) {
+            Ok(None) => return None,
+            ended => ended.ok().flatten(),
+        };
+        if succeeded.is_some_and(|succeeded| self.kill_group_on_success || !succeeded) {
+            // The unreaped child still holds the pid, so this is its group.
+            let _ = signal::send_to_group(pid, libc::SIGKILL);
+        }
+        let status = match &mut self.origin {
+            Origin::Executed(child) => child.try_status(),
+            Origin::Forked => signal::try_reap(pid),
+        };
+        if matches!(status, Ok(None)) {
+            return None;
+        }
+        *reaped = true;
+        registry::remove(pid);
+        Some(status.ok().flatten())
+    }
+}
+
+impl Drop for ChildGuard {
+    fn drop(&mut self) {
+        let pid = self.signal_handle.pid;
+        let mut reaped = self.signal_handle.lock();
+        if *reaped {
+            return;
+        }
+        if self.kill_on_drop {
+            signal::kill_tree(pid);
+        }
+        // From here on async-process or the reaper may reap it at any time.
+        *reaped = true;
+        match (&self.origin, self.kill_on_drop) {
+            (Origin::Executed(_), _) => {}
+            (Origin::Forked, true) => reaper::reap(pid),
+            (Origin::Forked, false) => reaper::reap_on_own_thread(pid),
+        }
+        registry::remove(pid);
+    }
+}

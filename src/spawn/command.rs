@@ -1,0 +1,87 @@
+//! The command that executes this program again.
+//!
+//! `/proc/self/exe` and not `current_exe()`: the file may have been replaced since this process started, and then its
+//! functions are at other addresses. On the `posix_spawn` path, never `pre_exec`: that makes the standard library fork,
+//! which takes 40 ms per GiB of this process's heap. What must be set in the child, the child sets itself.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+
+use super::leaked::LeakedChildren;
+use super::spec::ChildSpec;
+use crate::sys::hook;
+use crate::transfer::entry_point::EntryPoint;
+
+/// The command line and environment of a child whose control socket is at standard slot `slot`. Its streams are not set.
+pub(super) fn command(spec: &ChildSpec, slot: u32) -> io::Result<async_process::Command> {
+    let entry_point = EntryPoint::of_this_process()?;
+    let mut arguments = std::env::args_os();
+    let mut command = std::process::Command::new("/proc/self/exe");
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    command.args(arguments);
+    if !spec.detached {
+        command.process_group(0); // the leader of a group cannot become the leader of a session
+    }
+    if spec.clear_environment {
+        command.env_clear();
+    }
+    for (key, value) in &spec.environment {
+        match value {
+            Some(value) => command.env(key, value),
+            None => command.env_remove(key),
+        };
+    }
+    command.env(hook::CHILD, entry_point.env_value(slot));
+    if let Some(directory) = &spec.directory {
+        command.current_dir(directory);
+    }
+    // Before its streams are set: this conversion resets them.
+    Ok(async_process::Command::from(command))
+}
+
+/// How many descriptors starting a command takes at most.
+const DESCRIPTORS_OF_A_START: usize = 8;
+
+/// Descriptors that are free once this is dropped. Taken before a start, because a child whose pidfd cannot be opened is
+/// lost.
+#[derive(Debug)]
+pub(super) struct Reserve {
+    _fds: Vec<OwnedFd>,
+}
+
+impl Reserve {
+    pub(super) fn take() -> io::Result<Self> {
+        let null = std::fs::File::open("/dev/null")?;
+        let mut fds = (1..DESCRIPTORS_OF_A_START)
+            .map(|_| null.try_clone().map(OwnedFd::from))
+            .collect::<io::Result<Vec<_>>>()?;
+        fds.push(null.into());
+        Ok(Self { _fds: fds })
+    }
+}
+
+/// Starts the command with the descriptors of the reserve. If this fails, no child is left.
+pub(super) fn start(
+    command: &mut async_process::Command,
+    reserve: Reserve,
+) -> io::Result<async_process::Child> {
+    let leaked = LeakedChildren::before_start();
+    drop(reserve);
+    let started = command.spawn();
+    if started.is_err() {
+        leaked.reap();
+    }
+    started
+}
+
+/// The parent's ends of the streams that were piped, by standard slot.
+pub(super) fn take_pipes(started: &mut async_process::Child) -> io::Result<[Option<OwnedFd>; 3]> {
+    Ok([
+        started.stdin.take().map(OwnedFd::try_from).transpose()?,
+        started.stdout.take().map(OwnedFd::try_from).transpose()?,
+        started.stderr.take().map(OwnedFd::try_from).transpose()?,
+    ])
+}

@@ -1,0 +1,251 @@
+//! A fork server as the application sees it: started at first use, replaced when it is gone.
+//!
+//! Must stay true: what a lost fork server was asked for is asked again, unless it has begun.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, Semaphore};
+
+use super::connection::Connection;
+use super::fork_request::ForkRequest;
+use super::link::ParentLink;
+use super::pending::{ChildIds, EarlyMessages, ForkAnswer, PendingChild};
+use super::preload::Preload;
+use crate::transfer::messages::Refusal;
+
+/// How many children one fork server is asked for at a time. It forks one after the other; more requests would only
+/// wait in its socket, which has room for this many of the longest.
+const REQUESTS_AT_ONCE: usize = 8;
+
+/// So many fork servers may die in a row under one request before it is left to another start method.
+const ATTEMPTS: usize = 3;
+
+/// A fork server, whether it runs at the moment or not.
+#[derive(Debug)]
+pub(crate) struct ForkServer {
+    preload: Option<Preload>,
+    state: Mutex<ForkServerState>,
+    /// One permit for each request at a time.
+    permits: Semaphore,
+}
+
+/// Whether a fork server runs.
+#[derive(Debug)]
+enum ForkServerState {
+    /// None runs; the next request starts one.
+    Down,
+    Up(Arc<Connection>),
+    /// None can ever fork in this program; the reason. No further one is started.
+    Unfit(String),
+}
+
+impl ForkServerState {
+    /// The running fork server if it can be used, or why there cannot be one. `None` if one must be started.
+    #[must_use]
+    fn usable(&mut self) -> Option<Result<Arc<Connection>, String>> {
+        match self {
+            Self::Unfit(why) => return Some(Err(why.clone())),
+            Self::Up(connection) if connection.has_current_credentials() => {
+                return Some(Ok(Arc::clone(connection)));
+            }
+            Self::Up(_) | Self::Down => {}
+        }
+        *self = Self::Down;
+        None
+    }
+
+    /// One was started, or cannot be.
+    fn on_opened(
+        &mut self,
+        opened: Result<Arc<Connection>, String>,
+    ) -> Result<Arc<Connection>, String> {
+        match &opened {
+            Ok(connection) => *self = Self::Up(Arc::clone(connection)),
+            Err(why) => self.on_unfit(why.clone()),
+        }
+        opened
+    }
+
+    /// The fork server of `connection` is gone, unless it was replaced before.
+    fn on_gone(&mut self, connection: &Arc<Connection>) {
+        if matches!(self, Self::Up(current) if Arc::ptr_eq(current, connection)) {
+            *self = Self::Down;
+        }
+    }
+
+    fn on_unfit(&mut self, why: String) {
+        #[cfg(feature = "tracing")]
+        if !matches!(self, Self::Unfit(_)) {
+            tracing::warn!(
+                why,
+                "processes cannot be forked here: every one executes the program, which takes longer"
+            );
+        }
+        *self = Self::Unfit(why);
+    }
+}
+
+/// A child that was forked, and the parent's ends of its rings.
+#[derive(Debug)]
+pub(super) struct ForkedChild {
+    pub(super) ids: ChildIds,
+    pub(super) link: Box<ParentLink>,
+}
+
+impl ForkedChild {
+    fn new(ids: ChildIds, link: ParentLink) -> Self {
+        let link = Box::new(link);
+        Self { ids, link }
+    }
+}
+
+/// The fork server of all children that need no preload.
+pub(crate) static SHARED_FORK_SERVER: ForkServer = ForkServer::new();
+
+/// Starts the fork server now, so that the first process or worker does not wait for it.
+///
+/// Processes and workers are forked from a fork server that is started at their first use, which takes about as long as
+/// executing a program. Calling this is never necessary.
+///
+/// # Errors
+///
+/// The fork server could not be started, or processes cannot be forked here and will be executed instead
+/// ([`StartMethod::Exec`](crate::StartMethod::Exec)). Everything works then too, only slower.
+///
+/// # Cancel safety
+///
+/// Cancel safe: a fork server that was not ready yet ends, and the next start begins another.
+///
+/// ```
+/// # #[procession::main]
+/// # async fn main() -> std::io::Result<()> {
+/// procession::warm_up().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn warm_up() -> io::Result<()> {
+    match SHARED_FORK_SERVER.connect().await? {
+        Ok(_) => Ok(()),
+        Err(why) => Err(io::Error::new(io::ErrorKind::Unsupported, why)),
+    }
+}
+
+impl ForkServer {
+    const fn new() -> Self {
+        Self {
+            preload: None,
+            state: Mutex::const_new(ForkServerState::Down),
+            permits: Semaphore::const_new(REQUESTS_AT_ONCE),
+        }
+    }
+
+    /// A fork server that runs `preload` first, so that its children find it done.
+    pub(crate) fn with_preload(preload: Preload) -> Self {
+        Self {
+            preload: Some(preload),
+            ..Self::new()
+        }
+    }
+
+    /// Forks the child of `request`. The inner error says why no child can be forked here.
+    ///
+    /// Cancel safe: a child that exists is killed and reaped.
+    pub(super) async fn fork(
+        &self,
+        request: &ForkRequest<'_>,
+    ) -> io::Result<Result<ForkedChild, String>> {
+        let Ok(_permit) = self.permits.acquire().await else {
+            return Ok(Err("the fork server takes no more requests".to_owned())); // never closed
+        };
+        for _ in 0..ATTEMPTS {
+            let connection = match self.connect().await? {
+                Ok(connection) => connection,
+                Err(why) => return Ok(Err(why)),
+            };
+            if let Some(forked) = self.try_fork(&connection, request).await? {
+                return Ok(Ok(forked));
+            }
+        }
+        Ok(Err("the fork server ended again and again".to_owned()))
+    }
+
+    /// One attempt; `None` if another fork server must be asked.
+    async fn try_fork(
+        &self,
+        connection: &Arc<Connection>,
+        request: &ForkRequest<'_>,
+    ) -> io::Result<Option<ForkedChild>> {
+        let demand = connection.begin_demand();
+        if let Some((ids, mut link)) = connection.convert_spare(&demand, request)? {
+            match &mut link.release {
+                Some(release) => release.then(|| demand.satisfied()),
+                None => demand.satisfied(),
+            }
+            return Ok(Some(ForkedChild::new(ids, link)));
+        }
+        let (pending, child_end) = PendingChild::new()?;
+        let mut link = request.greet(pending.control())?;
+        let answer = connection.fork(request, pending, child_end).await?;
+        match self.on_answer(answer, connection).await? {
+            Some((ids, early)) => {
+                for (message, fds) in early {
+                    // A blob that cannot be mapped is missed by the reply that names it.
+                    let _ = link.replies.accept(message, fds);
+                }
+                demand.satisfied();
+                Ok(Some(ForkedChild::new(ids, link)))
+            }
+            // The child may exist and not be known. It is killed, and must not have begun.
+            None if link.revoke() => Ok(None),
+            None => Err(io::Error::other(
+                "a worker was forked, had begun and was lost with its fork server",
+            )),
+        }
+    }
+
+    /// The child, and what it has sent; `None` if another fork server must be asked.
+    async fn on_answer(
+        &self,
+        answer: ForkAnswer,
+        connection: &Arc<Connection>,
+    ) -> io::Result<Option<(ChildIds, EarlyMessages)>> {
+        match answer {
+            ForkAnswer::Forked { ids, early } => return Ok(Some((ids, early))),
+            ForkAnswer::Refused(Refusal::Failed { errno }) => {
+                return Err(io::Error::from_raw_os_error(errno));
+            }
+            ForkAnswer::Refused(Refusal::Unfit(why)) => self.state.lock().await.on_unfit(why),
+            ForkAnswer::ServerGone => self.state.lock().await.on_gone(connection),
+            ForkAnswer::TimedOut => {
+                connection.kill()?;
+                self.state.lock().await.on_gone(connection);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The running fork server, started if there is none; or why there cannot be one.
+    async fn connect(&self) -> io::Result<Result<Arc<Connection>, String>> {
+        let mut state = self.state.lock().await;
+        if let Some(usable) = state.usable() {
+            return Ok(usable);
+        }
+        let opened = Connection::open(self.preload.as_ref()).await?;
+        Ok(state.on_opened(opened))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unfit_is_final() {
+        let mut state = ForkServerState::Down;
+        assert!(state.usable().is_none());
+        assert!(state.on_opened(Err("threads".to_owned())).is_err());
+        let usable = state.usable();
+        assert!(matches!(usable, Some(Err(why)) if why == "threads"));
+    }
+}

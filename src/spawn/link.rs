@@ -1,0 +1,150 @@
+//! The rings of a child that may not exist yet, and the parent's ends of them.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use super::release::Release;
+use crate::call::rings::RingLayout;
+use crate::call::{ReplyReader, RequestWriter, Written};
+use crate::ring::{Consumer, Producer};
+use crate::sys::doorbell::Doorbell;
+use crate::sys::parent_death::ParentDeathPipe;
+use crate::transfer::control::ControlSocket;
+
+/// The two rings of a child.
+#[derive(Debug)]
+pub(super) struct Rings {
+    memory: OwnedFd,
+    /// Of a child that reads nothing from its control socket while it runs.
+    parent_death: Option<Arc<ParentDeathPipe>>,
+    requests: Producer,
+    replies: Consumer,
+}
+
+impl Rings {
+    /// The rings of a worker.
+    pub(super) fn of_worker() -> io::Result<Self> {
+        Self::create(RingLayout::Worker, None)
+    }
+
+    /// The rings of a fork server with a preload. The pipe is its own, so that a cancelled start ends the preload.
+    pub(super) fn of_preload() -> io::Result<Self> {
+        Self::create(RingLayout::Worker, Some(ParentDeathPipe::new()?))
+    }
+
+    /// The rings of a single-task process.
+    pub(super) fn of_single() -> io::Result<Self> {
+        let parent_death = ParentDeathPipe::of_this_process()?;
+        Self::create(RingLayout::Single, Some(parent_death))
+    }
+
+    fn create(layout: RingLayout, parent_death: Option<Arc<ParentDeathPipe>>) -> io::Result<Self> {
+        let (memory, [requests, replies]) = layout.create()?;
+        Ok(Self {
+            memory,
+            parent_death,
+            requests: Producer::new(requests),
+            replies: Consumer::new(replies),
+        })
+    }
+
+    /// The descriptors that go with the greeting.
+    pub(super) fn descriptors<'a>(
+        &'a self,
+        doorbell: Option<&'a Doorbell>,
+    ) -> impl Iterator<Item = BorrowedFd<'a>> {
+        let parent_death = self.parent_death.as_ref().map(AsFd::as_fd);
+        std::iter::once(self.memory.as_fd())
+            .chain(doorbell.map(AsFd::as_fd))
+            .chain(parent_death)
+    }
+
+    /// The parent's ends, once the child's were sent.
+    pub(super) fn into_link(self, control: &Arc<ControlSocket>) -> ParentLink {
+        ParentLink {
+            requests: RequestWriter::new(self.requests, Arc::clone(control)),
+            replies: ReplyReader::new(self.replies, Arc::clone(control)),
+            written: None,
+            parent_death: self.parent_death,
+            release: None,
+        }
+    }
+}
+
+/// Writes the first request before the child exists. Called for each attempt to start the child, with a new ring.
+pub(crate) type WriteFirst<'a> = &'a (dyn Fn(&mut RequestWriter) -> Option<Written> + Sync);
+
+/// The parent's ends of a child's rings.
+#[derive(Debug)]
+pub(super) struct ParentLink {
+    pub(super) requests: RequestWriter,
+    pub(super) replies: ReplyReader,
+    /// The result of writing the first request, if one was written.
+    pub(super) written: Option<Written>,
+    /// Kept open for as long as the child may live.
+    pub(super) parent_death: Option<Arc<ParentDeathPipe>>,
+    /// The message that the child waits for, if it is a spare.
+    pub(super) release: Option<Release>,
+}
+
+impl ParentLink {
+    /// Writes the first request.
+    pub(super) fn write(&mut self, write_first: WriteFirst<'_>) {
+        self.written = write_first(&mut self.requests);
+    }
+
+    /// Revokes the first request, because the child does not exist or must not begin. False if it has begun.
+    #[must_use = "a request that has begun must not be written again"]
+    pub(super) fn revoke(&mut self) -> bool {
+        match self.written {
+            Some(Written::Sent { position, .. }) => self.requests.revoke(position) == 0,
+            _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::envelope;
+    use crate::call::envelope::Request;
+    use crate::call::single::Single;
+    use crate::sys::socket;
+    use crate::task::Call;
+
+    struct Nothing;
+
+    impl Call for Nothing {
+        type Args = ();
+        type Output = ();
+
+        fn name() -> &'static str {
+            "nothing"
+        }
+
+        fn call((): ()) {}
+    }
+
+    /// A fork server was killed between fork and message, and the child was quick.
+    #[test]
+    fn revoke_says_whether_the_request_has_begun() {
+        for begun in [false, true] {
+            let (ours, _theirs) = socket::pair().unwrap();
+            let rings = Rings::of_worker().unwrap();
+            let [requests, _] = RingLayout::Worker.map(&rings.memory).unwrap();
+            let mut child = Consumer::new(requests);
+            let mut link = rings.into_link(&Arc::new(ControlSocket::new(ours)));
+            let job = Single::<Nothing>::new(());
+            link.write(&|requests| Some(requests.write(1, &job, false)));
+            let request = child.peek().unwrap().unwrap();
+            if begun {
+                let span = child.word(request, Request::SPAN);
+                assert_eq!(envelope::claim(span), Some(0));
+            }
+            assert_eq!(link.revoke(), !begun);
+            // A revoked request cannot begin later.
+            assert_eq!(envelope::claim(child.word(request, Request::SPAN)), None);
+        }
+    }
+}

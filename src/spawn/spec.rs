@@ -1,0 +1,75 @@
+//! What is known about a child before it starts.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+/// Everything about a child that does not depend on how it is started.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ChildSpec {
+    pub(crate) name: Option<String>,
+    /// The name of the worker's pool.
+    pub(crate) pool: Option<String>,
+    /// The worker's number in its pool.
+    pub(crate) number: Option<usize>,
+    /// Added to the application's nice value.
+    pub(crate) nice: i32,
+    /// The processors the child may run on; `None` for the application's.
+    pub(crate) processors: Option<Vec<u32>>,
+    /// In bytes, beyond the child's memory at its start.
+    pub(crate) memory_limit: Option<u64>,
+    /// Other limits, by the kernel's numbers.
+    pub(crate) limits: Vec<(u32, u64)>,
+    /// Whether the child outlives this process.
+    pub(crate) detached: bool,
+    /// Variables to set, and without a value to remove.
+    pub(crate) environment: Vec<(OsString, Option<OsString>)>,
+    /// Whether the child inherits no variable.
+    pub(crate) clear_environment: bool,
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// Variables that are read before the program's first instruction, by the dynamic linker and by the C library's
+/// allocator. In a forked child they come too late.
+const READ_AT_EXEC: [&str; 3] = ["LD_", "GLIBC_TUNABLES", "MALLOC_"];
+
+impl ChildSpec {
+    /// Whether the environment has a variable that only an executed child can obey.
+    pub(super) fn needs_exec(&self) -> bool {
+        self.environment.iter().any(|(key, _)| {
+            let key = key.as_encoded_bytes();
+            READ_AT_EXEC.iter().any(|it| key.starts_with(it.as_bytes()))
+        })
+    }
+}
+
+/// The child's standard streams; `None` is the default.
+#[derive(Debug, Default)]
+pub(crate) struct StdioSpec {
+    pub(crate) stdin: Option<Stdio>,
+    pub(crate) stdout: Option<Stdio>,
+    pub(crate) stderr: Option<Stdio>,
+}
+
+impl StdioSpec {
+    pub(super) fn is_default(&self) -> bool {
+        self.stdin.is_none() && self.stdout.is_none() && self.stderr.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_of_the_linker_need_exec() {
+        let with = |key: &str| ChildSpec {
+            environment: vec![("A".into(), None), (key.into(), Some("1".into()))],
+            ..ChildSpec::default()
+        };
+        assert!(with("LD_PRELOAD").needs_exec());
+        assert!(with("MALLOC_ARENA_MAX").needs_exec());
+        assert!(!with("OLD_LD_PRELOAD").needs_exec());
+        assert!(!ChildSpec::default().needs_exec());
+    }
+}

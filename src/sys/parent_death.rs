@@ -1,0 +1,131 @@
+//! A parent-death signal for a process whose one thread is busy.
+//!
+//! The parent-death pipe carries no data; only the parent holds its writing end. A child opens the reading end for itself
+//! and has the kernel send `SIGKILL` to the child's process group at the end of the pipe (`fcntl(2)`, `F_SETOWN`,
+//! `F_SETSIG`, `O_ASYNC`). A task cannot block `SIGKILL`, and it ends stopped processes too. `PR_SET_PDEATHSIG` would not
+//! do: it follows the parent's *thread* (`prctl(2)`).
+//!
+//! The control socket would not do either: the kernel sends the signal for a message after the message can be received
+//! (`unix_dgram_sendmsg` in the kernel's `net/unix/af_unix.c`). A child that receives the last message and then asks for
+//! the signal could be killed by the signal for that message.
+//!
+//! # Safety
+//!
+//! Only calls that take integers, with descriptors that are open.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{Mode, OFlags};
+use rustix::pipe::PipeFlags;
+
+/// Sets the signal of an event (`fcntl(2)`; `asm-generic/fcntl.h`).
+const F_SETSIG: libc::c_int = 10;
+
+/// The parent's end. When the last handle is dropped or this process ends, the kernel kills the children that have armed
+/// a [`ParentDeathSignal`] with it.
+#[derive(Debug)]
+pub(crate) struct ParentDeathPipe {
+    reading: OwnedFd,
+    _writing: OwnedFd,
+}
+
+/// The pipe shared by all children that live until this process ends. A process without children has none.
+static PARENT_DEATH_PIPE: Mutex<Weak<ParentDeathPipe>> = Mutex::new(Weak::new());
+
+impl ParentDeathPipe {
+    /// The pipe of this process.
+    pub(crate) fn of_this_process() -> io::Result<Arc<Self>> {
+        let mut known = PARENT_DEATH_PIPE
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipe) = known.upgrade() {
+            return Ok(pipe);
+        }
+        let pipe = Self::new()?;
+        *known = Arc::downgrade(&pipe);
+        Ok(pipe)
+    }
+
+    /// A new pipe, for a child that may end before this process does.
+    pub(crate) fn new() -> io::Result<Arc<Self>> {
+        let (reading, writing) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        // Never in a standard slot: a program that puts its own stream there would close the pipe and kill all children.
+        Ok(Arc::new(Self {
+            reading: rustix::io::fcntl_dupfd_cloexec(reading, 3)?,
+            _writing: rustix::io::fcntl_dupfd_cloexec(writing, 3)?,
+        }))
+    }
+}
+
+/// The descriptor that a child gets.
+impl AsFd for ParentDeathPipe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reading.as_fd()
+    }
+}
+
+/// While this value lives, the parent's end kills this process and its group.
+#[derive(Debug)]
+pub(crate) struct ParentDeathSignal(Option<OwnedFd>);
+
+impl ParentDeathSignal {
+    /// Arms the signal with the reading end of the parent's pipe. Kills this process's group if the parent is gone.
+    pub(crate) fn new(pipe: impl AsFd) -> io::Result<Self> {
+        // The owner belongs to the open file description, so this process opens one of its own (`proc_pid_fd(5)`).
+        let path = format!("/proc/self/fd/{}", pipe.as_fd().as_raw_fd());
+        let own = rustix::fs::open(
+            path,
+            OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        // SAFETY: takes and returns integers.
+        let group = unsafe { libc::getpgrp() };
+        set(&own, libc::F_SETOWN, -group)?;
+        set(&own, F_SETSIG, libc::SIGKILL)?;
+        set_signals(&own, true)?;
+        // The kernel sends no signal for an end that came before.
+        let mut watched = [PollFd::new(&own, PollFlags::empty())];
+        let now = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut watched, Some(&now)))?;
+        if !watched[0].revents().is_empty() {
+            super::signal::kill_own_group();
+        }
+        Ok(Self(Some(own)))
+    }
+
+    /// Keeps the signal armed until this process ends.
+    pub(crate) fn keep(mut self) {
+        let _ = self.0.take().map(IntoRawFd::into_raw_fd);
+    }
+}
+
+impl Drop for ParentDeathSignal {
+    fn drop(&mut self) {
+        if let Some(own) = &self.0 {
+            // This also disarms the copies in processes that were forked meanwhile. It cannot fail: the pipe is open.
+            let _ = set_signals(own, false);
+        }
+    }
+}
+
+fn set_signals(pipe: &OwnedFd, on: bool) -> io::Result<()> {
+    let mut flags = rustix::fs::fcntl_getfl(pipe)?;
+    flags.set(OFlags::from_bits_retain(libc::O_ASYNC as u32), on);
+    rustix::fs::fcntl_setfl(pipe, flags)?;
+    Ok(())
+}
+
+fn set(fd: &OwnedFd, what: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: takes integers, and the descriptor is open.
+    match unsafe { libc::fcntl(fd.as_raw_fd(), what, value) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}

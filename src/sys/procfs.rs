@@ -1,0 +1,41 @@
+//! Facts about processes that `/proc` shows.
+
+use std::io;
+use std::os::fd::AsRawFd as _;
+
+/// The state of a process's main thread. The open file keeps showing this process when its number is reused.
+#[derive(Debug)]
+pub(crate) struct ProcStat(Option<std::fs::File>);
+
+impl ProcStat {
+    pub(crate) fn process(pid: u32) -> Self {
+        let stat = std::fs::File::open(format!("/proc/{pid}/stat")).ok();
+        // A descriptor in a standard slot would be overwritten when the program opens that stream.
+        Self(stat.filter(|it| it.as_raw_fd() > 2))
+    }
+
+    /// The letter of the state (`proc_pid_stat(5)`). `None` if the process was reaped or its file could not be opened.
+    pub(crate) fn now(&self) -> Option<u8> {
+        let mut bytes = [0; 64];
+        let stat = self.0.as_ref()?;
+        let len = std::os::unix::fs::FileExt::read_at(stat, &mut bytes, 0).ok()?;
+        // The name stands in parentheses, has at most 15 bytes, and may contain parentheses.
+        let end = bytes[..len].windows(2).rposition(|two| two == b") ")?;
+        bytes.get(end + 2).copied()
+    }
+}
+
+/// The number of threads of this process.
+pub(crate) fn thread_count() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
+/// The bytes that the process `pid` shares with no other process (`proc_pid_smaps(5)`). 0 if it has ended.
+pub(crate) fn private_memory(pid: u32) -> u64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let kibibytes = rollup
+        .lines()
+        .filter(|line| line.starts_with("Private_"))
+        .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kibibytes.sum::<u64>() * 1024
+}

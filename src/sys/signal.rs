@@ -1,0 +1,115 @@
+//! Signals to child processes, pidfds, and reaping.
+//!
+//! # Safety
+//!
+//! The calls made through `libc` take integers only and touch no memory of this process.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+
+use rustix::event::EventfdFlags;
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions};
+
+/// A descriptor that becomes readable when the child `pid` has ended.
+///
+/// The caller holds the child unreaped, so its number cannot have been reused.
+pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+    let fd = rustix::process::pidfd_open(checked(pid)?, PidfdFlags::empty())?;
+    Ok(fd)
+}
+
+/// A descriptor that is always readable. It stands in for the pidfd of a child that was already reaped.
+pub(crate) fn ended_pidfd() -> io::Result<OwnedFd> {
+    Ok(rustix::event::eventfd(1, EventfdFlags::CLOEXEC)?)
+}
+
+/// Sends `signal` to the process `pid` alone.
+///
+/// The caller holds the child unreaped, so its number cannot have been reused.
+pub(crate) fn send(pid: u32, signal: i32) -> io::Result<()> {
+    kill(checked(pid)?.as_raw_nonzero().get(), signal)
+}
+
+/// Kills the process behind `pidfd`. Does nothing if the process is gone.
+pub(crate) fn kill_pidfd(pidfd: impl AsFd) -> io::Result<()> {
+    match rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Sends `signal` to every process of the group that `pid` leads.
+///
+/// The caller holds the child unreaped, so its number cannot have been reused.
+pub(crate) fn send_to_group(pid: u32, signal: i32) -> io::Result<()> {
+    kill(-checked(pid)?.as_raw_nonzero().get(), signal)
+}
+
+/// Kills the child `pid` and everything in the group it leads.
+///
+/// The caller holds the child unreaped, so the number cannot have been reused.
+pub(crate) fn kill_tree(pid: u32) {
+    let _ = send_to_group(pid, libc::SIGKILL);
+    // A child that has not become the leader of its group yet is in the application's.
+    let _ = send(pid, libc::SIGKILL);
+}
+
+/// Reaps the child `pid` if it has ended.
+///
+/// # Errors
+///
+/// `pid` is not a child of this process, or was reaped already.
+pub(crate) fn try_reap(pid: u32) -> io::Result<Option<ExitStatus>> {
+    reap_with(pid, WaitOptions::NOHANG)
+}
+
+/// Waits until the child `pid` has ended, and reaps it.
+pub(crate) fn reap(pid: u32) -> io::Result<()> {
+    reap_with(pid, WaitOptions::empty()).map(drop)
+}
+
+/// Whether the child `pid` exited with status 0, or `None` if it has not ended. Does not reap the child.
+pub(crate) fn peek_exit(pid: u32) -> io::Result<Option<bool>> {
+    let pid = checked(pid)?;
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let ended = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::Pid(pid), look))?;
+    Ok(ended.map(|status| status.exit_status() == Some(0)))
+}
+
+fn reap_with(pid: u32, options: WaitOptions) -> io::Result<Option<ExitStatus>> {
+    let pid = checked(pid)?;
+    let ended = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), options))?;
+    Ok(ended.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
+}
+
+/// Kills this process and everything in its group.
+pub(crate) fn kill_own_group() -> ! {
+    let _ = kill(0, libc::SIGKILL);
+    // Not reached: a process may always signal its own group.
+    std::process::abort()
+}
+
+fn kill(target: i32, signal: i32) -> io::Result<()> {
+    // Not by `rustix`: its `Signal` has no real-time signals.
+    // SAFETY: takes two integers.
+    match unsafe { libc::kill(target, signal) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Ignores `SIGPIPE`, so that a write to a closed pipe is an error, as `std` does before `main`.
+pub(crate) fn ignore_sigpipe() {
+    // SAFETY: `SIG_IGN` is no handler: nothing of this program runs in signal context.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+fn checked(pid: u32) -> io::Result<Pid> {
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
+}
