@@ -7,7 +7,7 @@ impl State {
         let waiter = &mut self.waiters[who];
         Some(match waiter.step {
             Step::Look if self.used_by.is_some() => return None,
-            Step::Look => match self.ring.pop_front() {
+            Step::Look => match self.frames.pop_front() {
                 None => Step::Register,
                 Some(tag) => {
                     tag.inspect(|tag| self.take_descriptors(*tag));
@@ -22,19 +22,19 @@ impl State {
             Step::Register => {
                 waiter.registered = true;
                 match waiter.is_thread {
-                    true => Step::TakePolling,
+                    true => Step::TakePollTurn,
                     false => self.poll_news(who, broken),
                 }
             }
-            Step::TakePolling => {
-                waiter.polls = !std::mem::replace(&mut self.polled, true);
-                Step::Drain
+            Step::TakePollTurn => {
+                waiter.has_poll_turn = !std::mem::replace(&mut self.is_polled, true);
+                Step::TakeRings
             }
-            Step::Drain
+            Step::TakeRings
             | Step::ClearFlag
             | Step::LookAgain
-            | Step::DrainLate
-            | Step::LookForEnd => return self.must_wait_step(who, broken),
+            | Step::TakeRingsLate
+            | Step::LookForEnd => return self.arm_step(who, broken),
             _ => return self.wake_step(who, broken),
         })
     }
@@ -56,7 +56,7 @@ impl State {
             true => self.wake_all(broken),
             false => self.reactor_armed = true,
         }
-        Step::Drain
+        Step::TakeRings
     }
 
     /// The waiter sleeps until it is woken.
@@ -74,18 +74,18 @@ impl State {
                     return None;
                 }
                 self.doorbell = false;
-                Step::StopPolling
+                Step::DropPollTurn
             }
             Step::RetryLater => self.stop_waiting(who, Step::Look),
-            Step::StopPolling | Step::StopPollingAtEnd => {
+            Step::DropPollTurn | Step::DropPollTurnAtEnd => {
                 let step = waiter.step;
-                waiter.polls = false;
-                self.polled = false;
-                if broken != Broken::StopsPollingWithoutWake {
+                waiter.has_poll_turn = false;
+                self.is_polled = false;
+                if broken != Broken::DropsPollTurnWithoutWake {
                     self.wake_all(broken);
                 }
                 match step {
-                    Step::StopPolling => Step::Look,
+                    Step::DropPollTurn => Step::Look,
                     _ => Step::Closed,
                 }
             }
@@ -94,13 +94,13 @@ impl State {
     }
 
     /// The waiter looks whether it must sleep.
-    fn must_wait_step(&mut self, who: usize, broken: Broken) -> Option<Step> {
+    fn arm_step(&mut self, who: usize, broken: Broken) -> Option<Step> {
         Some(match self.waiters[who].step {
-            Step::Drain if self.used_by.is_some() => return None,
-            Step::Drain => {
+            Step::TakeRings if self.used_by.is_some() => return None,
+            Step::TakeRings => {
                 self.used_by = Some(who);
-                if broken != Broken::DrainsAfterSecondLook {
-                    self.drain_socket(who, broken);
+                if broken != Broken::TakesRingsAfterSecondLook {
+                    self.take_rings(who, broken);
                 }
                 Step::ClearFlag
             }
@@ -113,14 +113,14 @@ impl State {
                 return None;
             }
             Step::LookAgain
-                if !self.ring.is_empty() && broken != Broken::SleepsWithoutSecondLook =>
+                if !self.frames.is_empty() && broken != Broken::SleepsWithoutSecondLook =>
             {
                 self.release(who, broken, true, Step::Look)
             }
-            Step::LookAgain if broken == Broken::DrainsAfterSecondLook => Step::DrainLate,
+            Step::LookAgain if broken == Broken::TakesRingsAfterSecondLook => Step::TakeRingsLate,
             Step::LookAgain => Step::LookForEnd,
-            Step::DrainLate => {
-                self.drain_socket(who, broken);
+            Step::TakeRingsLate => {
+                self.take_rings(who, broken);
                 Step::LookForEnd
             }
             Step::LookForEnd if !self.hung_up => {
@@ -128,7 +128,7 @@ impl State {
                 self.release(who, broken, false, sleep_step)
             }
             Step::LookForEnd => {
-                let ends = self.ring.is_empty() || broken == Broken::ClosesWithoutCompare;
+                let ends = self.frames.is_empty() || broken == Broken::ClosesWithoutCompare;
                 self.ended |= ends && broken != Broken::ClosesWithoutCompare;
                 match ends {
                     true => self.release(who, broken, false, Step::Closed),
@@ -139,25 +139,25 @@ impl State {
         })
     }
 
-    fn drain_socket(&mut self, who: usize, broken: Broken) {
+    fn take_rings(&mut self, who: usize, broken: Broken) {
         while let Some(packet) = self.socket.front() {
-            if *packet != Packet::Wake && broken != Broken::DrainsDescriptors {
+            if *packet != Packet::Ring && broken != Broken::TakesDescriptors {
                 self.waiters[who].saw_descriptors = true;
                 return;
             }
             self.socket.pop_front();
-            self.waiters[who].drained = true;
+            self.waiters[who].took_rings = true;
         }
     }
 
-    /// Lets other waiters use the end, and wakes them if there is something to do (`found`).
-    fn release(&mut self, who: usize, broken: Broken, found: bool, then: Step) -> Step {
+    /// Lets other waiters use the end, and wakes them if they may have something to do.
+    fn release(&mut self, who: usize, broken: Broken, wakes_others: bool, then: Step) -> Step {
         self.used_by = None;
         let waiter = &mut self.waiters[who];
         waiter.saw_descriptors = false;
         waiter.had_event = false;
-        let drained = std::mem::take(&mut waiter.drained);
-        if drained && found && broken != Broken::WakesNoOtherWaiter {
+        let took_rings = std::mem::take(&mut waiter.took_rings);
+        if took_rings && wakes_others && broken != Broken::WakesNoOtherWaiter {
             self.wake_all(broken);
         }
         match then {
@@ -171,7 +171,7 @@ impl State {
         let waiter = &self.waiters[who];
         match waiter.is_thread {
             _ if waiter.saw_descriptors => Step::RetryLater,
-            true if waiter.polls => Step::Polling,
+            true if waiter.has_poll_turn => Step::Polling,
             true => Step::Parked,
             // The event was taken: the task must poll again for the next one.
             false if waiter.had_event => Step::Look,
@@ -180,13 +180,13 @@ impl State {
     }
 
     /// The waiter does not sleep. A thread is registered while it is blocked, a task until it is done. The thread that
-    /// polls stops polling.
+    /// polls drops its turn.
     fn stop_waiting(&mut self, who: usize, then: Step) -> Step {
         let waiter = &mut self.waiters[who];
         waiter.registered &= !waiter.is_thread;
         match then {
-            Step::Closed if waiter.polls => Step::StopPollingAtEnd,
-            _ if waiter.polls => Step::StopPolling,
+            Step::Closed if waiter.has_poll_turn => Step::DropPollTurnAtEnd,
+            _ if waiter.has_poll_turn => Step::DropPollTurn,
             then => then,
         }
     }

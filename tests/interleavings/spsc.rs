@@ -1,4 +1,4 @@
-//! The wake-ups of a pipe's receivers, without locks between the processes. One process sends. Tasks and blocked threads
+//! The doorbell of a pipe's receivers, without locks between the processes. One process sends. Tasks and blocked threads
 //! of the other process receive. The sender is killed at any step, or the channel is closed.
 
 mod receiver;
@@ -9,65 +9,71 @@ use std::collections::VecDeque;
 use crate::{Modelled, explore};
 
 pub(crate) const MODELS: &[Modelled] = &[
-    ("Begin to LookAtFlag", "src/channel/solo.rs", "push_solo"),
+    ("Begin", "src/channel/spsc.rs", "try_push_bytes"),
+    ("Commit to LookAtFlag", "src/channel/spsc.rs", "push_plain"),
     (
         "Begin to LookAtFlag with descriptors",
-        "src/channel/solo.rs",
-        "push_laden",
+        "src/channel/spsc.rs",
+        "push_with_fds",
     ),
-    ("SendDescriptors", "src/channel/ahead.rs", "send_ahead"),
+    ("SendDescriptors", "src/channel/end.rs", "send_fds"),
     ("Commit", "src/ring/producer.rs", "commit_unless_ended"),
     (
-        "SetFlag, Wake, SetFlagLate",
-        "src/channel/solo.rs",
-        "ring_solo",
+        "SetFlag, Ring, SetFlagLate",
+        "src/channel/spsc.rs",
+        "ring_for_other_side",
     ),
-    ("Look", "src/channel/solo.rs", "pop_solo"),
-    ("take_descriptors", "src/channel/ahead.rs", "descriptors"),
-    ("Register of a task", "src/channel/hub.rs", "poll_news"),
-    ("Register of a thread", "src/channel/hub.rs", "sit_blocked"),
-    ("TakePolling", "src/channel/hub.rs", "listen"),
+    ("Look", "src/channel/spsc.rs", "try_pop"),
+    ("take_descriptors", "src/channel/fds.rs", "receive"),
+    ("Register of a task", "src/channel/waiters.rs", "poll_news"),
     (
-        "Drain to LookForEnd",
-        "src/channel/solo.rs",
-        "must_wait_solo",
+        "Register of a thread",
+        "src/channel/waiters.rs",
+        "register_thread",
     ),
-    ("Drain, DrainLate", "src/channel/solo.rs", "empty_socket"),
-    ("LookAgain", "src/channel/solo.rs", "look_for_message"),
-    ("LookForEnd", "src/channel/solo.rs", "is_over_solo"),
+    ("TakePollTurn", "src/channel/waiters.rs", "take_poll_turn"),
+    ("TakeRings to LookForEnd", "src/channel/spsc.rs", "arm"),
+    (
+        "TakeRings, TakeRingsLate",
+        "src/channel/doorbell.rs",
+        "take_rings",
+    ),
+    ("LookAgain", "src/channel/spsc.rs", "look_for_message"),
+    ("LookForEnd", "src/channel/spsc.rs", "is_over"),
     ("LookForEnd of an empty ring", "src/ring/consumer.rs", "end"),
+    ("Asleep of a task", "src/channel/wait.rs", "sleep"),
     (
-        "Asleep, RetryLater of a task",
-        "src/channel/wait.rs",
-        "sleep",
+        "RetryLater of a task",
+        "src/channel/waiters.rs",
+        "retry_later",
     ),
     (
         "Polling, Parked, RetryLater of a thread",
-        "src/channel/solo.rs",
-        "block_solo",
+        "src/channel/spsc.rs",
+        "block",
     ),
     (
-        "StopPolling, StopPollingAtEnd",
-        "src/channel/hub.rs",
+        "DropPollTurn, DropPollTurnAtEnd",
+        "src/channel/waiters.rs",
         "drop",
     ),
-    ("wake_all", "src/channel/hub.rs", "wake_all"),
+    ("wake_all", "src/channel/waiters.rs", "wake_all"),
     ("react", "src/sys/reactor.rs", "poll_edge"),
-    ("close in faults", "src/channel/end.rs", "close"),
+    ("faults: a close", "src/channel/end.rs", "close"),
 ];
 
 /// The rule that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Broken {
     Nothing,
-    SetsFlagAfterWake,
+    SetsFlagAfterRing,
     ClearsFlagWithoutFence,
     SleepsWithoutSecondLook,
-    DrainsAfterSecondLook,
-    DrainsDescriptors,
+    TakesRingsAfterSecondLook,
+    TakesDescriptors,
     WakesNoOtherWaiter,
     RingsNoDoorbell,
-    StopsPollingWithoutWake,
+    DropsPollTurnWithoutWake,
     KeepsFlagAtDescriptors,
     ClosesWithoutCompare,
 }
@@ -76,19 +82,19 @@ enum Broken {
 enum Packet {
     /// The descriptors of a message, which are sent before it, with their number.
     Descriptors(u8),
-    /// A byte that wakes receivers.
-    Wake,
+    /// A ring of the doorbell.
+    Ring,
 }
 
 /// Whether receivers must be woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Flag {
     /// They sleep or are about to.
-    Asleep,
+    Sleeps,
     /// They were woken.
-    Woken,
-    /// Descriptors were sent, which wake them for their own message. The next message wakes them again.
-    DescriptorsSent,
+    Rung,
+    /// Descriptors were sent, which wake them for their own message. The next message rings again.
+    HasSentFds,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,7 +104,7 @@ enum Sender {
     Commit,
     LookAtFlag,
     SetFlag,
-    Wake,
+    Ring,
     SetFlagLate,
     Done,
     Dead,
@@ -110,21 +116,21 @@ enum Sender {
 enum Step {
     Look,
     Register,
-    TakePolling,
-    Drain,
+    TakePollTurn,
+    TakeRings,
     ClearFlag,
     LookAgain,
-    DrainLate,
+    TakeRingsLate,
     LookForEnd,
     RetryLater,
     /// A task waits for its waker.
     Asleep,
     /// A thread waits for the socket and the doorbell.
     Polling,
-    /// A thread waits for the thread that polls.
+    /// A thread waits for the thread that has_poll_turn.
     Parked,
-    StopPolling,
-    StopPollingAtEnd,
+    DropPollTurn,
+    DropPollTurnAtEnd,
     Done,
     Closed,
 }
@@ -142,9 +148,9 @@ struct Waiter {
     /// Its last poll took an event of the reactor.
     had_event: bool,
     /// It is the thread that waits for the socket.
-    polls: bool,
-    /// It took wake-ups out of the socket.
-    drained: bool,
+    has_poll_turn: bool,
+    /// It took rings out of the socket.
+    took_rings: bool,
     /// It found descriptors in the socket whose message is not committed.
     saw_descriptors: bool,
 }
@@ -156,11 +162,11 @@ struct State {
     to_send: VecDeque<bool>,
     waiters: Vec<Waiter>,
     /// The committed messages, each with the number of its descriptors if it has some.
-    ring: VecDeque<Option<u8>>,
+    frames: VecDeque<Option<u8>>,
     /// A receiver has ended the ring: nothing is committed any more.
     ended: bool,
     flag: Flag,
-    /// A receiver has stored `Asleep`, which the sender does not see yet.
+    /// A receiver has stored `Sleeps`, which the sender does not see yet.
     late_flag: bool,
     socket: VecDeque<Packet>,
     hung_up: bool,
@@ -169,12 +175,12 @@ struct State {
     /// The waiter that uses the end: one at a time does.
     used_by: Option<usize>,
     /// A thread waits for the socket.
-    polled: bool,
+    is_polled: bool,
     /// The eventfd of the thread that waits for the socket.
     doorbell: bool,
     /// The kernel has an event for the reactor.
     edge: bool,
-    /// The reactor has an event that was not polled.
+    /// The reactor has an event that was not is_polled.
     reactor_ready: bool,
     /// The next event of the reactor wakes all.
     reactor_armed: bool,
@@ -194,23 +200,23 @@ fn start(messages: &[bool], waiters: &[(bool, u8)], kills: u8, closes: u8) -> St
         registered: false,
         woken: false,
         had_event: false,
-        polls: false,
-        drained: false,
+        has_poll_turn: false,
+        took_rings: false,
         saw_descriptors: false,
     };
     State {
         sender: Sender::Begin,
         to_send: messages.iter().copied().collect(),
         waiters: waiters.iter().map(waiter).collect(),
-        ring: VecDeque::new(),
+        frames: VecDeque::new(),
         ended: false,
-        flag: Flag::Asleep,
+        flag: Flag::Sleeps,
         late_flag: false,
         socket: VecDeque::new(),
         hung_up: false,
         tags: 0,
         used_by: None,
-        polled: false,
+        is_polled: false,
         doorbell: false,
         edge: false,
         reactor_ready: false,
@@ -288,7 +294,7 @@ impl State {
         }
         if self.late_flag {
             let mut then = self.clone();
-            (then.flag, then.late_flag) = (Flag::Asleep, false);
+            (then.flag, then.late_flag) = (Flag::Sleeps, false);
             found.push(then);
         }
     }
@@ -317,12 +323,12 @@ impl State {
     /// although no step is possible.
     fn is_wrong(&self, broken: Broken) -> bool {
         let over = |waiter: &Waiter| waiter.step == Step::Closed;
-        if self.descriptors_lost || (!self.ring.is_empty() && self.waiters.iter().any(over)) {
+        if self.descriptors_lost || (!self.frames.is_empty() && self.waiters.iter().any(over)) {
             return true;
         }
         let sleeps =
             |waiter: &Waiter| matches!(waiter.step, Step::Asleep | Step::Polling | Step::Parked);
-        if (self.ring.is_empty() && !self.hung_up) || !self.waiters.iter().any(sleeps) {
+        if (self.frames.is_empty() && !self.hung_up) || !self.waiters.iter().any(sleeps) {
             return false;
         }
         let mut alive = Vec::new();
@@ -365,14 +371,14 @@ fn pipe_receiver_never_sleeps_beside_a_message_or_the_end() {
 #[test]
 fn pipe_needs_each_rule() {
     for broken in [
-        Broken::SetsFlagAfterWake,
+        Broken::SetsFlagAfterRing,
         Broken::ClearsFlagWithoutFence,
         Broken::SleepsWithoutSecondLook,
-        Broken::DrainsAfterSecondLook,
-        Broken::DrainsDescriptors,
+        Broken::TakesRingsAfterSecondLook,
+        Broken::TakesDescriptors,
         Broken::WakesNoOtherWaiter,
         Broken::RingsNoDoorbell,
-        Broken::StopsPollingWithoutWake,
+        Broken::DropsPollTurnWithoutWake,
         Broken::KeepsFlagAtDescriptors,
         Broken::ClosesWithoutCompare,
     ] {

@@ -10,7 +10,7 @@ impl State {
                 if broken != Broken::KeepsFlagAtDescriptors {
                     // This store is SeqCst: it orders the store of a receiver before it.
                     self.late_flag = false;
-                    self.flag = Flag::DescriptorsSent;
+                    self.flag = Flag::HasSentFds;
                 }
                 Sender::SendDescriptors
             }
@@ -26,37 +26,36 @@ impl State {
             }
             Sender::Commit if self.ended => Sender::Done,
             Sender::Commit => {
-                self.ring.push_back(with_descriptors.then_some(self.tags));
+                self.frames.push_back(with_descriptors.then_some(self.tags));
                 Sender::LookAtFlag
             }
-            Sender::LookAtFlag => {
-                let needs_no_wake = match with_descriptors {
-                    true => self.flag != Flag::Asleep,
-                    false => self.flag == Flag::Woken,
-                };
-                match needs_no_wake {
-                    true => self.next_message(),
-                    false if broken == Broken::SetsFlagAfterWake => Sender::Wake,
-                    false => Sender::SetFlag,
-                }
-            }
+            Sender::LookAtFlag if self.needs_no_ring(with_descriptors) => self.next_message(),
+            Sender::LookAtFlag if broken == Broken::SetsFlagAfterRing => Sender::Ring,
+            Sender::LookAtFlag => Sender::SetFlag,
             Sender::SetFlag => {
-                self.flag = Flag::Woken;
-                Sender::Wake
+                self.flag = Flag::Rung;
+                Sender::Ring
             }
-            Sender::Wake => {
-                self.send(Packet::Wake);
+            Sender::Ring => {
+                self.send(Packet::Ring);
                 match broken {
-                    Broken::SetsFlagAfterWake => Sender::SetFlagLate,
+                    Broken::SetsFlagAfterRing => Sender::SetFlagLate,
                     _ => self.next_message(),
                 }
             }
             Sender::SetFlagLate => {
-                self.flag = Flag::Woken;
+                self.flag = Flag::Rung;
                 self.next_message()
             }
             Sender::Done | Sender::Dead => return None,
         })
+    }
+
+    fn needs_no_ring(&self, with_descriptors: bool) -> bool {
+        match with_descriptors {
+            true => self.flag != Flag::Sleeps,
+            false => self.flag == Flag::Rung,
+        }
     }
 
     fn next_message(&mut self) -> Sender {

@@ -9,18 +9,18 @@ impl State {
             Step::LockToSend => {
                 self.lock_senders(who, broken)?;
                 match broken {
-                    Broken::WakesAfterCommit if !with_descriptors => Step::Commit,
-                    _ if with_descriptors || !self.flag => Step::Wake,
+                    Broken::RingsAfterCommit if !with_descriptors => Step::Commit,
+                    _ if with_descriptors || !self.flag => Step::Ring,
                     _ => Step::Commit,
                 }
             }
-            Step::Wake if with_descriptors => {
+            Step::Ring if with_descriptors => {
                 self.tags += 1;
                 self.send(Packet::Descriptors(self.tags));
                 Step::SetFlag
             }
-            Step::Wake => {
-                self.send(Packet::Wake(self.tags));
+            Step::Ring => {
+                self.send(Packet::Ring(self.tags));
                 Step::SetFlag
             }
             Step::SetFlag => {
@@ -28,14 +28,14 @@ impl State {
                 Step::Commit
             }
             Step::Commit => {
-                self.ring.push_back(with_descriptors.then_some(self.tags));
+                self.frames.push_back(with_descriptors.then_some(self.tags));
                 match broken {
-                    Broken::WakesAfterCommit if !with_descriptors && !self.flag => Step::WakeLate,
+                    Broken::RingsAfterCommit if !with_descriptors && !self.flag => Step::RingLate,
                     _ => Step::Unlock,
                 }
             }
-            Step::WakeLate => {
-                self.send(Packet::Wake(self.tags));
+            Step::RingLate => {
+                self.send(Packet::Ring(self.tags));
                 self.flag = true;
                 Step::Unlock
             }

@@ -9,7 +9,7 @@ impl State {
                 self.lock_receivers(who)?;
                 Step::Look
             }
-            Step::Look => match self.ring.front() {
+            Step::Look => match self.frames.front() {
                 None => {
                     self.receive_lock = Lock::Free;
                     Step::PollSocket
@@ -21,7 +21,7 @@ impl State {
                 }
             },
             Step::TakeDescriptors => {
-                let tag = self.ring[0].unwrap();
+                let tag = self.frames[0].unwrap();
                 // The descriptors are in the socket: a model without them panics here.
                 match self.socket.pop_front().unwrap() == Packet::Descriptors(tag) {
                     true => Step::Release,
@@ -29,7 +29,7 @@ impl State {
                 }
             }
             Step::Release => {
-                self.ring.pop_front();
+                self.frames.pop_front();
                 self.receive_lock = Lock::Free;
                 self.processes[who].wanted -= 1;
                 match self.processes[who].wanted {
@@ -37,11 +37,11 @@ impl State {
                     _ => Step::LockToReceive,
                 }
             }
-            step => return self.wait_step(who, step, broken),
+            step => return self.arm_step(who, step, broken),
         })
     }
 
-    fn wait_step(&mut self, who: usize, step: Step, broken: Broken) -> Option<Step> {
+    fn arm_step(&mut self, who: usize, step: Step, broken: Broken) -> Option<Step> {
         Some(match step {
             // The reactor reports an event only while there is something to read.
             Step::PollSocket => {
@@ -58,18 +58,18 @@ impl State {
                 None => Step::LockToReceive,
             },
             Step::LockBoth => match self.lock_receivers(who) {
-                Some(()) => Step::Drain,
+                Some(()) => Step::TakeRings,
                 None => {
                     self.unlock_senders(who);
                     Step::LockToReceive
                 }
             },
-            Step::Drain if !self.ring.is_empty() => {
+            Step::TakeRings if !self.frames.is_empty() => {
                 self.unlock_senders(who);
                 self.receive_lock = Lock::Free;
                 Step::LockToReceive
             }
-            Step::Drain => {
+            Step::TakeRings => {
                 self.socket.clear();
                 Step::Clear
             }
@@ -102,25 +102,25 @@ impl State {
             Lock::OwnerDied => self.needs_recovery = true,
         }
         self.receive_lock = Lock::Held(who);
-        if self.needs_recovery && self.lost_its_descriptors() {
-            self.ring.pop_front();
+        if self.needs_recovery && self.first_is_without_fds() {
+            self.frames.pop_front();
         }
         self.needs_recovery = false;
         Some(())
     }
 
     /// Whether a receiver died after it took the descriptors of the first message.
-    pub(super) fn lost_its_descriptors(&self) -> bool {
-        let tag = self.ring.front().copied().flatten();
-        tag.is_some_and(|tag| self.taken == tag && self.is_past(tag))
+    pub(super) fn first_is_without_fds(&self) -> bool {
+        let tag = self.frames.front().copied().flatten();
+        tag.is_some_and(|tag| self.taken == tag && self.fds_were_taken(tag))
     }
 
     /// Whether the descriptors `tag` are no longer in the socket: the next packet was sent after them.
-    fn is_past(&self, tag: u8) -> bool {
+    fn fds_were_taken(&self, tag: u8) -> bool {
         match self.socket.front() {
             None => true,
             Some(Packet::Descriptors(next)) => *next > tag,
-            Some(Packet::Wake(after)) => *after >= tag,
+            Some(Packet::Ring(after)) => *after >= tag,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The wake-ups of a queue's receivers: senders and receivers with a lock each, a socket, and processes that are killed
-//! at any step.
+//! The doorbell of a queue's receivers: senders and receivers with a lock each, a socket, and processes that are killed at
+//! any step.
 
 mod receiver;
 mod sender;
@@ -11,42 +11,48 @@ use crate::{Modelled, explore};
 pub(crate) const MODELS: &[Modelled] = &[
     (
         "LockToSend, LockSenders",
-        "src/channel/end.rs",
+        "src/channel/mpmc.rs",
         "lock_senders",
     ),
-    ("Wake of descriptors", "src/channel/ahead.rs", "send_ahead"),
-    ("Wake, WakeLate", "src/channel/bell.rs", "ring_for_data"),
+    ("Ring of descriptors", "src/channel/end.rs", "send_fds"),
+    ("Ring to Commit", "src/channel/mpmc.rs", "push_plain"),
+    ("Ring, RingLate", "src/channel/doorbell.rs", "ring_for_data"),
     (
-        "SetFlag, Commit, Unlock",
-        "src/channel/end.rs",
-        "try_push_bytes",
+        "Ring of descriptors to Commit",
+        "src/channel/mpmc.rs",
+        "push_with_fds",
     ),
+    ("Unlock", "src/channel/mpmc.rs", "try_push_bytes"),
     (
         "LockToReceive, LockBoth",
-        "src/channel/end.rs",
+        "src/channel/mpmc.rs",
         "lock_receivers",
     ),
-    ("Look", "src/channel/end.rs", "peek"),
-    ("TakeDescriptors", "src/channel/ahead.rs", "descriptors"),
-    ("Release", "src/channel/end.rs", "try_pop"),
-    ("PollSocket", "src/channel/hub.rs", "poll_news"),
-    (
-        "LockSenders to UnlockBoth",
-        "src/channel/bell.rs",
-        "must_wait",
-    ),
-    ("Drain", "src/channel/bell.rs", "drain"),
+    ("Look", "src/channel/end.rs", "peek_frame"),
+    ("TakeDescriptors", "src/channel/fds.rs", "receive"),
+    ("Release", "src/channel/mpmc.rs", "try_pop"),
+    ("PollSocket", "src/channel/waiters.rs", "poll_news"),
+    ("LockSenders to UnlockBoth", "src/channel/mpmc.rs", "arm"),
+    ("TakeRings", "src/channel/doorbell.rs", "drain"),
     ("Asleep", "src/channel/wait.rs", "sleep"),
-    ("recovery in lock_receivers", "src/channel/end.rs", "bury"),
-    ("lost_its_descriptors", "src/channel/end.rs", "robbed"),
-    ("is_past", "src/channel/ahead.rs", "is_past"),
+    (
+        "lock_receivers with needs_recovery",
+        "src/channel/mpmc.rs",
+        "recover",
+    ),
+    (
+        "first_is_without_fds",
+        "src/channel/mpmc.rs",
+        "frame_without_fds",
+    ),
+    ("fds_were_taken", "src/channel/fds.rs", "were_taken"),
 ];
 
 /// The rule that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Broken {
     Nothing,
-    WakesAfterCommit,
+    RingsAfterCommit,
     KeepsFlagAfterDescriptors,
     KeepsFlagOfDeadSender,
     ClearsFlagWithoutSendersLock,
@@ -64,18 +70,18 @@ enum Lock {
 enum Packet {
     /// The descriptors of a message, which are sent before it, with their number.
     Descriptors(u8),
-    /// A byte that wakes receivers, with the number of the last descriptors before it.
-    Wake(u8),
+    /// A ring of the doorbell, with the number of the last descriptors before it.
+    Ring(u8),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Step {
     // The steps of a sender.
     LockToSend,
-    Wake,
+    Ring,
     SetFlag,
     Commit,
-    WakeLate,
+    RingLate,
     Unlock,
     // The steps of a receiver.
     LockToReceive,
@@ -85,7 +91,7 @@ enum Step {
     PollSocket,
     LockSenders,
     LockBoth,
-    Drain,
+    TakeRings,
     Clear,
     UnlockBoth,
     Asleep,
@@ -114,9 +120,9 @@ struct State {
     /// A receiver was killed with the lock. What it had begun is not settled.
     needs_recovery: bool,
     /// The committed messages, each with the number of its descriptors if it has some.
-    ring: VecDeque<Option<u8>>,
+    frames: VecDeque<Option<u8>>,
     socket: VecDeque<Packet>,
-    /// Receivers were woken and have not looked: the next message need not wake them.
+    /// The doorbell was rung and no receiver has looked since. The next message need not ring.
     flag: bool,
     /// The number of the last descriptors that were sent.
     tags: u8,
@@ -148,7 +154,7 @@ fn start(senders: &[&[bool]], receivers: &[u8], kills: u8) -> State {
         send_lock: Lock::Free,
         receive_lock: Lock::Free,
         needs_recovery: false,
-        ring: VecDeque::new(),
+        frames: VecDeque::new(),
         socket: VecDeque::new(),
         flag: false,
         tags: 0,
@@ -223,8 +229,8 @@ impl State {
     /// other receiver can have it.
     fn sleeps_beside_message(&self) -> bool {
         let sleeps = |process: &Process| process.step == Step::Asleep;
-        let lost = self.receive_lock == Lock::OwnerDied && self.lost_its_descriptors();
-        self.ring.len() > usize::from(lost) && self.processes.iter().any(sleeps)
+        let lost = self.receive_lock == Lock::OwnerDied && self.first_is_without_fds();
+        self.frames.len() > usize::from(lost) && self.processes.iter().any(sleeps)
     }
 }
 
@@ -266,7 +272,7 @@ fn queue_receiver_never_sleeps_beside_a_message() {
 #[test]
 fn queue_needs_each_rule() {
     for broken in [
-        Broken::WakesAfterCommit,
+        Broken::RingsAfterCommit,
         Broken::KeepsFlagAfterDescriptors,
         Broken::KeepsFlagOfDeadSender,
         Broken::ClearsFlagWithoutSendersLock,
