@@ -137,3 +137,9 @@ impl Desk {
         self.directory.join(name)
     }
 }
+
+/// A path for a file of this process alone.
+pub(crate) fn scratch(name: &str) -> PathBuf {
+    let name = format!("{name}-{}", std::process::id());
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}

@@ -1,0 +1,98 @@
+//! Calls: `run`, `spawn` and the handle of a task.
+
+use futures::future::join_all;
+use procession::Pool;
+
+use crate::add;
+use crate::deadline::{until, within};
+use crate::notes::{Board, Desk};
+use crate::pools::ready;
+use crate::tasks::{held, pid};
+
+async fn calls_of_all_kinds() {
+    let pool = Pool::with_workers(2).unwrap();
+    assert_eq!(within(pool.run(add, (1, 2))).await.unwrap(), 3);
+    assert_eq!(within(pool.spawn(add, (3, 4))).await.unwrap(), 7);
+    let doubled = async |n: u64| {
+        tokio::task::yield_now().await;
+        2 * n
+    };
+    assert_eq!(within(pool.run(doubled, 4)).await.unwrap(), 8);
+    let many = join_all((0..200).map(|n| pool.run(|n: u64| n + 1, n)));
+    let results: Vec<_> = within(many).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(results, (1..=200).collect::<Vec<_>>());
+    assert_ne!(within(pool.run(pid, ())).await.unwrap(), pid());
+}
+
+#[procession::test]
+async fn calls_on_a_current_thread_runtime() {
+    calls_of_all_kinds().await;
+}
+
+#[procession::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_on_a_multi_thread_runtime() {
+    calls_of_all_kinds().await;
+}
+
+#[procession::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_is_used_from_many_tasks_and_threads_at_once() {
+    let pool = Pool::with_workers(2).unwrap();
+    let callers = (0..16_u64).map(|caller| {
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            for n in 0..50 {
+                assert_eq!(pool.run(add, (caller, n)).await.unwrap(), caller + n);
+            }
+        })
+    });
+    for caller in within(join_all(callers)).await {
+        caller.unwrap();
+    }
+    assert_eq!(pool.metrics().completed(), 800);
+}
+
+#[procession::test]
+async fn a_run_does_nothing_until_it_is_polled() {
+    let board = Board::new();
+    let pool = ready(1).await;
+    let run = pool.run(|desk: Desk| desk.write("ran", 1), board.desk());
+    within(pool.run(|| (), ())).await.unwrap();
+    assert!(!board.has("ran"));
+    drop(run);
+    within(pool.run(|| (), ())).await.unwrap();
+    assert!(!board.has("ran"));
+    assert_eq!(pool.metrics().cancelled(), 0);
+}
+
+#[procession::test]
+async fn a_handle_says_when_it_is_finished_and_detaches_when_dropped() {
+    let board = Board::new();
+    let pool = ready(1).await;
+    let handle = pool.spawn(held, (board.desk(), "here".to_owned()));
+    board.lines("here", 1).await;
+    assert!(!handle.is_finished());
+    board.write("go", 1);
+    until(|| handle.is_finished()).await;
+    within(handle).await.unwrap();
+    drop(pool.spawn(|desk: Desk| desk.write("detached", 1), board.desk()));
+    board.lines("detached", 1).await;
+}
+
+#[procession::test]
+async fn a_handle_in_select_loses_nothing() {
+    let board = Board::new();
+    let pool = ready(1).await;
+    let mut handle = pool.spawn(held, (board.desk(), "here".to_owned()));
+    let mut run = pool.run(add, (1, 1));
+    for _ in 0..3 {
+        tokio::select! {
+            biased;
+            _ = &mut handle => panic!("nobody let it go"),
+            _ = &mut run => panic!("there is no worker for it"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    board.write("go", 1);
+    within(&mut handle).await.unwrap();
+    assert_eq!(within(&mut run).await.unwrap(), 2);
+}

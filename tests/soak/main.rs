@@ -1,0 +1,88 @@
+//! Workers, and the parent, killed at every moment: each task has exactly one outcome, the right one,
+//! and nothing is left.
+//!
+//! `PROCESSION_SOAK_SECONDS` says how long (3 by default), `PROCESSION_SOAK_SEED` makes a run take the same
+//! decisions again.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "a soak that fails must say from which seed"
+)]
+#![allow(
+    clippy::zombie_processes,
+    reason = "what is left behind is what is looked for"
+)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "../deadline/mod.rs"]
+mod deadline;
+#[path = "../leftovers/mod.rs"]
+mod leftovers;
+#[path = "../notes/mod.rs"]
+mod notes;
+#[path = "../pools/mod.rs"]
+mod pools;
+
+mod accounts;
+mod load;
+mod parent;
+mod step_by_step;
+mod under_load;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+pub(crate) fn seconds() -> Duration {
+    let given = std::env::var("PROCESSION_SOAK_SECONDS").ok();
+    Duration::from_secs_f64(given.and_then(|it| it.parse().ok()).unwrap_or(3.0))
+}
+
+pub(crate) fn seed() -> u64 {
+    let given = std::env::var("PROCESSION_SOAK_SEED").ok();
+    let given = given.and_then(|it| it.parse().ok());
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed = given.unwrap_or_else(|| now().as_nanos() as u64);
+    println!("PROCESSION_SOAK_SEED={seed}");
+    seed
+}
+
+/// Numbers that look random (xorshift, Marsaglia 2003).
+#[derive(Debug)]
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+
+    pub(crate) fn micros(&mut self, limit: u64) -> Duration {
+        Duration::from_micros(self.below(limit))
+    }
+}
+
+pub(crate) fn kill(pid: u32) {
+    if let Some(pid) = Pid::from_raw(i32::try_from(pid).unwrap()) {
+        // It may have ended by itself.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+pub(crate) fn spin(span: Duration) {
+    let end = Instant::now() + span;
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
+}
+
+/// Steps of a fault loop, more of them in a longer soak.
+fn steps() -> u32 {
+    (seconds().as_secs_f64() * 40.0) as u32
+}
