@@ -1,4 +1,4 @@
-//! What can be called: functions, closures, sync and async, and their arguments.
+//! What can be called: functions and closures, sync and async, and their arguments.
 
 use std::fmt::Debug;
 use std::rc::Rc;
@@ -9,23 +9,18 @@ use crate::leftovers::alone;
 use crate::values::{Point, Shape};
 use crate::{call, plain};
 
-/// Where and with what something was called.
-fn here() -> u32 {
-    std::process::id()
-}
-
 #[procession::test]
-async fn a_call_runs_in_another_process() {
-    alone("functions::a_call_runs_in_another_process", async {
-        let handle = procession::spawn(here, ());
+async fn spawn_runs_in_another_process() {
+    alone("functions::spawn_runs_in_another_process", async {
+        let handle = procession::spawn(std::process::id, ());
         let there = within(handle).await.unwrap();
-        assert_ne!(there, here());
+        assert_ne!(there, std::process::id());
     })
     .await;
 }
 
 #[procession::test]
-async fn plain_functions() {
+async fn task_may_be_a_plain_function() {
     assert_eq!(call(plain::add, (1, 2)).await, 3);
     assert_eq!(call(plain::negated, i64::MAX).await, -i64::MAX);
     call(plain::nothing_comes_back, 1).await;
@@ -33,7 +28,7 @@ async fn plain_functions() {
 }
 
 #[procession::test]
-async fn functions_that_nobody_wrote_for_this() {
+async fn task_may_be_a_function_of_the_standard_library() {
     assert_eq!(call(u32::pow, (2, 10)).await, 1024);
     assert_eq!(call(<f64 as std::ops::Mul>::mul, (2.0, 1.5)).await, 3.0);
     assert_eq!(call(Some::<u8>, 7).await, Some(7));
@@ -62,7 +57,7 @@ where
 }
 
 #[procession::test]
-async fn generic_functions() {
+async fn task_may_be_a_generic_function() {
     assert_eq!(call(described::<u32>, 5).await, "5");
     assert_eq!(
         call(described::<Option<bool>>, Some(true)).await,
@@ -77,7 +72,7 @@ async fn generic_functions() {
     assert_eq!(call(folded::<f64, 3>, vec![1.0, 2.0, 4.0]).await, 7.0);
 }
 
-/// A program's own function over anything that can be called.
+/// A function of a program that is generic over the task.
 async fn twice<F, M, A>(f: F, a: A) -> [F::Output; 2]
 where
     F: procession::Task<M, A>,
@@ -95,14 +90,14 @@ async fn later(n: u32) -> u32 {
 }
 
 #[procession::test]
-async fn wrappers_that_are_generic_over_the_task() {
+async fn task_trait_is_usable_in_generic_wrappers() {
     assert_eq!(twice(plain::add, (1, 2)).await, [3, 3]);
     assert_eq!(twice(later, 4).await, [4, 4]);
     assert_eq!(twice(|s: String| s.len(), "four".to_owned()).await, [4, 4]);
 }
 
 #[procession::test]
-async fn closures() {
+async fn task_may_be_a_closure() {
     const FACTOR: u32 = 3;
     assert_eq!(call(|x: u32| x * FACTOR, 4).await, 12);
     assert_eq!(
@@ -110,13 +105,13 @@ async fn closures() {
         "1x"
     );
     assert_eq!(call(|| 7_u8, ()).await, 7);
-    // Two closures of one place have one type name. They are two functions all the same.
+    // Two closures of one function have one type name, but are two functions.
     let pair = (|n: u32| n + 1, |n: u32| n + 2);
     assert_eq!((call(pair.0, 0).await, call(pair.1, 0).await), (1, 2));
 }
 
 #[procession::test]
-async fn async_functions_and_closures() {
+async fn task_may_be_async() {
     async fn slept(time: Duration) -> Duration {
         tokio::time::sleep(time).await;
         time
@@ -136,7 +131,7 @@ async fn async_functions_and_closures() {
 }
 
 #[procession::test]
-async fn an_async_function_has_a_whole_runtime() {
+async fn task_that_is_async_has_a_complete_runtime() {
     async fn served() -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -155,7 +150,7 @@ async fn an_async_function_has_a_whole_runtime() {
 }
 
 #[procession::test]
-async fn a_future_that_cannot_leave_its_thread() {
+async fn task_future_need_not_be_send() {
     async fn counted(n: usize) -> usize {
         let shared = Rc::new(());
         let others: Vec<_> = (0..n).map(|_| Rc::clone(&shared)).collect();
@@ -167,7 +162,7 @@ async fn a_future_that_cannot_leave_its_thread() {
 }
 
 #[procession::test]
-async fn a_plain_function_may_build_a_runtime() {
+async fn task_that_is_not_async_may_build_a_runtime() {
     fn by_hand() -> u32 {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -180,7 +175,7 @@ async fn a_plain_function_may_build_a_runtime() {
 }
 
 #[procession::test]
-async fn from_no_argument_to_eight() {
+async fn task_takes_from_none_to_eight_arguments() {
     assert_eq!(call(|| 0_u32, ()).await, 0);
     assert_eq!(call(|a: u32| a, 1).await, 1);
     assert_eq!(call(|a: u32, b: u32| a + b, (1, 2)).await, 3);
@@ -236,7 +231,7 @@ async fn eight_later(
 }
 
 #[procession::test]
-async fn eight_arguments_of_eight_types_keep_their_order() {
+async fn arguments_of_eight_types_keep_their_order() {
     let args = (1, -2, 3, -4, 0.5, '6', "7".to_owned(), vec![true]);
     let expected = "1 -2 3 -4 0.5 6 7 [true]";
     assert_eq!(call(eight, args.clone()).await, expected);
@@ -244,7 +239,7 @@ async fn eight_arguments_of_eight_types_keep_their_order() {
 }
 
 #[procession::test]
-async fn a_tuple_can_be_one_argument() {
+async fn argument_may_be_a_tuple() {
     assert_eq!(call(|pair: (u32, u32)| pair.0 - pair.1, (3, 1)).await, 2);
     assert_eq!(call(|one: (u32,)| one.0, (3,)).await, 3);
     assert_eq!(call(|nothing: ()| nothing, ()).await, ());
@@ -261,10 +256,9 @@ async fn a_tuple_can_be_one_argument() {
     );
 }
 
-/// Both are made by `#[procession::test]`, one on each kind of runtime.
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_runtime_of_many_threads() {
-    alone("functions::on_a_runtime_of_many_threads", async {
+async fn spawn_works_on_a_multi_thread_runtime() {
+    alone("functions::spawn_works_on_a_multi_thread_runtime", async {
         let calls = (0..16_u64).map(|n| tokio::spawn(call(plain::add, (n, 1))));
         let sums: Vec<_> = within(futures::future::join_all(calls)).await;
         let sums: Vec<_> = sums.into_iter().map(Result::unwrap).collect();
@@ -274,7 +268,7 @@ async fn on_a_runtime_of_many_threads() {
 }
 
 #[procession::test]
-async fn a_task_is_named_by_its_path() {
+async fn name_defaults_to_the_path_of_the_function() {
     let name = |f: &str| f.to_owned();
     assert_eq!(
         procession::spawn(plain::add, (1, 2)).name(),

@@ -1,9 +1,11 @@
-//! What can be called in another process, and what can be given to it and come back.
+//! Which functions can be called in another process, and which values can be carried. One file for each topic.
+//!
+//! This file has what several topics use.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(
     clippy::needless_pass_by_value,
-    reason = "what a task is given is its own"
+    reason = "arguments of tasks are owned values"
 )]
 
 #[path = "../deadline/mod.rs"]
@@ -17,7 +19,7 @@ mod values;
 
 use crate::deadline::within;
 
-/// What the function gives in a process of its own.
+/// The result of `f` in a process of its own.
 pub(crate) async fn call<F, M, A>(f: F, args: A) -> F::Output
 where
     F: procession::Task<M, A>,

@@ -1,4 +1,4 @@
-//! How large arguments and results may be.
+//! Sizes of arguments and results, from no byte to 64 MiB.
 
 use std::fmt::Debug;
 
@@ -11,12 +11,12 @@ use crate::deadline::within;
 use crate::leftovers::alone;
 use crate::{call, same};
 
-/// Around the sizes at which a value stops being inline, and at both ends.
+/// Sizes around the limits of inline values and of reused memory, and both ends of the range.
 const SIZES: [usize; 13] = [
     0,
     1,
     4095,
-    (64 << 10) - 64, // a frame's head and prefix in front of it make it whole
+    (64 << 10) - 64, // with the head of the frame and the prefix 64 KiB
     (64 << 10) - 1,
     64 << 10,
     (64 << 10) + 1,
@@ -28,8 +28,8 @@ const SIZES: [usize; 13] = [
     64 << 20,
 ];
 
-/// Bytes in which a shifted, repeated or missing piece shows: no two windows of a block are alike,
-/// and blocks do not begin where pages, frames or parcels do.
+/// Bytes in which a shifted, repeated or missing piece shows: no two windows of a block are equal, and blocks
+/// do not start where pages, frames or shared memory start.
 fn pattern(len: usize) -> Vec<u8> {
     const BLOCK: usize = (64 << 10) + 8;
     let mut word = 0x9e37_79b9_7f4a_7c15_u64;
@@ -53,8 +53,8 @@ fn is_pattern(bytes: &[u8]) -> bool {
 }
 
 #[procession::test]
-async fn byte_buffers_of_every_size() {
-    alone("sizes::byte_buffers_of_every_size", async {
+async fn byte_buf_of_every_size_is_carried() {
+    alone("sizes::byte_buf_of_every_size_is_carried", async {
         for size in SIZES {
             let arrived = |bytes: ByteBuf| (bytes.len(), is_pattern(&bytes));
             let sent = ByteBuf::from(pattern(size));
@@ -67,8 +67,8 @@ async fn byte_buffers_of_every_size() {
 }
 
 #[procession::test]
-async fn shared_bytes_of_every_size() {
-    alone("sizes::shared_bytes_of_every_size", async {
+async fn bytes_of_every_size_are_carried() {
+    alone("sizes::bytes_of_every_size_are_carried", async {
         for size in SIZES {
             let sent = Bytes::from(pattern(size));
             let back = call(same::<Bytes>, sent.clone()).await;
@@ -79,7 +79,7 @@ async fn shared_bytes_of_every_size() {
 }
 
 #[procession::test]
-async fn a_field_of_bytes_beside_others() {
+async fn bytes_field_among_other_fields_is_carried() {
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     struct Picture {
         name: String,
@@ -98,18 +98,18 @@ async fn a_field_of_bytes_beside_others() {
     }
 }
 
-/// Written one by one, so every boundary is met by a piece of one byte.
+/// The bytes are encoded one by one, so every boundary is between two pieces of one byte.
 #[procession::test]
-async fn bytes_one_by_one() {
+async fn bytes_encoded_one_by_one_are_carried() {
     for len in [65_000, 65_535, 65_536, 65_537, 300_000] {
         let bytes = pattern(len);
         assert!(call(same::<Vec<u8>>, bytes.clone()).await == bytes, "{len}");
     }
 }
 
-/// Every length around the place where a value stops fitting: no length may fall between.
+/// Every length around the size at which a value becomes too large for the ring.
 #[procession::test]
-async fn no_length_falls_between_inline_and_parcel() {
+async fn bytes_of_every_length_around_the_inline_limit_are_carried() {
     let around = (64 << 10) - 72..=(64 << 10) + 8;
     let calls = around.map(|len| async move {
         let sent = ByteBuf::from(pattern(len));
@@ -118,25 +118,28 @@ async fn no_length_falls_between_inline_and_parcel() {
             .unwrap();
         assert!(back == sent, "{len} bytes came back different");
     });
-    // A few at a time: they are many processes.
+    // Few at a time, because each call starts a process.
     let calls = futures::stream::iter(calls).buffer_unordered(4);
     let done = within(calls.count()).await;
     assert_eq!(done, 81);
 }
 
 #[procession::test]
-async fn large_both_ways_at_once() {
-    alone("sizes::large_both_ways_at_once", async {
-        let calls = (1..=4).map(|n| {
-            let sent = Bytes::from(pattern(n << 20));
-            async move {
-                let back = procession::spawn(same::<Bytes>, sent.clone())
-                    .await
-                    .unwrap();
-                assert!(back == sent);
-            }
-        });
-        within(futures::future::join_all(calls)).await;
-    })
+async fn bytes_are_carried_both_ways_at_the_same_time() {
+    alone(
+        "sizes::bytes_are_carried_both_ways_at_the_same_time",
+        async {
+            let calls = (1..=4).map(|n| {
+                let sent = Bytes::from(pattern(n << 20));
+                async move {
+                    let back = procession::spawn(same::<Bytes>, sent.clone())
+                        .await
+                        .unwrap();
+                    assert!(back == sent);
+                }
+            });
+            within(futures::future::join_all(calls)).await;
+        },
+    )
     .await;
 }

@@ -6,24 +6,24 @@ use procession::JoinError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 
-use crate::bomb::Fault::Panic;
-use crate::bomb::{Bomb, Place, carried};
 use crate::deadline::within;
+use crate::faulty::Fault::Panic;
+use crate::faulty::{Faulty, Place, echo};
 use crate::leftovers::alone;
 use crate::{failure, quiet};
 
-/// Says it has another length whenever it is asked.
+/// A value whose length changes with every encoding.
 #[derive(Debug)]
-struct Fickle(AtomicI64, i64);
+struct ChangingLength(AtomicI64, i64);
 
-impl Serialize for Fickle {
+impl Serialize for ChangingLength {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let len = self.0.fetch_add(self.1, Ordering::Relaxed);
         ByteBuf::from(vec![1; len as usize]).serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Fickle {
+impl<'de> Deserialize<'de> for ChangingLength {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let _: ByteBuf = Deserialize::deserialize(deserializer)?;
         Ok(Self(AtomicI64::new(0), 0))
@@ -31,14 +31,14 @@ impl<'de> Deserialize<'de> for Fickle {
 }
 
 #[procession::test]
-async fn a_value_that_changes_while_it_is_encoded() {
+async fn value_that_changes_while_it_is_encoded_is_an_encode_error() {
     alone(
-        "encoding::a_value_that_changes_while_it_is_encoded",
+        "encoding::value_that_changes_while_it_is_encoded_is_an_encode_error",
         async {
             for step in [1, -1] {
-                let made = |step: i64| Fickle(AtomicI64::new(100 << 10), step);
-                let fickle = made(step);
-                let outcome = within(quiet().spawn(|_: Fickle| (), fickle)).await;
+                let made = |step: i64| ChangingLength(AtomicI64::new(100 << 10), step);
+                let changing = made(step);
+                let outcome = within(quiet().spawn(|_: ChangingLength| (), changing)).await;
                 assert!(outcome.is_err_and(|error| error.is_encode()));
                 let outcome = within(quiet().spawn(made, step)).await;
                 assert!(outcome.is_err_and(|error| error.is_encode()));
@@ -48,6 +48,7 @@ async fn a_value_that_changes_while_it_is_encoded() {
     .await;
 }
 
+/// Types whose serde attributes need a self-describing format.
 mod not_self_describing {
     use super::*;
 
@@ -82,19 +83,18 @@ mod not_self_describing {
     }
 }
 
-/// Attributes of serde that need a format which describes itself are refused, both ways, with a message
-/// that says it.
+/// The message says that the attributes need a self-describing format, for arguments and results.
 #[procession::test]
-async fn what_the_encoding_cannot_carry_is_refused() {
+async fn serde_attributes_that_need_a_self_describing_format_are_refused() {
     use not_self_describing::{Flattened, Inner, Skipping, Tagged, Untagged};
 
     #[track_caller]
     fn refused(error: &JoinError) {
         assert!(error.is_encode() || error.is_decode(), "{error}");
-        let said = error.to_string();
+        let message = error.to_string();
         assert!(
-            said.contains("self-describing") && !said.contains('\n'),
-            "{said}"
+            message.contains("self-describing") && !message.contains('\n'),
+            "{message}"
         );
     }
     let flattened = || Flattened {
@@ -122,20 +122,20 @@ async fn what_the_encoding_cannot_carry_is_refused() {
 }
 
 #[procession::test]
-async fn an_error_says_which_side_it_is_about() {
-    let bomb = |place| Bomb::new(place, Panic, 0);
+async fn error_message_names_the_argument_or_the_result() {
+    let faulty = |place| Faulty::new(place, Panic, 0);
     for place in [Place::EncodeArguments, Place::DecodeArguments] {
-        let said = failure(carried, bomb(place)).await.0.to_string();
+        let message = failure(echo, faulty(place)).await.0.to_string();
         assert!(
-            said.contains("argument") && said.contains("a last word"),
-            "{said}"
+            message.contains("argument") && message.contains("a last word"),
+            "{message}"
         );
     }
     for place in [Place::EncodeResult, Place::DecodeResult] {
-        let said = failure(carried, bomb(place)).await.0.to_string();
+        let message = failure(echo, faulty(place)).await.0.to_string();
         assert!(
-            said.contains("result") && said.contains("a last word"),
-            "{said}"
+            message.contains("result") && message.contains("a last word"),
+            "{message}"
         );
     }
 }

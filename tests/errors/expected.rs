@@ -1,22 +1,24 @@
-//! What an error is expected to say.
+//! What a test expects of an error, and the checks that hold for every error.
 
 use procession::{ErrorKind, JoinError};
 
-/// What an error is expected to say.
+/// The expected properties of an error.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected {
-    pub(crate) kind: ErrorKind,
-    pub(crate) started: bool,
-    pub(crate) ran_somewhere: bool,
-    pub(crate) signals: &'static [i32],
-    pub(crate) exit_code: Option<i32>,
+    kind: ErrorKind,
+    started: bool,
+    has_pid: bool,
+    /// One of these, or none if it is empty.
+    signals: &'static [i32],
+    exit_code: Option<i32>,
 }
 
+/// An error of this kind of a function that was started, in a process that ended without a signal or status.
 pub(crate) const fn expect(kind: ErrorKind) -> Expected {
     Expected {
         kind,
         started: true,
-        ran_somewhere: true,
+        has_pid: true,
         signals: &[],
         exit_code: None,
     }
@@ -30,14 +32,14 @@ impl Expected {
         }
     }
 
-    pub(crate) const fn nowhere(self) -> Self {
+    pub(crate) const fn without_process(self) -> Self {
         Self {
-            ran_somewhere: false,
+            has_pid: false,
             ..self.never_started()
         }
     }
 
-    pub(crate) const fn by(self, signals: &'static [i32]) -> Self {
+    pub(crate) const fn by_signal(self, signals: &'static [i32]) -> Self {
         Self { signals, ..self }
     }
 
@@ -48,42 +50,46 @@ impl Expected {
         }
     }
 
+    /// Asserts that `error`, of `task` in the process `pid`, is as expected.
     #[track_caller]
     pub(crate) fn check(&self, error: &JoinError, task: &str, pid: Option<u32>) {
-        let said = error.to_string();
+        let message = error.to_string();
         assert_eq!(error.kind(), self.kind, "{error:?}");
         assert_eq!(true_predicates(error), [self.kind], "{error:?}");
         assert_eq!(error.started(), self.started, "{error:?}");
         assert_eq!(error.exit_code(), self.exit_code, "{error:?}");
         assert_eq!(error.task(), task, "{error:?}");
-        assert!(!said.contains('\n'), "{said}");
-        assert!(said.contains(task), "{said}");
-        assert!(!said.ends_with(' ') && !said.contains("  "), "{said}");
+        assert!(!message.contains('\n'), "{message}");
+        assert!(message.contains(task), "{message}");
+        assert!(
+            !message.ends_with(' ') && !message.contains("  "),
+            "{message}"
+        );
         match error.signal() {
             None => assert!(self.signals.is_empty(), "{error:?}"),
             Some(signal) => {
                 assert!(self.signals.contains(&signal), "{error:?}");
-                assert!(said.contains(name_of(signal)), "{said}");
+                assert!(message.contains(name_of(signal)), "{message}");
             }
         }
-        if self.ran_somewhere {
+        if self.has_pid {
             assert_eq!(error.pid(), pid, "{error:?}");
             let pid = pid.map(|pid| format!("pid {pid}"));
-            assert!(pid.is_some_and(|pid| said.contains(&pid)), "{said}");
+            assert!(pid.is_some_and(|pid| message.contains(&pid)), "{message}");
         } else {
             assert_eq!(error.pid(), None, "{error:?}");
         }
         if let Some(code) = self.exit_code {
-            assert!(said.contains(&format!("status {code}")), "{said}");
+            assert!(message.contains(&format!("status {code}")), "{message}");
         }
         assert_eq!(error.panic().is_some(), self.kind == ErrorKind::Panicked);
         if let Some(report) = error.panic() {
-            assert!(said.contains(report.location()), "{said}");
+            assert!(message.contains(report.location()), "{message}");
         }
     }
 }
 
-/// The predicates that hold, by the kind they ask for.
+/// The kinds whose predicate (`is_panic` and so on) holds.
 fn true_predicates(error: &JoinError) -> Vec<ErrorKind> {
     [
         (error.is_panic(), ErrorKind::Panicked),

@@ -1,60 +1,67 @@
-//! Each fault at each place, on each side.
+//! Every fault at every place.
 
 use procession::ErrorKind;
 
-use crate::bomb::{Bomb, Fault, Place, WEIGHTS, carried, carried_later};
 use crate::deadline::within;
 use crate::expected::{Expected, expect};
 use crate::failure;
+use crate::faulty::{Fault, Faulty, PAYLOADS, Place, echo, echo_async};
 use crate::leftovers::alone;
 use Fault::{Abort, Error, Exit, Kill, Overflow, Panic, PanicWithoutText, WriteThroughNull};
 
-pub(crate) async fn check(place: Place, fault: Fault, expected: Expected) {
-    for weight in WEIGHTS {
-        let bomb = Bomb::new(place, fault, weight);
-        let (error, pid) = failure(carried, bomb.clone()).await;
-        expected.check(&error, std::any::type_name_of_val(&carried), pid);
-        let (error, pid) = failure(carried_later, bomb).await;
-        expected.check(&error, std::any::type_name_of_val(&carried_later), pid);
+/// Checks a fault at a place, in a sync and an async function, with small and large values.
+async fn check(place: Place, fault: Fault, expected: Expected) {
+    for payload in PAYLOADS {
+        let faulty = Faulty::new(place, fault, payload);
+        let (error, pid) = failure(echo, faulty.clone()).await;
+        expected.check(&error, std::any::type_name_of_val(&echo), pid);
+        let (error, pid) = failure(echo_async, faulty).await;
+        expected.check(&error, std::any::type_name_of_val(&echo_async), pid);
     }
 }
 
 #[procession::test]
-async fn a_bomb_that_is_not_lit_comes_back() {
-    for weight in WEIGHTS {
-        let bomb = Bomb::new(Place::Nowhere, Abort, weight);
-        let back = within(procession::spawn(carried, bomb.clone()))
+async fn value_without_a_fault_comes_back_unchanged() {
+    for payload in PAYLOADS {
+        let faulty = Faulty::new(Place::Nowhere, Abort, payload);
+        let back = within(procession::spawn(echo, faulty.clone()))
             .await
             .unwrap();
-        assert!(back == bomb);
+        assert!(back == faulty);
     }
 }
 
 #[procession::test]
-async fn encoding_the_arguments_fails() {
-    alone("faults::encoding_the_arguments_fails", async {
-        for fault in [Error, Panic, PanicWithoutText] {
-            let expected = expect(ErrorKind::Encode).nowhere();
-            check(Place::EncodeArguments, fault, expected).await;
-        }
-    })
+async fn argument_encoding_failure_is_an_encode_error() {
+    alone(
+        "faults::argument_encoding_failure_is_an_encode_error",
+        async {
+            for fault in [Error, Panic, PanicWithoutText] {
+                let expected = expect(ErrorKind::Encode).without_process();
+                check(Place::EncodeArguments, fault, expected).await;
+            }
+        },
+    )
     .await;
 }
 
 #[procession::test]
-async fn decoding_the_arguments_fails() {
-    alone("faults::decoding_the_arguments_fails", async {
-        for fault in [Error, Panic, PanicWithoutText] {
-            let expected = expect(ErrorKind::Decode).never_started();
-            check(Place::DecodeArguments, fault, expected).await;
-        }
-    })
+async fn argument_decoding_failure_is_a_decode_error() {
+    alone(
+        "faults::argument_decoding_failure_is_a_decode_error",
+        async {
+            for fault in [Error, Panic, PanicWithoutText] {
+                let expected = expect(ErrorKind::Decode).never_started();
+                check(Place::DecodeArguments, fault, expected).await;
+            }
+        },
+    )
     .await;
 }
 
 #[procession::test]
-async fn the_function_panics() {
-    alone("faults::the_function_panics", async {
+async fn function_panic_is_a_panicked_error() {
+    alone("faults::function_panic_is_a_panicked_error", async {
         for fault in [Panic, PanicWithoutText] {
             check(Place::Run, fault, expect(ErrorKind::Panicked)).await;
         }
@@ -63,18 +70,21 @@ async fn the_function_panics() {
 }
 
 #[procession::test]
-async fn encoding_the_result_fails() {
-    alone("faults::encoding_the_result_fails", async {
-        for fault in [Error, Panic, PanicWithoutText] {
-            check(Place::EncodeResult, fault, expect(ErrorKind::Encode)).await;
-        }
-    })
+async fn result_encoding_failure_is_an_encode_error() {
+    alone(
+        "faults::result_encoding_failure_is_an_encode_error",
+        async {
+            for fault in [Error, Panic, PanicWithoutText] {
+                check(Place::EncodeResult, fault, expect(ErrorKind::Encode)).await;
+            }
+        },
+    )
     .await;
 }
 
 #[procession::test]
-async fn decoding_the_result_fails() {
-    alone("faults::decoding_the_result_fails", async {
+async fn result_decoding_failure_is_a_decode_error() {
+    alone("faults::result_decoding_failure_is_a_decode_error", async {
         for fault in [Error, Panic, PanicWithoutText] {
             check(Place::DecodeResult, fault, expect(ErrorKind::Decode)).await;
         }
@@ -82,57 +92,60 @@ async fn decoding_the_result_fails() {
     .await;
 }
 
-/// The places that are in the child, where anything may happen.
-async fn check_everywhere_there(fault: Fault, expected: Expected) {
+/// Checks a fault at every place in the child.
+async fn check_in_child(fault: Fault, expected: Expected) {
     for place in [Place::DecodeArguments, Place::Run, Place::EncodeResult] {
         check(place, fault, expected).await;
     }
 }
 
 #[procession::test]
-async fn the_process_aborts() {
-    alone("faults::the_process_aborts", async {
-        let expected = expect(ErrorKind::Crashed).by(&[libc::SIGABRT]);
-        check_everywhere_there(Abort, expected).await;
+async fn process_that_aborts_is_a_crashed_error() {
+    alone("faults::process_that_aborts_is_a_crashed_error", async {
+        let expected = expect(ErrorKind::Crashed).by_signal(&[libc::SIGABRT]);
+        check_in_child(Abort, expected).await;
     })
     .await;
 }
 
 #[procession::test]
-async fn the_process_exits() {
-    alone("faults::the_process_exits", async {
+async fn process_that_exits_is_an_exited_error() {
+    alone("faults::process_that_exits_is_an_exited_error", async {
         for code in [0, 3, 70, 101] {
             let expected = expect(ErrorKind::Exited).with_code(code);
-            check_everywhere_there(Exit(code), expected).await;
+            check_in_child(Exit(code), expected).await;
         }
     })
     .await;
 }
 
 #[procession::test]
-async fn the_process_is_killed() {
-    alone("faults::the_process_is_killed", async {
-        let expected = expect(ErrorKind::Crashed).by(&[libc::SIGKILL]);
-        check_everywhere_there(Kill, expected).await;
+async fn process_that_is_killed_is_a_crashed_error() {
+    alone("faults::process_that_is_killed_is_a_crashed_error", async {
+        let expected = expect(ErrorKind::Crashed).by_signal(&[libc::SIGKILL]);
+        check_in_child(Kill, expected).await;
     })
     .await;
 }
 
 #[procession::test]
-async fn the_stack_overflows() {
-    alone("faults::the_stack_overflows", async {
-        // With `std`'s handler, which a test's children do not have, it is an abort.
-        let expected = expect(ErrorKind::Crashed).by(&[libc::SIGSEGV, libc::SIGABRT]);
-        check_everywhere_there(Overflow, expected).await;
+async fn stack_overflow_is_a_crashed_error() {
+    alone("faults::stack_overflow_is_a_crashed_error", async {
+        // SIGABRT is from the handler of `std`, which children of tests do not have.
+        let expected = expect(ErrorKind::Crashed).by_signal(&[libc::SIGSEGV, libc::SIGABRT]);
+        check_in_child(Overflow, expected).await;
     })
     .await;
 }
 
 #[procession::test]
-async fn memory_is_touched_that_is_not_there() {
-    alone("faults::memory_is_touched_that_is_not_there", async {
-        let expected = expect(ErrorKind::Crashed).by(&[libc::SIGSEGV]);
-        check_everywhere_there(WriteThroughNull, expected).await;
-    })
+async fn memory_access_violation_is_a_crashed_error() {
+    alone(
+        "faults::memory_access_violation_is_a_crashed_error",
+        async {
+            let expected = expect(ErrorKind::Crashed).by_signal(&[libc::SIGSEGV]);
+            check_in_child(WriteThroughNull, expected).await;
+        },
+    )
     .await;
 }

@@ -1,9 +1,11 @@
-//! Every kind of error, from every place it can come from.
+//! `JoinError`: every kind, from every place that it can come from. One file for each topic.
+//!
+//! This file has what several topics use.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(
     clippy::needless_pass_by_value,
-    reason = "what a task is given is its own"
+    reason = "arguments of tasks are owned values"
 )]
 
 #[path = "../deadline/mod.rs"]
@@ -15,10 +17,10 @@ mod notes;
 #[path = "../tasks/mod.rs"]
 mod tasks;
 
-mod bomb;
 mod encoding;
 mod expected;
 mod faults;
+mod faulty;
 mod panics;
 mod runtimes;
 mod start;
@@ -29,12 +31,12 @@ use procession::{JoinError, Process, Task};
 
 use crate::deadline::within;
 
-/// A process that says nothing: what its tasks cry while they fail is not for the terminal.
+/// A process without stderr, so that the messages of panics do not fill the output of the test.
 pub(crate) fn quiet() -> procession::ProcessBuilder {
     Process::builder().stderr(Stdio::null())
 }
 
-/// Calls `f`, which fails, and gives the error and the number of the process.
+/// Calls `f`, which fails, and returns the error and the pid of the process.
 pub(crate) async fn failure<F, M, A>(f: F, args: A) -> (JoinError, Option<u32>)
 where
     F: Task<M, A>,

@@ -1,4 +1,4 @@
-//! What is reported of a panic.
+//! `PanicReport`, and panics of destructors.
 
 use procession::ErrorKind;
 use serde::{Deserialize, Serialize};
@@ -9,39 +9,42 @@ use crate::leftovers::alone;
 use crate::{failure, quiet};
 
 const PANIC_LINE: u32 = line!() + 2;
-fn panics(what: String) -> u32 {
+fn panic_with(what: String) -> u32 {
     panic!("it was {what}")
 }
 
 #[procession::test]
-async fn a_panic_is_reported_with_its_message_and_place() {
-    let (error, _) = failure(panics, "bad".to_owned()).await;
+async fn panic_report_has_message_and_location() {
+    let (error, _) = failure(panic_with, "bad".to_owned()).await;
     let report = error.panic().unwrap();
     assert_eq!(report.message(), "it was bad");
     assert_eq!(
         report.location(),
         format!("tests/errors/panics.rs:{PANIC_LINE}:5")
     );
-    let said = error.to_string();
+    let message = error.to_string();
     assert!(
-        said.contains("it was bad") && said.contains(report.location()),
-        "{said}"
+        message.contains("it was bad") && message.contains(report.location()),
+        "{message}"
     );
 }
 
 #[procession::test]
-async fn a_panic_has_a_backtrace_if_the_environment_asks_for_one() {
+async fn panic_report_has_a_backtrace_if_the_environment_asks_for_it() {
     let spawn = |on: &[(&str, &str)]| {
         let builder = quiet()
             .env_remove("RUST_BACKTRACE")
             .env_remove("RUST_LIB_BACKTRACE");
         builder
             .envs(on.iter().copied())
-            .spawn(panics, "bad".to_owned())
+            .spawn(panic_with, "bad".to_owned())
     };
     let with = within(spawn(&[("RUST_BACKTRACE", "1")])).await.unwrap_err();
     let backtrace = with.panic().unwrap().backtrace().unwrap();
-    assert!(backtrace.contains("errors::panics"), "{backtrace}");
+    assert!(
+        backtrace.contains("errors::panics::panic_with"),
+        "{backtrace}"
+    );
     for off in [&[][..], &[("RUST_BACKTRACE", "0")]] {
         let without = within(spawn(off)).await.unwrap_err();
         assert_eq!(without.panic().unwrap().backtrace(), None, "{off:?}");
@@ -49,7 +52,7 @@ async fn a_panic_has_a_backtrace_if_the_environment_asks_for_one() {
 }
 
 #[procession::test]
-async fn a_panic_without_text_is_one_all_the_same() {
+async fn panic_report_exists_for_a_payload_without_text() {
     let (error, _) = failure(|| -> () { std::panic::panic_any(vec![1_u8]) }, ()).await;
     let report = error.panic().unwrap();
     assert!(!report.message().is_empty());
@@ -60,9 +63,9 @@ async fn a_panic_without_text_is_one_all_the_same() {
 }
 
 #[procession::test]
-async fn a_long_panic_message_arrives_at_least_in_part() {
+async fn panic_message_that_is_long_arrives_at_least_in_part() {
     for len in [1 << 10, 64 << 10, 1 << 20] {
-        let (error, _) = failure(panics, "é".repeat(len)).await;
+        let (error, _) = failure(panic_with, "é".repeat(len)).await;
         let message = error.panic().unwrap().message();
         assert!(message.starts_with("it was éé"), "{len}");
         assert_eq!(error.kind(), ErrorKind::Panicked);
@@ -70,20 +73,20 @@ async fn a_long_panic_message_arrives_at_least_in_part() {
 }
 
 #[procession::test]
-async fn a_panic_of_many_lines_is_displayed_on_one() {
+async fn panic_message_of_many_lines_is_displayed_on_one() {
     for separator in ["\n", "\r\n", "\n\n"] {
-        let (error, _) = failure(panics, ["a", "b"].join(separator)).await;
-        let said = error.to_string();
+        let (error, _) = failure(panic_with, ["a", "b"].join(separator)).await;
+        let message = error.to_string();
         assert_eq!(
             error.panic().unwrap().message(),
             format!("it was a{separator}b")
         );
-        assert!(!said.contains(['\n', '\r']), "{said:?}");
+        assert!(!message.contains(['\n', '\r']), "{message:?}");
     }
 }
 
 #[procession::test]
-async fn a_panic_in_an_await_is_the_functions() {
+async fn panic_after_an_await_is_reported() {
     async fn panics_late() -> u32 {
         let inner = tokio::spawn(async { 1 });
         assert_eq!(inner.await.unwrap(), 2, "one is not two");
@@ -94,9 +97,8 @@ async fn a_panic_in_an_await_is_the_functions() {
     assert!(report.message().contains("one is not two"), "{report:?}");
 }
 
-/// A hook that the task itself sets does not take the report away.
 #[procession::test]
-async fn a_task_with_a_panic_hook_of_its_own() {
+async fn panic_report_does_not_depend_on_the_hook_of_the_task() {
     fn hooked() {
         std::panic::set_hook(Box::new(|_| ()));
         panic!("behind the hook");
@@ -106,9 +108,8 @@ async fn a_task_with_a_panic_hook_of_its_own() {
     assert_eq!(error.panic().unwrap().message(), "behind the hook");
 }
 
-/// A panic that the task caught is not the one it ended with.
 #[procession::test]
-async fn a_panic_that_was_caught_is_not_reported() {
+async fn panic_that_was_caught_is_not_reported() {
     fn caught() -> u32 {
         std::panic::catch_unwind(|| panic!("caught")).unwrap_err();
         4
@@ -122,23 +123,23 @@ async fn a_panic_that_was_caught_is_not_reported() {
     assert_eq!(error.panic().unwrap().message(), "thrown");
 }
 
-/// Panics where it is dropped, if that is in a child.
+/// Panics when it is dropped in a child.
 #[derive(Debug, Serialize, Deserialize)]
-struct PanicsThere(u32);
+struct PanicsInChild(u32);
 
-impl Drop for PanicsThere {
+impl Drop for PanicsInChild {
     fn drop(&mut self) {
         assert!(!procession::current().is_child(), "dropped in a child");
     }
 }
 
 #[procession::test]
-async fn a_result_that_panics_when_it_is_dropped_there() {
+async fn result_that_panics_on_drop_in_the_child_gives_one_outcome() {
     alone(
-        "panics::a_result_that_panics_when_it_is_dropped_there",
+        "panics::result_that_panics_on_drop_in_the_child_gives_one_outcome",
         async {
-            // It has been encoded by then: the caller has it, or is told of the panic.
-            match within(quiet().spawn(PanicsThere, 3)).await {
+            // The result is encoded before the drop. The caller gets it, or the panic.
+            match within(quiet().spawn(PanicsInChild, 3)).await {
                 Ok(value) => assert_eq!(value.0, 3),
                 Err(error) => assert!(error.is_panic(), "{error}"),
             }
@@ -148,11 +149,11 @@ async fn a_result_that_panics_when_it_is_dropped_there() {
 }
 
 #[procession::test]
-async fn an_argument_that_panics_when_it_is_dropped_there() {
+async fn argument_that_panics_on_drop_in_the_child_is_reported() {
     alone(
-        "panics::an_argument_that_panics_when_it_is_dropped_there",
+        "panics::argument_that_panics_on_drop_in_the_child_is_reported",
         async {
-            let (error, pid) = failure(|_: PanicsThere| (), PanicsThere(1)).await;
+            let (error, pid) = failure(|_: PanicsInChild| (), PanicsInChild(1)).await;
             let task = error.task().to_owned();
             expect(ErrorKind::Panicked).check(&error, &task, pid);
         },
@@ -161,19 +162,19 @@ async fn an_argument_that_panics_when_it_is_dropped_there() {
 }
 
 #[procession::test]
-async fn a_payload_that_panics_when_it_is_dropped() {
+async fn panic_payload_that_panics_on_drop_is_reported() {
     fn throws() {
-        std::panic::panic_any(PanicsThere(0));
+        std::panic::panic_any(PanicsInChild(0));
     }
     let (error, pid) = failure(throws, ()).await;
     expect(ErrorKind::Panicked).check(&error, std::any::type_name_of_val(&throws), pid);
 }
 
-/// Panics where it is dropped, if that is here.
+/// Panics when it is dropped in the application.
 #[derive(Debug, Serialize, Deserialize)]
-struct PanicsHere;
+struct PanicsInParent;
 
-impl Drop for PanicsHere {
+impl Drop for PanicsInParent {
     fn drop(&mut self) {
         assert!(
             procession::current().is_child() || std::thread::panicking(),
@@ -183,9 +184,9 @@ impl Drop for PanicsHere {
 }
 
 #[procession::test]
-async fn an_argument_that_panics_when_it_is_dropped_here() {
-    // Whose thread the panic unwinds is not said. Somebody who awaits must be told something.
-    let handle = quiet().spawn(|_: PanicsHere| 1, PanicsHere);
+async fn argument_that_panics_on_drop_in_the_parent_gives_one_outcome() {
+    // The thread that the panic unwinds is unspecified. The handle must resolve in any case.
+    let handle = quiet().spawn(|_: PanicsInParent| 1, PanicsInParent);
     let outcome = within(handle).await;
     assert!(matches!(outcome, Ok(1) | Err(_)), "{outcome:?}");
 }

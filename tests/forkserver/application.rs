@@ -1,4 +1,4 @@
-//! What a child finds of the application, and what the application keeps for itself.
+//! What a forked child inherits from the application, and what in the application stays unchanged.
 
 use std::path::Path;
 
@@ -10,9 +10,9 @@ use crate::forked;
 use crate::leftovers::alone;
 
 #[procession::test]
-async fn it_finds_what_the_application_is_at_that_moment() {
+async fn forked_child_has_the_environment_directory_and_limits_of_its_spawn() {
     alone(
-        "application::it_finds_what_the_application_is_at_that_moment",
+        "application::forked_child_has_the_environment_directory_and_limits_of_its_spawn",
         async {
             let look = || {
                 (
@@ -23,7 +23,7 @@ async fn it_finds_what_the_application_is_at_that_moment() {
             };
             for (news, directory) in [("one", "/"), ("two", "/proc"), ("three", "/")] {
                 #[allow(unsafe_code, reason = "a program may change its environment")]
-                // SAFETY: this process runs this test and nothing else that looks at its environment.
+                // SAFETY: this process runs only this test, and no other thread reads the environment.
                 unsafe {
                     std::env::set_var("NEWS", news);
                 }
@@ -45,9 +45,9 @@ async fn it_finds_what_the_application_is_at_that_moment() {
     .await;
 }
 
-/// More than one message holds.
+/// The environment does not fit into one message to the server.
 #[procession::test]
-async fn a_large_environment_arrives() {
+async fn env_larger_than_one_message_arrives() {
     let value = "x".repeat(100_000);
     let handle = forked()
         .env("LARGE", &value)
@@ -57,8 +57,8 @@ async fn a_large_environment_arrives() {
 }
 
 #[procession::test]
-async fn a_forked_child_forks() {
-    alone("application::a_forked_child_forks", async {
+async fn forked_child_can_fork() {
+    alone("application::forked_child_can_fork", async {
         async fn grandparent(depth: u32) -> u32 {
             match depth {
                 0 => 0,
@@ -73,12 +73,12 @@ async fn a_forked_child_forks() {
     .await;
 }
 
-/// The application's own children are its own, and so is its handling of their ends.
+/// The application waits for its own children, and is notified of their ends.
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_applications_own_children_are_left_alone() {
+async fn application_children_are_left_to_the_application() {
     use tokio::signal::unix::{SignalKind, signal};
     alone(
-        "application::the_applications_own_children_are_left_alone",
+        "application::application_children_are_left_to_the_application",
         async {
             let mut ended = signal(SignalKind::child()).unwrap();
             let mut plain = std::process::Command::new("sleep")
@@ -101,20 +101,19 @@ async fn the_applications_own_children_are_left_alone() {
     .await;
 }
 
-/// A program may have a handler of its own for the ends of children, or not want to hear of them.
 #[procession::test]
-async fn an_application_that_handles_or_ignores_sigchld() {
+async fn sigchld_may_be_handled_or_ignored_by_the_application() {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static HEARD: AtomicUsize = AtomicUsize::new(0);
     extern "C" fn count(_: libc::c_int) {
         HEARD.fetch_add(1, Ordering::Relaxed);
     }
     alone(
-        "application::an_application_that_handles_or_ignores_sigchld",
+        "application::sigchld_may_be_handled_or_ignored_by_the_application",
         async {
             for action in [count as *const () as usize, libc::SIG_IGN] {
                 #[allow(unsafe_code, reason = "a program may have a handler of its own")]
-                // SAFETY: the handler does nothing but count.
+                // SAFETY: the handler only increments an atomic counter.
                 let before = unsafe { libc::signal(libc::SIGCHLD, action) };
                 let all = join_all((0..20).map(|n| forked().spawn(|n: i32| n, n)));
                 for (n, outcome) in within(all).await.into_iter().enumerate() {
@@ -128,7 +127,7 @@ async fn an_application_that_handles_or_ignores_sigchld() {
                         .is_crashed()
                 );
                 #[allow(unsafe_code, reason = "a program may have a handler of its own")]
-                // SAFETY: what was there before.
+                // SAFETY: `before` is the previous action.
                 unsafe {
                     libc::signal(libc::SIGCHLD, before);
                 }

@@ -1,5 +1,6 @@
-//! Children that are forked: by a server that may die, that is prepared or not, and that shows its children
-//! what the application is at that moment.
+//! `StartMethod::ForkServer`: forked children, the fork server, its spares and preloads. One file for each topic.
+//!
+//! This file has what several topics use.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -9,8 +10,6 @@ mod deadline;
 mod leftovers;
 #[path = "../notes/mod.rs"]
 mod notes;
-#[path = "../processes/mod.rs"]
-mod processes;
 #[path = "../tasks/mod.rs"]
 mod tasks;
 
@@ -25,30 +24,31 @@ use std::time::Duration;
 use procession::{Process, StartMethod};
 
 use crate::deadline::within;
-use crate::leftovers::{Found, everybody};
+use crate::leftovers::processes::{ProcessInfo, children, kill_if_running};
 
+/// A builder of forked processes.
 pub(crate) fn forked() -> procession::ProcessBuilder {
     Process::builder().start_method(StartMethod::ForkServer)
 }
 
 /// The fork servers of this process.
-pub(crate) fn servers() -> Vec<Found> {
-    let mut servers = everybody();
-    servers.retain(|found| found.parent == std::process::id() && found.is_fork_server());
+pub(crate) fn servers() -> Vec<ProcessInfo> {
+    let mut servers = children();
+    servers.retain(ProcessInfo::is_fork_server);
     servers
 }
 
-/// Longer than that between two starts, and there are no spares.
-pub(crate) const SOON: Duration = Duration::from_millis(20);
+/// Spares end when no process was started for this time.
+pub(crate) const SPARE_TIME: Duration = Duration::from_millis(20);
 
-/// The children that wait to be told what they are to be.
-pub(crate) fn spares() -> Vec<Found> {
-    let mut spares = everybody();
-    spares.retain(|found| found.parent == std::process::id() && found.is_spare());
+/// The spares of this process.
+pub(crate) fn spares() -> Vec<ProcessInfo> {
+    let mut spares = children();
+    spares.retain(ProcessInfo::is_spare);
     spares
 }
 
-/// Starts one process after the other until there are spares.
+/// Starts processes one after the other until there are spares, and returns their pids.
 pub(crate) async fn some_spares() -> Vec<u32> {
     loop {
         within(forked().spawn(|| (), ())).await.unwrap();
@@ -59,7 +59,7 @@ pub(crate) async fn some_spares() -> Vec<u32> {
     }
 }
 
-/// Lets this process have as many descriptors as it may.
+/// Raises the descriptor limit of this process to the hard limit.
 pub(crate) fn raise_descriptor_limit() {
     let resource = rustix::process::Resource::Nofile;
     let mut limit = rustix::process::getrlimit(resource);
@@ -67,8 +67,9 @@ pub(crate) fn raise_descriptor_limit() {
     rustix::process::setrlimit(resource, limit).unwrap();
 }
 
-pub(crate) fn kill(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
-    // Does nothing if it is gone by itself.
-    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+/// Kills the fork servers of this process.
+pub(crate) fn kill_servers() {
+    for server in servers() {
+        kill_if_running(server.pid);
+    }
 }

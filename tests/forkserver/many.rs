@@ -1,4 +1,4 @@
-//! Many children at once.
+//! Many forked children.
 
 use std::time::Duration;
 
@@ -7,34 +7,37 @@ use futures::future::{join_all, select_all};
 use futures::stream::FuturesUnordered;
 
 use crate::deadline::{LIMIT, until, within, within_limit};
-use crate::leftovers::{self, alone};
+use crate::leftovers::{Census, alone};
 use crate::tasks::parked;
 use crate::{forked, raise_descriptor_limit};
 
-/// Two thousand, some at a time: nothing grows.
+/// Nothing grows from round to round.
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_leave_nothing() {
-    alone("many::two_thousand_leave_nothing", async {
-        let census = leftovers::Census::now();
-        for round in 0..8_u64 {
-            let numbers = round * 250..(round + 1) * 250;
-            let all = numbers.clone().map(|n| forked().spawn(|n: u64| n * n, n));
-            let mut all: FuturesUnordered<_> = all.collect();
-            let mut sum = 0;
-            while let Some(outcome) = within(all.next()).await {
-                sum += outcome.unwrap();
+async fn forked_children_leave_nothing_after_two_thousand() {
+    alone(
+        "many::forked_children_leave_nothing_after_two_thousand",
+        async {
+            let census = Census::now();
+            for round in 0..8_u64 {
+                let numbers = round * 250..(round + 1) * 250;
+                let all = numbers.clone().map(|n| forked().spawn(|n: u64| n * n, n));
+                let mut all: FuturesUnordered<_> = all.collect();
+                let mut sum = 0;
+                while let Some(outcome) = within(all.next()).await {
+                    sum += outcome.unwrap();
+                }
+                assert_eq!(sum, numbers.map(|n| n * n).sum::<u64>());
+                drop(all);
+                census.assert_none().await;
             }
-            assert_eq!(sum, numbers.map(|n| n * n).sum::<u64>());
-            drop(all);
-            census.assert_none().await;
-        }
-    })
+        },
+    )
     .await;
 }
 
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_at_once() {
-    alone("many::a_thousand_at_once", async {
+async fn forked_children_run_a_thousand_at_a_time() {
+    alone("many::forked_children_run_a_thousand_at_a_time", async {
         raise_descriptor_limit();
         let handles: Vec<_> = (0..1000).map(|_| forked().spawn(parked, ())).collect();
         within_limit(
@@ -59,8 +62,8 @@ async fn a_thousand_at_once() {
 }
 
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn any_of_many_can_be_waited_for() {
-    alone("many::any_of_many_can_be_waited_for", async {
+async fn forked_children_are_awaited_in_any_order() {
+    alone("many::forked_children_are_awaited_in_any_order", async {
         raise_descriptor_limit();
         let mut all: Vec<_> = (0..199).map(|_| forked().spawn(parked, ())).collect();
         all.insert(77, forked().spawn(|| (), ()));
@@ -77,11 +80,11 @@ async fn any_of_many_can_be_waited_for() {
     .await;
 }
 
-/// Nobody waits for them any more before it is even known whether they exist.
+/// The runtime ends before it knows whether the children exist.
 #[procession::test]
-async fn dropped_while_they_are_forked_they_are_reaped() {
+async fn forked_children_dropped_before_they_started_are_reaped() {
     alone(
-        "many::dropped_while_they_are_forked_they_are_reaped",
+        "many::forked_children_dropped_before_they_started_are_reaped",
         async {
             for n in 0..20 {
                 let end = std::thread::spawn(move || {

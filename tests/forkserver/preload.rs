@@ -1,14 +1,15 @@
-//! A fork server with a preload.
+//! `PoolBuilder::preload`: when it runs, what workers find, and what its failure costs.
 
 use std::sync::{Mutex, OnceLock};
 
 use procession::{ErrorKind, Pool, PoolBuilder, Receiver, Sender, StartMethod, queue};
 
 use crate::deadline::{until, within};
-use crate::leftovers::{Found, alone, everybody};
-use crate::notes::{Board, Desk};
+use crate::forked;
+use crate::leftovers::alone;
+use crate::leftovers::processes::{ProcessInfo, children, kill_if_running};
+use crate::notes::{Board, Notes};
 use crate::tasks::parked;
-use crate::{forked, kill};
 
 static LOADED: OnceLock<(u32, Vec<u64>)> = OnceLock::new();
 
@@ -23,52 +24,58 @@ fn prepared() -> PoolBuilder {
 }
 
 #[procession::test]
-async fn a_preload_runs_once_and_is_found_by_all() {
-    alone("preload::a_preload_runs_once_and_is_found_by_all", async {
-        let pool = prepared().preload(load, 1_000_000).build().unwrap();
-        let look = |_: u32| {
-            let (pid, numbers) = LOADED.get().unwrap();
-            (
-                *pid,
-                numbers.as_ptr().addr(),
-                numbers[999_999],
-                std::process::id(),
-            )
-        };
-        let found = within(pool.map(look, 0..200)).await.unwrap();
-        assert!(
-            found
-                .iter()
-                .all(|it| it.0 == found[0].0 && it.1 == found[0].1)
-        );
-        assert!(found.iter().all(|it| it.2 == 999_999 && it.3 != it.0));
-        // It is the pool's alone.
-        let elsewhere = forked().spawn(|| LOADED.get().is_none(), ());
-        assert!(within(elsewhere).await.unwrap() && LOADED.get().is_none());
-        within(pool.shutdown()).await;
-    })
+async fn preload_runs_once_and_is_shared_by_all_workers() {
+    alone(
+        "preload::preload_runs_once_and_is_shared_by_all_workers",
+        async {
+            let pool = prepared().preload(load, 1_000_000).build().unwrap();
+            let look = |_: u32| {
+                let (pid, numbers) = LOADED.get().unwrap();
+                (
+                    *pid,
+                    numbers.as_ptr().addr(),
+                    numbers[999_999],
+                    std::process::id(),
+                )
+            };
+            let found = within(pool.map(look, 0..200)).await.unwrap();
+            assert!(
+                found
+                    .iter()
+                    .all(|it| it.0 == found[0].0 && it.1 == found[0].1)
+            );
+            assert!(found.iter().all(|it| it.2 == 999_999 && it.3 != it.0));
+            // Other processes are not forked from the server of the pool.
+            let elsewhere = forked().spawn(|| LOADED.get().is_none(), ());
+            assert!(within(elsewhere).await.unwrap() && LOADED.get().is_none());
+            within(pool.shutdown()).await;
+        },
+    )
     .await;
 }
 
 #[procession::test]
-async fn a_preload_runs_in_every_executed_worker() {
-    alone("preload::a_preload_runs_in_every_executed_worker", async {
-        let pool = prepared()
-            .start_method(StartMethod::Exec)
-            .preload(load, 10)
-            .initializer(|| assert!(LOADED.get().is_some()), ())
-            .build()
-            .unwrap();
-        let own = |_: u32| LOADED.get().unwrap().0 == std::process::id();
-        assert!(
-            within(pool.map(own, 0..50))
-                .await
-                .unwrap()
-                .iter()
-                .all(|own| *own)
-        );
-        within(pool.shutdown()).await;
-    })
+async fn preload_runs_in_every_worker_that_is_executed() {
+    alone(
+        "preload::preload_runs_in_every_worker_that_is_executed",
+        async {
+            let pool = prepared()
+                .start_method(StartMethod::Exec)
+                .preload(load, 10)
+                .initializer(|| assert!(LOADED.get().is_some()), ())
+                .build()
+                .unwrap();
+            let own = |_: u32| LOADED.get().unwrap().0 == std::process::id();
+            assert!(
+                within(pool.map(own, 0..50))
+                    .await
+                    .unwrap()
+                    .iter()
+                    .all(|own| *own)
+            );
+            within(pool.shutdown()).await;
+        },
+    )
     .await;
 }
 
@@ -82,67 +89,67 @@ async fn cause(pool: PoolBuilder) -> String {
 }
 
 #[procession::test]
-async fn a_preload_that_misbehaves_is_the_cause() {
-    alone("preload::a_preload_that_misbehaves_is_the_cause", async {
-        for start in [StartMethod::ForkServer, StartMethod::Exec] {
-            let panics = || -> () { panic!("no weights") };
-            let why = cause(prepared().start_method(start).preload(panics, ())).await;
-            assert!(
-                why.contains("the preload") && why.contains("no weights"),
-                "{why}"
-            );
-            let fails = || -> Result<(), String> { Err("no file".to_owned()) };
-            let why = cause(prepared().start_method(start).preload(fails, ())).await;
-            assert!(why.contains("the preload: no file"), "{why}");
-        }
-        let exits = || -> () { std::process::exit(7) };
-        let why = cause(prepared().preload(exits, ())).await;
-        assert!(why.contains('7'), "{why}");
-        let aborts = || -> () { std::process::abort() };
-        let why = cause(prepared().preload(aborts, ())).await;
-        assert!(why.contains("the preload"), "{why}");
-        let threads = || drop(std::thread::spawn(parked));
-        let why = cause(prepared().preload(threads, ())).await;
-        assert!(why.contains("threads"), "{why}");
-    })
+async fn preload_failure_is_the_cause_of_task_errors() {
+    alone(
+        "preload::preload_failure_is_the_cause_of_task_errors",
+        async {
+            for start in [StartMethod::ForkServer, StartMethod::Exec] {
+                let panics = || -> () { panic!("no weights") };
+                let why = cause(prepared().start_method(start).preload(panics, ())).await;
+                assert!(
+                    why.contains("the preload") && why.contains("no weights"),
+                    "{why}"
+                );
+                let fails = || -> Result<(), String> { Err("no file".to_owned()) };
+                let why = cause(prepared().start_method(start).preload(fails, ())).await;
+                assert!(why.contains("the preload: no file"), "{why}");
+            }
+            let exits = || -> () { std::process::exit(7) };
+            let why = cause(prepared().preload(exits, ())).await;
+            assert!(why.contains('7'), "{why}");
+            let aborts = || -> () { std::process::abort() };
+            let why = cause(prepared().preload(aborts, ())).await;
+            assert!(why.contains("the preload"), "{why}");
+            let threads = || drop(std::thread::spawn(parked));
+            let why = cause(prepared().preload(threads, ())).await;
+            assert!(why.contains("threads"), "{why}");
+        },
+    )
     .await;
 }
 
-/// Whoever ends the pool does not wait for it, and nothing is left of it.
+/// The end of the pool does not wait for the preload.
 #[procession::test]
-async fn a_preload_that_hangs_ends_with_its_pool() {
-    alone("preload::a_preload_that_hangs_ends_with_its_pool", async {
-        let before = everybody();
+async fn preload_that_hangs_ends_with_its_pool() {
+    alone("preload::preload_that_hangs_ends_with_its_pool", async {
+        let before = children();
         let pool = prepared().preload(parked, ()).build().unwrap();
         let task = pool.spawn(|| 1, ());
-        let is_new = |found: &Found| {
-            found.parent == std::process::id() && before.iter().all(|it| it.pid != found.pid)
-        };
-        until(|| everybody().iter().any(is_new)).await;
+        let is_new = |found: &ProcessInfo| before.iter().all(|it| it.pid != found.pid);
+        until(|| children().iter().any(is_new)).await;
         within(pool.terminate()).await;
         assert!(!within(task).await.unwrap_err().started());
-        until(|| !everybody().iter().any(is_new)).await;
+        until(|| !children().iter().any(is_new)).await;
     })
     .await;
 }
 
-/// A thread that has ended is none.
 #[procession::test]
-async fn a_preload_may_use_threads() {
+async fn preload_may_use_threads_that_end() {
     let joins = || std::thread::spawn(|| ()).join().unwrap();
     let pool = prepared().preload(joins, ()).build().unwrap();
     assert_eq!(within(pool.run(|| 1, ())).await.unwrap(), 1);
 }
 
 #[procession::test]
-async fn a_prepared_server_that_was_killed_is_prepared_again() {
+async fn preload_runs_again_after_its_server_was_killed() {
     alone(
-        "preload::a_prepared_server_that_was_killed_is_prepared_again",
+        "preload::preload_runs_again_after_its_server_was_killed",
         async {
             let pool = prepared().workers(1).preload(load, 10).build().unwrap();
             let look = || LOADED.get().unwrap().0;
             let before = within(pool.run(look, ())).await.unwrap();
-            kill(before);
+            kill_if_running(before);
             let aborts = || -> () { std::process::abort() };
             assert!(within(pool.run(aborts, ())).await.unwrap_err().is_crashed());
             let after = within(pool.run(look, ())).await.unwrap();
@@ -155,22 +162,23 @@ async fn a_prepared_server_that_was_killed_is_prepared_again() {
 
 static ENDS: Mutex<Option<(Sender<u8>, Receiver<u8>)>> = Mutex::new(None);
 
-/// Every copy of the process that made a queue has its ends. One that drops them closes nothing for the others.
+/// Every process that is forked from the maker of a queue has both ends. Dropping them in one process does not
+/// close the queue for the others.
 #[procession::test]
-async fn ends_that_a_preload_made_are_every_workers() {
+async fn preload_may_make_a_queue_for_every_worker() {
     let make = || *ENDS.lock().unwrap() = Some(queue(4).unwrap());
     let pool = PoolBuilder::default().workers(2).preload(make, ());
     let pool = pool.start_method(StartMethod::ForkServer).build().unwrap();
     let forget = || drop(ENDS.lock().unwrap().take());
     within(pool.run(forget, ())).await.unwrap();
-    let work = |desk: Desk| {
-        desk.meet("both", "go on");
+    let work = |notes: Notes| {
+        notes.meet("both", "go on");
         let ends = ENDS.lock().unwrap();
         let (tx, rx) = ends.as_ref()?;
         Some(tx.try_send(1).is_ok() && rx.try_recv() == Ok(1))
     };
     let board = Board::new();
-    let both = [0, 1].map(|_| pool.spawn(work, board.desk()));
+    let both = [0, 1].map(|_| pool.spawn(work, board.notes()));
     board.lines("both", 2).await;
     board.write("go on", 1);
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! Spares: processes that are forked before they are asked for.
+//! Spares: children that are forked before a start needs them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,38 +9,37 @@ use procession::{Descriptor, Pool, Sender, StartMethod, queue};
 use serde_bytes::ByteBuf;
 
 use crate::deadline::{until, within, within_limit};
-use crate::leftovers::{alone, everybody};
-use crate::processes::is_gone;
-use crate::{SOON, forked, kill, servers, some_spares, spares};
+use crate::leftovers::alone;
+use crate::leftovers::processes::{ProcessInfo, all_processes, children, is_gone, kill_if_running};
+use crate::tasks::parked;
+use crate::{SPARE_TIME, forked, kill_servers, servers, some_spares, spares};
 
 #[procession::test]
-async fn spares_are_used_while_they_are_wanted_and_then_gone() {
-    alone(
-        "spares::spares_are_used_while_they_are_wanted_and_then_gone",
-        async {
-            until(|| spares().is_empty()).await; // the census has asked before,
-            tokio::time::sleep(2 * SOON).await; // and that is long ago
-            within(forked().spawn(|| (), ())).await.unwrap();
-            assert!(spares().is_empty(), "nobody has asked often");
-            // One that is not there yet is left alone, so not every one is used.
-            let use_ten = async {
-                let mut used = 0;
-                while used < 10 {
-                    let spares = some_spares().await;
-                    let pid = forked().spawn(std::process::id, ()).await.unwrap();
-                    used += u32::from(spares.contains(&pid));
-                }
-            };
-            within(use_ten).await;
-            until(|| spares().is_empty()).await;
-        },
-    )
+async fn spares_exist_while_starts_are_frequent() {
+    alone("spares::spares_exist_while_starts_are_frequent", async {
+        // The starts of the warm-up must no longer count as recent.
+        until(|| spares().is_empty()).await;
+        tokio::time::sleep(2 * SPARE_TIME).await;
+        within(forked().spawn(|| (), ())).await.unwrap();
+        assert!(spares().is_empty(), "one start makes no spares");
+        // A spare that is not ready yet is not used, so not every start uses a spare.
+        let use_ten = async {
+            let mut used = 0;
+            while used < 10 {
+                let spares = some_spares().await;
+                let pid = forked().spawn(std::process::id, ()).await.unwrap();
+                used += u32::from(spares.contains(&pid));
+            }
+        };
+        within(use_ten).await;
+        until(|| spares().is_empty()).await;
+    })
     .await;
 }
 
 #[procession::test]
-async fn a_spare_is_what_any_other_child_is() {
-    alone("spares::a_spare_is_what_any_other_child_is", async {
+async fn spare_becomes_what_the_builder_was_given() {
+    alone("spares::spare_becomes_what_the_builder_was_given", async {
         let look = || {
             (
                 std::process::id(),
@@ -81,38 +80,41 @@ async fn a_spare_is_what_any_other_child_is() {
     .await;
 }
 
-/// Descriptors and long arguments are on their way before the spare knows what it is to be.
+/// The descriptors and arguments are sent before the message that gives the spare its task.
 #[procession::test]
-async fn a_spare_has_what_goes_with_its_request() {
-    alone("spares::a_spare_has_what_goes_with_its_request", async {
-        let (tx, rx) = queue::<(u32, usize)>(1).unwrap();
-        let work = |tx: Sender<(u32, usize)>, bytes: ByteBuf| {
-            let own = std::process::id();
-            tx.blocking_send((own, bytes.len())).unwrap();
-            own
-        };
-        let mut used = BTreeMap::new();
-        for len in [10, 1 << 20].into_iter().cycle() {
-            let spares = within(some_spares()).await;
-            let bytes = ByteBuf::from(vec![1; len]);
-            let child = forked().spawn(work, (tx.clone(), bytes));
-            let (pid, received) = within(rx.recv()).await.unwrap();
-            assert_eq!((pid, received), (within(child).await.unwrap(), len));
-            *used.entry(len).or_insert(0) += u32::from(spares.contains(&pid));
-            if used.len() == 2 && used.values().all(|count| *count >= 5) {
-                break;
+async fn spare_receives_descriptors_and_large_arguments() {
+    alone(
+        "spares::spare_receives_descriptors_and_large_arguments",
+        async {
+            let (tx, rx) = queue::<(u32, usize)>(1).unwrap();
+            let work = |tx: Sender<(u32, usize)>, bytes: ByteBuf| {
+                let own = std::process::id();
+                tx.blocking_send((own, bytes.len())).unwrap();
+                own
+            };
+            let mut used = BTreeMap::new();
+            for len in [10, 1 << 20].into_iter().cycle() {
+                let spares = within(some_spares()).await;
+                let bytes = ByteBuf::from(vec![1; len]);
+                let child = forked().spawn(work, (tx.clone(), bytes));
+                let (pid, received) = within(rx.recv()).await.unwrap();
+                assert_eq!((pid, received), (within(child).await.unwrap(), len));
+                *used.entry(len).or_insert(0) += u32::from(spares.contains(&pid));
+                if used.len() == 2 && used.values().all(|count| *count >= 5) {
+                    break;
+                }
             }
-        }
-    })
+        },
+    )
     .await;
 }
 
-/// More than its server may have, which was started when the program could have few.
+/// The server was started with a lower limit than the application has at the time of the spawn.
 #[procession::test]
-async fn a_spare_has_as_many_descriptors_as_the_program_may() {
+async fn spare_has_the_descriptor_limit_of_the_application() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     alone(
-        "spares::a_spare_has_as_many_descriptors_as_the_program_may",
+        "spares::spare_has_the_descriptor_limit_of_the_application",
         async {
             let before = getrlimit(Resource::Nofile);
             let few = Rlimit {
@@ -121,7 +123,7 @@ async fn a_spare_has_as_many_descriptors_as_the_program_may() {
             };
             until(|| spares().is_empty()).await;
             setrlimit(Resource::Nofile, few).unwrap();
-            servers().iter().for_each(|server| kill(server.pid));
+            kill_servers();
             within(procession::warm_up()).await.unwrap();
             within(forked().spawn(|| (), ())).await.unwrap();
             setrlimit(Resource::Nofile, before).unwrap();
@@ -142,11 +144,11 @@ async fn a_spare_has_as_many_descriptors_as_the_program_may() {
     .await;
 }
 
-/// What ties a process of one task to its parent ends with its server, at the earliest. A worker does not.
+/// The parent-death pipe of a single-task process is open in its server too; a worker does not need it.
 #[procession::test]
-async fn a_worker_that_was_a_spare_outlives_its_server() {
+async fn spare_that_became_a_worker_outlives_its_fork_server() {
     alone(
-        "spares::a_worker_that_was_a_spare_outlives_its_server",
+        "spares::spare_that_became_a_worker_outlives_its_fork_server",
         async {
             let become_worker = async {
                 loop {
@@ -163,7 +165,7 @@ async fn a_worker_that_was_a_spare_outlives_its_server() {
             };
             let (pool, pid) = within(become_worker).await;
             until(|| spares().is_empty()).await;
-            servers().iter().for_each(|server| kill(server.pid));
+            kill_servers();
             assert_eq!(within(forked().spawn(|| 1, ())).await.unwrap(), 1);
             let run = within(pool.run(std::process::id, ()));
             assert_eq!(run.await.unwrap(), pid);
@@ -173,14 +175,13 @@ async fn a_worker_that_was_a_spare_outlives_its_server() {
     .await;
 }
 
-/// A spare that was taken and is wanted no more is gone, whether it was told of its task or not.
+/// The abort comes before or after the spare has received its task.
 #[procession::test]
-async fn a_spare_that_is_taken_and_aborted() {
-    alone("spares::a_spare_that_is_taken_and_aborted", async {
-        let stay = || std::thread::sleep(Duration::from_secs(3600));
+async fn spare_that_is_taken_and_aborted_ends() {
+    alone("spares::spare_that_is_taken_and_aborted_ends", async {
         for turns in (0..8).cycle().take(80) {
             within(some_spares()).await;
-            let child = forked().spawn(stay, ());
+            let child = forked().spawn(parked, ());
             for _ in 0..turns {
                 tokio::task::yield_now().await;
             }
@@ -192,15 +193,15 @@ async fn a_spare_that_is_taken_and_aborted() {
 }
 
 #[procession::test]
-async fn a_killed_spare_is_not_missed() {
-    alone("spares::a_killed_spare_is_not_missed", async {
+async fn spare_that_is_killed_is_replaced() {
+    alone("spares::spare_that_is_killed_is_replaced", async {
         for _ in 0..20 {
             let spares = within(some_spares()).await;
-            spares.iter().copied().for_each(kill);
+            spares.iter().copied().for_each(kill_if_running);
             until(|| {
-                let mut all = everybody();
+                let mut all = all_processes();
                 all.retain(|found| spares.contains(&found.pid));
-                all.iter().all(|found| found.state == 'Z')
+                all.iter().all(ProcessInfo::has_ended)
             })
             .await;
             assert_eq!(within(forked().spawn(|| 1, ())).await.unwrap(), 1);
@@ -211,15 +212,15 @@ async fn a_killed_spare_is_not_missed() {
 }
 
 #[procession::test]
-async fn whatever_waits_may_be_killed_just_before_a_start() {
+async fn spares_and_server_killed_before_a_start_are_replaced() {
     alone(
-        "spares::whatever_waits_may_be_killed_just_before_a_start",
+        "spares::spares_and_server_killed_before_a_start_are_replaced",
         async {
             for _ in 0..50 {
                 within(some_spares()).await;
-                let mut waiting = everybody();
-                waiting.retain(|found| found.parent == std::process::id());
-                waiting.iter().for_each(|found| kill(found.pid));
+                children()
+                    .iter()
+                    .for_each(|found| kill_if_running(found.pid));
                 assert_eq!(within(forked().spawn(|| 1, ())).await.unwrap(), 1);
             }
         },
@@ -228,16 +229,16 @@ async fn whatever_waits_may_be_killed_just_before_a_start() {
 }
 
 #[procession::test]
-async fn spares_of_a_killed_server_and_of_a_runtime_that_ends() {
+async fn spares_end_with_their_server_and_their_runtime() {
     alone(
-        "spares::spares_of_a_killed_server_and_of_a_runtime_that_ends",
+        "spares::spares_end_with_their_server_and_their_runtime",
         async {
             let spares = within(some_spares()).await;
             for server in servers() {
-                kill(server.pid);
+                kill_if_running(server.pid);
             }
-            // A spare does not hear what its server is told: whoever asks that for another child learns that it is
-            // gone, long before it would be given up.
+            // The spares do not keep the connection to their server open: the next request to the server fails
+            // at once, long before the time limit of a request.
             let another = forked().current_dir("/").spawn(|| 1, ());
             let soon = Duration::from_secs(4);
             assert_eq!(within_limit(soon, another).await.unwrap(), 1);

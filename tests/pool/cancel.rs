@@ -10,16 +10,16 @@ use serde_bytes::ByteBuf;
 
 use crate::deadline::{self, until, within};
 use crate::leftovers::alone;
-use crate::notes::{Board, Desk};
+use crate::notes::{Board, Notes};
 use crate::pools::{idle, pids, ready};
-use crate::tasks::{busy, note, pid};
+use crate::tasks::{busy, pid, record_run};
 use crate::{add, kinds};
 
 #[procession::test]
-async fn an_abort_handle_ends_its_task_and_no_other() {
+async fn abort_handle_ends_its_task_and_no_other() {
     let board = Board::new();
     let pool = ready(1).await;
-    let running = pool.spawn(busy, board.desk());
+    let running = pool.spawn(busy, board.notes());
     board.lines("busy", 1).await;
     let waiting: Vec<_> = (0..5).map(|n| pool.spawn(add, (n, n))).collect();
     let third = waiting[2].abort_handle();
@@ -46,7 +46,7 @@ async fn an_abort_handle_ends_its_task_and_no_other() {
     assert!(late.is_finished());
 }
 
-/// Numbers that look random and are the same every time (xorshift, Marsaglia 2003).
+/// Pseudo-random numbers, the same in every run (xorshift, Marsaglia 2003).
 fn random(seed: u64) -> impl FnMut(u64) -> u64 {
     let mut state = seed;
     move |below| {
@@ -57,7 +57,7 @@ fn random(seed: u64) -> impl FnMut(u64) -> u64 {
     }
 }
 
-/// Starts calls of all kinds and drops every one at some moment.
+/// Starts calls of all kinds and drops each at a random moment, unless it has finished before.
 async fn drop_at_random(pool: &Pool, count: u64, seed: u64) {
     let mut random = random(seed);
     for n in 0..count {
@@ -90,42 +90,47 @@ async fn drop_at_random(pool: &Pool, count: u64, seed: u64) {
 }
 
 #[procession::test]
-async fn a_thousand_dropped_calls_leave_nothing() {
-    alone("cancel::a_thousand_dropped_calls_leave_nothing", async {
-        let pool = ready(2).await;
-        let limit = Duration::from_secs(120);
-        let drops = (1..=4).map(|seed| drop_at_random(&pool, 250, seed));
-        deadline::within_limit(limit, join_all(drops)).await;
-        idle(&pool).await;
-        let metrics = pool.metrics();
-        assert_eq!((metrics.crashed(), metrics.failed()), (0, 0), "{metrics:?}");
-        assert!(
-            metrics.cancelled() > 0 && metrics.completed() > 0,
-            "{metrics:?}"
-        );
-        assert_eq!(metrics.running(), 0);
-        let runs = (0..100).map(|n| pool.run(|n: u64| n, n));
-        for outcome in within(join_all(runs)).await {
-            outcome.unwrap();
-        }
-        within(pool.shutdown()).await;
-    })
+async fn run_dropped_a_thousand_times_leaves_nothing() {
+    alone(
+        "cancel::run_dropped_a_thousand_times_leaves_nothing",
+        async {
+            let pool = ready(2).await;
+            let limit = Duration::from_secs(120);
+            let drops = (1..=4).map(|seed| drop_at_random(&pool, 250, seed));
+            deadline::within_limit(limit, join_all(drops)).await;
+            idle(&pool).await;
+            let metrics = pool.metrics();
+            assert_eq!((metrics.crashed(), metrics.failed()), (0, 0), "{metrics:?}");
+            assert!(
+                metrics.cancelled() > 0 && metrics.completed() > 0,
+                "{metrics:?}"
+            );
+            assert_eq!(metrics.running(), 0);
+            let runs = (0..100).map(|n| pool.run(|n: u64| n, n));
+            for outcome in within(join_all(runs)).await {
+                outcome.unwrap();
+            }
+            within(pool.shutdown()).await;
+        },
+    )
     .await;
 }
 
 #[procession::test]
-async fn what_is_dropped_while_it_waits_never_runs() {
+async fn run_dropped_while_queued_never_starts() {
     let board = Board::new();
     let pool = ready(1).await;
-    let first = pool.spawn(|desk: Desk| desk.meet("first", "go"), board.desk());
+    let first = pool.spawn(|notes: Notes| notes.meet("first", "go"), board.notes());
     board.lines("first", 1).await;
     let before = pids(&pool);
     {
-        let mut runs: Vec<_> = (0..50).map(|n| pool.run(note, (board.desk(), n))).collect();
+        let mut runs: Vec<_> = (0..50)
+            .map(|n| pool.run(record_run, (board.notes(), n)))
+            .collect();
         for run in &mut runs {
             assert!(futures::poll!(run).is_pending());
         }
-        let mut map = pool.map(note, (0..50).map(|n| (board.desk(), n)));
+        let mut map = pool.map(record_run, (0..50).map(|n| (board.notes(), n)));
         assert!(futures::poll!(map.next()).is_pending());
         assert!(pool.metrics().queued() > 50);
     }
@@ -140,16 +145,16 @@ async fn what_is_dropped_while_it_waits_never_runs() {
 }
 
 #[procession::test]
-async fn what_comes_and_goes_while_nothing_is_given_out_does_not_pile_up() {
+async fn run_dropped_while_queued_leaves_the_queue() {
     let board = Board::new();
     let pool = ready(1).await;
-    let first = pool.spawn(|desk: Desk| desk.meet("first", "go"), board.desk());
+    let first = pool.spawn(|notes: Notes| notes.meet("first", "go"), board.notes());
     board.lines("first", 1).await;
     let kept: Vec<_> = (0..10)
-        .map(|n| pool.spawn(note, (board.desk(), n)))
+        .map(|n| pool.spawn(record_run, (board.notes(), n)))
         .collect();
     for n in 0..20_000 {
-        let mut run = pool.run(note, (board.desk(), 1_000 + n));
+        let mut run = pool.run(record_run, (board.notes(), 1_000 + n));
         assert!(futures::poll!(&mut run).is_pending());
     }
     board.write("go", 1);
@@ -161,16 +166,16 @@ async fn what_comes_and_goes_while_nothing_is_given_out_does_not_pile_up() {
 }
 
 #[procession::test]
-async fn a_dropped_call_gives_its_slot_back_and_nobody_else_s() {
+async fn run_dropped_while_running_frees_its_own_worker_only() {
     alone(
-        "cancel::a_dropped_call_gives_its_slot_back_and_nobody_else_s",
+        "cancel::run_dropped_while_running_frees_its_own_worker_only",
         async {
             let board = Board::new();
             let pool = ready(2).await;
-            let other = pool.spawn(|desk: Desk| desk.meet("other", "go"), board.desk());
+            let other = pool.spawn(|notes: Notes| notes.meet("other", "go"), board.notes());
             let others = board.lines("other", 1).await;
             for n in 1..=5 {
-                let mut run = pool.run(busy, board.desk());
+                let mut run = pool.run(busy, board.notes());
                 assert!(futures::poll!(&mut run).is_pending());
                 board.lines("busy", n).await;
                 drop(run);
@@ -180,7 +185,7 @@ async fn a_dropped_call_gives_its_slot_back_and_nobody_else_s() {
             assert!(!other.is_finished());
             board.write("go", 1);
             within(other).await.unwrap();
-            // The last one's worker may still be dying while its successor is there.
+            // The last killed worker may end after its successor has started.
             until(|| pool.metrics().cancelled() == 5).await;
             within(pool.shutdown()).await;
         },
@@ -189,37 +194,37 @@ async fn a_dropped_call_gives_its_slot_back_and_nobody_else_s() {
 }
 
 #[procession::test]
-async fn a_call_that_is_done_is_not_killed_by_being_dropped() {
+async fn run_dropped_after_its_task_finished_keeps_the_worker() {
     let board = Board::new();
     let pool = ready(1).await;
     let mut workers = HashSet::new();
     for n in 0..20 {
-        let mut run = pool.run(note, (board.desk(), n));
+        let mut run = pool.run(record_run, (board.notes(), n));
         assert!(futures::poll!(&mut run).is_pending());
-        // This thread is the runtime's only one: the pool does not see that it is done.
+        // The runtime has only this thread, so the pool does not see that the task has finished.
         board.wait_for("ran", n + 1);
         std::thread::sleep(Duration::from_millis(1));
         drop(run);
         workers.insert(within(pool.run(pid, ())).await.unwrap());
     }
-    // Dropped a moment too early, it may have cost its worker: not every time. And each has one outcome, at the latest
-    // when its worker has ended: the next one may be at work before.
+    // A call that is dropped a moment too early may cost its worker, but not in every round. Each call is
+    // counted once, at the latest when its worker has ended, which may be after the next call has started.
     assert!(workers.len() < 20, "{workers:?}");
     until(|| pool.metrics().completed() + pool.metrics().cancelled() == 40).await;
 }
 
 #[procession::test]
-async fn aborted_while_its_arguments_are_being_encoded() {
+async fn abort_while_arguments_are_encoded_prevents_the_start() {
     alone(
-        "cancel::aborted_while_its_arguments_are_being_encoded",
+        "cancel::abort_while_arguments_are_encoded_prevents_the_start",
         async {
             let board = Board::new();
             let pool = ready(1).await;
             for _ in 0..10 {
                 let large = ByteBuf::from(vec![1; 16 << 20]);
                 let handle = pool.spawn(
-                    |desk: Desk, bytes: ByteBuf| desk.write("ran", bytes.len()),
-                    (board.desk(), large),
+                    |notes: Notes, bytes: ByteBuf| notes.write("ran", bytes.len()),
+                    (board.notes(), large),
                 );
                 handle.abort();
                 assert!(within(handle).await.unwrap_err().is_cancelled());
@@ -234,7 +239,7 @@ async fn aborted_while_its_arguments_are_being_encoded() {
 }
 
 #[procession::test]
-async fn an_aborted_task_has_one_outcome() {
+async fn abort_gives_one_outcome() {
     let pool = ready(2).await;
     let mut random = random(99);
     let mut counts = (0, 0);

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use procession::{ErrorKind, Pool};
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_bytes::ByteBuf;
 
 use crate::deadline::within;
+use crate::leftovers::processes::kill_if_running;
 use crate::leftovers::{alone, descriptors};
 use crate::pools::all_idle;
 use crate::tasks::pid;
@@ -21,13 +22,12 @@ fn length(bytes: ByteBuf) -> usize {
 fn kill_all(pool: &Pool) {
     for worker in pool.workers() {
         if let Some(pid) = worker.pid() {
-            let pid = Pid::from_raw(pid.cast_signed()).unwrap();
-            let _ = kill_process(pid, Signal::KILL);
+            kill_if_running(pid);
         }
     }
 }
 
-/// Takes all descriptors of this process but a few, as long as it lives.
+/// Holds all descriptors of this process but a few.
 struct Shortage {
     _taken: Vec<File>,
 }
@@ -40,7 +40,7 @@ impl Shortage {
     }
 }
 
-/// So many are enough for everything that is done here, and soon taken.
+/// Allows 100 more descriptors than are open: enough for every test here, and quickly taken.
 fn lower_limit() {
     let used = descriptors().values().sum::<usize>() as u64;
     let old = getrlimit(Resource::Nofile);
@@ -62,7 +62,7 @@ async fn recovers(pool: &Pool, workers: usize) {
     for outcome in within(join_all(runs)).await {
         outcome.unwrap();
     }
-    // Workers that are missing are started with the next task once it is worth another try.
+    // A missing worker is started with the first task that comes after the breaker has half-opened.
     let complete = async {
         while pool.workers().len() < workers {
             pool.run(pid, ()).await.unwrap();
@@ -74,9 +74,9 @@ async fn recovers(pool: &Pool, workers: usize) {
 }
 
 #[procession::test]
-async fn workers_that_cannot_be_started_for_want_of_descriptors() {
+async fn worker_start_without_descriptors_fails_tasks_until_there_are_some() {
     alone(
-        "descriptors::workers_that_cannot_be_started_for_want_of_descriptors",
+        "descriptors::worker_start_without_descriptors_fails_tasks_until_there_are_some",
         async {
             lower_limit();
             let pool = Pool::with_workers(2).unwrap();
@@ -102,9 +102,9 @@ async fn workers_that_cannot_be_started_for_want_of_descriptors() {
 }
 
 #[procession::test]
-async fn a_pool_that_is_built_while_descriptors_are_short() {
+async fn build_without_descriptors_is_an_error_or_a_pool_that_recovers() {
     alone(
-        "descriptors::a_pool_that_is_built_while_descriptors_are_short",
+        "descriptors::build_without_descriptors_is_an_error_or_a_pool_that_recovers",
         async {
             lower_limit();
             for free in 0..40 {
@@ -126,9 +126,9 @@ async fn a_pool_that_is_built_while_descriptors_are_short() {
 }
 
 #[procession::test]
-async fn large_values_while_descriptors_are_short() {
+async fn large_values_without_descriptors_fail_their_own_tasks() {
     alone(
-        "descriptors::large_values_while_descriptors_are_short",
+        "descriptors::large_values_without_descriptors_fail_their_own_tasks",
         async {
             lower_limit();
             for free in 0..8 {
@@ -157,7 +157,7 @@ async fn large_values_while_descriptors_are_short() {
                         }
                     }
                     drop(shortage);
-                    // The same worker, and nothing that it sent is lost for good.
+                    // The worker is the same as before, and its memory for large values is usable again.
                     for byte in 0..6 {
                         let bytes = within(pool.run(echo, made(byte, len))).await.unwrap();
                         assert_eq!(bytes, made(byte, len));

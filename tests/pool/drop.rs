@@ -1,6 +1,6 @@
 //! The end of a pool without a shutdown: its last handle is dropped, or its runtime ends.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -10,37 +10,41 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
 
 use crate::deadline::{until, within};
-use crate::leftovers::{alone, descendants};
+use crate::leftovers::alone;
+use crate::leftovers::processes::descendants;
 use crate::notes::Board;
 use crate::pools::ready;
 use crate::tasks::{busy, held};
 use crate::{LONG, add, kinds};
 
 #[procession::test]
-async fn dropping_a_pool_inside_a_runtime_ends_it() {
-    alone("drop::dropping_a_pool_inside_a_runtime_ends_it", async {
-        let board = Board::new();
-        let pool = ready(2).await;
-        drop(pool.spawn(busy, board.desk()));
-        board.lines("busy", 1).await;
-        let clone = pool.clone();
-        drop(pool);
-        assert_eq!(within(clone.run(add, (1, 1))).await.unwrap(), 2);
-        drop(clone);
-        until(|| descendants().is_empty()).await;
-    })
+async fn pool_dropped_inside_a_runtime_ends_its_workers() {
+    alone(
+        "drop::pool_dropped_inside_a_runtime_ends_its_workers",
+        async {
+            let board = Board::new();
+            let pool = ready(2).await;
+            drop(pool.spawn(busy, board.notes()));
+            board.lines("busy", 1).await;
+            let clone = pool.clone();
+            drop(pool);
+            assert_eq!(within(clone.run(add, (1, 1))).await.unwrap(), 2);
+            drop(clone);
+            until(|| descendants().is_empty()).await;
+        },
+    )
     .await;
 }
 
 #[procession::test]
-async fn a_handle_keeps_the_pool_and_a_detached_task_does_not() {
+async fn task_handle_keeps_the_pool_and_a_detached_task_does_not() {
     alone(
-        "drop::a_handle_keeps_the_pool_and_a_detached_task_does_not",
+        "drop::task_handle_keeps_the_pool_and_a_detached_task_does_not",
         async {
             let board = Board::new();
             let pool = ready(2).await;
-            let kept = pool.spawn(held, (board.desk(), "kept".to_owned()));
-            drop(pool.spawn(held, (board.desk(), "detached".to_owned())));
+            let kept = pool.spawn(held, (board.notes(), "kept".to_owned()));
+            drop(pool.spawn(held, (board.notes(), "detached".to_owned())));
             board.lines("kept", 1).await;
             board.lines("detached", 1).await;
             drop(pool);
@@ -52,9 +56,9 @@ async fn a_handle_keeps_the_pool_and_a_detached_task_does_not() {
 
             let board = Board::new();
             let pool = ready(1).await;
-            let mut run = pool.run(held, (board.desk(), "run".to_owned()));
+            let mut run = pool.run(held, (board.notes(), "run".to_owned()));
             assert!(futures::poll!(&mut run).is_pending());
-            drop(pool.spawn(busy, board.desk()));
+            drop(pool.spawn(busy, board.notes()));
             drop(pool);
             board.lines("run", 1).await;
             board.write("go", 1);
@@ -72,34 +76,37 @@ async fn a_handle_keeps_the_pool_and_a_detached_task_does_not() {
 }
 
 #[procession::test]
-async fn dropping_a_pool_outside_a_runtime_ends_it() {
-    alone("drop::dropping_a_pool_outside_a_runtime_ends_it", async {
-        let board = Board::new();
-        let desk = board.desk();
-        let outside = std::thread::spawn(move || {
-            // One that goes on running, and one that does not.
-            for threads in [1, 0] {
-                let runtime = match threads {
-                    0 => Builder::new_current_thread().enable_all().build().unwrap(),
-                    _ => Builder::new_multi_thread().enable_all().build().unwrap(),
-                };
-                let pool = runtime.block_on(async {
-                    let pool = ready(2).await;
-                    drop(pool.spawn(busy, desk.clone()));
-                    pool
-                });
-                drop(pool);
-                drop(runtime);
-            }
-        });
-        until(|| outside.is_finished()).await;
-        outside.join().unwrap();
-    })
+async fn pool_dropped_outside_a_runtime_ends_its_workers() {
+    alone(
+        "drop::pool_dropped_outside_a_runtime_ends_its_workers",
+        async {
+            let board = Board::new();
+            let notes = board.notes();
+            let outside = std::thread::spawn(move || {
+                // A multi-thread runtime runs on outside `block_on`; a current-thread runtime does not.
+                for threads in [1, 0] {
+                    let runtime = match threads {
+                        0 => Builder::new_current_thread().enable_all().build().unwrap(),
+                        _ => Builder::new_multi_thread().enable_all().build().unwrap(),
+                    };
+                    let pool = runtime.block_on(async {
+                        let pool = ready(2).await;
+                        drop(pool.spawn(busy, notes.clone()));
+                        pool
+                    });
+                    drop(pool);
+                    drop(runtime);
+                }
+            });
+            until(|| outside.is_finished()).await;
+            outside.join().unwrap();
+        },
+    )
     .await;
 }
 
-/// A runtime with a pool in it, in a thread that ends the runtime when it is told to.
-fn elsewhere(
+/// A pool whose runtime is in a thread of its own. The runtime ends when the sender sends or is dropped.
+fn pool_in_another_runtime(
     blocking_threads: usize,
 ) -> (
     Pool,
@@ -123,18 +130,18 @@ fn elsewhere(
 }
 
 #[procession::test]
-async fn when_its_runtime_ends_what_is_awaited_elsewhere_is_closed() {
+async fn pool_whose_runtime_ended_fails_every_future_as_closed() {
     alone(
-        "drop::when_its_runtime_ends_what_is_awaited_elsewhere_is_closed",
+        "drop::pool_whose_runtime_ended_fails_every_future_as_closed",
         async {
             let board = Board::new();
-            let (pool, end, thread) = elsewhere(4);
+            let (pool, end, thread) = pool_in_another_runtime(4);
             assert_eq!(within(pool.run(add, (1, 1))).await.unwrap(), 2);
-            let handles: Vec<_> = (0..20).map(|_| pool.spawn(busy, board.desk())).collect();
+            let handles: Vec<_> = (0..20).map(|_| pool.spawn(busy, board.notes())).collect();
             let large = pool.spawn(|text: String| text.len(), "x".repeat(1 << 20));
             let mapped = tokio::spawn({
-                let (pool, desk) = (pool.clone(), board.desk());
-                async move { pool.map(busy, std::iter::repeat(desk)).await }
+                let (pool, notes) = (pool.clone(), board.notes());
+                async move { pool.map(busy, std::iter::repeat(notes)).await }
             });
             let shutdown = pool.shutdown_timeout(LONG);
             board.lines("busy", 2).await;
@@ -152,18 +159,17 @@ async fn when_its_runtime_ends_what_is_awaited_elsewhere_is_closed() {
     .await;
 }
 
-/// Takes its time to be decoded by who awaits it.
+/// Its decoding blocks until `MAY_BE_DECODED` is set.
 #[derive(Debug, Serialize)]
 struct Slow(String);
 
-static DECODING: AtomicU64 = AtomicU64::new(0);
-
-static DECODED: AtomicU64 = AtomicU64::new(0);
+static DECODINGS: AtomicU64 = AtomicU64::new(0);
+static MAY_BE_DECODED: AtomicBool = AtomicBool::new(false);
 
 impl<'de> Deserialize<'de> for Slow {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        DECODING.fetch_add(1, Ordering::SeqCst);
-        while DECODED.load(Ordering::SeqCst) == 0 {
+        DECODINGS.fetch_add(1, Ordering::SeqCst);
+        while !MAY_BE_DECODED.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(Self(String::deserialize(deserializer)?))
@@ -171,19 +177,19 @@ impl<'de> Deserialize<'de> for Slow {
 }
 
 #[procession::test]
-async fn a_large_result_that_nobody_decodes_any_more_is_an_error() {
+async fn result_not_decoded_before_the_runtime_ends_is_an_error() {
     alone(
-        "drop::a_large_result_that_nobody_decodes_any_more_is_an_error",
+        "drop::result_not_decoded_before_the_runtime_ends_is_an_error",
         async {
-            let (pool, end, thread) = elsewhere(1);
+            let (pool, end, thread) = pool_in_another_runtime(1);
             let handles: Vec<_> = (0..4)
                 .map(|_| pool.spawn(|| Slow("x".repeat(1 << 20)), ()))
                 .collect();
-            // One is being decoded on the only thread for that; the others, done too, wait for it.
-            until(|| DECODING.load(Ordering::SeqCst) == 1 && pool.metrics().running() == 0).await;
+            // The runtime has one blocking thread. It decodes one result; the other results wait for it.
+            until(|| DECODINGS.load(Ordering::SeqCst) == 1 && pool.metrics().running() == 0).await;
             end.send(()).unwrap();
             until(|| thread.is_finished()).await;
-            DECODED.store(1, Ordering::SeqCst);
+            MAY_BE_DECODED.store(true, Ordering::SeqCst);
             for outcome in within(join_all(handles)).await {
                 let kind = outcome.as_ref().err().map(JoinError::kind);
                 assert!(matches!(kind, None | Some(ErrorKind::Closed)), "{kind:?}");

@@ -1,4 +1,4 @@
-//! `cancel_grace`: a cancelled task may stop by itself.
+//! `cancel_grace`: how long a cancelled task may take to stop before its worker is killed.
 
 use std::time::{Duration, Instant};
 
@@ -9,64 +9,66 @@ use serde_bytes::ByteBuf;
 
 use crate::deadline::{self, until, within};
 use crate::leftovers::alone;
-use crate::notes::{Board, Desk};
+use crate::notes::{Board, Notes};
 use crate::pools::{idle, pids};
-use crate::tasks::{busy, note};
+use crate::tasks::{busy, record_run};
 use crate::{LONG, SHORT};
 
-pub(crate) async fn built(builder: PoolBuilder) -> Pool {
+pub(crate) async fn build_idle(builder: PoolBuilder) -> Pool {
     let pool = builder.build().unwrap();
     idle(&pool).await;
     pool
 }
 
-pub(crate) fn graceful(workers: usize, grace: Duration) -> PoolBuilder {
+pub(crate) fn with_grace(workers: usize, grace: Duration) -> PoolBuilder {
     Pool::builder().workers(workers).cancel_grace(grace)
 }
 
-/// Stops when it is told to, and says so.
-fn stops(desk: Desk, n: usize) -> usize {
-    desk.write("busy", n);
+/// Returns when it is cancelled, and writes `n` under `stopped`.
+fn stop_when_cancelled(notes: Notes, n: usize) -> usize {
+    notes.write("busy", n);
     let end = Instant::now() + deadline::LIMIT;
     while !is_cancelled() {
-        assert!(Instant::now() < end, "nobody told");
+        assert!(Instant::now() < end, "the task was not cancelled");
         std::thread::sleep(Duration::from_millis(1));
     }
-    desk.write("stopped", n);
+    notes.write("stopped", n);
     n
 }
 
-async fn stops_async(desk: Desk, n: usize) -> usize {
-    desk.write("busy", n);
+async fn stop_when_cancelled_async(notes: Notes, n: usize) -> usize {
+    notes.write("busy", n);
     cancelled().await;
     assert!(is_cancelled());
-    desk.write("stopped", n);
+    notes.write("stopped", n);
     n
 }
 
 #[procession::test]
-async fn a_task_that_stops_when_it_is_told_saves_its_worker() {
+async fn cancel_grace_lets_a_task_stop_and_keep_its_worker() {
     let board = Board::new();
-    let pool = built(graceful(1, LONG)).await;
+    let pool = build_idle(with_grace(1, LONG)).await;
     let before = pids(&pool);
 
-    let aborted = pool.spawn(stops, (board.desk(), 0));
+    let aborted = pool.spawn(stop_when_cancelled, (board.notes(), 0));
     board.lines("busy", 1).await;
     aborted.abort();
     aborted.abort();
     assert!(within(aborted).await.unwrap_err().is_cancelled());
 
-    let timed = pool.run(stops_async, (board.desk(), 1)).timeout(SHORT);
+    let timed = pool
+        .run(stop_when_cancelled_async, (board.notes(), 1))
+        .timeout(SHORT);
     let error = within(timed).await.unwrap_err();
     assert!(error.is_timed_out() && error.started(), "{error:?}");
 
-    let mut dropped = Box::pin(pool.run(stops_async, (board.desk(), 2)));
+    let mut dropped = Box::pin(pool.run(stop_when_cancelled_async, (board.notes(), 2)));
     assert!(futures::poll!(&mut dropped).is_pending());
     board.lines("busy", 3).await;
     drop(dropped);
     board.lines("stopped", 3).await;
 
-    // The next one is not told what was meant for them.
+    // The next task is not cancelled.
     assert!(!within(pool.run(is_cancelled, ())).await.unwrap());
     let patient = async || {
         let never = cancelled();
@@ -83,36 +85,33 @@ async fn a_task_that_stops_when_it_is_told_saves_its_worker() {
 }
 
 #[procession::test]
-async fn a_task_that_does_not_stop_is_killed_after_its_grace() {
-    alone(
-        "grace::a_task_that_does_not_stop_is_killed_after_its_grace",
-        async {
-            let board = Board::new();
-            let grace = 4 * SHORT;
-            let pool = built(graceful(2, grace)).await;
-            let other = pool.spawn(|desk: Desk| desk.meet("other", "go"), board.desk());
-            board.lines("other", 1).await;
-            let before = pids(&pool);
-            let handle = pool.spawn(busy, board.desk());
-            board.lines("busy", 1).await;
-            let told = Instant::now();
-            handle.abort();
-            let error = within(handle).await.unwrap_err();
-            assert!(error.is_cancelled() && error.started(), "{error:?}");
-            assert!(told.elapsed() >= grace);
-            idle_but(&pool, 1).await;
-            assert_eq!(pids(&pool).intersection(&before).count(), 1);
-            board.write("go", 1);
-            within(other).await.unwrap();
-            let limited = pool.run(busy, board.desk()).timeout(SHORT);
-            assert!(within(limited).await.unwrap_err().is_timed_out());
-            within(pool.shutdown()).await;
-        },
-    )
+async fn cancel_grace_ends_with_a_kill() {
+    alone("grace::cancel_grace_ends_with_a_kill", async {
+        let board = Board::new();
+        let grace = 4 * SHORT;
+        let pool = build_idle(with_grace(2, grace)).await;
+        let other = pool.spawn(|notes: Notes| notes.meet("other", "go"), board.notes());
+        board.lines("other", 1).await;
+        let before = pids(&pool);
+        let handle = pool.spawn(busy, board.notes());
+        board.lines("busy", 1).await;
+        let told = Instant::now();
+        handle.abort();
+        let error = within(handle).await.unwrap_err();
+        assert!(error.is_cancelled() && error.started(), "{error:?}");
+        assert!(told.elapsed() >= grace);
+        wait_until_busy(&pool, 1).await;
+        assert_eq!(pids(&pool).intersection(&before).count(), 1);
+        board.write("go", 1);
+        within(other).await.unwrap();
+        let limited = pool.run(busy, board.notes()).timeout(SHORT);
+        assert!(within(limited).await.unwrap_err().is_timed_out());
+        within(pool.shutdown()).await;
+    })
     .await;
 }
 
-async fn idle_but(pool: &Pool, busy: usize) {
+async fn wait_until_busy(pool: &Pool, busy: usize) {
     until(|| {
         let infos = pool.workers();
         let state = |state| infos.iter().filter(|it| it.state() == state).count();
@@ -122,13 +121,13 @@ async fn idle_but(pool: &Pool, busy: usize) {
 }
 
 #[procession::test]
-async fn what_stands_behind_a_task_in_its_grace_runs_elsewhere() {
+async fn cancel_grace_does_not_hold_up_the_tasks_behind() {
     let board = Board::new();
-    let pool = built(graceful(1, LONG)).await;
-    let handle = pool.spawn(stops, (board.desk(), 0));
+    let pool = build_idle(with_grace(1, LONG)).await;
+    let handle = pool.spawn(stop_when_cancelled, (board.notes(), 0));
     board.lines("busy", 1).await;
     let behind: Vec<_> = (0..20)
-        .map(|n| pool.spawn(note, (board.desk(), n)))
+        .map(|n| pool.spawn(record_run, (board.notes(), n)))
         .collect();
     handle.abort();
     assert!(within(handle).await.unwrap_err().is_cancelled());
@@ -139,15 +138,15 @@ async fn what_stands_behind_a_task_in_its_grace_runs_elsewhere() {
 }
 
 #[procession::test]
-async fn a_large_result_does_not_make_a_cancelled_task_succeed() {
+async fn cancelled_task_with_a_large_result_stays_cancelled() {
     let board = Board::new();
-    let pool = built(graceful(1, LONG)).await;
-    let task = |desk: Desk| {
-        stops(desk, 0);
+    let pool = build_idle(with_grace(1, LONG)).await;
+    let task = |notes: Notes| {
+        stop_when_cancelled(notes, 0);
         ByteBuf::from(vec![1; 1 << 20])
     };
     for n in 1..=3 {
-        let handle = pool.spawn(task, board.desk());
+        let handle = pool.spawn(task, board.notes());
         board.lines("busy", n).await;
         handle.abort();
         assert!(within(handle).await.unwrap_err().is_cancelled());
@@ -157,7 +156,7 @@ async fn a_large_result_does_not_make_a_cancelled_task_succeed() {
 }
 
 #[procession::test]
-async fn outside_a_task_nothing_is_cancelled() {
+async fn is_cancelled_is_false_outside_a_task() {
     assert!(!is_cancelled());
     assert!(futures::poll!(Box::pin(cancelled())).is_pending());
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::deadline::within;
 use crate::leftovers::alone;
-use crate::notes::{Board, Desk};
+use crate::notes::{Board, Notes};
 use crate::pools::all_idle;
 use crate::tasks::pid;
 use crate::{SHORT, add};
@@ -18,35 +18,35 @@ static PREPARED: OnceLock<String> = OnceLock::new();
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
-fn prepare(text: String, desk: Desk) -> Result<(), String> {
-    desk.write("prepared", pid());
+fn prepare(text: String, notes: Notes) -> Result<(), String> {
+    notes.write("prepared", pid());
     CALLS.fetch_add(1, Ordering::Relaxed);
     PREPARED.set(text)
 }
 
-fn what_was_prepared() -> (usize, u64) {
+fn prepared() -> (usize, u64) {
     let text = PREPARED.get().map_or(0, String::len);
     (text, CALLS.load(Ordering::Relaxed))
 }
 
 #[procession::test]
-async fn every_worker_is_prepared_once_before_its_first_task() {
-    // The second does not fit a worker's ring.
+async fn initializer_runs_once_in_each_worker_before_its_first_task() {
+    // The second argument is too large for the ring of a worker.
     for len in [10, 1 << 20] {
         let board = Board::new();
         let pool = Pool::builder()
             .workers(2)
-            .initializer(prepare, ("x".repeat(len), board.desk()))
+            .initializer(prepare, ("x".repeat(len), board.notes()))
             .build()
             .unwrap();
-        let runs = (0..50).map(|_| pool.run(what_was_prepared, ()));
+        let runs = (0..50).map(|_| pool.run(prepared, ()));
         for seen in within(join_all(runs)).await {
             assert_eq!(seen.unwrap(), (len, 1));
         }
         within(pool.run(|| std::process::abort(), ()))
             .await
             .unwrap_err();
-        let runs = (0..50).map(|_| pool.run(what_was_prepared, ()));
+        let runs = (0..50).map(|_| pool.run(prepared, ()));
         for seen in within(join_all(runs)).await {
             assert_eq!(seen.unwrap(), (len, 1));
         }
@@ -56,7 +56,7 @@ async fn every_worker_is_prepared_once_before_its_first_task() {
 }
 
 #[procession::test]
-async fn an_initializer_may_be_async_and_return_nothing() {
+async fn initializer_may_be_async_and_return_unit() {
     let pool = Pool::builder()
         .workers(1)
         .initializer(
@@ -68,30 +68,30 @@ async fn an_initializer_may_be_async_and_return_nothing() {
         )
         .build()
         .unwrap();
-    assert_eq!(within(pool.run(what_was_prepared, ())).await.unwrap().0, 3);
+    assert_eq!(within(pool.run(prepared, ())).await.unwrap().0, 3);
 }
 
-/// How many workers a pool may start before it gives up on an initializer that never works: a few,
-/// and one try for every task that comes.
-const TRIES: usize = 10;
+/// How many workers a pool may start with an initializer that always fails: a few before the breaker opens,
+/// and one each time it half-opens.
+const STARTS: usize = 10;
 
-fn refuse(desk: Desk) -> Result<(), String> {
-    desk.write("tried", pid());
+fn refuse(notes: Notes) -> Result<(), String> {
+    notes.write("tried", pid());
     Err("no database".to_owned())
 }
 
-fn panics(desk: Desk) {
-    desk.write("tried", pid());
+fn panics(notes: Notes) {
+    notes.write("tried", pid());
     panic!("no licence")
 }
 
-fn aborts(desk: Desk) {
-    desk.write("tried", pid());
+fn aborts(notes: Notes) {
+    notes.write("tried", pid());
     std::process::abort();
 }
 
-fn exits(desk: Desk) {
-    desk.write("tried", pid());
+fn exits(notes: Notes) {
+    notes.write("tried", pid());
     std::process::exit(9);
 }
 
@@ -107,8 +107,11 @@ async fn fails_to_start(board: &Board, pool: Pool) -> Vec<JoinError> {
         assert!(error.task().contains("add"), "{error:?}");
     }
     let tried = board.read("tried").len();
-    assert!((5..=TRIES).contains(&tried), "{tried} workers were started");
-    // It does not go on by itself either.
+    assert!(
+        (5..=STARTS).contains(&tried),
+        "{tried} workers were started"
+    );
+    // The pool starts no further workers while there are no tasks.
     tokio::time::sleep(4 * SHORT).await;
     assert_eq!(board.read("tried").len(), tried);
     within(pool.shutdown()).await;
@@ -117,14 +120,17 @@ async fn fails_to_start(board: &Board, pool: Pool) -> Vec<JoinError> {
 }
 
 #[procession::test]
-async fn an_initializer_that_fails_fails_the_tasks_with_its_cause() {
+async fn initializer_failure_is_the_cause_of_every_task_error() {
     alone(
-        "initializer::an_initializer_that_fails_fails_the_tasks_with_its_cause",
+        "initializer::initializer_failure_is_the_cause_of_every_task_error",
         async {
             for workers in [1, 4] {
                 let builder = || Pool::builder().workers(workers);
                 let board = Board::new();
-                let pool = builder().initializer(refuse, board.desk()).build().unwrap();
+                let pool = builder()
+                    .initializer(refuse, board.notes())
+                    .build()
+                    .unwrap();
                 let errors = fails_to_start(&board, pool).await;
                 assert!(
                     errors[0].to_string().contains("no database"),
@@ -133,19 +139,25 @@ async fn an_initializer_that_fails_fails_the_tasks_with_its_cause() {
                 );
 
                 let board = Board::new();
-                let pool = builder().initializer(panics, board.desk()).build().unwrap();
+                let pool = builder()
+                    .initializer(panics, board.notes())
+                    .build()
+                    .unwrap();
                 let errors = fails_to_start(&board, pool).await;
                 let report = errors[99].panic().unwrap();
                 assert_eq!(report.message(), "no licence");
                 assert!(report.location().contains("tests/pool/initializer.rs"));
 
                 let board = Board::new();
-                let pool = builder().initializer(aborts, board.desk()).build().unwrap();
+                let pool = builder()
+                    .initializer(aborts, board.notes())
+                    .build()
+                    .unwrap();
                 let errors = fails_to_start(&board, pool).await;
                 assert!(errors[0].signal().is_some(), "{:?}", errors[0]);
 
                 let board = Board::new();
-                let pool = builder().initializer(exits, board.desk()).build().unwrap();
+                let pool = builder().initializer(exits, board.notes()).build().unwrap();
                 let errors = fails_to_start(&board, pool).await;
                 assert_eq!(errors[0].exit_code(), Some(9), "{:?}", errors[0]);
             }
@@ -155,15 +167,15 @@ async fn an_initializer_that_fails_fails_the_tasks_with_its_cause() {
 }
 
 #[procession::test]
-async fn a_pool_recovers_when_its_initializer_works_again() {
+async fn initializer_that_works_again_lets_the_pool_recover() {
     let board = Board::new();
-    let works_later = |desk: Desk| match desk.has("fixed") {
+    let works_later = |notes: Notes| match notes.has("fixed") {
         true => Ok(()),
-        false => refuse(desk),
+        false => refuse(notes),
     };
     let pool = Pool::builder()
         .workers(2)
-        .initializer(works_later, board.desk())
+        .initializer(works_later, board.notes())
         .build()
         .unwrap();
     assert!(within(pool.run(add, (1, 1))).await.unwrap_err().is_spawn());
@@ -181,11 +193,11 @@ async fn a_pool_recovers_when_its_initializer_works_again() {
 }
 
 #[procession::test]
-async fn a_large_task_does_not_wait_for_ever_while_nobody_tries_any_more() {
+async fn initializer_failure_ends_waiting_large_tasks_too() {
     let board = Board::new();
     let pool = Pool::builder()
         .workers(1)
-        .initializer(refuse, board.desk())
+        .initializer(refuse, board.notes())
         .build()
         .unwrap();
     for _ in 0..3 {
@@ -200,7 +212,7 @@ async fn a_large_task_does_not_wait_for_ever_while_nobody_tries_any_more() {
 }
 
 #[procession::test]
-async fn an_initializer_whose_arguments_cannot_be_encoded_is_a_failure() {
+async fn initializer_arguments_that_cannot_be_encoded_are_a_failure() {
     #[derive(Deserialize)]
     struct Refuses;
     impl Serialize for Refuses {

@@ -1,11 +1,8 @@
-//! A pool as its user sees it, a file for each subject.
+//! `Pool` through its public interface: one file for each topic.
+//!
+//! This file has what several topics use.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(unconditional_recursion, reason = "a stack overflow is what is tested")]
-#![allow(
-    clippy::zombie_processes,
-    reason = "what is left behind is what is looked for"
-)]
 
 #[path = "../deadline/mod.rs"]
 mod deadline;
@@ -15,8 +12,6 @@ mod leftovers;
 mod notes;
 #[path = "../pools/mod.rs"]
 mod pools;
-#[path = "../processes/mod.rs"]
-mod processes;
 #[path = "../tasks/mod.rs"]
 mod tasks;
 
@@ -46,12 +41,12 @@ use procession::{ErrorKind, JoinError, Pool};
 use serde_bytes::ByteBuf;
 
 use crate::deadline::within;
-use crate::notes::Desk;
+use crate::notes::Notes;
 
-/// Longer than any test takes: what has this as its limit is not stopped by it.
+/// A limit that no test reaches.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 
-/// Short enough to be waited for.
+/// A limit that a test can wait for.
 pub(crate) const SHORT: Duration = Duration::from_millis(50);
 
 pub(crate) fn add(a: u64, b: u64) -> u64 {
@@ -71,18 +66,18 @@ pub(crate) fn made(byte: u8, len: usize) -> ByteBuf {
     ByteBuf::from(vec![byte; len])
 }
 
-/// Makes the pool believe that tasks take no time, so that it gives many to a worker at once.
-pub(crate) async fn teach(pool: &Pool) {
+/// Runs many short tasks, after which the pool prefetches many tasks into each worker.
+pub(crate) async fn run_short_tasks(pool: &Pool) {
     for _ in 0..20 {
         let runs = (0..100_u64).map(|n| pool.run(|n: u64| n, n));
         within(join_all(runs)).await;
     }
 }
 
-/// Every number under `name` once, and no other.
-pub(crate) fn once_each(desk: &Desk, name: &str, count: usize) {
+/// Asserts that the lines under `name` are the numbers below `count`, each once.
+pub(crate) fn assert_once_each(notes: &Notes, name: &str, count: usize) {
     let mut counts = BTreeMap::<usize, usize>::new();
-    for line in desk.read(name) {
+    for line in notes.read(name) {
         *counts.entry(line.parse().unwrap()).or_default() += 1;
     }
     let expected: BTreeMap<_, _> = (0..count).map(|n| (n, 1)).collect();

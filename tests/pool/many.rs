@@ -1,4 +1,4 @@
-//! Many pools, pools in workers, and many tasks.
+//! Many pools, pools inside workers, and many tasks.
 
 use std::collections::HashSet;
 
@@ -6,57 +6,55 @@ use futures::future::join_all;
 use procession::Pool;
 
 use crate::deadline::{self, until, within, within_limit};
-use crate::leftovers::{alone, descendants};
-use crate::notes::{Board, Desk};
+use crate::leftovers::alone;
+use crate::leftovers::processes::descendants;
+use crate::notes::{Board, Notes};
 use crate::pools::all_idle;
 use crate::tasks::{busy, pid};
 
-async fn nested(desk: Desk) -> Vec<u64> {
+async fn nested(notes: Notes) -> Vec<u64> {
     let pool = Pool::with_workers(2).unwrap();
     let pids = pool.map(|n: u64| (n * n, pid()), 0..20_u64).await.unwrap();
     let workers: HashSet<_> = pids.iter().map(|(_, pid)| *pid).collect();
     assert!(!workers.contains(&pid()));
-    desk.write("nested", workers.len());
+    notes.write("nested", workers.len());
     pids.into_iter().map(|(square, _)| square).collect()
 }
 
-async fn nested_and_held(desk: Desk) {
+async fn nested_and_held(notes: Notes) {
     let pool = Pool::with_workers(2).unwrap();
-    let inner = pool.spawn(busy, desk.clone());
-    let other = pool.spawn(busy, desk);
+    let inner = pool.spawn(busy, notes.clone());
+    let other = pool.spawn(busy, notes);
     let _ = inner.await;
     let _ = other.await;
 }
 
 #[procession::test]
-async fn pools_nest_and_the_inner_ones_end_with_the_outer() {
-    alone(
-        "many::pools_nest_and_the_inner_ones_end_with_the_outer",
-        async {
-            let board = Board::new();
-            let pool = Pool::with_workers(2).unwrap();
-            let squares: Vec<u64> = (0..20).map(|n| n * n).collect();
-            for _ in 0..2 {
-                assert_eq!(
-                    within(pool.run(nested, board.desk())).await.unwrap(),
-                    squares
-                );
-            }
-            let handle = pool.spawn(nested_and_held, board.desk());
-            board.lines("busy", 2).await;
-            assert!(descendants().len() >= 4);
-            handle.abort();
-            assert!(within(handle).await.unwrap_err().is_cancelled());
-            all_idle(&pool, 2).await;
-            until(|| descendants().len() == 2).await;
-        },
-    )
+async fn pool_inside_a_worker_ends_with_that_worker() {
+    alone("many::pool_inside_a_worker_ends_with_that_worker", async {
+        let board = Board::new();
+        let pool = Pool::with_workers(2).unwrap();
+        let squares: Vec<u64> = (0..20).map(|n| n * n).collect();
+        for _ in 0..2 {
+            assert_eq!(
+                within(pool.run(nested, board.notes())).await.unwrap(),
+                squares
+            );
+        }
+        let handle = pool.spawn(nested_and_held, board.notes());
+        board.lines("busy", 2).await;
+        assert!(descendants().len() >= 4);
+        handle.abort();
+        assert!(within(handle).await.unwrap_err().is_cancelled());
+        all_idle(&pool, 2).await;
+        until(|| descendants().len() == 2).await;
+    })
     .await;
 }
 
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_pools_at_once() {
-    alone("many::a_hundred_pools_at_once", async {
+async fn pools_work_a_hundred_at_a_time() {
+    alone("many::pools_work_a_hundred_at_a_time", async {
         let pools = (0..100_u64).map(|n| {
             tokio::spawn(async move {
                 let pool = Pool::with_workers(1).unwrap();
@@ -78,7 +76,7 @@ async fn a_hundred_pools_at_once() {
 }
 
 #[procession::test]
-async fn many_queued_tasks_are_all_done() {
+async fn pool_finishes_twenty_thousand_queued_tasks() {
     let pool = Pool::with_workers(2).unwrap();
     let handles: Vec<_> = (0..20_000_u64).map(|n| pool.spawn(|n: u64| n, n)).collect();
     let outcomes = within_limit(2 * deadline::LIMIT, join_all(handles)).await;

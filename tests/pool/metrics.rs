@@ -1,4 +1,4 @@
-//! Metrics: what is counted, and that it is counted once.
+//! `Pool::metrics`: what is counted, and that it is counted once.
 
 use futures::future::join_all;
 use procession::Pool;
@@ -10,7 +10,7 @@ use crate::tasks::{busy, held, spin};
 use crate::{LONG, SHORT, add};
 
 #[procession::test]
-async fn everything_is_counted_once() {
+async fn metrics_count_each_outcome_once() {
     let pool = Pool::with_workers(2).unwrap();
     within(pool.run(add, (1, 2))).await.unwrap();
     within(pool.map(|n: u64| n, 0..1000)).await.unwrap();
@@ -23,7 +23,7 @@ async fn everything_is_counted_once() {
         .unwrap_err();
     within(pool.run(spin, ()).timeout(SHORT)).await.unwrap_err();
     let board = Board::new();
-    let handle = pool.spawn(busy, board.desk());
+    let handle = pool.spawn(busy, board.notes());
     board.lines("busy", 1).await;
     handle.abort();
     assert!(within(handle).await.unwrap_err().is_cancelled());
@@ -42,11 +42,11 @@ async fn everything_is_counted_once() {
 }
 
 #[procession::test]
-async fn what_waits_and_what_runs_is_counted() {
+async fn metrics_count_queued_and_running_tasks() {
     let board = Board::new();
     let pool = ready(2).await;
     let handles: Vec<_> = (0..20)
-        .map(|_| pool.spawn(held, (board.desk(), "here".to_owned())))
+        .map(|_| pool.spawn(held, (board.notes(), "here".to_owned())))
         .collect();
     board.lines("here", 2).await;
     let metrics = pool.metrics();

@@ -1,29 +1,29 @@
-//! Options of a pool and of a task: priority, retries, niceness, size.
+//! Options of pools and tasks: priority, retries, nice value, number of workers.
 
 use futures::future::join_all;
 use procession::{Pool, Priority};
 
 use crate::deadline::within;
-use crate::notes::{Board, Desk};
+use crate::notes::{Board, Notes};
 use crate::pools::{all_idle, ready};
 use crate::tasks::{held, pid, spin};
 use crate::{SHORT, add};
 
 #[procession::test]
-async fn what_waits_goes_by_priority_and_then_in_order() {
+async fn priority_then_order_decides_which_waiting_task_is_next() {
     let board = Board::new();
     let pool = ready(1).await;
-    let first = pool.spawn(held, (board.desk(), "here".to_owned()));
+    let first = pool.spawn(held, (board.notes(), "here".to_owned()));
     board.lines("here", 1).await;
-    // The worker may have been given the next one already; what waits behind goes by priority.
-    let note = |desk: Desk, name: String| desk.write("order", name);
-    let next = pool.spawn(note, (board.desk(), "next".to_owned()));
+    // The worker may have prefetched one task. The tasks behind it are ordered by priority.
+    let note = |notes: Notes, name: String| notes.write("order", name);
+    let next = pool.spawn(note, (board.notes(), "next".to_owned()));
     let priorities = [Priority::Low, Priority::Normal, Priority::High];
     let handles: Vec<_> = (0..2)
         .flat_map(|round| priorities.map(|priority| (priority, round)))
         .map(|(priority, round)| {
             let name = format!("{priority:?} {round}");
-            let run = pool.run(note, (board.desk(), name));
+            let run = pool.run(note, (board.notes(), name));
             run.priority(priority).spawn()
         })
         .collect();
@@ -38,26 +38,26 @@ async fn what_waits_goes_by_priority_and_then_in_order() {
 }
 
 #[procession::test]
-async fn a_crash_is_retried_as_often_as_was_said() {
+async fn retries_repeat_a_crashed_task_up_to_the_limit() {
     let board = Board::new();
     let pool = Pool::builder().workers(2).retries(1).build().unwrap();
-    let crash_until = |desk: Desk, name: String, times: usize| -> usize {
-        desk.write(&name, pid());
-        let tries = desk.read(&name).len();
+    let crash_until = |notes: Notes, name: String, times: usize| -> usize {
+        notes.write(&name, pid());
+        let tries = notes.read(&name).len();
         if tries <= times {
             std::process::abort();
         }
         tries
     };
-    let desk = || board.desk();
-    let run = pool.run(crash_until, (desk(), "once".to_owned(), 1));
+    let notes = || board.notes();
+    let run = pool.run(crash_until, (notes(), "once".to_owned(), 1));
     assert_eq!(within(run).await.unwrap(), 2);
-    let run = pool.run(crash_until, (desk(), "twice".to_owned(), 2));
+    let run = pool.run(crash_until, (notes(), "twice".to_owned(), 2));
     assert!(within(run).await.unwrap_err().is_crashed());
     assert_eq!(board.read("twice").len(), 2);
-    let run = pool.run(crash_until, (desk(), "thrice".to_owned(), 3));
+    let run = pool.run(crash_until, (notes(), "thrice".to_owned(), 3));
     assert_eq!(within(run.retries(3)).await.unwrap(), 4);
-    // What panicked or was too slow is not run again.
+    // A task that timed out is not repeated.
     assert!(
         within(pool.run(spin, ()).timeout(SHORT))
             .await
@@ -79,7 +79,7 @@ fn nices() -> Vec<i32> {
 }
 
 #[procession::test]
-async fn workers_step_back_by_five_or_as_was_said() {
+async fn nice_is_five_by_default_and_as_given() {
     let own = nices()[0];
     let all = |nice: i32| vec![(own + nice).min(19); 2];
     let pool = Pool::with_workers(1).unwrap();
@@ -91,7 +91,7 @@ async fn workers_step_back_by_five_or_as_was_said() {
 }
 
 #[procession::test]
-async fn the_default_size_is_what_this_process_may_use() {
+async fn workers_default_to_available_parallelism() {
     let sized = async |processors: Option<usize>| -> usize {
         if let Some(processor) = processors {
             let mut set = rustix::thread::CpuSet::new();
@@ -110,7 +110,7 @@ async fn the_default_size_is_what_this_process_may_use() {
 }
 
 #[procession::test]
-async fn a_pool_of_none_has_one_worker_and_the_last_word_counts() {
+async fn workers_zero_means_one_and_later_calls_override_earlier_ones() {
     let pool = Pool::builder().workers(7).workers(0).build().unwrap();
     all_idle(&pool, 1).await;
     assert_eq!(within(pool.run(add, (1, 1))).await.unwrap(), 2);

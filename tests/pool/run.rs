@@ -5,11 +5,11 @@ use procession::Pool;
 
 use crate::add;
 use crate::deadline::{until, within};
-use crate::notes::{Board, Desk};
+use crate::notes::{Board, Notes};
 use crate::pools::ready;
 use crate::tasks::{held, pid};
 
-async fn calls_of_all_kinds() {
+async fn check_calls() {
     let pool = Pool::with_workers(2).unwrap();
     assert_eq!(within(pool.run(add, (1, 2))).await.unwrap(), 3);
     assert_eq!(within(pool.spawn(add, (3, 4))).await.unwrap(), 7);
@@ -25,17 +25,17 @@ async fn calls_of_all_kinds() {
 }
 
 #[procession::test]
-async fn calls_on_a_current_thread_runtime() {
-    calls_of_all_kinds().await;
+async fn run_works_on_a_current_thread_runtime() {
+    check_calls().await;
 }
 
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_on_a_multi_thread_runtime() {
-    calls_of_all_kinds().await;
+async fn run_works_on_a_multi_thread_runtime() {
+    check_calls().await;
 }
 
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_is_used_from_many_tasks_and_threads_at_once() {
+async fn pool_is_shared_by_many_tasks_and_threads() {
     let pool = Pool::with_workers(2).unwrap();
     let callers = (0..16_u64).map(|caller| {
         let pool = pool.clone();
@@ -52,10 +52,10 @@ async fn a_pool_is_used_from_many_tasks_and_threads_at_once() {
 }
 
 #[procession::test]
-async fn a_run_does_nothing_until_it_is_polled() {
+async fn run_does_nothing_before_its_first_poll() {
     let board = Board::new();
     let pool = ready(1).await;
-    let run = pool.run(|desk: Desk| desk.write("ran", 1), board.desk());
+    let run = pool.run(|notes: Notes| notes.write("ran", 1), board.notes());
     within(pool.run(|| (), ())).await.unwrap();
     assert!(!board.has("ran"));
     drop(run);
@@ -65,30 +65,30 @@ async fn a_run_does_nothing_until_it_is_polled() {
 }
 
 #[procession::test]
-async fn a_handle_says_when_it_is_finished_and_detaches_when_dropped() {
+async fn task_handle_reports_the_finish_and_detaches_on_drop() {
     let board = Board::new();
     let pool = ready(1).await;
-    let handle = pool.spawn(held, (board.desk(), "here".to_owned()));
+    let handle = pool.spawn(held, (board.notes(), "here".to_owned()));
     board.lines("here", 1).await;
     assert!(!handle.is_finished());
     board.write("go", 1);
     until(|| handle.is_finished()).await;
     within(handle).await.unwrap();
-    drop(pool.spawn(|desk: Desk| desk.write("detached", 1), board.desk()));
+    drop(pool.spawn(|notes: Notes| notes.write("detached", 1), board.notes()));
     board.lines("detached", 1).await;
 }
 
 #[procession::test]
-async fn a_handle_in_select_loses_nothing() {
+async fn task_handle_in_select_loses_nothing() {
     let board = Board::new();
     let pool = ready(1).await;
-    let mut handle = pool.spawn(held, (board.desk(), "here".to_owned()));
+    let mut handle = pool.spawn(held, (board.notes(), "here".to_owned()));
     let mut run = pool.run(add, (1, 1));
     for _ in 0..3 {
         tokio::select! {
             biased;
-            _ = &mut handle => panic!("nobody let it go"),
-            _ = &mut run => panic!("there is no worker for it"),
+            _ = &mut handle => panic!("the task has returned"),
+            _ = &mut run => panic!("the only worker is busy"),
             () = tokio::task::yield_now() => {}
         }
     }

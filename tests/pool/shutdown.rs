@@ -4,29 +4,29 @@ use futures::future::join_all;
 use procession::{ErrorKind, JoinError, Pool};
 
 use crate::deadline::{until, within};
-use crate::grace::{built, graceful};
+use crate::grace::{build_idle, with_grace};
 use crate::leftovers::alone;
-use crate::notes::{Board, Desk};
+use crate::notes::{Board, Notes};
 use crate::pools::ready;
 use crate::tasks::{busy, held};
 use crate::{LONG, SHORT, add, kinds};
 
 #[procession::test]
-async fn shutdown_finishes_everything_and_takes_nothing_more() {
+async fn shutdown_finishes_accepted_tasks_and_refuses_new_ones() {
     alone(
-        "shutdown::shutdown_finishes_everything_and_takes_nothing_more",
+        "shutdown::shutdown_finishes_accepted_tasks_and_refuses_new_ones",
         async {
             let board = Board::new();
             let pool = Pool::with_workers(2).unwrap();
-            let note = |desk: Desk, n: u64| {
-                desk.write("done", n);
+            let note = |notes: Notes, n: u64| {
+                notes.write("done", n);
                 n
             };
             let handles: Vec<_> = (0..50)
-                .map(|n| pool.spawn(note, (board.desk(), n)))
+                .map(|n| pool.spawn(note, (board.notes(), n)))
                 .collect();
             for n in 50..60 {
-                drop(pool.spawn(note, (board.desk(), n)));
+                drop(pool.spawn(note, (board.notes(), n)));
             }
             let shutdown = pool.shutdown();
             let late = within(pool.run(add, (1, 1))).await.unwrap_err();
@@ -54,10 +54,10 @@ async fn shutdown_finishes_everything_and_takes_nothing_more() {
 }
 
 #[procession::test]
-async fn a_dropped_shutdown_goes_on() {
+async fn shutdown_continues_after_its_future_is_dropped() {
     let board = Board::new();
     let pool = ready(1).await;
-    let handle = pool.spawn(held, (board.desk(), "here".to_owned()));
+    let handle = pool.spawn(held, (board.notes(), "here".to_owned()));
     drop(pool.shutdown());
     assert!(within(pool.run(add, (1, 1))).await.unwrap_err().is_closed());
     board.write("go", 1);
@@ -66,15 +66,15 @@ async fn a_dropped_shutdown_goes_on() {
 }
 
 #[procession::test]
-async fn shutdown_outlives_a_worker_that_dies() {
+async fn shutdown_completes_when_a_worker_crashes() {
     let board = Board::new();
     let pool = ready(1).await;
     let dies = pool.spawn(|| std::process::abort(), ());
     let runs: Vec<_> = (0..5)
         .map(|n| {
             pool.spawn(
-                |desk: Desk, n: u64| desk.write("done", n),
-                (board.desk(), n),
+                |notes: Notes, n: u64| notes.write("done", n),
+                (board.notes(), n),
             )
         })
         .collect();
@@ -87,9 +87,9 @@ async fn shutdown_outlives_a_worker_that_dies() {
 }
 
 #[procession::test]
-async fn shutdown_of_a_pool_that_is_starting_or_was_never_used() {
+async fn shutdown_of_a_starting_or_unused_pool_completes() {
     alone(
-        "shutdown::shutdown_of_a_pool_that_is_starting_or_was_never_used",
+        "shutdown::shutdown_of_a_starting_or_unused_pool_completes",
         async {
             within(Pool::with_workers(3).unwrap().shutdown()).await;
             within(Pool::with_workers(3).unwrap().terminate()).await;
@@ -105,13 +105,13 @@ async fn shutdown_of_a_pool_that_is_starting_or_was_never_used() {
 }
 
 #[procession::test]
-async fn shutdown_with_a_limit_kills_what_is_left() {
+async fn shutdown_timeout_kills_the_remaining_tasks() {
     alone(
-        "shutdown::shutdown_with_a_limit_kills_what_is_left",
+        "shutdown::shutdown_timeout_kills_the_remaining_tasks",
         async {
             let board = Board::new();
             let pool = Pool::with_workers(2).unwrap();
-            let handles: Vec<_> = (0..10).map(|_| pool.spawn(busy, board.desk())).collect();
+            let handles: Vec<_> = (0..10).map(|_| pool.spawn(busy, board.notes())).collect();
             board.lines("busy", 2).await;
             within(pool.shutdown_timeout(SHORT)).await;
             assert_eq!(pool.workers().len(), 0);
@@ -131,14 +131,14 @@ async fn shutdown_with_a_limit_kills_what_is_left() {
 }
 
 #[procession::test]
-async fn ten_thousand_queued_tasks_are_cancelled_by_terminate() {
+async fn terminate_cancels_ten_thousand_queued_tasks() {
     alone(
-        "shutdown::ten_thousand_queued_tasks_are_cancelled_by_terminate",
+        "shutdown::terminate_cancels_ten_thousand_queued_tasks",
         async {
             let board = Board::new();
             let pool = Pool::with_workers(2).unwrap();
             let handles: Vec<_> = (0..10_000)
-                .map(|_| pool.spawn(busy, board.desk()))
+                .map(|_| pool.spawn(busy, board.notes()))
                 .collect();
             board.lines("busy", 2).await;
             within(pool.terminate()).await;
@@ -161,9 +161,9 @@ async fn ten_thousand_queued_tasks_are_cancelled_by_terminate() {
 }
 
 #[procession::test]
-async fn terminate_while_large_arguments_are_encoded() {
+async fn terminate_completes_while_large_arguments_are_encoded() {
     alone(
-        "shutdown::terminate_while_large_arguments_are_encoded",
+        "shutdown::terminate_completes_while_large_arguments_are_encoded",
         async {
             for _ in 0..3 {
                 let pool = ready(1).await;
@@ -172,7 +172,7 @@ async fn terminate_while_large_arguments_are_encoded() {
                     .collect();
                 within(pool.terminate()).await;
                 for outcome in within(join_all(handles)).await {
-                    // The first may have been quick enough.
+                    // The first task may have finished before.
                     let kind = outcome.as_ref().err().map(JoinError::kind);
                     assert!(
                         matches!(kind, None | Some(ErrorKind::Cancelled)),
@@ -187,17 +187,20 @@ async fn terminate_while_large_arguments_are_encoded() {
 }
 
 #[procession::test]
-async fn terminate_does_not_wait_for_the_grace() {
-    alone("shutdown::terminate_does_not_wait_for_the_grace", async {
-        let board = Board::new();
-        let pool = built(graceful(2, LONG)).await;
-        let handles: Vec<_> = (0..4).map(|_| pool.spawn(busy, board.desk())).collect();
-        board.lines("busy", 2).await;
-        handles[0].abort();
-        within(pool.terminate()).await;
-        for outcome in within(join_all(handles)).await {
-            assert!(outcome.unwrap_err().is_cancelled());
-        }
-    })
+async fn terminate_does_not_wait_for_the_cancel_grace() {
+    alone(
+        "shutdown::terminate_does_not_wait_for_the_cancel_grace",
+        async {
+            let board = Board::new();
+            let pool = build_idle(with_grace(2, LONG)).await;
+            let handles: Vec<_> = (0..4).map(|_| pool.spawn(busy, board.notes())).collect();
+            board.lines("busy", 2).await;
+            handles[0].abort();
+            within(pool.terminate()).await;
+            for outcome in within(join_all(handles)).await {
+                assert!(outcome.unwrap_err().is_cancelled());
+            }
+        },
+    )
     .await;
 }

@@ -1,4 +1,4 @@
-//! Timeouts: which task they end, when, and what else they cost.
+//! Timeouts: which task they end, and when.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use procession::Pool;
 use serde_bytes::ByteBuf;
 
 use crate::deadline::within;
-use crate::notes::{Board, Desk};
+use crate::notes::{Board, Notes};
 use crate::pools::ready;
-use crate::tasks::{held, note, pid, spin};
-use crate::{LONG, SHORT, add, once_each, teach};
+use crate::tasks::{held, pid, record_run, spin};
+use crate::{LONG, SHORT, add, assert_once_each, run_short_tasks};
 
 #[procession::test]
-async fn a_timeout_stops_what_spins_in_a_pool_that_was_idle() {
+async fn timeout_stops_a_spinning_task_in_an_idle_pool() {
     let pool = ready(1).await;
     let before = pool.workers()[0].pid().unwrap();
     let error = within(pool.run(spin, ()).timeout(SHORT)).await.unwrap_err();
     assert!(error.is_timed_out() && error.started(), "{error:?}");
     assert_eq!(error.pid(), Some(before));
     assert_ne!(within(pool.run(pid, ())).await.unwrap(), before);
-    // And again, in a pool whose alarm has gone off before.
+    // The second timeout, after the timer of the pool has fired once.
     tokio::time::sleep(2 * SHORT).await;
     let error = within(pool.run(spin, ()).timeout(SHORT)).await.unwrap_err();
     assert!(error.is_timed_out());
@@ -29,7 +29,7 @@ async fn a_timeout_stops_what_spins_in_a_pool_that_was_idle() {
 }
 
 #[procession::test]
-async fn the_pool_s_timeout_is_for_every_task_that_has_none_of_its_own() {
+async fn task_timeout_applies_to_tasks_without_their_own() {
     let board = Board::new();
     let pool = Pool::builder()
         .workers(1)
@@ -39,7 +39,7 @@ async fn the_pool_s_timeout_is_for_every_task_that_has_none_of_its_own() {
     let error = within(pool.run(spin, ())).await.unwrap_err();
     assert!(error.is_timed_out(), "{error:?}");
     let handle = pool
-        .run(held, (board.desk(), "here".to_owned()))
+        .run(held, (board.notes(), "here".to_owned()))
         .timeout(LONG);
     let handle = handle.spawn();
     board.lines("here", 1).await;
@@ -49,10 +49,10 @@ async fn the_pool_s_timeout_is_for_every_task_that_has_none_of_its_own() {
 }
 
 #[procession::test]
-async fn a_timeout_counts_from_the_start_and_not_while_a_task_waits() {
+async fn timeout_counts_from_the_start_of_the_task() {
     let board = Board::new();
     let pool = ready(1).await;
-    let first = pool.spawn(held, (board.desk(), "here".to_owned()));
+    let first = pool.spawn(held, (board.notes(), "here".to_owned()));
     board.lines("here", 1).await;
     let waiting: Vec<_> = (0..4)
         .map(|n| pool.run(add, (n, 1)).timeout(SHORT).spawn())
@@ -66,7 +66,7 @@ async fn a_timeout_counts_from_the_start_and_not_while_a_task_waits() {
 }
 
 #[procession::test]
-async fn a_timeout_of_nothing_is_a_timeout() {
+async fn timeout_of_zero_ends_a_task_and_timeout_max_does_not() {
     let pool = ready(1).await;
     let outcome = within(pool.run(spin, ()).timeout(Duration::ZERO)).await;
     assert!(outcome.unwrap_err().is_timed_out());
@@ -76,19 +76,19 @@ async fn a_timeout_of_nothing_is_a_timeout() {
 }
 
 #[procession::test]
-async fn a_timeout_is_no_other_task_s_business() {
+async fn timeout_does_not_affect_other_tasks() {
     let board = Board::new();
     let pool = ready(2).await;
-    teach(&pool).await;
-    let held = pool.spawn(held, (board.desk(), "held".to_owned()));
+    run_short_tasks(&pool).await;
+    let held = pool.spawn(held, (board.notes(), "held".to_owned()));
     board.lines("held", 1).await;
-    // Behind the one that spins stand tasks that have to be taken back from its worker.
+    // The pool has to take back the tasks that the spinning worker has prefetched.
     let spinning: Vec<_> = (0..3)
         .map(|_| pool.run(spin, ()).timeout(SHORT).spawn())
         .collect();
     let tasks: Vec<_> = (0..200)
         .map(|n| {
-            let run = pool.run(note, (board.desk(), n));
+            let run = pool.run(record_run, (board.notes(), n));
             run.timeout(Duration::from_secs(60)).spawn()
         })
         .collect();
@@ -101,7 +101,7 @@ async fn a_timeout_is_no_other_task_s_business() {
     assert!(!held.is_finished());
     board.write("go", 1);
     within(held).await.unwrap();
-    once_each(&board, "ran", 200);
+    assert_once_each(&board, "ran", 200);
     let metrics = pool.metrics();
     assert_eq!(
         (metrics.timed_out(), metrics.crashed(), metrics.cancelled()),
@@ -110,23 +110,23 @@ async fn a_timeout_is_no_other_task_s_business() {
 }
 
 #[procession::test]
-async fn what_is_just_in_time_and_what_is_just_late_have_one_outcome() {
-    // As many as possible end in the moment in which their time is over.
+async fn timeout_at_the_moment_of_completion_gives_one_outcome() {
+    // The running times cover the limit in small steps, so many tasks end close to their limit.
     let board = Board::new();
     let pool = ready(2).await;
     let limit = Duration::from_millis(4);
-    let task = |desk: Desk, n: usize, nanos: u64| {
+    let task = |notes: Notes, n: usize, nanos: u64| {
         let end = std::time::Instant::now() + Duration::from_nanos(nanos);
         while std::time::Instant::now() < end {
             std::hint::spin_loop();
         }
-        desk.write("ran", n);
+        notes.write("ran", n);
         n
     };
     let tasks: Vec<_> = (0..150)
         .map(|n| {
             let nanos = 3_000_000 + 20_000 * n as u64;
-            let run = pool.run(task, (board.desk(), n, nanos));
+            let run = pool.run(task, (board.notes(), n, nanos));
             run.timeout(limit).spawn()
         })
         .collect();
@@ -142,15 +142,15 @@ async fn what_is_just_in_time_and_what_is_just_late_have_one_outcome() {
 }
 
 #[procession::test]
-async fn time_that_the_executor_takes_is_not_the_task_s() {
+async fn timeout_excludes_time_spent_by_the_executor() {
     let board = Board::new();
     let pool = ready(1).await;
-    // More results than the ring holds: the last ones wait for somebody to read them.
-    let task = |desk: Desk, n: usize| {
-        desk.write("ran", n);
+    // More results than the ring holds: the worker waits until the pool has read the first results.
+    let task = |notes: Notes, n: usize| {
+        notes.write("ran", n);
         ByteBuf::from(vec![1; 50_000])
     };
-    let items = (0..20).map(|n| (board.desk(), n));
+    let items = (0..20).map(|n| (board.notes(), n));
     let mut map = pool.map(task, items).chunk_size(20).timeout(2 * SHORT);
     assert!(futures::poll!(map.next()).is_pending());
     board.wait_for("ran", 5);

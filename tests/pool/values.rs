@@ -1,4 +1,4 @@
-//! Values of every size, and the memory that large ones take.
+//! Values of every size, and the shared memory of large values.
 
 use futures::StreamExt as _;
 use futures::future::join_all;
@@ -9,7 +9,7 @@ use crate::leftovers::{alone, mappings};
 use crate::pools::all_idle;
 use crate::{echo, made};
 
-/// Lengths around everything that could be a boundary: of a frame, a ring, a page, a parcel.
+/// Lengths around every size that could be a boundary: of a frame, a ring, a page, shared memory.
 fn lengths() -> impl Iterator<Item = usize> {
     let small = 0..300;
     let around = [4096, 65_536, 131_072, 262_144, 524_288, 1 << 20];
@@ -20,7 +20,7 @@ fn lengths() -> impl Iterator<Item = usize> {
 }
 
 #[procession::test]
-async fn values_of_every_length_come_and_go() {
+async fn values_of_every_length_are_carried() {
     let pool = Pool::with_workers(2).unwrap();
     for chunk in [None, Some(1), Some(30)] {
         let items = lengths().enumerate();
@@ -41,18 +41,18 @@ async fn values_of_every_length_come_and_go() {
 }
 
 #[procession::test]
-async fn memory_for_huge_results_is_given_back() {
-    alone("values::memory_for_huge_results_is_given_back", async {
+async fn memory_of_huge_results_is_released() {
+    alone("values::memory_of_huge_results_is_released", async {
         let pool = Pool::with_workers(1).unwrap();
         within(pool.run(made, (1, 1 << 20))).await.unwrap();
         let before = mappings();
-        // Larger than what is kept to be used again.
+        // Larger than the memory that is kept for reuse.
         let len = (256 << 20) + 1;
         for byte in 0..3 {
             let bytes = within(pool.run(made, (byte, len))).await.unwrap();
             assert!(bytes.len() == len && bytes[len - 1] == byte);
         }
-        // The last one is given up with the next that comes.
+        // The memory of the last result is unmapped when the next result arrives.
         assert!(mappings() <= before + 1, "{} after {before}", mappings());
         within(pool.shutdown()).await;
     })
@@ -60,9 +60,9 @@ async fn memory_for_huge_results_is_given_back() {
 }
 
 #[procession::test]
-async fn memory_for_large_values_is_given_back_after_a_while() {
+async fn memory_of_large_values_is_released_after_a_while() {
     alone(
-        "values::memory_for_large_values_is_given_back_after_a_while",
+        "values::memory_of_large_values_is_released_after_a_while",
         async {
             let pool = Pool::with_workers(2).unwrap();
             all_idle(&pool, 2).await;
@@ -70,7 +70,7 @@ async fn memory_for_large_values_is_given_back_after_a_while() {
             let runs = (0..10).map(|byte| pool.run(echo, made(byte, 1 << 20)));
             within(join_all(runs)).await;
             assert!(mappings() > before);
-            // Twice five seconds; meanwhile nobody does anything.
+            // Unused memory is released after 5 to 10 seconds, without any call to the pool.
             until(|| mappings() == before).await;
             let bytes = within(pool.run(echo, made(7, 1 << 20))).await.unwrap();
             assert_eq!(bytes, made(7, 1 << 20));

@@ -11,16 +11,16 @@ use serde_bytes::ByteBuf;
 
 use crate::deadline::{until, within};
 use crate::leftovers::alone;
-use crate::notes::{Board, Desk};
+use crate::leftovers::processes::kill;
+use crate::notes::{Board, Notes};
 use crate::pools::{all_idle, pids, ready};
-use crate::processes::kill;
-use crate::tasks::{held, note, pid};
-use crate::{once_each, teach};
+use crate::tasks::{held, pid, record_run};
+use crate::{assert_once_each, run_short_tasks};
 
 #[procession::test]
-async fn after_the_death_of_an_idle_worker_the_next_task_runs() {
+async fn worker_killed_while_idle_is_replaced_for_the_next_task() {
     alone(
-        "worker_killed::after_the_death_of_an_idle_worker_the_next_task_runs",
+        "worker_killed::worker_killed_while_idle_is_replaced_for_the_next_task",
         async {
             let pool = ready(1).await;
             for n in 0..20 {
@@ -39,7 +39,7 @@ async fn after_the_death_of_an_idle_worker_the_next_task_runs() {
 }
 
 #[procession::test]
-async fn a_worker_killed_while_it_starts_is_replaced() {
+async fn worker_killed_while_starting_is_replaced() {
     let pool = Pool::with_workers(1).unwrap();
     for _ in 0..3 {
         until(|| pool.workers().iter().any(|it| it.pid().is_some())).await;
@@ -51,14 +51,14 @@ async fn a_worker_killed_while_it_starts_is_replaced() {
 }
 
 #[procession::test]
-async fn of_many_busy_workers_the_one_that_is_killed_loses_its_task() {
+async fn worker_killed_while_busy_fails_its_own_task_only() {
     alone(
-        "worker_killed::of_many_busy_workers_the_one_that_is_killed_loses_its_task",
+        "worker_killed::worker_killed_while_busy_fails_its_own_task_only",
         async {
             let pool = ready(4).await;
             let board = Board::new();
             let handles: Vec<_> = (0..4)
-                .map(|_| pool.spawn(held, (board.desk(), "held".to_owned())))
+                .map(|_| pool.spawn(held, (board.notes(), "held".to_owned())))
                 .collect();
             let workers = board.lines("held", 4).await;
             let victim: u32 = workers[2].parse().unwrap();
@@ -85,18 +85,18 @@ async fn of_many_busy_workers_the_one_that_is_killed_loses_its_task() {
 }
 
 #[procession::test]
-async fn what_a_dead_worker_had_not_started_runs_elsewhere_once() {
+async fn worker_killed_before_it_started_a_task_does_not_fail_it() {
     for workers in [1, 3] {
         let pool = ready(workers).await;
-        teach(&pool).await;
+        run_short_tasks(&pool).await;
         let board = Board::new();
         let held: Vec<_> = (0..workers)
-            .map(|_| pool.spawn(held, (board.desk(), "held".to_owned())))
+            .map(|_| pool.spawn(held, (board.notes(), "held".to_owned())))
             .collect();
         let tasks: Vec<_> = (0..100)
-            .map(|n| pool.spawn(note, (board.desk(), n)))
+            .map(|n| pool.spawn(record_run, (board.notes(), n)))
             .collect();
-        let map = pool.map(note, (100..300).map(|n| (board.desk(), n)));
+        let map = pool.map(record_run, (100..300).map(|n| (board.notes(), n)));
         let mut map = map.chunk_size(20);
         assert!(futures::poll!(map.next()).is_pending());
         board.lines("held", workers).await;
@@ -112,29 +112,29 @@ async fn what_a_dead_worker_had_not_started_runs_elsewhere_once() {
         for outcome in within(join_all(held)).await {
             assert!(outcome.unwrap_err().is_crashed());
         }
-        once_each(&board, "ran", 300);
+        assert_once_each(&board, "ran", 300);
         assert_eq!(pool.metrics().crashed(), workers as u64);
     }
 }
 
 #[procession::test]
-async fn what_is_done_is_never_done_again() {
+async fn abort_does_not_repeat_finished_tasks() {
     let pool = ready(1).await;
-    let task = |desk: Desk, n: usize, padding: ByteBuf| {
-        desk.write("ran", n);
+    let task = |notes: Notes, n: usize, padding: ByteBuf| {
+        notes.write("ran", n);
         padding.len()
     };
-    // This thread is the runtime's only one: the pool does not see that anything is done. Meanwhile the
-    // requests of later tasks come to lie where those of the first were, if the pool gives the worker as
-    // many as that; for that it must find it fast.
+    // The runtime has only this thread, so the pool does not see that tasks have finished. The requests of
+    // later tasks overwrite the requests of the first tasks in the ring, if the pool gives the worker so many
+    // tasks. It does after many short tasks.
     let mut wrapped = false;
     for _ in 0..100 {
-        teach(&pool).await;
+        run_short_tasks(&pool).await;
         let board = Board::new();
         let mut handles = Vec::new();
         for n in 0..7 {
             let padding = ByteBuf::from(vec![0; 60_000]);
-            handles.push(pool.spawn(task, (board.desk(), n, padding)));
+            handles.push(pool.spawn(task, (board.notes(), n, padding)));
             if pool.metrics().queued() > 0 {
                 break;
             }
@@ -147,19 +147,18 @@ async fn what_is_done_is_never_done_again() {
             assert_eq!(outcome.unwrap(), 60_000);
         }
         within(pool.run(pid, ())).await.unwrap();
-        once_each(&board, "ran", count);
+        assert_once_each(&board, "ran", count);
         if wrapped {
             break;
         }
     }
-    assert!(wrapped, "no worker was ever given seven tasks");
+    assert!(wrapped, "the pool never gave seven tasks to the worker");
 }
 
 static BEING_DECODED: AtomicUsize = AtomicUsize::new(0);
+static MAY_BE_DECODED: AtomicUsize = AtomicUsize::new(0);
 
-static MAY_GO_ON: AtomicUsize = AtomicUsize::new(0);
-
-/// A number that can be decoded only when it may.
+/// A number whose decoding blocks until `MAY_BE_DECODED` has reached it.
 #[derive(Debug, Serialize)]
 struct Gate(usize);
 
@@ -167,14 +166,14 @@ impl<'de> Deserialize<'de> for Gate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = usize::deserialize(deserializer)?;
         BEING_DECODED.fetch_max(number, Ordering::SeqCst);
-        while MAY_GO_ON.load(Ordering::SeqCst) < number {
+        while MAY_BE_DECODED.load(Ordering::SeqCst) < number {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(Self(number))
     }
 }
 
-/// Large enough to be decoded, in two halves, where its memory can be seen to change.
+/// Two large parts with a gate between them: a change of their shared memory during decoding shows.
 type Halves = (ByteBuf, Gate, ByteBuf);
 
 fn halves(number: usize) -> Halves {
@@ -189,23 +188,23 @@ fn is_whole(outcome: Result<Halves, JoinError>, number: usize) -> bool {
 }
 
 #[procession::test]
-async fn a_dead_worker_s_memory_is_not_mistaken_for_its_successor_s() {
+async fn worker_killed_does_not_release_the_results_of_its_successor() {
     let pool = ready(1).await;
     let first = pool.spawn(halves, 1);
     until(|| BEING_DECODED.load(Ordering::SeqCst) == 1).await;
     let worker = pool.workers()[0].pid().unwrap();
     kill(worker);
     until(|| !pids(&pool).contains(&worker)).await;
-    // The next worker's first result comes in memory of the same number as the dead one's.
+    // The first result of the next worker has the same memory number as the result of the killed worker.
     let second = pool.spawn(halves, 2);
     until(|| BEING_DECODED.load(Ordering::SeqCst) == 2).await;
-    MAY_GO_ON.store(1, Ordering::SeqCst);
+    MAY_BE_DECODED.store(1, Ordering::SeqCst);
     assert!(is_whole(within(first).await, 1));
-    // Were it thought to be free again, the third would be written over the second.
+    // If the pool released the memory of the second result here, the third result would overwrite it.
     within(pool.run(pid, ())).await.unwrap();
     let third = pool.spawn(halves, 3);
     until(|| BEING_DECODED.load(Ordering::SeqCst) == 3).await;
-    MAY_GO_ON.store(3, Ordering::SeqCst);
+    MAY_BE_DECODED.store(3, Ordering::SeqCst);
     assert!(is_whole(within(second).await, 2));
     assert!(is_whole(within(third).await, 3));
 }

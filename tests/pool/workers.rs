@@ -1,4 +1,4 @@
-//! Workers: what a task knows of its worker, and what the pool says of it.
+//! `current` inside a task, and `Pool::workers`.
 
 use std::collections::HashSet;
 
@@ -33,7 +33,7 @@ fn look() -> Seen {
 }
 
 #[procession::test]
-async fn a_task_knows_where_it_runs() {
+async fn current_describes_the_worker_of_a_task() {
     let pool = Pool::builder().workers(3).name("thumbs").build().unwrap();
     all_idle(&pool, 3).await;
     let mut numbers = HashSet::new();
@@ -60,7 +60,7 @@ async fn a_task_knows_where_it_runs() {
 }
 
 #[procession::test]
-async fn workers_say_what_they_are_doing() {
+async fn worker_info_reports_what_each_worker_does() {
     let board = Board::new();
     let pool = Pool::with_workers(2).unwrap();
     let starting = pool.workers();
@@ -71,7 +71,7 @@ async fn workers_say_what_they_are_doing() {
             .all(|it| it.state() == WorkerState::Starting)
     );
     all_idle(&pool, 2).await;
-    let handle = pool.spawn(held, (board.desk(), "here".to_owned()));
+    let handle = pool.spawn(held, (board.notes(), "here".to_owned()));
     let runner: u32 = board.lines("here", 1).await[0].parse().unwrap();
     let infos = pool.workers();
     let (busy, idle): (Vec<_>, Vec<_>) = infos.iter().partition(|it| it.pid() == Some(runner));

@@ -24,11 +24,20 @@ pub(crate) async fn all_idle(pool: &Pool, workers: usize) {
     .await;
 }
 
-/// Waits until no task is queued or running and all workers are idle.
+/// Waits until all workers are idle and no task is queued.
 pub(crate) async fn idle(pool: &Pool) {
     until(|| {
-        let metrics = pool.metrics();
         let infos = pool.workers();
+        infos.iter().all(|it| it.state() == WorkerState::Idle) && pool.metrics().queued() == 0
+    })
+    .await;
+}
+
+/// Waits until all workers are idle and no task is queued or running.
+pub(crate) async fn drained(pool: &Pool) {
+    until(|| {
+        let infos = pool.workers();
+        let metrics = pool.metrics();
         infos.iter().all(|it| it.state() == WorkerState::Idle)
             && metrics.queued() == 0
             && metrics.running() == 0

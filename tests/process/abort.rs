@@ -1,4 +1,4 @@
-//! `abort`, and the programs that a process starts.
+//! `abort`, and what happens to the programs that a process has started.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
@@ -7,16 +7,16 @@ use std::process::Stdio;
 use procession::{ErrorKind, Process};
 
 use crate::deadline::{until, within};
-use crate::leftovers::{self, alone};
+use crate::leftovers::alone;
+use crate::leftovers::processes::{descendants, is_gone};
 use crate::notes::scratch;
-use crate::processes::is_gone;
 use crate::tasks::parked;
-use crate::{busy, line, ready, say};
+use crate::{has_spoken, parked_process, read_line, say};
 
 #[procession::test]
-async fn an_aborted_process_is_killed() {
-    alone("abort::an_aborted_process_is_killed", async {
-        let mut handle = busy().await;
+async fn abort_kills_the_process() {
+    alone("abort::abort_kills_the_process", async {
+        let mut handle = parked_process().await;
         assert!(!handle.is_finished());
         handle.abort();
         handle.abort();
@@ -34,80 +34,71 @@ async fn an_aborted_process_is_killed() {
 }
 
 #[procession::test]
-async fn a_process_aborted_before_its_start_never_runs() {
-    alone(
-        "abort::a_process_aborted_before_its_start_never_runs",
-        async {
-            let path = scratch("never");
-            let handle = procession::spawn(
-                |path: PathBuf| std::fs::write(path, "").unwrap(),
-                path.clone(),
-            );
-            handle.abort(); // nothing of it was polled yet
-            let error = within(handle).await.unwrap_err();
-            assert_eq!(
-                (error.kind(), error.started()),
-                (ErrorKind::Cancelled, false),
-                "{error}"
-            );
-            assert!(!path.exists());
-        },
-    )
+async fn abort_before_the_start_prevents_it() {
+    alone("abort::abort_before_the_start_prevents_it", async {
+        let path = scratch("never");
+        let handle = procession::spawn(
+            |path: PathBuf| std::fs::write(path, "").unwrap(),
+            path.clone(),
+        );
+        handle.abort(); // before the runtime has polled the start
+        let error = within(handle).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.started()),
+            (ErrorKind::Cancelled, false),
+            "{error}"
+        );
+        assert!(!path.exists());
+    })
     .await;
 }
 
 #[procession::test]
-async fn an_abort_that_comes_too_late_changes_nothing() {
-    alone(
-        "abort::an_abort_that_comes_too_late_changes_nothing",
-        async {
-            let handle = procession::spawn(|| 9, ());
-            within(handle.exited()).await.unwrap();
-            until(|| handle.is_finished()).await;
-            handle.abort();
-            assert_eq!(within(handle).await.unwrap(), 9);
-        },
-    )
+async fn abort_after_the_end_changes_nothing() {
+    alone("abort::abort_after_the_end_changes_nothing", async {
+        let handle = procession::spawn(|| 9, ());
+        within(handle.exited()).await.unwrap();
+        until(|| handle.is_finished()).await;
+        handle.abort();
+        assert_eq!(within(handle).await.unwrap(), 9);
+    })
     .await;
 }
 
 #[procession::test]
-async fn what_an_aborted_process_started_is_killed_too() {
-    alone(
-        "abort::what_an_aborted_process_started_is_killed_too",
-        async {
-            let handle = Process::builder()
-                .stdout(Stdio::piped())
-                .spawn(with_a_program, ());
-            let handle = ready(with_a_program, handle).await;
-            assert!(leftovers::descendants().len() >= 2);
-            handle.abort();
-            within(handle).await.unwrap_err();
-        },
-    )
-    .await; // which finds a program that is left
+async fn abort_kills_the_programs_of_the_process() {
+    alone("abort::abort_kills_the_programs_of_the_process", async {
+        let handle = Process::builder()
+            .stdout(Stdio::piped())
+            .spawn(start_a_program, ());
+        let handle = has_spoken(handle).await;
+        assert!(descendants().len() >= 2);
+        handle.abort();
+        within(handle).await.unwrap_err();
+    })
+    .await; // `alone` finds programs that are left
 }
 
 #[procession::test]
-async fn the_children_of_an_aborted_process_end_too() {
-    alone("abort::the_children_of_an_aborted_process_end_too", async {
+async fn abort_ends_the_children_of_the_process() {
+    alone("abort::abort_ends_the_children_of_the_process", async {
         async fn with_a_child() {
             let child = Process::builder().stdin(Stdio::inherit());
-            child.spawn(with_a_program, ()).await.unwrap();
+            child.spawn(start_a_program, ()).await.unwrap();
         }
         let mut handle = Process::builder()
             .stdout(Stdio::piped())
             .spawn(with_a_child, ());
-        line(&mut handle.take_stdout().unwrap()).await;
-        assert!(leftovers::descendants().len() >= 3);
+        read_line(&mut handle.take_stdout().unwrap()).await;
+        assert!(descendants().len() >= 3);
         handle.abort();
         within(handle).await.unwrap_err();
     })
-    .await; // which finds whoever is left
+    .await; // `alone` finds children that are left
 }
 
-/// Starts a program that goes on for a long time, and goes on itself.
-fn with_a_program() {
+/// Starts a program that runs for a long time, and never returns.
+fn start_a_program() {
     start_sleeping();
     say("here");
     parked();
@@ -124,31 +115,28 @@ fn start_sleeping() -> u32 {
     command.spawn().unwrap().id()
 }
 
-/// There is nobody left who would know about them.
+/// The process is gone, so it cannot say which programs it started.
 #[procession::test]
-async fn what_a_crashed_process_started_is_killed_too() {
-    alone(
-        "abort::what_a_crashed_process_started_is_killed_too",
-        async {
-            fn crashes() {
-                start_sleeping();
-                std::process::abort();
-            }
-            assert!(
-                within(procession::spawn(crashes, ()))
-                    .await
-                    .unwrap_err()
-                    .is_crashed()
-            );
-        },
-    )
-    .await; // which finds a program that is left
+async fn crash_kills_the_programs_of_the_process() {
+    alone("abort::crash_kills_the_programs_of_the_process", async {
+        fn crashes() {
+            start_sleeping();
+            std::process::abort();
+        }
+        assert!(
+            within(procession::spawn(crashes, ()))
+                .await
+                .unwrap_err()
+                .is_crashed()
+        );
+    })
+    .await; // `alone` finds programs that are left
 }
 
 #[procession::test]
-async fn what_a_process_started_goes_on_when_it_has_returned() {
+async fn return_leaves_the_programs_of_the_process_running() {
     alone(
-        "abort::what_a_process_started_goes_on_when_it_has_returned",
+        "abort::return_leaves_the_programs_of_the_process_running",
         async {
             let program = within(procession::spawn(start_sleeping, ())).await.unwrap();
             assert!(!is_gone(program));
@@ -160,23 +148,20 @@ async fn what_a_process_started_goes_on_when_it_has_returned() {
 }
 
 #[procession::test]
-async fn an_abort_handle_works_apart_from_the_handle() {
-    alone(
-        "abort::an_abort_handle_works_apart_from_the_handle",
-        async {
-            let handle = busy().await;
-            let abort = handle.abort_handle();
-            let exited = handle.exited();
-            drop(handle);
-            assert!(!abort.is_finished());
-            let elsewhere = abort.clone();
-            std::thread::spawn(move || elsewhere.abort())
-                .join()
-                .unwrap();
-            within(exited).await.unwrap();
-            until(|| abort.is_finished()).await;
-            abort.abort();
-        },
-    )
+async fn abort_handle_works_without_the_handle() {
+    alone("abort::abort_handle_works_without_the_handle", async {
+        let handle = parked_process().await;
+        let abort = handle.abort_handle();
+        let exited = handle.exited();
+        drop(handle);
+        assert!(!abort.is_finished());
+        let elsewhere = abort.clone();
+        std::thread::spawn(move || elsewhere.abort())
+            .join()
+            .unwrap();
+        within(exited).await.unwrap();
+        until(|| abort.is_finished()).await;
+        abort.abort();
+    })
     .await;
 }

@@ -12,8 +12,8 @@ use crate::leftovers::alone;
 use crate::tasks::parked;
 
 #[procession::test]
-async fn it_is_called_as_the_builder_says() {
-    alone("builder::it_is_called_as_the_builder_says", async {
+async fn name_is_what_the_builder_was_given() {
+    alone("builder::name_is_what_the_builder_was_given", async {
         let own_name = || procession::current().name().map(str::to_owned);
         let named = Process::builder().name("first").name("indexer");
         let handle = named.spawn(own_name, ());
@@ -24,7 +24,7 @@ async fn it_is_called_as_the_builder_says() {
 }
 
 #[procession::test]
-async fn it_sees_the_environment_it_is_given() {
+async fn env_is_what_the_builder_was_given() {
     let look = |keys: Vec<String>| -> Vec<Option<String>> {
         keys.iter().map(|key| std::env::var(key).ok()).collect()
     };
@@ -50,28 +50,25 @@ async fn it_sees_the_environment_it_is_given() {
 }
 
 #[procession::test]
-async fn an_environment_that_cannot_be_is_a_failed_start() {
-    alone(
-        "builder::an_environment_that_cannot_be_is_a_failed_start",
-        async {
-            let impossible = [
-                ("NUL", "a\0b".to_owned()),
-                ("NUL\0", "a".to_owned()),
-                ("LONG", "x".repeat(4 << 20)),
-            ];
-            for (key, value) in impossible {
-                let outcome = within(Process::builder().env(key, value).spawn(|| 1, ())).await;
-                let error = outcome.unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::Spawn, "{key}: {error}");
-            }
-        },
-    )
+async fn env_that_is_impossible_fails_the_start() {
+    alone("builder::env_that_is_impossible_fails_the_start", async {
+        let impossible = [
+            ("NUL", "a\0b".to_owned()),
+            ("NUL\0", "a".to_owned()),
+            ("LONG", "x".repeat(4 << 20)),
+        ];
+        for (key, value) in impossible {
+            let outcome = within(Process::builder().env(key, value).spawn(|| 1, ())).await;
+            let error = outcome.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Spawn, "{key}: {error}");
+        }
+    })
     .await;
 }
 
-/// A name is for people, so none is too strange; one too long for the way is an error that says so.
+/// Every text is a valid name. A name too long for the message to the child is an error that says so.
 #[procession::test]
-async fn names_of_every_sort() {
+async fn name_may_be_any_text() {
     let own_name = || procession::current().name().map(str::to_owned);
     for name in ["", "a\nb\0c", "\u{1f980}", &"n".repeat(10_000)] {
         let handle = Process::builder().name(name).spawn(own_name, ());
@@ -88,9 +85,9 @@ async fn names_of_every_sort() {
     }
 }
 
-/// What brought a child here is not handed on to the programs that the child starts.
+/// The variable that a child is started with is not passed on to the programs that the child starts.
 #[procession::test]
-async fn nothing_of_ours_is_in_its_environment() {
+async fn env_has_no_internal_variables() {
     let environment = || std::env::vars_os().map(|(key, _)| key).collect::<Vec<_>>();
     let there: HashSet<_> = within(procession::spawn(environment, ()))
         .await
@@ -107,7 +104,7 @@ async fn nothing_of_ours_is_in_its_environment() {
 }
 
 #[procession::test]
-async fn it_works_in_the_directory_it_is_given() {
+async fn current_dir_is_what_the_builder_was_given() {
     let look = || std::env::current_dir().unwrap();
     let default = within(procession::spawn(look, ())).await.unwrap();
     assert_eq!(default, std::env::current_dir().unwrap());
@@ -119,9 +116,9 @@ async fn it_works_in_the_directory_it_is_given() {
 }
 
 #[procession::test]
-async fn a_directory_that_is_none_is_a_failed_start() {
+async fn current_dir_that_does_not_exist_fails_the_start() {
     alone(
-        "builder::a_directory_that_is_none_is_a_failed_start",
+        "builder::current_dir_that_does_not_exist_fails_the_start",
         async {
             for directory in ["/does/not/exist", "/proc/version", ""] {
                 let mut handle = Process::builder()
@@ -137,7 +134,7 @@ async fn a_directory_that_is_none_is_a_failed_start() {
                 assert_eq!(handle.pid(), None);
                 assert!(handle.is_finished());
                 within(handle.exited()).await.unwrap_err();
-                // Whoever waits at its streams is not left waiting.
+                // Reads and writes of the streams end.
                 let mut nothing = Vec::new();
                 assert_eq!(within(stdout.read_to_end(&mut nothing)).await.unwrap(), 0);
                 within(stdin.write_all(b"x")).await.unwrap_err();

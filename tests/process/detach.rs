@@ -8,33 +8,33 @@ use procession::StartMethod;
 
 use crate::deadline::{self, until, within};
 use crate::leftovers::alone;
-use crate::limits::scratch;
+use crate::notes::scratch;
 use crate::tasks::parked;
 use crate::{METHODS, by, found};
 
-/// Says that it has begun, waits until it is told to go on, and leaves a word.
-fn waits_for_a_word(path: PathBuf) {
+/// Makes the file `.begun`, waits for the file `.go`, and writes its pid to `path`.
+fn write_pid_when_told(path: PathBuf) {
     std::fs::write(path.with_extension("begun"), "").unwrap();
-    let word = path.with_extension("go");
+    let go = path.with_extension("go");
     let end = std::time::Instant::now() + deadline::LIMIT;
-    while !word.exists() && std::time::Instant::now() < end {
+    while !go.exists() && std::time::Instant::now() < end {
         std::thread::sleep(Duration::from_millis(2));
     }
     std::fs::remove_file(path.with_extension("begun")).unwrap();
     std::fs::write(path, std::process::id().to_string()).unwrap();
 }
 
-/// What a runtime attended to goes on without it, and is reaped when it ends.
+/// The process runs on without the runtime, and is reaped when it ends.
 #[procession::test]
-async fn a_detached_process_outlives_the_runtime() {
-    alone("detach::a_detached_process_outlives_the_runtime", async {
+async fn detached_process_outlives_the_runtime() {
+    alone("detach::detached_process_outlives_the_runtime", async {
         for method in METHODS {
-            let path = scratch("runtime", method);
+            let path = scratch(&format!("runtime-{method:?}"));
             let (given, begun) = (path.clone(), path.with_extension("begun"));
             let start = move || {
                 let runtime = tokio::runtime::Runtime::new().unwrap();
                 runtime.block_on(async {
-                    let handle = by(method).detach().spawn(waits_for_a_word, given);
+                    let handle = by(method).detach().spawn(write_pid_when_told, given);
                     until(|| handle.pid().is_some()).await;
                     until(|| begun.exists()).await;
                     handle.pid().unwrap()
@@ -54,14 +54,14 @@ async fn a_detached_process_outlives_the_runtime() {
     .await;
 }
 
-/// An application that is killed leaves what was meant to be left, in a session of its own.
+/// A detached process has a session of its own and survives a kill of the application.
 #[procession::test]
-async fn a_detached_process_outlives_the_application() {
+async fn detached_process_outlives_the_application() {
     for method in METHODS {
-        let path = scratch("application", method);
+        let path = scratch(&format!("application-{method:?}"));
         let application = move |path: PathBuf, forks: bool| async move {
             let method = METHODS[usize::from(!forks)];
-            let detached = by(method).detach().spawn(waits_for_a_word, path.clone());
+            let detached = by(method).detach().spawn(write_pid_when_told, path.clone());
             let other = by(method).spawn(parked, ());
             until(|| detached.pid().is_some() && other.pid().is_some()).await;
             let (detached, other) = (detached.pid().unwrap(), other.pid().unwrap());
@@ -94,24 +94,27 @@ async fn a_detached_process_outlives_the_application() {
 }
 
 #[procession::test]
-async fn a_detached_process_is_otherwise_as_any() {
-    alone("detach::a_detached_process_is_otherwise_as_any", async {
-        for method in METHODS {
-            let handle = by(method).detach().spawn(|a: u32, b: u32| a + b, (1, 2));
-            assert_eq!(within(handle).await.unwrap(), 3);
-            let handle = by(method).detach().spawn(parked, ());
-            until(|| handle.pid().is_some()).await;
-            let exited = handle.exited();
-            handle.abort();
-            assert!(within(handle).await.unwrap_err().is_cancelled());
-            let status = within(exited).await.unwrap();
-            assert_eq!(status.signal(), Some(libc::SIGKILL));
-            let dropped = by(method).detach().kill_on_drop(true).spawn(parked, ());
-            until(|| dropped.pid().is_some()).await;
-            let pid = dropped.pid().unwrap();
-            drop(dropped);
-            until(|| found(pid).is_none()).await;
-        }
-    })
+async fn detached_process_returns_and_aborts_like_any_other() {
+    alone(
+        "detach::detached_process_returns_and_aborts_like_any_other",
+        async {
+            for method in METHODS {
+                let handle = by(method).detach().spawn(|a: u32, b: u32| a + b, (1, 2));
+                assert_eq!(within(handle).await.unwrap(), 3);
+                let handle = by(method).detach().spawn(parked, ());
+                until(|| handle.pid().is_some()).await;
+                let exited = handle.exited();
+                handle.abort();
+                assert!(within(handle).await.unwrap_err().is_cancelled());
+                let status = within(exited).await.unwrap();
+                assert_eq!(status.signal(), Some(libc::SIGKILL));
+                let dropped = by(method).detach().kill_on_drop(true).spawn(parked, ());
+                until(|| dropped.pid().is_some()).await;
+                let pid = dropped.pid().unwrap();
+                drop(dropped);
+                until(|| found(pid).is_none()).await;
+            }
+        },
+    )
     .await;
 }

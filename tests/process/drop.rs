@@ -1,4 +1,4 @@
-//! What dropping a handle does.
+//! Handles that are dropped, with and without `kill_on_drop`, and handles in `select!`.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -13,11 +13,11 @@ use crate::deadline::within;
 use crate::leftovers::alone;
 use crate::notes::scratch;
 use crate::tasks::parked;
-use crate::{line, parked_after_a_word, say};
+use crate::{read_line, say, say_and_park};
 
 #[procession::test]
-async fn a_dropped_handle_detaches() {
-    alone("drop::a_dropped_handle_detaches", async {
+async fn handle_dropped_detaches() {
+    alone("drop::handle_dropped_detaches", async {
         fn writes_when_told(path: PathBuf) {
             say("here");
             let told = io::read_to_string(io::stdin()).unwrap();
@@ -30,7 +30,7 @@ async fn a_dropped_handle_detaches() {
             .spawn(writes_when_told, path.clone());
         let mut stdin = handle.take_stdin().unwrap();
         let mut stdout = handle.take_stdout().unwrap();
-        line(&mut stdout).await;
+        read_line(&mut stdout).await;
         let exited = handle.exited();
         drop(handle);
         within(stdin.write_all(b"still here")).await.unwrap();
@@ -43,14 +43,14 @@ async fn a_dropped_handle_detaches() {
 }
 
 #[procession::test]
-async fn a_handle_that_kills_on_drop_kills() {
-    alone("drop::a_handle_that_kills_on_drop_kills", async {
+async fn kill_on_drop_kills() {
+    alone("drop::kill_on_drop_kills", async {
         let mut handle = Process::builder()
             .kill_on_drop(false)
             .kill_on_drop(true)
             .stdout(Stdio::piped())
-            .spawn(parked_after_a_word, ());
-        line(&mut handle.take_stdout().unwrap()).await;
+            .spawn(say_and_park, ());
+        read_line(&mut handle.take_stdout().unwrap()).await;
         let exited = handle.exited();
         drop(handle);
         assert_eq!(within(exited).await.unwrap().signal(), Some(libc::SIGKILL));
@@ -59,33 +59,30 @@ async fn a_handle_that_kills_on_drop_kills() {
 }
 
 #[procession::test]
-async fn a_handle_that_kills_on_drop_spares_what_has_returned() {
-    alone(
-        "drop::a_handle_that_kills_on_drop_spares_what_has_returned",
-        async {
-            let mut handle = Process::builder().kill_on_drop(true).spawn(|| 5, ());
-            assert_eq!(within(&mut handle).await.unwrap(), 5);
-            let exited = handle.exited();
-            drop(handle);
-            assert!(within(exited).await.unwrap().success());
-        },
-    )
+async fn kill_on_drop_spares_a_process_that_returned() {
+    alone("drop::kill_on_drop_spares_a_process_that_returned", async {
+        let mut handle = Process::builder().kill_on_drop(true).spawn(|| 5, ());
+        assert_eq!(within(&mut handle).await.unwrap(), 5);
+        let exited = handle.exited();
+        drop(handle);
+        assert!(within(exited).await.unwrap().success());
+    })
     .await;
 }
 
-/// A pause of up to `limit`, another one for every `n`.
+/// Waits for a part of `limit` that depends on `n`.
 async fn pause(n: u64, limit: Duration) {
     let thousandth = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 1000;
     let end = std::time::Instant::now() + limit * thousandth as u32 / 1000;
-    // Not a timer, whose steps are as long as a whole start.
+    // No timer: the resolution of a timer is as long as a start.
     while std::time::Instant::now() < end {
         tokio::task::yield_now().await;
     }
 }
 
 #[procession::test]
-async fn dropped_at_any_moment_nothing_is_left() {
-    alone("drop::dropped_at_any_moment_nothing_is_left", async {
+async fn kill_on_drop_at_any_moment_leaves_nothing() {
+    alone("drop::kill_on_drop_at_any_moment_leaves_nothing", async {
         for n in 0..100 {
             let builder = Process::builder().kill_on_drop(true);
             let handle = match n % 3 {
@@ -104,8 +101,8 @@ async fn dropped_at_any_moment_nothing_is_left() {
 }
 
 #[procession::test]
-async fn detached_at_any_moment_nothing_is_left() {
-    alone("drop::detached_at_any_moment_nothing_is_left", async {
+async fn handle_dropped_at_any_moment_leaves_nothing() {
+    alone("drop::handle_dropped_at_any_moment_leaves_nothing", async {
         for n in 0..100 {
             let handle = match n % 2 {
                 0 => procession::spawn(|| vec![1_u8; 100_000], ()),
@@ -123,8 +120,8 @@ async fn detached_at_any_moment_nothing_is_left() {
 }
 
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn aborted_at_any_moment_nothing_is_left() {
-    alone("drop::aborted_at_any_moment_nothing_is_left", async {
+async fn abort_at_any_moment_leaves_nothing() {
+    alone("drop::abort_at_any_moment_leaves_nothing", async {
         for n in 0..100 {
             let mut handle = procession::spawn(|| 1, ());
             pause(n, Duration::from_millis(8)).await;
@@ -139,8 +136,8 @@ async fn aborted_at_any_moment_nothing_is_left() {
 }
 
 #[procession::test]
-async fn a_handle_can_be_polled_between_other_things() {
-    alone("drop::a_handle_can_be_polled_between_other_things", async {
+async fn handle_in_select_loses_nothing() {
+    alone("drop::handle_in_select_loses_nothing", async {
         let all = || io::read_to_string(io::stdin()).unwrap();
         let mut handle = Process::builder().stdin(Stdio::piped()).spawn(all, ());
         let mut stdin = handle.take_stdin().unwrap();

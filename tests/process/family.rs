@@ -1,7 +1,7 @@
-//! A parent in a process of its own, and all that it starts.
+//! A parent in a process of its own, and all processes that it starts.
 //!
-//! Everybody holds the pipe that is the parent's stdout, so its end is the end of them all; whoever gave that up is
-//! found by a mark in the environment.
+//! All these processes have the parent's stdout open, a pipe, so its end of file means that all have ended.
+//! Processes that have closed it are found by a mark in their environment.
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,24 +12,24 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 
 use crate::deadline::{until_limit, within, within_limit};
-use crate::leftovers::{Found, marked};
+use crate::leftovers::processes::{ProcessInfo, marked};
 use crate::say;
 use crate::tasks::parked;
 
-/// How long an orphan may live.
+/// How long a child may outlive its parent.
 const LIMIT: Duration = Duration::from_secs(2);
 
 const FAMILY: &str = "PROCESSION_TEST_FAMILY";
 
-/// A parent, and all that comes of it.
+/// A parent and all its descendants.
 pub(crate) struct Family {
     pub(crate) parent: ProcessHandle<()>,
-    pub(crate) stdout: ChildStdout,
-    pub(crate) mark: String,
+    stdout: ChildStdout,
+    mark: String,
 }
 
 impl Family {
-    pub(crate) fn found<F, M, A>(parent: F, args: A) -> Self
+    pub(crate) fn start<F, M, A>(parent: F, args: A) -> Self
     where
         F: Task<M, A, Output = ()>,
     {
@@ -48,8 +48,8 @@ impl Family {
         }
     }
 
-    /// Waits until somebody has said `count` words.
-    pub(crate) async fn hear(&mut self, count: usize) {
+    /// Waits until the processes of the family have written `count` lines.
+    pub(crate) async fn wait_for_words(&mut self, count: usize) {
         let mut lines = 0;
         while lines < count {
             let byte = within(self.stdout.read_u8()).await.unwrap();
@@ -57,24 +57,25 @@ impl Family {
         }
     }
 
-    pub(crate) fn members(&self) -> Vec<Found> {
+    fn members(&self) -> Vec<ProcessInfo> {
         marked(FAMILY, &self.mark)
     }
 
-    /// Those that the parent has started.
-    pub(crate) fn children(&self) -> Vec<Found> {
+    /// The processes that the parent has started.
+    pub(crate) fn children(&self) -> Vec<ProcessInfo> {
         let mut members = self.members();
         members.retain(|found| Some(found.parent) == self.parent.pid() && !found.is_fork_server());
         members
     }
 
-    /// Kills the parent, it alone, and sees everybody go.
-    pub(crate) async fn assert_it_ends_with_its_parent(self) {
+    /// Kills the parent, and no other process, and asserts that all the others end.
+    pub(crate) async fn assert_ends_after_kill(self) {
         self.parent.signal(libc::SIGKILL);
-        self.assert_it_ends(Some(libc::SIGKILL)).await;
+        self.assert_ends(Some(libc::SIGKILL)).await;
     }
 
-    pub(crate) async fn assert_it_ends(mut self, signal: Option<i32>) {
+    /// Asserts that the parent ends by `signal`, or by itself if it is `None`, and that all the others end.
+    pub(crate) async fn assert_ends(mut self, signal: Option<i32>) {
         use std::os::unix::process::ExitStatusExt as _;
         let status = within(self.parent.exited()).await.unwrap();
         assert_eq!(status.signal(), signal);
@@ -89,48 +90,48 @@ impl Family {
 
 /// What the child does when its parent is killed.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) enum Doing {
+pub(crate) enum Activity {
     Nothing,
-    /// Waiting in the runtime of an async function.
+    /// Awaiting in an async function.
     Waiting,
     Computing,
-    /// Waiting for programs of its own, one of which computes.
+    /// Waiting for a program that computes, with another program that sleeps.
     Programs,
-    /// Waiting for a child of its own kind, which computes.
+    /// Awaiting a child that computes.
     Nested,
-    /// Ignoring whatever can be ignored.
-    Deaf,
+    /// Computing, with handlers that ignore the signals which can be handled.
+    HandlingSignals,
     /// Computing on many threads.
     Threads,
 }
 
-pub(crate) async fn child(doing: Doing) {
-    match doing {
-        Doing::Nothing => {
+pub(crate) async fn child(activity: Activity) {
+    match activity {
+        Activity::Nothing => {
             say("here");
             parked();
         }
-        Doing::Waiting => {
+        Activity::Waiting => {
             say("here");
             std::future::pending::<()>().await;
         }
-        Doing::Computing => {
+        Activity::Computing => {
             say("here");
             compute();
         }
-        Doing::Programs => {
+        Activity::Programs => {
             let script = ["-c", "sleep 1000 & while :; do :; done"];
             let mut computing = Command::new("sh").args(script).spawn().unwrap();
             say("here");
             computing.wait().unwrap();
         }
-        Doing::Nested => {
-            let nested = procession::spawn(child, Doing::Computing);
+        Activity::Nested => {
+            let nested = procession::spawn(child, Activity::Computing);
             Box::pin(nested).await.unwrap();
         }
-        Doing::Deaf => {
+        Activity::HandlingSignals => {
             use tokio::signal::unix::{SignalKind, signal};
-            let mut ears = Vec::new();
+            let mut handlers = Vec::new();
             let kinds = [
                 libc::SIGHUP,
                 libc::SIGINT,
@@ -139,12 +140,12 @@ pub(crate) async fn child(doing: Doing) {
                 libc::SIGIO,
             ];
             for kind in kinds {
-                ears.push(signal(SignalKind::from_raw(kind)).unwrap());
+                handlers.push(signal(SignalKind::from_raw(kind)).unwrap());
             }
             say("here");
             compute();
         }
-        Doing::Threads => {
+        Activity::Threads => {
             for _ in 0..4 {
                 std::thread::spawn(compute);
             }
@@ -161,13 +162,13 @@ fn compute() {
     }
 }
 
-pub(crate) async fn parent(doing: Doing) {
-    procession::spawn(child, doing).await.unwrap();
+pub(crate) async fn parent(activity: Activity) {
+    procession::spawn(child, activity).await.unwrap();
 }
 
-pub(crate) async fn check(doing: Doing) {
-    let mut family = Family::found(parent, doing);
-    family.hear(1).await;
+pub(crate) async fn check(activity: Activity) {
+    let mut family = Family::start(parent, activity);
+    family.wait_for_words(1).await;
     assert!(!family.children().is_empty());
-    family.assert_it_ends_with_its_parent().await;
+    family.assert_ends_after_kill().await;
 }

@@ -1,4 +1,4 @@
-//! What a process is: its pid, its parent, its group, its name, and lists of processes.
+//! Pid, parent, group, name and command line of a process, and lists of processes.
 
 use std::fmt::Debug;
 use std::process::Stdio;
@@ -9,18 +9,18 @@ use procession::{Process, ProcessHandle};
 use crate::deadline::{until, within};
 use crate::leftovers::alone;
 use crate::tasks::parked;
-use crate::{METHODS, busy, by, command_line, found, parked_after_a_word, ready};
+use crate::{METHODS, by, command_line, found, has_spoken, parked_process, say_and_park};
 
 #[procession::test]
-async fn children_are_listed_while_they_live() {
-    alone("identity::children_are_listed_while_they_live", async {
+async fn active_children_lists_running_processes() {
+    alone("identity::active_children_lists_running_processes", async {
         assert!(procession::active_children().is_empty());
         let named = Process::builder()
             .name("listed")
             .stdout(Stdio::piped())
-            .spawn(parked_after_a_word, ());
-        let mut named = ready(parked_after_a_word, named).await;
-        let mut other = busy().await;
+            .spawn(say_and_park, ());
+        let mut named = has_spoken(named).await;
+        let mut other = parked_process().await;
         let children = procession::active_children();
         let mut pids: Vec<_> = children.iter().map(|child| Some(child.pid())).collect();
         pids.sort_unstable();
@@ -48,7 +48,7 @@ async fn children_are_listed_while_they_live() {
 }
 
 #[procession::test]
-async fn a_child_knows_who_it_is() {
+async fn current_describes_the_process() {
     type Known = (
         bool,
         Option<String>,
@@ -84,7 +84,7 @@ async fn a_child_knows_who_it_is() {
 }
 
 #[procession::test]
-async fn the_parent_it_knows_is_its_parent() {
+async fn parent_pid_is_the_pid_of_the_parent() {
     let parents = || {
         (
             procession::current().parent_pid(),
@@ -96,21 +96,24 @@ async fn the_parent_it_knows_is_its_parent() {
 }
 
 #[procession::test]
-async fn its_number_is_known_from_its_start_on() {
-    alone("identity::its_number_is_known_from_its_start_on", async {
-        let mut handle = procession::spawn(std::process::id, ());
-        assert_eq!(handle.pid(), None);
-        assert!(!handle.is_finished());
-        until(|| handle.pid().is_some()).await;
-        let pid = within(&mut handle).await.unwrap();
-        assert_eq!(handle.pid(), Some(pid));
-        assert!(handle.is_finished());
-    })
+async fn pid_is_known_once_the_process_has_started() {
+    alone(
+        "identity::pid_is_known_once_the_process_has_started",
+        async {
+            let mut handle = procession::spawn(std::process::id, ());
+            assert_eq!(handle.pid(), None);
+            assert!(!handle.is_finished());
+            until(|| handle.pid().is_some()).await;
+            let pid = within(&mut handle).await.unwrap();
+            assert_eq!(handle.pid(), Some(pid));
+            assert!(handle.is_finished());
+        },
+    )
     .await;
 }
 
 #[procession::test]
-async fn it_leads_a_group_of_its_own() {
+async fn process_leads_its_own_group() {
     let group = || {
         rustix::process::getpgrp()
             .as_raw_nonzero()
@@ -123,8 +126,8 @@ async fn it_leads_a_group_of_its_own() {
 }
 
 #[procession::test]
-async fn many_at_once() {
-    alone("identity::many_at_once", async {
+async fn processes_run_sixty_at_a_time() {
+    alone("identity::processes_run_sixty_at_a_time", async {
         let handles = (0..60_u32).map(|n| procession::spawn(|n: u32| n * n, n));
         let outcomes = within(join_all(handles)).await;
         let squares: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
@@ -134,7 +137,7 @@ async fn many_at_once() {
 }
 
 #[test]
-fn handles_go_anywhere_and_can_be_shown() {
+fn handle_is_send_unpin_and_debug() {
     fn anywhere<T: Send + Unpin + Debug + 'static>() {}
     fn shared<T: Send + Sync + Unpin + Debug + Clone + 'static>() {}
     anywhere::<ProcessHandle<u32>>();
@@ -155,8 +158,8 @@ fn handles_go_anywhere_and_can_be_shown() {
 }
 
 #[procession::test]
-async fn its_name_is_in_lists_of_processes() {
-    alone("identity::its_name_is_in_lists_of_processes", async {
+async fn name_is_shown_in_lists_of_processes() {
+    alone("identity::name_is_shown_in_lists_of_processes", async {
         for method in METHODS {
             let handle = by(method).name("an indexer of things").spawn(parked, ());
             let line = || handle.pid().map(command_line);
@@ -180,9 +183,9 @@ async fn its_name_is_in_lists_of_processes() {
     .await;
 }
 
-/// What others see changes nothing of what it sees itself.
+/// The title in lists of processes does not change `args` and the environment inside the process.
 #[procession::test]
-async fn its_arguments_and_environment_are_the_applications() {
+async fn process_has_the_arguments_and_environment_of_the_application() {
     for method in METHODS {
         let look = || {
             (

@@ -1,21 +1,16 @@
-//! Limits: memory, descriptors, processor time, file size.
+//! Limits of a process: memory, descriptors, processor time, file size. The same with every start method.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use procession::{ErrorKind, StartMethod};
+use procession::ErrorKind;
 use rustix::process::{Resource, getrlimit};
 
 use crate::deadline::within;
 use crate::leftovers::alone;
+use crate::notes::scratch;
 use crate::{METHODS, MIB, by};
-
-/// A file of this test alone.
-pub(crate) fn scratch(name: &str, method: StartMethod) -> PathBuf {
-    let name = format!("{name}-{method:?}-{}", std::process::id());
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
-}
 
 fn take(mebibytes: usize) -> usize {
     let taken = vec![1_u8; mebibytes << 20];
@@ -23,9 +18,9 @@ fn take(mebibytes: usize) -> usize {
 }
 
 #[procession::test]
-async fn a_process_has_the_memory_it_may_have_and_no_more() {
+async fn memory_limit_ends_a_process_that_exceeds_it() {
     alone(
-        "limits::a_process_has_the_memory_it_may_have_and_no_more",
+        "limits::memory_limit_ends_a_process_that_exceeds_it",
         async {
             for method in METHODS {
                 let limited = || by(method).memory_limit(64 * MIB);
@@ -39,7 +34,7 @@ async fn a_process_has_the_memory_it_may_have_and_no_more() {
                     );
                     assert!(error.started() && error.is_memory_exceeded());
                 }
-                // One by one too.
+                // The same by many small allocations.
                 let piles = || -> usize {
                     let mut pile = Vec::new();
                     loop {
@@ -56,9 +51,9 @@ async fn a_process_has_the_memory_it_may_have_and_no_more() {
     .await;
 }
 
-/// Whoever is careful is told, and goes on.
+/// A task that handles a failed allocation continues.
 #[procession::test]
-async fn an_allocation_that_may_fail_is_an_error_there() {
+async fn memory_limit_lets_try_reserve_fail() {
     for method in METHODS {
         let careful = || Vec::<u8>::new().try_reserve(1 << 30).is_err();
         let handle = by(method).memory_limit(64 * MIB).spawn(careful, ());
@@ -66,9 +61,9 @@ async fn an_allocation_that_may_fail_is_an_error_there() {
     }
 }
 
-/// Only what ends for want of memory has exceeded it.
+/// Only a failed allocation is reported as exceeded memory.
 #[procession::test]
-async fn an_abort_within_the_limit_is_a_crash() {
+async fn memory_limit_does_not_change_other_failures() {
     for method in METHODS {
         let aborts = || -> () { std::process::abort() };
         let handle = by(method).memory_limit(64 * MIB).spawn(aborts, ());
@@ -79,9 +74,9 @@ async fn an_abort_within_the_limit_is_a_crash() {
     }
 }
 
-/// As much as a limited process takes by itself must fit beside what it was given.
+/// The limit excludes the memory that the process itself needs.
 #[procession::test]
-async fn a_small_limit_is_enough_for_small_things() {
+async fn memory_limit_of_eight_mebibytes_is_enough_for_a_small_task() {
     for method in METHODS {
         async fn sleeps() -> u32 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -93,32 +88,37 @@ async fn a_small_limit_is_enough_for_small_things() {
 }
 
 #[procession::test]
-async fn a_task_that_takes_too_much_fails_alone() {
-    alone("limits::a_task_that_takes_too_much_fails_alone", async {
-        for method in METHODS {
-            let pool = procession::Pool::builder()
-                .workers(2)
-                .start_method(method)
-                .memory_limit(64 * MIB)
-                .build()
-                .unwrap();
-            let much = |n: usize| take(if n == 50 { 1000 } else { n % 8 });
-            let map = pool.map(much, 0..100);
-            let outcomes: Vec<_> = within(futures::StreamExt::collect(map)).await;
-            for (n, outcome) in outcomes.into_iter().enumerate() {
-                match outcome {
-                    Ok(taken) => assert_eq!(taken, (n % 8) << 20),
-                    Err(error) => assert!(n == 50 && error.is_memory_exceeded(), "{n}: {error}"),
+async fn memory_limit_of_a_pool_fails_the_exceeding_task_only() {
+    alone(
+        "limits::memory_limit_of_a_pool_fails_the_exceeding_task_only",
+        async {
+            for method in METHODS {
+                let pool = procession::Pool::builder()
+                    .workers(2)
+                    .start_method(method)
+                    .memory_limit(64 * MIB)
+                    .build()
+                    .unwrap();
+                let much = |n: usize| take(if n == 50 { 1000 } else { n % 8 });
+                let map = pool.map(much, 0..100);
+                let outcomes: Vec<_> = within(futures::StreamExt::collect(map)).await;
+                for (n, outcome) in outcomes.into_iter().enumerate() {
+                    match outcome {
+                        Ok(taken) => assert_eq!(taken, (n % 8) << 20),
+                        Err(error) => {
+                            assert!(n == 50 && error.is_memory_exceeded(), "{n}: {error}")
+                        }
+                    }
                 }
+                within(pool.shutdown()).await;
             }
-            within(pool.shutdown()).await;
-        }
-    })
+        },
+    )
     .await;
 }
 
 #[procession::test]
-async fn limits_are_those_that_were_given() {
+async fn limits_are_what_the_builder_was_given() {
     for method in METHODS {
         let look = || {
             let of = |resource| {
@@ -150,9 +150,9 @@ async fn limits_are_those_that_were_given() {
 }
 
 #[procession::test]
-async fn a_process_that_goes_beyond_a_limit_is_ended() {
+async fn limits_of_time_and_file_size_end_a_process() {
     alone(
-        "limits::a_process_that_goes_beyond_a_limit_is_ended",
+        "limits::limits_of_time_and_file_size_end_a_process",
         async {
             for method in METHODS {
                 let spins = || -> () {
@@ -170,7 +170,7 @@ async fn a_process_that_goes_beyond_a_limit_is_ended() {
                     signal == libc::SIGXCPU || signal == libc::SIGKILL,
                     "{error}"
                 );
-                let path = scratch("large", method);
+                let path = scratch(&format!("large-{method:?}"));
                 let writes = |path: PathBuf| {
                     let mut file = std::fs::File::create(path).unwrap();
                     file.write_all(&[0; 100_000]).unwrap();

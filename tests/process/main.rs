@@ -1,9 +1,11 @@
-//! One function in one process, a file for each subject.
+//! `Process` through its public interface: one file for each topic.
+//!
+//! This file has what several topics use.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(
     clippy::needless_pass_by_value,
-    reason = "what a task is given is its own"
+    reason = "arguments of tasks are owned values"
 )]
 
 #[path = "../deadline/mod.rs"]
@@ -12,8 +14,6 @@ mod deadline;
 mod leftovers;
 #[path = "../notes/mod.rs"]
 mod notes;
-#[path = "../processes/mod.rs"]
-mod processes;
 #[path = "../tasks/mod.rs"]
 mod tasks;
 
@@ -37,45 +37,44 @@ use procession::{Process, ProcessBuilder, ProcessHandle, StartMethod};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::deadline::within;
-use crate::leftovers::{Found, everybody};
+use crate::leftovers::processes::{ProcessInfo, all_processes};
 use crate::tasks::parked;
 
-/// Says that it has come as far as this, on its stdout.
+/// Writes a line to stdout. A test reads it to know how far the process has come.
 pub(crate) fn say(word: &str) {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{word}").unwrap();
     stdout.flush().unwrap();
 }
 
-pub(crate) fn parked_after_a_word() {
+pub(crate) fn say_and_park() {
     say("here");
     parked();
 }
 
-/// Waits for the next line of a child's output.
-pub(crate) async fn line(output: &mut (impl AsyncRead + Unpin)) -> String {
+/// Reads the next line of a child's output.
+pub(crate) async fn read_line(output: &mut (impl AsyncRead + Unpin)) -> String {
     let mut line = Vec::new();
-    // Byte by byte: what comes after the line is not this function's.
+    // Byte by byte: the output behind the line stays unread.
     while line.last() != Some(&b'\n') {
         line.push(within(output.read_u8()).await.unwrap());
     }
     String::from_utf8(line).unwrap().trim_end().to_owned()
 }
 
-/// Starts `f`, which says a word when it is where the test wants it, and waits for the word.
-pub(crate) async fn ready<R>(f: fn() -> R, mut handle: ProcessHandle<R>) -> ProcessHandle<R> {
-    let _ = f;
+/// Waits until the process has written its first line to its piped stdout.
+pub(crate) async fn has_spoken<R>(mut handle: ProcessHandle<R>) -> ProcessHandle<R> {
     let mut stdout = handle.take_stdout().unwrap();
-    line(&mut stdout).await;
+    read_line(&mut stdout).await;
     handle
 }
 
-/// A process that is in its function and stays there.
-pub(crate) async fn busy() -> ProcessHandle<()> {
+/// A process whose function has started and never returns.
+pub(crate) async fn parked_process() -> ProcessHandle<()> {
     let handle = Process::builder()
         .stdout(Stdio::piped())
-        .spawn(parked_after_a_word, ());
-    ready(parked_after_a_word, handle).await
+        .spawn(say_and_park, ());
+    has_spoken(handle).await
 }
 
 pub(crate) const METHODS: [StartMethod; 2] = [StartMethod::ForkServer, StartMethod::Exec];
@@ -93,6 +92,6 @@ pub(crate) fn command_line(pid: u32) -> String {
         .to_owned()
 }
 
-pub(crate) fn found(pid: u32) -> Option<Found> {
-    everybody().into_iter().find(|found| found.pid == pid)
+pub(crate) fn found(pid: u32) -> Option<ProcessInfo> {
+    all_processes().into_iter().find(|found| found.pid == pid)
 }

@@ -1,8 +1,8 @@
-//! A child never outlives its parent, however the parent ends and whatever the child is doing; and it
-//! does outlive the thread that started it.
+//! A child never outlives its parent, however the parent ends and in every state of the child. It does outlive
+//! the thread that started it.
 //!
-//! A test starts a parent in a process of its own, the parent starts a child, and when the child is
-//! where the test wants it the parent is killed, it alone.
+//! A test starts a parent in a process of its own, and the parent starts a child. When the child has come to the
+//! point of the test, the test kills the parent and no other process.
 
 use std::io;
 use std::process::Stdio;
@@ -11,77 +11,97 @@ use std::time::{Duration, Instant};
 use procession::Process;
 
 use crate::deadline::{until, within};
-use crate::family::{Doing, Family, check, child, parent};
-use crate::leftovers::{Found, alone};
+use crate::family::{Activity, Family, check, child, parent};
+use crate::leftovers::alone;
+use crate::leftovers::processes::ProcessInfo;
 use crate::say;
 use crate::tasks::parked;
 
 #[procession::test]
-async fn the_child_is_idle() {
-    alone("parent_end::the_child_is_idle", check(Doing::Nothing)).await;
-}
-
-#[procession::test]
-async fn the_child_awaits() {
-    alone("parent_end::the_child_awaits", check(Doing::Waiting)).await;
-}
-
-#[procession::test]
-async fn the_child_computes() {
-    alone("parent_end::the_child_computes", check(Doing::Computing)).await;
-}
-
-#[procession::test]
-async fn the_child_has_started_programs() {
+async fn child_that_is_idle_ends_with_its_parent() {
     alone(
-        "parent_end::the_child_has_started_programs",
-        check(Doing::Programs),
+        "parent_end::child_that_is_idle_ends_with_its_parent",
+        check(Activity::Nothing),
     )
     .await;
 }
 
 #[procession::test]
-async fn the_child_is_a_parent_too() {
+async fn child_that_awaits_ends_with_its_parent() {
     alone(
-        "parent_end::the_child_is_a_parent_too",
-        check(Doing::Nested),
+        "parent_end::child_that_awaits_ends_with_its_parent",
+        check(Activity::Waiting),
     )
     .await;
 }
 
 #[procession::test]
-async fn the_child_ignores_signals() {
-    alone("parent_end::the_child_ignores_signals", check(Doing::Deaf)).await;
-}
-
-#[procession::test]
-async fn the_child_computes_on_many_threads() {
+async fn child_that_computes_ends_with_its_parent() {
     alone(
-        "parent_end::the_child_computes_on_many_threads",
-        check(Doing::Threads),
+        "parent_end::child_that_computes_ends_with_its_parent",
+        check(Activity::Computing),
     )
     .await;
 }
 
-/// A process that is stopped can do nothing about its parent's end.
 #[procession::test]
-async fn the_child_is_stopped() {
-    alone("parent_end::the_child_is_stopped", async {
-        let mut family = Family::found(parent, Doing::Nothing);
-        family.hear(1).await;
-        let children = family.children();
-        let [child] = &children[..] else {
-            panic!("the parent has {children:?}");
-        };
-        signal(child, rustix::process::Signal::STOP);
-        // Every thread of it: before the last one the kernel does not count it as stopped.
-        until(|| thread_states(child).iter().all(|state| *state == 'T')).await;
-        family.assert_it_ends_with_its_parent().await;
-    })
+async fn child_with_programs_ends_with_its_parent() {
+    alone(
+        "parent_end::child_with_programs_ends_with_its_parent",
+        check(Activity::Programs),
+    )
     .await;
 }
 
-fn thread_states(found: &Found) -> Vec<char> {
+#[procession::test]
+async fn child_with_a_child_ends_with_its_parent() {
+    alone(
+        "parent_end::child_with_a_child_ends_with_its_parent",
+        check(Activity::Nested),
+    )
+    .await;
+}
+
+#[procession::test]
+async fn child_that_handles_signals_ends_with_its_parent() {
+    alone(
+        "parent_end::child_that_handles_signals_ends_with_its_parent",
+        check(Activity::HandlingSignals),
+    )
+    .await;
+}
+
+#[procession::test]
+async fn child_with_many_threads_ends_with_its_parent() {
+    alone(
+        "parent_end::child_with_many_threads_ends_with_its_parent",
+        check(Activity::Threads),
+    )
+    .await;
+}
+
+/// A stopped process cannot react to the end of its parent.
+#[procession::test]
+async fn child_that_is_stopped_ends_with_its_parent() {
+    alone(
+        "parent_end::child_that_is_stopped_ends_with_its_parent",
+        async {
+            let mut family = Family::start(parent, Activity::Nothing);
+            family.wait_for_words(1).await;
+            let children = family.children();
+            let [child] = &children[..] else {
+                panic!("the parent has {children:?}");
+            };
+            signal(child, rustix::process::Signal::STOP);
+            // The process counts as stopped when all its threads are stopped.
+            until(|| thread_states(child).iter().all(|state| *state == 'T')).await;
+            family.assert_ends_after_kill().await;
+        },
+    )
+    .await;
+}
+
+fn thread_states(found: &ProcessInfo) -> Vec<char> {
     let threads = std::fs::read_dir(format!("/proc/{}/task", found.pid)).unwrap();
     let stats = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")));
     stats
@@ -97,33 +117,33 @@ fn thread_states(found: &Found) -> Vec<char> {
         .collect()
 }
 
-pub(crate) fn signal(found: &Found, signal: rustix::process::Signal) {
+fn signal(found: &ProcessInfo, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(found.pid.cast_signed()).unwrap();
-    // It may be gone, if it was on its way out.
+    // The process may have ended.
     let _ = rustix::process::kill_process(pid, signal);
 }
 
 async fn parent_of_many() {
-    let children = (0..10).map(|_| procession::spawn(child, Doing::Nothing));
+    let children = (0..10).map(|_| procession::spawn(child, Activity::Nothing));
     futures::future::join_all(children).await;
 }
 
 #[procession::test]
-async fn the_parent_has_many() {
-    alone("parent_end::the_parent_has_many", async {
-        let mut family = Family::found(parent_of_many, ());
-        family.hear(10).await;
-        family.assert_it_ends_with_its_parent().await;
+async fn children_end_with_their_parent() {
+    alone("parent_end::children_end_with_their_parent", async {
+        let mut family = Family::start(parent_of_many, ());
+        family.wait_for_words(10).await;
+        family.assert_ends_after_kill().await;
     })
     .await;
 }
 
-/// Says a word right before it starts children, of all sorts of starting.
-async fn starting_parent(with_courier: bool) {
+/// Writes a line and then starts a child, with or without a helper process.
+async fn starting_parent(with_helper: bool) {
     say("here");
-    let child = match with_courier {
+    let child = match with_helper {
         false => procession::spawn(parked, ()),
-        // All three streams: another process is started to find out what the first is.
+        // With all three streams set, a helper process is started to resolve stdin.
         true => Process::builder()
             .stdin(Stdio::inherit())
             .stdout(Stdio::inherit())
@@ -133,119 +153,125 @@ async fn starting_parent(with_courier: bool) {
     child.await.unwrap();
 }
 
-/// The pause before the kill grows until it is longer than a whole start, so every step is hit.
+/// The pause before the kill grows until it is longer than a start, so the kill hits every step.
 #[procession::test]
-async fn the_child_is_starting() {
-    alone("parent_end::the_child_is_starting", async {
-        let mut pause = Duration::ZERO;
-        while pause < Duration::from_millis(8) {
-            for with_courier in [false, true] {
-                let mut family = Family::found(starting_parent, with_courier);
-                family.hear(1).await;
-                let end = Instant::now() + pause;
-                while Instant::now() < end {
-                    tokio::task::yield_now().await; // a timer's steps are too long
+async fn child_that_is_starting_ends_with_its_parent() {
+    alone(
+        "parent_end::child_that_is_starting_ends_with_its_parent",
+        async {
+            let mut pause = Duration::ZERO;
+            while pause < Duration::from_millis(8) {
+                for with_helper in [false, true] {
+                    let mut family = Family::start(starting_parent, with_helper);
+                    family.wait_for_words(1).await;
+                    let end = Instant::now() + pause;
+                    while Instant::now() < end {
+                        tokio::task::yield_now().await; // the resolution of a timer is too low
+                    }
+                    family.assert_ends_after_kill().await;
                 }
-                family.assert_it_ends_with_its_parent().await;
+                pause += Duration::from_micros(200);
             }
-            pause += Duration::from_micros(200);
-        }
-    })
+        },
+    )
     .await;
 }
 
-/// The child is held still somewhere in its start, and goes on when it has no parent any more.
+/// The child is stopped during its start and continues after its parent has ended.
 #[procession::test]
-async fn the_child_starts_slowly() {
-    alone("parent_end::the_child_starts_slowly", async {
-        for n in 0..20 {
-            let mut family = Family::found(starting_parent, n % 4 == 3);
-            family.hear(1).await;
-            until(|| !family.children().is_empty()).await;
-            let end = Instant::now() + Duration::from_micros(n * 150);
-            while Instant::now() < end {
-                tokio::task::yield_now().await;
+async fn child_that_starts_after_the_end_of_its_parent_ends() {
+    alone(
+        "parent_end::child_that_starts_after_the_end_of_its_parent_ends",
+        async {
+            for n in 0..20 {
+                let mut family = Family::start(starting_parent, n % 4 == 3);
+                family.wait_for_words(1).await;
+                until(|| !family.children().is_empty()).await;
+                let end = Instant::now() + Duration::from_micros(n * 150);
+                while Instant::now() < end {
+                    tokio::task::yield_now().await;
+                }
+                let children = family.children();
+                for child in &children {
+                    signal(child, rustix::process::Signal::STOP);
+                }
+                family.parent.signal(libc::SIGKILL);
+                within(family.parent.exited()).await.unwrap();
+                for child in &children {
+                    signal(child, rustix::process::Signal::CONT);
+                }
+                family.assert_ends_after_kill().await;
             }
-            let children = family.children();
-            for child in &children {
-                signal(child, rustix::process::Signal::STOP);
-            }
-            family.parent.signal(libc::SIGKILL);
-            within(family.parent.exited()).await.unwrap();
-            for child in &children {
-                signal(child, rustix::process::Signal::CONT);
-            }
-            family.assert_it_ends_with_its_parent().await;
-        }
-    })
+        },
+    )
     .await;
 }
 
-/// A detached child goes when its parent has returned.
+/// The handle of the child is dropped before the parent returns.
 #[procession::test]
-async fn the_parent_returns() {
+async fn child_ends_when_its_parent_returns() {
     async fn returns() {
-        drop(procession::spawn(child, Doing::Computing));
-        // Until the child is there, or there would be nothing to see.
+        drop(procession::spawn(child, Activity::Computing));
+        // The child must have started before the parent returns.
         while procession::active_children().is_empty() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
-    alone("parent_end::the_parent_returns", async {
-        let family = Family::found(returns, ());
-        family.assert_it_ends(None).await;
+    alone("parent_end::child_ends_when_its_parent_returns", async {
+        let family = Family::start(returns, ());
+        family.assert_ends(None).await;
     })
     .await;
 }
 
 #[procession::test]
-async fn the_parent_panics() {
+async fn child_ends_when_its_parent_panics() {
     async fn panics() {
-        drop(procession::spawn(child, Doing::Computing));
+        drop(procession::spawn(child, Activity::Computing));
         while procession::active_children().is_empty() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         panic!("as it should");
     }
-    alone("parent_end::the_parent_panics", async {
-        let family = Family::found(panics, ());
-        family.assert_it_ends(None).await;
+    alone("parent_end::child_ends_when_its_parent_panics", async {
+        let family = Family::start(panics, ());
+        family.assert_ends(None).await;
     })
     .await;
 }
 
 #[procession::test]
-async fn the_parent_exits() {
+async fn child_ends_when_its_parent_exits() {
     async fn exits() {
-        let _child = procession::spawn(child, Doing::Programs);
+        let _child = procession::spawn(child, Activity::Programs);
         while procession::active_children().is_empty() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         std::process::exit(0);
     }
-    alone("parent_end::the_parent_exits", async {
-        let family = Family::found(exits, ());
-        family.assert_it_ends(None).await;
+    alone("parent_end::child_ends_when_its_parent_exits", async {
+        let family = Family::start(exits, ());
+        family.assert_ends(None).await;
     })
     .await;
 }
 
 #[procession::test]
-async fn the_parent_crashes() {
-    alone("parent_end::the_parent_crashes", async {
-        let mut family = Family::found(parent, Doing::Programs);
-        family.hear(1).await;
+async fn child_ends_when_its_parent_crashes() {
+    alone("parent_end::child_ends_when_its_parent_crashes", async {
+        let mut family = Family::start(parent, Activity::Programs);
+        family.wait_for_words(1).await;
         family.parent.signal(libc::SIGSEGV);
-        family.assert_it_ends(Some(libc::SIGSEGV)).await;
+        family.assert_ends(Some(libc::SIGSEGV)).await;
     })
     .await;
 }
 
-/// The thread that asks for a child and the one that starts it both end; the child goes on.
+/// The thread that spawns the child and the thread that starts it both end. The child runs on.
 #[procession::test]
-async fn a_child_outlives_the_threads_that_started_it() {
+async fn child_outlives_the_threads_that_started_it() {
     alone(
-        "parent_end::a_child_outlives_the_threads_that_started_it",
+        "parent_end::child_outlives_the_threads_that_started_it",
         async {
             const NAME: &str = "short-lived";
             let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -267,7 +293,7 @@ async fn a_child_outlives_the_threads_that_started_it() {
                 .spawn(spawn);
             let mut handle = asking.unwrap().join().unwrap();
             until(|| handle.pid().is_some()).await;
-            // One is left: the worker of the runtime, which attends to the child.
+            // One thread is left: the worker thread of the runtime, which supervises the child.
             until(|| threads_named(NAME) == 1).await;
             let stdin = handle.take_stdin().unwrap();
             let said = runtime.spawn(async move {

@@ -1,4 +1,4 @@
-//! Processors and priority.
+//! Processors and nice value of a process. The same with every start method.
 
 use std::process::Stdio;
 
@@ -9,7 +9,7 @@ use crate::leftovers::alone;
 use crate::{METHODS, by};
 
 #[procession::test]
-async fn it_can_step_back_for_others() {
+async fn nice_is_applied() {
     let nice = || rustix::process::getpriority_process(None).unwrap();
     let own = nice();
     let default = within(procession::spawn(nice, ())).await.unwrap();
@@ -26,7 +26,7 @@ fn processors() -> Vec<usize> {
 }
 
 #[procession::test]
-async fn a_process_runs_on_the_processors_it_is_given() {
+async fn cpu_affinity_is_applied() {
     let all = processors();
     for method in METHODS {
         for processor in &all {
@@ -45,11 +45,11 @@ async fn a_process_runs_on_the_processors_it_is_given() {
     }
 }
 
-/// What the application is at that moment, although the process that forks is older.
+/// The values at the time of the spawn count, although the fork server was started before.
 #[procession::test]
-async fn a_process_has_the_applications_processors_and_priority() {
+async fn cpu_affinity_and_nice_of_the_application_are_inherited() {
     alone(
-        "scheduling::a_process_has_the_applications_processors_and_priority",
+        "scheduling::cpu_affinity_and_nice_of_the_application_are_inherited",
         async {
             let own = processors();
             let last = *own.last().unwrap();

@@ -1,4 +1,4 @@
-//! Signals to a process.
+//! Signals that a handle sends to its process.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -9,63 +9,65 @@ use procession::{ErrorKind, Process, ProcessHandle};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::deadline::{until, within};
-use crate::leftovers::{self, alone};
-use crate::processes::is_gone;
+use crate::leftovers::alone;
+use crate::leftovers::processes::{descendants, is_gone};
 use crate::tasks::parked;
-use crate::{busy, line, say};
+use crate::{parked_process, read_line, say};
 
 #[procession::test]
-async fn signals_end_it_as_they_end_any_process() {
-    alone("signals::signals_end_it_as_they_end_any_process", async {
-        type Send = fn(&ProcessHandle<()>);
-        let ways: [(Send, i32, &str); 6] = [
-            (ProcessHandle::terminate, libc::SIGTERM, "SIGTERM"),
-            (ProcessHandle::interrupt, libc::SIGINT, "SIGINT"),
-            (
-                |handle| handle.signal(libc::SIGKILL),
-                libc::SIGKILL,
-                "SIGKILL",
-            ),
-            (
-                |handle| handle.signal(libc::SIGUSR1),
-                libc::SIGUSR1,
-                "SIGUSR1",
-            ),
-            (
-                |handle| handle.signal(libc::SIGVTALRM),
-                libc::SIGVTALRM,
-                "26",
-            ),
-            (
-                |handle| handle.signal(libc::SIGRTMIN() + 3),
-                libc::SIGRTMIN() + 3,
-                "37",
-            ),
-        ];
-        for (send, signal, name) in ways {
-            if is_ignored(signal) {
-                continue; // by whoever started this test, and then by the child too
+async fn signal_ends_a_process_and_is_in_the_error() {
+    alone(
+        "signals::signal_ends_a_process_and_is_in_the_error",
+        async {
+            type Send = fn(&ProcessHandle<()>);
+            let ways: [(Send, i32, &str); 6] = [
+                (ProcessHandle::terminate, libc::SIGTERM, "SIGTERM"),
+                (ProcessHandle::interrupt, libc::SIGINT, "SIGINT"),
+                (
+                    |handle| handle.signal(libc::SIGKILL),
+                    libc::SIGKILL,
+                    "SIGKILL",
+                ),
+                (
+                    |handle| handle.signal(libc::SIGUSR1),
+                    libc::SIGUSR1,
+                    "SIGUSR1",
+                ),
+                (
+                    |handle| handle.signal(libc::SIGVTALRM),
+                    libc::SIGVTALRM,
+                    "26",
+                ),
+                (
+                    |handle| handle.signal(libc::SIGRTMIN() + 3),
+                    libc::SIGRTMIN() + 3,
+                    "37",
+                ),
+            ];
+            for (send, signal, name) in ways {
+                if is_ignored(signal) {
+                    continue; // this process inherited that, and so does the child
+                }
+                let mut handle = parked_process().await;
+                send(&handle);
+                let error = within(&mut handle).await.unwrap_err();
+                assert_eq!(
+                    (error.kind(), error.signal()),
+                    (ErrorKind::Crashed, Some(signal))
+                );
+                assert!(
+                    error.started() && error.to_string().contains(name),
+                    "{error}"
+                );
+                let status = within(handle.exited()).await.unwrap();
+                assert_eq!(status.signal(), Some(signal));
             }
-            let mut handle = busy().await;
-            send(&handle);
-            let error = within(&mut handle).await.unwrap_err();
-            assert_eq!(
-                (error.kind(), error.signal()),
-                (ErrorKind::Crashed, Some(signal))
-            );
-            assert!(
-                error.started() && error.to_string().contains(name),
-                "{error}"
-            );
-            let status = within(handle.exited()).await.unwrap();
-            assert_eq!(status.signal(), Some(signal));
-        }
-    })
+        },
+    )
     .await;
 }
 
-/// Whether this process ignores `signal`: a shell without job control starts what it does not wait
-/// for so that it ignores SIGINT.
+/// Whether this process ignores `signal`. Background processes of a shell without job control ignore SIGINT.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -74,8 +76,8 @@ fn is_ignored(signal: i32) -> bool {
 }
 
 #[procession::test]
-async fn a_signal_can_be_handled_there() {
-    alone("signals::a_signal_can_be_handled_there", async {
+async fn signal_can_be_handled_by_the_process() {
+    alone("signals::signal_can_be_handled_by_the_process", async {
         async fn handled() -> String {
             use tokio::signal::unix::{SignalKind, signal};
             let mut terminate = signal(SignalKind::terminate()).unwrap();
@@ -93,7 +95,7 @@ async fn a_signal_can_be_handled_there() {
         ];
         for (send, expected) in ways {
             let mut handle = Process::builder().stdout(Stdio::piped()).spawn(handled, ());
-            line(&mut handle.take_stdout().unwrap()).await;
+            read_line(&mut handle.take_stdout().unwrap()).await;
             send(&handle);
             assert_eq!(within(handle).await.unwrap(), expected);
         }
@@ -102,8 +104,8 @@ async fn a_signal_can_be_handled_there() {
 }
 
 #[procession::test]
-async fn a_signal_sent_before_the_start_arrives() {
-    alone("signals::a_signal_sent_before_the_start_arrives", async {
+async fn signal_sent_before_the_start_arrives() {
+    alone("signals::signal_sent_before_the_start_arrives", async {
         let handle = procession::spawn(parked, ());
         assert_eq!(handle.pid(), None);
         handle.terminate();
@@ -114,11 +116,11 @@ async fn a_signal_sent_before_the_start_arrives() {
 }
 
 #[procession::test]
-async fn what_is_no_signal_and_whoever_is_gone_are_left_alone() {
+async fn signal_that_is_invalid_or_too_late_is_ignored() {
     alone(
-        "signals::what_is_no_signal_and_whoever_is_gone_are_left_alone",
+        "signals::signal_that_is_invalid_or_too_late_is_ignored",
         async {
-            let mut handle = busy().await;
+            let mut handle = parked_process().await;
             for nothing in [0, -1, -libc::SIGKILL, 65, 9999, i32::MIN, i32::MAX] {
                 handle.signal(nothing);
             }
@@ -135,36 +137,39 @@ async fn what_is_no_signal_and_whoever_is_gone_are_left_alone() {
 }
 
 #[procession::test]
-async fn a_stopped_process_has_not_ended() {
-    alone("signals::a_stopped_process_has_not_ended", async {
-        let all = || {
-            say("here");
-            io::read_to_string(io::stdin()).unwrap()
-        };
-        let mut handle = Process::builder()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn(all, ());
-        let mut stdin = handle.take_stdin().unwrap();
-        line(&mut handle.take_stdout().unwrap()).await;
-        handle.signal(libc::SIGSTOP);
-        let pid = handle.pid().unwrap();
-        let state = || {
-            leftovers::descendants()
-                .iter()
-                .find(|found| found.pid == pid)
-                .map(|found| found.state)
-        };
-        until(|| state() == Some('T')).await;
-        within(stdin.write_all(b"x")).await.unwrap();
-        drop(stdin);
-        assert!(handle.exited().now_or_never().is_none() && !handle.is_finished());
-        handle.signal(libc::SIGCONT);
-        assert_eq!(within(handle).await.unwrap(), "x");
-        let stopped = busy().await;
-        stopped.signal(libc::SIGSTOP);
-        stopped.abort();
-        assert!(within(stopped).await.unwrap_err().is_cancelled());
-    })
+async fn signal_that_stops_a_process_does_not_end_it() {
+    alone(
+        "signals::signal_that_stops_a_process_does_not_end_it",
+        async {
+            let all = || {
+                say("here");
+                io::read_to_string(io::stdin()).unwrap()
+            };
+            let mut handle = Process::builder()
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn(all, ());
+            let mut stdin = handle.take_stdin().unwrap();
+            read_line(&mut handle.take_stdout().unwrap()).await;
+            handle.signal(libc::SIGSTOP);
+            let pid = handle.pid().unwrap();
+            let state = || {
+                descendants()
+                    .iter()
+                    .find(|found| found.pid == pid)
+                    .map(|found| found.state)
+            };
+            until(|| state() == Some('T')).await;
+            within(stdin.write_all(b"x")).await.unwrap();
+            drop(stdin);
+            assert!(handle.exited().now_or_never().is_none() && !handle.is_finished());
+            handle.signal(libc::SIGCONT);
+            assert_eq!(within(handle).await.unwrap(), "x");
+            let stopped = parked_process().await;
+            stopped.signal(libc::SIGSTOP);
+            stopped.abort();
+            assert!(within(stopped).await.unwrap_err().is_cancelled());
+        },
+    )
     .await;
 }

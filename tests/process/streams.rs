@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use futures::future::join_all;
-use procession::Process;
+use procession::{Process, ProcessBuilder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::deadline::within;
 use crate::leftovers::alone;
 use crate::notes::scratch;
-use crate::{METHODS, MIB, by, line, say};
+use crate::{METHODS, MIB, by, read_line, say};
 
 #[procession::test]
 async fn stdin_is_empty_by_default() {
@@ -27,8 +27,8 @@ async fn stdin_is_empty_by_default() {
 }
 
 #[procession::test]
-async fn a_conversation_over_pipes() {
-    alone("streams::a_conversation_over_pipes", async {
+async fn piped_streams_carry_a_conversation() {
+    alone("streams::piped_streams_carry_a_conversation", async {
         fn echo() -> usize {
             let mut count = 0;
             for line in io::stdin().lines() {
@@ -47,7 +47,7 @@ async fn a_conversation_over_pipes() {
             within(stdin.write_all(format!("{word}\n").as_bytes()))
                 .await
                 .unwrap();
-            assert_eq!(line(&mut stdout).await, word.to_uppercase());
+            assert_eq!(read_line(&mut stdout).await, word.to_uppercase());
         }
         drop(stdin);
         assert_eq!(within(handle).await.unwrap(), 3);
@@ -57,7 +57,7 @@ async fn a_conversation_over_pipes() {
 }
 
 #[procession::test]
-async fn shutting_stdin_down_is_its_end() {
+async fn stdin_shutdown_is_end_of_file() {
     let all = || io::read_to_string(io::stdin()).unwrap();
     let mut handle = Process::builder().stdin(Stdio::piped()).spawn(all, ());
     let mut stdin = handle.take_stdin().unwrap();
@@ -68,8 +68,8 @@ async fn shutting_stdin_down_is_its_end() {
 }
 
 #[procession::test]
-async fn streams_can_be_taken_once() {
-    alone("streams::streams_can_be_taken_once", async {
+async fn streams_are_taken_once() {
+    alone("streams::streams_are_taken_once", async {
         let mut plain = procession::spawn(|| (), ());
         assert!(plain.take_stdin().is_none());
         assert!(plain.take_stdout().is_none());
@@ -90,7 +90,7 @@ async fn streams_can_be_taken_once() {
     .await;
 }
 
-/// What a standard stream can be told to be.
+/// What a builder can be given for a standard stream.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Stream {
     Default,
@@ -122,7 +122,7 @@ impl Stream {
         }
     }
 
-    /// Whether `found` is what slot `slot` of the child should be.
+    /// Whether `found`, the target of descriptor `slot` in the child, is as expected.
     fn is(self, slot: usize, found: &Path, file: &Path) -> bool {
         let own = std::fs::read_link(format!("/proc/self/fd/{slot}")).unwrap();
         match self {
@@ -135,7 +135,7 @@ impl Stream {
     }
 }
 
-/// What the three streams are, and what was in the first; writes to the other two.
+/// The targets of the three streams, and the input from stdin. Writes to stdout and stderr.
 fn streams() -> ([PathBuf; 3], String) {
     let links = [0, 1, 2].map(|slot| std::fs::read_link(format!("/proc/self/fd/{slot}")).unwrap());
     let input = io::read_to_string(io::stdin()).unwrap();
@@ -144,10 +144,10 @@ fn streams() -> ([PathBuf; 3], String) {
     (links, input)
 }
 
-/// Every combination of what can be said about the three streams, nothing among it.
+/// Every combination of settings of the three streams.
 #[procession::test]
-async fn streams_are_what_the_builder_says() {
-    alone("streams::streams_are_what_the_builder_says", async {
+async fn streams_are_what_the_builder_was_given() {
+    alone("streams::streams_are_what_the_builder_was_given", async {
         for stdin in Stream::ALL {
             for stdout in Stream::ALL {
                 for stderr in Stream::ALL {
@@ -164,17 +164,7 @@ async fn check_streams(kinds: [Stream; 3]) {
     std::fs::write(&paths[0], "from a file").unwrap();
     std::fs::write(&paths[1], "").unwrap();
     std::fs::write(&paths[2], "").unwrap();
-    let mut builder = Process::builder();
-    if let Some(stdin) = kinds[0].stdio(&paths[0]) {
-        builder = builder.stdin(stdin);
-    }
-    if let Some(stdout) = kinds[1].stdio(&paths[1]) {
-        builder = builder.stdout(stdout);
-    }
-    if let Some(stderr) = kinds[2].stdio(&paths[2]) {
-        builder = builder.stderr(stderr);
-    }
-    let mut handle = builder.spawn(streams, ());
+    let mut handle = with_streams(kinds, &paths).spawn(streams, ());
     let ends = (
         handle.take_stdin(),
         handle.take_stdout(),
@@ -210,25 +200,31 @@ async fn check_streams(kinds: [Stream; 3]) {
     for (index, text) in ["to stdout\n", "to stderr\n"].into_iter().enumerate() {
         let slot = index + 1;
         let written = std::fs::read_to_string(&paths[slot]).unwrap();
-        let piped = if kinds[slot] == Stream::Piped {
-            text
-        } else {
-            ""
-        };
-        let filed = if kinds[slot] == Stream::File {
-            text
-        } else {
-            ""
-        };
+        let text_if = |kind| if kinds[slot] == kind { text } else { "" };
         assert_eq!(
             (output[index].as_str(), written.as_str()),
-            (piped, filed),
+            (text_if(Stream::Piped), text_if(Stream::File)),
             "{kinds:?}"
         );
     }
     for path in paths {
         std::fs::remove_file(path).unwrap();
     }
+}
+
+/// A builder that was given these three streams.
+fn with_streams(kinds: [Stream; 3], paths: &[PathBuf; 3]) -> ProcessBuilder {
+    let mut builder = Process::builder();
+    if let Some(stdin) = kinds[0].stdio(&paths[0]) {
+        builder = builder.stdin(stdin);
+    }
+    if let Some(stdout) = kinds[1].stdio(&paths[1]) {
+        builder = builder.stdout(stdout);
+    }
+    if let Some(stderr) = kinds[2].stdio(&paths[2]) {
+        builder = builder.stderr(stderr);
+    }
+    builder
 }
 
 const FLOOD: usize = 1 << 20;
@@ -247,28 +243,31 @@ fn flood() -> usize {
 }
 
 #[procession::test]
-async fn a_flood_on_both_outputs_is_read() {
-    alone("streams::a_flood_on_both_outputs_is_read", async {
-        let mut handle = Process::builder()
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn(flood, ());
-        let (mut stdout, mut stderr) =
-            (handle.take_stdout().unwrap(), handle.take_stderr().unwrap());
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let reading =
-            async { tokio::join!(stdout.read_to_end(&mut out), stderr.read_to_end(&mut err)) };
-        let (result, read) = within(async { tokio::join!(&mut handle, reading) }).await;
-        assert_eq!(result.unwrap(), FLOOD);
-        assert_eq!((read.0.unwrap(), read.1.unwrap()), (FLOOD, FLOOD));
-    })
+async fn stdout_and_stderr_are_read_while_both_are_flooded() {
+    alone(
+        "streams::stdout_and_stderr_are_read_while_both_are_flooded",
+        async {
+            let mut handle = Process::builder()
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn(flood, ());
+            let (mut stdout, mut stderr) =
+                (handle.take_stdout().unwrap(), handle.take_stderr().unwrap());
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let reading =
+                async { tokio::join!(stdout.read_to_end(&mut out), stderr.read_to_end(&mut err)) };
+            let (result, read) = within(async { tokio::join!(&mut handle, reading) }).await;
+            assert_eq!(result.unwrap(), FLOOD);
+            assert_eq!((read.0.unwrap(), read.1.unwrap()), (FLOOD, FLOOD));
+        },
+    )
     .await;
 }
 
 #[procession::test]
-async fn a_flood_that_nobody_collects_does_not_matter() {
+async fn stdout_and_stderr_without_a_reader_do_not_block() {
     alone(
-        "streams::a_flood_that_nobody_collects_does_not_matter",
+        "streams::stdout_and_stderr_without_a_reader_do_not_block",
         async {
             let file = scratch("flood");
             let handle = Process::builder()
@@ -283,11 +282,11 @@ async fn a_flood_that_nobody_collects_does_not_matter() {
     .await;
 }
 
-/// A reader that went away is an error for the writer, not its end.
+/// A write after the reader is gone is an error; it does not end the writer by SIGPIPE.
 #[procession::test]
-async fn a_flood_into_a_closed_pipe_is_an_error_there() {
+async fn stdout_closed_by_the_parent_is_a_broken_pipe() {
     alone(
-        "streams::a_flood_into_a_closed_pipe_is_an_error_there",
+        "streams::stdout_closed_by_the_parent_is_a_broken_pipe",
         async {
             let refused = || loop {
                 if let Err(error) = io::stdout().write_all(&[b'x'; 4096]) {
@@ -303,37 +302,40 @@ async fn a_flood_into_a_closed_pipe_is_an_error_there() {
 }
 
 #[procession::test]
-async fn its_streams_are_pipes_if_it_is_said() {
-    alone("streams::its_streams_are_pipes_if_it_is_said", async {
-        for method in METHODS {
-            let copies = || {
-                let text = std::io::read_to_string(std::io::stdin()).unwrap();
-                std::io::stdout().write_all(text.as_bytes()).unwrap();
-                std::io::stderr()
-                    .write_all(text.to_uppercase().as_bytes())
+async fn piped_streams_work_with_every_start_method() {
+    alone(
+        "streams::piped_streams_work_with_every_start_method",
+        async {
+            for method in METHODS {
+                let copies = || {
+                    let text = std::io::read_to_string(std::io::stdin()).unwrap();
+                    std::io::stdout().write_all(text.as_bytes()).unwrap();
+                    std::io::stderr()
+                        .write_all(text.to_uppercase().as_bytes())
+                        .unwrap();
+                };
+                let mut handle = by(method)
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped())
+                    .current_dir("/")
+                    .nice(1)
+                    .memory_limit(64 * MIB)
+                    .spawn(copies, ());
+                let mut stdin = handle.take_stdin().unwrap();
+                within(tokio::io::AsyncWriteExt::write_all(&mut stdin, b"words"))
+                    .await
                     .unwrap();
-            };
-            let mut handle = by(method)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .current_dir("/")
-                .nice(1)
-                .memory_limit(64 * MIB)
-                .spawn(copies, ());
-            let mut stdin = handle.take_stdin().unwrap();
-            within(tokio::io::AsyncWriteExt::write_all(&mut stdin, b"words"))
-                .await
-                .unwrap();
-            drop(stdin);
-            let (mut out, mut err) = (String::new(), String::new());
-            let mut stdout = handle.take_stdout().unwrap();
-            within(stdout.read_to_string(&mut out)).await.unwrap();
-            let mut stderr = handle.take_stderr().unwrap();
-            within(stderr.read_to_string(&mut err)).await.unwrap();
-            assert_eq!((&out[..], &err[..]), ("words", "WORDS"));
-            within(handle).await.unwrap();
-        }
-    })
+                drop(stdin);
+                let (mut out, mut err) = (String::new(), String::new());
+                let mut stdout = handle.take_stdout().unwrap();
+                within(stdout.read_to_string(&mut out)).await.unwrap();
+                let mut stderr = handle.take_stderr().unwrap();
+                within(stderr.read_to_string(&mut err)).await.unwrap();
+                assert_eq!((&out[..], &err[..]), ("words", "WORDS"));
+                within(handle).await.unwrap();
+            }
+        },
+    )
     .await;
 }

@@ -1,4 +1,4 @@
-//! Which task has promised what, and what came of it.
+//! The expected and the actual outcome of every task.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use procession::{ErrorKind, JoinError};
 
-use crate::notes::Desk;
+use crate::notes::Notes;
 
-/// Who has promised what, and what came of it.
+/// The outcomes of all tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Accounts {
-    /// The next task's number.
+    /// The number of the next task.
     pub(crate) next: AtomicU64,
-    /// Tasks that said they were done.
-    pub(crate) done: Mutex<Vec<u64>>,
+    /// The tasks that returned their number.
+    done: Mutex<Vec<u64>>,
     pub(crate) counts: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -23,7 +23,7 @@ impl Accounts {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn count(&self, what: impl ToString) {
+    fn count(&self, what: impl ToString) {
         *self
             .counts
             .lock()
@@ -32,9 +32,9 @@ impl Accounts {
             .or_default() += 1;
     }
 
-    /// Task `number` has this outcome, whose value must be its number. Its failure must be one of these
-    /// or the death of its worker.
-    pub(crate) fn settle(
+    /// Asserts that the outcome of task `number` is its number, an error of one of the `expected` kinds, or the
+    /// kill of its worker.
+    pub(crate) fn record(
         &self,
         number: u64,
         outcome: Result<u64, JoinError>,
@@ -48,24 +48,24 @@ impl Accounts {
             }
             Err(error) => {
                 let killed = error.is_crashed() && error.signal() == Some(9);
-                let right = killed || expected.contains(&error.kind());
-                assert!(right, "{error:?}");
+                let allowed = killed || expected.contains(&error.kind());
+                assert!(allowed, "{error:?}");
                 assert!(error.started() || error.is_cancelled(), "{error:?}");
                 self.count(format!("{:?}", error.kind()));
             }
         }
     }
 
-    /// What the tasks themselves say: none ran twice, and those that are done ran.
-    pub(crate) fn compare(&self, desk: &Desk) {
+    /// Asserts by the notes of the tasks that none ran twice, and that those which returned did run.
+    pub(crate) fn compare(&self, notes: &Notes) {
         let mut runs = BTreeMap::<u64, u64>::new();
-        for line in desk.read("ran") {
+        for line in notes.read("ran") {
             *runs.entry(line.parse().unwrap()).or_default() += 1;
         }
         let twice: Vec<_> = runs.iter().filter(|(_, count)| **count > 1).collect();
         assert!(twice.is_empty(), "ran more than once: {twice:?}");
         let done = std::mem::take(&mut *self.done.lock().unwrap());
         let never: Vec<_> = done.iter().filter(|it| !runs.contains_key(it)).collect();
-        assert!(never.is_empty(), "said to be done: {never:?}");
+        assert!(never.is_empty(), "returned without running: {never:?}");
     }
 }

@@ -1,16 +1,12 @@
-//! Workers, and the parent, killed at every moment: each task has exactly one outcome, the right one,
-//! and nothing is left.
+//! Workers and the application are killed at every moment. Each task has exactly one outcome, the right one, and
+//! nothing is left.
 //!
-//! `PROCESSION_SOAK_SECONDS` says how long (3 by default), `PROCESSION_SOAK_SEED` makes a run take the same
-//! decisions again.
+//! `PROCESSION_SOAK_SECONDS` is the duration (3 by default). With the `PROCESSION_SOAK_SEED` of an earlier run the
+//! tests take the same random decisions.
 
 #![allow(
     clippy::print_stdout,
-    reason = "a soak that fails must say from which seed"
-)]
-#![allow(
-    clippy::zombie_processes,
-    reason = "what is left behind is what is looked for"
+    reason = "the seed of a failed run is needed to repeat it"
 )]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -31,13 +27,13 @@ mod under_load;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::process::{Pid, Signal, kill_process};
-
+/// How long a test under load takes.
 pub(crate) fn seconds() -> Duration {
     let given = std::env::var("PROCESSION_SOAK_SECONDS").ok();
     Duration::from_secs_f64(given.and_then(|it| it.parse().ok()).unwrap_or(3.0))
 }
 
+/// The seed of this run, which is printed.
 pub(crate) fn seed() -> u64 {
     let given = std::env::var("PROCESSION_SOAK_SEED").ok();
     let given = given.and_then(|it| it.parse().ok());
@@ -47,11 +43,11 @@ pub(crate) fn seed() -> u64 {
     seed
 }
 
-/// Numbers that look random (xorshift, Marsaglia 2003).
+/// Pseudo-random numbers (xorshift, Marsaglia 2003).
 #[derive(Debug)]
-pub(crate) struct Dice(pub(crate) u64);
+pub(crate) struct Random(u64);
 
-impl Dice {
+impl Random {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
@@ -68,13 +64,7 @@ impl Dice {
     }
 }
 
-pub(crate) fn kill(pid: u32) {
-    if let Some(pid) = Pid::from_raw(i32::try_from(pid).unwrap()) {
-        // It may have ended by itself.
-        let _ = kill_process(pid, Signal::KILL);
-    }
-}
-
+/// Computes for this time.
 pub(crate) fn spin(span: Duration) {
     let end = Instant::now() + span;
     while Instant::now() < end {
@@ -82,7 +72,7 @@ pub(crate) fn spin(span: Duration) {
     }
 }
 
-/// Steps of a fault loop, more of them in a longer soak.
-fn steps() -> u32 {
+/// The number of steps of a fault loop, which grows with the duration.
+pub(crate) fn steps() -> u32 {
     (seconds().as_secs_f64() * 40.0) as u32
 }

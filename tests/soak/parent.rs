@@ -1,4 +1,4 @@
-//! The parent is killed at random.
+//! The application is killed at a random moment, while it uses a pool.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -7,76 +7,82 @@ use std::time::Duration;
 use procession::{Pool, Process, WorkerInfo};
 
 use crate::deadline::{until_limit, within};
-use crate::leftovers::{alone, marked};
+use crate::leftovers::alone;
+use crate::leftovers::processes::{kill_if_running, marked};
 use crate::load::Load;
-use crate::notes::{Board, Desk};
-use crate::{Dice, kill, seed, spin, steps};
+use crate::notes::{Board, Notes};
+use crate::{Random, seed, spin, steps};
 
 const FAMILY: &str = "PROCESSION_SOAK_FAMILY";
 
-fn starts_something(desk: Desk) {
+/// Starts a program and never returns.
+#[allow(
+    clippy::zombie_processes,
+    reason = "the program is left behind on purpose"
+)]
+fn start_a_program(notes: Notes) {
     let mut sleep = Command::new("sleep");
     sleep.arg("1000").stdin(Stdio::null()).spawn().unwrap();
-    desk.write("started", std::process::id());
+    notes.write("started", std::process::id());
     loop {
         spin(Duration::from_millis(1));
     }
 }
 
-/// A parent with a pool that does all kinds of things, for ever.
-async fn parent(desk: Desk, seed: u64) {
+/// An application with a pool under load. Never returns.
+async fn parent(notes: Notes, seed: u64) {
     let pool = Pool::with_workers(3).unwrap();
-    let started = pool.spawn(starts_something, desk.clone());
-    desk.write("parent", std::process::id());
+    let started = pool.spawn(start_a_program, notes.clone());
+    notes.write("parent", std::process::id());
     let load = |number: u64| {
         Load {
             pool: pool.clone(),
-            desk: desk.clone(),
+            notes: notes.clone(),
             accounts: Arc::default(),
             stop: Arc::default(),
         }
-        .go_on(seed + number)
+        .run(seed + number)
     };
     let killing = kill_others(&pool, &started, seed);
     tokio::join!(load(1), load(2), killing);
 }
 
-/// Kills workers too, so that there are always some that start and some that end.
+/// Kills all workers but the worker of `but`, so that at any moment some are starting and some are ending.
 async fn kill_others(pool: &Pool, but: &procession::TaskHandle<()>, seed: u64) {
-    let mut dice = Dice::new(seed);
+    let mut random = Random::new(seed);
     loop {
-        tokio::time::sleep(dice.micros(5_000)).await;
+        tokio::time::sleep(random.micros(5_000)).await;
         let infos = pool.workers();
-        let is_at_it = |it: &&WorkerInfo| it.current_task() == Some(but.id());
-        // Until it runs, nobody is killed: where starting takes long, several in a row would fail it.
-        let runs = infos.iter().any(|it| is_at_it(&it));
-        let mut others = infos.iter().filter(|it| !is_at_it(it));
+        let runs_it = |it: &&WorkerInfo| it.current_task() == Some(but.id());
+        // No worker is killed before the task runs: where a start takes long, repeated kills would fail the task.
+        let runs = infos.iter().any(|it| runs_it(&it));
+        let mut others = infos.iter().filter(|it| !runs_it(it));
         let victim = others.next_back().filter(|_| runs);
         if let Some(pid) = victim.and_then(WorkerInfo::pid) {
-            kill(pid);
+            kill_if_running(pid);
         }
     }
 }
 
 #[procession::test]
-async fn nothing_outlives_a_parent_that_is_killed() {
-    alone("parent::nothing_outlives_a_parent_that_is_killed", async {
+async fn parent_killed_at_random_leaves_nothing() {
+    alone("parent::parent_killed_at_random_leaves_nothing", async {
         let seed = seed();
-        let mut dice = Dice::new(seed);
+        let mut random = Random::new(seed);
         for round in 0..steps() / 10 {
             let board = Board::new();
             let family = format!("{}-{round}", std::process::id());
             let handle = Process::builder()
                 .env(FAMILY, &family)
                 .stderr(Stdio::null())
-                .spawn(parent, (board.desk(), seed + u64::from(round)));
-            // Half of them early, while the pool starts.
+                .spawn(parent, (board.notes(), seed + u64::from(round)));
+            // In every second round the kill comes early, while the pool starts.
             board.lines("parent", 1).await;
             if round % 2 == 0 {
                 board.lines("started", 1).await;
             }
-            tokio::time::sleep(dice.micros(20_000)).await;
-            kill(board.read("parent")[0].parse().unwrap());
+            tokio::time::sleep(random.micros(20_000)).await;
+            kill_if_running(board.read("parent")[0].parse().unwrap());
             assert!(within(handle).await.unwrap_err().is_crashed());
             let limit = Duration::from_secs(5);
             until_limit(limit, || marked(FAMILY, &family).is_empty()).await;

@@ -1,4 +1,4 @@
-//! Workers are killed at random while the pool is used.
+//! Workers are killed at random while the pool is under load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,25 +9,26 @@ use procession::{Pool, WorkerState};
 use crate::accounts::Accounts;
 use crate::deadline::{self, within, within_limit};
 use crate::leftovers::alone;
+use crate::leftovers::processes::kill_if_running;
 use crate::load::Load;
 use crate::notes::Board;
-use crate::pools::idle;
-use crate::{Dice, kill, seconds, seed};
+use crate::pools::drained;
+use crate::{Random, seconds, seed};
 
-/// Kills a worker that has started, whatever it does, every few milliseconds.
+/// Kills a worker that has started, idle or busy, every few milliseconds. Returns the number of kills.
 async fn kill_at_random(pool: &Pool, stop: &AtomicBool, seed: u64) -> u64 {
-    let mut dice = Dice::new(seed);
+    let mut random = Random::new(seed);
     let mut kills = 0;
     while !stop.load(Ordering::Relaxed) {
-        tokio::time::sleep(dice.micros(20_000)).await;
+        tokio::time::sleep(random.micros(20_000)).await;
         let infos = pool.workers();
         let mut started: Vec<_> = infos
             .iter()
             .filter(|it| matches!(it.state(), WorkerState::Idle | WorkerState::Busy))
             .collect();
         if !started.is_empty() {
-            let victim = started.swap_remove(dice.below(started.len() as u64) as usize);
-            kill(victim.pid().unwrap());
+            let victim = started.swap_remove(random.below(started.len() as u64) as usize);
+            kill_if_running(victim.pid().unwrap());
             kills += 1;
         }
     }
@@ -43,11 +44,11 @@ async fn soak() {
     let load = |number: u64| {
         let load = Load {
             pool: pool.clone(),
-            desk: board.desk(),
+            notes: board.notes(),
             accounts: Arc::clone(&accounts),
             stop: Arc::clone(&stop),
         };
-        tokio::spawn(load.go_on(seed + 1 + number))
+        tokio::spawn(load.run(seed + 1 + number))
     };
     let loads: Vec<_> = (0..6).map(load).collect();
     let timer = async {
@@ -62,7 +63,7 @@ async fn soak() {
     for load in within(join_all(loads)).await {
         load.unwrap();
     }
-    idle(&pool).await;
+    drained(&pool).await;
     accounts.compare(&board);
     let metrics = pool.metrics();
     println!(
@@ -86,14 +87,18 @@ async fn soak() {
 }
 
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_are_killed_under_load() {
-    alone("under_load::workers_are_killed_under_load", soak()).await;
+async fn workers_killed_under_load_fail_their_own_tasks_only() {
+    alone(
+        "under_load::workers_killed_under_load_fail_their_own_tasks_only",
+        soak(),
+    )
+    .await;
 }
 
 #[procession::test]
-async fn workers_are_killed_under_load_of_one_thread() {
+async fn workers_killed_under_load_of_one_thread_fail_their_own_tasks_only() {
     alone(
-        "under_load::workers_are_killed_under_load_of_one_thread",
+        "under_load::workers_killed_under_load_of_one_thread_fail_their_own_tasks_only",
         soak(),
     )
     .await;

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "no test file needs all of it")]
 
-use crate::notes::Desk;
+use crate::notes::Notes;
 
 /// The id of the process that runs the task.
 pub(crate) fn pid() -> u32 {
@@ -24,19 +24,19 @@ pub(crate) fn spin() {
 }
 
 /// Writes its pid under `busy` and never returns.
-pub(crate) fn busy(desk: Desk) {
-    desk.write("busy", pid());
+pub(crate) fn busy(notes: Notes) {
+    notes.write("busy", pid());
     parked();
 }
 
 /// Writes its pid under `name` and returns when the test has written something under `go`.
-pub(crate) fn held(desk: Desk, name: String) -> u32 {
-    desk.meet(&name, "go");
+pub(crate) fn held(notes: Notes, name: String) -> u32 {
+    notes.meet(&name, "go");
     pid()
 }
 
 /// Writes `n` under `ran`.
-pub(crate) fn note(desk: Desk, n: usize) -> usize {
-    desk.write("ran", n);
+pub(crate) fn record_run(notes: Notes, n: usize) -> usize {
+    notes.write("ran", n);
     n
 }

@@ -1,4 +1,4 @@
-//! Items that fail.
+//! Items that fail, and maps that are dropped.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use procession::ErrorKind;
 use crate::deadline::{until, within};
 use crate::leftovers::alone;
 use crate::map::{all, counted, fails_at_three, read, square, squares};
-use crate::notes::{Board, Desk};
+use crate::notes::{Board, Notes};
 use crate::pools::ready;
 use crate::tasks::parked;
 
 #[procession::test]
-async fn a_stream_goes_on_after_a_failed_item() {
+async fn map_as_a_stream_continues_after_a_failed_item() {
     let pool = ready(2).await;
     for chunk in [1, 4, 100] {
         let outcomes = all(pool.map(fails_at_three, 0..100).chunk_size(chunk)).await;
@@ -29,33 +29,33 @@ async fn a_stream_goes_on_after_a_failed_item() {
 }
 
 #[procession::test]
-async fn the_first_failure_ends_a_map_and_cancels_the_rest() {
+async fn map_as_a_future_ends_at_the_first_failure() {
     alone(
-        "map::failures::the_first_failure_ends_a_map_and_cancels_the_rest",
+        "map::failures::map_as_a_future_ends_at_the_first_failure",
         async {
             let pool = ready(2).await;
             for unordered in [false, true] {
                 let board = Board::new();
-                let item = |desk: Desk, n: usize| match n {
-                    // In front of it something runs that never ends.
+                let item = |notes: Notes, n: usize| match n {
+                    // An item before the failing item runs and never ends.
                     0 => {
-                        desk.write("parked", 1);
-                        ().then_park();
+                        notes.write("parked", 1);
+                        parked();
                     }
                     3 => {
-                        desk.wait("parked");
+                        notes.wait("parked");
                         panic!("three");
                     }
-                    _ => desk.write("ran", n),
+                    _ => notes.write("ran", n),
                 };
-                let (count, items) = counted((0..).map(|n| (board.desk(), n)));
+                let (count, items) = counted((0..).map(|n| (board.notes(), n)));
                 let map = pool.map(item, items).chunk_size(1);
                 let map = if unordered { map.unordered() } else { map };
                 let error = within(map).await.unwrap_err();
                 assert!(error.is_panic() && error.panic().unwrap().message() == "three");
                 let ran = board.read("ran").len();
                 until(|| pool.metrics().running() == 0 && pool.metrics().queued() == 0).await;
-                // At most those that had begun when it failed.
+                // At most the two items that were running at the failure ran on.
                 assert!(board.read("ran").len() <= ran + 2);
                 assert!(read(&count) < 5_000);
             }
@@ -69,33 +69,23 @@ async fn the_first_failure_ends_a_map_and_cancels_the_rest() {
     .await;
 }
 
-trait ThenPark {
-    fn then_park(self);
-}
-
-impl ThenPark for () {
-    fn then_park(self) {
-        parked();
-    }
-}
-
 #[procession::test]
-async fn a_dropped_map_cancels_all_of_it() {
-    alone("map::failures::a_dropped_map_cancels_all_of_it", async {
+async fn map_dropped_cancels_every_item() {
+    alone("map::failures::map_dropped_cancels_every_item", async {
         let pool = ready(2).await;
         for chunk in [1, 3, 100] {
             let board = Board::new();
-            let item = |desk: Desk| {
-                desk.write("ran", 1);
+            let item = |notes: Notes| {
+                notes.write("ran", 1);
                 parked();
             };
-            let items = std::iter::repeat_with(|| board.desk());
+            let items = std::iter::repeat_with(|| board.notes());
             let mut map = pool.map(item, items).chunk_size(chunk);
             assert!(map.next().now_or_never().is_none());
             board.lines("ran", 2).await;
             drop(map);
             until(|| pool.metrics().running() == 0 && pool.metrics().queued() == 0).await;
-            // Whatever is left of it would go first.
+            // Items of the dropped map that were still queued would run before these tasks.
             for _ in 0..4 {
                 within(pool.run(square, 1)).await.unwrap();
             }
@@ -107,7 +97,7 @@ async fn a_dropped_map_cancels_all_of_it() {
 }
 
 #[procession::test]
-async fn every_item_has_its_own_time() {
+async fn map_timeout_applies_to_each_item() {
     let pool = ready(2).await;
     let item = |n: u64| {
         match n % 10 {
@@ -134,7 +124,7 @@ async fn every_item_has_its_own_time() {
 }
 
 #[procession::test]
-async fn items_that_crash_cost_exactly_themselves() {
+async fn map_items_that_crash_fail_alone() {
     let pool = ready(2).await;
     let item = |n: u64| {
         if n % 1_000 == 999 {
@@ -164,7 +154,7 @@ async fn items_that_crash_cost_exactly_themselves() {
 }
 
 #[procession::test]
-async fn items_that_exit_cost_exactly_themselves() {
+async fn map_items_that_exit_fail_alone() {
     let pool = ready(2).await;
     let item = |n: u64| {
         if n % 100 == 50 {

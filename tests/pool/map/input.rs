@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use crate::deadline::{until, within};
 use crate::leftovers::alone;
 use crate::map::{all, counted, read, square, squares};
-use crate::notes::{Board, Desk};
+use crate::notes::{Board, Notes};
 use crate::pools::ready;
 
 #[procession::test]
-async fn nothing_is_read_before_the_first_poll() {
+async fn map_reads_nothing_before_its_first_poll() {
     let pool = ready(1).await;
     let (count, items) = counted(0..10);
     let map = pool.map(square, items);
@@ -31,7 +31,7 @@ async fn nothing_is_read_before_the_first_poll() {
 }
 
 #[procession::test]
-async fn concurrency_bounds_how_far_the_input_is_read() {
+async fn concurrency_limits_how_far_the_input_is_read() {
     let pool = ready(2).await;
     for concurrency in [1, 2, 7, 64] {
         for chunk in [None, Some(1), Some(10)] {
@@ -53,25 +53,25 @@ async fn concurrency_bounds_how_far_the_input_is_read() {
 }
 
 #[procession::test]
-async fn concurrency_bounds_how_many_run_at_a_time() {
+async fn concurrency_limits_how_many_items_run() {
     let board = Board::new();
     let pool = ready(4).await;
-    let item = |desk: Desk, n: u64| {
-        desk.write("in", n);
+    let item = |notes: Notes, n: u64| {
+        notes.write("in", n);
         std::thread::sleep(Duration::from_millis(2));
-        let inside = desk.read("in").len() - desk.read("out").len();
-        desk.write("out", n);
+        let inside = notes.read("in").len() - notes.read("out").len();
+        notes.write("out", n);
         inside
     };
-    let items = (0..60).map(|n| (board.desk(), n));
+    let items = (0..60).map(|n| (board.notes(), n));
     let inside = within(pool.map(item, items).concurrency(2)).await.unwrap();
     assert!(inside.iter().all(|&n| n <= 2), "{inside:?}");
 }
 
 #[procession::test]
-async fn by_default_an_endless_input_is_read_a_little_ahead() {
+async fn map_reads_an_endless_input_a_little_ahead() {
     alone(
-        "map::input::by_default_an_endless_input_is_read_a_little_ahead",
+        "map::input::map_reads_an_endless_input_a_little_ahead",
         async {
             let pool = ready(2).await;
             let (count, items) = counted(0..);
@@ -82,7 +82,7 @@ async fn by_default_an_endless_input_is_read_a_little_ahead() {
             assert!(read(&count) < 200_000, "{count:?}");
             drop(map);
             until(|| pool.metrics().running() == 0 && pool.metrics().queued() == 0).await;
-            // Items that take long: next to nothing is read ahead.
+            // Of slow items only a few are read ahead.
             let (count, items) = counted(0..);
             let slow = |n: u64| {
                 std::thread::sleep(Duration::from_millis(3));
@@ -102,7 +102,7 @@ async fn by_default_an_endless_input_is_read_a_little_ahead() {
 }
 
 #[procession::test]
-async fn an_empty_input_gives_nothing() {
+async fn map_of_an_empty_input_yields_nothing() {
     let pool = ready(1).await;
     assert_eq!(within(pool.map(square, [])).await.unwrap(), []);
     assert_eq!(within(pool.map(square, []).unordered()).await.unwrap(), []);
@@ -115,7 +115,7 @@ async fn an_empty_input_gives_nothing() {
 }
 
 #[procession::test]
-async fn the_input_may_be_borrowed_and_tuples_are_arguments() {
+async fn map_input_may_be_borrowed_and_hold_tuples() {
     let pool = ready(2).await;
     let numbers: Vec<u64> = (0..500).collect();
     let words = ["a".to_owned(), "bc".to_owned()];
@@ -140,9 +140,9 @@ async fn the_input_may_be_borrowed_and_tuples_are_arguments() {
 }
 
 #[procession::test]
-async fn an_iterator_that_panics_costs_its_own_map() {
+async fn map_whose_iterator_panics_leaves_the_pool_working() {
     alone(
-        "map::input::an_iterator_that_panics_costs_its_own_map",
+        "map::input::map_whose_iterator_panics_leaves_the_pool_working",
         async {
             for at in [0, 3, 5_000] {
                 let pool = ready(2).await;
@@ -163,7 +163,7 @@ async fn an_iterator_that_panics_costs_its_own_map() {
 }
 
 #[procession::test]
-async fn an_iterator_may_lie_about_its_length() {
+async fn map_tolerates_a_wrong_size_hint() {
     struct Liar(u64, usize);
     impl Iterator for Liar {
         type Item = u64;
@@ -191,7 +191,7 @@ async fn an_iterator_may_lie_about_its_length() {
 }
 
 #[procession::test]
-async fn a_stream_is_polled_only_when_there_is_room() {
+async fn map_stream_polls_its_input_when_there_is_room() {
     let pool = ready(2).await;
     let (count, items) = counted(0..1_000_u64);
     let mut map = pool.map_stream(square, stream::iter(items)).concurrency(5);
@@ -210,7 +210,7 @@ fn of_channel<T: Send + 'static>(receiver: mpsc::Receiver<T>) -> impl Stream<Ite
 }
 
 #[procession::test]
-async fn a_stream_that_makes_one_wait_holds_nothing_back() {
+async fn map_stream_with_pending_input_yields_finished_results() {
     let pool = ready(2).await;
     let (give, take) = mpsc::channel(1);
     let mut map = pool.map_stream(square, Box::pin(of_channel(take)));
@@ -221,7 +221,7 @@ async fn a_stream_that_makes_one_wait_holds_nothing_back() {
     }
     drop(give);
     assert!(within(map.next()).await.is_none());
-    // As a future.
+    // The same map as a future.
     let (give, take) = mpsc::channel(1);
     let giver = tokio::spawn(async move {
         for n in 0..500 {

@@ -1,4 +1,6 @@
-//! One function over many items.
+//! `Pool::map` and `Pool::map_stream`: one file for each topic.
+//!
+//! This file has what several topics use.
 
 mod failures;
 mod input;
@@ -22,18 +24,18 @@ pub(crate) fn squares(n: u64) -> Vec<u64> {
     (0..n).map(square).collect()
 }
 
-/// Everything that comes out.
+/// Every outcome of the map.
 pub(crate) async fn all<R>(mut map: Map<'_, R>) -> Vec<Result<R, JoinError>> {
     let mut outcomes = Vec::new();
     while let Some(outcome) = within(map.next()).await {
         outcomes.push(outcome);
     }
-    // It stays at its end.
+    // A map that has ended stays at its end.
     assert!(within(map.next()).await.is_none());
     outcomes
 }
 
-/// Counts how often the iterator is asked.
+/// An iterator that counts the items it has given.
 pub(crate) fn counted<I: Iterator>(items: I) -> (Arc<AtomicUsize>, impl Iterator<Item = I::Item>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&count);

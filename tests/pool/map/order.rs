@@ -8,11 +8,11 @@ use procession::Pool;
 
 use crate::deadline::within;
 use crate::map::{all, square, squares};
-use crate::notes::{Board, Desk};
+use crate::notes::{Board, Notes};
 use crate::pools::ready;
 
 #[procession::test]
-async fn results_come_in_the_order_of_the_input() {
+async fn map_results_are_in_input_order() {
     let pool = Pool::with_workers(2).unwrap();
     for n in [1, 2, 3, 100, 10_000] {
         assert_eq!(within(pool.map(square, 0..n)).await.unwrap(), squares(n));
@@ -29,7 +29,7 @@ async fn results_come_in_the_order_of_the_input() {
 }
 
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn several_maps_at_once_on_a_multi_thread_runtime() {
+async fn maps_run_concurrently_on_a_multi_thread_runtime() {
     let pool = Pool::with_workers(2).unwrap();
     let maps = (0..4).map(|_| {
         let pool = pool.clone();
@@ -42,16 +42,16 @@ async fn several_maps_at_once_on_a_multi_thread_runtime() {
 }
 
 #[procession::test]
-async fn unordered_outcomes_come_as_items_finish() {
+async fn unordered_yields_outcomes_as_items_finish() {
     let board = Board::new();
     let pool = ready(2).await;
-    let item = |desk: Desk, n: usize| {
+    let item = |notes: Notes, n: usize| {
         if n == 0 {
-            desk.wait("go");
+            notes.wait("go");
         }
         n
     };
-    let items = (0..20).map(|n| (board.desk(), n));
+    let items = (0..20).map(|n| (board.notes(), n));
     let mut map = pool.map(item, items.clone()).unordered().chunk_size(1);
     let mut seen = Vec::new();
     while seen.len() < 19 {
@@ -67,18 +67,18 @@ async fn unordered_outcomes_come_as_items_finish() {
 }
 
 #[procession::test]
-async fn a_long_item_does_not_hold_back_tiny_ones_while_another_worker_is_idle() {
-    // Wherever it stands and however items travel.
+async fn unordered_long_item_does_not_delay_short_items() {
+    // For several places of the long item, with fixed and with chosen chunk sizes.
     for (chunk, long) in [(Some(50), 0), (Some(50), 77), (None, 1_234), (None, 4_999)] {
         let board = Board::new();
         let pool = ready(2).await;
-        let item = |desk: Option<Desk>, n: u64| {
-            if let Some(desk) = desk {
-                desk.meet("long", "go");
+        let item = |notes: Option<Notes>, n: u64| {
+            if let Some(notes) = notes {
+                notes.meet("long", "go");
             }
             n
         };
-        let items = (0..5_000).map(|n| ((n == long).then(|| board.desk()), n));
+        let items = (0..5_000).map(|n| ((n == long).then(|| board.notes()), n));
         let mut map = pool.map(item, items).unordered();
         if let Some(chunk) = chunk {
             map = map.chunk_size(chunk);

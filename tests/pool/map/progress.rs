@@ -11,7 +11,7 @@ use crate::map::{all, fails_at_three, square, squares};
 use crate::pools::ready;
 
 #[procession::test]
-async fn progress_is_told_up_to_the_end() {
+async fn on_progress_is_called_up_to_the_end() {
     let pool = ready(2).await;
     let told = Mutex::new(Vec::new());
     let tell = |done, total| told.lock().unwrap().push((done, total));
@@ -21,12 +21,12 @@ async fn progress_is_told_up_to_the_end() {
     assert!(seen.is_sorted_by(|a, b| a.0 < b.0), "{seen:?}");
     assert!(seen.iter().all(|(_, total)| *total == Some(500)));
     assert_eq!(seen.last(), Some(&(500, Some(500))));
-    // Where the input does not say how long it is, and items fail.
+    // An input of unknown length, with items that fail.
     let items = (0..500).filter(|n| n % 2 == 1);
     let outcomes = all(pool.map(fails_at_three, items).on_progress(tell)).await;
     assert_eq!(outcomes.len(), 250);
     let seen = std::mem::take(&mut *told.lock().unwrap());
-    // How many there are is known once all were read.
+    // The total is known once the whole input has been read.
     assert!(
         seen.iter()
             .all(|(_, total)| matches!(total, None | Some(250)))
@@ -35,7 +35,7 @@ async fn progress_is_told_up_to_the_end() {
 }
 
 #[procession::test]
-async fn a_map_says_how_much_is_left() {
+async fn map_size_hint_counts_the_items_left() {
     let pool = ready(1).await;
     let mut map = pool.map(square, 0..50);
     for left in (0..50).rev() {
@@ -46,7 +46,7 @@ async fn a_map_says_how_much_is_left() {
 }
 
 #[procession::test]
-async fn a_next_that_is_dropped_loses_nothing() {
+async fn map_next_that_is_dropped_loses_nothing() {
     let pool = ready(2).await;
     let mut map = pool.map(square, 0..2_000);
     let mut results = BTreeMap::new();

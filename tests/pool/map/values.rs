@@ -1,22 +1,21 @@
 //! Items that cannot be encoded or decoded, and items that are huge.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::stream::StreamExt as _;
-use procession::{ErrorKind, JoinError, Map, Pool};
+use procession::{ErrorKind, JoinError, Map};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_bytes::ByteBuf;
 
 use crate::deadline::within;
 use crate::map::all;
-use crate::notes::{Board, Desk};
-use crate::pools::ready;
+use crate::notes::{Board, Notes};
+use crate::pools::{pids, ready};
 
-/// Cannot be carried one way or the other, if it is told so.
+/// A value whose encoding or decoding fails as its fault says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Fussy(u64, Fault);
+struct Faulty(u64, Fault);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Fault {
@@ -34,7 +33,7 @@ const FAULTS: [Fault; 4] = [
     Fault::DecodePanics,
 ];
 
-impl Serialize for Fussy {
+impl Serialize for Faulty {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.1 {
             Fault::Encode => Err(ser::Error::custom("not this one")),
@@ -44,7 +43,7 @@ impl Serialize for Fussy {
     }
 }
 
-impl<'de> Deserialize<'de> for Fussy {
+impl<'de> Deserialize<'de> for Faulty {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match <(u64, Fault)>::deserialize(deserializer)? {
             (_, Fault::Decode) => Err(de::Error::custom("not this one")),
@@ -63,20 +62,14 @@ fn kind_of(fault: Fault) -> Option<ErrorKind> {
 }
 
 #[procession::test]
-async fn a_value_that_cannot_be_carried_costs_its_own_item() {
+async fn map_items_that_cannot_be_encoded_or_decoded_fail_alone() {
     let pool = ready(2).await;
-    let pids = |pool: &Pool| -> HashSet<u32> {
-        pool.workers()
-            .iter()
-            .filter_map(procession::WorkerInfo::pid)
-            .collect()
-    };
     let before = pids(&pool);
     for fault in FAULTS {
         for chunk in [1, 10, 200] {
             let fault_of = move |n: u64| if n % 20 == 7 { fault } else { Fault::No };
-            let arguments = (0..200).map(move |n| Fussy(n, fault_of(n)));
-            let sent = pool.map(|it: Fussy| it.0, arguments).chunk_size(chunk);
+            let arguments = (0..200).map(move |n| Faulty(n, fault_of(n)));
+            let sent = pool.map(|it: Faulty| it.0, arguments).chunk_size(chunk);
             for (n, outcome) in all(sent).await.into_iter().enumerate() {
                 let expected = kind_of(fault_of(n as u64));
                 assert_eq!(outcome.as_ref().err().map(JoinError::kind), expected);
@@ -86,7 +79,7 @@ async fn a_value_that_cannot_be_carried_costs_its_own_item() {
                 }
             }
             let items = (0..200).map(move |n| (n, fault_of(n)));
-            let back = pool.map(Fussy, items).chunk_size(chunk);
+            let back = pool.map(Faulty, items).chunk_size(chunk);
             for (n, outcome) in all(back).await.into_iter().enumerate() {
                 let expected = kind_of(fault_of(n as u64));
                 assert_eq!(outcome.as_ref().err().map(JoinError::kind), expected);
@@ -102,7 +95,7 @@ async fn a_value_that_cannot_be_carried_costs_its_own_item() {
 }
 
 #[procession::test]
-async fn a_huge_item_travels_among_small_ones() {
+async fn map_carries_a_huge_item_among_small_ones() {
     let pool = ready(2).await;
     for size in [60_000, 1 << 20, 64 << 20] {
         for chunk in [None, Some(1), Some(40)] {
@@ -133,19 +126,19 @@ async fn a_huge_item_travels_among_small_ones() {
 }
 
 #[procession::test]
-async fn results_that_fill_the_ring_wait_for_a_busy_parent() {
+async fn map_results_that_fill_the_ring_wait_for_the_parent() {
     let board = Board::new();
     let pool = ready(1).await;
-    // Sizes that leave all kinds of room behind them in a ring.
+    // Sizes that leave different amounts of space in the ring.
     for size in [10_000, 30_000, 50_000, 60_000, 65_000] {
-        let item = |desk: Desk, n: u8, size: usize| {
-            desk.write("made", n);
+        let item = |notes: Notes, n: u8, size: usize| {
+            notes.write("made", n);
             ByteBuf::from(vec![n; size])
         };
-        let items = (0..40).map(|n| (board.desk(), n, size));
+        let items = (0..40).map(|n| (board.notes(), n, size));
         let mut map = pool.map(item, items).chunk_size(40);
         assert!(map.next().now_or_never().is_none());
-        // This thread is the runtime's only one: nobody reads while it does something else.
+        // The runtime has only this thread, so no result is read during the sleep.
         std::thread::sleep(Duration::from_millis(20));
         for n in 0..40 {
             let bytes = within(map.next()).await.unwrap().unwrap();
