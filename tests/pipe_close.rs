@@ -5,7 +5,7 @@
 mod deadline;
 
 use deadline::within;
-use futures::{SinkExt as _, StreamExt as _, TryStreamExt as _, stream};
+use futures::{SinkExt, StreamExt as _, TryStreamExt as _, stream};
 use procession::{Pipe, PipeReceiver, PipeSender, RecvError, channel, pipe, queue, spawn};
 use serde_bytes::ByteBuf;
 

@@ -103,3 +103,30 @@ pub(super) fn arrived<F: Flavor>(end: End) -> Result<End, String> {
         false => Err("an end of a queue or pipe arrived as an end of the other kind".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Mpmc, Rx, Spsc, TryRecvError, Tx};
+    use super::*;
+
+    #[test]
+    fn end_of_a_pipe_is_not_received_as_an_end_of_a_queue() {
+        let (carrier, arrivals) = create::<Mpmc>(1).unwrap();
+        let (_sender, receiver) = create::<Spsc>(1).unwrap();
+        Tx::<Spsc, Mpmc>::new(carrier).try_send(receiver).unwrap();
+        let received = Rx::<Mpmc, Mpmc>::new(arrivals).try_recv();
+        let Err(TryRecvError::Decode(why)) = received else {
+            panic!("{received:?}");
+        };
+        assert!(why.contains("the other kind"), "{why}");
+    }
+
+    #[test]
+    fn capacity_is_limited() {
+        for capacity in [0, crate::ring::MOST_FRAMES + 1] {
+            assert!(create::<Mpmc>(capacity).is_err(), "{capacity}");
+        }
+        let (sender, receiver) = create::<Mpmc>(crate::ring::MOST_FRAMES).unwrap();
+        assert_eq!(sender.end().capacity(), receiver.end().capacity());
+    }
+}
