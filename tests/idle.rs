@@ -1,4 +1,4 @@
-//! A pool that has nothing to do does nothing: nobody of it wakes up.
+//! An idle pool uses no processor time: neither its workers nor the application wake up for it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -14,25 +14,25 @@ use leftovers::alone;
 use procession::{Pool, WorkerState};
 use serde_bytes::ByteBuf;
 
-/// How long nothing happens.
-const WHILE: Duration = Duration::from_secs(1);
+/// How long the processes are measured.
+const MEASURED: Duration = Duration::from_secs(1);
 
-/// Wake-ups of the parent in that time that are not the pool's: the test's own timer, and of every
-/// thread of the runtime what it does on its way to sleep.
-const ITS_OWN: u64 = 10;
+/// Context switches of the parent in that time that are not the pool's: for the timer of the test, and for a thread of
+/// the runtime that falls asleep.
+const OWN_SWITCHES: u64 = 10;
 
-/// What the threads of a process have done so far.
+/// What the threads of a process have used so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Doings {
-    /// How often they went to sleep or were sent to.
+struct Usage {
+    /// Context switches, voluntary or not.
     switches: u64,
-    /// How long they ran.
+    /// Processor time.
     ran: Duration,
 }
 
 /// Reads `status` and `schedstat` of every thread (`proc_pid_status(5)`, the kernel's sched-stats).
-fn doings(pid: u32) -> Doings {
-    let mut doings = Doings {
+fn usage(pid: u32) -> Usage {
+    let mut usage = Usage {
         switches: 0,
         ran: Duration::ZERO,
     };
@@ -42,26 +42,26 @@ fn doings(pid: u32) -> Doings {
         let switches = status.lines().filter(|line| line.contains("ctxt_switches"));
         let counts =
             switches.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-        doings.switches += counts.sum::<u64>();
+        usage.switches += counts.sum::<u64>();
         let stat = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
         let nanos = stat
             .split_whitespace()
             .next()
             .and_then(|it| it.parse().ok());
-        doings.ran += Duration::from_nanos(nanos.unwrap_or(0));
+        usage.ran += Duration::from_nanos(nanos.unwrap_or(0));
     }
-    doings
+    usage
 }
 
-fn since(before: Doings, after: Doings) -> Doings {
-    Doings {
+fn since(before: Usage, after: Usage) -> Usage {
+    Usage {
         switches: after.switches.saturating_sub(before.switches),
         ran: after.ran.saturating_sub(before.ran),
     }
 }
 
-/// Uses the pool for everything that needs a timer, a bell or memory.
-async fn use_it(pool: &Pool) {
+/// Uses all parts of the pool that have a timer, a doorbell or shared memory.
+async fn use_pool(pool: &Pool) {
     let long = Duration::from_secs(600);
     let runs = (0..100).map(|n| pool.run(|n: u64| n, n).timeout(long));
     within(join_all(runs)).await;
@@ -84,31 +84,31 @@ async fn use_it(pool: &Pool) {
     .await;
 }
 
-async fn costs_nothing(threads: u64) {
+/// Fails if a pool that was used is busy afterwards. `threads` is how many the runtime has.
+async fn assert_idle(threads: u64) {
     let pool = Pool::with_workers(3).unwrap();
-    use_it(&pool).await;
+    use_pool(&pool).await;
     let pids: Vec<_> = pool
         .workers()
         .iter()
         .map(|worker| worker.pid().unwrap())
         .collect();
-    // What is on its way to sleep is given the time to get there: a second without anything is waited
-    // for, and must come soon.
+    // Threads may still be falling asleep in the first second. One of four must be quiet.
     let mut tries = 0;
     loop {
-        let before: Vec<_> = pids.iter().map(|&pid| doings(pid)).collect();
-        let parent = doings(std::process::id());
-        tokio::time::sleep(WHILE).await;
-        let parent = since(parent, doings(std::process::id()));
+        let before: Vec<_> = pids.iter().map(|&pid| usage(pid)).collect();
+        let parent = usage(std::process::id());
+        tokio::time::sleep(MEASURED).await;
+        let parent = since(parent, usage(std::process::id()));
         let workers: Vec<_> = pids
             .iter()
             .zip(before)
-            .map(|(&pid, before)| since(before, doings(pid)))
+            .map(|(&pid, before)| since(before, usage(pid)))
             .collect();
         let still = workers
             .iter()
             .all(|it| it.switches == 0 && it.ran.is_zero());
-        let quiet = parent.switches <= ITS_OWN + 2 * threads;
+        let quiet = parent.switches <= OWN_SWITCHES + 2 * threads;
         let cheap = parent.ran < Duration::from_millis(5);
         if still && quiet && cheap {
             return;
@@ -119,19 +119,13 @@ async fn costs_nothing(threads: u64) {
 }
 
 #[procession::test]
-async fn an_idle_pool_costs_nothing_on_a_current_thread_runtime() {
-    alone(
-        "an_idle_pool_costs_nothing_on_a_current_thread_runtime",
-        costs_nothing(1),
-    )
-    .await;
+async fn pool_is_idle_on_a_current_thread_runtime() {
+    let test = "pool_is_idle_on_a_current_thread_runtime";
+    alone(test, assert_idle(1)).await;
 }
 
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idle_pool_costs_nothing_on_a_multi_thread_runtime() {
-    alone(
-        "an_idle_pool_costs_nothing_on_a_multi_thread_runtime",
-        costs_nothing(2),
-    )
-    .await;
+async fn pool_is_idle_on_a_multi_thread_runtime() {
+    let test = "pool_is_idle_on_a_multi_thread_runtime";
+    alone(test, assert_idle(2)).await;
 }

@@ -68,17 +68,23 @@ impl Core {
     /// Clears suspect workers that were seen to run.
     pub(super) fn clear_suspicions(&mut self) {
         for worker in self.workers.keys() {
-            let Some(it) = self.workers.get(worker) else {
-                continue;
-            };
-            let (position, io) = (it.life.suspect_at(), it.life.io());
-            let runs = position
-                .zip(io)
-                .is_some_and(|(position, io)| io.requests.released(position));
-            if runs {
+            if self.was_seen_to_run(worker) {
                 self.transition(worker, WorkerLife::clear_suspicion);
             }
         }
+    }
+
+    /// Whether a suspect worker has released the request that it had not started.
+    fn was_seen_to_run(&mut self, worker: WorkerKey) -> bool {
+        let Some(it) = self.workers.get_mut(worker) else {
+            return false;
+        };
+        let (Some(position), Some(io)) = (it.life.suspect_at(), it.life.io_mut()) else {
+            return false;
+        };
+        // The doorbell rings for the next release only, which may be of an older request. So the watch is renewed, and
+        // the position is checked after that.
+        io.requests.released(position) || !io.requests.watch() || io.requests.released(position)
     }
 
     /// Cuts the first waiting job into as many as there are idle workers.

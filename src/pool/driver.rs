@@ -171,15 +171,15 @@ impl Driver {
             return rung.is_err();
         }
         let set = self.alarm.filter(|_| !self.timer.is_elapsed());
-        if alarm == set {
-            return true;
-        }
         self.alarm = alarm;
         let Some(alarm) = alarm else {
             return true;
         };
-        let wait = alarm.since(Moment::now());
-        self.timer.as_mut().reset(Instant::now() + wait);
+        if Some(alarm) != set {
+            let wait = alarm.since(Moment::now());
+            self.timer.as_mut().reset(Instant::now() + wait);
+        }
+        // Also if it was set before: a poll that has exhausted the task's budget registers no waker.
         self.timer.as_mut().poll(cx).is_pending()
     }
 }
@@ -253,8 +253,6 @@ impl Driver {
     }
 
     fn on_exited(&mut self, worker: WorkerKey, status: Option<ExitStatus>) {
-        // All that the worker has committed, and then what it has published of the next reply.
-        while self.read(worker) {}
         self.salvage(worker);
         let replies = self.workers.get(worker).and_then(Option::as_ref);
         let init = replies.and_then(WorkerReplies::init_name);
@@ -309,8 +307,10 @@ impl Driver {
         true
     }
 
-    /// Takes the outcomes that a worker has published and not committed.
+    /// Reads all that a worker has committed, and then what it has published of the next reply. In this order: what is
+    /// published can be found only behind the last reply that was read.
     fn salvage(&mut self, worker: WorkerKey) {
+        while self.read(worker) {}
         let Some(replies) = self.workers.get_mut(worker).and_then(Option::as_mut) else {
             return;
         };

@@ -58,7 +58,7 @@ impl Metrics {
         self.counts.completed
     }
 
-    /// The number of calls that failed, without those that [`crashed`](Self::crashed),
+    /// The number of calls that failed, except the calls that [`crashed`](Self::crashed),
     /// [`timed_out`](Self::timed_out) and [`cancelled`](Self::cancelled) count.
     pub fn failed(&self) -> u64 {
         self.counts.failed

@@ -1,0 +1,26 @@
+//! Queues: each message reaches one receiver, and the stream ends after the last one.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "../asleep/mod.rs"]
+mod asleep;
+#[path = "../deadline/mod.rs"]
+mod deadline;
+#[path = "../leftovers/mod.rs"]
+mod leftovers;
+#[path = "../notes/mod.rs"]
+mod notes;
+
+mod arguments;
+mod calls;
+mod cancel;
+mod close;
+mod codec;
+mod dropped;
+mod join;
+mod large;
+mod model;
+mod order;
+mod runtimes;
+mod tasks;
+mod travel;
