@@ -1,4 +1,4 @@
-//! A program in which `clone3` fails, as under a seccomp filter: its processes are executed instead of forked,
+//! A program in which no sibling can be forked, as under a strict seccomp filter: its processes are executed instead of forked,
 //! and one event says so.
 
 #![allow(
@@ -11,6 +11,7 @@ mod deadline;
 mod harness;
 #[path = "../leftovers/mod.rs"]
 mod leftovers;
+mod seccomp;
 
 fn main() {
     match harness::role() {
@@ -24,7 +25,7 @@ fn unforkable() {
     harness::record();
     // With this variable everything is executed on purpose, so there is no event.
     let forks = std::env::var_os("PROCESSION_START_METHOD").is_none();
-    deny_clone3();
+    seccomp::deny_siblings();
     #[cfg(feature = "tracing")]
     let warnings = events::collect();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be built");
@@ -52,47 +53,6 @@ fn unforkable() {
                 .all(|text| text.contains("could not be copied"))
         );
     }
-}
-
-/// Lets `clone3`, which forks children, fail with `ENOSYS` in this process and all it starts (`seccomp(2)`). The C
-/// library then starts threads by `clone`.
-fn deny_clone3() {
-    let instruction = |code: u32, jt, jf, k| libc::sock_filter {
-        code: code as u16,
-        jt,
-        jf,
-        k,
-    };
-    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-    let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    let return_value = libc::BPF_RET | libc::BPF_K;
-    let mut program = [
-        // The first word of the data is the number of the system call.
-        instruction(load, 0, 0, 0),
-        instruction(equal, 0, 1, libc::SYS_clone3 as u32),
-        instruction(
-            return_value,
-            0,
-            0,
-            libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
-        ),
-        instruction(return_value, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let filter = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_mut_ptr(),
-    };
-    // SAFETY: the arguments are integers.
-    let no_new_privileges = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    // SAFETY: `filter` has the address and the length of `program`, which lives until the call returns.
-    let filtered = unsafe {
-        libc::prctl(
-            libc::PR_SET_SECCOMP,
-            libc::SECCOMP_MODE_FILTER,
-            &raw const filter,
-        )
-    };
-    assert_eq!((no_new_privileges, filtered), (0, 0));
 }
 
 #[cfg(feature = "tracing")]
