@@ -220,12 +220,17 @@ impl JoinError {
             ErrorKind::MemoryExceeded => f.write_str("exceeded its memory limit"),
             ErrorKind::Encode => f.write_str("has a value that cannot be serialised"),
             ErrorKind::Decode => f.write_str("has a value that cannot be deserialised"),
-            ErrorKind::Spawn => match self.0.exit_code {
-                Some(code) => write!(
+            ErrorKind::Spawn => match (self.0.exit_code, self.0.signal) {
+                (Some(code), _) => write!(
                     f,
                     "did not run: its process exited early with status {code}"
                 ),
-                None => f.write_str("did not run: its process could not be started"),
+                (None, Some(signal)) => write!(
+                    f,
+                    "did not run: its process was ended early by {}",
+                    Signal(signal)
+                ),
+                (None, None) => f.write_str("did not run: its process could not be started"),
             },
             ErrorKind::Closed if self.0.reason.is_some() => f.write_str("has no outcome"),
             ErrorKind::Closed => f.write_str("was not run: the pool is closed"),

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::call_options::CallOptions;
+use super::dispatch::Order;
 use super::initializer::Initializer;
 use super::metrics::Counts;
 use super::records::{Records, TaskRecord};
@@ -156,7 +157,7 @@ impl Core {
     /// Adds a task that waits before all others of its priority.
     pub(super) fn enqueue_front(&mut self, job: Arc<dyn Job>, options: CallOptions) {
         let key = self.records.insert(job, options, self.now);
-        self.schedule.submit_front(key, options.priority);
+        self.enqueue(key, options.priority, Order::First);
     }
 
     /// Ends a task that was never started.
@@ -180,13 +181,7 @@ impl Core {
         count: usize,
         error: JoinError,
     ) {
-        let counted = match error.kind() {
-            ErrorKind::Crashed | ErrorKind::Exited => &mut self.counts.crashed,
-            ErrorKind::TimedOut => &mut self.counts.timed_out,
-            ErrorKind::Cancelled => &mut self.counts.cancelled,
-            _ => &mut self.counts.failed,
-        };
-        *counted += count as u64;
+        self.counts.add_failed(error.kind(), count as u64);
         self.failures.push(Failure {
             job: Arc::clone(job),
             first,

@@ -9,8 +9,15 @@ use crate::call::Written;
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
-use crate::schedule::{TaskKey, WorkerKey};
+use crate::schedule::{Priority, TaskKey, WorkerKey};
 use crate::transfer::blob::PackedBlob;
+
+/// Where a task waits among the tasks of its priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    First,
+    Last,
+}
 
 impl Core {
     /// Takes a task. `None` if the pool takes no new tasks.
@@ -19,8 +26,12 @@ impl Core {
             return None;
         }
         let key = self.records.insert(job, options, self.now);
-        self.schedule.submit(key, options.priority);
-        self.check_missing |= self.breaker.try_again();
+        self.enqueue(key, options.priority, Order::Last);
+        // While there are workers to run the task, a start that fails is only a loss of time.
+        if self.breaker.is_open() && !self.workers.any_alive() {
+            self.breaker.half_open();
+            self.check_missing = true;
+        }
         Some(key)
     }
 
@@ -63,8 +74,17 @@ impl Core {
         if record.cancelled || self.phase == Phase::Over {
             self.fail_unstarted(key, ErrorKind::Cancelled);
         } else {
-            self.schedule.submit_front(key, priority);
+            self.enqueue(key, priority, Order::First);
         }
+    }
+
+    /// A task waits for a worker. If none can be started now, the driver looks again when one can.
+    pub(super) fn enqueue(&mut self, key: TaskKey, priority: Priority, order: Order) {
+        match order {
+            Order::First => self.schedule.submit_front(key, priority),
+            Order::Last => self.schedule.submit(key, priority),
+        }
+        self.run_driver_by(self.breaker.half_open_at());
     }
 
     /// The arguments of a large task were encoded, or could not be.

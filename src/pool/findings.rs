@@ -57,6 +57,6 @@ pub(super) struct FoundReply {
 pub(super) struct FoundExit {
     pub(super) worker: WorkerKey,
     pub(super) status: Option<ExitStatus>,
-    /// The name of the initializer that had not returned.
-    pub(super) init: Option<&'static str>,
+    /// What the initializer that had not returned is called in errors.
+    pub(super) init: Option<String>,
 }

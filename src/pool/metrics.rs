@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::error::ErrorKind;
+
 /// The counts of a pool at the moment of [`Pool::metrics`](crate::Pool::metrics).
 ///
 /// Calls count one by one: every item of a map is a call. Tasks count as they are sent to workers: a batch of map
@@ -28,6 +30,22 @@ pub(super) struct Counts {
     pub(super) retried: u64,
     pub(super) wait_time: Histogram,
     pub(super) run_time: Histogram,
+}
+
+impl Counts {
+    /// Counts calls that ended with an error of this kind.
+    pub(super) fn add_failed(&mut self, kind: ErrorKind, calls: u64) {
+        match kind {
+            ErrorKind::Cancelled => {
+                self.cancelled += calls;
+                return;
+            }
+            ErrorKind::Crashed | ErrorKind::Exited => self.crashed += calls,
+            ErrorKind::TimedOut => self.timed_out += calls,
+            _ => {}
+        }
+        self.failed += calls;
+    }
 }
 
 impl Metrics {
@@ -58,18 +76,19 @@ impl Metrics {
         self.counts.completed
     }
 
-    /// The number of calls that failed, except the calls that [`crashed`](Self::crashed),
-    /// [`timed_out`](Self::timed_out) and [`cancelled`](Self::cancelled) count.
+    /// The number of calls that ended with any error except [`ErrorKind::Cancelled`].
+    ///
+    /// The calls that [`crashed`](Self::crashed) and [`timed_out`](Self::timed_out) count are among them.
     pub fn failed(&self) -> u64 {
         self.counts.failed
     }
 
-    /// The number of calls whose worker crashed or exited while it ran them.
+    /// The number of calls whose worker crashed or exited while it ran them. [`failed`](Self::failed) counts them too.
     pub fn crashed(&self) -> u64 {
         self.counts.crashed
     }
 
-    /// The number of calls that ran longer than their time limit.
+    /// The number of calls that ran longer than their time limit. [`failed`](Self::failed) counts them too.
     pub fn timed_out(&self) -> u64 {
         self.counts.timed_out
     }

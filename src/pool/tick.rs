@@ -60,8 +60,9 @@ impl Core {
         self.rebalance();
         self.stop_idle();
         self.flush();
-        if let Some(at) = self.breaker.half_open_at() {
-            self.check_missing |= at <= self.now;
+        if self.breaker.half_open_at().is_some_and(|at| at <= self.now) {
+            self.breaker.half_open();
+            self.check_missing = true;
         }
     }
 }

@@ -30,7 +30,7 @@ impl Core {
         }
         if !started && dead.is_alive() {
             let cause = failed_start(&dead, exit);
-            self.count_failed_start(&cause);
+            self.count_failed_start(dead.since, &cause);
         }
     }
 
@@ -108,9 +108,11 @@ impl Core {
 
 /// Why a worker that never ran a task exited.
 fn failed_start(dead: &Worker, exit: &FoundExit) -> JoinError {
-    let name = exit.init.unwrap_or("procession::worker");
-    let error = JoinError::new(ErrorKind::Spawn, name)
-        .because("the worker ended before it was ready for its first task");
+    let why = match &exit.init {
+        Some(init) => format!("{init} ended the worker"),
+        None => "the worker ended before it was ready for its first task".to_owned(),
+    };
+    let error = JoinError::new(ErrorKind::Spawn, "procession::worker").because(why);
     with_exit(error, dead, exit.status)
 }
 

@@ -35,9 +35,10 @@ impl WorkerReplies {
         }
     }
 
-    /// The name of the initializer that the worker runs.
-    pub(super) fn init_name(&self) -> Option<&'static str> {
-        self.init.front().map(|job| job.name())
+    /// What the initializer that the worker runs is called in errors.
+    pub(super) fn init_name(&self) -> Option<String> {
+        let job = self.init.front()?;
+        Some(format!("{} (`{}`)", job.kind(), job.name()))
     }
 
     /// Takes the reply of an initializer. Returns how the start of the worker went, once that is known.

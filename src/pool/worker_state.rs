@@ -216,11 +216,6 @@ impl<I> WorkerLife<I> {
         }
     }
 
-    /// Whether the worker has finished its start, and was not killed or told to exit.
-    pub(super) fn is_ready(&self) -> bool {
-        matches!(self, Self::Ready { .. } | Self::Cancelling { .. })
-    }
-
     pub(super) fn is_stopping(&self) -> bool {
         matches!(self, Self::Stopping { .. })
     }

@@ -76,6 +76,11 @@ impl WorkerTable {
         self.0.iter().all(Option::is_none)
     }
 
+    /// Whether any worker runs tasks, or may be able to when it has started.
+    pub(super) fn any_alive(&self) -> bool {
+        self.iter().any(|(_, it)| it.is_alive())
+    }
+
     /// All keys that workers have, and perhaps others.
     pub(super) fn keys(&self) -> std::ops::Range<WorkerKey> {
         0..self.0.len()

@@ -10,6 +10,7 @@ use super::worker_table::Worker;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildSpec;
+use crate::sys::clock::Moment;
 use crate::transfer::messages::ToWorker;
 
 /// States.
@@ -57,15 +58,19 @@ impl Core {
     /// A worker could not be started.
     pub(super) fn on_start_failed(&mut self, worker: WorkerKey, cause: &JoinError) {
         self.schedule.remove_worker(worker);
-        self.workers.remove(worker);
-        self.count_failed_start(cause);
+        let dead = self.workers.remove(worker);
+        // The start of a worker that is not wanted any more says nothing about other starts.
+        if let Some(dead) = dead.filter(Worker::is_alive) {
+            self.count_failed_start(dead.since, cause);
+        }
     }
 
     /// A worker has run its initializers, or one has failed.
     pub(super) fn on_initialized(&mut self, worker: WorkerKey, result: Result<(), JoinError>) {
-        if self.workers.get(worker).is_none() {
+        let Some(it) = self.workers.get(worker) else {
             return;
-        }
+        };
+        let began = it.since;
         match result {
             Ok(()) => {
                 self.transition(worker, WorkerLife::on_initialized);
@@ -73,7 +78,7 @@ impl Core {
             }
             Err(cause) => {
                 self.transition(worker, WorkerLife::kill);
-                self.count_failed_start(&cause);
+                self.count_failed_start(began, &cause);
             }
         }
     }
@@ -89,13 +94,11 @@ impl Core {
         }
     }
 
-    /// A start has failed. If that happens repeatedly and no worker is ready, waiting tasks end with the cause.
-    pub(super) fn count_failed_start(&mut self, cause: &JoinError) {
+    /// A start that `began` then has failed. If that happens repeatedly and no worker is left that runs tasks or may be able to, waiting
+    /// tasks end with the cause.
+    pub(super) fn count_failed_start(&mut self, began: Moment, cause: &JoinError) {
         self.check_missing = true;
-        if !self.breaker.failed(self.now) {
-            return;
-        }
-        if self.workers.iter().any(|(_, it)| it.life.is_ready()) {
+        if !self.breaker.failed(began, self.now) || self.workers.any_alive() {
             return;
         }
         for key in self.schedule.take_waiting() {
