@@ -27,10 +27,10 @@ pub fn init() {
         EntryPoint::Init.record();
         child::serve(slot);
     }
-    if procfs::thread_count().is_ok_and(|threads| threads == 1) {
-        EntryPoint::Init.record();
-    } else {
-        EntryPoint::record_missed();
+    match procfs::thread_count() {
+        Ok(1) => EntryPoint::Init.record(),
+        Ok(_) => EntryPoint::record_missed(),
+        Err(_) => EntryPoint::record_without_proc(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! How a child comes in: in tests here, in programs in `programs/`, each a test with its own `main`.
+//! `#[procession::test]`, and how a child of a test starts. `programs/` has the tests of children of programs.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -17,7 +17,7 @@ fn double(n: u64) -> u64 {
 }
 
 #[procession::test]
-async fn on_one_thread() {
+async fn test_attribute_runs_on_one_thread() {
     assert_eq!(
         Handle::current().runtime_flavor(),
         RuntimeFlavor::CurrentThread
@@ -26,7 +26,7 @@ async fn on_one_thread() {
 }
 
 #[procession::test(flavor = "multi_thread", worker_threads = 3)]
-async fn on_several_threads() {
+async fn test_attribute_runs_on_several_threads() {
     assert_eq!(
         Handle::current().runtime_flavor(),
         RuntimeFlavor::MultiThread
@@ -39,7 +39,7 @@ async fn on_several_threads() {
 }
 
 #[procession::test(flavor = "local")]
-async fn on_a_local_runtime() {
+async fn test_attribute_runs_on_a_local_runtime() {
     let doubled = tokio::task::spawn_local(async {
         let rc = std::rc::Rc::new(procession::spawn(double, 2).await.unwrap());
         *rc
@@ -48,22 +48,22 @@ async fn on_a_local_runtime() {
 }
 
 #[procession::test]
-async fn with_a_result() -> Result<(), procession::JoinError> {
+async fn test_attribute_accepts_a_result() -> Result<(), procession::JoinError> {
     assert_eq!(procession::spawn(double, 2).await?, 4);
     Ok(())
 }
 
 #[procession::test]
 #[should_panic(expected = "did not return")]
-async fn with_a_panic() {
+async fn test_attribute_accepts_should_panic() {
     let exits = procession::spawn(|| -> u64 { std::process::exit(1) }, ());
     let error = within(exits).await.unwrap_err();
     panic!("{error}");
 }
 
-/// A runtime that no attribute made, in a thread that no runtime knows.
+/// The runtime is built without an attribute, in a thread outside every runtime.
 #[procession::test]
-async fn on_a_runtime_made_by_hand() {
+async fn spawn_works_on_a_runtime_built_by_hand() {
     let elsewhere = std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -75,7 +75,7 @@ async fn on_a_runtime_made_by_hand() {
     assert_eq!(elsewhere.join().unwrap(), 4);
 }
 
-/// This process, a child of it, a child of that, and so on.
+/// The pids of this process, of a child, of a child of that child, and so on.
 fn family(depth: u32) -> BoxFuture<'static, Vec<u32>> {
     async move {
         let mut found = vec![std::process::id()];
@@ -89,20 +89,20 @@ fn family(depth: u32) -> BoxFuture<'static, Vec<u32>> {
 }
 
 #[procession::test]
-async fn children_have_children() {
-    alone("children_have_children", async {
+async fn child_can_spawn_children() {
+    alone("child_can_spawn_children", async {
         let mut family = within(family(4)).await;
         assert_eq!((family.len(), family[0]), (5, std::process::id()));
         family.sort_unstable();
         family.dedup();
-        assert_eq!(family.len(), 5, "each is a process of its own");
+        assert_eq!(family.len(), 5, "the pids differ");
     })
     .await;
 }
 
 #[procession::test]
-async fn a_plain_function_has_children() {
-    alone("a_plain_function_has_children", async {
+async fn child_in_a_plain_function_can_spawn_children() {
+    alone("child_in_a_plain_function_can_spawn_children", async {
         fn depth(n: u32) -> u32 {
             if n == 0 {
                 return 0;
@@ -115,11 +115,11 @@ async fn a_plain_function_has_children() {
     .await;
 }
 
-/// The tests are not run again in a child, by whatever arguments this process was started with.
+/// A child does not run the tests again, although its arguments select this test.
 #[procession::test]
-async fn a_child_runs_no_test() {
-    alone("a_child_runs_no_test", async {
-        let record = scratch("a_child_runs_no_test");
+async fn child_runs_no_test() {
+    alone("child_runs_no_test", async {
+        let record = scratch("child_runs_no_test");
         append(&record);
         for n in 0..4 {
             let outcome = match n {
@@ -136,7 +136,7 @@ async fn a_child_runs_no_test() {
     .await;
 }
 
-/// A file that every process which comes here would find.
+/// A path that is the same in this process and in its children.
 fn scratch(name: &str) -> PathBuf {
     let mark = leftovers::own_mark().unwrap();
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{mark}"))
@@ -151,11 +151,11 @@ fn append(record: &Path) {
     writeln!(file.unwrap(), "{}", std::process::id()).unwrap();
 }
 
-/// Closing the way in behind itself, a child starts programs that are no children of ours: they run
-/// their own `main`, also when they are this very program.
+/// A child removes the variable that made it a child. So a program that it starts runs its own `main`, also where
+/// it is the same program.
 #[procession::test]
-async fn the_same_program_started_by_a_child_is_no_child() {
-    alone("the_same_program_started_by_a_child_is_no_child", async {
+async fn program_started_by_a_child_is_no_child() {
+    alone("program_started_by_a_child_is_no_child", async {
         fn listed() -> String {
             let mut program = std::process::Command::new("/proc/self/exe");
             let list = program
@@ -165,25 +165,25 @@ async fn the_same_program_started_by_a_child_is_no_child() {
             String::from_utf8(list.stdout).unwrap()
         }
         let list = within(procession::spawn(listed, ())).await.unwrap();
-        assert!(list.contains("children_have_children: test"), "{list}");
+        assert!(list.contains("child_can_spawn_children: test"), "{list}");
     })
     .await;
 }
 
-/// Somebody who sets the variable by hand is told, and nothing hangs.
+/// The process exits with a message that names the variable.
 #[procession::test]
-async fn whoever_is_no_child_and_is_told_so_says_it() {
-    alone("whoever_is_no_child_and_is_told_so_says_it", async {
-        for invitation in ["constructor0", "constructor1", "constructor2"] {
+async fn variable_set_by_hand_is_an_error() {
+    alone("variable_set_by_hand_is_an_error", async {
+        for value in ["constructor0", "constructor1", "constructor2"] {
             let run = tokio::process::Command::new("/proc/self/exe")
                 .args(["--list", "--format", "terse"])
-                .env("PROCESSION_CHILD", invitation)
+                .env("PROCESSION_CHILD", value)
                 .stdin(std::process::Stdio::null())
                 .output();
             let output = within(run).await.unwrap();
-            let cried = String::from_utf8_lossy(&output.stderr).into_owned();
+            let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(!output.status.success(), "{output:?}");
-            assert!(cried.contains("PROCESSION_CHILD"), "{cried}");
+            assert!(stderr.contains("PROCESSION_CHILD"), "{stderr}");
             assert!(output.stdout.is_empty(), "{output:?}");
         }
     })
@@ -191,7 +191,7 @@ async fn whoever_is_no_child_and_is_told_so_says_it() {
 }
 
 #[test]
-fn outside_of_children_nobody_is_one() {
+fn current_is_no_child_in_the_application() {
     let current = procession::current();
     assert!(!current.is_child() && current.parent_pid().is_none());
 }

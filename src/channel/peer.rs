@@ -32,6 +32,7 @@ impl Peer {
         }
     }
 
+    #[inline]
     pub(super) fn socket(&self) -> &OwnedFd {
         &self.socket
     }

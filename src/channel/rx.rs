@@ -106,7 +106,16 @@ impl<T: DeserializeOwned, F: Flavor> Rx<T, F> {
     }
 
     /// The first of the long messages, if there are any.
+    #[inline]
     fn take_decoded(&self) -> Result<Option<Result<T, String>>, StillDecoding> {
+        match self.decoding.has_entries() {
+            true => self.take_first_decoded(),
+            false => Ok(None),
+        }
+    }
+
+    #[cold]
+    fn take_first_decoded(&self) -> Result<Option<Result<T, String>>, StillDecoding> {
         Ok(match self.decoding.take()? {
             None | Some(DecodeState::Decoding) => None,
             Some(DecodeState::Decoded(decoded)) => Some(decoded),
@@ -232,12 +241,14 @@ impl<T> DecodeQueue<T> {
         }
     }
 
-    /// Removes the first entry, if there is one and it is no longer being decoded.
+    /// Whether there may be entries.
     #[inline]
+    fn has_entries(&self) -> bool {
+        self.has_entries.load(Ordering::Acquire)
+    }
+
+    /// Removes the first entry, if there is one and it is no longer being decoded.
     fn take(&self) -> Result<Option<DecodeState<T>>, StillDecoding> {
-        if !self.has_entries.load(Ordering::Acquire) {
-            return Ok(None);
-        }
         let mut entries = self.entries();
         if let Some((_, DecodeState::Decoding)) = entries.front() {
             return Err(StillDecoding);

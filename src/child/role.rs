@@ -9,7 +9,7 @@ use super::fork_server::Forked;
 use super::setup::FAILED;
 use super::single::ReleasedSpare;
 use super::{pool_worker, single, stdio_helper};
-use crate::sys::{exit, hook, image, socket, stdio};
+use crate::sys::{exit, hook, image, signal, socket, stdio};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::greeting::{Greeting, Role};
 
@@ -37,6 +37,7 @@ fn try_serve(slot: u32) -> io::Result<Never> {
     let control = ControlSocket::new(stdio::take_slot(slot, null.as_fd())?);
     drop(null);
     hook::forget();
+    signal::reset_inherited();
     run_greeted(control)
 }
 

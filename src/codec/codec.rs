@@ -1,7 +1,7 @@
 //! Values as bytes: [postcard](https://postcard.jamesmunns.com/wire-format), written in place.
 //!
-//! Short values, which are frequent, are written by [`encoder`](super::encoder), and all values are read by
-//! [`decoder`](super::decoder). Postcard's serialiser writes the others, in the same format.
+//! [`encoder`](super::encoder) writes and [`decoder`](super::decoder) reads this format. Both stop at a value that is
+//! nested so deeply that the recursion would overflow the stack of the thread.
 //!
 //! Postcard is compact and fast because it is not self-describing: both sides must agree on the type, and they do,
 //! because they are the same program. What serde offers only to self-describing formats cannot be carried; the errors
@@ -12,13 +12,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::attachments;
 use super::decoder::Decoder;
-use super::encoder::Encoder;
+use super::encoder::{Encoder, TOO_DEEP};
+use super::output::Pieces;
 use crate::ring::Writer;
 use crate::sys::buffer::StackBuf;
 
@@ -53,7 +53,12 @@ pub(crate) fn encode_unguarded<T: Serialize + ?Sized>(
 
 /// The number of bytes that `value` takes.
 pub(crate) fn measure<T: Serialize + ?Sized>(value: &T) -> Result<usize, EncodeFault> {
-    guarded(|| postcard::serialize_with_flavor(value, Counted(0)))
+    let mut len = 0;
+    encode_with(value, |piece| {
+        len += piece.len();
+        true
+    })?;
+    Ok(len)
 }
 
 /// Appends `value` to `out`.
@@ -62,7 +67,10 @@ pub(crate) fn encode_to_vec<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeFault> {
     let before = out.len();
-    let encoded = guarded(|| postcard::serialize_with_flavor(value, Growing(&mut *out)));
+    let encoded = encode_with(value, |piece| {
+        out.extend_from_slice(piece);
+        true
+    });
     if encoded.is_err() {
         out.truncate(before);
     }
@@ -84,7 +92,13 @@ pub(crate) fn encode_bounded<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     most: usize,
 ) -> Result<(), EncodeFault> {
-    guarded(|| postcard::serialize_with_flavor(value, Bounded(out, most)))
+    encode_with(value, |piece| {
+        let fits = piece.len() <= most.saturating_sub(out.len());
+        if fits {
+            out.extend_from_slice(piece);
+        }
+        fits
+    })
 }
 
 /// Encodes `value` by giving every piece of it to `put`, in order. `put` says whether there was space.
@@ -92,7 +106,7 @@ pub(crate) fn encode_with<T: Serialize + ?Sized>(
     value: &T,
     put: impl FnMut(&[u8]) -> bool,
 ) -> Result<(), EncodeFault> {
-    guarded(|| postcard::serialize_with_flavor(value, Piecewise(put)))
+    guarded(|| Encoder::encode(value, Pieces::new(put)).map(drop))
 }
 
 /// Decodes a value that takes all of `bytes`.
@@ -194,105 +208,9 @@ fn explain(error: postcard::Error) -> String {
         Error::SerdeDeCustom => attachments::last_fault().unwrap_or_else(|| {
             format!("its Deserialize implementation reported an error ({NOT_SELF_DESCRIBING})")
         }),
-        Error::WontImplement | Error::SerializeSeqLengthUnknown | Error::NotYetImplemented => {
-            NOT_SELF_DESCRIBING.to_owned()
-        }
+        TOO_DEEP => "it is nested too deeply for the stack of this thread".to_owned(),
+        Error::WontImplement | Error::SerializeSeqLengthUnknown => NOT_SELF_DESCRIBING.to_owned(),
         other => format!("{other} ({NOT_SELF_DESCRIBING})"),
-    }
-}
-
-/// Counts bytes and writes none.
-struct Counted(usize);
-
-impl Flavor for Counted {
-    type Output = usize;
-
-    #[inline]
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.0 += data.len();
-        Ok(())
-    }
-
-    #[inline]
-    fn try_push(&mut self, _: u8) -> postcard::Result<()> {
-        self.0 += 1;
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<usize> {
-        Ok(self.0)
-    }
-}
-
-/// Appends to a vector.
-struct Growing<'a>(&'a mut Vec<u8>);
-
-impl Flavor for Growing<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(data);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-        self.0.push(data);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
-}
-
-/// Appends to a vector up to a length in bytes.
-struct Bounded<'a>(&'a mut Vec<u8>, usize);
-
-impl Flavor for Bounded<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        if data.len() > self.1.saturating_sub(self.0.len()) {
-            return Err(postcard::Error::SerializeBufferFull);
-        }
-        self.0.extend_from_slice(data);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-        self.try_extend(&[data])
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
-}
-
-/// Gives the pieces to a function, which says whether there was space.
-struct Piecewise<P>(P);
-
-impl<P: FnMut(&[u8]) -> bool> Flavor for Piecewise<P> {
-    type Output = ();
-
-    #[inline]
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        match (self.0)(data) {
-            true => Ok(()),
-            false => Err(postcard::Error::SerializeBufferFull),
-        }
-    }
-
-    #[inline]
-    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
-        self.try_extend(&[data])
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
     }
 }
 
@@ -370,6 +288,51 @@ mod tests {
         let bytes = bytes_of(&Tagged::A { n: 1 });
         let why = decode::<Tagged>(&bytes).unwrap_err();
         assert!(why.contains("self-describing"), "{why}");
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Nested(Option<Box<Nested>>);
+
+    /// `Nested` is dropped by a loop: its own drop would recurse as deeply as the codec must not.
+    fn unwind(mut nested: Nested) -> usize {
+        let mut depth = 0;
+        while let Some(inner) = nested.0.take() {
+            nested = *inner;
+            depth += 1;
+        }
+        depth
+    }
+
+    #[test]
+    fn nesting_beyond_the_stack_is_an_error_both_ways() {
+        let thread = std::thread::Builder::new().stack_size(512 << 10);
+        let test = || {
+            for (depth, fits) in [(200, true), (1_000_000, false)] {
+                let nested = (0..depth).fold(Nested(None), |it, _| Nested(Some(Box::new(it))));
+                let mut bytes = Vec::new();
+                let encoded = encode_to_vec(&nested, &mut bytes);
+                assert_eq!(encoded.is_ok(), fits, "{depth}: {encoded:?}");
+                let mut buf = StackBuf::new();
+                let short = encode_to_stack(&nested, &mut buf);
+                assert_eq!(short.is_ok(), fits && depth < 256, "{depth}: {short:?}");
+                assert_eq!(unwind(nested), depth);
+                let forged = [vec![1; depth], vec![0]].concat();
+                match decode::<Nested>(&forged).map(unwind) {
+                    Ok(found) => assert!(fits && found == depth),
+                    Err(why) => assert!(!fits && why.contains("too deeply"), "{why}"),
+                }
+            }
+        };
+        thread.spawn(test).unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn count_of_empty_parts_beyond_reason_is_an_error() {
+        let mut forged = Vec::new();
+        encode_to_vec(&(1_u64 << 62), &mut forged).unwrap();
+        assert!(decode::<Vec<()>>(&forged).is_err());
+        let many = vec![(); 100_000];
+        assert_eq!(decode(&bytes_of(&many)), Ok(many));
     }
 
     #[test]

@@ -15,58 +15,70 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
+use super::encoder::TOO_DEEP;
 use super::varint;
-use crate::sys::hugepages;
+use crate::sys::{hugepages, stack};
 
 /// Reads values from bytes.
-pub(super) struct Decoder<'de>(&'de [u8]);
+pub(super) struct Decoder<'de> {
+    bytes: &'de [u8],
+    /// The lowest address that the recursion may reach.
+    stack_limit: usize,
+}
+
+/// A sequence may have this many parts more than bytes are left: parts that take no bytes, which are rarely many. A
+/// corrupt length must not make a loop of years.
+const MOST_EMPTY_PARTS: usize = 1 << 20;
 
 impl<'de> Decoder<'de> {
     pub(super) fn new(bytes: &'de [u8]) -> Self {
-        Self(bytes)
+        Self {
+            bytes,
+            stack_limit: stack::limit(),
+        }
     }
 
     /// The bytes that were not read.
     #[inline]
     pub(super) fn rest(self) -> &'de [u8] {
-        self.0
+        self.bytes
     }
 
     #[inline]
     fn take_byte(&mut self) -> Result<u8> {
         let (byte, rest) = self
-            .0
+            .bytes
             .split_first()
             .ok_or(Error::DeserializeUnexpectedEnd)?;
-        self.0 = rest;
+        self.bytes = rest;
         Ok(*byte)
     }
 
     #[inline]
     fn take(&mut self, len: usize) -> Result<&'de [u8]> {
-        let taken = self.0.split_at_checked(len);
+        let taken = self.bytes.split_at_checked(len);
         let (taken, rest) = taken.ok_or(Error::DeserializeUnexpectedEnd)?;
-        self.0 = rest;
+        self.bytes = rest;
         Ok(taken)
     }
 
     #[inline]
     fn take_array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let taken = self.0.split_first_chunk();
+        let taken = self.bytes.split_first_chunk();
         let (taken, rest) = taken.ok_or(Error::DeserializeUnexpectedEnd)?;
-        self.0 = rest;
+        self.bytes = rest;
         Ok(*taken)
     }
 
     /// A number of at most `bits` bits.
     #[inline]
     fn take_number(&mut self, bits: u32) -> Result<u64> {
-        varint::take(&mut self.0, bits)
+        varint::take(&mut self.bytes, bits)
     }
 
     #[inline]
     fn take_long_number(&mut self) -> Result<u128> {
-        varint::take_long(&mut self.0)
+        varint::take_long(&mut self.bytes)
     }
 
     #[inline]
@@ -106,6 +118,26 @@ impl<'de> Decoder<'de> {
         }
     }
 
+    /// Fails if the recursion has come too far down the stack. Called wherever a value contains another.
+    #[inline]
+    fn nest(&self) -> Result<()> {
+        match stack::position() > self.stack_limit {
+            true => Ok(()),
+            false => Err(TOO_DEEP),
+        }
+    }
+
+    /// The length of a sequence or map, if the bytes that are left can hold it.
+    #[inline]
+    fn take_part_count(&mut self) -> Result<usize> {
+        self.nest()?;
+        let len = self.take_len()?;
+        match len <= self.bytes.len() + MOST_EMPTY_PARTS {
+            true => Ok(len),
+            false => Err(Error::DeserializeUnexpectedEnd),
+        }
+    }
+
     /// Lets `visitor` read `len` parts.
     #[inline]
     fn parts<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value> {
@@ -117,11 +149,11 @@ impl<'de> Decoder<'de> {
     #[inline]
     fn bytes<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value> {
         let mut parts = ReadParts {
-            of: Self(self.0),
+            of: Self { ..*self },
             left: len,
         };
         let value = visitor.visit_seq(&mut parts)?;
-        self.0 = parts.of.0;
+        self.bytes = parts.of.bytes;
         Ok(value)
     }
 }
@@ -179,6 +211,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.nest()?;
         match self.take_bool(Error::DeserializeBadOption)? {
             true => visitor.visit_some(self),
             false => visitor.visit_none(),
@@ -205,17 +238,19 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         _: &'static str,
         visitor: V,
     ) -> Result<V::Value> {
+        self.nest()?;
         visitor.visit_newtype_struct(self)
     }
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let len = self.take_len()?;
+        let len = self.take_part_count()?;
         self.parts(len, visitor)
     }
 
     #[inline]
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value> {
+        self.nest()?;
         // A type with as many bytes as parts is nearly always an array of bytes.
         match size_of::<V::Value>() == len {
             true => self.bytes(len, visitor),
@@ -235,7 +270,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let left = self.take_len()?;
+        let left = self.take_part_count()?;
         visitor.visit_map(ReadParts { of: self, left })
     }
 
@@ -256,6 +291,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
+        self.nest()?;
         visitor.visit_enum(self)
     }
 
@@ -304,7 +340,7 @@ impl<D> ReadParts<D> {
     where
         D: BorrowMut<Decoder<'de>>,
     {
-        (self.left <= self.of.borrow().0.len()).then_some(self.left)
+        (self.left <= self.of.borrow().bytes.len()).then_some(self.left)
     }
 }
 

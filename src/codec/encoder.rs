@@ -11,30 +11,51 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-use crate::sys::buffer::WriteCursor;
+use super::output::Output;
+use crate::sys::stack;
 
-/// Writes values through a cursor. After an error the cursor has no memory.
-pub(super) struct Encoder<'w>(WriteCursor<'w>);
+/// The error of a value that is nested too deeply for the stack of this thread. Postcard has no such error, and gives
+/// this one in no other case.
+pub(super) const TOO_DEEP: Error = Error::NotYetImplemented;
 
-impl<'w> Encoder<'w> {
-    /// Encodes `value` and returns the cursor behind it.
+/// Writes values to an output. After an error the output is the default.
+pub(super) struct Encoder<O> {
+    output: O,
+    /// The lowest address that the recursion may reach.
+    stack_limit: usize,
+}
+
+impl<O: Output> Encoder<O> {
+    /// Encodes `value` and returns the output behind it.
     #[inline]
-    pub(super) fn encode<T: Serialize + ?Sized>(
-        value: &T,
-        cursor: WriteCursor<'w>,
-    ) -> Result<WriteCursor<'w>> {
-        let mut encoder = Self(cursor);
+    pub(super) fn encode<T: Serialize + ?Sized>(value: &T, output: O) -> Result<O> {
+        let mut encoder = Self {
+            output,
+            stack_limit: stack::limit(),
+        };
         value.serialize(&mut encoder)?;
-        match encoder.0.has_no_memory() {
-            false => Ok(encoder.0),
+        match encoder.output.is_default() {
+            false => Ok(encoder.output),
             // The `Serialize` ignored an error, or did not end a sequence that it began.
             true => Err(Error::SerdeSerCustom),
         }
     }
 
+    /// Fails if the recursion has come too far down the stack. Called wherever a value contains another.
+    #[inline]
+    fn nest(&mut self) -> Result<()> {
+        match stack::position() > self.stack_limit {
+            true => Ok(()),
+            false => {
+                self.output = O::default();
+                Err(TOO_DEEP)
+            }
+        }
+    }
+
     #[inline]
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        match self.0.put(bytes) {
+        match self.output.put(bytes) {
             true => Ok(()),
             false => self.give_up(),
         }
@@ -42,7 +63,7 @@ impl<'w> Encoder<'w> {
 
     #[inline]
     fn put_number(&mut self, number: u64) -> Result<()> {
-        match self.0.put_varint(number) {
+        match self.output.put_varint(number) {
             true => Ok(()),
             false => self.give_up(),
         }
@@ -50,7 +71,7 @@ impl<'w> Encoder<'w> {
 
     #[cold]
     fn give_up(&mut self) -> Result<()> {
-        self.0 = WriteCursor::default();
+        self.output = O::default();
         Err(Error::SerializeBufferFull)
     }
 
@@ -72,9 +93,13 @@ impl<'w> Encoder<'w> {
     }
 
     #[inline]
-    fn parts(&mut self) -> Result<WriteParts<'_, 'w>> {
+    fn parts(&mut self) -> Result<WriteParts<'_, O>> {
+        self.nest()?;
         Ok(WriteParts {
-            own: Encoder(std::mem::take(&mut self.0)),
+            own: Encoder {
+                output: std::mem::take(&mut self.output),
+                stack_limit: self.stack_limit,
+            },
             home: self,
         })
     }
@@ -89,16 +114,16 @@ macro_rules! write_numbers {
     )*};
 }
 
-impl<'a, 'w> Serializer for &'a mut Encoder<'w> {
+impl<'a, O: Output> Serializer for &'a mut Encoder<O> {
     type Ok = ();
     type Error = Error;
-    type SerializeSeq = WriteParts<'a, 'w>;
-    type SerializeTuple = WriteParts<'a, 'w>;
-    type SerializeTupleStruct = WriteParts<'a, 'w>;
-    type SerializeTupleVariant = WriteParts<'a, 'w>;
-    type SerializeMap = WriteParts<'a, 'w>;
-    type SerializeStruct = WriteParts<'a, 'w>;
-    type SerializeStructVariant = WriteParts<'a, 'w>;
+    type SerializeSeq = WriteParts<'a, O>;
+    type SerializeTuple = WriteParts<'a, O>;
+    type SerializeTupleStruct = WriteParts<'a, O>;
+    type SerializeTupleVariant = WriteParts<'a, O>;
+    type SerializeMap = WriteParts<'a, O>;
+    type SerializeStruct = WriteParts<'a, O>;
+    type SerializeStructVariant = WriteParts<'a, O>;
 
     // Signed numbers zigzag: the sign goes into the lowest bit, so that small numbers stay short.
     write_numbers! {
@@ -141,6 +166,7 @@ impl<'a, 'w> Serializer for &'a mut Encoder<'w> {
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<()> {
         self.put(&[1])?;
+        self.nest()?;
         value.serialize(self)
     }
 
@@ -165,6 +191,7 @@ impl<'a, 'w> Serializer for &'a mut Encoder<'w> {
         _: &'static str,
         value: &T,
     ) -> Result<()> {
+        self.nest()?;
         value.serialize(self)
     }
 
@@ -177,22 +204,23 @@ impl<'a, 'w> Serializer for &'a mut Encoder<'w> {
         value: &T,
     ) -> Result<()> {
         self.put_number(u64::from(index))?;
+        self.nest()?;
         value.serialize(self)
     }
 
     #[inline]
-    fn serialize_seq(self, len: Option<usize>) -> Result<WriteParts<'a, 'w>> {
+    fn serialize_seq(self, len: Option<usize>) -> Result<WriteParts<'a, O>> {
         self.put_len(len)?;
         self.parts()
     }
 
     #[inline]
-    fn serialize_tuple(self, _: usize) -> Result<WriteParts<'a, 'w>> {
+    fn serialize_tuple(self, _: usize) -> Result<WriteParts<'a, O>> {
         self.parts()
     }
 
     #[inline]
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<WriteParts<'a, 'w>> {
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<WriteParts<'a, O>> {
         self.parts()
     }
 
@@ -203,19 +231,19 @@ impl<'a, 'w> Serializer for &'a mut Encoder<'w> {
         index: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<WriteParts<'a, 'w>> {
+    ) -> Result<WriteParts<'a, O>> {
         self.put_number(u64::from(index))?;
         self.parts()
     }
 
     #[inline]
-    fn serialize_map(self, len: Option<usize>) -> Result<WriteParts<'a, 'w>> {
+    fn serialize_map(self, len: Option<usize>) -> Result<WriteParts<'a, O>> {
         self.put_len(len)?;
         self.parts()
     }
 
     #[inline]
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<WriteParts<'a, 'w>> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<WriteParts<'a, O>> {
         self.parts()
     }
 
@@ -226,7 +254,7 @@ impl<'a, 'w> Serializer for &'a mut Encoder<'w> {
         index: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<WriteParts<'a, 'w>> {
+    ) -> Result<WriteParts<'a, O>> {
         self.put_number(u64::from(index))?;
         self.parts()
     }
@@ -238,13 +266,13 @@ impl<'a, 'w> Serializer for &'a mut Encoder<'w> {
 }
 
 /// Writes the parts of a sequence, tuple, map or struct.
-pub(super) struct WriteParts<'a, 'w> {
-    own: Encoder<'w>,
+pub(super) struct WriteParts<'a, O> {
+    own: Encoder<O>,
     /// Where the position is put back.
-    home: &'a mut Encoder<'w>,
+    home: &'a mut Encoder<O>,
 }
 
-impl WriteParts<'_, '_> {
+impl<O: Output> WriteParts<'_, O> {
     #[inline]
     fn put<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
         value.serialize(&mut self.own)
@@ -259,7 +287,7 @@ impl WriteParts<'_, '_> {
 
 macro_rules! write_parts {
     ($($trait:ident: $($method:ident($($key:ty)?))*;)*) => {$(
-        impl $trait for WriteParts<'_, '_> {
+        impl<O: Output> $trait for WriteParts<'_, O> {
             type Ok = ();
             type Error = Error;
 

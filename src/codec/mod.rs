@@ -16,6 +16,7 @@ mod decoder;
 mod descriptor;
 mod encoder;
 pub(crate) mod move_state;
+mod output;
 #[cfg(test)]
 mod tests;
 mod varint;

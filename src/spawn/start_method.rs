@@ -20,8 +20,9 @@ pub enum StartMethod {
     /// The child is the application's own child.
     ///
     /// **Inherited state.** The child has the environment, working directory, stdout, stderr, resource limits, nice
-    /// value and CPU affinity that the application has at the time of the start. `umask` and ignored signals are those
-    /// the application had when the fork server started; later changes are not seen.
+    /// value and CPU affinity that the application has at the time of the start. The `umask` is the
+    /// application's at the time when the fork server started. Every child begins with no signal
+    /// blocked and with default actions, except that `SIGPIPE` is ignored, as in every Rust program.
     ///
     /// **Spares.** While processes are started in quick succession, the fork server forks up to 8 processes ahead.
     /// They are named `procession: spare` and take a third of a MiB each. Spare processes exit 20 ms after the last

@@ -80,7 +80,7 @@ pub(crate) struct WriteCursor<'a> {
 }
 
 /// The bytes that 64 bits take, seven bits in each.
-const LONGEST_VARINT: usize = 10;
+pub(crate) const LONGEST_VARINT: usize = 10;
 
 impl Default for WriteCursor<'_> {
     /// A cursor without memory.
@@ -96,7 +96,7 @@ impl Default for WriteCursor<'_> {
 
 impl<'a> WriteCursor<'a> {
     /// A cursor over all of `memory`.
-    #[cfg(test)]
+    #[inline]
     pub(crate) fn of(memory: &'a mut [u8]) -> Self {
         // SAFETY: the memory is borrowed for as long as the cursor lives.
         unsafe { Self::new(memory.as_mut_ptr(), memory.len()) }

@@ -1,6 +1,6 @@
 //! Forking siblings: the primitive of a fork server.
 //!
-//! `clone3` (`clone(2)`) with `CLONE_PARENT` makes the new process a child of the caller's parent, which can wait for it
+//! `clone3` or `clone` (`clone(2)`) with `CLONE_PARENT` makes the new process a child of the caller's parent, which can wait for it
 //! as for any other of its children. With `CLONE_PIDFD` the caller has a descriptor of the new process from the start. The
 //! exit signal is the caller's own, `SIGCHLD`: the kernel takes no other with `CLONE_PARENT`.
 //!
@@ -17,6 +17,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::ptr;
 use std::time::{Duration, Instant};
 
 /// The two returns of a fork.
@@ -46,15 +47,17 @@ pub(crate) fn is_alone() -> bool {
 }
 
 fn is_alone_now() -> io::Result<bool> {
-    // With this flag alone the call changes nothing. It fails if there are other threads (`unshare(2)`).
-    // SAFETY: takes an integer and changes nothing.
-    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
-        return Ok(true);
+    // The directory has two links and one for each thread (`proc_task_getattr` in the kernel's `fs/proc/base.c`).
+    if let Ok(found) = rustix::fs::stat("/proc/self/task") {
+        return Ok(found.st_nlink == 3);
     }
-    // A filter may refuse `unshare`. The directory has two links and one for each thread (`proc_task_getattr` in the
-    // kernel's `fs/proc/base.c`).
-    let found = rustix::fs::stat("/proc/self/task")?;
-    Ok(found.st_nlink == 3)
+    // Without `/proc`. With this flag alone the call changes nothing, and fails if there are other threads
+    // (`unshare(2)`). It is not used where `/proc` is mounted: a filter may kill the caller.
+    // SAFETY: takes an integer and changes nothing.
+    match unsafe { libc::unshare(libc::CLONE_THREAD) } {
+        0 => Ok(true),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Forks this process, whose only thread is `thread`. The new process is a child of this process's parent.
@@ -63,24 +66,7 @@ pub(crate) fn sibling(thread: &MainThread) -> io::Result<Sibling> {
         return Err(io::Error::other("it has started threads"));
     }
     let mut pidfd: libc::c_int = -1;
-    // SAFETY: zero is the documented default of every field.
-    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-    arguments.flags = (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64;
-    arguments.pidfd = (&raw mut pidfd) as u64;
-    if let Some(number) = thread.number {
-        arguments.flags |= (libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID) as u64;
-        arguments.child_tid = number;
-    }
-    // SAFETY: the structure lives until the call returns and its size is given. The copy shares no memory and continues
-    // here on its own copy of this stack. There is no other thread that could hold a lock. `child_tid` is the address
-    // that the kernel itself reported.
-    let pid = unsafe {
-        libc::syscall(
-            libc::SYS_clone3,
-            &raw mut arguments,
-            size_of::<libc::clone_args>(),
-        )
-    };
+    let pid = clone(thread, &mut pidfd);
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => {
@@ -93,6 +79,63 @@ pub(crate) fn sibling(thread: &MainThread) -> io::Result<Sibling> {
             pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
         }),
     }
+}
+
+const FLAGS: libc::c_int = libc::CLONE_PARENT | libc::CLONE_PIDFD;
+const NUMBER_FLAGS: libc::c_int = libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID;
+
+/// Returns as the system call does, -1 with `errno`. The filters of container runtimes refuse `clone3`, whose flags they
+/// cannot inspect, with ENOSYS or EPERM, and allow `clone` with the same flags (moby/moby#42681).
+fn clone(thread: &MainThread, pidfd: &mut libc::c_int) -> libc::c_long {
+    let pid = clone3(thread, pidfd);
+    let refused = matches!(
+        io::Error::last_os_error().raw_os_error(),
+        Some(libc::ENOSYS | libc::EPERM)
+    );
+    match pid {
+        -1 if refused => clone_by_registers(thread, pidfd),
+        pid => pid,
+    }
+}
+
+fn clone3(thread: &MainThread, pidfd: &mut libc::c_int) -> libc::c_long {
+    // SAFETY: zero is the documented default of every field.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = FLAGS as u64;
+    arguments.pidfd = ptr::from_mut(pidfd) as u64;
+    if let Some(number) = thread.number {
+        arguments.flags |= NUMBER_FLAGS as u64;
+        arguments.child_tid = number;
+    }
+    // SAFETY: the structure lives until the call returns and its size is given. The copy shares no memory and continues
+    // here on its own copy of this stack. There is no other thread that could hold a lock. `child_tid` is the address
+    // that the kernel itself reported.
+    unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw mut arguments,
+            size_of::<libc::clone_args>(),
+        )
+    }
+}
+
+/// The older `clone(2)` with the same flags. It stores the pidfd where it would store the number for the parent.
+fn clone_by_registers(thread: &MainThread, pidfd: &mut libc::c_int) -> libc::c_long {
+    let flags = match thread.number {
+        Some(_) => FLAGS | NUMBER_FLAGS,
+        None => FLAGS,
+    } as libc::c_ulong;
+    let pidfd = ptr::from_mut(pidfd);
+    let (no_stack, no_tls) = (0_usize, 0_usize);
+    let number = thread.number.unwrap_or(0);
+    // The last two arguments are in the opposite order on the two architectures (`clone(2)`, "C library/kernel
+    // differences").
+    let (fourth, fifth) = match cfg!(target_arch = "x86_64") {
+        true => (number, no_tls as u64),
+        false => (no_tls as u64, number),
+    };
+    // SAFETY: as in `clone3`: no memory is shared, the stack is the copy's own, and no other thread exists.
+    unsafe { libc::syscall(libc::SYS_clone, flags, no_stack, pidfd, fourth, fifth) }
 }
 
 /// The facts about the main thread that the kernel keeps for the C library. They never change.
@@ -177,7 +220,7 @@ pub(crate) fn quit(code: i32) -> ! {
 /// Flushes the streams of the C library, so that no copy of this process writes their content again.
 pub(crate) fn flush_c_streams() {
     // SAFETY: null means all streams of this process.
-    unsafe { libc::fflush(std::ptr::null_mut()) };
+    unsafe { libc::fflush(ptr::null_mut()) };
 }
 
 /// Sets and removes variables of this process's environment.

@@ -12,6 +12,7 @@ pub(crate) mod buffer;
 pub(crate) mod hugepages;
 pub(crate) mod memory;
 pub(crate) mod socket;
+pub(crate) mod stack;
 
 pub(crate) mod doorbell;
 pub(crate) mod futex;

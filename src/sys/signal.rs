@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //!
-//! The calls made through `libc` take integers only and touch no memory of this process.
+//! The calls made through `libc` take integers, or read or store one structure of the caller's.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -83,6 +83,31 @@ fn reap_with(pid: u32, options: WaitOptions) -> io::Result<Option<ExitStatus>> {
     let pid = checked(pid)?;
     let ended = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), options))?;
     Ok(ended.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
+}
+
+/// Unblocks all signals for the calling thread, and gives every ignored signal but `SIGPIPE` its default action.
+///
+/// A child inherits the mask and the ignored signals of its parent (`execve(2)`, `clone(2)`). An application that takes
+/// signals by `sigwait` or a descriptor blocks them in all its threads: its children would never see them.
+pub(crate) fn reset_inherited() {
+    for signal in 1..=libc::SIGRTMAX() {
+        if signal != libc::SIGPIPE && is_ignored(signal) {
+            // SAFETY: `SIG_DFL` is no handler: no code of this program runs in signal context.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    }
+    // SAFETY: all-zero is the empty set.
+    let none: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: reads one set.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) };
+}
+
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: all-zero is a valid action.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: stores one structure.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Kills this process and everything in its group.

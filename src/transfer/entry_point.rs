@@ -27,6 +27,7 @@ const UNKNOWN: u8 = 0;
 const BY_INIT: u8 = 1;
 const BY_CONSTRUCTOR: u8 = 2;
 const TOO_LATE: u8 = 3;
+const NO_PROC: u8 = 4;
 
 static ENTRY_POINT: AtomicU8 = AtomicU8::new(UNKNOWN);
 
@@ -44,6 +45,11 @@ impl EntryPoint {
         record(TOO_LATE);
     }
 
+    /// Records that `/proc` is not mounted, so that no child can be executed.
+    pub(crate) fn record_without_proc() {
+        record(NO_PROC);
+    }
+
     /// The hook of this program's children.
     ///
     /// # Errors
@@ -57,6 +63,10 @@ impl EntryPoint {
                 "`procession::init()` was called after threads had been started; write \
                  `procession::init();` as the first line of `main`, before any runtime is built, \
                  or use `#[procession::main]` (in tests `#[procession::test]`)",
+            )),
+            NO_PROC => Err(io::Error::other(
+                "`/proc` is not mounted, and processes are started by `/proc/self/exe`; mount it, \
+                 for example by `mount -t proc proc /proc`",
             )),
             _ => Err(io::Error::other(
                 "`procession::init()` was not called; write `procession::init();` as the first \

@@ -146,5 +146,5 @@ fn missing(received: &HashMap<u64, HashSet<u64>>) -> Vec<(u64, u64)> {
 /// Waits until a process has started.
 pub(crate) async fn started<T>(process: &ProcessHandle<T>) -> Pid {
     until(|| process.pid().is_some()).await;
-    Pid::from_raw(process.pid().unwrap().cast_signed()).unwrap()
+    Pid::from_raw(process.pid().unwrap() as i32).unwrap()
 }

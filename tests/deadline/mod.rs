@@ -1,20 +1,21 @@
-//! Every wait of a test ends: with what it waited for, or with a failure that says where it waited.
+//! Waits of a test that end in any case: with the awaited event, or with a panic that names the place of
+//! the wait.
 //!
-//! The limit is no measurement. It is far beyond what a loaded machine needs, so that only what
-//! never happens runs into it; what has a limit of its own is given that one.
+//! The limit is not a measurement. It is far longer than a loaded machine needs, so that only an event
+//! that never happens exceeds it. Where the time itself is tested, the test gives a limit of its own.
 
 #![allow(dead_code, reason = "no test file needs all of it")]
 
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// Long enough for anything that happens at all, on a machine that does other things too.
+/// Enough for every event of a test on a machine that runs other programs too.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
-/// Between two looks at something that tells nobody when it changes.
-const LOOK: Duration = Duration::from_millis(2);
+/// How long `until` sleeps between two evaluations of its condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Awaits `future`; panics if it does not resolve.
+/// Awaits `future`; panics if it does not resolve in [`LIMIT`].
 #[track_caller]
 pub(crate) fn within<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
     within_limit(LIMIT, future)
@@ -31,18 +32,18 @@ pub(crate) fn within_limit<F: IntoFuture>(
     async move {
         match tokio::time::timeout(limit, future).await {
             Ok(output) => output,
-            Err(_) => panic!("what {place} waits for did not happen in {limit:?}"),
+            Err(_) => panic!("the future awaited at {place} did not resolve in {limit:?}"),
         }
     }
 }
 
-/// Looks until `condition` holds; panics if it never does.
+/// Waits until `condition` holds; panics if it does not in [`LIMIT`].
 #[track_caller]
 pub(crate) fn until(condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
     until_limit(LIMIT, condition)
 }
 
-/// Looks until `condition` holds; panics if it does not in `limit`.
+/// Waits until `condition` holds; panics if it does not in `limit`.
 #[track_caller]
 pub(crate) fn until_limit(
     limit: Duration,
@@ -54,9 +55,9 @@ pub(crate) fn until_limit(
         while !condition() {
             assert!(
                 Instant::now() < end,
-                "what {place} waits for did not come true in {limit:?}"
+                "the condition at {place} did not come true in {limit:?}"
             );
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }

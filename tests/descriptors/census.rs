@@ -1,7 +1,6 @@
 //! The census itself: what other tests rely on to find leftovers.
 
 use std::fs::File;
-use std::io;
 
 use crate::deadline;
 use crate::leftovers::{Census, alone};
@@ -15,7 +14,7 @@ async fn census_finds_descriptors_tasks_zombies_and_orphans() {
         let file = File::open("/dev/null").unwrap();
         assert!(before.left()[0].contains("/dev/null"));
         drop(file);
-        let pipe = io::pipe().unwrap();
+        let pipe = rustix::pipe::pipe().unwrap();
         assert!(before.left()[0].contains("pipe"));
         drop(pipe);
         let task = tokio::spawn(std::future::pending::<()>());

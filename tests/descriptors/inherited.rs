@@ -10,6 +10,7 @@ use std::process::Stdio;
 use futures::future::join_all;
 use procession::Process;
 use rustix::io::FdFlags;
+use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::AsyncReadExt as _;
 
 use crate::deadline::within;
@@ -87,7 +88,8 @@ async fn process_has_few_descriptors_however_many_its_parent_has() {
 async fn process_does_not_keep_pipe_of_parent_open() {
     let test = "inherited::process_does_not_keep_pipe_of_parent_open";
     alone(test, async {
-        let (mut reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let mut reader = File::from(reader);
         clear_close_on_exec(&writer);
         let mut child = Process::builder()
             .stdin(Stdio::piped())

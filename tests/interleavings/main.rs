@@ -7,9 +7,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod pipe;
-mod queue;
+mod mpmc;
 mod ring;
+mod spsc;
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -46,7 +46,7 @@ fn explore<S: Clone + Eq + Hash + Debug>(
 
 #[test]
 fn models_name_functions_of_the_code() {
-    for (steps, file, function) in [ring::MODELS, queue::MODELS, pipe::MODELS].concat() {
+    for (steps, file, function) in [ring::MODELS, mpmc::MODELS, spsc::MODELS].concat() {
         let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
         let source = source.unwrap_or_else(|error| panic!("`{steps}` models {file}: {error}"));
         let is_there = ["(", "<"]

@@ -7,14 +7,14 @@ pub(crate) const MODELS: &[Modelled] = &[
     ("Producer::Commit", "src/ring/producer.rs", "commit"),
     (
         "Producer::Fence, LookAtFlag, TakeFlag",
-        "src/ring/control.rs",
+        "src/ring/layout.rs",
         "take_sleeper",
     ),
     ("Producer::Wake", "src/sys/futex.rs", "wake"),
     ("Consumer::Look", "src/ring/consumer.rs", "peek"),
     (
         "Consumer::Announce, Fence",
-        "src/ring/control.rs",
+        "src/ring/layout.rs",
         "announce_sleeper",
     ),
     (

@@ -1,14 +1,15 @@
-//! What a test may not leave behind: descriptors, shared memory, runtime tasks, processes.
+//! What a test must not leave behind: descriptors, shared memory, runtime tasks, processes.
 //!
-//! Tests of one file are threads of one process, whose runtimes open descriptors of their own at any
-//! moment. So a test that counts runs once more, in a process that runs nothing else ([`alone`]): what
-//! is there afterwards and was not there before is its own. Its environment carries a mark that
-//! everything it starts inherits, and by which orphans are found that are nobody's children any more.
+//! The tests of one binary are threads of one process, and their runtimes open descriptors at any moment.
+//! So a test that counts runs a second time, in a process that runs no other test ([`alone`]): what exists
+//! afterwards and did not exist before is from this test. The environment of that process has a mark,
+//! which all processes that the test starts inherit. Orphans are found by the mark.
 
 #![allow(dead_code, reason = "no test file needs all of it")]
 
+pub(crate) mod processes;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
@@ -18,15 +19,20 @@ use std::time::{Duration, Instant};
 
 use crate::deadline;
 
-/// How long what is on its way out may take to be gone.
+use processes::{ProcessInfo, descendants, kill_marked, marked};
+
+/// How long a process or descriptor that is being closed may take to be gone.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// How long [`Census::assert_none`] sleeps between two counts.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The variable whose value is the mark.
 const MARK: &str = "PROCESSION_TEST_MARK";
 
-/// Runs `body` in a process in which nothing else runs, and then counts what it left.
+/// Runs `body` in a process that runs nothing else, and then asserts that `body` left nothing.
 ///
-/// `test` is the name of the calling test, of which `body` is all.
+/// `test` is the path of the calling test in its binary (`module::name`). `body` must be all of the test.
 pub(crate) async fn alone(test: &str, body: impl Future<Output = ()>) {
     if own_mark().is_none() {
         return run_again(test).await;
@@ -54,19 +60,20 @@ async fn run_again(test: &str) {
     let mut run = run.spawn().expect("the test can be run again");
     let status = deadline::within_limit(10 * deadline::LIMIT, run.wait()).await;
     let status = status.expect("a child can be waited for");
-    let mut said = String::new();
+    let mut printed = String::new();
     let read = output
         .seek(SeekFrom::Start(0))
-        .and_then(|_| output.read_to_string(&mut said));
+        .and_then(|_| output.read_to_string(&mut printed));
+    // The count also fails where `test` is not the path of a test.
     assert!(
-        read.is_ok() && status.success() && said.contains("1 passed"),
-        "`{test}`, alone, ended with {status}\n{said}"
+        read.is_ok() && status.success() && printed.contains("1 passed"),
+        "`{test}`, alone, ended with {status}\n{printed}"
     );
-    // Its own end is an end of a parent like any other.
+    // The children of that process end with it, as the children of any application.
     deadline::until_limit(LIMIT, || marked(MARK, &mark).is_empty()).await;
 }
 
-/// A file without a name. No pipe: whatever is left behind would keep that open.
+/// A file without a name. A pipe would stay open for as long as a process that was left behind has it.
 fn output_file(mark: &str) -> File {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("output-{mark}"));
     let mut options = File::options();
@@ -76,12 +83,12 @@ fn output_file(mark: &str) -> File {
     file
 }
 
-/// The mark of the process that runs a test alone, which everything it starts has too.
+/// The mark of this process, if it runs one test alone. Its children have the same mark.
 pub(crate) fn own_mark() -> Option<String> {
     std::env::var(MARK).ok()
 }
 
-/// Kills what a failed test left: it is told of once, and is not to be in the way of others.
+/// Kills the processes that a failed test left, so that they do not disturb the next tests.
 struct Sweeper<'a>(&'a str);
 
 impl Drop for Sweeper<'_> {
@@ -90,16 +97,7 @@ impl Drop for Sweeper<'_> {
     }
 }
 
-/// Kills whoever [`marked`] finds.
-pub(crate) fn kill_marked(key: &str, value: &str) {
-    for found in marked(key, value) {
-        let pid = rustix::process::Pid::from_raw(found.pid.cast_signed());
-        let kill = rustix::process::Signal::KILL;
-        let _ = pid.map(|pid| rustix::process::kill_process(pid, kill));
-    }
-}
-
-/// What there was at one moment.
+/// The descriptors, mappings and runtime tasks of this process at one moment.
 #[derive(Debug)]
 pub(crate) struct Census {
     descriptors: BTreeMap<String, usize>,
@@ -108,14 +106,15 @@ pub(crate) struct Census {
 }
 
 impl Census {
-    /// What there is once everything that is made on first use and kept has been made.
+    /// Counts after the first use of everything that is made on first use and kept.
     pub(crate) async fn after_warm_up() -> Self {
         let process = procession::Process::builder()
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn(|| (), ());
         deadline::within(process).await.expect("a child can start");
-        // Whatever the default is: a test may ask for it, and what it leaves once is kept.
+        // Also where children are executed by default: a test may ask for the fork server, and what the
+        // fork server needs is kept.
         let ready = deadline::within(procession::warm_up()).await;
         ready.expect("children can be forked");
         let forked =
@@ -126,7 +125,7 @@ impl Census {
         Self::now()
     }
 
-    /// What there is now.
+    /// Counts now.
     pub(crate) fn now() -> Self {
         Self {
             descriptors: descriptors(),
@@ -135,7 +134,7 @@ impl Census {
         }
     }
 
-    /// Waits until nothing is left that was not there before; panics with a list of what is.
+    /// Waits until everything that did not exist before is gone; panics with a list of what is left.
     pub(crate) async fn assert_none(&self) {
         let end = Instant::now() + LIMIT;
         loop {
@@ -144,11 +143,11 @@ impl Census {
                 return;
             }
             assert!(Instant::now() < end, "left behind:\n{}", left.join("\n"));
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// What there is now and was not there before.
+    /// What exists now and did not exist before.
     pub(crate) fn left(&self) -> Vec<String> {
         let now = Self::now();
         let mut left: Vec<_> = now
@@ -173,106 +172,14 @@ impl Census {
         if now.tasks > self.tasks {
             left.push(format!("tasks: {}, {} before", now.tasks, self.tasks));
         }
-        left.extend(descendants().iter().map(Found::to_string));
+        left.extend(descendants().iter().map(ProcessInfo::to_string));
         if let Some(mark) = own_mark() {
             let orphans = marked(MARK, &mark);
             let own = orphans.iter().filter(|found| !found.is_fork_server());
-            left.extend(own.map(Found::to_string));
+            left.extend(own.map(ProcessInfo::to_string));
         }
         left
     }
-}
-
-/// A process that was found.
-#[derive(Debug, Clone)]
-pub(crate) struct Found {
-    pub(crate) pid: u32,
-    pub(crate) parent: u32,
-    pub(crate) state: char,
-    pub(crate) command: String,
-}
-
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            pid,
-            parent,
-            state,
-            command,
-        } = self;
-        write!(
-            f,
-            "process {pid} ({command}, state {state}), child of {parent}"
-        )
-    }
-}
-
-impl Found {
-    /// Whether it is kept for as long as its parent lives.
-    pub(crate) fn is_fork_server(&self) -> bool {
-        self.command == "procession-fork" && self.state != 'Z'
-    }
-
-    /// Whether it waits to be told what it is to be.
-    pub(crate) fn is_spare(&self) -> bool {
-        self.command.starts_with("procession-spar")
-    }
-
-    /// Reads `/proc/PID/stat` (`proc_pid_stat(5)`); `None` if the process is gone.
-    fn read(pid: u32) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The command may hold anything, parentheses too; what follows the last one may not.
-        let (head, tail) = stat.rsplit_once(')')?;
-        let (_, command) = head.split_once('(')?;
-        let mut fields = tail.split_whitespace();
-        Some(Self {
-            pid,
-            state: fields.next()?.chars().next()?,
-            parent: fields.next()?.parse().ok()?,
-            command: command.to_owned(),
-        })
-    }
-}
-
-/// Every process there is.
-pub(crate) fn everybody() -> Vec<Found> {
-    let entries = std::fs::read_dir("/proc").expect("/proc is mounted");
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(Found::read)
-        .collect()
-}
-
-/// The children of this process, their children and so on; those too that nobody has reaped. Without
-/// fork servers, which are kept.
-pub(crate) fn descendants() -> Vec<Found> {
-    let everybody = everybody();
-    let mut family = vec![std::process::id()];
-    let mut found = Vec::new();
-    let mut next = 0;
-    while let Some(parent) = family.get(next).copied() {
-        for process in everybody.iter().filter(|process| process.parent == parent) {
-            family.push(process.pid);
-            found.push(process.clone());
-        }
-        next += 1;
-    }
-    found.retain(|process| !process.is_fork_server());
-    found
-}
-
-/// The running processes that have the variable `key` with this value in their environment, without this
-/// one. It is what they were started with: it survives their parent, but not their end.
-pub(crate) fn marked(key: &str, value: &str) -> Vec<Found> {
-    let variable = format!("{key}={value}");
-    let has_mark = |pid: u32| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let mut variables = environment.split(|byte| *byte == 0);
-        variables.any(|found| found == variable.as_bytes())
-    };
-    let mut found = everybody();
-    found.retain(|process| process.pid != std::process::id() && has_mark(process.pid));
-    found
 }
 
 /// The descriptors of this process, by kind.
@@ -285,7 +192,7 @@ pub(crate) fn descriptors() -> BTreeMap<String, usize> {
         };
         let target = target.to_string_lossy();
         if target == format!("/proc/{}/fd", std::process::id()) {
-            continue; // the one that looks
+            continue; // the descriptor that reads this directory
         }
         let kind = match target.split_once(":[") {
             Some(("anon_inode", kind)) => kind.trim_end_matches(']'),
@@ -297,7 +204,7 @@ pub(crate) fn descriptors() -> BTreeMap<String, usize> {
     kinds
 }
 
-/// How many ranges of memory shared with other processes this one has mapped.
+/// How many ranges of shared memory of this crate are mapped into this process.
 pub(crate) fn mappings() -> usize {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
     maps.lines()

@@ -1,7 +1,7 @@
-//! Notes that processes leave for each other in a directory of the test's own.
+//! Notes that processes leave for each other, in a directory of the test.
 //!
-//! A task says that it has come to a point by appending a line, and waits where it is told to until the
-//! test says that it may go on. So a test decides what happens first, and nobody sleeps to be lucky.
+//! A task writes a line when it has come to a point, and waits at a point until the test has written a
+//! line. So the test decides the order of events, and no test has to sleep for long enough.
 
 #![allow(dead_code, reason = "no test file needs all of it")]
 
@@ -15,24 +15,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::deadline;
 
-/// Ends a line that was written whole: a writer that is killed stops at the end of a page of the file
-/// (`generic_perform_write` in the kernel's `mm/filemap.c`), wherever that is in its line.
-const WHOLE: char = '\u{3}';
+/// Ends a complete line. A writer that is killed stops at the end of a page of the file
+/// (`generic_perform_write` in the kernel's `mm/filemap.c`), which may be in the middle of its line.
+const COMPLETE: char = '\u{3}';
 
-/// Between two looks of a task at a note that is not there yet.
-const LOOK: Duration = Duration::from_millis(1);
+/// How long a task sleeps before it looks again for a note.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// The directory; it goes with the value.
+/// Owns the directory and removes it when it is dropped. Stays in the test.
 #[derive(Debug)]
 pub(crate) struct Board {
-    desk: Desk,
+    notes: Notes,
 }
 
-/// The way to the directory, which can be sent to other processes.
+/// Reads and writes the notes of one [`Board`]. Can be sent to other processes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Desk {
+pub(crate) struct Notes {
     directory: PathBuf,
 }
+
+/// The name that test files outside this change still use.
+pub(crate) type Desk = Notes;
 
 impl Board {
     pub(crate) fn new() -> Self {
@@ -42,98 +45,109 @@ impl Board {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&directory).expect("a directory can be made");
         Self {
-            desk: Desk { directory },
+            notes: Notes { directory },
         }
     }
 
-    /// The way there, for tasks.
-    pub(crate) fn desk(&self) -> Desk {
-        self.desk.clone()
+    /// The notes, for tasks.
+    pub(crate) fn notes(&self) -> Notes {
+        self.notes.clone()
     }
 
-    /// Waits until there are so many lines under `name`.
+    pub(crate) fn desk(&self) -> Notes {
+        self.notes()
+    }
+
+    /// Waits until there are `count` lines under `name`, and returns the lines.
     #[track_caller]
     pub(crate) fn lines(&self, name: &str, count: usize) -> impl Future<Output = Vec<String>> {
-        let desk = self.desk();
+        let notes = self.notes();
         let name = name.to_owned();
         let wait = deadline::until({
-            let (desk, name) = (desk.clone(), name.clone());
-            move || desk.read(&name).len() >= count
+            let (notes, name) = (notes.clone(), name.clone());
+            move || notes.read(&name).len() >= count
         });
         async move {
             wait.await;
-            desk.read(&name)
+            notes.read(&name)
         }
     }
 }
 
 impl std::ops::Deref for Board {
-    type Target = Desk;
+    type Target = Notes;
 
-    fn deref(&self) -> &Desk {
-        &self.desk
+    fn deref(&self) -> &Notes {
+        &self.notes
     }
 }
 
 impl Drop for Board {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.desk.directory);
+        let _ = fs::remove_dir_all(&self.notes.directory);
     }
 }
 
-impl Desk {
-    /// Adds a line under `name`. Lines of different processes never mix (`write(2)`, `O_APPEND`), also when one of them
-    /// is killed: each begins a line of its own.
+impl Notes {
+    /// Appends a line under `name`. Lines of different processes never mix (`write(2)`, `O_APPEND`), also
+    /// when a writer is killed: each line starts with a line break of its own.
     pub(crate) fn write(&self, name: &str, line: impl ToString) {
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.path(name))
             .expect("a note can be opened");
-        file.write_all(format!("\n{}{WHOLE}", line.to_string()).as_bytes())
+        file.write_all(format!("\n{}{COMPLETE}", line.to_string()).as_bytes())
             .expect("a note can be written");
     }
 
-    /// The whole lines under `name`, in order.
+    /// The complete lines under `name`, in order.
     pub(crate) fn read(&self, name: &str) -> Vec<String> {
         let text = fs::read_to_string(self.path(name)).unwrap_or_default();
-        let whole = text.split('\n').filter_map(|it| it.strip_suffix(WHOLE));
-        whole.map(str::to_owned).collect()
+        let complete = text.split('\n').filter_map(|it| it.strip_suffix(COMPLETE));
+        complete.map(str::to_owned).collect()
     }
 
-    /// Whether there is anything under `name`.
+    /// Whether there is a line under `name`, complete or not.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.path(name).exists()
     }
 
-    /// Blocks until there is something under `name`.
+    /// Blocks until there is a line under `name`.
     pub(crate) fn wait(&self, name: &str) {
         let end = Instant::now() + 2 * deadline::LIMIT;
         while !self.has(name) {
-            assert!(Instant::now() < end, "nobody wrote `{name}`");
-            std::thread::sleep(LOOK);
+            assert!(Instant::now() < end, "there is no note `{name}`");
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// Blocks until there are so many lines under `name`.
+    /// Blocks until there are `lines` complete lines under `name`.
     pub(crate) fn wait_for(&self, name: &str, lines: usize) {
         let end = Instant::now() + deadline::LIMIT;
         while self.read(name).len() < lines {
             assert!(
                 Instant::now() < end,
-                "not enough was written under `{name}`"
+                "the note `{name}` has fewer than {lines} lines"
             );
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// Says `mine` and blocks until there is something under `yours`.
+    /// Writes the pid under `mine` and blocks until there is a line under `yours`.
     pub(crate) fn meet(&self, mine: &str, yours: &str) {
         self.write(mine, std::process::id());
         self.wait(yours);
     }
 
+    /// The file of the notes under `name`.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
+}
+
+/// A path for a file that no other test process uses.
+pub(crate) fn scratch(name: &str) -> PathBuf {
+    let name = format!("{name}-{}", std::process::id());
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }

@@ -21,10 +21,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         None => {
             harness::test(|| {
-                harness::play("works").assert_well();
-                let fails = harness::play("fails");
+                harness::run_in_role("works").assert_success();
+                let fails = harness::run_in_role("fails");
                 assert_eq!(fails.status.code(), Some(1));
-                fails.assert_once();
+                fails.assert_main_ran_once();
             });
             Ok(())
         }

@@ -10,7 +10,7 @@ mod leftovers;
 async fn main() {
     match harness::role() {
         Some(_) => program().await,
-        None => harness::test(|| harness::play("program").assert_well()),
+        None => harness::test(|| harness::run_in_role("program").assert_success()),
     }
 }
 

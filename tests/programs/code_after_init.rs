@@ -1,4 +1,4 @@
-//! What comes after `procession::init()` runs in the program and never in a child of it.
+//! The code after `procession::init()` runs in the program and never in its children.
 
 #[path = "../deadline/mod.rs"]
 mod deadline;
@@ -14,11 +14,11 @@ fn main() {
     procession::init();
     match harness::role() {
         Some(_) => program(),
-        None => harness::test(|| harness::play("program").assert_well()),
+        None => harness::test(|| harness::run_in_role("program").assert_success()),
     }
 }
 
-/// Every way a child can take.
+/// Starts children of every kind.
 fn program() {
     harness::record();
     let threads = tokio::runtime::Builder::new_multi_thread()
@@ -55,19 +55,19 @@ async fn fails() {
         let error = deadline::within(handle).await.expect_err("it fails");
         assert_eq!(error.kind(), kind, "{error}");
     }
-    // With the handler of `std` it says that it was the stack, and aborts.
+    // The handler of `std` reports the stack overflow and aborts.
     let overflows = quiet().spawn(overflow, 0);
     let error = deadline::within(overflows).await.expect_err("it fails");
     assert_eq!(error.kind(), ErrorKind::Crashed, "{error}");
 }
 
-#[allow(unconditional_recursion, reason = "it is about the stack's end")]
+#[allow(unconditional_recursion, reason = "the test needs a stack overflow")]
 fn overflow(depth: u64) -> u64 {
     let frame = std::hint::black_box([depth; 64]);
     overflow(depth + 1) + std::hint::black_box(frame)[1]
 }
 
-/// Those whose way in is another slot, and those that take another process to start.
+/// Children that are connected through each of the three descriptors, and children that need a helper process.
 async fn has_streams() {
     let one = Process::builder().stdin(Stdio::null());
     let two = Process::builder()

@@ -1,4 +1,4 @@
-//! However a program ends, its children end with it.
+//! The children of a program end with it, however it ends.
 
 #[path = "../deadline/mod.rs"]
 mod deadline;
@@ -28,7 +28,7 @@ fn main() {
         Some(ending) => program(&ending),
         None => harness::test(|| {
             for ending in ENDINGS {
-                check(ending, &harness::play(ending));
+                check(ending, &harness::run_in_role(ending));
             }
         }),
     }
@@ -36,18 +36,18 @@ fn main() {
 
 #[track_caller]
 fn check(ending: &str, run: &harness::Run) {
-    run.assert_once();
+    run.assert_main_ran_once();
     match ending {
         "panics" => assert_eq!(run.status.code(), Some(101), "{run:?}"),
         "exits" => assert_eq!(run.status.code(), Some(4), "{run:?}"),
         "aborts" => run.assert_ended_by(libc::SIGABRT),
         "is killed" => run.assert_ended_by(libc::SIGKILL),
         "is killed by a signal it could handle" => run.assert_ended_by(libc::SIGTERM),
-        _ => run.assert_well(),
+        _ => run.assert_success(),
     }
 }
 
-/// Starts one child that waits and one that computes, each with a program of its own, and ends.
+/// Starts a waiting and a computing child, each with a program of its own, and ends as `ending` says.
 fn program(ending: &str) {
     harness::record();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be built");
@@ -81,7 +81,7 @@ fn program(ending: &str) {
 }
 
 fn sleeping() -> usize {
-    let descendants = leftovers::descendants();
+    let descendants = leftovers::processes::descendants();
     descendants
         .iter()
         .filter(|found| found.command == "sleep")

@@ -1,4 +1,4 @@
-//! A program that forgot `procession::init()`: its first spawn says so at once.
+//! A program without `procession::init()`: its first spawn fails at once and says which line is missing.
 
 #[path = "../deadline/mod.rs"]
 mod deadline;
@@ -13,7 +13,7 @@ use procession::Process;
 fn main() {
     match harness::role() {
         Some(_) => forgetful(),
-        None => harness::test(|| harness::play("forgetful").assert_well()),
+        None => harness::test(|| harness::run_in_role("forgetful").assert_success()),
     }
 }
 

@@ -1,8 +1,8 @@
-//! What a test harness does, for tests that are programs with a `main` of their own.
+//! The test harness of programs with a `main` of their own.
 //!
-//! Such a program is run twice. As the *test* it runs itself once more, in a role, as a user would run
-//! it, and looks at what came of it. In the role it is the program that is tested: it notes that its
-//! `main` was there, and its exit status says whether all was well.
+//! Such a program runs twice. As the *test* it starts itself in a role, as a user would start it, and checks the
+//! result. In the role it is the program under test: it records that its `main` ran, and its exit status says
+//! whether its assertions held.
 
 #![allow(dead_code, reason = "no program needs all of it")]
 
@@ -15,25 +15,25 @@ use std::time::{Duration, Instant};
 
 use crate::leftovers;
 
-/// The only test of a program.
+/// The name of the only test of a program.
 const NAME: &str = "program";
 
 const ROLE: &str = "PROCESSION_TEST_ROLE";
 const RECORD: &str = "PROCESSION_TEST_RECORD";
 const FAMILY: &str = "PROCESSION_TEST_FAMILY";
 
-/// How long a program may run. None has much to do.
+/// How long a program may run.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How long what it started may outlive it.
-const AFTERLIFE: Duration = Duration::from_secs(2);
+/// How long the processes that a program started may outlive it.
+const CLEANUP_LIMIT: Duration = Duration::from_secs(2);
 
-/// What the program is run as, or `None` for the test.
+/// The role of this process; `None` for the test.
 pub(crate) fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
-/// Notes that `main` came to where this is called.
+/// Records that `main` of this process has come to this call.
 pub(crate) fn record() {
     if let Some(path) = std::env::var_os(RECORD) {
         let file = File::options().append(true).create(true).open(path);
@@ -44,7 +44,7 @@ pub(crate) fn record() {
     }
 }
 
-/// Runs `body`, unless the caller of this test only wants to know its name or wants others.
+/// Runs `body`, unless the arguments ask for a list of tests or filter this test out.
 pub(crate) fn test(body: impl FnOnce()) {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
@@ -55,12 +55,12 @@ pub(crate) fn test(body: impl FnOnce()) {
         }
         return;
     }
-    if is_wanted(&arguments) {
+    if is_selected(&arguments) {
         body();
     }
 }
 
-fn is_wanted(arguments: &[String]) -> bool {
+fn is_selected(arguments: &[String]) -> bool {
     let mut filters = Vec::new();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
@@ -79,30 +79,31 @@ fn is_wanted(arguments: &[String]) -> bool {
     filters.is_empty() || filters.iter().any(|filter| NAME.contains(filter))
 }
 
-/// What came of a run in a role.
+/// The result of a run in a role.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) status: ExitStatus,
-    /// Who came to where `main` notes it.
+    /// The pids of the processes that called [`record`].
     pub(crate) recorded: Vec<String>,
-    /// What was said on stderr.
-    pub(crate) cried: String,
+    /// The output to stderr.
+    pub(crate) stderr: String,
 }
 
 impl Run {
-    /// All was well, and `main` was run once.
+    /// Asserts that the status is 0 and `main` ran once.
     #[track_caller]
-    pub(crate) fn assert_well(&self) {
+    pub(crate) fn assert_success(&self) {
         assert!(self.status.success(), "{self:?}");
-        self.assert_once();
+        self.assert_main_ran_once();
     }
 
+    /// Asserts that `main` ran once. The status may be any.
     #[track_caller]
-    pub(crate) fn assert_once(&self) {
+    pub(crate) fn assert_main_ran_once(&self) {
         assert_eq!(
             self.recorded.len(),
             1,
-            "main was run {} times",
+            "main ran {} times",
             self.recorded.len()
         );
     }
@@ -113,17 +114,17 @@ impl Run {
     }
 }
 
-/// Runs this program in `role`, and sees that it and all it started are gone.
-pub(crate) fn play(role: &str) -> Run {
-    play_at(Path::new("/proc/self/exe"), role)
+/// Runs this program in `role`, and asserts that afterwards no process of it is left.
+pub(crate) fn run_in_role(role: &str) -> Run {
+    run_file_in_role(Path::new("/proc/self/exe"), role)
 }
 
-/// The same with the program that lies at `path`.
-pub(crate) fn play_at(path: &Path, role: &str) -> Run {
+/// The same with the program at `path`.
+pub(crate) fn run_file_in_role(path: &Path, role: &str) -> Run {
     let family = format!("{role}-{}", std::process::id());
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let record = directory.join(format!("record-{family}"));
-    // A file and no pipe: nobody reads while it runs.
+    // A file, because a pipe that is not read while the program runs could block it.
     let stderr = directory.join(format!("stderr-{family}"));
     let began = Instant::now();
     let mut program = Command::new(path);
@@ -139,32 +140,32 @@ pub(crate) fn play_at(path: &Path, role: &str) -> Run {
             break status;
         }
         if began.elapsed() > LIMIT {
-            leftovers::kill_marked(FAMILY, &family);
-            panic!("as `{role}` it did not end in {LIMIT:?}");
+            leftovers::processes::kill_marked(FAMILY, &family);
+            panic!("in the role `{role}` the program did not end in {LIMIT:?}");
         }
         std::thread::sleep(Duration::from_millis(1));
     };
     let ended = Instant::now();
     loop {
-        let left = leftovers::marked(FAMILY, &family);
+        let left = leftovers::processes::marked(FAMILY, &family);
         if left.is_empty() {
             break;
         }
-        if ended.elapsed() > AFTERLIFE {
-            leftovers::kill_marked(FAMILY, &family);
-            panic!("as `{role}` it left {left:?}");
+        if ended.elapsed() > CLEANUP_LIMIT {
+            leftovers::processes::kill_marked(FAMILY, &family);
+            panic!("in the role `{role}` the program left {left:?}");
         }
         std::thread::sleep(Duration::from_millis(1));
     }
     Run {
         status,
-        recorded: take(record).lines().map(str::to_owned).collect(),
-        cried: take(stderr),
+        recorded: read_and_remove(record).lines().map(str::to_owned).collect(),
+        stderr: read_and_remove(stderr),
     }
 }
 
-/// What is in a file that is not needed any more.
-fn take(path: PathBuf) -> String {
+/// The content of a file, which is removed.
+fn read_and_remove(path: PathBuf) -> String {
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let _ = std::fs::remove_file(path);
     text

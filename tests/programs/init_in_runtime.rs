@@ -1,6 +1,5 @@
-//! A program whose `main` is in a runtime of one thread when it calls `procession::init()`: no thread has
-//! been started, so it works, or it is an error that says what to write; it neither hangs nor
-//! runs `main` twice.
+//! A program that calls `procession::init()` inside a current-thread runtime. No thread has been started, so it
+//! works, or spawns fail and say what to write. It neither hangs nor runs `main` twice.
 
 #[path = "../deadline/mod.rs"]
 mod deadline;
@@ -13,7 +12,7 @@ async fn main() {
     procession::init();
     match harness::role() {
         Some(_) => program().await,
-        None => harness::test(|| harness::play("program").assert_well()),
+        None => harness::test(|| harness::run_in_role("program").assert_success()),
     }
 }
 

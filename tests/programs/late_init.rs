@@ -1,4 +1,4 @@
-//! A program that calls `procession::init()` when threads are running already: it is told so.
+//! A program that calls `procession::init()` after it has started a thread: spawns fail and say so.
 
 #[path = "../deadline/mod.rs"]
 mod deadline;
@@ -12,7 +12,7 @@ use std::time::Duration;
 fn main() {
     match harness::role() {
         Some(_) => late(),
-        None => harness::test(|| harness::play("late").assert_well()),
+        None => harness::test(|| harness::run_in_role("late").assert_success()),
     }
 }
 

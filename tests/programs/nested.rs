@@ -1,4 +1,4 @@
-//! A child starts children, and those too; with init() in `main`, each finds its way.
+//! Children of a program with `procession::init()` start children, which start children too.
 
 #[path = "../deadline/mod.rs"]
 mod deadline;
@@ -24,8 +24,8 @@ fn main() {
             program(&runtime.expect("a runtime can be built"));
         }
         None => harness::test(|| {
-            harness::play("threads").assert_well();
-            harness::play("thread").assert_well();
+            harness::run_in_role("threads").assert_success();
+            harness::run_in_role("thread").assert_success();
         }),
     }
 }
@@ -43,7 +43,7 @@ fn program(runtime: &tokio::runtime::Runtime) {
     assert_eq!(count.ok(), Some(3));
 }
 
-/// This process, a child of it, a child of that, and so on.
+/// The pids of this process, of a child, of a child of that child, and so on.
 fn family(depth: u32) -> BoxFuture<'static, Vec<u32>> {
     async move {
         let mut found = vec![std::process::id()];
@@ -60,7 +60,7 @@ async fn family_task(depth: u32) -> Vec<u32> {
     family(depth).await
 }
 
-/// The same in a plain function, with a runtime of its own.
+/// The number of generations, by a plain function that builds a runtime.
 fn by_hand(depth: u32) -> u32 {
     if depth == 0 {
         return 0;

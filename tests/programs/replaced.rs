@@ -1,5 +1,4 @@
-//! A program whose file is replaced while it runs, as an upgrade does: its children are the program that
-//! runs, not the one that lies there now.
+//! A program whose file is replaced while it runs, as an upgrade does: its children run the old program.
 
 #[path = "../deadline/mod.rs"]
 mod deadline;
@@ -19,9 +18,9 @@ fn main() {
             let name = format!("replaced-{}", std::process::id());
             let copy = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
             fs::copy("/proc/self/exe", &copy).expect("the program can be copied");
-            let run = harness::play_at(&copy, "replaced");
-            fs::remove_file(copy).expect("another program lies there now");
-            run.assert_well();
+            let run = harness::run_file_in_role(&copy, "replaced");
+            fs::remove_file(copy).expect("the replacement is at this path");
+            run.assert_success();
         }),
     }
 }
@@ -44,7 +43,7 @@ fn replace(own: &Path) {
     fs::write(&script, "#!/bin/sh\nexit 9\n").expect("another program can be written");
     let executable = fs::Permissions::from_mode(0o755);
     fs::set_permissions(&script, executable).expect("it can be made executable");
-    fs::rename(script, own).expect("it can take the other's place");
+    fs::rename(script, own).expect("it can replace the program");
 }
 
 async fn with_a_child(n: u32) -> u32 {

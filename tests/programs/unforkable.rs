@@ -1,5 +1,5 @@
-//! A program in which no process can be forked, as under a filter of system calls: its processes are executed, and
-//! one event says so.
+//! A program in which no sibling can be forked, as under a strict seccomp filter: its processes are executed instead of forked,
+//! and one event says so.
 
 #![allow(
     unsafe_code,
@@ -11,22 +11,23 @@ mod deadline;
 mod harness;
 #[path = "../leftovers/mod.rs"]
 mod leftovers;
+mod seccomp;
 
 fn main() {
     match harness::role() {
         Some(_) => unforkable(),
-        None => harness::test(|| harness::play("unforkable").assert_well()),
+        None => harness::test(|| harness::run_in_role("unforkable").assert_success()),
     }
 }
 
 fn unforkable() {
     procession::init();
     harness::record();
-    // Where everything is executed on purpose, there is nothing to tell.
+    // With this variable everything is executed on purpose, so there is no event.
     let forks = std::env::var_os("PROCESSION_START_METHOD").is_none();
-    deny_clone3();
+    seccomp::deny_siblings();
     #[cfg(feature = "tracing")]
-    let warnings = events::hear();
+    let warnings = events::collect();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be built");
     runtime.block_on(async {
         for n in 0..3 {
@@ -44,55 +45,14 @@ fn unforkable() {
     });
     #[cfg(feature = "tracing")]
     {
-        let heard = warnings.lock().expect("nothing panics under it");
-        assert_eq!(heard.len(), usize::from(forks), "{heard:?}");
+        let texts = warnings.lock().expect("nothing panics under it");
+        assert_eq!(texts.len(), usize::from(forks), "{texts:?}");
         assert!(
-            heard
+            texts
                 .iter()
                 .all(|text| text.contains("could not be copied"))
         );
     }
-}
-
-/// From here on the call that forks does not exist, in this process and in all it starts (`seccomp(2)`). The C
-/// library then starts threads with another.
-fn deny_clone3() {
-    let instruction = |code: u32, jt, jf, k| libc::sock_filter {
-        code: code as u16,
-        jt,
-        jf,
-        k,
-    };
-    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-    let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    let give_back = libc::BPF_RET | libc::BPF_K;
-    let mut program = [
-        // The number of the call is the first word.
-        instruction(load, 0, 0, 0),
-        instruction(equal, 0, 1, libc::SYS_clone3 as u32),
-        instruction(
-            give_back,
-            0,
-            0,
-            libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
-        ),
-        instruction(give_back, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let filter = libc::sock_fprog {
-        len: program.len() as u16,
-        filter: program.as_mut_ptr(),
-    };
-    // SAFETY: integers.
-    let alone = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    // SAFETY: the program lives until the call returns, and its length is given.
-    let filtered = unsafe {
-        libc::prctl(
-            libc::PR_SET_SECCOMP,
-            libc::SECCOMP_MODE_FILTER,
-            &raw const filter,
-        )
-    };
-    assert_eq!((alone, filtered), (0, 0));
 }
 
 #[cfg(feature = "tracing")]
@@ -105,10 +65,10 @@ mod events {
 
     type Texts = Arc<Mutex<Vec<String>>>;
 
-    /// Keeps the warnings of this crate.
-    struct Keeper(Texts);
+    /// Collects the warnings of this crate.
+    struct Collector(Texts);
 
-    /// The fields of an event, one behind the other.
+    /// The fields of an event as one text.
     struct Text(String);
 
     impl Visit for Text {
@@ -117,7 +77,7 @@ mod events {
         }
     }
 
-    impl Subscriber for Keeper {
+    impl Subscriber for Collector {
         fn enabled(&self, metadata: &Metadata<'_>) -> bool {
             *metadata.level() == Level::WARN && metadata.target().starts_with("procession")
         }
@@ -142,10 +102,10 @@ mod events {
         fn exit(&self, _: &span::Id) {}
     }
 
-    pub(crate) fn hear() -> Texts {
+    pub(crate) fn collect() -> Texts {
         let texts = Texts::default();
-        tracing::subscriber::set_global_default(Keeper(Arc::clone(&texts)))
-            .expect("nobody else listens");
+        tracing::subscriber::set_global_default(Collector(Arc::clone(&texts)))
+            .expect("there is no other subscriber");
         texts
     }
 }

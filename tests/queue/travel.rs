@@ -141,7 +141,7 @@ async fn message_behind_descriptors_wakes_sleeping_receiver() {
     let pid = sleeper.pid().unwrap();
     process_asleep(pid).await;
     let signal = |signal| {
-        let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     };
     signal(rustix::process::Signal::STOP);

@@ -1,0 +1,189 @@
+//! Limits of a process: memory, descriptors, processor time, file size. The same with every start method.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use procession::ErrorKind;
+use rustix::process::{Resource, getrlimit};
+
+use crate::deadline::within;
+use crate::leftovers::alone;
+use crate::notes::scratch;
+use crate::{METHODS, MIB, by};
+
+fn take(mebibytes: usize) -> usize {
+    let taken = vec![1_u8; mebibytes << 20];
+    std::hint::black_box(&taken).len()
+}
+
+#[procession::test]
+async fn memory_limit_ends_a_process_that_exceeds_it() {
+    alone(
+        "limits::memory_limit_ends_a_process_that_exceeds_it",
+        async {
+            for method in METHODS {
+                let limited = || by(method).memory_limit(64 * MIB);
+                assert_eq!(within(limited().spawn(take, 40)).await.unwrap(), 40 << 20);
+                for much in [80, 100_000] {
+                    let error = within(limited().spawn(take, much)).await.unwrap_err();
+                    assert_eq!(
+                        error.kind(),
+                        ErrorKind::MemoryExceeded,
+                        "{method:?}: {error}"
+                    );
+                    assert!(error.started() && error.is_memory_exceeded());
+                }
+                // The same by many small allocations.
+                let piles = || -> usize {
+                    let mut pile = Vec::new();
+                    loop {
+                        pile.push(vec![1_u8; 1000]);
+                        std::hint::black_box(&pile);
+                    }
+                };
+                let error = within(limited().spawn(piles, ())).await.unwrap_err();
+                assert!(error.is_memory_exceeded(), "{method:?}: {error}");
+                assert_eq!(error.signal(), Some(libc::SIGABRT));
+            }
+        },
+    )
+    .await;
+}
+
+/// A task that handles a failed allocation continues.
+#[procession::test]
+async fn memory_limit_lets_try_reserve_fail() {
+    for method in METHODS {
+        let careful = || Vec::<u8>::new().try_reserve(1 << 30).is_err();
+        let handle = by(method).memory_limit(64 * MIB).spawn(careful, ());
+        assert!(within(handle).await.unwrap());
+    }
+}
+
+/// Only a failed allocation is reported as exceeded memory.
+#[procession::test]
+async fn memory_limit_does_not_change_other_failures() {
+    for method in METHODS {
+        let aborts = || -> () { std::process::abort() };
+        let handle = by(method).memory_limit(64 * MIB).spawn(aborts, ());
+        assert!(within(handle).await.unwrap_err().is_crashed());
+        let panics = || -> () { panic!("plainly") };
+        let handle = by(method).memory_limit(64 * MIB).spawn(panics, ());
+        assert!(within(handle).await.unwrap_err().is_panic());
+    }
+}
+
+/// The limit excludes the memory that the process itself needs.
+#[procession::test]
+async fn memory_limit_of_eight_mebibytes_is_enough_for_a_small_task() {
+    for method in METHODS {
+        async fn sleeps() -> u32 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            7
+        }
+        let handle = by(method).memory_limit(8 * MIB).spawn(sleeps, ());
+        assert_eq!(within(handle).await.unwrap(), 7);
+    }
+}
+
+#[procession::test]
+async fn memory_limit_of_a_pool_fails_the_exceeding_task_only() {
+    alone(
+        "limits::memory_limit_of_a_pool_fails_the_exceeding_task_only",
+        async {
+            for method in METHODS {
+                let pool = procession::Pool::builder()
+                    .workers(2)
+                    .start_method(method)
+                    .memory_limit(64 * MIB)
+                    .build()
+                    .unwrap();
+                let much = |n: usize| take(if n == 50 { 1000 } else { n % 8 });
+                let map = pool.map(much, 0..100);
+                let outcomes: Vec<_> = within(futures::StreamExt::collect(map)).await;
+                for (n, outcome) in outcomes.into_iter().enumerate() {
+                    match outcome {
+                        Ok(taken) => assert_eq!(taken, (n % 8) << 20),
+                        Err(error) => {
+                            assert!(n == 50 && error.is_memory_exceeded(), "{n}: {error}")
+                        }
+                    }
+                }
+                within(pool.shutdown()).await;
+            }
+        },
+    )
+    .await;
+}
+
+#[procession::test]
+async fn limits_are_what_the_builder_was_given() {
+    for method in METHODS {
+        let look = || {
+            let of = |resource| {
+                let limit = getrlimit(resource);
+                (limit.current, limit.maximum)
+            };
+            (
+                of(Resource::Nofile),
+                of(Resource::Core),
+                of(Resource::Cpu),
+                of(Resource::Fsize),
+            )
+        };
+        let limited = by(method)
+            .descriptor_limit(10)
+            .descriptor_limit(100)
+            .core_size_limit(0)
+            .cpu_time_limit(Duration::from_millis(1500))
+            .file_size_limit(4096);
+        let (nofile, core, cpu, fsize) = within(limited.spawn(look, ())).await.unwrap();
+        assert_eq!(nofile, (Some(100), Some(100)));
+        assert_eq!(core, (Some(0), Some(0)));
+        assert_eq!(cpu, (Some(2), Some(2)));
+        assert_eq!(fsize, (Some(4096), Some(4096)));
+        let own = getrlimit(Resource::Nofile).current;
+        let free = || getrlimit(Resource::Nofile).current;
+        assert_eq!(within(by(method).spawn(free, ())).await.unwrap(), own);
+    }
+}
+
+#[procession::test]
+async fn limits_of_time_and_file_size_end_a_process() {
+    alone(
+        "limits::limits_of_time_and_file_size_end_a_process",
+        async {
+            for method in METHODS {
+                let spins = || -> () {
+                    loop {
+                        std::hint::spin_loop();
+                    }
+                };
+                let handle = by(method)
+                    .core_size_limit(0)
+                    .cpu_time_limit(Duration::from_secs(1))
+                    .spawn(spins, ());
+                let error = within(handle).await.unwrap_err();
+                let signal = error.signal().unwrap();
+                assert!(
+                    signal == libc::SIGXCPU || signal == libc::SIGKILL,
+                    "{error}"
+                );
+                let path = scratch(&format!("large-{method:?}"));
+                let writes = |path: PathBuf| {
+                    let mut file = std::fs::File::create(path).unwrap();
+                    file.write_all(&[0; 100_000]).unwrap();
+                };
+                let handle = by(method)
+                    .core_size_limit(0)
+                    .file_size_limit(10_000)
+                    .spawn(writes, path.clone());
+                let error = within(handle).await.unwrap_err();
+                assert_eq!(error.signal(), Some(libc::SIGXFSZ), "{error}");
+                std::fs::remove_file(path).unwrap();
+            }
+        },
+    )
+    .await;
+}
