@@ -32,6 +32,7 @@ mod codec;
 
 mod ring;
 mod sys;
+mod threads;
 
 pub use abort::AbortHandle;
 pub use channel::{RecvError, SendError, TryRecvError, TrySendError};

@@ -21,6 +21,7 @@ use crate::codec::codec::EncodeFault;
 use crate::ring::{Cursor, Producer};
 use crate::sys::clock::Moment;
 use crate::sys::futex;
+use crate::threads;
 use crate::transfer::blob::{BlobLease, BlobPool, PackedBlob};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::messages::ToWorker;
@@ -65,8 +66,6 @@ pub(crate) enum SendFault {
     /// Its arguments cannot be encoded or sent, for this reason.
     Refused(String),
     NoSpace,
-    /// The runtime is shutting down.
-    Shutdown,
 }
 
 impl SendFault {
@@ -77,7 +76,6 @@ impl SendFault {
                 io::Error::other(format!("the arguments of {what} cannot be sent: {why}"))
             }
             Self::NoSpace => io::ErrorKind::OutOfMemory.into(),
-            Self::Shutdown => io::Error::other("the runtime was shut down"),
         }
     }
 }
@@ -180,9 +178,9 @@ impl RequestWriter {
         let (mut written, mut packed) = (written, None);
         if let Written::TooLarge = written {
             let (packing, pool) = (Arc::clone(job), Arc::clone(pool));
-            let blob = tokio::task::spawn_blocking(move || packing.pack(&pool)).await;
+            let blob = threads::run(move || packing.pack(&pool)).await;
             let blob = blob
-                .map_err(|_| SendFault::Shutdown)?
+                .map_err(|error| SendFault::Refused(error.to_string()))?
                 .map_err(SendFault::Refused)?;
             written = self.write_blob(task, &**job, &blob);
             packed = Some(blob);

@@ -23,6 +23,7 @@ use super::wait;
 use super::waiters::Waiter;
 use crate::codec::codec;
 use crate::sys::buffer::StackBuf;
+use crate::threads;
 
 /// The longest message that is decoded where it is received, in bytes: 1 MiB and its framing. Copying it takes less
 /// time than waking another thread and being woken by it.
@@ -43,7 +44,7 @@ struct DecodeQueue<T> {
 
 enum DecodeState<T> {
     Decoding,
-    /// The runtime has shut down before a thread decoded it.
+    /// No thread has decoded it.
     Undecoded(Incoming),
     Decoded(Result<T, String>),
 }
@@ -204,7 +205,7 @@ impl<T: DeserializeOwned + Send + 'static, F: Flavor> Rx<T, F> {
             queue: Arc::clone(&self.decoding),
             flavor: Arc::downgrade(&self.flavor),
         };
-        tokio::task::spawn_blocking(move || job.run());
+        threads::spawn(Handle::try_current().ok(), move || job.run());
     }
 }
 

@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use pin_project::pin_project;
 use serde::Serialize;
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 
 use super::attempt::{Attempt, Pushed};
 use super::error::{SendError, TrySendError};
@@ -25,6 +24,8 @@ use super::patience::LOOK_INTERVAL;
 use super::wait;
 use super::waiters::Waiter;
 use crate::sys::buffer::StackBuf;
+use crate::threads;
+use crate::threads::Running;
 
 /// How long a sender waits for memory that it used before. Then it asks the kernel for more, because the receiver that
 /// has the memory may have died.
@@ -164,7 +165,7 @@ enum SendState<T> {
     /// The message is long, and all memory for long messages is in use. The send waits for some until this time.
     WaitingForMemory(T, Instant),
     /// A thread that may block takes the value from here and encodes it.
-    Encoding(Arc<Mutex<Option<T>>>, JoinHandle<Option<EncodedLong<T>>>),
+    Encoding(Arc<Mutex<Option<T>>>, Running<Option<EncodedLong<T>>>),
     Encoded(Outgoing, T),
 }
 
@@ -270,7 +271,7 @@ impl<T: Serialize + Send + 'static> SendState<T> {
     fn start_encoding<F: Flavor>(flavor: &Arc<F>, value: T) -> Self {
         let value = Arc::new(Mutex::new(Some(value)));
         let (shared, flavor) = (Arc::clone(&value), Arc::downgrade(flavor));
-        let encoding = tokio::task::spawn_blocking(move || {
+        let encoding = threads::run(move || {
             let flavor = flavor.upgrade()?;
             let value = take(&shared)?;
             Some((flavor.end().encode_long(&value), value))
@@ -280,7 +281,7 @@ impl<T: Serialize + Send + 'static> SendState<T> {
 
     fn poll_encoding(
         value: Arc<Mutex<Option<T>>>,
-        mut encoding: JoinHandle<Option<EncodedLong<T>>>,
+        mut encoding: Running<Option<EncodedLong<T>>>,
         cx: &mut Context<'_>,
     ) -> SendStep<T> {
         let Poll::Ready(encoded) = Pin::new(&mut encoding).poll(cx) else {
@@ -291,7 +292,7 @@ impl<T: Serialize + Send + 'static> SendState<T> {
             Ok(Some((Err(Refused(why)), value))) => {
                 SendStep::Ready(Err(SendError::refused(Some(value), why)))
             }
-            // The runtime shuts down, and no thread has taken the value.
+            // The channel is gone, or no thread has taken the value.
             Ok(None) | Err(_) => SendStep::Ready(Err(SendError::closed(take(&value)))),
         }
     }

@@ -21,11 +21,19 @@ use crate::spawn::{ChildSource, ForkServer, StartMethod};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
+use crate::sys::text;
 use crate::task::{Plain, Setup};
 use crate::transfer::entry_point::EntryPoint;
 
 /// The nice increment of workers. With 5, the executor's timers under full load are as late as on an idle machine.
 const NICE: i32 = 5;
+
+/// The most workers of a pool: a larger number is a mistake, or stands for "as many as possible", which no machine has
+/// room for.
+const MOST_WORKERS: usize = 1 << 15;
+
+/// The longest name of a pool, in bytes: the names of its workers are longer by a number.
+const LONGEST_POOL_NAME: usize = 200;
 
 /// The names of the two functions that prepare a worker, for error messages.
 const PRELOAD_NAME: &str = "the preload";
@@ -102,6 +110,8 @@ impl PoolBuilder {
     }
 
     /// Names the pool. Its workers are named `name/0`, `name/1` and so on, in `ps` and `top` too.
+    ///
+    /// A name of more than 200 bytes is shortened.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -232,6 +242,7 @@ impl PoolBuilder {
     /// - This is not called inside a Tokio runtime with its I/O and time drivers enabled.
     /// - Children cannot be started, because [`init`](crate::init) was not called.
     /// - No descriptors are left.
+    /// - It has more than 32,768 workers ([`io::ErrorKind::InvalidInput`]).
     pub fn build(self) -> io::Result<Pool> {
         EntryPoint::of_this_process()?;
         reactor::check_runtime()?;
@@ -252,6 +263,10 @@ impl PoolBuilder {
 
     fn settings(self) -> io::Result<Settings> {
         let workers = match self.workers {
+            Some(workers) if workers > MOST_WORKERS => {
+                let why = format!("a pool has at most {MOST_WORKERS} workers, not {workers}");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+            }
             Some(workers) => workers.max(1),
             None => std::thread::available_parallelism()?.get(),
         };
@@ -264,7 +279,9 @@ impl PoolBuilder {
         };
         Ok(Settings {
             workers,
-            name: self.name,
+            name: self
+                .name
+                .map(|name| text::prefix(&name, LONGEST_POOL_NAME).to_owned()),
             source,
             preload,
             nice: self.nice,

@@ -14,6 +14,7 @@ use crate::call::job::Job;
 use crate::call::outcomes::{Outcomes, ReplyBody};
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::WorkerKey;
+use crate::threads;
 
 /// Gives the job of a reply its outcomes, which are in `bytes`. True if the result is in a blob of the worker.
 pub(super) fn deliver(
@@ -85,7 +86,7 @@ impl BlobDelivery {
     fn dispatch(self) {
         if self.outcomes.as_ref().is_some_and(Outcomes::is_long) {
             let runtime = self.shared.runtime.clone();
-            runtime.spawn_blocking(move || self.run());
+            threads::spawn(Some(runtime), move || self.run());
         } else {
             self.run();
         }

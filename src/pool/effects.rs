@@ -9,6 +9,7 @@ use super::core::{Core, Effect, Failure};
 use super::events::Event;
 use super::shared::Shared;
 use super::start_worker;
+use crate::threads;
 use crate::transfer::blob::PackedBlob;
 
 impl Shared {
@@ -47,7 +48,7 @@ impl Shared {
             }
             Effect::Pack(task, job) => {
                 let shared = Arc::clone(self);
-                self.runtime.spawn_blocking(move || {
+                threads::spawn(Some(self.runtime.clone()), move || {
                     let packed = job.pack(&shared.blobs);
                     drop(job);
                     shared.with(|core| core.on_packed(task, packed));

@@ -87,7 +87,8 @@ impl ReadAhead {
             None => FEWEST_AHEAD,
             Some(items) => items.clamp(FEWEST_AHEAD, MOST_AHEAD),
         };
-        self.workers * each.max(FEWEST_AHEAD * chunk)
+        let each = each.max(chunk.saturating_mul(FEWEST_AHEAD));
+        each.saturating_mul(self.workers)
     }
 }
 

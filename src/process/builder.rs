@@ -58,6 +58,9 @@ impl Process {
     }
 }
 
+/// The longest limit of processor time that is one, in seconds: 292 years.
+const LONGEST_CPU_TIME: u64 = i64::MAX as u64 / 1_000_000_000;
+
 /// The options of a process. Made by [`Process::builder`]; later calls override earlier ones.
 ///
 /// ```
@@ -86,6 +89,8 @@ pub struct ProcessBuilder {
 
 impl ProcessBuilder {
     /// Names the process. By default its name is the path of its function. `ps` and `top` show the name.
+    ///
+    /// The child is told the first 250 bytes of a longer name.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.spec.name = Some(name.into());
         self
@@ -195,8 +200,15 @@ impl ProcessBuilder {
     /// [`ErrorKind::Crashed`](crate::ErrorKind::Crashed).
     #[doc(alias = "RLIMIT_CPU")]
     pub fn cpu_time_limit(self, time: Duration) -> Self {
-        let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
-        self.limit(limits::CPU_TIME, seconds.max(1))
+        let seconds = time
+            .as_secs()
+            .saturating_add(u64::from(time.subsec_nanos() > 0));
+        // The kernel counts in nanoseconds and lets them overflow.
+        let seconds = match seconds {
+            0..=LONGEST_CPU_TIME => seconds.max(1),
+            _ => limits::UNLIMITED,
+        };
+        self.limit(limits::CPU_TIME, seconds)
     }
 
     /// Limits how many descriptors the process may have open.

@@ -20,6 +20,7 @@ use crate::spawn::{ChildGuard, ChildSource, ChildSpec, Launched, StdioSpec, laun
 use crate::sys::clock::Moment;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
+use crate::threads;
 use crate::transfer::entry_point::{ENTRY_TIMEOUT, NEVER_ENTERED};
 
 /// The key of the only task of a process.
@@ -68,7 +69,7 @@ async fn supervise(request: SpawnRequest, mut outcome: OutcomeGuard) {
             outcome.never_ran(ErrorKind::Spawn, &error.to_string());
         }
         // The guard reports the shutdown when it is dropped.
-        Err(StartFault::Io(_) | StartFault::Shutdown) => {}
+        Err(StartFault::Io(_)) => {}
     }
 }
 
@@ -83,8 +84,6 @@ struct StartedChild {
 enum StartFault {
     Encode(String),
     Io(io::Error),
-    /// The runtime is shutting down.
-    Shutdown,
 }
 
 /// Starts the child and writes its only request into its ring.
@@ -117,7 +116,6 @@ impl From<SendFault> for StartFault {
         match fault {
             SendFault::Refused(why) => Self::Encode(why),
             SendFault::NoSpace => Self::Io(io::Error::from(io::ErrorKind::OutOfMemory)),
-            SendFault::Shutdown => Self::Shutdown,
         }
     }
 }
@@ -223,8 +221,8 @@ async fn deliver(outcome: &OutcomeGuard, mut replies: ReplyReader, ended: EndedP
         }
         Some(ReplyBody::Blob { outcomes, .. }) if outcomes.is_long() => {
             let job = Arc::clone(job);
-            // Fails only when the runtime shuts down; the guard reports that.
-            let _ = tokio::task::spawn_blocking(move || job.deliver(0, outcomes)).await;
+            // Fails only if a value's code has panicked; the guard reports that there is no outcome.
+            let _ = threads::run(move || job.deliver(0, outcomes)).await;
         }
         Some(ReplyBody::Blob { outcomes, .. }) => {
             job.deliver(0, outcomes);

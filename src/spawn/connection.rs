@@ -22,6 +22,7 @@ use super::spare::{DemandGuard, Spare, SparePool};
 use crate::sys::identity::Credentials;
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::sys::{signal, socket, stdio};
+use crate::threads;
 use crate::transfer::control::ControlSocket;
 use crate::transfer::entry_point::{ENTRY_TIMEOUT, NEVER_ENTERED};
 use crate::transfer::env_block::EnvBlock;
@@ -50,8 +51,8 @@ impl Connection {
         let control = Arc::new(ControlSocket::new(ours));
         let preload = greet(preload, &control).await?;
         let waiting = preload.is_none().then(|| Arc::clone(&control));
-        let opened = tokio::task::spawn_blocking(move || execute(theirs, waiting.as_deref()));
-        let (credentials, mut child, settled) = opened.await.map_err(io::Error::other)??;
+        let opened = threads::run(move || execute(theirs, waiting.as_deref()));
+        let (credentials, mut child, settled) = opened.await??;
         let mut environment = match settled {
             Ok(environment) => environment,
             Err(why) => return Ok(Err(why)),

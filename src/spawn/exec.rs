@@ -58,6 +58,10 @@ pub(super) fn exec_fork_server(theirs: OwnedFd) -> io::Result<async_process::Chi
     // On a thread that ends. The fork server's children are children of this thread too, and on a thread that starts
     // other children they would be taken for leaked ones.
     let starting = || start(&mut command, reserve);
-    std::thread::scope(|scope| scope.spawn(starting).join())
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, starting)?;
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }

@@ -16,6 +16,7 @@ use super::spec::{ChildSpec, StdioSpec};
 use super::start_method::StartMethod;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::{sched, signal};
+use crate::threads;
 
 /// Where children come from.
 #[derive(Debug, Clone)]
@@ -57,6 +58,7 @@ pub(crate) async fn launch(
     doorbell: Option<&Doorbell>,
     write_first: WriteFirst<'_>,
 ) -> io::Result<Launched> {
+    spec.check()?;
     sched::check_affinity(spec.processors.as_deref())?;
     let can_fork = streams.is_default() && !spec.needs_exec();
     if let Some(server) = source.fork_server().filter(|_| can_fork) {
@@ -68,9 +70,7 @@ pub(crate) async fn launch(
         }
     }
     let doorbell = doorbell.map(Doorbell::try_clone).transpose()?;
-    tokio::task::spawn_blocking(move || exec(&spec, streams, doorbell.as_ref()))
-        .await
-        .map_err(io::Error::other)?
+    threads::run(move || exec(&spec, streams, doorbell.as_ref())).await?
 }
 
 /// Forks a child. The inner error says why no child can be forked.

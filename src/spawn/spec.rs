@@ -1,6 +1,7 @@
 //! What is known about a child before it starts.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -34,6 +35,24 @@ pub(crate) struct ChildSpec {
 const READ_AT_EXEC: [&str; 3] = ["LD_", "GLIBC_TUNABLES", "MALLOC_"];
 
 impl ChildSpec {
+    /// Checks what no process can have: a forked child would have another environment without a word.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let has_zero = |text: &OsStr| text.as_encoded_bytes().contains(&0);
+        for (key, value) in &self.environment {
+            if has_zero(key) || value.as_deref().is_some_and(has_zero) {
+                let why = format!("the environment variable {key:?} has a zero byte");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+            }
+            // A name may begin with `=`.
+            let name = key.as_encoded_bytes();
+            if value.is_some() && name.get(1..).is_none_or(|rest| rest.contains(&b'=')) {
+                let why = format!("{key:?} cannot be the name of an environment variable");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the environment has a variable that only an executed child can obey.
     pub(super) fn needs_exec(&self) -> bool {
         self.environment.iter().any(|(key, _)| {

@@ -27,6 +27,9 @@ pub(crate) const FILE_SIZE: u32 = libc::RLIMIT_FSIZE;
 pub(crate) const CORE_SIZE: u32 = libc::RLIMIT_CORE;
 /// Open descriptors.
 pub(crate) const DESCRIPTORS: u32 = libc::RLIMIT_NOFILE;
+/// The amount that is no limit.
+pub(crate) const UNLIMITED: u64 = libc::RLIM_INFINITY;
+
 const DATA: u32 = libc::RLIMIT_DATA;
 
 /// The number of limits the kernel has (`RLIMIT_NLIMITS`).

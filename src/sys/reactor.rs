@@ -57,12 +57,9 @@ pub(crate) fn check_runtime() -> io::Result<()> {
 
 /// Whether `error` means that the runtime is shutting down.
 pub(crate) fn is_shutdown(error: &io::Error) -> bool {
-    // A blocking task fails with a cancelled `JoinError`. A registration fails with an error that has no type of its own.
-    error.get_ref().is_some_and(|error| {
-        let task = error.downcast_ref::<tokio::task::JoinError>();
-        task.is_some_and(tokio::task::JoinError::is_cancelled)
-            || error.to_string().contains("is being shutdown")
-    })
+    // A registration fails with an error that has no type of its own.
+    let inner = error.get_ref();
+    inner.is_some_and(|error| error.to_string().contains("is being shutdown"))
 }
 
 /// A descriptor registered with the runtime that was current when it was made.

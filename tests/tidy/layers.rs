@@ -49,6 +49,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("codec", Layer::Codec),
     ("ring", Layer::Kernel),
     ("sys", Layer::Kernel),
+    ("threads", Layer::Kernel),
 ];
 
 /// Which module may use which in its own layer, and why. Never in both directions.
