@@ -29,6 +29,7 @@ pub(crate) mod limits;
 pub(crate) mod parent_death;
 pub(crate) mod prefault;
 pub(crate) mod procfs;
+pub(crate) mod rights;
 pub(crate) mod sched;
 pub(crate) mod signal;
 pub(crate) mod stdio;
