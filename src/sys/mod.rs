@@ -28,6 +28,7 @@ pub(crate) mod image;
 pub(crate) mod limits;
 pub(crate) mod parent_death;
 pub(crate) mod prefault;
+pub(crate) mod process_tree;
 pub(crate) mod procfs;
 pub(crate) mod rights;
 pub(crate) mod sched;
