@@ -31,12 +31,12 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads of a process, and the jobs that wait for one.
 struct Threads {
-    state: Mutex<State>,
+    state: Mutex<ThreadState>,
     job_came: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct ThreadState {
     jobs: VecDeque<Job>,
     /// How many threads there are, and how many of them wait for a job.
     threads: usize,
@@ -45,8 +45,8 @@ struct State {
     pid: u32,
 }
 
-static THREADS: Threads = Threads {
-    state: Mutex::new(State {
+static HELPERS: Threads = Threads {
+    state: Mutex::new(ThreadState {
         jobs: VecDeque::new(),
         threads: 0,
         idle: 0,
@@ -73,7 +73,7 @@ pub(crate) fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -
 
 /// Runs `job` on a thread that may block, in the context of `runtime`.
 pub(crate) fn spawn(runtime: Option<Handle>, job: impl FnOnce() + Send + 'static) {
-    THREADS.add(Box::new(move || {
+    HELPERS.add(Box::new(move || {
         let _entered = runtime.as_ref().map(Handle::enter);
         job();
     }));
@@ -97,9 +97,9 @@ impl Threads {
         let mut state = self.lock();
         let pid = std::process::id();
         if state.pid != pid {
-            *state = State {
+            *state = ThreadState {
                 pid,
-                ..State::default()
+                ..ThreadState::default()
             };
         }
         state.jobs.push_back(job);
@@ -154,7 +154,7 @@ impl Threads {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ThreadState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
