@@ -10,3 +10,4 @@ mod notes;
 mod initializer;
 mod late_arguments;
 mod limits;
+mod reentrance;
