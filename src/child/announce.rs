@@ -20,12 +20,13 @@ pub(super) fn announce_self(control: &ControlSocket) {
     let _ = control.send(&FromChild::Forked { pid }, &[]);
 }
 
-/// There is no such child, because of this error.
-pub(super) fn refuse(child: &ControlSocket, error: &io::Error) {
-    let _ = child.send(&FromChild::Refused(refusal(error)), &[]);
+/// There is no such child.
+pub(super) fn refuse(child: &ControlSocket, refusal: Refusal) {
+    let _ = child.send(&FromChild::Refused(refusal), &[]);
 }
 
-fn refusal(error: &io::Error) -> Refusal {
+/// What a fork that failed with this error means.
+pub(super) fn refusal(error: &io::Error) -> Refusal {
     match error.raw_os_error() {
         // A kernel that does not know the system call, or a filter that forbids it, refuses every fork.
         Some(libc::ENOSYS | libc::EPERM | libc::EINVAL) | None => {

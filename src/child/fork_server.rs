@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 
-use super::announce::{announce, announce_self, refuse};
+use super::announce::{announce, announce_self, refusal, refuse};
 use super::control::recv_until_ready;
 use super::fork_setup::ForkSetup;
 use super::server_state::ServerState;
@@ -51,6 +51,10 @@ pub(super) enum Forked {
 
 /// Runs the preload, on the one thread that a fork server may have. Returns the control socket.
 pub(super) fn run_preload(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Result<ControlSocket> {
+    if !fork::is_alone() {
+        let _ = control.send(&FromForkServer::Unfit(THREADS.to_owned()), &[]);
+        fork::quit(0);
+    }
     let control = Arc::new(control);
     let [memory, doorbell, pipe] = exactly(fds)?;
     let rings = RingLayout::Worker.map(&memory)?;
@@ -70,8 +74,8 @@ pub(super) fn run_preload(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Resu
     Arc::into_inner(control).ok_or_else(|| io::Error::other("its control socket is in use"))
 }
 
-/// Prepares this process for its forks, and reports that, or that it cannot fork.
-pub(super) fn prepare_to_fork(control: &ControlSocket) {
+/// Prepares this process for its forks, and reports that, or that it cannot fork, which may be the fault of its preload.
+pub(super) fn prepare_to_fork(control: &ControlSocket, has_preload: bool) {
     // Or each fork would write the buffered output once more.
     let _ = io::stdout().flush();
     fork::flush_c_streams();
@@ -84,6 +88,7 @@ pub(super) fn prepare_to_fork(control: &ControlSocket) {
             let environment = EnvBlock::of_this_process();
             FromForkServer::Settled(environment.fits_message().then_some(environment))
         }
+        false if has_preload => FromForkServer::Spoiled(THREADS.to_owned()),
         false => FromForkServer::Unfit(THREADS.to_owned()),
     };
     // This fails if the parent has ended, which `serve_requests` sees.
@@ -140,11 +145,13 @@ fn fork_child(spec: ForkSpec, mut fds: Vec<OwnedFd>, state: &ServerState) -> Opt
         return None; // there is no socket to answer at
     }
     let child = ControlSocket::new(fds.remove(0));
-    let forked = ForkSetup::prepare(spec, &mut fds)
-        .and_then(|setup| Ok((fork::sibling(&state.thread)?, setup)));
+    let forked = ForkSetup::prepare(spec, &mut fds).and_then(|setup| {
+        let sibling = fork::sibling(&state.thread);
+        Ok((sibling.map_err(|error| refusal(&error))?, setup))
+    });
     match forked {
-        Err(error) => {
-            refuse(&child, &error);
+        Err(why) => {
+            refuse(&child, why);
             None
         }
         Ok((Sibling::Original { pid, pidfd }, _)) => {
@@ -169,7 +176,7 @@ fn fork_spare(fds: &mut Vec<OwnedFd>, state: &ServerState) -> Option<ControlSock
     let child = ControlSocket::new(fds.pop()?);
     match fork::sibling(&state.thread) {
         Err(error) => {
-            refuse(&child, &error);
+            refuse(&child, refusal(&error));
             None
         }
         Ok(Sibling::Original { pid, pidfd }) => {

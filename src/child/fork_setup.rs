@@ -9,6 +9,7 @@ use std::path::Path;
 use crate::sys::{fork, identity, limits, memory, stdio};
 use crate::transfer::env_block::EnvBlock;
 use crate::transfer::fork_spec::{EnvSource, ForkSpec};
+use crate::transfer::messages::Refusal;
 
 /// What a child adopts, checked before the fork.
 #[derive(Debug)]
@@ -24,18 +25,19 @@ pub(super) struct ForkSetup {
 impl ForkSetup {
     /// Changes to the child's directory, and takes the descriptors that [`ForkSpec`] lists from the front of `fds`. Before
     /// the fork, so that a missing directory is a failed start.
-    pub(super) fn prepare(spec: ForkSpec, fds: &mut Vec<OwnedFd>) -> io::Result<Self> {
+    pub(super) fn prepare(spec: ForkSpec, fds: &mut Vec<OwnedFd>) -> Result<Self, Refusal> {
         let has_env_memory = matches!(spec.environment, EnvSource::Memory(_));
         let count = 3 + usize::from(has_env_memory);
         if fds.len() < count {
-            return Err(io::Error::from_raw_os_error(libc::EIO));
+            return Err(Refusal::Failed { errno: libc::EIO });
         }
         let mut fds: Vec<_> = fds.drain(..count).collect();
         let env_memory = fds.drain(3..).next();
         let directory = fds.remove(0);
         change_directory(directory, spec.directory.as_deref())?;
         Ok(Self {
-            environment: environment(spec.environment, env_memory)?,
+            environment: environment(spec.environment, env_memory)
+                .map_err(|error| failed(&error))?,
             streams: fds,
             limits: spec.limits,
             detached: spec.detached,
@@ -61,16 +63,24 @@ impl ForkSetup {
 }
 
 /// Changes to the application's directory and, relative to that, the child's.
-fn change_directory(application: OwnedFd, child: Option<&Path>) -> io::Result<()> {
-    let changed = identity::change_directory(application).and_then(|()| match child {
-        Some(directory) => std::env::set_current_dir(directory),
-        None => Ok(()),
-    });
-    // Not these errors, by which the parent tells that forking is impossible.
-    changed.map_err(|error| match error.raw_os_error() {
-        Some(libc::EPERM | libc::EINVAL) | None => io::Error::from_raw_os_error(libc::EACCES),
-        _ => error,
-    })
+fn change_directory(application: OwnedFd, child: Option<&OsStr>) -> Result<(), Refusal> {
+    let child = child.map(Path::new);
+    // An absolute directory is reached from everywhere.
+    if !child.is_some_and(Path::is_absolute) {
+        let entered = identity::change_directory(application);
+        entered.map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => Refusal::Barred,
+            _ => failed(&error),
+        })?;
+    }
+    let changed = child.map_or(Ok(()), std::env::set_current_dir);
+    changed.map_err(|error| failed(&error))
+}
+
+fn failed(error: &io::Error) -> Refusal {
+    // `set_current_dir` refuses a path with a zero byte by itself.
+    let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
+    Refusal::Failed { errno }
 }
 
 /// The environment of the child; `None` if it is the fork server's.

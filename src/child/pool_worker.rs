@@ -19,7 +19,7 @@ use crate::call::executor::{Executor, NextRequest};
 use crate::call::result_blobs::ResultBlobs;
 use crate::call::rings::RingLayout;
 use crate::sys::doorbell::Doorbell;
-use crate::sys::signal;
+use crate::sys::{process_tree, signal};
 use crate::transfer::control::{ControlSocket, exactly};
 use crate::transfer::greeting::Greeting;
 use crate::transfer::mapped_blobs::MappedBlobs;
@@ -107,10 +107,16 @@ fn watch(shared: &WorkerShared, blobs: &MappedBlobs, results: &ResultBlobs) -> N
     loop {
         match shared.control.recv() {
             Ok(Some(received)) => dispatch(received, &shared.control, blobs, results),
-            Ok(None) if shared.is_stopping.load(Ordering::Acquire) => std::process::exit(0),
+            Ok(None) if shared.is_stopping.load(Ordering::Acquire) => {
+                process_tree::kill_strays();
+                std::process::exit(0)
+            }
             // An error is a message that could not be received whole (a full descriptor table): a task would wait for
             // its descriptors for ever.
-            Ok(None) | Err(_) => signal::kill_own_group(),
+            Ok(None) | Err(_) => {
+                process_tree::kill_strays();
+                signal::kill_own_group()
+            }
         }
     }
 }

@@ -58,11 +58,12 @@ fn run_greeted(control: ControlSocket) -> io::Result<Never> {
 
 /// Forks children, and runs each in itself.
 fn run_fork_server(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Result<Never> {
-    let control = match fds.is_empty() {
-        true => control,
-        false => fork_server::run_preload(fds, control)?,
+    let has_preload = !fds.is_empty();
+    let control = match has_preload {
+        true => fork_server::run_preload(fds, control)?,
+        false => control,
     };
-    fork_server::prepare_to_fork(&control);
+    fork_server::prepare_to_fork(&control, has_preload);
     // Returns in the forks only, each with a control socket of its own.
     match fork_server::serve_requests(control)? {
         Forked::Child(control) => run_greeted(control),

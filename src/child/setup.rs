@@ -35,7 +35,10 @@ pub(super) fn take_stdio(
 pub(super) fn apply_limits(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result<()> {
     let name = greeting.name.as_deref().unwrap_or("procession");
     identity::set_thread_name(name);
-    title::set_title(&format!("procession: {name}"));
+    match greeting.detached {
+        true => title::set_title(&format!("{}{name}", title::DETACHED)),
+        false => title::set_title(&format!("procession: {name}")),
+    }
     if greeting.detached {
         // Fails only if this process leads a session already.
         let _ = identity::lead_session();

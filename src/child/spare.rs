@@ -37,8 +37,8 @@ pub(super) fn become_spare(
     let mut fds = release.fds;
     match ForkSetup::prepare(release.spec, &mut fds) {
         Ok(setup) => setup.apply(&state.environment, &own_limits),
-        Err(error) => {
-            refuse(&control, &error);
+        Err(refusal) => {
+            refuse(&control, refusal);
             fork::quit(FAILED)
         }
     }

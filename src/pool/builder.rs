@@ -132,7 +132,7 @@ impl PoolBuilder {
     /// If the function panics, returns an error, ends its process or leaves threads running, it is tried again a
     /// few times. If it still fails, waiting tasks fail with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and
     /// the cause. It runs again if the process from which workers are forked is killed. Under
-    /// [`StartMethod::Exec`] every worker runs it, before the initializer.
+    /// [`StartMethod::Exec`], and where no process can be forked, every worker runs it, before the initializer.
     ///
     /// ```
     /// use std::sync::OnceLock;
@@ -270,12 +270,12 @@ impl PoolBuilder {
             Some(workers) => workers.max(1),
             None => std::thread::available_parallelism()?.get(),
         };
-        let (source, preload) = match (self.start_method, self.preload) {
+        let source = match (self.start_method, &self.preload) {
             (StartMethod::ForkServer, Some(preload)) => {
-                let server = ForkServer::with_preload(initializer::preload(preload));
-                (ChildSource::Own(Arc::new(server)), None)
+                let preload = initializer::preload(Arc::clone(preload));
+                ChildSource::Own(Arc::new(ForkServer::with_preload(preload)))
             }
-            (method, preload) => (ChildSource::of(method), preload),
+            (method, _) => ChildSource::of(method),
         };
         Ok(Settings {
             workers,
@@ -283,7 +283,7 @@ impl PoolBuilder {
                 .name
                 .map(|name| text::prefix(&name, LONGEST_POOL_NAME).to_owned()),
             source,
-            preload,
+            preload: self.preload,
             nice: self.nice,
             memory_limit: self.memory_limit,
             task_timeout: self.task_timeout,

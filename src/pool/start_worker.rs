@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures::future::{Either, select};
 use tokio::sync::oneshot;
 
+use super::core::Settings;
 use super::events::{Event, StartedWorker};
 use super::initializer;
 use super::initializer::{INIT_TASK, InitJob};
@@ -40,8 +41,7 @@ pub(super) fn spawn_start(
 
 async fn start(shared: &Shared, spec: ChildSpec) -> io::Result<StartedWorker> {
     let settings = &shared.settings;
-    let init = [&settings.preload, &settings.initializer].into_iter();
-    let mut init: Vec<_> = init.flatten().map(|make| make()).collect();
+    let mut init = initializers(settings, true);
     // With two initializers, the first is not written before there is a process: it may need a blob, and the second
     // must not overtake it.
     let first = |requests: &mut RequestWriter| match &init[..] {
@@ -54,6 +54,9 @@ async fn start(shared: &Shared, spec: ChildSpec) -> io::Result<StartedWorker> {
     let (stdio, doorbell) = (StdioSpec::default(), Some(&shared.doorbell));
     let mut launched = launch(&settings.source, spec, stdio, doorbell, &first).await?;
     let mut written = launched.written.take();
+    if !launched.forked {
+        init = initializers(settings, false);
+    }
     if init.is_empty() && !launched.forked {
         init.push(initializer::handshake());
     }
@@ -67,6 +70,14 @@ async fn start(shared: &Shared, spec: ChildSpec) -> io::Result<StartedWorker> {
         init,
         packed,
     })
+}
+
+/// The initializers of a worker. A preload is one of them, unless the worker is `forked` from a process that ran it.
+fn initializers(settings: &Settings, forked: bool) -> Vec<Arc<dyn InitJob>> {
+    let has_preload = forked && settings.source.has_preload();
+    let preload = settings.preload.as_ref().filter(|_| !has_preload);
+    let all = preload.into_iter().chain(&settings.initializer);
+    all.map(|make| make()).collect()
 }
 
 /// Writes the request of an initializer, unless it was `written`. Returns the blob with its arguments, if they were too

@@ -64,7 +64,11 @@ impl<R> ProcessHandle<R> {
         self.job.slot().is_set()
     }
 
-    /// Kills the process and everything in its process group (SIGKILL).
+    /// Kills the process and everything that it has started (SIGKILL), also what leads a process group or a session of its
+    /// own. If the process has children, this happens on another thread a moment later.
+    ///
+    /// Two kinds of processes are left alone: detached ones ([`ProcessBuilder::detach`](crate::ProcessBuilder::detach)), and
+    /// those outside the process group whose own parent has ended before, as daemons' parents do.
     ///
     /// Awaiting the handle then gives [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), unless the function
     /// had already returned. Does nothing if the process has ended.

@@ -7,7 +7,9 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::spec::ChildSpec;
+use super::tree_kill::{StoppedChild, reap_left};
 use super::{reaper, registry};
+use crate::sys::process_tree::may_have_children;
 use crate::sys::reactor::Watched;
 use crate::sys::signal;
 
@@ -33,12 +35,25 @@ impl SignalHandle {
         }
     }
 
-    /// Kills the child and everything in its group. Does nothing if the child was reaped.
-    pub(crate) fn kill(&self) {
+    /// Kills the child and all that it has started. Does nothing if the child was reaped. If it has children, it is
+    /// stopped now, and killed on another thread a moment later.
+    pub(crate) fn kill(self: &Arc<Self>) {
         let reaped = self.lock();
-        if !*reaped {
-            signal::kill_tree(self.pid);
+        if *reaped {
+            return;
         }
+        if !may_have_children(self.pid) {
+            return signal::kill_group(self.pid);
+        }
+        let stopped = StoppedChild::stop(self.pid);
+        drop(reaped);
+        let handle = Arc::clone(self);
+        stopped.kill_below_then(move || {
+            let reaped = handle.lock();
+            if !*reaped {
+                signal::kill_group(handle.pid);
+            }
+        });
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
@@ -132,7 +147,9 @@ impl ChildGuard {
             Ok(None) => return None,
             ended => ended.ok().flatten(),
         };
-        if succeeded.is_some_and(|succeeded| self.kill_group_on_success || !succeeded) {
+        let kills_group =
+            succeeded.is_some_and(|succeeded| self.kill_group_on_success || !succeeded);
+        if kills_group {
             // The unreaped child still holds the pid, so this is its group.
             let _ = signal::send_to_group(pid, libc::SIGKILL);
         }
@@ -145,6 +162,9 @@ impl ChildGuard {
         }
         *reaped = true;
         registry::remove(pid);
+        if kills_group {
+            reap_left(pid);
+        }
         Some(status.ok().flatten())
     }
 }
@@ -156,16 +176,27 @@ impl Drop for ChildGuard {
         if *reaped {
             return;
         }
-        if self.kill_on_drop {
-            signal::kill_tree(pid);
-        }
         // From here on async-process or the reaper may reap it at any time.
         *reaped = true;
-        match (&self.origin, self.kill_on_drop) {
-            (Origin::Executed(_), _) => {}
-            (Origin::Forked, true) => reaper::reap(pid),
-            (Origin::Forked, false) => reaper::reap_on_own_thread(pid),
-        }
         registry::remove(pid);
+        let origin = std::mem::replace(&mut self.origin, Origin::Forked);
+        match (origin, self.kill_on_drop) {
+            (origin, true) if may_have_children(pid) => {
+                // Kept until the child was killed: dropped, an executed child may be reaped.
+                StoppedChild::stop(pid).kill_below_then(move || kill_and_reap(pid, origin));
+            }
+            (origin, true) => kill_and_reap(pid, origin),
+            (Origin::Forked, false) => reaper::reap_on_own_thread(pid),
+            (Origin::Executed(_), false) => {}
+        }
+    }
+}
+
+/// Kills the unreaped child `pid` with its group, and has it reaped in the background.
+fn kill_and_reap(pid: u32, origin: Origin) {
+    signal::kill_group(pid);
+    match origin {
+        Origin::Executed(child) => drop(child),
+        Origin::Forked => reaper::reap(pid),
     }
 }

@@ -7,6 +7,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 
 use super::leaked::LeakedChildren;
 use super::spec::ChildSpec;
@@ -54,7 +55,7 @@ pub(super) struct Reserve {
 
 impl Reserve {
     pub(super) fn take() -> io::Result<Self> {
-        let null = std::fs::File::open("/dev/null")?;
+        let null = std::fs::File::open("/dev/null").map_err(explain)?;
         let mut fds = (1..DESCRIPTORS_OF_A_START)
             .map(|_| null.try_clone().map(OwnedFd::from))
             .collect::<io::Result<Vec<_>>>()?;
@@ -74,7 +75,19 @@ pub(super) fn start(
     if started.is_err() {
         leaked.reap();
     }
-    started
+    started.map_err(explain)
+}
+
+/// Says what is missing if `/proc` is not mounted, as after `chroot`.
+fn explain(error: io::Error) -> io::Error {
+    let is_missing = error.kind() == io::ErrorKind::NotFound;
+    match is_missing && !Path::new("/proc/self/exe").exists() {
+        true => io::Error::new(
+            error.kind(),
+            "`/proc` is not mounted, and processes are started by `/proc/self/exe`; mount it there",
+        ),
+        false => error,
+    }
 }
 
 /// The parent's ends of the streams that were piped, by standard slot.

@@ -19,8 +19,8 @@ use super::link::{ParentLink, Rings};
 use super::pending::{ChildIds, ForkAnswer, PendingChild};
 use super::preload::{Preload, PreloadRun, Settled, settled};
 use super::spare::{DemandGuard, Spare, SparePool};
-use crate::sys::identity::Credentials;
 use crate::sys::parent_death::ParentDeathPipe;
+use crate::sys::rights::Rights;
 use crate::sys::{signal, socket, stdio};
 use crate::threads;
 use crate::transfer::control::ControlSocket;
@@ -33,8 +33,8 @@ use crate::transfer::messages::ToForkServer;
 pub(super) struct Connection {
     control: Arc<ControlSocket>,
     pidfd: OwnedFd,
-    /// The credentials of the fork server and its children.
-    credentials: Credentials,
+    /// The rights of the fork server and its children.
+    rights: Rights,
     /// The environment of the fork server; `None` if it is long.
     environment: Option<EnvBlock>,
     spares: Arc<SparePool>,
@@ -42,42 +42,53 @@ pub(super) struct Connection {
     _parent_death: Arc<ParentDeathPipe>,
 }
 
+/// What became of a new fork server.
+#[derive(Debug)]
+pub(super) enum Opened {
+    Fit(Arc<Connection>),
+    /// None can ever fork in this program; the reason.
+    Unfit(String),
+    /// It ended before it could fork.
+    Ended,
+}
+
 impl Connection {
-    /// Executes a fork server and waits until it can fork. The inner error says why it cannot.
+    /// Executes a fork server and waits until it can fork, or until it is known that it cannot.
     ///
     /// Cancel safe: the fork server ends.
-    pub(super) async fn open(preload: Option<&Preload>) -> io::Result<Result<Arc<Self>, String>> {
+    pub(super) async fn open(preload: Option<&Preload>) -> io::Result<Opened> {
         let (ours, theirs) = socket::pair()?;
         let control = Arc::new(ControlSocket::new(ours));
         let preload = greet(preload, &control).await?;
         let waiting = preload.is_none().then(|| Arc::clone(&control));
         let opened = threads::run(move || execute(theirs, waiting.as_deref()));
-        let (credentials, mut child, settled) = opened.await??;
-        let mut environment = match settled {
-            Ok(environment) => environment,
-            Err(why) => return Ok(Err(why)),
-        };
+        let (rights, mut child, mut settled) = opened.await??;
         if let Some(preload) = preload {
-            environment = preload.end(&mut child).await?;
+            settled = preload.end(&mut child).await?;
         }
+        let environment = match settled {
+            Settled::Fit(environment) => environment,
+            Settled::Unfit(why) | Settled::Spoiled(why) => return Ok(Opened::Unfit(why)),
+            Settled::Ended => return Ok(Opened::Ended),
+        };
         let pidfd = signal::pidfd(child.id())?;
         // async-process reaps it in the background, whenever it ends.
         drop(child);
         let parent_death = ParentDeathPipe::of_this_process()?;
-        Ok(Ok(Arc::new_cyclic(|connection| Self {
+        Ok(Opened::Fit(Arc::new_cyclic(|connection| Self {
             control,
             pidfd,
-            credentials,
+            rights,
             environment,
             spares: Arc::new(spare_pool(Weak::clone(connection))),
             _parent_death: parent_death,
         })))
     }
 
-    /// Whether the application still has the credentials that the fork server was started with. Children must not have
-    /// rights that the application has given up.
-    pub(super) fn has_current_credentials(&self) -> bool {
-        self.credentials == Credentials::now()
+    /// Whether the application still has the rights that the fork server was started with. Children must not have rights
+    /// that the application has given up.
+    pub(super) fn has_current_rights(&self) -> bool {
+        self.rights == Rights::now()
     }
 
     /// Counts a request for a child, until the guard is dropped.
@@ -168,14 +179,14 @@ fn spare_pool(connection: Weak<Connection>) -> SparePool {
 fn execute(
     theirs: OwnedFd,
     waiting: Option<&ControlSocket>,
-) -> io::Result<(Credentials, async_process::Child, Settled)> {
-    let credentials = Credentials::now();
+) -> io::Result<(Rights, async_process::Child, Settled)> {
+    let rights = Rights::now();
     let child = exec_fork_server(theirs)?;
     let settled = match waiting {
         Some(control) => wait_until_settled(&child, control)?,
-        None => Ok(None),
+        None => Settled::Fit(None),
     };
-    Ok((credentials, child, settled))
+    Ok((rights, child, settled))
 }
 
 /// Waits until the fork server is settled, and kills it if it never is. Blocks.
@@ -187,10 +198,7 @@ fn wait_until_settled(
     loop {
         match control.try_recv() {
             Ok(Some((message, _))) => return Ok(settled(message)),
-            Ok(None) => {
-                let why = "the fork server ended before it was ready";
-                return Err(io::Error::other(why));
-            }
+            Ok(None) => return Ok(Settled::Ended),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }

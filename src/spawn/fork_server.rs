@@ -4,13 +4,14 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Mutex, Semaphore};
 
-use super::connection::Connection;
+use super::connection::{Connection, Opened};
 use super::fork_request::ForkRequest;
 use super::link::ParentLink;
-use super::pending::{ChildIds, EarlyMessages, ForkAnswer, PendingChild};
+use super::pending::{ChildIds, ForkAnswer, PendingChild};
 use super::preload::Preload;
 use crate::transfer::messages::Refusal;
 
@@ -21,6 +22,10 @@ const REQUESTS_AT_ONCE: usize = 8;
 /// So many fork servers may die in a row under one request before it is left to another start method.
 const ATTEMPTS: usize = 3;
 
+/// So many fork servers may end in a row before they can fork. Then none can: a filter may kill what makes a system call
+/// that they need (`seccomp(2)`).
+const ATTEMPTS_TO_OPEN: usize = 2;
+
 /// A fork server, whether it runs at the moment or not.
 #[derive(Debug)]
 pub(crate) struct ForkServer {
@@ -28,6 +33,8 @@ pub(crate) struct ForkServer {
     state: Mutex<ForkServerState>,
     /// One permit for each request at a time.
     permits: Semaphore,
+    /// Whether any child was ever forked.
+    has_forked: AtomicBool,
 }
 
 /// Whether a fork server runs.
@@ -46,7 +53,7 @@ impl ForkServerState {
     fn usable(&mut self) -> Option<Result<Arc<Connection>, String>> {
         match self {
             Self::Unfit(why) => return Some(Err(why.clone())),
-            Self::Up(connection) if connection.has_current_credentials() => {
+            Self::Up(connection) if connection.has_current_rights() => {
                 return Some(Ok(Arc::clone(connection)));
             }
             Self::Up(_) | Self::Down => {}
@@ -100,6 +107,16 @@ impl ForkedChild {
     }
 }
 
+/// What came of one attempt to fork a child.
+#[derive(Debug)]
+enum ForkAttempt {
+    Forked(ForkedChild),
+    /// This child cannot be forked; the reason.
+    Refused(String),
+    /// Another fork server must be asked.
+    ServerLost,
+}
+
 /// The fork server of all children that need no preload.
 pub(crate) static SHARED_FORK_SERVER: ForkServer = ForkServer::new();
 
@@ -137,6 +154,7 @@ impl ForkServer {
             preload: None,
             state: Mutex::const_new(ForkServerState::Down),
             permits: Semaphore::const_new(REQUESTS_AT_ONCE),
+            has_forked: AtomicBool::new(false),
         }
     }
 
@@ -148,7 +166,7 @@ impl ForkServer {
         }
     }
 
-    /// Forks the child of `request`. The inner error says why no child can be forked here.
+    /// Forks the child of `request`. The inner error says why it cannot be forked.
     ///
     /// Cancel safe: a child that exists is killed and reaped.
     pub(super) async fn fork(
@@ -163,66 +181,82 @@ impl ForkServer {
                 Ok(connection) => connection,
                 Err(why) => return Ok(Err(why)),
             };
-            if let Some(forked) = self.try_fork(&connection, request).await? {
-                return Ok(Ok(forked));
+            match self.try_fork(&connection, request).await? {
+                ForkAttempt::Forked(forked) => return Ok(Ok(forked)),
+                ForkAttempt::Refused(why) => return Ok(Err(why)),
+                ForkAttempt::ServerLost => {}
             }
         }
-        Ok(Err("the fork server ended again and again".to_owned()))
+        let why = "the fork server ended again and again";
+        // A filter may kill what makes a system call that forking needs (`seccomp(2)`).
+        if !self.has_forked.load(Ordering::Relaxed) {
+            self.state.lock().await.on_unfit(why.to_owned());
+        }
+        Ok(Err(why.to_owned()))
     }
 
-    /// One attempt; `None` if another fork server must be asked.
+    /// One attempt.
     async fn try_fork(
         &self,
         connection: &Arc<Connection>,
         request: &ForkRequest<'_>,
-    ) -> io::Result<Option<ForkedChild>> {
+    ) -> io::Result<ForkAttempt> {
         let demand = connection.begin_demand();
         if let Some((ids, mut link)) = connection.convert_spare(&demand, request)? {
             match &mut link.release {
                 Some(release) => release.then(|| demand.satisfied()),
                 None => demand.satisfied(),
             }
-            return Ok(Some(ForkedChild::new(ids, link)));
+            return Ok(ForkAttempt::Forked(ForkedChild::new(ids, link)));
         }
         let (pending, child_end) = PendingChild::new()?;
         let mut link = request.greet(pending.control())?;
         let answer = connection.fork(request, pending, child_end).await?;
-        match self.on_answer(answer, connection).await? {
-            Some((ids, early)) => {
-                for (message, fds) in early {
-                    // A blob that cannot be mapped is missed by the reply that names it.
-                    let _ = link.replies.accept(message, fds);
-                }
-                demand.satisfied();
-                Ok(Some(ForkedChild::new(ids, link)))
+        let (ids, early) = match answer {
+            ForkAnswer::Forked { ids, early } => (ids, early),
+            ForkAnswer::Refused(refusal) => return self.on_refused(refusal).await,
+            ForkAnswer::ServerGone => return self.on_lost(connection, link).await,
+            ForkAnswer::TimedOut => {
+                // Not allowed if this process has given up the rights with which it started the fork server.
+                let _ = connection.kill();
+                return self.on_lost(connection, link).await;
             }
-            // The child may exist and not be known. It is killed, and must not have begun.
-            None if link.revoke() => Ok(None),
-            None => Err(io::Error::other(
-                "a worker was forked, had begun and was lost with its fork server",
+        };
+        for (message, fds) in early {
+            // A blob that cannot be mapped is missed by the reply that names it.
+            let _ = link.replies.accept(message, fds);
+        }
+        demand.satisfied();
+        self.has_forked.store(true, Ordering::Relaxed);
+        Ok(ForkAttempt::Forked(ForkedChild::new(ids, link)))
+    }
+
+    async fn on_refused(&self, refusal: Refusal) -> io::Result<ForkAttempt> {
+        match refusal {
+            Refusal::Failed { errno } => Err(io::Error::from_raw_os_error(errno)),
+            Refusal::Barred => Ok(ForkAttempt::Refused(
+                "the fork server may not enter the working directory".to_owned(),
             )),
+            Refusal::Unfit(why) => {
+                self.state.lock().await.on_unfit(why.clone());
+                Ok(ForkAttempt::Refused(why))
+            }
         }
     }
 
-    /// The child, and what it has sent; `None` if another fork server must be asked.
-    async fn on_answer(
+    /// The fork server is gone. The child may exist and not be known: it is killed, and must not have begun.
+    async fn on_lost(
         &self,
-        answer: ForkAnswer,
         connection: &Arc<Connection>,
-    ) -> io::Result<Option<(ChildIds, EarlyMessages)>> {
-        match answer {
-            ForkAnswer::Forked { ids, early } => return Ok(Some((ids, early))),
-            ForkAnswer::Refused(Refusal::Failed { errno }) => {
-                return Err(io::Error::from_raw_os_error(errno));
-            }
-            ForkAnswer::Refused(Refusal::Unfit(why)) => self.state.lock().await.on_unfit(why),
-            ForkAnswer::ServerGone => self.state.lock().await.on_gone(connection),
-            ForkAnswer::TimedOut => {
-                connection.kill()?;
-                self.state.lock().await.on_gone(connection);
-            }
+        mut link: ParentLink,
+    ) -> io::Result<ForkAttempt> {
+        self.state.lock().await.on_gone(connection);
+        match link.revoke() {
+            true => Ok(ForkAttempt::ServerLost),
+            false => Err(io::Error::other(
+                "a worker was forked, had begun and was lost with its fork server",
+            )),
         }
-        Ok(None)
     }
 
     /// The running fork server, started if there is none; or why there cannot be one.
@@ -231,8 +265,15 @@ impl ForkServer {
         if let Some(usable) = state.usable() {
             return Ok(usable);
         }
-        let opened = Connection::open(self.preload.as_ref()).await?;
-        Ok(state.on_opened(opened))
+        for _ in 0..ATTEMPTS_TO_OPEN {
+            match Connection::open(self.preload.as_ref()).await? {
+                Opened::Fit(connection) => return Ok(state.on_opened(Ok(connection))),
+                Opened::Unfit(why) => return Ok(state.on_opened(Err(why))),
+                Opened::Ended => {}
+            }
+        }
+        let why = "the fork server ended before it could fork";
+        Ok(state.on_opened(Err(why.to_owned())))
     }
 }
 

@@ -5,11 +5,13 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
 
 use super::spec::ChildSpec;
+use crate::sys::identity::WorkingDirectory;
 use crate::sys::memory;
 use crate::sys::memory::Mapping;
-use crate::sys::{identity, limits, stdio};
+use crate::sys::{limits, stdio};
 use crate::transfer::control::{ControlSocket, Message};
 use crate::transfer::env_block::EnvBlock;
 use crate::transfer::fork_spec::{EnvSource, ForkSpec};
@@ -18,6 +20,7 @@ use crate::transfer::fork_spec::{EnvSource, ForkSpec};
 #[derive(Debug)]
 pub(super) struct InheritedState {
     spec: ForkSpec,
+    directory: Arc<WorkingDirectory>,
     /// The environment, if it is too long for a message.
     env_memory: Option<OwnedFd>,
 }
@@ -41,17 +44,21 @@ impl InheritedState {
         };
         let spec = ForkSpec {
             environment,
-            directory: spec.directory.clone(),
+            directory: spec.directory.clone().map(OsString::from),
             limits: limits::all(),
             detached: spec.detached,
         };
-        Ok(Self { spec, env_memory })
+        Ok(Self {
+            spec,
+            directory: Arc::new(WorkingDirectory::now()?),
+            env_memory,
+        })
     }
 
     /// Whether a spare can become the child. A spare leads a group, so it cannot lead a session; and a directory that
-    /// does not exist must fail the fork and not the spare.
+    /// does not exist or cannot be entered must fail the fork and not the spare.
     pub(super) fn fits_spare(&self) -> bool {
-        !self.spec.detached && self.spec.directory.is_none()
+        !self.spec.detached && self.spec.directory.is_none() && self.directory.can_be_entered
     }
 
     /// The spec for a fork server whose environment is `known`, or for a spare of this server.
@@ -72,7 +79,7 @@ impl InheritedState {
     pub(super) fn descriptors(&self) -> io::Result<InheritedFds> {
         let env_memory = self.env_memory.as_ref();
         Ok(InheritedFds {
-            directory: identity::open_current_directory()?,
+            directory: Arc::clone(&self.directory),
             env_memory: env_memory.map(OwnedFd::try_clone).transpose()?,
         })
     }
@@ -81,7 +88,7 @@ impl InheritedState {
 /// The descriptors that go with a [`ForkSpec`].
 #[derive(Debug)]
 pub(super) struct InheritedFds {
-    directory: OwnedFd,
+    directory: Arc<WorkingDirectory>,
     env_memory: Option<OwnedFd>,
 }
 
@@ -104,7 +111,7 @@ impl InheritedFds {
             _ => stdio::standard(slot),
         };
         let mut fds: Vec<_> = before.into_iter().collect();
-        fds.extend([self.directory.as_fd(), stream(1), stream(2)]);
+        fds.extend([self.directory.fd.as_fd(), stream(1), stream(2)]);
         fds.extend(self.env_memory.as_ref().map(|memory| memory.as_fd()));
         fds.extend(behind);
         control.send(message, &fds)

@@ -38,6 +38,11 @@ impl ChildSource {
         }
     }
 
+    /// Whether a forked child finds a preload done. An executed child does not.
+    pub(crate) fn has_preload(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+
     fn fork_server(&self) -> Option<&ForkServer> {
         match self {
             Self::Exec => None,
@@ -62,11 +67,9 @@ pub(crate) async fn launch(
     sched::check_affinity(spec.processors.as_deref())?;
     let can_fork = streams.is_default() && !spec.needs_exec();
     if let Some(server) = source.fork_server().filter(|_| can_fork) {
-        match fork(server, &spec, doorbell, write_first).await? {
-            Ok(launched) => return Ok(launched),
-            // An executed child would lack the preload.
-            Err(why) if matches!(source, ChildSource::Own(_)) => return Err(io::Error::other(why)),
-            Err(_) => {}
+        // The fork server reports why it cannot fork, if that concerns all children.
+        if let Ok(launched) = fork(server, &spec, doorbell, write_first).await? {
+            return Ok(launched);
         }
     }
     let doorbell = doorbell.map(Doorbell::try_clone).transpose()?;

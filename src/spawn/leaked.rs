@@ -32,7 +32,7 @@ impl LeakedChildren {
     /// Kills and reaps the child of the start, which has failed, if there is one. Blocks until the child is gone.
     pub(super) fn reap(mut self) {
         for pid in self.now().unwrap_or_default().difference(&self.known) {
-            signal::kill_tree(*pid);
+            signal::kill_group(*pid);
             let _ = signal::reap(*pid);
         }
     }

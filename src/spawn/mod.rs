@@ -9,7 +9,7 @@
 //! - `pending` is a child until it is known whether it exists; `release` is the message that a spare waits for.
 //! - `exec` executes, with the `command` line and the `stdio_plan`.
 //! - `link` is the parent's ends of the rings, `launched` everything about a started child.
-//! - `child_guard` owns an unreaped child; `reaper`, `leaked` and `registry` serve it.
+//! - `child_guard` owns an unreaped child; `tree_kill`, `reaper`, `leaked` and `registry` serve it.
 //!
 //! Must stay true: a pid is never signalled after it was reaped; a child that is not returned to the caller is killed and
 //! reaped; a request is written again only after the earlier one was revoked.
@@ -38,6 +38,7 @@ mod spare;
 mod spec;
 mod start_method;
 mod stdio_plan;
+mod tree_kill;
 
 pub use fork_server::warm_up;
 pub use registry::{ChildInfo, active_children};

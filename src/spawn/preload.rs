@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use super::greeting::fork_server_greeting;
 use super::link::{ParentLink, Rings};
-use crate::call::ReplyReader;
 use crate::call::job::Job;
 use crate::call::outcomes::ReplyBody;
+use crate::call::{ReplyReader, RequestWriter};
+use crate::ring::Cursor;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::sys::reactor::Watched;
@@ -24,8 +25,18 @@ use crate::transfer::messages::{FromForkServer, FromWorker, ToWorker};
 /// Makes the job of a preload, and the function that gives its result afterwards.
 pub(crate) struct Preload(pub(crate) Box<dyn Fn() -> (Arc<dyn Job>, PreloadResult) + Send + Sync>);
 
-/// The fork server's environment if that is short, or why it cannot fork.
-pub(super) type Settled = Result<Option<EnvBlock>, String>;
+/// What a new fork server came to.
+#[derive(Debug)]
+pub(super) enum Settled {
+    /// It can fork. Its environment, if that is short.
+    Fit(Option<EnvBlock>),
+    /// It cannot fork; the reason.
+    Unfit(String),
+    /// Its preload has made it one that cannot fork; how.
+    Spoiled(String),
+    /// It ended before it could fork, and not because of its preload.
+    Ended,
+}
 
 /// Gives the result of a preload; `None` if its job has no outcome.
 pub(crate) type PreloadResult = Box<dyn FnOnce() -> Option<Result<(), String>> + Send>;
@@ -44,6 +55,8 @@ pub(super) struct PreloadRun {
     job: Arc<dyn Job>,
     result: PreloadResult,
     control: Arc<ControlSocket>,
+    requests: RequestWriter,
+    position: Cursor,
     replies: ReplyReader,
     readable: Watched,
     /// Holds the arguments that do not fit the ring.
@@ -76,6 +89,8 @@ impl PreloadRun {
         Ok(Self {
             job,
             result,
+            requests,
+            position: sent.position,
             replies,
             readable: Watched::new(control.as_fd().try_clone_to_owned()?)?,
             control: Arc::clone(control),
@@ -84,34 +99,36 @@ impl PreloadRun {
         })
     }
 
-    /// Waits until the fork server can fork, however long the preload takes. The fork server's environment if that is
-    /// short.
+    /// Waits until it is known whether the fork server can fork, however long the preload takes.
     ///
     /// # Errors
     ///
     /// The preload failed, and how.
-    pub(super) async fn end(
-        mut self,
-        child: &mut async_process::Child,
-    ) -> io::Result<Option<EnvBlock>> {
-        let Some(settled) = self.recv_settled().await? else {
-            let status = child.status().await?;
-            return Err(failed(&format!("its process ended with {status}")));
-        };
-        let environment = settled.map_err(|why| failed(&why))?;
+    pub(super) async fn end(mut self, child: &mut async_process::Child) -> io::Result<Settled> {
+        let settled = self.recv_settled().await?;
+        match &settled {
+            Settled::Unfit(_) => return Ok(settled),
+            Settled::Spoiled(why) => return Err(failed(why)),
+            Settled::Ended if self.requests.claimed(self.position) == 0 => return Ok(settled),
+            Settled::Fit(_) | Settled::Ended => {}
+        }
         self.deliver(child.id());
-        match (self.result)() {
-            Some(Ok(())) => Ok(environment),
-            Some(Err(why)) => Err(io::Error::other(why)),
-            None => Err(failed("it has left no result")),
+        match ((self.result)(), settled) {
+            (Some(Ok(())), settled) => Ok(settled),
+            (Some(Err(why)), _) => Err(io::Error::other(why)),
+            (None, Settled::Ended) => {
+                let status = child.status().await?;
+                Err(failed(&format!("its process ended with {status}")))
+            }
+            (None, _) => Err(failed("it has left no result")),
         }
     }
 
-    /// Waits until the fork server has settled; `None` if it has ended.
-    async fn recv_settled(&mut self) -> io::Result<Option<Settled>> {
+    /// Waits until the fork server has settled or ended.
+    async fn recv_settled(&mut self) -> io::Result<Settled> {
         loop {
             match self.control.try_recv() {
-                Ok(Some((Either::Left(message), _))) => return Ok(Some(settled(message))),
+                Ok(Some((Either::Left(message), _))) => return Ok(settled(message)),
                 // Of a result that is too large for the ring: a preload's result is a short text.
                 Ok(Some((
                     Either::Right(
@@ -121,7 +138,7 @@ impl PreloadRun {
                     ),
                     _,
                 ))) => {}
-                Ok(None) => return Ok(None),
+                Ok(None) => return Ok(Settled::Ended),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.readable.edge().await?;
                 }
@@ -144,8 +161,9 @@ impl PreloadRun {
 /// What the fork server has reported.
 pub(super) fn settled(message: FromForkServer) -> Settled {
     match message {
-        FromForkServer::Settled(environment) => Ok(environment),
-        FromForkServer::Unfit(why) => Err(why),
+        FromForkServer::Settled(environment) => Settled::Fit(environment),
+        FromForkServer::Unfit(why) => Settled::Unfit(why),
+        FromForkServer::Spoiled(why) => Settled::Spoiled(why),
     }
 }
 

@@ -82,7 +82,7 @@ fn kill_if_announced(control: &ControlSocket) {
     for _ in 0..MOST_UNREADABLE_ORPHAN {
         match control.recv() {
             Ok(Some((Either::Left(FromChild::Forked { pid }), _))) => {
-                signal::kill_tree(pid);
+                signal::kill_group(pid);
                 let _ = signal::reap(pid);
                 return;
             }

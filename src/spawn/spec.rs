@@ -53,12 +53,14 @@ impl ChildSpec {
         Ok(())
     }
 
-    /// Whether the environment has a variable that only an executed child can obey.
+    /// Whether only an executed child can obey the environment. A forked child has a variable of the linker too late, and
+    /// keeps in its memory, and in `/proc/PID/environ`, what it should not have inherited.
     pub(super) fn needs_exec(&self) -> bool {
-        self.environment.iter().any(|(key, _)| {
-            let key = key.as_encoded_bytes();
-            READ_AT_EXEC.iter().any(|it| key.starts_with(it.as_bytes()))
-        })
+        self.clear_environment
+            || self.environment.iter().any(|(key, _)| {
+                let key = key.as_encoded_bytes();
+                READ_AT_EXEC.iter().any(|it| key.starts_with(it.as_bytes()))
+            })
     }
 }
 
@@ -90,5 +92,14 @@ mod tests {
         assert!(with("MALLOC_ARENA_MAX").needs_exec());
         assert!(!with("OLD_LD_PRELOAD").needs_exec());
         assert!(!ChildSpec::default().needs_exec());
+    }
+
+    #[test]
+    fn cleared_environment_needs_exec() {
+        let spec = ChildSpec {
+            clear_environment: true,
+            ..ChildSpec::default()
+        };
+        assert!(spec.needs_exec());
     }
 }

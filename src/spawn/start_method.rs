@@ -24,6 +24,11 @@ pub enum StartMethod {
     /// application's at the time when the fork server started. Every child begins with no signal
     /// blocked and with default actions, except that `SIGPIPE` is ignored, as in every Rust program.
     ///
+    /// **Rights.** An application that gives up rights (user, groups, capabilities, root directory, mount, network or PID
+    /// namespace, filters of system calls) has children without them: a new fork server is started. The rules of
+    /// Landlock and the control group cannot be compared: an application that changes these later uses
+    /// [`Exec`](Self::Exec).
+    ///
     /// **Spares.** While processes are started in quick succession, the fork server forks up to 8 processes ahead.
     /// They are named `procession: spare` and take a third of a MiB each. Spare processes exit 20 ms after the last
     /// start, or when their runtime shuts down. A current-thread runtime that is not polled cannot end them.
@@ -35,9 +40,10 @@ pub enum StartMethod {
     /// numbers in all children. The keys of Rust's `HashMap` and state that is created on first use do not.
     ///
     /// **Fallback.** The program is executed instead if forking is not possible: a library starts threads before `main`,
-    /// a standard stream is given, or the environment changes a variable that is read before `main` (`LD_*`,
-    /// `GLIBC_TUNABLES`, `MALLOC_*`). If no child can ever be forked, the feature `tracing` reports that once, with the
-    /// reason.
+    /// a filter of system calls refuses it or kills the fork server, a standard stream is given, the environment is
+    /// cleared or changes a variable that is read before `main` (`LD_*`, `GLIBC_TUNABLES`, `MALLOC_*`), or the
+    /// application works in a directory that it may not enter. If no child can ever be forked, the feature `tracing`
+    /// reports that once, with the reason.
     #[doc(alias = "forkserver")]
     ForkServer,
     /// Executes the program afresh (`/proc/self/exe`), without forking the application.

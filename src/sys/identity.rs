@@ -1,4 +1,4 @@
-//! The identity of a process: group, session, name, directory and credentials.
+//! The identity of a process: group, session, name and directory.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,42 +17,50 @@ pub(crate) fn lead_session() -> io::Result<()> {
     Ok(())
 }
 
-/// The credentials of a thread (`credentials(7)`), which its children inherit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Credentials {
-    users: (u32, u32),
-    groups: (u32, u32),
-    more_groups: Vec<u32>,
-    capabilities: Option<rustix::thread::CapabilitySets>,
-    no_new: bool,
+/// A working directory, which may be one that its process could not enter again.
+#[derive(Debug)]
+pub(crate) struct WorkingDirectory {
+    /// An `O_PATH` descriptor.
+    pub(crate) fd: OwnedFd,
+    /// Whether this process has the right to enter it.
+    pub(crate) can_be_entered: bool,
 }
 
-impl Credentials {
-    /// The credentials of the calling thread.
-    pub(crate) fn now() -> Self {
-        use rustix::process::{getegid, geteuid, getgid, getgroups, getuid};
-        let more = getgroups().unwrap_or_default();
-        Self {
-            users: (getuid().as_raw(), geteuid().as_raw()),
-            groups: (getgid().as_raw(), getegid().as_raw()),
-            more_groups: more.iter().map(|group| group.as_raw()).collect(),
-            capabilities: rustix::thread::capabilities(None).ok(),
-            no_new: rustix::thread::no_new_privs().unwrap_or(false),
+impl WorkingDirectory {
+    /// The working directory of the calling thread. A process needs no right to the directory that it works in: it may
+    /// have given the right up.
+    pub(crate) fn now() -> io::Result<Self> {
+        use rustix::fs::{Mode, OFlags};
+        let open = |path: &str| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::open(path, flags, Mode::empty())
+        };
+        // The path `.` needs the right to search the directory (`path_resolution(7)`). The link in `/proc` needs none.
+        match open(".") {
+            Err(rustix::io::Errno::ACCESS) => Ok(Self {
+                fd: open("/proc/thread-self/cwd")?,
+                can_be_entered: false,
+            }),
+            opened => Ok(Self {
+                fd: opened?,
+                can_be_entered: true,
+            }),
         }
+    }
+
+    /// Whether `other` is the same directory.
+    fn is(&self, other: impl AsFd) -> io::Result<bool> {
+        let (own, other) = (rustix::fs::fstat(&self.fd)?, rustix::fs::fstat(other)?);
+        Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
     }
 }
 
-/// The working directory of this process, as an `O_PATH` descriptor.
-pub(crate) fn open_current_directory() -> io::Result<OwnedFd> {
-    use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(".", flags, Mode::empty())?)
-}
-
-/// Changes the working directory of this process.
+/// Changes the working directory of this process, unless this is the directory already.
 pub(crate) fn change_directory(directory: impl AsFd) -> io::Result<()> {
-    rustix::process::fchdir(directory)?;
-    Ok(())
+    match rustix::process::fchdir(&directory) {
+        Err(rustix::io::Errno::ACCESS) if WorkingDirectory::now()?.is(directory)? => Ok(()),
+        changed => Ok(changed?),
+    }
 }
 
 /// Sets the name of the calling thread (`PR_SET_NAME(2const)`), which `ps` and `top` show. Of a function's path the last

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
+use rustix::process::Uid;
 
 /// Sets the signal of an event (`fcntl(2)`; `asm-generic/fcntl.h`).
 const F_SETSIG: libc::c_int = 10;
@@ -31,18 +32,21 @@ const F_SETSIG: libc::c_int = 10;
 pub(crate) struct ParentDeathPipe {
     reading: OwnedFd,
     _writing: OwnedFd,
+    /// The user who may open it (`pipe(7)`): the effective one of the process that made it.
+    user: Uid,
 }
 
 /// The pipe shared by all children that live until this process ends. A process without children has none.
 static PARENT_DEATH_PIPE: Mutex<Weak<ParentDeathPipe>> = Mutex::new(Weak::new());
 
 impl ParentDeathPipe {
-    /// The pipe of this process.
+    /// The pipe of this process, which children of the present user can open. Earlier children keep an earlier one.
     pub(crate) fn of_this_process() -> io::Result<Arc<Self>> {
         let mut known = PARENT_DEATH_PIPE
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipe) = known.upgrade() {
+        let user = rustix::process::geteuid();
+        if let Some(pipe) = known.upgrade().filter(|pipe| pipe.user == user) {
             return Ok(pipe);
         }
         let pipe = Self::new()?;
@@ -57,6 +61,7 @@ impl ParentDeathPipe {
         Ok(Arc::new(Self {
             reading: rustix::io::fcntl_dupfd_cloexec(reading, 3)?,
             _writing: rustix::io::fcntl_dupfd_cloexec(writing, 3)?,
+            user: rustix::process::geteuid(),
         }))
     }
 }

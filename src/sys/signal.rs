@@ -51,7 +51,7 @@ pub(crate) fn send_to_group(pid: u32, signal: i32) -> io::Result<()> {
 /// Kills the child `pid` and everything in the group it leads.
 ///
 /// The caller holds the child unreaped, so the number cannot have been reused.
-pub(crate) fn kill_tree(pid: u32) {
+pub(crate) fn kill_group(pid: u32) {
     let _ = send_to_group(pid, libc::SIGKILL);
     // A child that has not become the leader of its group yet is in the application's.
     let _ = send(pid, libc::SIGKILL);

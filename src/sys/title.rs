@@ -43,6 +43,9 @@ pub(crate) fn prepare() {
     FIRST.get_or_init(read);
 }
 
+/// How the title of a detached process begins. Found there by whoever kills the tree of its parent.
+pub(crate) const DETACHED: &str = "procession: detached: ";
+
 /// Shows `title` as the command line of this process.
 pub(crate) fn set_title(title: &str) {
     let Some(first) = FIRST.get_or_init(read) else {

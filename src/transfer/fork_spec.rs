@@ -1,6 +1,6 @@
 //! What a forked child inherits, as it is sent to a fork server or to a spare.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +13,8 @@ use super::env_block::EnvBlock;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ForkSpec {
     pub(crate) environment: EnvSource,
-    /// Relative to the directory that comes with it.
-    pub(crate) directory: Option<PathBuf>,
+    /// Relative to the directory that comes with it. No `PathBuf`, which serde takes for text.
+    pub(crate) directory: Option<OsString>,
     /// Soft and hard limits, by the kernel's numbers.
     pub(crate) limits: Vec<(u64, u64)>,
     /// Whether the child leads a session of its own.

@@ -59,8 +59,10 @@ pub(crate) enum ToForkServer {
 pub(crate) enum FromForkServer {
     /// The fork server can fork now. This is its environment, if that is short.
     Settled(Option<EnvBlock>),
-    /// The process cannot be a fork server; the reason.
+    /// The process cannot be a fork server; the reason. A preload was not run.
     Unfit(String),
+    /// The preload has made the process one that cannot fork; how.
+    Spoiled(String),
 }
 
 /// From the parent to a spare.
@@ -94,6 +96,8 @@ pub(crate) enum Refusal {
     Unfit(String),
     /// It could not fork this child: its directory does not exist, memory is short.
     Failed { errno: i32 },
+    /// It may not enter the directory that this child inherits, which an executed child need not enter.
+    Barred,
 }
 
 // The numbers differ, so that a message read as one of another kind is an error.

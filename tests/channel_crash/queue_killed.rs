@@ -8,19 +8,19 @@ use crate::asleep::asleep;
 use crate::deadline::{until, within};
 use crate::leftovers::alone;
 use crate::message::{KINDS, Message};
-use crate::notes::Desk;
+use crate::notes::Notes;
 use crate::processes::{Processes, Victims};
 use crate::random::Random;
 use crate::soak;
 
 /// Starts a process that holds both ends of the queue and does not use them.
 async fn spawn_holder(processes: &Processes) -> ProcessHandle<()> {
-    let hold = |tx: Sender<Message>, rx: Receiver<Message>, desk: Desk| {
-        desk.meet("holds", "never");
+    let hold = |tx: Sender<Message>, rx: Receiver<Message>, notes: Notes| {
+        notes.meet("holds", "never");
         drop((tx, rx));
     };
     let (tx, rx) = (processes.tx.clone(), processes.rx.clone());
-    let arguments = (tx.unwrap(), rx.unwrap(), processes.board.desk());
+    let arguments = (tx.unwrap(), rx.unwrap(), processes.board.notes());
     let holder = spawn(hold, arguments);
     processes.board.lines("holds", 1).await;
     holder

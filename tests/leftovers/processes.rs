@@ -133,9 +133,16 @@ pub(crate) fn kill(pid: u32) {
     signal(pid, Signal::KILL);
 }
 
+/// Sends `signal` to the process `pid` if it exists.
+#[track_caller]
+pub(crate) fn signal_if_running(pid: u32, signal: Signal) {
+    let _ = kill_process(pid_of(pid), signal);
+}
+
 /// Kills the process `pid` if it exists.
+#[track_caller]
 pub(crate) fn kill_if_running(pid: u32) {
-    let _ = kill_process(pid_of(pid), Signal::KILL);
+    signal_if_running(pid, Signal::KILL);
 }
 
 /// Whether the process `pid` has ended and been reaped.
@@ -145,5 +152,6 @@ pub(crate) fn is_gone(pid: u32) -> bool {
 
 #[track_caller]
 fn pid_of(pid: u32) -> Pid {
-    Pid::from_raw(pid.cast_signed()).expect("0 is not a process")
+    let number = i32::try_from(pid).expect("a pid fits into an i32");
+    Pid::from_raw(number).expect("0 is not a process")
 }

@@ -34,9 +34,6 @@ pub(crate) struct Notes {
     directory: PathBuf,
 }
 
-/// The name that test files outside this change still use.
-pub(crate) type Desk = Notes;
-
 impl Board {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -52,10 +49,6 @@ impl Board {
     /// The notes, for tasks.
     pub(crate) fn notes(&self) -> Notes {
         self.notes.clone()
-    }
-
-    pub(crate) fn desk(&self) -> Notes {
-        self.notes()
     }
 
     /// Waits until there are `count` lines under `name`, and returns the lines.

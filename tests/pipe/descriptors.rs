@@ -16,7 +16,7 @@ use serde_bytes::ByteBuf;
 use crate::asleep::asleep;
 use crate::deadline::within;
 use crate::leftovers::{Census, alone};
-use crate::notes::{Board, Desk};
+use crate::notes::{Board, Notes};
 use crate::tasks::echo;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -175,8 +175,8 @@ async fn messages_with_descriptors_wait_for_room_in_the_socket() {
     let (tx, rx) = queue::<(u32, Descriptor<File>)>(2_000).unwrap();
     let board = Board::new();
     let child = spawn(
-        |rx: Receiver<(u32, Descriptor<File>)>, desk: Desk| {
-            desk.wait("full");
+        |rx: Receiver<(u32, Descriptor<File>)>, notes: Notes| {
+            notes.wait("full");
             let mut next = 0;
             while let Ok((n, mut file)) = rx.blocking_recv() {
                 assert_eq!((n, file.read(&mut [0; 1]).unwrap()), (next, 1));
@@ -184,7 +184,7 @@ async fn messages_with_descriptors_wait_for_room_in_the_socket() {
             }
             next
         },
-        (rx, board.desk()),
+        (rx, board.notes()),
     );
     for n in 0..1_000 {
         let zeros = File::open("/dev/zero").unwrap();

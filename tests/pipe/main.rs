@@ -12,6 +12,7 @@ mod leftovers;
 mod notes;
 
 mod bytes;
+mod close;
 mod descriptors;
 mod duplex;
 mod moved;

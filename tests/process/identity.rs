@@ -114,12 +114,7 @@ async fn pid_is_known_once_the_process_has_started() {
 
 #[procession::test]
 async fn process_leads_its_own_group() {
-    let group = || {
-        rustix::process::getpgrp()
-            .as_raw_nonzero()
-            .get()
-            .cast_unsigned()
-    };
+    let group = || u32::try_from(rustix::process::getpgrp().as_raw_nonzero().get()).unwrap();
     let mut handle = procession::spawn(group, ());
     let found = within(&mut handle).await.unwrap();
     assert_eq!(handle.pid(), Some(found));

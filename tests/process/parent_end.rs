@@ -9,11 +9,12 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use procession::Process;
+use rustix::process::Signal;
 
 use crate::deadline::{until, within};
 use crate::family::{Activity, Family, check, child, parent};
 use crate::leftovers::alone;
-use crate::leftovers::processes::ProcessInfo;
+use crate::leftovers::processes::{ProcessInfo, signal_if_running};
 use crate::say;
 use crate::tasks::parked;
 
@@ -92,7 +93,7 @@ async fn child_that_is_stopped_ends_with_its_parent() {
             let [child] = &children[..] else {
                 panic!("the parent has {children:?}");
             };
-            signal(child, rustix::process::Signal::STOP);
+            signal_if_running(child.pid, Signal::STOP);
             // The process counts as stopped when all its threads are stopped.
             until(|| thread_states(child).iter().all(|state| *state == 'T')).await;
             family.assert_ends_after_kill().await;
@@ -115,12 +116,6 @@ fn thread_states(found: &ProcessInfo) -> Vec<char> {
                 .unwrap()
         })
         .collect()
-}
-
-fn signal(found: &ProcessInfo, signal: rustix::process::Signal) {
-    let pid = rustix::process::Pid::from_raw(found.pid.cast_signed()).unwrap();
-    // The process may have ended.
-    let _ = rustix::process::kill_process(pid, signal);
 }
 
 async fn parent_of_many() {
@@ -193,12 +188,12 @@ async fn child_that_starts_after_the_end_of_its_parent_ends() {
                 }
                 let children = family.children();
                 for child in &children {
-                    signal(child, rustix::process::Signal::STOP);
+                    signal_if_running(child.pid, Signal::STOP);
                 }
                 family.parent.signal(libc::SIGKILL);
                 within(family.parent.exited()).await.unwrap();
                 for child in &children {
-                    signal(child, rustix::process::Signal::CONT);
+                    signal_if_running(child.pid, Signal::CONT);
                 }
                 family.assert_ends_after_kill().await;
             }

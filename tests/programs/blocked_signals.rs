@@ -22,7 +22,7 @@ fn blocks() {
     procession::init();
     harness::record();
     block_all();
-    // SAFETY: `SIG_IGN` is no handler.
+    // SAFETY: `SIG_IGN` is not a pointer to a handler.
     unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be built");
     runtime.block_on(async {
@@ -30,7 +30,7 @@ fn blocks() {
             for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1] {
                 let (tx, rx) = procession::channel::<()>().expect("there is memory");
                 let builder = Process::builder().start_method(method);
-                let process = builder.spawn(says_that_it_runs_and_waits, tx);
+                let process = builder.spawn(announce_and_park, tx);
                 deadline::within(rx.recv()).await.expect("it runs");
                 process.signal(signal);
                 let error = deadline::within(process).await.expect_err("it was ended");
@@ -40,7 +40,7 @@ fn blocks() {
     });
 }
 
-fn says_that_it_runs_and_waits(tx: procession::PipeSender<()>) {
+fn announce_and_park(tx: procession::PipeSender<()>) {
     tx.blocking_send(()).expect("the parent listens");
     loop {
         std::thread::park();
@@ -48,11 +48,11 @@ fn says_that_it_runs_and_waits(tx: procession::PipeSender<()>) {
 }
 
 fn block_all() {
-    // SAFETY: all-zero is a set of signals.
+    // SAFETY: all-zero is a valid set of signals.
     let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: a set of this function's own.
+    // SAFETY: the pointer is to a local variable.
     unsafe { libc::sigfillset(&raw mut all) };
-    // SAFETY: reads one set.
+    // SAFETY: both pointers are valid: one to a local variable, one null, which is allowed.
     let blocked =
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut()) };
     assert_eq!(blocked, 0);

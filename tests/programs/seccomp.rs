@@ -10,8 +10,8 @@ pub(crate) fn deny_clone3() {
     install(&mut [
         load(0),
         jump(libc::BPF_JEQ, libc::SYS_clone3 as u32, 0, 1),
-        give_back(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
-        give_back(libc::SECCOMP_RET_ALLOW),
+        return_value(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+        return_value(libc::SECCOMP_RET_ALLOW),
     ]);
 }
 
@@ -23,8 +23,8 @@ pub(crate) fn deny_siblings() {
         jump(libc::BPF_JEQ, libc::SYS_clone as u32, 0, 3),
         load(FIRST_ARGUMENT),
         jump(libc::BPF_JSET, libc::CLONE_PARENT as u32, 0, 1),
-        give_back(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
-        give_back(libc::SECCOMP_RET_ALLOW),
+        return_value(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        return_value(libc::SECCOMP_RET_ALLOW),
     ]);
 }
 
@@ -41,7 +41,7 @@ fn jump(condition: u32, value: u32, if_true: u8, if_false: u8) -> libc::sock_fil
     )
 }
 
-fn give_back(action: u32) -> libc::sock_filter {
+fn return_value(action: u32) -> libc::sock_filter {
     instruction(libc::BPF_RET | libc::BPF_K, 0, 0, action)
 }
 
@@ -59,9 +59,9 @@ fn install(program: &mut [libc::sock_filter]) {
         len: program.len() as u16,
         filter: program.as_mut_ptr(),
     };
-    // SAFETY: integers.
-    let alone = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    // SAFETY: the program lives until the call returns, and its length is given.
+    // SAFETY: the arguments are integers.
+    let no_new_privileges = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    // SAFETY: `filter` has the address and the length of `program`, which lives until the call returns.
     let filtered = unsafe {
         libc::prctl(
             libc::PR_SET_SECCOMP,
@@ -69,5 +69,5 @@ fn install(program: &mut [libc::sock_filter]) {
             &raw const filter,
         )
     };
-    assert_eq!((alone, filtered), (0, 0));
+    assert_eq!((no_new_privileges, filtered), (0, 0));
 }

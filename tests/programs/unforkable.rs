@@ -1,5 +1,5 @@
-//! A program in which no sibling can be forked, as under a strict seccomp filter: its processes are executed instead of forked,
-//! and one event says so.
+//! A program in which no sibling can be forked, as under a strict seccomp filter: its processes are executed
+//! instead of forked, and one event says so.
 
 #![allow(
     unsafe_code,

@@ -4,11 +4,11 @@ use procession::{Pool, Receiver, RecvError, Sender, queue, spawn};
 use serde_bytes::ByteBuf;
 
 use crate::deadline::within;
-use crate::notes::{Board, Desk};
+use crate::notes::{Board, Notes};
 
-fn drop_ends(tx: Sender<u8>, rx: Receiver<u8>, len: ByteBuf, desk: Desk) {
+fn drop_ends(tx: Sender<u8>, rx: Receiver<u8>, len: ByteBuf, notes: Notes) {
     drop((tx, rx, len));
-    desk.meet("dropped", "exit");
+    notes.meet("dropped", "exit");
 }
 
 /// The process still runs when its ends are gone, and the long argument is packed into shared memory.
@@ -19,7 +19,7 @@ async fn end_in_process_arguments_closes_when_dropped_there() {
         let (tx, rx) = queue::<u8>(4).unwrap();
         let (other_tx, other_rx) = queue::<u8>(4).unwrap();
         let bytes = ByteBuf::from(vec![0; len]);
-        let process = spawn(drop_ends, (tx, other_rx, bytes, board.desk()));
+        let process = spawn(drop_ends, (tx, other_rx, bytes, board.notes()));
         board.lines("dropped", 1).await;
         assert_eq!(within(rx.recv()).await, Err(RecvError::Closed));
         within(other_tx.closed()).await;
@@ -35,7 +35,7 @@ async fn end_in_task_arguments_closes_when_dropped_there() {
         let board = Board::new();
         let (tx, rx) = queue::<u8>(4).unwrap();
         let (other_tx, other_rx) = queue::<u8>(4).unwrap();
-        let task = pool.spawn(drop_ends, (tx, other_rx, bytes, board.desk()));
+        let task = pool.spawn(drop_ends, (tx, other_rx, bytes, board.notes()));
         board.lines("dropped", 1).await;
         assert_eq!(within(rx.recv()).await, Err(RecvError::Closed));
         within(other_tx.closed()).await;
@@ -68,9 +68,9 @@ async fn end_in_arguments_of_revoked_task_is_closed() {
     let pool = Pool::with_workers(2).unwrap();
     let board = Board::new();
     let (tx, rx) = queue::<u8>(100).unwrap();
-    let hold = |desk: Desk| desk.meet("held", "continue");
+    let hold = |notes: Notes| notes.meet("held", "continue");
     let send = |tx: Sender<u8>, n: u8| tx.try_send(n).unwrap();
-    let long = pool.spawn(hold, board.desk());
+    let long = pool.spawn(hold, board.notes());
     let short: Vec<_> = (0..20).map(|n| pool.spawn(send, (tx.clone(), n))).collect();
     for task in short {
         within(task).await.unwrap();

@@ -4,7 +4,7 @@ use futures::StreamExt as _;
 use procession::{Receiver, RecvError, Sender, TryRecvError, queue, spawn};
 
 use crate::deadline::within;
-use crate::notes::{Board, Desk};
+use crate::notes::{Board, Notes};
 
 #[procession::test]
 async fn close_reaches_all_ends_and_keeps_sent_messages() {
@@ -46,12 +46,12 @@ async fn close_wakes_waiting_senders_and_receivers() {
     let (empty_tx, empty_rx) = queue::<u8>(1).unwrap();
     let board = Board::new();
     let child = spawn(
-        |tx: Sender<u8>, rx: Receiver<u8>, desk: Desk| {
-            desk.write("started", 1);
+        |tx: Sender<u8>, rx: Receiver<u8>, notes: Notes| {
+            notes.write("started", 1);
             let refused = tx.blocking_send(1).is_err_and(|error| error.is_closed());
             refused && rx.blocking_recv() == Err(RecvError::Closed)
         },
-        (full_tx.clone(), empty_rx.clone(), board.desk()),
+        (full_tx.clone(), empty_rx.clone(), board.notes()),
     );
     let threads = [
         tokio::task::spawn_blocking({

@@ -7,7 +7,7 @@ use procession::{Pool, Receiver, RecvError, Sender, TryRecvError, queue, spawn};
 use serde_bytes::ByteBuf;
 
 use crate::deadline::{until, within};
-use crate::notes::{Board, Desk};
+use crate::notes::{Board, Notes};
 
 /// A process that another thread is forking has copies of all descriptors until it executes its program. The copies do
 /// not keep an end open that was never sent to another process.
@@ -38,14 +38,14 @@ async fn stream_ends_when_last_sender_is_gone() {
     // task. The last is in the arguments of a task that never starts.
     let (tx, rx) = queue::<u8>(4).unwrap();
     let board = Board::new();
-    let send_and_wait = |tx: Sender<u8>, desk: Desk| {
+    let send_and_wait = |tx: Sender<u8>, notes: Notes| {
         tx.blocking_send(1).unwrap();
-        desk.meet("sent", "never");
+        notes.meet("sent", "never");
     };
-    let killed = spawn(send_and_wait, (tx.clone(), board.desk()));
+    let killed = spawn(send_and_wait, (tx.clone(), board.notes()));
     let returned = spawn(|tx: Sender<u8>| tx.blocking_send(2).unwrap(), tx.clone());
     let pool = Pool::with_workers(1).unwrap();
-    let busy = pool.spawn(send_and_wait, (tx.clone(), board.desk()));
+    let busy = pool.spawn(send_and_wait, (tx.clone(), board.notes()));
     let never_started = pool.spawn(|tx: Sender<u8>| tx.blocking_send(9).unwrap(), tx.clone());
     drop(tx);
     board.lines("sent", 2).await;
@@ -95,11 +95,11 @@ async fn send_without_receivers_returns_value() {
 async fn send_fails_soon_after_last_receiver_was_killed() {
     let (tx, rx) = queue::<u64>(1 << 20).unwrap();
     let board = Board::new();
-    let recv_and_wait = |rx: Receiver<u64>, desk: Desk| {
+    let recv_and_wait = |rx: Receiver<u64>, notes: Notes| {
         rx.blocking_recv().unwrap();
-        desk.meet("received", "never");
+        notes.meet("received", "never");
     };
-    let child = spawn(recv_and_wait, (rx, board.desk()));
+    let child = spawn(recv_and_wait, (rx, board.notes()));
     tx.send(0).await.unwrap();
     board.lines("received", 1).await;
     child.abort();
@@ -118,11 +118,11 @@ async fn receivers_killed_at_full_queue_wake_senders() {
     let board = Board::new();
     let children: Vec<_> = (0..2)
         .map(|_| {
-            let hold = |rx: Receiver<u8>, desk: Desk| {
-                desk.meet("holds", "never");
+            let hold = |rx: Receiver<u8>, notes: Notes| {
+                notes.meet("holds", "never");
                 drop(rx);
             };
-            spawn(hold, (rx.clone(), board.desk()))
+            spawn(hold, (rx.clone(), board.notes()))
         })
         .collect();
     drop(rx);
@@ -149,15 +149,15 @@ async fn sent_messages_outlive_their_process() {
     let (tx, rx) = queue::<(ByteBuf, Sender<u8>)>(64).unwrap();
     let (answer_tx, answers) = queue::<u8>(64).unwrap();
     let board = Board::new();
-    let send = |tx: Sender<(ByteBuf, Sender<u8>)>, answer: Sender<u8>, desk: Desk| {
+    let send = |tx: Sender<(ByteBuf, Sender<u8>)>, answer: Sender<u8>, notes: Notes| {
         for n in 0..20 {
             let len = if n % 2 == 0 { 100 } else { 1 << 20 };
             let message = ByteBuf::from(vec![n; len]);
             tx.blocking_send((message, answer.clone())).unwrap();
         }
-        desk.meet("sent", "exit");
+        notes.meet("sent", "exit");
     };
-    let child = spawn(send, (tx, answer_tx, board.desk()));
+    let child = spawn(send, (tx, answer_tx, board.notes()));
     board.lines("sent", 1).await;
     let first = within(rx.recv()).await.unwrap();
     board.write("exit", 1);

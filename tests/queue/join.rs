@@ -4,7 +4,7 @@ use futures::FutureExt as _;
 use procession::{Receiver, queue, spawn};
 
 use crate::deadline::within;
-use crate::notes::{Board, Desk};
+use crate::notes::{Board, Notes};
 
 #[procession::test]
 async fn join_waits_until_all_messages_are_done() {
@@ -15,11 +15,11 @@ async fn join_waits_until_all_messages_are_done() {
         tx.send(n).await.unwrap();
     }
     let board = Board::new();
-    let work = |rx: Receiver<u32>, desk: Desk| {
+    let work = |rx: Receiver<u32>, notes: Notes| {
         let mut done = 0;
         while let Ok(n) = rx.blocking_recv() {
             if n == 50 {
-                desk.meet("at 50", "continue");
+                notes.meet("at 50", "continue");
             }
             rx.task_done().unwrap();
             done += 1;
@@ -28,8 +28,8 @@ async fn join_waits_until_all_messages_are_done() {
         done
     };
     let workers = [
-        spawn(work, (rx.clone(), board.desk())),
-        spawn(work, (rx.clone(), board.desk())),
+        spawn(work, (rx.clone(), board.notes())),
+        spawn(work, (rx.clone(), board.notes())),
     ];
     board.lines("at 50", 1).await;
     let mut joined = tx.join();
@@ -49,14 +49,14 @@ async fn join_waits_until_all_messages_are_done() {
 async fn join_counts_messages_that_died_with_their_receiver() {
     let (tx, rx) = queue::<u32>(100).unwrap();
     let board = Board::new();
-    let finish_one_of_three = |rx: Receiver<u32>, desk: Desk| {
+    let finish_one_of_three = |rx: Receiver<u32>, notes: Notes| {
         for _ in 0..3 {
             rx.blocking_recv().unwrap();
         }
         rx.task_done().unwrap();
-        desk.meet("holds", "never");
+        notes.meet("holds", "never");
     };
-    let worker = spawn(finish_one_of_three, (rx.clone(), board.desk()));
+    let worker = spawn(finish_one_of_three, (rx.clone(), board.notes()));
     for n in 0..3 {
         tx.send(n).await.unwrap();
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::asleep::{process_asleep, process_stopped};
 use crate::deadline::within;
-use crate::notes::{Board, Desk};
+use crate::notes::{Board, Notes};
 use crate::tasks::send_numbers;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -131,11 +131,11 @@ async fn message_behind_descriptors_wakes_sleeping_receiver() {
     let (tx, rx) = queue::<Carrier>(8).unwrap();
     let board = Board::new();
     let sleeper = spawn(
-        async |rx: Receiver<Carrier>, desk: Desk| {
-            desk.write("started", 1);
+        async |rx: Receiver<Carrier>, notes: Notes| {
+            notes.write("started", 1);
             rx.recv().await.unwrap().0
         },
-        (rx.clone(), board.desk()),
+        (rx.clone(), board.notes()),
     );
     board.lines("started", 1).await;
     let pid = sleeper.pid().unwrap();

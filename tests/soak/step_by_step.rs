@@ -83,7 +83,7 @@ async fn worker_killed_at_every_step_of_its_start_is_replaced() {
                 match within(handle).await {
                     Ok(value) => assert_eq!(value, step),
                     Err(error) => {
-                        assert_eq!((error.signal(), error.pid()), (Some(9), Some(worker)))
+                        assert_eq!((error.signal(), error.pid()), (Some(9), Some(worker)));
                     }
                 }
                 assert_eq!(within(pool.run(|n: u32| n, step)).await.unwrap(), step);

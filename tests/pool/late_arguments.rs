@@ -1,18 +1,18 @@
-//! Arguments that are encoded while no worker can be started.
+//! Arguments that are encoded while no worker can start.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use procession::Pool;
-use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::deadline::within;
-use crate::notes::{Board, Desk};
+use crate::leftovers::processes::kill;
+use crate::notes::{Board, Notes};
 
 static ENCODED: AtomicU32 = AtomicU32::new(0);
 
-/// Takes long to be encoded for the second time: into memory of its own, because it is too large for a ring.
+/// The second encoding takes long: into shared memory, because the value is too large for the ring.
 #[derive(Debug, Deserialize)]
 struct Slow(Vec<u8>);
 
@@ -25,25 +25,24 @@ impl Serialize for Slow {
     }
 }
 
-fn prepare(desk: Desk) -> Result<(), String> {
-    match desk.has("obstacle") && !desk.has("cleared") {
+fn prepare(notes: Notes) -> Result<(), String> {
+    match notes.has("obstacle") && !notes.has("cleared") {
         true => Err("not now".to_owned()),
         false => Ok(()),
     }
 }
 
-/// No other call comes that would make the pool try again.
+/// There is no other call that would make the pool start a worker.
 #[procession::test]
 async fn task_that_is_encoded_while_workers_fail_runs_when_they_start_again() {
     let board = Board::new();
     let pool = Pool::builder().workers(1);
-    let pool = pool.initializer(prepare, board.desk()).build().unwrap();
+    let pool = pool.initializer(prepare, board.notes()).build().unwrap();
     let worker = within(pool.run(std::process::id, ())).await.unwrap();
     board.write("obstacle", 1);
     let call = pool.spawn(|it: Slow| it.0.len(), Slow(vec![1; 1 << 20]));
     tokio::time::sleep(Duration::from_millis(30)).await;
-    let pid = Pid::from_raw(i32::try_from(worker).unwrap()).unwrap();
-    kill_process(pid, Signal::KILL).unwrap();
+    kill(worker);
     tokio::time::sleep(Duration::from_millis(600)).await;
     board.write("cleared", 1);
     match within(call).await {

@@ -1,13 +1,10 @@
 //! Closing a pipe's sink ends the receiver's stream.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod deadline;
-
-use deadline::within;
 use futures::{SinkExt, StreamExt as _, TryStreamExt as _, stream};
 use procession::{Pipe, PipeReceiver, PipeSender, RecvError, channel, pipe, queue, spawn};
 use serde_bytes::ByteBuf;
+
+use crate::deadline::within;
 
 /// Longer than the largest message that is sent in the ring.
 const LONG: usize = 1 << 20;

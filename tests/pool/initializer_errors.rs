@@ -1,4 +1,4 @@
-//! Every task that fails because of an initializer names the cause.
+//! The errors of tasks name the failure of the initializer or the preload.
 
 use futures::future::join_all;
 use procession::{JoinError, Pool, PoolBuilder, StartMethod};
@@ -39,8 +39,8 @@ async fn errors_of(prepare: fn(PoolBuilder) -> PoolBuilder) -> Vec<JoinError> {
     errors
 }
 
-/// Whether every error says all of `texts`.
-fn all_say(errors: &[JoinError], texts: &[&str]) {
+/// Asserts that every message contains all of `texts`.
+fn assert_all_say(errors: &[JoinError], texts: &[&str]) {
     for error in errors {
         assert!(error.is_spawn() && !error.started(), "{error:?}");
         let line = error.to_string();
@@ -52,15 +52,15 @@ fn all_say(errors: &[JoinError], texts: &[&str]) {
 #[procession::test]
 async fn error_of_an_initializer_is_in_every_task() {
     let errors = errors_of(|builder| builder.initializer(refuses, ())).await;
-    all_say(&errors, &["the initializer", "no database here"]);
+    assert_all_say(&errors, &["the initializer", "no database here"]);
 }
 
 #[procession::test]
 async fn panic_of_an_initializer_is_in_every_task() {
     let errors = errors_of(|builder| builder.initializer(panics, ())).await;
-    all_say(
+    assert_all_say(
         &errors,
-        &["the initializer", "no licence", "initializer.rs:"],
+        &["the initializer", "no licence", "initializer_errors.rs:"],
     );
     assert!(errors.iter().all(|error| error.panic().is_some()));
 }
@@ -68,14 +68,14 @@ async fn panic_of_an_initializer_is_in_every_task() {
 #[procession::test]
 async fn exit_status_of_an_initializer_is_in_every_task() {
     let errors = errors_of(|builder| builder.initializer(exits, ())).await;
-    all_say(&errors, &["the initializer", "status 7"]);
+    assert_all_say(&errors, &["the initializer", "status 7"]);
     assert!(errors.iter().all(|error| error.exit_code() == Some(7)));
 }
 
 #[procession::test]
 async fn signal_of_an_initializer_is_in_every_task() {
     let errors = errors_of(|builder| builder.initializer(aborts, ())).await;
-    all_say(&errors, &["the initializer", "SIGABRT"]);
+    assert_all_say(&errors, &["the initializer", "SIGABRT"]);
     assert!(
         errors
             .iter()
@@ -83,11 +83,11 @@ async fn signal_of_an_initializer_is_in_every_task() {
     );
 }
 
-/// A preload and an initializer: the second request is written when there is a process.
+/// The request of the initializer is written when the process has started, after the preload.
 #[procession::test]
 async fn initializer_behind_a_preload_is_named() {
     let prepare = |builder: PoolBuilder| builder.preload(|| (), ()).initializer(exits, ());
-    all_say(&errors_of(prepare).await, &["the initializer", "status 7"]);
+    assert_all_say(&errors_of(prepare).await, &["the initializer", "status 7"]);
     let prepare = |builder: PoolBuilder| builder.preload(exits, ());
-    all_say(&errors_of(prepare).await, &["preload"]);
+    assert_all_say(&errors_of(prepare).await, &["preload"]);
 }

@@ -1,0 +1,187 @@
+//! What a task has started ends with it, also what leads a group or a session of its own.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "arguments of tasks are owned values"
+)]
+
+mod deadline;
+mod leftovers;
+
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use deadline::{until, within};
+use leftovers::processes::all_processes;
+use procession::{Pool, Process, StartMethod};
+
+const METHODS: [StartMethod; 2] = [StartMethod::ForkServer, StartMethod::Exec];
+
+/// A time to sleep for that no other test has, in seconds.
+fn unique_time() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("1000.{}00{number}", std::process::id())
+}
+
+/// How many programs sleep for this time.
+fn sleeping(time: &str) -> usize {
+    let mut found = all_processes();
+    found.retain(|it| {
+        let line = std::fs::read_to_string(format!("/proc/{}/cmdline", it.pid));
+        it.command == "sleep" && line.is_ok_and(|line| line.contains(time))
+    });
+    found.len()
+}
+
+/// Starts five programs, three of them outside the group of this process, one of these by a shell.
+fn start_programs(time: String) {
+    let mut sleep = Command::new("sleep");
+    sleep.arg(&time).spawn().unwrap();
+    sleep.process_group(0).spawn().unwrap();
+    let mut setsid = Command::new("setsid");
+    setsid.args(["sleep", &time]).spawn().unwrap();
+    let script = format!("setsid sleep {time} & sleep {time}");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).spawn().unwrap();
+    while sleeping(&time) < 5 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn start_programs_and_spin(time: String) {
+    start_programs(time);
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+#[procession::test]
+async fn aborted_process_takes_its_descendants_along() {
+    for method in METHODS {
+        let time = unique_time();
+        let process = Process::builder().start_method(method);
+        let process = process.spawn(start_programs_and_spin, time.clone());
+        until(|| sleeping(&time) == 5).await;
+        process.abort();
+        assert!(within(process).await.unwrap_err().is_cancelled());
+        until(|| sleeping(&time) == 0).await;
+    }
+}
+
+#[procession::test]
+async fn dropped_process_takes_its_descendants_along() {
+    for method in METHODS {
+        let time = unique_time();
+        let process = Process::builder().start_method(method).kill_on_drop(true);
+        let process = process.spawn(start_programs_and_spin, time.clone());
+        until(|| sleeping(&time) == 5).await;
+        drop(process);
+        until(|| sleeping(&time) == 0).await;
+    }
+}
+
+#[procession::test]
+async fn task_that_times_out_takes_its_descendants_along() {
+    for method in METHODS {
+        let time = unique_time();
+        let pool = Pool::builder().workers(1).start_method(method);
+        let pool = pool.build().unwrap();
+        let task = pool.run(start_programs_and_spin, time.clone());
+        let task = tokio::spawn(task.timeout(Duration::from_secs(3)).into_future());
+        until(|| sleeping(&time) == 5).await;
+        assert!(within(task).await.unwrap().unwrap_err().is_timed_out());
+        until(|| sleeping(&time) == 0).await;
+        assert_eq!(within(pool.run(|| 1, ())).await.unwrap(), 1);
+    }
+}
+
+#[procession::test]
+async fn worker_that_ends_takes_its_descendants_along() {
+    for method in METHODS {
+        for kill in [false, true] {
+            let time = unique_time();
+            let pool = Pool::builder().workers(1).start_method(method);
+            let pool = pool.build().unwrap();
+            let started = pool.run(start_programs, time.clone());
+            within(started).await.unwrap();
+            assert_eq!(sleeping(&time), 5);
+            match kill {
+                true => drop(pool),
+                false => within(pool.shutdown()).await,
+            }
+            until(|| sleeping(&time) == 0).await;
+        }
+    }
+}
+
+fn sleep(time: String) {
+    Command::new("sleep").arg(time).status().unwrap();
+}
+
+/// A process that is to outlive its parent outlives a parent that is killed, too.
+#[procession::test]
+async fn detached_process_of_a_killed_task_is_left_alone() {
+    let start_detached = async |time: String| {
+        let _detached = Process::builder().detach().spawn(sleep, time);
+        std::future::pending::<()>().await;
+    };
+    let time = unique_time();
+    let process = procession::spawn(start_detached, time.clone());
+    until(|| sleeping(&time) == 1).await;
+    process.abort();
+    assert!(within(process).await.is_err());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(sleeping(&time), 1);
+    let mut found = all_processes();
+    found.retain(|it| {
+        let line = std::fs::read_to_string(format!("/proc/{}/cmdline", it.pid));
+        line.is_ok_and(|line| line.contains(&time))
+    });
+    for found in found {
+        let pid = rustix::process::Pid::from_raw(found.pid.cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+}
+
+fn start_and_crash(time: String) {
+    Command::new("sleep").arg(time).spawn().unwrap();
+    std::process::abort()
+}
+
+/// The ended children of this process that were not waited for.
+fn zombies() -> Vec<u32> {
+    let mut found = all_processes();
+    found.retain(|it| it.parent == std::process::id() && it.state == 'Z');
+    found.into_iter().map(|it| it.pid).collect()
+}
+
+/// A process that is a subreaper, as the first process of a container is.
+#[procession::test]
+async fn descendants_that_become_the_applications_are_reaped() {
+    let application = async || {
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+        let mut own = Command::new("true").spawn().unwrap();
+        for method in METHODS {
+            let time = unique_time();
+            let pool = Pool::builder().workers(1).start_method(method);
+            let pool = pool.build().unwrap();
+            let task = pool.run(start_programs_and_spin, time.clone());
+            let task = task.timeout(Duration::from_secs(2)).into_future();
+            assert!(within(task).await.unwrap_err().is_timed_out());
+            let crashed = within(pool.run(start_and_crash, time.clone())).await;
+            assert!(crashed.unwrap_err().is_crashed());
+            within(pool.run(start_programs, time.clone()))
+                .await
+                .unwrap();
+            within(pool.shutdown()).await;
+            until(|| sleeping(&time) == 0).await;
+        }
+        until(|| zombies() == [own.id()]).await;
+        assert!(own.wait().unwrap().success());
+    };
+    within(procession::spawn(application, ())).await.unwrap();
+}
