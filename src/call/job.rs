@@ -10,14 +10,11 @@ use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
-use super::envelope::ITEM_PREFIX;
+use super::item_writer::ItemWriter;
 use super::outcomes::Outcomes;
-use crate::codec::attachments;
 use crate::codec::attachments::Attachments;
-use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
 use crate::error::JoinError;
-use crate::ring::Writer;
 use crate::sys::image::Token;
 use crate::transfer::blob;
 use crate::transfer::blob::{BlobPool, PackedBlob};
@@ -37,7 +34,7 @@ pub(crate) trait Job: Send + Sync + fmt::Debug {
     fn items(&self) -> usize;
 
     /// Encodes items from the first on, as many as fit.
-    fn write(&self, writer: &mut Writer<'_>) -> ItemsWritten;
+    fn write(&self, writer: &mut ItemWriter) -> ItemsWritten;
 
     /// Encodes the first item, which does not fit a frame, into a blob. May take long: not on a runtime thread.
     fn pack(&self, pool: &Mutex<BlobPool>) -> Result<PackedBlob, String>;
@@ -78,31 +75,6 @@ pub(crate) struct ItemsWritten {
     pub(crate) items: usize,
     /// Why not all items were written.
     pub(crate) stopped: Option<EncodeFault>,
-}
-
-/// Writes one item, prefixed by its length.
-#[inline]
-pub(crate) fn write_item<A: Serialize>(
-    arguments: &A,
-    writer: &mut Writer<'_>,
-) -> Result<(), EncodeFault> {
-    let at = writer.len();
-    let attached = attachments::attached();
-    if !writer.extend(&[0; ITEM_PREFIX]) {
-        return Err(EncodeFault::Full);
-    }
-    match codec::encode(arguments, writer) {
-        Ok(()) => {
-            let len = (writer.len() - at - ITEM_PREFIX) as u32;
-            writer.patch(at, &len.to_le_bytes());
-            Ok(())
-        }
-        Err(fault) => {
-            writer.rewind(at);
-            attachments::rollback(attached);
-            Err(fault)
-        }
-    }
 }
 
 /// Encodes `arguments` into a blob from `pool`.

@@ -5,8 +5,10 @@
 //! | file | process | what it does |
 //! |---|---|---|
 //! | `single` | parent | holds one call's arguments and takes its outcome |
+//! | `item_writer` | parent | memory that the items of one request are encoded into |
 //! | `job` | parent | one call or a batch of calls, without their types |
-//! | `request_writer` | parent | encodes arguments into the request ring; revokes them |
+//! | `encoded_items` | parent | items of a job as bytes, before they are in a ring |
+//! | `request_writer` | parent | copies encoded arguments into the request ring; revokes them |
 //! | `control_queue` | parent | sends what goes beside requests over the control socket |
 //! | `rings` | both | the memory of the two rings |
 //! | `envelope` | both | the layout of requests and replies; claim and revoke |
@@ -25,8 +27,10 @@
 //! Never here: which worker runs what, and when (`pool`); how processes start (`spawn`, `child`).
 
 mod control_queue;
+pub(crate) mod encoded_items;
 pub(crate) mod envelope;
 pub(crate) mod executor;
+pub(crate) mod item_writer;
 pub(crate) mod job;
 pub(crate) mod outcomes;
 pub(crate) mod panic_capture;

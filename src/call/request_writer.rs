@@ -13,10 +13,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use super::control_queue::ControlQueue;
+use super::encoded_items::EncodedItems;
 use super::envelope;
 use super::envelope::{LONGEST_BODY, Request};
 use super::job::Job;
-use crate::codec::attachments;
 use crate::codec::codec::EncodeFault;
 use crate::ring::{Cursor, Producer};
 use crate::sys::clock::Moment;
@@ -89,10 +89,26 @@ impl RequestWriter {
         }
     }
 
-    /// Writes as many of the job's items as fit one request.
+    /// Encodes as many of the job's items as fit one request, and writes them. Not to be called under a lock.
     pub(crate) fn write(&mut self, task: u64, job: &dyn Job, timed: bool) -> Written {
+        match EncodedItems::of(job) {
+            Ok(mut items) => self.write_items(task, job, &mut items, timed),
+            Err(EncodeFault::Full) => Written::TooLarge,
+            Err(EncodeFault::Refused(why)) => Written::Refused(why),
+        }
+    }
+
+    /// Writes as many of the encoded items of a job as there is space for. Attachments that are sent are taken out of
+    /// `items`.
+    pub(crate) fn write_items(
+        &mut self,
+        task: u64,
+        job: &dyn Job,
+        items: &mut EncodedItems,
+        timed: bool,
+    ) -> Written {
         loop {
-            match self.try_write(task, job, timed) {
+            match self.try_write_items(task, job, items, timed) {
                 // The worker released a frame before it could see the announcement: it rings no doorbell for that.
                 Written::NoSpace if !self.ring.announce_sleep(LONGEST_BODY) => {}
                 written => return written,
@@ -100,34 +116,33 @@ impl RequestWriter {
         }
     }
 
-    fn try_write(&mut self, task: u64, job: &dyn Job, timed: bool) -> Written {
+    fn try_write_items(
+        &mut self,
+        task: u64,
+        job: &dyn Job,
+        items: &mut EncodedItems,
+        timed: bool,
+    ) -> Written {
         let mut head = match head_of(task, job) {
             Ok(head) => head,
             Err(error) => return Written::Refused(error.to_string()),
         };
         let room = self.ring.room().min(LONGEST_BODY);
-        if room < Request::BYTES {
+        let fitting = room.checked_sub(Request::BYTES);
+        let Some((count, bytes, fds)) = fitting.and_then(|room| items.fitting(room)) else {
             return Written::NoSpace;
-        }
-        let Some(mut writer) = self.ring.begin(room) else {
+        };
+        let Some(mut writer) = self.ring.begin(Request::BYTES + bytes.len()) else {
             return Written::NoSpace;
         };
         head.flags = if timed { envelope::TIMED } else { 0 };
+        head.items = count as u32;
+        head.attachments = self.control.send_attachments(std::mem::take(fds));
         writer.extend(&head.to_bytes());
-        let mut fds = Vec::new();
-        let wrote = attachments::collect_lent(&mut fds, || job.write(&mut writer));
-        match (wrote.items, wrote.stopped) {
-            (0, Some(EncodeFault::Full)) if room == LONGEST_BODY => return Written::TooLarge,
-            (0, Some(EncodeFault::Full)) => return Written::NoSpace,
-            (0, Some(EncodeFault::Refused(why))) => return Written::Refused(why),
-            _ => {}
-        }
-        head.items = wrote.items as u32;
-        head.attachments = self.control.send_attachments(fds);
-        writer.patch(0, &head.to_bytes());
+        writer.extend(bytes);
         Written::Sent {
             position: writer.commit(envelope::REQUEST),
-            items: wrote.items,
+            items: count,
             has_fds: head.attachments != 0,
         }
     }

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Slot;
 use super::executor::EntryOf;
-use super::job::{ItemsWritten, Job, pack_item, write_item};
+use super::item_writer::ItemWriter;
+use super::job::{ItemsWritten, Job, pack_item};
 use super::outcomes::Outcomes;
 use crate::codec::codec::EncodeFault;
 use crate::error::JoinError;
-use crate::ring::Writer;
 use crate::sys::image;
 use crate::sys::image::Token;
 use crate::task::Call;
@@ -54,9 +54,9 @@ impl<J: OneCall> Job for J {
         1
     }
 
-    fn write(&self, writer: &mut Writer<'_>) -> ItemsWritten {
+    fn write(&self, writer: &mut ItemWriter) -> ItemsWritten {
         let written = self
-            .with_arguments(|arguments| write_item(arguments, writer))
+            .with_arguments(|arguments| writer.write(arguments))
             .unwrap_or_else(|| Err(EncodeFault::Refused(IS_SETTLED.to_owned())));
         ItemsWritten {
             items: usize::from(written.is_ok()),
@@ -93,8 +93,16 @@ impl<J: OneCall> Job for J {
 
 /// One call, and the slot for its outcome.
 pub(crate) struct Single<C: Call> {
-    arguments: Mutex<Option<C::Args>>,
+    arguments: Mutex<HeldArguments<C::Args>>,
     slot: Slot<C::Output>,
+}
+
+/// Where the arguments of a call are.
+enum HeldArguments<A> {
+    Here(A),
+    /// They are being encoded.
+    Lent,
+    Dropped,
 }
 
 /// A call whose result has the type `R`; what a handle holds.
@@ -108,12 +116,12 @@ pub(crate) trait Awaited<R>: Job {
 impl<C: Call> Single<C> {
     pub(crate) fn new(arguments: C::Args) -> Self {
         Self {
-            arguments: Mutex::new(Some(arguments)),
+            arguments: Mutex::new(HeldArguments::Here(arguments)),
             slot: Slot::new(),
         }
     }
 
-    fn arguments(&self) -> MutexGuard<'_, Option<C::Args>> {
+    fn arguments(&self) -> MutexGuard<'_, HeldArguments<C::Args>> {
         self.arguments
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -134,7 +142,23 @@ impl<C: Call> OneCall for Single<C> {
     type Call = C;
 
     fn with_arguments<T>(&self, f: impl FnOnce(&C::Args) -> T) -> Option<T> {
-        self.arguments().as_ref().map(f)
+        let taken = {
+            let mut arguments = self.arguments();
+            match std::mem::replace(&mut *arguments, HeldArguments::Lent) {
+                HeldArguments::Here(taken) => taken,
+                other => {
+                    *arguments = other;
+                    return None;
+                }
+            }
+        };
+        // The lock is not held: encoding the arguments runs code of the user, and so does dropping them.
+        let out = f(&taken);
+        let mut arguments = self.arguments();
+        if matches!(*arguments, HeldArguments::Lent) {
+            *arguments = HeldArguments::Here(taken);
+        }
+        Some(out)
     }
 
     fn settle(&self, outcome: Result<C::Output, JoinError>) {
@@ -143,7 +167,7 @@ impl<C: Call> OneCall for Single<C> {
     }
 
     fn drop_arguments(&self) {
-        let arguments = self.arguments().take();
+        let arguments = std::mem::replace(&mut *self.arguments(), HeldArguments::Dropped);
         // The lock is released already: dropping the arguments runs code of the user.
         drop(arguments);
     }

@@ -58,20 +58,37 @@ impl<R> Slot<R> {
     ///
     /// If the outcome was taken before: a future was polled after it had completed.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<R, JoinError>> {
+        if let Some(outcome) = self.take_or_panic() {
+            return Poll::Ready(outcome);
+        }
+        // Cloning a waker and dropping one runs code of the executor, so the lock is not held.
+        let mut waker = Some(cx.waker().clone());
         let mut state = self.lock();
-        match &mut *state {
-            State::Pending(waker) => {
-                match waker {
-                    Some(waker) => waker.clone_from(cx.waker()),
-                    None => *waker = Some(cx.waker().clone()),
-                }
-                Poll::Pending
+        let is_pending = match &mut *state {
+            State::Pending(registered) => {
+                std::mem::swap(registered, &mut waker);
+                true
             }
-            State::Ready(_) => match std::mem::replace(&mut *state, State::Taken) {
-                State::Ready(outcome) => Poll::Ready(outcome),
-                _ => unreachable!("the state was just looked at, under its lock"),
-            },
+            _ => false,
+        };
+        drop(state);
+        match is_pending {
+            true => Poll::Pending,
+            // The outcome came meanwhile.
+            false => self.take_or_panic().map_or(Poll::Pending, Poll::Ready),
+        }
+    }
+
+    /// Takes the outcome, if it was set.
+    fn take_or_panic(&self) -> Option<Result<R, JoinError>> {
+        let mut state = self.lock();
+        match std::mem::replace(&mut *state, State::Taken) {
+            State::Ready(outcome) => Some(outcome),
             State::Taken => panic!("a handle was polled after it had given its outcome"),
+            pending => {
+                *state = pending;
+                None
+            }
         }
     }
 

@@ -20,7 +20,7 @@ use super::decoder::Decoder;
 use super::encoder::{Encoder, TOO_DEEP};
 use super::output::Pieces;
 use crate::ring::Writer;
-use crate::sys::buffer::StackBuf;
+use crate::sys::buffer::{StackBuf, WriteCursor};
 
 /// Why a value was not encoded.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,6 +84,17 @@ pub(crate) fn encode_to_stack<T: Serialize + ?Sized>(
     buf: &mut StackBuf,
 ) -> Result<(), EncodeFault> {
     guarded(|| buf.fill(|cursor| Encoder::encode(value, cursor)))
+}
+
+/// Writes `value` to the start of `memory`. Returns how many bytes it takes.
+#[inline]
+pub(crate) fn encode_to_slice<T: Serialize + ?Sized>(
+    value: &T,
+    memory: &mut [u8],
+) -> Result<usize, EncodeFault> {
+    let room = memory.len();
+    let rest = guarded(|| Encoder::encode(value, WriteCursor::of(memory)))?;
+    Ok(room.saturating_sub(rest.room()))
 }
 
 /// Appends `value` to `out`, if `out` then has at most `most` bytes.

@@ -1,7 +1,5 @@
 //! The core's topic: moving unstarted tasks to workers that would start them sooner.
 
-use std::sync::Arc;
-
 use super::core::Core;
 use super::worker_state::WorkerLife;
 use crate::schedule::WorkerKey;
@@ -93,14 +91,16 @@ impl Core {
         let Some(first) = self.schedule.first_waiting() else {
             return;
         };
-        let Some(record) = self.records.get(first) else {
-            return;
-        };
-        let (job, options) = (Arc::clone(&record.job), record.options);
         for share in (2..=idle).rev() {
-            let items = job.items();
+            let Some(record) = self.records.get_mut(first) else {
+                return;
+            };
+            let items = record.job.items();
             if items >= share {
-                self.enqueue_front(job.split(items - items / share), options);
+                let kept = items - items / share;
+                let encoded = record.split_encoded(kept);
+                let (rest, options) = (record.job.split(kept), record.options);
+                self.enqueue_front(rest, encoded, options);
             }
         }
     }

@@ -24,7 +24,7 @@ impl Core {
                 self.schedule.cancel_waiting(key);
                 self.fail_unstarted(key, ErrorKind::Cancelled);
             }
-            Place::Packing => self.fail_unstarted(key, ErrorKind::Cancelled),
+            Place::Encoding => self.fail_unstarted(key, ErrorKind::Cancelled),
             Place::Sent { worker, .. } => self.stop_running(worker, key, ErrorKind::Cancelled),
         }
     }
@@ -156,17 +156,18 @@ impl Core {
     /// The revoked items of a job wait again as a task of their own. If they were cancelled, they end.
     fn requeue_rest(&mut self, worker: WorkerKey, task: TaskKey, claimed: usize, kind: ErrorKind) {
         self.schedule.revoked_rest(worker, task);
-        let Some(record) = self.records.get(task) else {
+        let Some(record) = self.records.get_mut(task) else {
             return;
         };
         if claimed >= record.job.items() {
             return;
         }
+        let encoded = record.split_encoded(claimed);
         let (rest, options) = (record.job.split(claimed), record.options);
         if kind == ErrorKind::Cancelled || record.cancelled {
             self.fail_all(&rest, JoinError::new(ErrorKind::Cancelled, rest.name()));
         } else {
-            self.enqueue_front(rest, options);
+            self.enqueue_front(rest, encoded, options);
         }
     }
 }

@@ -4,8 +4,7 @@
 //! `worker_exit`, `close`, `tick`. Each decides, writes requests into rings, and leaves everything else as an
 //! [`Effect`] to be performed after the lock is released.
 //!
-//! Must stay true: no user code runs here, except the `Serialize` of small arguments, which writes straight into a
-//! worker's ring; a record that is removed has had an outcome for every item.
+//! Must stay true: no user code runs here; a record that is removed has had an outcome for every item.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +12,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::call_options::CallOptions;
-use super::dispatch::Order;
 use super::initializer::Initializer;
 use super::metrics::Counts;
-use super::records::{Records, TaskRecord};
+use super::records::{Order, Records, TaskArguments, TaskRecord};
 use super::worker_table::WorkerTable;
 use crate::call::RequestWriter;
+use crate::call::encoded_items::EncodedItems;
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
@@ -56,6 +55,8 @@ impl std::fmt::Debug for Settings {
 pub(super) enum Effect {
     /// Start this worker, unless the sender of the channel is dropped first.
     Launch(WorkerKey, Box<ChildSpec>, oneshot::Receiver<()>),
+    /// Encode this task's items.
+    Encode(TaskKey, Arc<dyn Job>),
     /// Encode this task's first item into a blob.
     Pack(TaskKey, Arc<dyn Job>),
     /// Drop the job, which may run user code.
@@ -154,9 +155,15 @@ impl Core {
         Some(&mut self.workers.io_mut(worker)?.requests)
     }
 
-    /// Adds a task that waits before all others of its priority.
-    pub(super) fn enqueue_front(&mut self, job: Arc<dyn Job>, options: CallOptions) {
-        let key = self.records.insert(job, options, self.now);
+    /// Adds a task that waits before all others of its priority, once it is encoded.
+    pub(super) fn enqueue_front(
+        &mut self,
+        job: Arc<dyn Job>,
+        encoded: Option<EncodedItems>,
+        options: CallOptions,
+    ) {
+        let arguments = encoded.map_or(TaskArguments::Unencoded, TaskArguments::Encoded);
+        let key = self.records.insert(job, arguments, options, self.now);
         self.enqueue(key, options.priority, Order::First);
     }
 
@@ -192,7 +199,7 @@ impl Core {
 
     /// Drops a record after the lock is released, because the job is user code's.
     pub(super) fn discard(&mut self, record: TaskRecord) {
-        if let Some(packed) = record.packed {
+        if let TaskArguments::Packed(packed) = record.arguments {
             self.effects.push(Effect::ReturnBlob(packed));
         }
         self.effects.push(Effect::Drop(record.job));

@@ -4,28 +4,37 @@ use std::sync::Arc;
 
 use super::call_options::CallOptions;
 use super::core::{Core, Effect, Phase};
-use super::records::Place;
+use super::records::{Order, Place, TaskArguments};
 use crate::call::Written;
+use crate::call::encoded_items::{EncodeResult, EncodedItems};
 use crate::call::job::Job;
+use crate::codec::codec::EncodeFault;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
 use crate::schedule::{Priority, TaskKey, WorkerKey};
 use crate::transfer::blob::PackedBlob;
 
-/// Where a task waits among the tasks of its priority.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    First,
-    Last,
-}
-
 impl Core {
-    /// Takes a task. `None` if the pool takes no new tasks.
-    pub(super) fn submit(&mut self, job: Arc<dyn Job>, options: CallOptions) -> Option<TaskKey> {
+    /// Takes a task, whose items were `encoded` or not for a reason. `None` if the pool takes no new tasks.
+    pub(super) fn submit(
+        &mut self,
+        job: Arc<dyn Job>,
+        encoded: EncodeResult,
+        options: CallOptions,
+    ) -> Option<TaskKey> {
         if self.phase != Phase::Open {
             return None;
         }
-        let key = self.records.insert(job, options, self.now);
+        let (arguments, refused) = match encoded {
+            Ok(items) => (TaskArguments::Encoded(items), None),
+            Err(EncodeFault::Full) => (TaskArguments::Large, None),
+            Err(EncodeFault::Refused(why)) => (TaskArguments::Unencoded, Some(why)),
+        };
+        let key = self.records.insert(job, arguments, options, self.now);
+        if let Some(why) = refused {
+            self.refuse(key, &why);
+            return Some(key);
+        }
         self.enqueue(key, options.priority, Order::Last);
         // While there are workers to run the task, a start that fails is only a loss of time.
         if self.breaker.is_open() && !self.workers.any_alive() {
@@ -35,17 +44,17 @@ impl Core {
         Some(key)
     }
 
-    /// Takes all tasks out of `jobs`. False if the pool takes no new tasks; then `jobs` keeps them.
+    /// Takes all tasks out of `tasks`. False if the pool takes no new tasks; then `tasks` keeps them.
     pub(super) fn submit_all(
         &mut self,
-        jobs: &mut Vec<Arc<dyn Job>>,
+        tasks: &mut Vec<(Arc<dyn Job>, EncodeResult)>,
         options: CallOptions,
     ) -> bool {
         if self.phase != Phase::Open {
             return false;
         }
-        for job in jobs.drain(..) {
-            self.submit(job, options);
+        for (job, encoded) in tasks.drain(..) {
+            self.submit(job, encoded, options);
         }
         true
     }
@@ -78,8 +87,12 @@ impl Core {
         }
     }
 
-    /// A task waits for a worker. If none can be started now, the driver looks again when one can.
+    /// A task waits for a worker, once it is encoded. If no worker can be started now, the driver looks again when one
+    /// can.
     pub(super) fn enqueue(&mut self, key: TaskKey, priority: Priority, order: Order) {
+        if self.must_encode(key) {
+            return self.encode(key);
+        }
         match order {
             Order::First => self.schedule.submit_front(key, priority),
             Order::Last => self.schedule.submit(key, priority),
@@ -87,11 +100,29 @@ impl Core {
         self.run_driver_by(self.breaker.half_open_at());
     }
 
+    /// The items of a task were encoded, or could not be.
+    pub(super) fn on_encoded(&mut self, key: TaskKey, encoded: EncodeResult) {
+        let Some(record) = self.records.get_mut(key) else {
+            return;
+        };
+        let kept = encoded.as_ref().map_or(1, EncodedItems::items);
+        match encoded {
+            Ok(items) => record.arguments = TaskArguments::Encoded(items),
+            Err(EncodeFault::Full) => record.arguments = TaskArguments::Large,
+            Err(EncodeFault::Refused(why)) => {
+                self.queue_rest(key, 1, None);
+                return self.refuse(key, &why);
+            }
+        }
+        self.queue_rest(key, kept, None);
+        self.requeue(key);
+    }
+
     /// The arguments of a large task were encoded, or could not be.
     pub(super) fn on_packed(&mut self, key: TaskKey, packed: Result<PackedBlob, String>) {
         match (packed, self.records.get_mut(key)) {
             (Ok(packed), Some(record)) => {
-                record.packed = Some(packed);
+                record.arguments = TaskArguments::Packed(packed);
                 self.requeue(key);
             }
             (Ok(packed), None) => self.effects.push(Effect::ReturnBlob(packed)),
@@ -101,27 +132,40 @@ impl Core {
     }
 
     fn dispatch(&mut self, worker: WorkerKey, key: TaskKey) {
-        let Some(record) = self.records.get(key) else {
+        // Items with descriptors may have been split off while it waited.
+        if self.must_encode(key) {
+            return self.encode(key);
+        }
+        let Some(record) = self.records.get_mut(key) else {
             return;
         };
         let Some(io) = self.workers.io_mut(worker) else {
             return self.requeue(key);
         };
         let timed = record.options.timeout.is_some();
-        let post = match &record.packed {
-            Some(packed) => io.requests.write_blob(key, &*record.job, packed),
-            None => io.requests.write(key, &*record.job, timed),
+        let written = match &mut record.arguments {
+            TaskArguments::Packed(packed) => io.requests.write_blob(key, &*record.job, packed),
+            TaskArguments::Encoded(items) => {
+                io.requests.write_items(key, &*record.job, items, timed)
+            }
+            TaskArguments::Large => Written::TooLarge,
+            TaskArguments::Unencoded => return self.encode(key),
         };
-        match post {
+        match written {
             Written::Sent {
                 position,
                 items,
                 has_fds,
             } => {
+                let rest = record.split_encoded(items);
+                if has_fds && matches!(record.arguments, TaskArguments::Encoded(_)) {
+                    // The descriptors are the worker's now: to be sent again, they are duplicated again.
+                    record.arguments = TaskArguments::Unencoded;
+                }
                 self.on_sent(worker, key, position, has_fds);
                 self.schedule.sent(worker, key, items, self.now);
                 self.run_driver_by(self.next_balance());
-                self.queue_rest(key, items);
+                self.queue_rest(key, items, rest);
             }
             Written::NoSpace => {
                 self.requeue(key);
@@ -129,9 +173,31 @@ impl Core {
             }
             Written::TooLarge => self.pack(key),
             Written::Refused(why) => {
-                self.queue_rest(key, 1);
+                self.queue_rest(key, 1, None);
                 self.refuse(key, &why);
             }
+        }
+    }
+
+    /// Whether a task's items must be encoded before it waits for a worker. Items that were split off may have left
+    /// places of their descriptors behind.
+    fn must_encode(&self, key: TaskKey) -> bool {
+        let Some(record) = self.records.get(key) else {
+            return false;
+        };
+        match &record.arguments {
+            TaskArguments::Unencoded => true,
+            TaskArguments::Encoded(items) => items.items() != record.job.items(),
+            TaskArguments::Large | TaskArguments::Packed(_) => false,
+        }
+    }
+
+    /// The task's items are encoded outside the lock.
+    fn encode(&mut self, key: TaskKey) {
+        if let Some(record) = self.records.get_mut(key) {
+            record.place = Place::Encoding;
+            let job = Arc::clone(&record.job);
+            self.effects.push(Effect::Encode(key, job));
         }
     }
 
@@ -170,22 +236,22 @@ impl Core {
 
     /// The task's first item is too large for a ring, and is encoded outside the lock.
     fn pack(&mut self, key: TaskKey) {
-        self.queue_rest(key, 1);
+        self.queue_rest(key, 1, None);
         if let Some(record) = self.records.get_mut(key) {
-            record.place = Place::Packing;
+            record.place = Place::Encoding;
             let job = Arc::clone(&record.job);
             self.effects.push(Effect::Pack(key, job));
         }
     }
 
-    /// The items of a task behind the first `kept` wait as a task of their own.
-    fn queue_rest(&mut self, key: TaskKey, kept: usize) {
+    /// The items of a task behind the first `kept` wait as a task of their own. They may be `encoded` already.
+    fn queue_rest(&mut self, key: TaskKey, kept: usize, encoded: Option<EncodedItems>) {
         let Some(record) = self.records.get(key) else {
             return;
         };
         if record.job.items() > kept {
             let (rest, options) = (record.job.split(kept), record.options);
-            self.enqueue_front(rest, options);
+            self.enqueue_front(rest, encoded, options);
         }
     }
 

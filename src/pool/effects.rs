@@ -9,6 +9,7 @@ use super::core::{Core, Effect, Failure};
 use super::events::Event;
 use super::shared::Shared;
 use super::start_worker;
+use crate::call::encoded_items::EncodedItems;
 use crate::threads;
 use crate::transfer::blob::PackedBlob;
 
@@ -45,6 +46,11 @@ impl Shared {
             Effect::ReturnBlob(packed) => self.return_blob(packed),
             Effect::Launch(worker, spec, unwanted) => {
                 start_worker::spawn_start(self, worker, spec, unwanted);
+            }
+            Effect::Encode(task, job) => {
+                let encoded = EncodedItems::of(&*job);
+                drop(job);
+                self.with(|core| core.on_encoded(task, encoded));
             }
             Effect::Pack(task, job) => {
                 let shared = Arc::clone(self);

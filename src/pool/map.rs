@@ -19,6 +19,7 @@ use super::map_input::{IteratorInput, MapInput, StreamInput};
 use super::map_results::{MapResults, Span, Take};
 use super::pool_guard::PoolGuard;
 use super::read_ahead::{MapProgress, ReadAhead};
+use crate::call::encoded_items::{EncodeResult, EncodedItems};
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::Priority;
@@ -83,7 +84,7 @@ pub struct Map<'a, R> {
     /// The outcomes that were taken and not given to the stream's reader.
     span: std::vec::IntoIter<Result<R, JoinError>>,
     /// Jobs that were read and not submitted.
-    jobs: Vec<Arc<dyn Job>>,
+    jobs: Vec<(Arc<dyn Job>, EncodeResult)>,
 }
 
 type OnProgress<'a> = Box<dyn FnMut(usize, Option<usize>) + Send + 'a>;
@@ -252,7 +253,8 @@ impl<'a, R> Map<'a, R> {
         let batch = ready!(input.poll_batch(self.read, size, &self.results, cx));
         Poll::Ready(batch.map(|job| {
             self.read += job.items();
-            self.jobs.push(job);
+            // Before the core's lock is taken: it runs the `Serialize` of the items.
+            EncodedItems::of_all(job, &mut self.jobs);
         }))
     }
 
@@ -263,7 +265,7 @@ impl<'a, R> Map<'a, R> {
         let (jobs, options) = (&mut self.jobs, self.options);
         let shared = &self.guard.shared;
         if !shared.with(|core| core.submit_all(jobs, options)) {
-            for job in jobs.drain(..) {
+            for (job, _) in jobs.drain(..) {
                 let closed = JoinError::new(ErrorKind::Closed, job.name());
                 job.fail(0, job.items(), &closed);
             }

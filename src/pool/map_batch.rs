@@ -4,14 +4,15 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::map_results::MapResults;
 use crate::call::executor::EntryOf;
-use crate::call::job::{GroupId, ItemsWritten, Job, pack_item, write_item};
+use crate::call::item_writer::ItemWriter;
+use crate::call::job::{GroupId, ItemsWritten, Job, pack_item};
 use crate::call::outcomes::Outcomes;
 use crate::error::JoinError;
-use crate::ring::Writer;
 use crate::sys::image;
 use crate::sys::image::Token;
 use crate::task::Call;
@@ -22,6 +23,8 @@ pub(super) struct Batch<C: Call> {
     /// The index of the first item in the map's input.
     base: usize,
     items: Mutex<Vec<C::Args>>,
+    /// How many there are, also while they are encoded.
+    len: AtomicUsize,
     results: Arc<MapResults<C::Output>>,
 }
 
@@ -33,9 +36,18 @@ impl<C: Call> Batch<C> {
     ) -> Self {
         Self {
             base,
+            len: AtomicUsize::new(items.len()),
             items: Mutex::new(items),
             results,
         }
+    }
+
+    /// Gives the items to `encode`, which runs code of the user, so that the lock is not held meanwhile.
+    fn with_items<T>(&self, encode: impl FnOnce(&[C::Args]) -> T) -> T {
+        let items = std::mem::take(&mut *self.lock());
+        let out = encode(&items);
+        *self.lock() = items;
+        out
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<C::Args>> {
@@ -53,30 +65,31 @@ impl<C: Call> Job for Batch<C> {
     }
 
     fn items(&self) -> usize {
-        self.lock().len()
+        self.len.load(Ordering::Relaxed)
     }
 
-    fn write(&self, writer: &mut Writer<'_>) -> ItemsWritten {
-        let items = self.lock();
-        for (index, item) in items.iter().enumerate() {
-            if let Err(fault) = write_item(item, writer) {
-                return ItemsWritten {
-                    items: index,
-                    stopped: Some(fault),
-                };
+    fn write(&self, writer: &mut ItemWriter) -> ItemsWritten {
+        self.with_items(|items| {
+            for (index, item) in items.iter().enumerate() {
+                if let Err(fault) = writer.write(item) {
+                    return ItemsWritten {
+                        items: index,
+                        stopped: Some(fault),
+                    };
+                }
             }
-        }
-        ItemsWritten {
-            items: items.len(),
-            stopped: None,
-        }
+            ItemsWritten {
+                items: items.len(),
+                stopped: None,
+            }
+        })
     }
 
     fn pack(&self, pool: &Mutex<BlobPool>) -> Result<PackedBlob, String> {
-        match self.lock().first() {
+        self.with_items(|items| match items.first() {
             Some(item) => pack_item(item, pool),
             None => Err("the batch has no items".to_owned()),
-        }
+        })
     }
 
     fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize {
@@ -105,6 +118,7 @@ impl<C: Call> Job for Batch<C> {
 
     fn split(&self, at: usize) -> Arc<dyn Job> {
         let tail = self.lock().split_off(at);
+        self.len.store(at, Ordering::Relaxed);
         Arc::new(Self::new(self.base + at, tail, Arc::clone(&self.results)))
     }
 }

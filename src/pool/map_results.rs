@@ -90,6 +90,8 @@ impl<R> MapResults<R> {
     /// registers the reader to be woken at the next delivery. `seen` is the number of outcomes that the reader
     /// knows of.
     pub(super) fn take(&self, next: Option<usize>, seen: usize, cx: &Context<'_>) -> Take<R> {
+        // Cloning a waker and dropping one runs code of the executor, so the lock is not held.
+        let waker = cx.waker().clone();
         let mut collected = self.lock();
         let span = match next {
             Some(next) => collected.spans.remove(&next),
@@ -98,11 +100,11 @@ impl<R> MapResults<R> {
         if let Some(span) = span {
             return Take::Span(span);
         }
-        match &mut collected.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        match collected.finished > seen {
+        let replaced = collected.waker.replace(waker);
+        let has_more = collected.finished > seen;
+        drop(collected);
+        drop(replaced);
+        match has_more {
             true => Take::ReadMore,
             false => Take::Wait,
         }

@@ -13,8 +13,8 @@
 //! decided. Which task runs where is the [`schedule`](crate::schedule)'s to decide.
 //!
 //! Must stay true: every accepted task gets exactly one outcome. The core's lock is held no longer than it takes to
-//! write requests. User code (a `Drop`, a `Waker`, a `Deserialize`) never runs under it, except the `Serialize` of
-//! small arguments, which writes straight into a worker's ring. Only the driver waits.
+//! write requests. User code (a `Serialize`, a `Deserialize`, a `Drop`, a `Waker`) never runs under it: arguments are
+//! encoded before the lock is taken. Only the driver waits.
 
 mod builder;
 mod info;

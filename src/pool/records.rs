@@ -6,6 +6,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::call_options::CallOptions;
+use crate::call::encoded_items::EncodedItems;
 use crate::call::job::Job;
 use crate::ring::Cursor;
 use crate::schedule::{TaskKey, WorkerKey};
@@ -17,8 +18,8 @@ use crate::transfer::blob::PackedBlob;
 pub(super) enum Place {
     /// In the schedule's queue.
     Waiting,
-    /// On a blocking thread, which encodes arguments that are too large for a ring.
-    Packing,
+    /// On a thread that encodes its arguments, outside the core's lock.
+    Encoding,
     /// In a worker's request ring, at `position`. Outcomes of `received` items have arrived.
     Sent {
         worker: WorkerKey,
@@ -27,14 +28,32 @@ pub(super) enum Place {
     },
 }
 
+/// Where a task waits among the tasks of its priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    First,
+    Last,
+}
+
+/// What is known of a task's arguments as bytes.
+#[derive(Debug)]
+pub(super) enum TaskArguments {
+    /// They are not encoded, or cannot be sent again as they were encoded.
+    Unencoded,
+    Encoded(EncodedItems),
+    /// The first item is too large for a ring. It is encoded into a blob when a worker has room for it.
+    Large,
+    /// The first item, which is too large for a ring.
+    Packed(PackedBlob),
+}
+
 /// One task.
 #[derive(Debug)]
 pub(super) struct TaskRecord {
     pub(super) job: Arc<dyn Job>,
     pub(super) options: CallOptions,
     pub(super) place: Place,
-    /// The encoded arguments, if they are too large for a ring.
-    pub(super) packed: Option<PackedBlob>,
+    pub(super) arguments: TaskArguments,
     pub(super) submitted: Moment,
     /// How long its items have run.
     pub(super) ran: Duration,
@@ -44,6 +63,14 @@ pub(super) struct TaskRecord {
 }
 
 impl TaskRecord {
+    /// The encoded items from `at` on, if they can be sent without the others.
+    pub(super) fn split_encoded(&mut self, at: usize) -> Option<EncodedItems> {
+        match &mut self.arguments {
+            TaskArguments::Encoded(items) => items.split_off(at),
+            _ => None,
+        }
+    }
+
     /// The position of its request, if that is in a ring.
     pub(super) fn position(&self) -> Option<Cursor> {
         match self.place {
@@ -75,6 +102,7 @@ impl Records {
     pub(super) fn insert(
         &mut self,
         job: Arc<dyn Job>,
+        arguments: TaskArguments,
         options: CallOptions,
         now: Moment,
     ) -> TaskKey {
@@ -85,7 +113,7 @@ impl Records {
             job,
             options,
             place: Place::Waiting,
-            packed: None,
+            arguments,
             submitted: now,
             ran: Duration::ZERO,
             cancelled: false,

@@ -14,6 +14,7 @@ use pin_project::{pin_project, pinned_drop};
 use super::call_options::{CallOptions, option_setters};
 use super::pool_guard::PoolGuard;
 use super::task_handle::TaskHandle;
+use crate::call::encoded_items::EncodedItems;
 use crate::call::single::Awaited;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{Priority, TaskKey};
@@ -100,7 +101,10 @@ impl<R> Run<R> {
     fn submit(&self) -> Option<TaskKey> {
         let job = Arc::clone(&self.job).into_job();
         let options = self.options;
-        let key = self.guard.shared.with(|core| core.submit(job, options));
+        // Before the lock is taken: it runs the `Serialize` of the arguments.
+        let encoded = EncodedItems::of(&*job);
+        let shared = &self.guard.shared;
+        let key = shared.with(|core| core.submit(job, encoded, options));
         if key.is_none() {
             let error = JoinError::new(ErrorKind::Closed, self.job.name());
             self.job.slot().set(Err(error));

@@ -1,7 +1,6 @@
 //! What a pool's handles, its driver and its helper threads share.
 //!
-//! Must stay true: the core's lock is held no longer than it takes to write requests, and no user code runs under it
-//! except the `Serialize` of small arguments.
+//! Must stay true: the core's lock is held no longer than it takes to write requests, and no user code runs under it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

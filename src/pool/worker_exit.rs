@@ -52,11 +52,12 @@ impl Core {
             self.requeue(key);
             return false;
         }
-        let Some(record) = self.records.remove(key) else {
+        let Some(mut record) = self.records.remove(key) else {
             return false;
         };
         if claimed < record.job.items() {
-            self.enqueue_front(record.job.split(claimed), record.options);
+            let encoded = record.split_encoded(claimed);
+            self.enqueue_front(record.job.split(claimed), encoded, record.options);
         }
         if claimed > received {
             let error = self.cause_of(dead, key, record.job.name(), status);
@@ -80,7 +81,7 @@ impl Core {
             0 => Arc::clone(job),
             _ => job.split(index),
         };
-        self.enqueue_front(item, options);
+        self.enqueue_front(item, None, options);
     }
 
     /// Why the worker exited while it ran a task.

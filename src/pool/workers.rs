@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::core::{Core, Effect, Phase};
+use super::records::TaskArguments;
 use super::worker_state::{NextStep, WorkerIo, WorkerLife};
 use super::worker_table::Worker;
 use crate::error::JoinError;
@@ -201,7 +202,7 @@ impl Core {
                 if io.requests.claimed(position) == 0 {
                     return true;
                 }
-                if let Some(packed) = &mut record.packed {
+                if let TaskArguments::Packed(packed) = &mut record.arguments {
                     packed.attachments.clear();
                 }
                 let job = Arc::clone(&record.job);

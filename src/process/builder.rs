@@ -90,7 +90,7 @@ pub struct ProcessBuilder {
 impl ProcessBuilder {
     /// Names the process. By default its name is the path of its function. `ps` and `top` show the name.
     ///
-    /// The child is told the first 250 bytes of a longer name.
+    /// The child is told the first 10,000 bytes of a longer name.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.spec.name = Some(name.into());
         self

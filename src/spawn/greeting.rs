@@ -5,7 +5,7 @@ use crate::sys::{image, sched, text};
 use crate::transfer::greeting::{Greeting, Role};
 
 /// The longest name that a child is told, in bytes.
-const LONGEST_NAME: usize = 250;
+const LONGEST_NAME: usize = 10_000;
 
 /// The greeting of a child in this role. The descriptors of `stdio_slots` go with it.
 pub(super) fn greeting(spec: &ChildSpec, role: Role, stdio_slots: &[u32]) -> Greeting {

@@ -26,6 +26,7 @@ mod many;
 mod map;
 mod metrics;
 mod options;
+mod reentrance;
 mod run;
 mod shutdown;
 mod start_limits;

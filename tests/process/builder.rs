@@ -74,15 +74,11 @@ async fn name_may_be_any_text() {
         let handle = Process::builder().name(name).spawn(own_name, ());
         assert_eq!(within(handle).await.unwrap().as_deref(), Some(name));
     }
+    // A longer name is shortened: it must leave room for the rest of a message.
     let name = "n".repeat(1 << 20);
     let handle = Process::builder().name(name.as_str()).spawn(own_name, ());
-    match within(handle).await {
-        Ok(known) => assert_eq!(known, Some(name)),
-        Err(error) => {
-            let said = error.to_string();
-            assert!(error.is_spawn() && said.contains("name"), "{said}");
-        }
-    }
+    let known = within(handle).await.unwrap().unwrap();
+    assert!(name.starts_with(&known) && known.len() >= 10_000);
 }
 
 /// The variable that a child is started with is not passed on to the programs that the child starts.

@@ -1,0 +1,165 @@
+//! Items of a job as bytes, before they are in a ring.
+//!
+//! Runs in the parent. Encoding runs the `Serialize` of arguments, so it happens where no lock is held. Copying the bytes
+//! into a ring happens under the lock of a pool's core.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::envelope::ITEM_PREFIX;
+use super::item_writer;
+use super::job::Job;
+use crate::codec::attachments;
+use crate::codec::codec::EncodeFault;
+
+/// The encoded items of a job, or why its first item was not encoded.
+pub(crate) type EncodeResult = Result<EncodedItems, EncodeFault>;
+
+/// Encoded items of a job, from its first on, and their attachments.
+#[derive(Debug)]
+pub(crate) struct EncodedItems {
+    bytes: Vec<u8>,
+    items: usize,
+    /// Places among these are in the bytes, so that items with attachments are sent all at once.
+    fds: Vec<OwnedFd>,
+}
+
+impl EncodedItems {
+    /// Encodes as many items of `job` as fit one request.
+    ///
+    /// # Errors
+    ///
+    /// Why the first item cannot be encoded, or that it does not fit.
+    #[inline]
+    pub(crate) fn of(job: &dyn Job) -> Result<Self, EncodeFault> {
+        let mut fds = Vec::new();
+        item_writer::with(|writer| {
+            let written = attachments::collect_lent(&mut fds, || job.write(writer));
+            match (written.items, written.stopped) {
+                (0, Some(fault)) => Err(fault),
+                (items, _) => Ok((writer.bytes().to_vec(), items)),
+            }
+        })
+        .map(|(bytes, items)| Self { bytes, items, fds })
+    }
+
+    /// Encodes all items of `job`, cut into as many jobs as it takes.
+    pub(crate) fn of_all(job: Arc<dyn Job>, jobs: &mut Vec<(Arc<dyn Job>, EncodeResult)>) {
+        let mut left = Some(job);
+        while let Some(job) = left.take() {
+            let encoded = Self::of(&*job);
+            let kept = encoded.as_ref().map_or(1, |it| it.items);
+            left = (job.items() > kept).then(|| job.split(kept));
+            jobs.push((job, encoded));
+        }
+    }
+
+    /// How many items there are.
+    pub(crate) fn items(&self) -> usize {
+        self.items
+    }
+
+    /// Removes the items from `at` on, and returns them. `None` if they cannot be sent without the others.
+    pub(crate) fn split_off(&mut self, at: usize) -> Option<Self> {
+        if !self.fds.is_empty() {
+            return None;
+        }
+        let end = self.end_of(at);
+        let rest = Self {
+            bytes: self.bytes.split_off(end),
+            items: self.items.saturating_sub(at),
+            fds: Vec::new(),
+        };
+        self.items = self.items.min(at);
+        Some(rest)
+    }
+
+    /// How many items fit into `room` bytes, their bytes, and their attachments. `None` if not one fits.
+    #[inline]
+    pub(super) fn fitting(&mut self, room: usize) -> Option<(usize, &[u8], &mut Vec<OwnedFd>)> {
+        if self.bytes.len() <= room {
+            return Some((self.items, &self.bytes, &mut self.fds));
+        }
+        if !self.fds.is_empty() {
+            return None;
+        }
+        let ends = self.ends().take_while(|end| *end <= room);
+        let (last, end) = ends.enumerate().last()?;
+        Some((last + 1, &self.bytes[..end], &mut self.fds))
+    }
+
+    /// Where the first `items` items end.
+    fn end_of(&self, items: usize) -> usize {
+        match items {
+            0 => 0,
+            _ => self.ends().nth(items - 1).unwrap_or(self.bytes.len()),
+        }
+    }
+
+    /// Where each item ends.
+    fn ends(&self) -> impl Iterator<Item = usize> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let prefix = self.bytes.get(at..at + ITEM_PREFIX)?;
+            let len = u32::from_le_bytes(prefix.try_into().ok()?) as usize;
+            at += ITEM_PREFIX + len;
+            Some(at)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Items of these lengths, without attachments.
+    fn items(lengths: &[u32]) -> EncodedItems {
+        let mut bytes = Vec::new();
+        for len in lengths {
+            bytes.extend_from_slice(&len.to_le_bytes());
+            bytes.resize(bytes.len() + *len as usize, 7);
+        }
+        let items = lengths.len();
+        let fds = Vec::new();
+        EncodedItems { bytes, items, fds }
+    }
+
+    fn lengths(items: &EncodedItems) -> Vec<usize> {
+        items.ends().collect()
+    }
+
+    #[test]
+    fn as_many_whole_items_are_written_as_fit() {
+        let mut all = items(&[3, 0, 10]);
+        let mut fitting = |room| {
+            all.fitting(room)
+                .map(|(items, bytes, _)| (items, bytes.len()))
+        };
+        let one = ITEM_PREFIX + 3;
+        assert_eq!(fitting(one - 1), None);
+        assert_eq!(fitting(one), Some((1, one)));
+        assert_eq!(fitting(one + ITEM_PREFIX), Some((2, one + ITEM_PREFIX)));
+        let whole = 3 * ITEM_PREFIX + 13;
+        assert_eq!(fitting(whole - 1), Some((2, one + ITEM_PREFIX)));
+        assert_eq!(fitting(1000), Some((3, whole)));
+    }
+
+    #[test]
+    fn items_are_split_between_two_of_them() {
+        for at in 0..=3 {
+            let mut all = items(&[3, 0, 10]);
+            let rest = all.split_off(at).unwrap();
+            assert_eq!((all.items(), rest.items()), (at, 3 - at));
+            assert_eq!(lengths(&all).len() + lengths(&rest).len(), 3);
+        }
+    }
+
+    #[test]
+    fn items_with_attachments_stay_together() {
+        let mut all = items(&[3, 0, 10]);
+        all.fds
+            .push(std::fs::File::open("/dev/null").unwrap().into());
+        assert!(all.split_off(1).is_none());
+        assert!(all.fitting(20).is_none() && all.fitting(1000).is_some());
+    }
+}
