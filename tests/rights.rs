@@ -105,7 +105,7 @@ async fn directory_that_was_closed_later_is_inherited() {
         become_nobody();
         within(procession::spawn(user, ())).await.unwrap();
         std::env::set_current_dir(&place).unwrap();
-        std::fs::set_permissions(".", std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(".", std::fs::Permissions::from_mode(0o0)).unwrap();
         assert_children_start(NOBODY).await;
         let child = within(procession::spawn(working_directory, ()));
         assert_eq!(child.await.unwrap(), place.as_os_str().as_bytes());

@@ -55,7 +55,7 @@ async fn shrink_all(arguments: Arguments) -> Result<usize, Box<dyn Error>> {
     let (crash, hang) = (arguments.crash.as_deref(), arguments.hang.as_deref());
     for named in [crash, hang].into_iter().flatten() {
         if !album.names().iter().any(|name| name == named) {
-            return Err(format!("there is no picture {}", named.display()).into());
+            return Err(format!("there is no picture {}", named.to_string_lossy()).into());
         }
     }
     if album.names().is_empty() {

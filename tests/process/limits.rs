@@ -106,7 +106,7 @@ async fn memory_limit_of_a_pool_fails_the_exceeding_task_only() {
                     match outcome {
                         Ok(taken) => assert_eq!(taken, (n % 8) << 20),
                         Err(error) => {
-                            assert!(n == 50 && error.is_memory_exceeded(), "{n}: {error}")
+                            assert!(n == 50 && error.is_memory_exceeded(), "{n}: {error}");
                         }
                     }
                 }

@@ -123,12 +123,12 @@ fn module(path: &str) -> Vec<String> {
 fn absolute(home: &[String], path: &[&str]) -> Option<Vec<String>> {
     let mut base = home.to_vec();
     let mut rest = path;
-    match path.first()? {
-        &"crate" => {
+    match *path.first()? {
+        "crate" => {
             base.truncate(1);
             rest = &path[1..];
         }
-        &"self" => rest = &path[1..],
+        "self" => rest = &path[1..],
         _ => {}
     }
     while let Some((&"super", after)) = rest.split_first() {

@@ -135,7 +135,7 @@ async fn replaced(pool: PoolBuilder) -> Vec<f64> {
     stopwatch::durations_prepared(
         || async {
             let pid = pool.run(std::process::id, ()).await.expect("it is well");
-            Pid::from_raw(pid.cast_signed()).expect("no process has the number 0")
+            Pid::from_raw(pid as i32).expect("no process has the number 0")
         },
         |worker| async move {
             // Nothing runs there, so no task is lost by it.
