@@ -108,13 +108,13 @@ fn watch(shared: &WorkerShared, blobs: &MappedBlobs, results: &ResultBlobs) -> N
         match shared.control.recv() {
             Ok(Some(received)) => dispatch(received, &shared.control, blobs, results),
             Ok(None) if shared.is_stopping.load(Ordering::Acquire) => {
-                process_tree::kill_strays();
+                process_tree::kill_escaped();
                 std::process::exit(0)
             }
             // An error is a message that could not be received whole (a full descriptor table): a task would wait for
             // its descriptors for ever.
             Ok(None) | Err(_) => {
-                process_tree::kill_strays();
+                process_tree::kill_escaped();
                 signal::kill_own_group()
             }
         }

@@ -32,7 +32,7 @@ pub(super) enum Settled {
     Fit(Option<EnvBlock>),
     /// It cannot fork; the reason.
     Unfit(String),
-    /// Its preload has made it one that cannot fork; how.
+    /// Its preload has made it unable to fork; how.
     Spoiled(String),
     /// It ended before it could fork, and not because of its preload.
     Ended,

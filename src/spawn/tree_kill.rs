@@ -1,8 +1,8 @@
 //! Killing what a child has started, also what has left its group.
 //!
-//! The child is stopped at once. What is below it is found and killed on a thread of its own, because that reads many
-//! files: a runtime thread must not wait for it. The child is killed last, because its end would make its children another
-//! process's.
+//! The child is stopped at once. Its descendants are found and killed on a thread of their own, because the search reads
+//! many files: a runtime thread must not wait for it. The child is killed last, because its end would give its children
+//! another parent.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -10,7 +10,7 @@ use std::thread;
 use crate::sys::process_tree::{ProcessTree, adopts_orphans, group_exists, reap_group};
 use crate::sys::signal;
 
-/// A child that was stopped and is to be killed.
+/// A stopped child, whose tree will be killed.
 #[derive(Debug)]
 pub(super) struct StoppedChild(ProcessTree);
 
@@ -41,8 +41,8 @@ impl StoppedChild {
     }
 }
 
-/// Reaps what the child `pid`, which was reaped, has left in its killed group, if that becomes this process's. On another
-/// thread.
+/// Reaps, on another thread, the members of the killed group of the reaped child `pid` that become children of this
+/// process.
 pub(super) fn reap_left(pid: u32) {
     if adopts_orphans() && group_exists(pid) {
         let reaper = thread::Builder::new().name("procession-reap".to_owned());

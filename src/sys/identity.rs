@@ -17,7 +17,7 @@ pub(crate) fn lead_session() -> io::Result<()> {
     Ok(())
 }
 
-/// A working directory, which may be one that its process could not enter again.
+/// A working directory. Its process may lack the permission to enter it again.
 #[derive(Debug)]
 pub(crate) struct WorkingDirectory {
     /// An `O_PATH` descriptor.

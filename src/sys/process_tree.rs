@@ -37,23 +37,24 @@ pub(crate) fn may_have_children(pid: u32) -> bool {
 }
 
 /// Kills what is below this process and outside its group, because this process ends.
-pub(crate) fn kill_strays() {
+pub(crate) fn kill_escaped() {
     let own = std::process::id();
     let Some((own_group, _)) = group_and_session(own).filter(|_| may_have_children(own)) else {
         return;
     };
-    let is_stray = |member: &Member| {
+    let has_escaped = |member: &Member| {
         group_and_session(member.pid).is_some_and(|(group, _)| group != own_group)
     };
     let mut tree = ProcessTree::new(own);
     tree.find(|member| {
-        if is_stray(member) {
+        if has_escaped(member) {
             member.signal(Signal::KILL);
         }
     });
     // Or they would be left to a parent that may not expect them.
     let is_child = |pid| stat_numbers(pid).is_some_and(|it| it.first() == Some(&own));
-    tree.members.retain(|it| is_stray(it) && is_child(it.pid));
+    tree.members
+        .retain(|it| has_escaped(it) && is_child(it.pid));
     tree.reap();
 }
 

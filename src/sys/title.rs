@@ -43,7 +43,7 @@ pub(crate) fn prepare() {
     FIRST.get_or_init(read);
 }
 
-/// How the title of a detached process begins. Found there by whoever kills the tree of its parent.
+/// The start of the title of a detached process. The search for the descendants of its parent skips such processes.
 pub(crate) const DETACHED: &str = "procession: detached: ";
 
 /// Shows `title` as the command line of this process.

@@ -61,7 +61,7 @@ pub(crate) enum FromForkServer {
     Settled(Option<EnvBlock>),
     /// The process cannot be a fork server; the reason. A preload was not run.
     Unfit(String),
-    /// The preload has made the process one that cannot fork; how.
+    /// The preload has made the process unable to fork; how.
     Spoiled(String),
 }
 
