@@ -77,7 +77,7 @@ async fn time_is_over(server: SocketAddr, site: &Site) -> Finding {
     let target = format!("/slow?ms={}", (site.limit * 100).as_millis());
     let start = Instant::now();
     let answer = get(server, &target).await?;
-    let found = expect(&answer, 504, "time was over")?;
+    let found = expect(&answer, 504, "longer than its time limit")?;
     busy(&site.pool, 0).await?;
     Ok(format!("{found} (after {:?})", start.elapsed()))
 }
