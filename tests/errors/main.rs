@@ -21,6 +21,7 @@ mod encoding;
 mod expected;
 mod faults;
 mod faulty;
+mod nesting;
 mod panics;
 mod runtimes;
 mod start;
