@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use super::procfs::ProcStat;
-use super::title;
+use super::{signal, title};
 
 /// More processes than this are not followed.
 const MOST_PROCESSES: usize = 10_000;
@@ -38,8 +38,12 @@ pub(crate) fn may_have_children(pid: u32) -> bool {
 
 /// Kills what is below this process and outside its group, because this process ends.
 pub(crate) fn kill_escaped() {
+    // One system call, and most processes have none.
+    if !signal::has_children() {
+        return;
+    }
     let own = std::process::id();
-    let Some((own_group, _)) = group_and_session(own).filter(|_| may_have_children(own)) else {
+    let Some((own_group, _)) = group_and_session(own) else {
         return;
     };
     let has_escaped = |member: &Member| {

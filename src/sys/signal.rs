@@ -85,6 +85,17 @@ fn reap_with(pid: u32, options: WaitOptions) -> io::Result<Option<ExitStatus>> {
     Ok(ended.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
 }
 
+/// Whether this process has children, running or ended and not reaped. Reaps none.
+pub(crate) fn has_children() -> bool {
+    // SAFETY: all-zero is a valid value of this structure.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // Not by `rustix`, which lacks `__WALL`: children of every kind.
+    let look = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: stores one structure.
+    let found = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, look) };
+    found == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ECHILD)
+}
+
 /// Unblocks all signals for the calling thread, and gives every ignored signal but `SIGPIPE` its default action.
 ///
 /// A child inherits the mask and the ignored signals of its parent (`execve(2)`, `clone(2)`). An application that takes
