@@ -31,8 +31,8 @@ pub struct Shutdown {
     ended: Ended,
     /// The limit, until it has begun or is over.
     limit: Option<Duration>,
-    #[pin]
-    timer: Option<Sleep>,
+    /// Boxed, so that a `Shutdown` is `Unpin`.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Shutdown {
@@ -51,17 +51,17 @@ impl Future for Shutdown {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
+        let this = self.project();
         // An error says the same: the driver was dropped.
         if this.ended.poll(cx).is_ready() {
             return Poll::Ready(());
         }
         if let Some(limit) = this.limit.take() {
-            this.timer.set(Some(tokio::time::sleep(limit)));
+            *this.timer = Some(Box::pin(tokio::time::sleep(limit)));
         }
-        if let Some(timer) = this.timer.as_mut().as_pin_mut() {
-            if timer.poll(cx).is_ready() {
-                this.timer.set(None);
+        if let Some(timer) = this.timer {
+            if timer.as_mut().poll(cx).is_ready() {
+                *this.timer = None;
                 this.guard.shared.with(|core| core.close(Phase::Over));
             }
         }

@@ -204,3 +204,13 @@ async fn terminate_does_not_wait_for_the_cancel_grace() {
     )
     .await;
 }
+
+#[test]
+fn pool_futures_are_send_and_unpin() {
+    fn future<T: IntoFuture + Send + Unpin>() {}
+    future::<procession::Shutdown>();
+    future::<procession::Run<u32>>();
+    future::<procession::TaskHandle<u32>>();
+    future::<procession::Map<'_, u32>>();
+    future::<procession::MapFuture<'_, u32>>();
+}
