@@ -57,11 +57,14 @@ pub(super) struct ReplyWriter {
     /// The last time that was read.
     clock: Moment,
     open: Option<OpenReply>,
+    /// Where outcomes are copied to for their checksum.
+    scratch: Vec<u8>,
 }
 
 /// The reply being written.
 #[derive(Debug)]
 struct OpenReply {
+    task: u64,
     /// The index of the first item.
     first: u32,
     /// The outcomes in it.
@@ -88,6 +91,7 @@ impl ReplyWriter {
             sequence: 0,
             clock: Moment::now(),
             open: None,
+            scratch: Vec::new(),
         }
     }
 
@@ -234,6 +238,7 @@ impl ReplyWriter {
             word.store(self.sequence + 1, Ordering::Release);
         }
         self.open = Some(OpenReply {
+            task,
             first,
             count: 0,
             since: self.clock,
@@ -289,7 +294,8 @@ impl ReplyWriter {
         // Counted here and not when a reply is opened: a reply that is opened again keeps its number.
         self.sequence += 1;
         let ran = self.clock_since(open.since);
-        open.commit(self.ring.resume(), last, ran);
+        let head = open.head(last, ran, self.sequence);
+        open.commit(self.ring.resume(), head, &mut self.scratch);
         if self.ring.take_sleeping_consumer() {
             self.wake_parent();
         }
@@ -353,12 +359,27 @@ impl OpenReply {
         }
     }
 
-    fn commit(&self, mut writer: Writer<'_>, last: bool, ran: Duration) {
-        let nanos = ran.as_nanos() as u64;
-        writer.patch(Reply::FLAGS, &self.flags(last).to_ne_bytes());
-        writer.patch(Reply::RUN_NANOS, &nanos.to_ne_bytes());
-        let published = self.published(&writer);
-        writer.patch(Reply::PUBLISHED, &published.to_ne_bytes());
+    /// The head of the whole reply, without its length and checksum.
+    fn head(&self, last: bool, ran: Duration, sequence: u64) -> Reply {
+        Reply {
+            sequence,
+            task: self.task,
+            first: self.first,
+            last,
+            has_attachments: self.has_attachments,
+            in_blob: self.in_blob,
+            run_nanos: ran.as_nanos() as u64,
+            count: self.count,
+            ..Reply::default()
+        }
+    }
+
+    fn commit(&self, mut writer: Writer<'_>, mut head: Reply, scratch: &mut Vec<u8>) {
+        scratch.clear();
+        writer.copy(Reply::BYTES, scratch);
+        head.bytes = scratch.len() as u32;
+        head.checksum = head.sum(scratch);
+        writer.patch(0, &head.to_bytes());
         writer.commit(envelope::REPLY);
     }
 

@@ -10,7 +10,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::control_queue::ControlQueue;
 use super::encoded_items::EncodedItems;
@@ -22,7 +22,7 @@ use crate::ring::{Cursor, Producer};
 use crate::sys::clock::Moment;
 use crate::sys::futex;
 use crate::threads;
-use crate::transfer::blob::{BlobLease, BlobPool, PackedBlob};
+use crate::transfer::blob::{BlobLease, BlobPool, BlobStore, PackedBlob};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::messages::ToWorker;
 
@@ -31,6 +31,8 @@ use crate::transfer::messages::ToWorker;
 pub(crate) struct RequestWriter {
     ring: Producer,
     control: ControlQueue,
+    /// Memory for arguments that do not fit the ring. No other worker is sent any of it.
+    blobs: BlobStore,
     /// The ids of the blobs whose memory the worker was sent.
     announced: Vec<u64>,
 }
@@ -46,7 +48,7 @@ pub(crate) enum Written {
     },
     /// The ring has no space now. The doorbell rings when it has.
     NoSpace,
-    /// The first item does not fit any frame and must be packed into a blob.
+    /// The first item does not fit any frame and must be packed into a blob of the worker.
     TooLarge,
     /// The first item cannot be encoded, for this reason.
     Refused(String),
@@ -85,6 +87,7 @@ impl RequestWriter {
         Self {
             ring,
             control: ControlQueue::new(control),
+            blobs: BlobStore::default(),
             announced: Vec::new(),
         }
     }
@@ -147,8 +150,16 @@ impl RequestWriter {
         }
     }
 
-    /// Writes a request whose only item was packed.
+    /// Memory for arguments of this worker's requests.
+    pub(crate) fn blobs(&self) -> &BlobStore {
+        &self.blobs
+    }
+
+    /// Writes a request whose only item was packed. If that was for another worker, the item is [`Written::TooLarge`].
     pub(crate) fn write_blob(&mut self, task: u64, job: &dyn Job, packed: &PackedBlob) -> Written {
+        if !Arc::ptr_eq(&packed.store, &self.blobs) {
+            return Written::TooLarge;
+        }
         let mut head = match head_of(task, job) {
             Ok(head) => head,
             Err(error) => return Written::Refused(error.to_string()),
@@ -188,12 +199,11 @@ impl RequestWriter {
         written: Written,
         task: u64,
         job: &Arc<dyn Job>,
-        pool: &Arc<Mutex<BlobPool>>,
     ) -> Result<SentJob, SendFault> {
         let (mut written, mut packed) = (written, None);
         if let Written::TooLarge = written {
-            let (packing, pool) = (Arc::clone(job), Arc::clone(pool));
-            let blob = threads::run(move || packing.pack(&pool)).await;
+            let (packing, store) = (Arc::clone(job), Arc::clone(&self.blobs));
+            let blob = threads::run(move || packing.pack(&store)).await;
             let blob = blob
                 .map_err(|error| SendFault::Refused(error.to_string()))?
                 .map_err(SendFault::Refused)?;
@@ -291,6 +301,21 @@ impl RequestWriter {
             self.announced.push(id);
         }
         Ok(())
+    }
+
+    /// Whether there is memory for arguments that is not in use.
+    pub(crate) fn has_free_blobs(&self) -> bool {
+        self.lock_blobs().has_free()
+    }
+
+    /// Frees the memory for arguments that is not in use.
+    pub(crate) fn trim_blobs(&mut self) {
+        let freed = self.lock_blobs().trim();
+        self.forget(&freed);
+    }
+
+    fn lock_blobs(&self) -> MutexGuard<'_, BlobPool> {
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the worker that these blobs were freed, as far as it knows them.

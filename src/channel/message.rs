@@ -21,6 +21,7 @@ use crate::sys::buffer::{STACK_BUF_BYTES, StackBuf};
 use crate::sys::socket::DESCRIPTORS_PER_MESSAGE;
 use crate::transfer::blob;
 use crate::transfer::blob::{BlobLease, BlobPool};
+use crate::transfer::longest_value::longest_value;
 use crate::transfer::mapped_blob::{MappedBlob, RecentBlobs};
 
 /// How many blobs a sender keeps for its next long messages.
@@ -202,8 +203,10 @@ impl Incoming {
             )),
         };
         let (blob, fault) = match opened {
-            Ok((blob, len)) if blob.holds(len) => (Some((blob, len)), None),
-            Ok(_) => (None, Some("it is longer than its memory".to_owned())),
+            Ok((blob, len)) => match blob.check(len, longest_value()) {
+                Ok(()) => (Some((blob, len)), None),
+                Err(why) => (None, Some(why)),
+            },
             Err(error) => (None, Some(format!("its shared memory: {error}"))),
         };
         Self {

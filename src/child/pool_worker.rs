@@ -23,6 +23,7 @@ use crate::sys::{process_tree, signal};
 use crate::transfer::control::{ControlSocket, exactly};
 use crate::transfer::greeting::Greeting;
 use crate::transfer::mapped_blobs::MappedBlobs;
+use crate::transfer::messages::FromWorker;
 
 /// What the two threads share.
 #[derive(Debug)]
@@ -82,6 +83,8 @@ fn in_two_threads<T: Send + 'static>(
 fn run_requests(mut executor: Executor, shared: &WorkerShared) -> Never {
     // On this thread, so that its own stack is not counted.
     limit_memory(shared.memory_limit);
+    // An error says that the parent has ended.
+    let _ = shared.control.send(&FromWorker::Ready, &[]);
     loop {
         match executor.next() {
             Ok(NextRequest::Run(enter)) => enter(&mut executor),

@@ -3,9 +3,9 @@
 //! As in [`encoder`](super::encoder), the read position is carried along as a value; here only while a sequence of
 //! bytes is read.
 //!
-//! A type that asks serde for a buffer of its own is usually lent the encoded bytes and copies them. Most of the cost
-//! of a long copy is that the kernel provides fresh memory page by page. So a long buffer is copied here, into memory
-//! that is asked for in huge pages, and the type gets that copy.
+//! A long value comes in shared memory, which is copied piece by piece ([`SharedInput`]). A type that asks serde for a
+//! buffer of its own gets the copy, made at once. Most of the cost of a long copy is that the kernel provides fresh
+//! memory page by page, so it is asked for in huge pages.
 
 use std::borrow::BorrowMut;
 
@@ -16,12 +16,15 @@ use serde::de::{
 };
 
 use super::encoder::TOO_DEEP;
+use super::shared_input::SharedInput;
 use super::varint;
-use crate::sys::{hugepages, stack};
+use crate::sys::stack;
 
 /// Reads values from bytes.
 pub(super) struct Decoder<'de> {
     bytes: &'de [u8],
+    /// Where more bytes come from.
+    more: Option<&'de SharedInput<'de>>,
     /// The lowest address that the recursion may reach.
     stack_limit: usize,
 }
@@ -30,22 +33,76 @@ pub(super) struct Decoder<'de> {
 /// corrupt length must not make a loop of years.
 const MOST_EMPTY_PARTS: usize = 1 << 20;
 
+/// The most bytes of a number: 128 bits, seven a byte.
+const LONGEST_NUMBER: usize = 19;
+
+/// The error of a value for which there is no memory. Postcard has no such error, and gives this one in no other case.
+pub(super) const NO_MEMORY: Error = Error::CollectStrError;
+
 impl<'de> Decoder<'de> {
     pub(super) fn new(bytes: &'de [u8]) -> Self {
         Self {
             bytes,
+            more: None,
             stack_limit: stack::limit(),
         }
     }
 
-    /// The bytes that were not read.
+    /// Reads from memory that another process may still write.
+    pub(super) fn shared(input: &'de SharedInput<'de>) -> Self {
+        Self {
+            more: Some(input),
+            ..Self::new(&[])
+        }
+    }
+
+    /// How many bytes were not read.
     #[inline]
-    pub(super) fn rest(self) -> &'de [u8] {
-        self.bytes
+    pub(super) fn left(&self) -> usize {
+        self.bytes.len() + self.more.map_or(0, SharedInput::remaining)
+    }
+
+    /// Has at least `wanted` bytes at hand, or all that are left.
+    #[inline]
+    fn have(&mut self, wanted: usize) -> Result<()> {
+        match self.bytes.len() < wanted {
+            true => self.refill(wanted),
+            false => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn refill(&mut self, wanted: usize) -> Result<()> {
+        let input = self.more.ok_or(Error::DeserializeUnexpectedEnd)?;
+        if input.remaining() == 0 {
+            return Ok(());
+        }
+        let wanted = wanted.min(self.left());
+        self.bytes = input.refill(self.bytes, wanted).ok_or(NO_MEMORY)?;
+        Ok(())
+    }
+
+    /// The next `len` bytes as a buffer of its own, if they are not at hand.
+    #[inline]
+    fn take_buffer(&mut self, len: usize) -> Result<Option<Vec<u8>>> {
+        match self.bytes.len() < len {
+            true => self.take_long_buffer(len).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    #[cold]
+    fn take_long_buffer(&mut self, len: usize) -> Result<Vec<u8>> {
+        let input = self.more.filter(|_| len <= self.left());
+        let input = input.ok_or(Error::DeserializeUnexpectedEnd)?;
+        let buffer = input.take_buffer(self.bytes, len - self.bytes.len());
+        self.bytes = &[];
+        buffer.ok_or(NO_MEMORY)
     }
 
     #[inline]
     fn take_byte(&mut self) -> Result<u8> {
+        self.have(1)?;
         let (byte, rest) = self
             .bytes
             .split_first()
@@ -56,6 +113,7 @@ impl<'de> Decoder<'de> {
 
     #[inline]
     fn take(&mut self, len: usize) -> Result<&'de [u8]> {
+        self.have(len)?;
         let taken = self.bytes.split_at_checked(len);
         let (taken, rest) = taken.ok_or(Error::DeserializeUnexpectedEnd)?;
         self.bytes = rest;
@@ -64,6 +122,7 @@ impl<'de> Decoder<'de> {
 
     #[inline]
     fn take_array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        self.have(N)?;
         let taken = self.bytes.split_first_chunk();
         let (taken, rest) = taken.ok_or(Error::DeserializeUnexpectedEnd)?;
         self.bytes = rest;
@@ -73,11 +132,20 @@ impl<'de> Decoder<'de> {
     /// A number of at most `bits` bits.
     #[inline]
     fn take_number(&mut self, bits: u32) -> Result<u64> {
-        varint::take(&mut self.bytes, bits)
+        match varint::take(&mut self.bytes, bits) {
+            Err(Error::DeserializeUnexpectedEnd) => {
+                self.refill(LONGEST_NUMBER)?;
+                varint::take(&mut self.bytes, bits)
+            }
+            taken => taken,
+        }
     }
 
     #[inline]
     fn take_long_number(&mut self) -> Result<u128> {
+        if self.more.is_some() {
+            self.have(LONGEST_NUMBER)?;
+        }
         varint::take_long(&mut self.bytes)
     }
 
@@ -93,8 +161,8 @@ impl<'de> Decoder<'de> {
     }
 
     #[inline]
-    fn take_text(&mut self) -> Result<&'de str> {
-        let bytes = self.take_bytes()?;
+    fn take_text(&mut self, len: usize) -> Result<&'de str> {
+        let bytes = self.take(len)?;
         std::str::from_utf8(bytes).map_err(|_| Error::DeserializeBadUtf8)
     }
 
@@ -132,7 +200,7 @@ impl<'de> Decoder<'de> {
     fn take_part_count(&mut self) -> Result<usize> {
         self.nest()?;
         let len = self.take_len()?;
-        match len <= self.bytes.len() + MOST_EMPTY_PARTS {
+        match len <= self.left() + MOST_EMPTY_PARTS {
             true => Ok(len),
             false => Err(Error::DeserializeUnexpectedEnd),
         }
@@ -187,25 +255,26 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         deserialize_f32 visit_f32(it) f32::from_le_bytes(it.take_array()?);
         deserialize_f64 visit_f64(it) f64::from_le_bytes(it.take_array()?);
         deserialize_char visit_char(it) it.take_char()?;
-        deserialize_str visit_borrowed_str(it) it.take_text()?;
+        deserialize_str visit_borrowed_str(it) { let len = it.take_len()?; it.take_text(len)? };
         deserialize_bytes visit_borrowed_bytes(it) it.take_bytes()?;
     }
 
     #[inline]
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let text = self.take_text()?;
-        match hugepages::copy(text.as_bytes()).map(String::from_utf8) {
-            Some(Ok(copy)) => visitor.visit_string(copy),
-            _ => visitor.visit_borrowed_str(text),
+        let len = self.take_len()?;
+        match self.take_buffer(len)?.map(String::from_utf8) {
+            Some(Ok(text)) => visitor.visit_string(text),
+            Some(Err(_)) => Err(Error::DeserializeBadUtf8),
+            None => visitor.visit_borrowed_str(self.take_text(len)?),
         }
     }
 
     #[inline]
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let bytes = self.take_bytes()?;
-        match hugepages::copy(bytes) {
-            Some(copy) => visitor.visit_byte_buf(copy),
-            None => visitor.visit_borrowed_bytes(bytes),
+        let len = self.take_len()?;
+        match self.take_buffer(len)? {
+            Some(bytes) => visitor.visit_byte_buf(bytes),
+            None => visitor.visit_borrowed_bytes(self.take(len)?),
         }
     }
 
@@ -340,7 +409,7 @@ impl<D> ReadParts<D> {
     where
         D: BorrowMut<Decoder<'de>>,
     {
-        (self.left <= self.of.borrow().bytes.len()).then_some(self.left)
+        (self.left <= self.of.borrow().left()).then_some(self.left)
     }
 }
 
@@ -421,6 +490,9 @@ mod tests {
     use std::fmt;
 
     use super::*;
+    use crate::codec::shared_input::Chunk;
+    use crate::sys::memory;
+    use crate::sys::memory::Mapping;
 
     /// Whether the visitor was given a buffer of its own, and how long that was.
     struct Given;
@@ -465,12 +537,19 @@ mod tests {
     fn long_buffer_is_given_to_a_type_that_asks_for_its_own() {
         for (len, given) in [(1_000, false), (8 << 20, true)] {
             let bytes = postcard::to_allocvec(&"x".repeat(len)).unwrap();
-            let decoder = || Decoder::new(&bytes);
-            let own = (&mut decoder()).deserialize_byte_buf(Given);
+            let memory = memory::memfd("test", bytes.len()).unwrap();
+            let mapping = Mapping::whole(&memory, bytes.len()).unwrap();
+            mapping.write(0, &bytes);
+            let read = |read: fn(&mut Decoder<'_>) -> Result<(bool, usize)>| {
+                let first = Chunk::default();
+                let input = SharedInput::new(mapping.shared(0, bytes.len()), &first);
+                read(&mut Decoder::shared(&input))
+            };
+            let own = read(|it| it.deserialize_byte_buf(Given));
             assert_eq!(own, Ok((given, len)));
-            let own = (&mut decoder()).deserialize_string(Given);
+            let own = read(|it| it.deserialize_string(Given));
             assert_eq!(own, Ok((given, len)));
-            let lent = (&mut decoder()).deserialize_bytes(Given);
+            let lent = read(|it| it.deserialize_bytes(Given));
             assert_eq!(lent, Ok((false, len)));
         }
     }

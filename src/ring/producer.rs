@@ -228,6 +228,16 @@ impl<R: Borrow<Ring>> Writer<'_, R> {
             .write(producer.head, HEADER_BYTES + offset, bytes);
     }
 
+    /// Appends the bytes from `offset` on to `out`.
+    #[inline]
+    pub(crate) fn copy(&self, offset: usize, out: &mut Vec<u8>) {
+        let producer = &*self.producer;
+        let len = producer.cursor - offset;
+        producer
+            .ring()
+            .read(producer.head, HEADER_BYTES + offset, len, out);
+    }
+
     /// The word at `offset`, which is a multiple of eight. The word was written before.
     #[inline]
     pub(crate) fn word(&self, offset: usize) -> &AtomicU64 {

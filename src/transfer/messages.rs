@@ -36,6 +36,9 @@ pub(crate) enum ToWorker {
 /// From a worker or single-task process to its parent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromWorker {
+    /// The worker is set up and begins to look for requests. Its first message. What a socket has taken cannot be taken
+    /// back, so this is what the parent believes when the worker has died.
+    Ready,
     /// Shared memory for a result that is too large for a ring. Carries its descriptor.
     Blob { id: u64 },
     /// The worker will not use its blob `id` again.
