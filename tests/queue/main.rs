@@ -21,6 +21,7 @@ mod join;
 mod large;
 mod model;
 mod order;
+mod own_ends;
 mod runtimes;
 mod tasks;
 mod travel;
