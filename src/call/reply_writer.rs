@@ -9,7 +9,7 @@
 //! Must stay true: attachments and the memory of a blob are sent before the outcome that needs them can be seen by the
 //! parent. So an outcome with attachments is not published, only committed.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::envelope;
 use super::envelope::{ITEM_PREFIX, LONGEST_BODY, Reply, Status};
 use super::request_reader::RequestReader;
-use super::result_blobs::{PackedResult, ResultBlobs, send_blocking};
+use super::result_blobs::{PackedResult, ResultBlobs, send_attachments};
 use crate::codec::attachments;
 use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
@@ -30,7 +30,6 @@ use crate::sys::doorbell::Doorbell;
 use crate::sys::futex;
 use crate::sys::text;
 use crate::transfer::control::ControlSocket;
-use crate::transfer::messages::FromWorker;
 
 /// How old the first outcome of a reply becomes before the reply is committed.
 const LONGEST_DELAY: Duration = Duration::from_millis(1);
@@ -124,7 +123,9 @@ impl ReplyWriter {
         });
         match put {
             Ok(()) if fds.is_empty() => {}
-            Ok(()) => self.commit_with(&fds),
+            Ok(()) => {
+                self.commit_with(requests, &fds);
+            }
             Err(EncodeFault::Full) => self.put_in_blob(requests, result),
             Err(EncodeFault::Refused(why)) => {
                 self.put_text(requests, Status::EncodeFailed, &why);
@@ -149,7 +150,9 @@ impl ReplyWriter {
             codec::encode(&place, writer).map(|()| packed.attachments.is_empty())
         });
         debug_assert!(put.is_ok());
-        self.commit_with(&packed.attachments);
+        if !self.commit_with(requests, &packed.attachments) {
+            self.blobs.unsent(packed.id, &self.control);
+        }
     }
 
     /// Adds the report of the panic that ended the current item.
@@ -248,20 +251,23 @@ impl ReplyWriter {
         });
     }
 
-    /// Sends the attachments of the last outcome, and commits.
+    /// Sends the attachments of the last outcome, and commits. False if they cannot be sent: then the outcome is an error
+    /// that says why.
     #[cold]
-    fn commit_with(&mut self, fds: &[OwnedFd]) {
-        if !fds.is_empty() {
-            // The number that the reply has once it is committed.
-            let id = self.sequence + 1;
-            let fds: Vec<_> = fds.iter().map(OwnedFd::as_fd).collect();
-            // An error says that the parent is gone; then the reply is not read either.
-            let sent = send_blocking(&self.control, &FromWorker::Attachments { id }, &fds).is_ok();
-            if let Some(open) = &mut self.open {
-                open.has_attachments = sent;
+    fn commit_with(&mut self, requests: &RequestReader, fds: &[OwnedFd]) -> bool {
+        // The number that the reply has once it is committed.
+        let sent = send_attachments(&self.control, self.sequence + 1, fds);
+        match (&sent, &mut self.open) {
+            (Ok(()), Some(open)) => open.has_attachments = !fds.is_empty(),
+            (Err(error), Some(open)) => {
+                open.retract(self.ring.resume());
+                let why = format!("its descriptors could not be sent: {error}");
+                self.put_text(requests, Status::EncodeFailed, &why);
             }
+            (_, None) => {}
         }
         self.commit(false);
+        sent.is_ok()
     }
 
     /// Commits the open reply if its first outcome has waited long enough.
@@ -357,6 +363,14 @@ impl OpenReply {
                 Err(fault)
             }
         }
+    }
+
+    /// Removes the last outcome, which was not published.
+    fn retract(&mut self, mut writer: Writer<'_>) {
+        self.count -= 1;
+        self.in_blob = false;
+        writer.patch(Reply::FLAGS, &self.flags(false).to_ne_bytes());
+        writer.rewind(self.item);
     }
 
     /// The head of the whole reply, without its length and checksum.

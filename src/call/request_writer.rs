@@ -54,6 +54,13 @@ pub(crate) enum Written {
     Refused(String),
 }
 
+impl Written {
+    #[cold]
+    fn not_sent(error: &io::Error) -> Self {
+        Self::Refused(format!("its descriptors could not be sent: {error}"))
+    }
+}
+
 /// A job that is in the ring.
 #[derive(Debug)]
 pub(crate) struct SentJob {
@@ -140,7 +147,10 @@ impl RequestWriter {
         };
         head.flags = if timed { envelope::TIMED } else { 0 };
         head.items = count as u32;
-        head.attachments = self.control.send_attachments(std::mem::take(fds));
+        head.attachments = match self.control.send_attachments(std::mem::take(fds)) {
+            Ok(id) => id,
+            Err(error) => return Written::not_sent(&error),
+        };
         writer.extend(&head.to_bytes());
         writer.extend(bytes);
         Written::Sent {
@@ -170,7 +180,7 @@ impl RequestWriter {
         {
             Ok(fds) => fds,
             Err(error) => {
-                return Written::Refused(format!("its descriptors could not be sent: {error}"));
+                return Written::not_sent(&error);
             }
         };
         while self.ring.begin(Request::BYTES).is_none() {
@@ -182,7 +192,10 @@ impl RequestWriter {
         head.items = 1;
         head.blob = packed.blob.lease.id();
         head.blob_len = packed.blob.len as u64;
-        head.attachments = self.control.send_attachments(fds);
+        head.attachments = match self.control.send_attachments(fds) {
+            Ok(id) => id,
+            Err(error) => return Written::not_sent(&error),
+        };
         let mut writer = self.ring.resume();
         writer.extend(&head.to_bytes());
         Written::Sent {

@@ -36,6 +36,9 @@ const HAS_FDS: u32 = 1;
 /// A bit of a frame's kind: the message is in the shared memory that is its first descriptor.
 const IS_LONG: u32 = 2;
 
+/// A bit of a frame's kind: its descriptors are in a bundle.
+const HAS_BUNDLE: u32 = 4;
+
 /// Which side of a channel an end is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
@@ -248,7 +251,8 @@ impl End {
         let skipped = tag.map_or(0, |_| TAG_BYTES);
         let mut body = Vec::with_capacity(frame.len());
         consumer.copy(frame, skipped, frame.len() - skipped, &mut body);
-        let fds = tag.map(|tag| self.receive_fds(tag));
+        let is_bundle = frame.kind() & HAS_BUNDLE != 0;
+        let fds = tag.map(|tag| self.receive_fds(tag, is_bundle));
         match frame.kind() & IS_LONG {
             0 => Incoming::short(body, fds),
             _ => {
@@ -275,9 +279,9 @@ impl End {
         })
     }
 
-    fn receive_fds(&self, tag: u64) -> Vec<OwnedFd> {
+    fn receive_fds(&self, tag: u64, is_bundle: bool) -> Vec<OwnedFd> {
         self.shm.taken_tag().store(tag, Ordering::Release);
-        fds::receive(self.socket(), tag)
+        fds::receive(self.socket(), tag, is_bundle)
     }
 
     /// Notes that the other side is gone, as a failed send has told.
@@ -320,10 +324,12 @@ pub(super) fn frame_len(outgoing: &Outgoing) -> usize {
 
 /// The kind of the frame of a message that has descriptors.
 pub(super) fn frame_kind(with_fds: &Outgoing) -> u32 {
-    match with_fds.is_long() {
-        true => HAS_FDS | IS_LONG,
-        false => HAS_FDS,
-    }
+    let long = if with_fds.is_long() { IS_LONG } else { 0 };
+    let bundled = match fds::are_bundled(with_fds.descriptor_count()) {
+        true => HAS_BUNDLE,
+        false => 0,
+    };
+    HAS_FDS | long | bundled
 }
 
 /// The tag of the descriptors that were sent ahead of `frame`, if there are any.

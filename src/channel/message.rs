@@ -18,7 +18,6 @@ use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
 use crate::codec::move_state::MoveState;
 use crate::sys::buffer::{STACK_BUF_BYTES, StackBuf};
-use crate::sys::socket::DESCRIPTORS_PER_MESSAGE;
 use crate::transfer::blob;
 use crate::transfer::blob::{BlobLease, BlobPool};
 use crate::transfer::longest_value::longest_value;
@@ -111,12 +110,6 @@ impl Outgoing {
     pub(super) fn long<T: Serialize>(value: &T, pool: &Mutex<BlobPool>) -> Result<Self, Refused> {
         let mut attached = Attachments::default();
         let encoded = blob::encode(value, pool, &mut attached).map_err(Refused)?;
-        if attached.fds().len() >= DESCRIPTORS_PER_MESSAGE {
-            let most = DESCRIPTORS_PER_MESSAGE - 1;
-            return Err(Refused(format!(
-                "a long message carries at most {most} descriptors"
-            )));
-        }
         Ok(Self {
             body: (encoded.len as u64).to_ne_bytes().to_vec(),
             blob: Some(encoded.lease),
@@ -136,7 +129,12 @@ impl Outgoing {
 
     /// Whether descriptors are sent ahead of it.
     pub(super) fn has_descriptors(&self) -> bool {
-        self.blob.is_some() || !self.attachments.fds().is_empty()
+        self.descriptor_count() > 0
+    }
+
+    /// How many descriptors are sent ahead of it.
+    pub(super) fn descriptor_count(&self) -> usize {
+        usize::from(self.blob.is_some()) + self.attachments.fds().len()
     }
 
     /// The descriptors that are sent ahead of it.

@@ -9,6 +9,7 @@
 //! Never here: policy. The layers above decide which process is killed, and when.
 
 pub(crate) mod buffer;
+pub(crate) mod bundle;
 pub(crate) mod hugepages;
 pub(crate) mod memory;
 pub(crate) mod socket;

@@ -41,6 +41,9 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 pub(crate) enum ReceiveResult {
     /// A message of this many bytes.
     Message(usize),
+    /// A message of this many bytes. Its descriptors did not all arrive, because the descriptor table is full. The arrived
+    /// descriptors are closed.
+    WithoutFds(usize),
     /// The other end is closed in all processes.
     End,
 }
@@ -124,6 +127,11 @@ pub(crate) fn is_end(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
 }
 
+/// Whether an error means that this process, or the system, has no descriptors left.
+pub(crate) fn has_no_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 /// Blocks until there is space to send, or the other end is closed.
 pub(crate) fn wait_writable(socket: impl AsFd) -> io::Result<()> {
     let mut watched = [PollFd::new(&socket, PollFlags::OUT)];
@@ -167,8 +175,7 @@ pub(crate) fn peek_len(socket: impl AsFd, wait: bool) -> io::Result<ReceiveResul
 
 /// Receives one message; its descriptors are appended to `fds`, each close-on-exec.
 ///
-/// Blocks until there is a message if `wait` is set. A message longer than `buffer` is an error. So is a message whose
-/// descriptors did not all arrive (the descriptor table is full); the function closes the ones it got.
+/// Blocks until there is a message if `wait` is set. A message longer than `buffer` is an error.
 pub(crate) fn receive(
     socket: impl AsFd,
     buffer: &mut [u8],
@@ -197,19 +204,23 @@ pub(crate) fn receive(
             fds.extend(arrived);
         }
     }
-    if message
-        .flags
-        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
-    {
+    if message.flags.contains(ReturnFlags::TRUNC) {
         fds.truncate(before);
-        return Err(io::Error::other(
-            "a message arrived without all its descriptors: is the descriptor table full?",
-        ));
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    if message.flags.contains(ReturnFlags::CTRUNC) {
+        fds.truncate(before);
+        return Ok(ReceiveResult::WithoutFds(message.bytes));
     }
     match message.bytes {
         0 => Ok(ReceiveResult::End),
         n => Ok(ReceiveResult::Message(n)),
     }
+}
+
+/// The error for a message that needs descriptors which did not arrive.
+pub(crate) fn fds_are_missing() -> io::Error {
+    io::Error::other("a message arrived without all its descriptors: is the descriptor table full?")
 }
 
 /// Whether `fd` is a `SOCK_SEQPACKET` socket, as the control socket that a parent of this crate passes.

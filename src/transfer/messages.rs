@@ -110,10 +110,20 @@ impl Message for Greeting {
 
 impl Message for ToWorker {
     const KIND: u8 = 2;
+
+    /// The values that need the attachments are not decoded, which is the failure of their task alone.
+    fn can_lose_descriptors(&self) -> bool {
+        matches!(self, Self::Attachments { .. })
+    }
 }
 
 impl Message for FromWorker {
     const KIND: u8 = 3;
+
+    /// As [`ToWorker`]'s.
+    fn can_lose_descriptors(&self) -> bool {
+        matches!(self, Self::Attachments { .. })
+    }
 }
 
 impl Message for ToForkServer {

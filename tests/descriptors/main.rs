@@ -11,6 +11,7 @@ mod leftovers;
 
 mod census;
 mod inherited;
+mod many;
 mod shortage;
 mod standard_streams;
 
