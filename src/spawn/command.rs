@@ -11,14 +11,17 @@ use std::path::Path;
 
 use super::leaked::LeakedChildren;
 use super::spec::ChildSpec;
-use crate::sys::hook;
+use crate::sys::inheritable::Inheritable;
+use crate::sys::{hook, program};
 use crate::transfer::entry_point::EntryPoint;
+
+const PROGRAM: &str = "/proc/self/exe";
 
 /// The command line and environment of a child whose control socket is at standard slot `slot`. Its streams are not set.
 pub(super) fn command(spec: &ChildSpec, slot: u32) -> io::Result<async_process::Command> {
     let entry_point = EntryPoint::of_this_process()?;
     let mut arguments = std::env::args_os();
-    let mut command = std::process::Command::new("/proc/self/exe");
+    let mut command = std::process::Command::new(PROGRAM);
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
@@ -35,7 +38,11 @@ pub(super) fn command(spec: &ChildSpec, slot: u32) -> io::Result<async_process::
             None => command.env_remove(key),
         };
     }
-    command.env(hook::CHILD, entry_point.env_value(slot));
+    let inheritable = Inheritable::now();
+    command.env(
+        hook::CHILD,
+        format!("{}{inheritable}", entry_point.env_value(slot)),
+    );
     if let Some(directory) = &spec.directory {
         command.current_dir(directory);
     }
@@ -69,6 +76,13 @@ pub(super) fn start(
     command: &mut async_process::Command,
     reserve: Reserve,
 ) -> io::Result<async_process::Child> {
+    program::start_without_gaining_rights(Path::new(PROGRAM), || start_here(command, reserve))?
+}
+
+fn start_here(
+    command: &mut async_process::Command,
+    reserve: Reserve,
+) -> io::Result<async_process::Child> {
     let leaked = LeakedChildren::before_start();
     drop(reserve);
     let started = command.spawn();
@@ -81,7 +95,7 @@ pub(super) fn start(
 /// Says what is missing if `/proc` is not mounted, as after `chroot`.
 fn explain(error: io::Error) -> io::Error {
     let is_missing = error.kind() == io::ErrorKind::NotFound;
-    match is_missing && !Path::new("/proc/self/exe").exists() {
+    match is_missing && !Path::new(PROGRAM).exists() {
         true => io::Error::new(
             error.kind(),
             "`/proc` is not mounted, and processes are started by `/proc/self/exe`; mount it there",
