@@ -9,6 +9,12 @@ const VARIABLE: &str = "PROCESSION_START_METHOD";
 ///
 /// The default is [`ForkServer`](Self::ForkServer), or [`Exec`](Self::Exec) if the application's environment variable
 /// `PROCESSION_START_METHOD` is `exec`. The variable is read once.
+///
+/// **Signals.** With both methods a child begins with no signal blocked and with default actions, except that three
+/// signals are ignored: `SIGPIPE`, as in every Rust program, and `SIGTTIN` and `SIGTTOU`. A child leads a process group of
+/// its own, which a terminal treats as a background job. So a child prints to the terminal and sets its attributes, also
+/// under `stty tostop`, and reading from it fails with `EIO`, where a background job would be stopped. This holds for the
+/// programs that a child executes, too, unless they change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[doc(alias = "set_start_method")]
@@ -21,8 +27,7 @@ pub enum StartMethod {
     ///
     /// **Inherited state.** The child has the environment, working directory, stdout, stderr, resource limits, nice
     /// value and CPU affinity that the application has at the time of the start. The `umask` is the
-    /// application's at the time when the fork server started. Every child begins with no signal
-    /// blocked and with default actions, except that `SIGPIPE` is ignored, as in every Rust program.
+    /// application's at the time when the fork server started.
     ///
     /// **Rights.** An application that gives up rights (user, groups, capabilities, root directory, mount, network or PID
     /// namespace, filters of system calls) has children without them: a new fork server is started. The rules of
