@@ -41,8 +41,14 @@ pub enum StartMethod {
     /// **Waiting for any child.** The fork server is a child of the application and lives as long as the application.
     /// Code that calls `wait` until no child is left never ends.
     ///
-    /// **Random numbers.** Generators in C code that were seeded before the fork (`arc4random`, `rand`) produce the same
-    /// numbers in all children. The keys of Rust's `HashMap` and state that is created on first use do not.
+    /// **Copies.** All children are copies of one process. They have the same addresses and the same stack canary, so each
+    /// crash of a task on hostile input tells an attacker something about the next: use [`Exec`](Self::Exec) for that.
+    ///
+    /// **Random numbers.** Generators that a thread has for itself are seeded in each child: `rand::rng`, `fastrand`, and
+    /// the keys of `HashMap`. Generators of the whole process that were seeded before the fork, by a
+    /// [`preload`](crate::PoolBuilder::preload) or by a constructor, give the same numbers in all children: those of C code
+    /// (`rand`, `random`), those in a `static`, and the keys of a map that the preload made. The pool's
+    /// [`initializer`](crate::PoolBuilder::initializer) runs after the fork, and can seed them again.
     ///
     /// **Fallback.** The program is executed instead if forking is not possible: a library starts threads before `main`,
     /// a filter of system calls refuses it or kills the fork server, a standard stream is given, the environment is
