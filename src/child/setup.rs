@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::call::executor::Executor;
 use crate::call::panic_capture;
@@ -16,6 +16,9 @@ use crate::transfer::greeting::Greeting;
 
 /// The exit status of a child that could not take its role (`EX_SOFTWARE` of `sysexits.h`).
 pub(super) const FAILED: i32 = 70;
+
+/// The ring with the note of a process whose memory is limited: a signal handler stores there at any time.
+static LIMITED: OnceLock<Ring> = OnceLock::new();
 
 /// Puts the streams that came with the greeting into their slots. Returns the descriptors of the role, which are the
 /// first `role_fds`.
@@ -44,7 +47,7 @@ pub(super) fn apply_limits(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result
         let _ = identity::lead_session();
     }
     if greeting.memory_limit.is_some() {
-        let ring: &'static Ring = Box::leak(Box::new(rings[0].clone()));
+        let ring = LIMITED.get_or_init(|| rings[0].clone());
         limits::report_out_of_memory(ring.note())?;
     }
     for (kind, amount) in &greeting.limits {

@@ -129,7 +129,8 @@ impl PoolBuilder {
     ///
     /// Every worker finds what it stored in a `static` (`OnceLock`, `LazyLock`). The workers share that memory
     /// until one of them writes to it. The function is not `async`, and threads that it starts must have ended
-    /// when it returns.
+    /// when it returns. Tasks run on another thread, which has thread-locals of its own. A generator of random numbers in
+    /// a `static` gives the same numbers in every worker, unless the [`initializer`](Self::initializer) seeds it again.
     ///
     /// If the function panics, returns an error, ends its process or leaves threads running, it is tried again a
     /// few times. If it still fails, waiting tasks fail with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and
@@ -171,7 +172,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Runs a function in every worker, once, before the worker's first task.
+    /// Runs a function in every worker, once, before the worker's first task, and after the fork if the worker is
+    /// forked.
     ///
     /// If the function panics or returns an error, the worker is replaced. If this happens repeatedly, the pool
     /// pauses starting workers, and waiting tasks fail with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and the

@@ -150,6 +150,8 @@ impl ProcessBuilder {
     }
 
     /// Sets the child's stdin. By default it is `/dev/null`.
+    ///
+    /// A child cannot read from the application's terminal: it gets `EIO`. See [`StartMethod`].
     pub fn stdin(mut self, stream: impl Into<Stdio>) -> Self {
         self.stdin = Some(stream.into());
         self

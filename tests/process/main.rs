@@ -29,6 +29,7 @@ mod parent_end;
 mod scheduling;
 mod signals;
 mod streams;
+mod terminal;
 
 use std::io::{self, Write as _};
 use std::process::Stdio;
