@@ -13,13 +13,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::control::dispatch;
-use super::setup::{apply_limits, executor, exit_corrupt, limit_memory, set_identity, take_stdio};
+use super::setup::{
+    apply_limits, executor, exit_corrupt, limit_memory, set_identity, take_stdio, watch_connection,
+};
 use super::task_thread;
 use crate::call::executor::{Executor, NextRequest};
 use crate::call::result_blobs::ResultBlobs;
 use crate::call::rings::RingLayout;
 use crate::sys::doorbell::Doorbell;
-use crate::sys::{process_tree, signal};
+use crate::sys::{exit_cause, process_tree, signal};
 use crate::transfer::control::{ControlSocket, exactly};
 use crate::transfer::greeting::Greeting;
 use crate::transfer::mapped_blobs::MappedBlobs;
@@ -43,7 +45,8 @@ pub(super) fn run(
     let [memory, doorbell] = exactly(take_stdio(&greeting, fds, 2)?)?;
     let rings = RingLayout::Worker.map(&memory)?;
     drop(memory);
-    apply_limits(&greeting, &rings)?;
+    watch_connection(&control, &rings)?;
+    apply_limits(&greeting)?;
     let shared = Arc::new(WorkerShared {
         control: Arc::clone(&control),
         is_stopping: AtomicBool::new(false),
@@ -105,6 +108,8 @@ fn stop(shared: &WorkerShared) -> ! {
 /// stop, and then exits.
 fn watch(shared: &WorkerShared, blobs: &MappedBlobs, results: &ResultBlobs) -> Never {
     loop {
+        // A task may have closed the socket, and opened one of its own.
+        exit_cause::end_if_disconnected();
         match shared.control.recv() {
             Ok(Some(received)) => dispatch(received, &shared.control, blobs, results),
             Ok(None) if shared.is_stopping.load(Ordering::Acquire) => {

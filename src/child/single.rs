@@ -9,7 +9,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::control::{ReceivedMessage, handle, recv_until_ready};
-use super::setup::{apply_limits, executor, exit_corrupt, limit_memory, set_identity, take_stdio};
+use super::setup::{
+    apply_limits, executor, exit_corrupt, limit_memory, set_identity, take_stdio, watch_connection,
+};
 use super::task_thread;
 use crate::call::executor::{Executor, NextRequest};
 use crate::call::rings::RingLayout;
@@ -104,7 +106,8 @@ fn prepare(greeting: Greeting, task: SingleTask, control: ControlSocket) -> io::
     if let Some(parent_death) = task.parent_death {
         parent_death.keep();
     }
-    apply_limits(&greeting, &task.rings)?;
+    watch_connection(&control, &task.rings)?;
+    apply_limits(&greeting)?;
     let control = Arc::new(control);
     let executor = executor(task.rings, None, &control);
     let memory_limit = greeting.memory_limit;

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::PanicReport;
+use crate::sys::exit_cause::ExitCause;
 
 /// What went wrong with a task or a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,6 +100,16 @@ impl JoinError {
     pub(crate) fn with_panic(mut self, report: PanicReport) -> Self {
         self.0.panic = Some(report);
         self
+    }
+
+    /// Adds what the process has left about its end.
+    pub(crate) fn with_cause(self, cause: Option<ExitCause>) -> Self {
+        match cause {
+            Some(ExitCause::Disconnected) => self.because(
+                "descriptors were closed that connect its process with the application, as by closing all there are",
+            ),
+            Some(ExitCause::OutOfMemory) | None => self,
+        }
     }
 
     /// The same error for another task.

@@ -12,6 +12,7 @@ use crate::call::RequestWriter;
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::TaskKey;
+use crate::sys::exit_cause::ExitCause;
 
 impl Core {
     /// A worker has exited, and all its replies were read. Its unstarted tasks run in other workers. The item that it
@@ -93,7 +94,8 @@ impl Core {
         status: Option<ExitStatus>,
     ) -> JoinError {
         let requests = dead.life.io().map(|io| &io.requests);
-        let wanted_memory = requests.is_some_and(RequestWriter::wanted_memory);
+        let cause = requests.and_then(RequestWriter::exit_cause);
+        let wanted_memory = cause == Some(ExitCause::OutOfMemory);
         let code = status.and_then(|status| status.code());
         let kind = match (dead.life.kill_reason(), code) {
             (Some(kill), _) if kill.task == key => kill.kind,
@@ -103,6 +105,10 @@ impl Core {
             (_, None) => ErrorKind::Crashed,
         };
         let error = JoinError::new(kind, name).after_start(true);
+        let error = match kind {
+            ErrorKind::Crashed => error.with_cause(cause),
+            _ => error,
+        };
         with_exit(error, dead, status)
     }
 }

@@ -18,6 +18,7 @@ use crate::call::{ReplyReader, Written};
 use crate::error::{ErrorKind, JoinError};
 use crate::spawn::{ChildGuard, ChildSource, ChildSpec, Launched, StdioSpec, launch};
 use crate::sys::clock::Moment;
+use crate::sys::exit_cause::ExitCause;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
 use crate::threads;
@@ -150,7 +151,7 @@ async fn run(child: StartedChild, pipes: PipeSenders, outcome: OutcomeGuard) {
         pid: signal_handle.pid(),
         status,
         started: started(),
-        wanted_memory: requests.wanted_memory(),
+        cause: requests.exit_cause(),
     };
     outcome.process_ended(status);
     deliver(&outcome, launched.replies, ended).await;
@@ -207,8 +208,8 @@ struct EndedProcess {
     status: Option<ExitStatus>,
     /// Whether the function had started.
     started: bool,
-    /// Whether an allocation beyond the memory limit had failed.
-    wanted_memory: bool,
+    /// What the process has left about its end.
+    cause: Option<ExitCause>,
 }
 
 /// Gives the job the outcome that the process left in its ring, or the error of a process that left none.
@@ -235,7 +236,9 @@ fn no_result(outcome: &OutcomeGuard, ended: EndedProcess) -> JoinError {
     let exited = ended.status.is_some_and(|status| status.code().is_some());
     let kind = match (outcome.state().was_aborted(), exited, ended.started) {
         (true, ..) => ErrorKind::Cancelled,
-        (_, false, true) if ended.wanted_memory => ErrorKind::MemoryExceeded,
+        (_, false, true) if ended.cause == Some(ExitCause::OutOfMemory) => {
+            ErrorKind::MemoryExceeded
+        }
         (_, false, _) => ErrorKind::Crashed,
         (_, true, true) => ErrorKind::Exited,
         (_, true, false) => ErrorKind::Spawn,
@@ -243,6 +246,10 @@ fn no_result(outcome: &OutcomeGuard, ended: EndedProcess) -> JoinError {
     let error = JoinError::new(kind, outcome.job().name())
         .in_process(ended.pid)
         .after_start(ended.started);
+    let error = match kind {
+        ErrorKind::Crashed => error.with_cause(ended.cause),
+        _ => error,
+    };
     match ended.status {
         Some(status) => error.with_status(status),
         None => error,

@@ -23,8 +23,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::process::Uid;
 
-/// Sets the signal of an event (`fcntl(2)`; `asm-generic/fcntl.h`).
-const F_SETSIG: libc::c_int = 10;
+use super::mark::F_SETSIG;
 
 /// The parent's end. When the last handle is dropped or this process ends, the kernel kills the children that have armed
 /// a [`ParentDeathSignal`] with it.
