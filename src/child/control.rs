@@ -58,8 +58,8 @@ pub(super) fn dispatch(
         ToWorker::Lost { id } => results.lost(id),
         ToWorker::Trim => forget(control, results.trim()),
         ToWorker::Cancel { task } => task::cancel_current(task),
-        // Only `recv_until_ready` waits for it.
-        ToWorker::Ready => {}
+        // Only `recv_until_ready` waits for the one, and only a worker's second thread looks.
+        ToWorker::Ready | ToWorker::Look => {}
     }
 }
 

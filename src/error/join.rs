@@ -14,6 +14,10 @@ pub enum ErrorKind {
     /// The function panicked. Its worker is not affected. [`JoinError::panic`] has the message.
     Panicked,
     /// A signal ended the process: a fault, an abort, or a kill from outside. [`JoinError::signal`] has its number.
+    ///
+    /// So does the end of a task that cannot give an outcome though its process lives. The process is killed, and the error
+    /// says why: the task closed all descriptors, replaced its process by another program (`exec`), or ended its thread.
+    /// Of an abort, for example after a failed `assert` in C, the process's stderr says why.
     Crashed,
     /// The process exited before the function returned, for example by `std::process::exit`.
     /// [`JoinError::exit_code`] has the status.
@@ -108,6 +112,12 @@ impl JoinError {
             Some(ExitCause::Disconnected) => self.because(
                 "descriptors were closed that connect its process with the application, as by closing all there are",
             ),
+            Some(ExitCause::ThreadEnded) => self.because(
+                "the thread that ran it ended without a return, as by `pthread_exit` or a filter of system calls",
+            ),
+            Some(ExitCause::Replaced) => {
+                self.because("it replaced its process by another program (`exec`)")
+            }
             Some(ExitCause::OutOfMemory) | None => self,
         }
     }

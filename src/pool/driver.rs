@@ -10,7 +10,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -31,7 +30,7 @@ use super::worker_state::WorkerIo;
 use crate::call::envelope::Reply;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::WorkerKey;
-use crate::spawn::Launched;
+use crate::spawn::{ChildEnd, Launched};
 use crate::sys::clock::Moment;
 use crate::sys::reactor::Watched;
 
@@ -201,7 +200,7 @@ impl Driver {
             Event::Wake => {}
             Event::Started(worker, Ok(started)) => self.on_started(worker, *started),
             Event::Started(worker, Err(error)) => self.on_start_failed(worker, &error),
-            Event::Exited(worker, status) => self.on_exited(worker, status),
+            Event::Exited(worker, end) => self.on_exited(worker, end),
         }
     }
 
@@ -211,6 +210,7 @@ impl Driver {
             replies,
             guard,
             pidfd,
+            ties,
             parent_death,
             ..
         } = started.launched;
@@ -228,10 +228,10 @@ impl Driver {
         self.workers[worker] = Some(replies);
         let events = self.shared.events.clone();
         self.shared.runtime.spawn(async move {
-            let status = guard.wait(pidfd).await.ok().flatten();
+            let end = guard.wait(pidfd, ties).await.unwrap_or_default();
             drop(parent_death);
             // It fails only if the driver was dropped.
-            let _ = events.send(Event::Exited(worker, status));
+            let _ = events.send(Event::Exited(worker, end));
         });
         let io = WorkerIo {
             requests,
@@ -252,15 +252,11 @@ impl Driver {
             .push(WorkerChange::StartFailed { worker, cause });
     }
 
-    fn on_exited(&mut self, worker: WorkerKey, status: Option<ExitStatus>) {
+    fn on_exited(&mut self, worker: WorkerKey, end: ChildEnd) {
         self.salvage(worker);
         let replies = self.workers.get(worker).and_then(Option::as_ref);
         let init = replies.and_then(WorkerReplies::init_name);
-        self.findings.exits.push(FoundExit {
-            worker,
-            status,
-            init,
-        });
+        self.findings.exits.push(FoundExit { worker, end, init });
     }
 
     /// Drops what is left of workers that have exited, once their outcomes were delivered.

@@ -1,7 +1,6 @@
 //! What the driver has found since the core's last tick.
 
 use std::ops::Range;
-use std::process::ExitStatus;
 use std::sync::Arc;
 
 use super::worker_state::WorkerIo;
@@ -9,6 +8,7 @@ use crate::call::envelope::Reply;
 use crate::call::job::Job;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
+use crate::spawn::ChildEnd;
 use crate::transfer::blob::PackedBlob;
 
 /// Everything that the driver reports to one tick.
@@ -56,7 +56,7 @@ pub(super) struct FoundReply {
 #[derive(Debug)]
 pub(super) struct FoundExit {
     pub(super) worker: WorkerKey,
-    pub(super) status: Option<ExitStatus>,
+    pub(super) end: ChildEnd,
     /// What the initializer that had not returned is called in errors.
     pub(super) init: Option<String>,
 }

@@ -12,13 +12,14 @@ use crate::call::RequestWriter;
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::TaskKey;
+use crate::spawn::ChildEnd;
 use crate::sys::exit_cause::ExitCause;
 
 impl Core {
     /// A worker has exited, and all its replies were read. Its unstarted tasks run in other workers. The item that it
     /// ran, at most one, ends with the reason of the exit.
     pub(super) fn on_exit(&mut self, exit: &FoundExit) {
-        let (worker, status) = (exit.worker, exit.status);
+        let (worker, end) = (exit.worker, exit.end);
         let queue = self.schedule.remove_worker(worker);
         let Some(dead) = self.workers.remove(worker) else {
             return;
@@ -27,7 +28,7 @@ impl Core {
         // From the last to the first, each before all others: so they wait in their old order.
         let mut started = dead.proven;
         for queued in queue.into_iter().rev() {
-            started |= self.settle_task(&dead, queued.task, status);
+            started |= self.settle_task(&dead, queued.task, end);
         }
         if !started && dead.is_alive() {
             let cause = failed_start(&dead, exit);
@@ -36,7 +37,7 @@ impl Core {
     }
 
     /// Requeues or ends a task of a dead worker. True if the worker had started it.
-    fn settle_task(&mut self, dead: &Worker, key: TaskKey, status: Option<ExitStatus>) -> bool {
+    fn settle_task(&mut self, dead: &Worker, key: TaskKey, end: ChildEnd) -> bool {
         let Some(record) = self.records.get(key) else {
             return false;
         };
@@ -61,7 +62,7 @@ impl Core {
             self.enqueue_front(record.job.split(claimed), encoded, record.options);
         }
         if claimed > received {
-            let error = self.cause_of(dead, key, record.job.name(), status);
+            let error = self.cause_of(dead, key, record.job.name(), end);
             let crashed = matches!(error.kind(), ErrorKind::Crashed | ErrorKind::Exited);
             let wanted = !record.cancelled && self.phase != Phase::Over;
             if crashed && wanted && record.options.retries > 0 {
@@ -91,12 +92,12 @@ impl Core {
         dead: &Worker,
         key: TaskKey,
         name: &'static str,
-        status: Option<ExitStatus>,
+        end: ChildEnd,
     ) -> JoinError {
         let requests = dead.life.io().map(|io| &io.requests);
-        let cause = requests.and_then(RequestWriter::exit_cause);
+        let cause = end.cause.or(requests.and_then(RequestWriter::exit_cause));
         let wanted_memory = cause == Some(ExitCause::OutOfMemory);
-        let code = status.and_then(|status| status.code());
+        let code = end.status.and_then(|status| status.code());
         let kind = match (dead.life.kill_reason(), code) {
             (Some(kill), _) if kill.task == key => kill.kind,
             _ if self.phase == Phase::Over => ErrorKind::Cancelled,
@@ -109,7 +110,7 @@ impl Core {
             ErrorKind::Crashed => error.with_cause(cause),
             _ => error,
         };
-        with_exit(error, dead, status)
+        with_exit(error, dead, end.status)
     }
 }
 
@@ -120,7 +121,7 @@ fn failed_start(dead: &Worker, exit: &FoundExit) -> JoinError {
         None => "the worker ended before it was ready for its first task".to_owned(),
     };
     let error = JoinError::new(ErrorKind::Spawn, "procession::worker").because(why);
-    with_exit(error, dead, exit.status)
+    with_exit(error.with_cause(exit.end.cause), dead, exit.end.status)
 }
 
 /// Adds what is known about the exit.

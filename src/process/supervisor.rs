@@ -16,7 +16,9 @@ use crate::call::outcomes::ReplyBody;
 use crate::call::request_writer::{SendFault, SentJob};
 use crate::call::{ReplyReader, Written};
 use crate::error::{ErrorKind, JoinError};
-use crate::spawn::{ChildGuard, ChildSource, ChildSpec, Launched, StdioSpec, launch};
+use crate::spawn::{
+    ChildEnd, ChildGuard, ChildSource, ChildSpec, Launched, StdioSpec, Ties, launch,
+};
 use crate::sys::clock::Moment;
 use crate::sys::exit_cause::ExitCause;
 use crate::sys::reactor;
@@ -137,8 +139,8 @@ async fn run(child: StartedChild, pipes: PipeSenders, outcome: OutcomeGuard) {
     let requests = launched.requests;
     let guard = launched.guard.leave_group_on_success();
     let started = || requests.claimed(sent.position) > 0;
-    let status = match wait_for_end(guard, launched.pidfd, started).await {
-        Ok(status) => status,
+    let end = match wait_for_end(guard, launched.pidfd, launched.ties, started).await {
+        Ok(end) => end,
         Err(WaitFault::Start(why)) => return outcome.never_ran(ErrorKind::Spawn, &why),
         Err(WaitFault::Shutdown) => return, // the guard reports it
     };
@@ -149,11 +151,11 @@ async fn run(child: StartedChild, pipes: PipeSenders, outcome: OutcomeGuard) {
     }
     let ended = EndedProcess {
         pid: signal_handle.pid(),
-        status,
+        status: end.status,
         started: started(),
-        cause: requests.exit_cause(),
+        cause: end.cause.or(requests.exit_cause()),
     };
-    outcome.process_ended(status);
+    outcome.process_ended(end.status);
     deliver(&outcome, launched.replies, ended).await;
 }
 
@@ -165,20 +167,21 @@ enum WaitFault {
     Shutdown,
 }
 
-/// Waits for the end of a child, and kills it if it does not enter in time. Returns its status, unless other code in
-/// this program took it.
+/// Waits for the end of a child, and kills it if it does not enter in time.
 async fn wait_for_end(
     mut guard: ChildGuard,
     pidfd: OwnedFd,
+    ties: Ties,
     started: impl Fn() -> bool,
-) -> Result<Option<ExitStatus>, WaitFault> {
+) -> Result<ChildEnd, WaitFault> {
     // The shortest tasks end before the parent gets here.
     if let Some(status) = guard.try_reap() {
-        return Ok(status);
+        let cause = None;
+        return Ok(ChildEnd { status, cause });
     }
     let signal_handle = guard.signal_handle();
     let pidfd = Watched::new(pidfd).map_err(|error| WaitFault::Start(error.to_string()))?;
-    let mut end = std::pin::pin!(guard.wait(pidfd));
+    let mut end = std::pin::pin!(guard.wait(pidfd, ties));
     let began = Moment::now();
     let ended = loop {
         if started() {

@@ -21,12 +21,16 @@ pub(crate) enum ExitCause {
     OutOfMemory,
     /// The descriptors that connect it with its parent were closed.
     Disconnected,
+    /// The thread that runs its tasks has ended.
+    ThreadEnded,
+    /// It has replaced its program.
+    Replaced,
 }
 
 impl ExitCause {
     /// The cause that a child has left as `bits`.
     pub(crate) fn from_bits(bits: u32) -> Option<Self> {
-        [Self::OutOfMemory, Self::Disconnected]
+        [Self::OutOfMemory, Self::Disconnected, Self::ThreadEnded]
             .into_iter()
             .find(|it| it.to_bits() == bits)
     }
@@ -35,6 +39,8 @@ impl ExitCause {
         match self {
             Self::OutOfMemory => 1,
             Self::Disconnected => 2,
+            Self::ThreadEnded => 3,
+            Self::Replaced => 4,
         }
     }
 }
