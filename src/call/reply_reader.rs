@@ -26,14 +26,14 @@ use crate::transfer::mapped_blobs::MappedBlobs;
 use crate::transfer::messages::{FromChild, FromWorker};
 
 /// The most control messages that are received while a blob or an attachment is looked for. A socket holds fewer.
-const MOST_MESSAGES: usize = 4096;
+const MOST_CONTROL_MESSAGES: usize = 4096;
 
 /// The most sets of attachments that wait for their replies. A worker sends a set right before its reply.
 const MOST_ATTACHMENTS: usize = 64;
 
 /// The most blobs of one worker that are mapped: more than a worker keeps and has handed over at a time, and few enough
 /// that all workers together stay far below `vm.max_map_count`.
-const MOST_BLOBS: usize = 2048;
+const MOST_MAPPED_BLOBS: usize = 2048;
 
 /// The most replies without outcomes before the only outcome of a process.
 const MOST_EMPTY_REPLIES: usize = 16;
@@ -306,7 +306,7 @@ impl ReplyReader {
 
     /// Receives all control messages that have arrived.
     pub(crate) fn receive_all(&mut self) {
-        let mut left = MOST_MESSAGES;
+        let mut left = MOST_CONTROL_MESSAGES;
         while left > 0 && self.receive().is_ok() {
             left -= 1;
         }
@@ -314,7 +314,7 @@ impl ReplyReader {
 
     /// The blob `id`, whose memory was sent before the reply that names it.
     fn blob(&mut self, id: u64) -> io::Result<Arc<MappedBlob>> {
-        for _ in 0..MOST_MESSAGES {
+        for _ in 0..MOST_CONTROL_MESSAGES {
             if let Some(blob) = self.blobs.get(id) {
                 return Ok(blob);
             }
@@ -326,7 +326,7 @@ impl ReplyReader {
     /// The attachments of the reply `sequence`, which were sent before it. None if they did not arrive; then decoding
     /// the values that need them fails with an error that says so.
     fn attachments(&mut self, sequence: u64) -> Vec<OwnedFd> {
-        for _ in 0..MOST_MESSAGES {
+        for _ in 0..MOST_CONTROL_MESSAGES {
             if let Some(fds) = self.blobs.take_attachments(sequence) {
                 return fds;
             }
@@ -369,7 +369,7 @@ impl ReplyReader {
         self.heard = true;
         match message {
             FromWorker::Ready => {}
-            FromWorker::Blob { .. } if self.blobs.mapped() >= MOST_BLOBS => {
+            FromWorker::Blob { .. } if self.blobs.mapped() >= MOST_MAPPED_BLOBS => {
                 self.distrust(Nonsense("it sent more shared memory than it can use"));
             }
             FromWorker::Attachments { .. } if self.blobs.attached() >= MOST_ATTACHMENTS => {

@@ -27,6 +27,8 @@ use crate::error::PanicReport;
 use crate::ring::{Producer, Writer};
 use crate::sys::clock::Moment;
 use crate::sys::doorbell::Doorbell;
+use crate::sys::exit_cause;
+use crate::sys::exit_cause::ExitCause;
 use crate::sys::futex;
 use crate::sys::text;
 use crate::transfer::control::ControlSocket;
@@ -58,6 +60,8 @@ pub(super) struct ReplyWriter {
     open: Option<OpenReply>,
     /// Where outcomes are copied to for their checksum.
     scratch: Vec<u8>,
+    /// Whether the doorbell was seen to be open since the user's code ran.
+    is_checked: bool,
 }
 
 /// The reply being written.
@@ -91,6 +95,7 @@ impl ReplyWriter {
             clock: Moment::now(),
             open: None,
             scratch: Vec::new(),
+            is_checked: false,
         }
     }
 
@@ -305,16 +310,38 @@ impl ReplyWriter {
         if self.ring.take_sleeping_consumer() {
             self.wake_parent();
         }
+        self.is_checked = false;
     }
 
     fn clock_since(&mut self, earlier: Moment) -> Duration {
         self.read_clock().since(earlier)
     }
 
-    /// Rings the parent's doorbell.
-    pub(super) fn wake_parent(&self) {
+    /// Ends this process if the parent sleeps and its doorbell was closed. Called before the outcome of the current item is
+    /// written, so that the task which has closed the doorbell has that for its outcome.
+    #[inline]
+    pub(super) fn check_doorbell(&mut self) {
+        self.is_checked = self.parent.is_some() && self.ring.consumer_is_asleep();
+        if self.is_checked {
+            self.end_without_doorbell();
+        }
+    }
+
+    /// Rings the parent's doorbell. Ends this process if the doorbell was closed: the number may be that of a file of the
+    /// user's.
+    pub(super) fn wake_parent(&mut self) {
+        if !std::mem::take(&mut self.is_checked) {
+            self.end_without_doorbell();
+        }
         if let Some(doorbell) = &self.parent {
             doorbell.ring();
+        }
+    }
+
+    #[cold]
+    fn end_without_doorbell(&self) {
+        if self.parent.as_ref().is_some_and(|it| !it.is_intact()) {
+            exit_cause::end(ExitCause::Disconnected);
         }
     }
 

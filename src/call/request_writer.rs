@@ -20,6 +20,7 @@ use super::job::Job;
 use crate::codec::codec::EncodeFault;
 use crate::ring::{Cursor, Producer};
 use crate::sys::clock::Moment;
+use crate::sys::exit_cause::ExitCause;
 use crate::sys::futex;
 use crate::threads;
 use crate::transfer::blob::{BlobLease, BlobPool, BlobStore, PackedBlob};
@@ -259,9 +260,9 @@ impl RequestWriter {
         flags.fetch_or(envelope::EAGER, Ordering::SeqCst);
     }
 
-    /// Whether the worker, which has exited, aborted because it got no memory.
-    pub(crate) fn wanted_memory(&self) -> bool {
-        self.ring.note() != 0
+    /// Why the worker, which has exited, ended without an outcome, if it has left that.
+    pub(crate) fn exit_cause(&self) -> Option<ExitCause> {
+        ExitCause::from_bits(self.ring.note())
     }
 
     /// How many items of the request at `position` were claimed.

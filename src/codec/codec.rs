@@ -16,8 +16,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::attachments;
-use super::decoder::{Decoder, NO_MEMORY};
+use super::decoder::Decoder;
 use super::encoder::{Encoder, TOO_DEEP};
+use super::input::{Input, NO_MEMORY};
 use super::output::Pieces;
 use super::shared_input::{Chunk, SharedInput};
 use crate::ring::Writer;
@@ -146,7 +147,7 @@ pub(crate) fn decode_shared<T: DeserializeOwned>(bytes: SharedBytes<'_>) -> Resu
     let input = SharedInput::new(bytes, &first);
     let mut decoded = Err(DecodeFault::LeftOver(bytes.len()));
     match catch_unwind(AssertUnwindSafe(|| {
-        decoded = decode_all(Decoder::shared(&input))
+        decoded = decode_all(Decoder::new(Input::shared(&input)))
     })) {
         Ok(()) => decoded.map_err(DecodeFault::explain),
         Err(panic) => Err(decode_panicked(&*panic)),
@@ -171,7 +172,7 @@ impl DecodeFault {
 
 #[inline]
 fn decode_plainly<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeFault> {
-    decode_all(Decoder::new(bytes))
+    decode_all(Decoder::new(Input::of(bytes)))
 }
 
 #[inline]

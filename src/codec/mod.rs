@@ -15,6 +15,7 @@ pub(crate) mod codec;
 mod decoder;
 mod descriptor;
 mod encoder;
+mod input;
 pub(crate) mod move_state;
 mod output;
 mod shared_input;

@@ -10,7 +10,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -31,7 +30,7 @@ use super::worker_state::WorkerIo;
 use crate::call::envelope::{Reply, WORKER_RING_BYTES};
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::WorkerKey;
-use crate::spawn::Launched;
+use crate::spawn::{ChildEnd, Launched};
 use crate::sys::clock::Moment;
 use crate::sys::reactor::Watched;
 
@@ -46,7 +45,7 @@ const MANY_RINGS: u32 = 1_000;
 const RINGS_PER_REPLY: u32 = 8;
 
 /// The capacity of the buffer for replies that is kept between turns, in bytes.
-const MOST_KEPT_BYTES: usize = 1 << 20;
+const MOST_KEPT_BUFFER: usize = 1 << 20;
 
 /// See the module.
 pub(super) struct Driver {
@@ -219,7 +218,7 @@ impl Driver {
             Event::Wake => {}
             Event::Started(worker, Ok(started)) => self.on_started(worker, *started),
             Event::Started(worker, Err(error)) => self.on_start_failed(worker, &error),
-            Event::Exited(worker, status) => self.on_exited(worker, status),
+            Event::Exited(worker, end) => self.on_exited(worker, end),
         }
     }
 
@@ -229,6 +228,7 @@ impl Driver {
             replies,
             guard,
             pidfd,
+            ties,
             parent_death,
             ..
         } = started.launched;
@@ -248,10 +248,10 @@ impl Driver {
         self.workers[worker] = Some(replies);
         let events = self.shared.events.clone();
         self.shared.runtime.spawn(async move {
-            let status = guard.wait(pidfd).await.ok().flatten();
+            let end = guard.wait(pidfd, ties).await.unwrap_or_default();
             drop(parent_death);
             // It fails only if the driver was dropped.
-            let _ = events.send(Event::Exited(worker, status));
+            let _ = events.send(Event::Exited(worker, end));
         });
         let io = WorkerIo {
             requests,
@@ -272,13 +272,13 @@ impl Driver {
             .push(WorkerChange::StartFailed { worker, cause });
     }
 
-    fn on_exited(&mut self, worker: WorkerKey, status: Option<ExitStatus>) {
+    fn on_exited(&mut self, worker: WorkerKey, end: ChildEnd) {
         self.salvage(worker);
         let mut replies = self.workers.get_mut(worker).and_then(Option::as_mut);
         let init = replies.as_ref().and_then(|it| it.init_name());
         self.findings.exits.push(FoundExit {
             worker,
-            status,
+            end,
             was_ready: replies.as_mut().is_some_and(|it| it.reader.was_ready()),
             init,
         });
@@ -372,7 +372,7 @@ impl Driver {
             }
         }
         self.bytes.clear();
-        self.bytes.shrink_to(MOST_KEPT_BYTES);
+        self.bytes.shrink_to(MOST_KEPT_BUFFER);
     }
 
     /// Gives memory for large values back to the kernel.

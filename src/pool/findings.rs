@@ -1,7 +1,6 @@
 //! What the driver has found since the core's last tick.
 
 use std::ops::Range;
-use std::process::ExitStatus;
 use std::sync::Arc;
 
 use super::worker_state::WorkerIo;
@@ -10,6 +9,7 @@ use crate::call::job::Job;
 use crate::call::nonsense::Nonsense;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
+use crate::spawn::ChildEnd;
 use crate::transfer::blob::PackedBlob;
 
 /// Everything that the driver reports to one tick.
@@ -60,7 +60,7 @@ pub(super) struct FoundReply {
 #[derive(Debug)]
 pub(super) struct FoundExit {
     pub(super) worker: WorkerKey,
-    pub(super) status: Option<ExitStatus>,
+    pub(super) end: ChildEnd,
     /// Whether it was ready for its first request.
     pub(super) was_ready: bool,
     /// What the initializer that had not returned is called in errors.

@@ -64,6 +64,7 @@ impl Core {
         self.clear_suspicions();
         self.rebalance();
         self.stop_idle();
+        self.look_at_long_tasks();
         self.flush();
         if self.breaker.half_open_at().is_some_and(|at| at <= self.now) {
             self.breaker.half_open();

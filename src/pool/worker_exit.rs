@@ -12,6 +12,8 @@ use crate::call::RequestWriter;
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{QueuedTask, TaskKey};
+use crate::spawn::ChildEnd;
+use crate::sys::exit_cause::ExitCause;
 
 /// How many workers may die before they say that they have started a task, which is then tried again.
 const MOST_DEATHS: u32 = 2;
@@ -20,7 +22,7 @@ impl Core {
     /// A worker has exited, and all its replies were read. Its unstarted tasks run in other workers. The item that it
     /// ran, at most one, ends with the reason of the exit.
     pub(super) fn on_exit(&mut self, exit: &FoundExit) {
-        let (worker, status) = (exit.worker, exit.status);
+        let (worker, end) = (exit.worker, exit.end);
         let queue = self.schedule.remove_worker(worker);
         let Some(dead) = self.workers.remove(worker) else {
             return;
@@ -30,14 +32,14 @@ impl Core {
         let was_running = exit.was_ready && exit.init.is_none();
         let was_wanted = dead.is_alive() || dead.unresponsive || dead.nonsense.is_some();
         if was_running && was_wanted {
-            self.blame(&dead, queue.front(), status);
+            self.blame(&dead, queue.front(), end.status);
         }
         // From the last to the first, each before all others: so they wait in their old order.
         let mut started = dead.proven || was_running && !queue.is_empty();
         for (ahead, queued) in queue.into_iter().enumerate().rev() {
             // The first has no last reply, so the worker has not come to the others, whatever it says.
             let is_first = ahead == 0;
-            started |= self.settle_task(&dead, queued.task, is_first, status);
+            started |= self.settle_task(&dead, queued.task, is_first, end);
         }
         if !started && dead.is_alive() {
             let cause = failed_start(&dead, exit);
@@ -72,13 +74,7 @@ impl Core {
     }
 
     /// Requeues or ends a task of a dead worker. True if the worker had started it.
-    fn settle_task(
-        &mut self,
-        dead: &Worker,
-        key: TaskKey,
-        is_first: bool,
-        status: Option<ExitStatus>,
-    ) -> bool {
+    fn settle_task(&mut self, dead: &Worker, key: TaskKey, is_first: bool, end: ChildEnd) -> bool {
         let record = self.records.get(key);
         let received = record.and_then(TaskRecord::received);
         let Some((claimed, received)) = claimed(dead, record).zip(received) else {
@@ -96,7 +92,7 @@ impl Core {
             self.enqueue_front(record.job.split(claimed), encoded, record.options);
         }
         if claimed > received {
-            let error = self.cause_of(dead, key, record.job.name(), status);
+            let error = self.cause_of(dead, key, record.job.name(), end);
             let crashed = matches!(error.kind(), ErrorKind::Crashed | ErrorKind::Exited);
             let wanted = !record.cancelled && self.phase != Phase::Over;
             if crashed && wanted && record.options.retries > 0 {
@@ -126,11 +122,12 @@ impl Core {
         dead: &Worker,
         key: TaskKey,
         name: &'static str,
-        status: Option<ExitStatus>,
+        end: ChildEnd,
     ) -> JoinError {
         let requests = dead.life.io().map(|io| &io.requests);
-        let wanted_memory = requests.is_some_and(RequestWriter::wanted_memory);
-        let code = status.and_then(|status| status.code());
+        let cause = end.cause.or(requests.and_then(RequestWriter::exit_cause));
+        let wanted_memory = cause == Some(ExitCause::OutOfMemory);
+        let code = end.status.and_then(|status| status.code());
         let kind = match (dead.life.kill_reason(), code) {
             (Some(kill), _) if kill.task == key => kill.kind,
             _ if self.phase == Phase::Over => ErrorKind::Cancelled,
@@ -140,11 +137,12 @@ impl Core {
             (_, None) => ErrorKind::Crashed,
         };
         let error = JoinError::new(kind, name).after_start(true);
-        let error = match dead.nonsense {
-            Some(nonsense) if kind == ErrorKind::Crashed => error.because(nonsense.explain()),
+        let error = match (kind, dead.nonsense) {
+            (ErrorKind::Crashed, Some(nonsense)) => error.because(nonsense.explain()),
+            (ErrorKind::Crashed, None) => error.with_cause(cause),
             _ => error,
         };
-        with_exit(error, dead, status)
+        with_exit(error, dead, end.status)
     }
 }
 
@@ -164,7 +162,7 @@ fn failed_start(dead: &Worker, exit: &FoundExit) -> JoinError {
         None => "the worker ended before it was ready for its first task".to_owned(),
     };
     let error = JoinError::new(ErrorKind::Spawn, "procession::worker").because(why);
-    with_exit(error, dead, exit.status)
+    with_exit(error.with_cause(exit.end.cause), dead, exit.end.status)
 }
 
 /// Adds what is known about the exit.

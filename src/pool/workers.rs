@@ -1,6 +1,7 @@
 //! The core's topic: starting workers, and what is sent to them beside tasks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -161,6 +162,7 @@ impl Core {
             proven: false,
             done: 0,
             since: self.now,
+            looked_after: Duration::ZERO,
             must_wake: false,
             has_fds: Vec::new(),
             ledger: Ledger::default(),
@@ -258,6 +260,49 @@ impl Core {
                 io.requests.trim_blobs();
             }
         }
+    }
+
+    /// Asks workers whose task runs for long to look whether the thread that runs it has ended.
+    pub(super) fn look_at_long_tasks(&mut self) {
+        for worker in self.workers.keys() {
+            let Some(ran) = self.ran_for(worker) else {
+                continue;
+            };
+            let Some(it) = self.workers.get_mut(worker) else {
+                continue;
+            };
+            if ran < it.looked_after {
+                it.looked_after = Duration::ZERO; // another task
+            }
+            if ran >= it.next_look() {
+                it.looked_after = ran;
+                if let Some(io) = it.life.io_mut() {
+                    io.requests.send(ToWorker::Look);
+                }
+            }
+        }
+    }
+
+    /// When a worker must be asked next to look at itself.
+    pub(super) fn next_look(&self) -> Option<Moment> {
+        let workers = self.workers.iter();
+        let looks = workers.filter_map(|(worker, it)| {
+            let left = it.next_look().checked_sub(self.ran_for(worker)?);
+            Some(self.now.plus(left.unwrap_or_default()))
+        });
+        looks.min()
+    }
+
+    /// For how long a worker has run its task, or its initializer, without an outcome.
+    fn ran_for(&self, worker: WorkerKey) -> Option<Duration> {
+        let it = self.workers.get(worker)?;
+        it.life.io()?;
+        if it.life.is_preparing() {
+            return Some(self.now.since(it.since));
+        }
+        let queue = self.schedule.run_queue(worker)?;
+        queue.front()?;
+        Some(queue.since_progress(self.now))
     }
 
     /// Tells all workers to free the memory of idle blobs.

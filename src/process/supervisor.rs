@@ -17,8 +17,11 @@ use crate::call::outcomes::ReplyBody;
 use crate::call::request_writer::{SendFault, SentJob};
 use crate::call::{ReplyReader, Written};
 use crate::error::{ErrorKind, JoinError};
-use crate::spawn::{ChildGuard, ChildSource, ChildSpec, Launched, StdioSpec, launch};
+use crate::spawn::{
+    ChildEnd, ChildGuard, ChildSource, ChildSpec, Launched, StdioSpec, Ties, launch,
+};
 use crate::sys::clock::Moment;
+use crate::sys::exit_cause::ExitCause;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
 use crate::threads;
@@ -140,8 +143,8 @@ async fn run(child: StartedChild, pipes: PipeSenders, outcome: OutcomeGuard) {
     let requests = launched.requests;
     let guard = launched.guard.leave_group_on_success();
     let started = || requests.claimed(sent.position) > 0;
-    let status = match wait_for_end(guard, launched.pidfd, started).await {
-        Ok(status) => status,
+    let end = match wait_for_end(guard, launched.pidfd, launched.ties, started).await {
+        Ok(end) => end,
         Err(WaitFault::Start(why)) => return outcome.never_ran(ErrorKind::Spawn, &why),
         Err(WaitFault::Shutdown) => return, // the guard reports it
     };
@@ -152,11 +155,11 @@ async fn run(child: StartedChild, pipes: PipeSenders, outcome: OutcomeGuard) {
     }
     let ended = EndedProcess {
         pid: signal_handle.pid(),
-        status,
+        status: end.status,
         started: started(),
-        wanted_memory: requests.wanted_memory(),
+        cause: end.cause.or(requests.exit_cause()),
     };
-    outcome.process_ended(status);
+    outcome.process_ended(end.status);
     deliver(&outcome, launched.replies, ended).await;
 }
 
@@ -168,20 +171,21 @@ enum WaitFault {
     Shutdown,
 }
 
-/// Waits for the end of a child, and kills it if it does not enter in time. Returns its status, unless other code in
-/// this program took it.
+/// Waits for the end of a child, and kills it if it does not enter in time.
 async fn wait_for_end(
     mut guard: ChildGuard,
     pidfd: OwnedFd,
+    ties: Ties,
     started: impl Fn() -> bool,
-) -> Result<Option<ExitStatus>, WaitFault> {
+) -> Result<ChildEnd, WaitFault> {
     // The shortest tasks end before the parent gets here.
     if let Some(status) = guard.try_reap() {
-        return Ok(status);
+        let cause = None;
+        return Ok(ChildEnd { status, cause });
     }
     let signal_handle = guard.signal_handle();
     let pidfd = Watched::new(pidfd).map_err(|error| WaitFault::Start(error.to_string()))?;
-    let mut end = std::pin::pin!(guard.wait(pidfd));
+    let mut end = std::pin::pin!(guard.wait(pidfd, ties));
     let began = Moment::now();
     let ended = loop {
         if started() {
@@ -211,8 +215,8 @@ struct EndedProcess {
     status: Option<ExitStatus>,
     /// Whether the function had started.
     started: bool,
-    /// Whether an allocation beyond the memory limit had failed.
-    wanted_memory: bool,
+    /// What the process has left about its end.
+    cause: Option<ExitCause>,
 }
 
 /// Gives the job the outcome that the process left in its ring, or the error of a process that left none.
@@ -240,7 +244,9 @@ fn no_result(outcome: &OutcomeGuard, ended: EndedProcess, nonsense: Option<Nonse
     let kind = match (outcome.state().was_aborted(), exited, ended.started) {
         (true, ..) => ErrorKind::Cancelled,
         _ if nonsense.is_some() => ErrorKind::Crashed,
-        (_, false, true) if ended.wanted_memory => ErrorKind::MemoryExceeded,
+        (_, false, true) if ended.cause == Some(ExitCause::OutOfMemory) => {
+            ErrorKind::MemoryExceeded
+        }
         (_, false, _) => ErrorKind::Crashed,
         (_, true, true) => ErrorKind::Exited,
         (_, true, false) => ErrorKind::Spawn,
@@ -248,9 +254,10 @@ fn no_result(outcome: &OutcomeGuard, ended: EndedProcess, nonsense: Option<Nonse
     let error = JoinError::new(kind, outcome.job().name())
         .in_process(ended.pid)
         .after_start(ended.started || nonsense.is_some());
-    let error = match nonsense {
-        Some(nonsense) => error.because(nonsense.explain()),
-        None => error,
+    let error = match (kind, nonsense) {
+        (ErrorKind::Crashed, Some(nonsense)) => error.because(nonsense.explain()),
+        (ErrorKind::Crashed, None) => error.with_cause(ended.cause),
+        _ => error,
     };
     match ended.status {
         Some(status) => error.with_status(status),

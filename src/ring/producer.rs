@@ -105,6 +105,12 @@ impl<R: Borrow<Ring>> Producer<R> {
         self.ring().word(position, HEADER_BYTES + offset)
     }
 
+    /// Whether the consumer sleeps, or is about to.
+    #[inline]
+    pub(crate) fn consumer_is_asleep(&self) -> bool {
+        self.ring().consumer_sleeps().load(Ordering::Relaxed) != 0
+    }
+
     /// True if the consumer slept. The caller must wake it.
     #[inline]
     pub(crate) fn take_sleeping_consumer(&self) -> bool {

@@ -127,7 +127,8 @@ impl RunQueue {
         self.tasks.iter().map(|queued| queued.items).sum()
     }
 
-    pub(super) fn since_progress(&self, now: Moment) -> Duration {
+    /// The time since the front task was sent or outcomes have arrived.
+    pub(crate) fn since_progress(&self, now: Moment) -> Duration {
         now.since(self.last_progress)
     }
 }

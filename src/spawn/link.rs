@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::release::Release;
-use crate::call::rings::RingLayout;
+use crate::call::rings::{RingLayout, RingMemory};
 use crate::call::{ReplyReader, RequestWriter, Written};
 use crate::ring::{Consumer, Producer};
 use crate::sys::doorbell::Doorbell;
@@ -16,6 +16,7 @@ use crate::transfer::control::ControlSocket;
 #[derive(Debug)]
 pub(super) struct Rings {
     memory: OwnedFd,
+    memory_name: String,
     /// Of a child that reads nothing from its control socket while it runs.
     parent_death: Option<Arc<ParentDeathPipe>>,
     requests: Producer,
@@ -40,9 +41,14 @@ impl Rings {
     }
 
     fn create(layout: RingLayout, parent_death: Option<Arc<ParentDeathPipe>>) -> io::Result<Self> {
-        let (memory, [requests, replies]) = layout.create()?;
+        let RingMemory {
+            memory,
+            rings: [requests, replies],
+            name,
+        } = layout.create()?;
         Ok(Self {
             memory,
+            memory_name: name,
             parent_death,
             requests: Producer::new(requests),
             replies: Consumer::new(replies),
@@ -66,10 +72,24 @@ impl Rings {
             requests: RequestWriter::new(self.requests, Arc::clone(control)),
             replies: ReplyReader::new(self.replies, Arc::clone(control)),
             written: None,
+            ties: Ties {
+                socket: control.shared(),
+                memory_name: self.memory_name,
+            },
             parent_death: self.parent_death,
             release: None,
         }
     }
+}
+
+/// What a child shares with its parent until it ends, or replaces its program.
+#[derive(Debug)]
+pub(crate) struct Ties {
+    /// The parent's end of the control socket. The other end is closed when the child has no program of this crate any
+    /// more.
+    pub(super) socket: Arc<OwnedFd>,
+    /// The name of the memory of the rings, which the child has mapped.
+    pub(super) memory_name: String,
 }
 
 /// Writes the first request before the child exists. Called for each attempt to start the child, with a new ring.
@@ -82,6 +102,7 @@ pub(super) struct ParentLink {
     pub(super) replies: ReplyReader,
     /// The result of writing the first request, if one was written.
     pub(super) written: Option<Written>,
+    pub(super) ties: Ties,
     /// Kept open for as long as the child may live.
     pub(super) parent_death: Option<Arc<ParentDeathPipe>>,
     /// The message that the child waits for, if it is a spare.

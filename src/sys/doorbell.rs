@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{EventfdFlags, Timespec, epoll};
 
+use super::mark;
+
 /// The ringing side of a doorbell.
 #[derive(Debug)]
 pub(crate) struct Doorbell(OwnedFd);
@@ -15,7 +17,9 @@ pub(crate) struct Doorbell(OwnedFd);
 impl Doorbell {
     pub(crate) fn new() -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        Ok(Self(rustix::event::eventfd(0, flags)?))
+        let bell = rustix::event::eventfd(0, flags)?;
+        mark::set(&bell)?;
+        Ok(Self(bell))
     }
 
     /// Another handle on the same doorbell.
@@ -27,6 +31,12 @@ impl Doorbell {
     pub(crate) fn clear(&self) {
         // Fails if the doorbell was not rung.
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+
+    /// Whether the descriptor is still that of a doorbell. The user's code may have closed it, and a file of its own may
+    /// have the number since.
+    pub(crate) fn is_intact(&self) -> bool {
+        mark::is_set(&self.0)
     }
 
     /// Wakes the listener, now or when it next listens.

@@ -22,12 +22,14 @@ pub(crate) mod robust_mutex;
 
 pub(crate) mod clock;
 pub(crate) mod exit;
+pub(crate) mod exit_cause;
 pub(crate) mod fork;
 pub(crate) mod hook;
 pub(crate) mod identity;
 pub(crate) mod image;
 pub(crate) mod inheritable;
 pub(crate) mod limits;
+pub(crate) mod mark;
 pub(crate) mod parent_death;
 pub(crate) mod prefault;
 pub(crate) mod process_tree;

@@ -15,6 +15,7 @@ use rustix::net::{
 };
 
 use super::doorbell::Doorbell;
+use super::exit_cause;
 
 /// The kernel takes at most this many descriptors with one message (`SCM_MAX_FD`).
 pub(crate) const DESCRIPTORS_PER_MESSAGE: usize = 253;
@@ -89,7 +90,10 @@ pub(crate) fn is_hung_up(socket: impl AsFd) -> bool {
 }
 
 /// Blocks until there is a message or the end, or until `limit` has passed.
+///
+/// As in all functions here that wait, a child that has lost its descriptors ends: it would wait for ever, or not at all.
 pub(crate) fn wait_readable(socket: impl AsFd, limit: Option<Duration>) -> io::Result<()> {
+    exit_cause::end_if_disconnected();
     let mut watched = [PollFd::new(&socket, PollFlags::IN | PollFlags::RDHUP)];
     let limit = limit.and_then(|limit| rustix::event::Timespec::try_from(limit).ok());
     match rustix::event::poll(&mut watched, limit.as_ref()) {
@@ -101,6 +105,7 @@ pub(crate) fn wait_readable(socket: impl AsFd, limit: Option<Duration>) -> io::R
 
 /// Blocks until there is a message or the end, or until `bell` was rung. Resets the bell.
 pub(crate) fn wait_readable_or_rung(socket: impl AsFd, bell: &Doorbell) -> io::Result<()> {
+    exit_cause::end_if_disconnected();
     let mut watched = [
         PollFd::new(&socket, PollFlags::IN | PollFlags::RDHUP),
         PollFd::new(bell, PollFlags::IN),
@@ -134,6 +139,7 @@ pub(crate) fn has_no_descriptors(error: &io::Error) -> bool {
 
 /// Blocks until there is space to send, or the other end is closed.
 pub(crate) fn wait_writable(socket: impl AsFd) -> io::Result<()> {
+    exit_cause::end_if_disconnected();
     let mut watched = [PollFd::new(&socket, PollFlags::OUT)];
     rustix::io::retry_on_intr(|| rustix::event::poll(&mut watched, None))?;
     Ok(())

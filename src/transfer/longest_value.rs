@@ -6,14 +6,14 @@
 use std::sync::OnceLock;
 
 /// The bound where there is enough memory, in bytes.
-const MOST: u64 = 4 << 30;
+const FOUR_GIB: u64 = 4 << 30;
 
 /// The longest result or message, in bytes: 4 GiB, or half of the machine's memory if that is less.
 pub(crate) fn longest_value() -> u64 {
     static LONGEST: OnceLock<u64> = OnceLock::new();
     *LONGEST.get_or_init(|| match crate::sys::memory::machine_bytes() {
-        Some(bytes) => MOST.min(bytes / 2),
-        None => MOST,
+        Some(bytes) => FOUR_GIB.min(bytes / 2),
+        None => FOUR_GIB,
     })
 }
 

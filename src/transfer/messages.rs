@@ -26,6 +26,8 @@ pub(crate) enum ToWorker {
     Trim,
     /// The descriptors in the arguments of request `id`. Carries them.
     Attachments { id: u64 },
+    /// The worker should look whether the thread that runs tasks has ended: the task has run for long.
+    Look,
     /// The task should stop by itself.
     Cancel { task: u64 },
     /// All blobs and attachments of the requests in the ring have been sent. Only a fork server with a preload and a

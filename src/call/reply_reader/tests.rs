@@ -15,11 +15,9 @@ struct Forger {
 }
 
 fn forger() -> (Forger, ReplyReader) {
-    let (_, [_, replies]) = RingLayout::Worker.create().unwrap();
-    let (memory, [_, theirs]) = RingLayout::Worker.create().unwrap();
-    drop((replies, theirs));
-    let [_, ours] = RingLayout::Worker.map(&memory).unwrap();
-    let [_, theirs] = RingLayout::Worker.map(&memory).unwrap();
+    let created = RingLayout::Worker.create().unwrap();
+    let [_, ours] = created.rings;
+    let [_, theirs] = RingLayout::Worker.map(&created.memory).unwrap();
     let (a, b) = socket::pair().unwrap();
     let forger = Forger {
         ring: Producer::new(theirs),
@@ -71,59 +69,37 @@ fn honest_replies_are_read() {
     assert_eq!(reader.nonsense(), None);
 }
 
+/// Replies with one field that cannot be.
+fn forged() -> Vec<(Reply, Vec<u8>)> {
+    let (head, outcomes) = one(1, b"result");
+    let with = |change: fn(&mut Reply)| {
+        let mut changed = head;
+        change(&mut changed);
+        (changed, outcomes.clone())
+    };
+    let blob = [outcome_prefix(Status::Blob, 6).to_vec(), vec![1; 6]].concat();
+    vec![
+        with(|it| it.sequence = 0),
+        with(|it| it.sequence = 2),
+        with(|it| it.count = 0),
+        with(|it| it.count = 2),
+        with(|it| it.count = u32::MAX),
+        with(|it| it.bytes = 0),
+        with(|it| it.bytes = u32::MAX),
+        // A blob that is not there, and a head that tells of none that is there.
+        with(|it| it.in_blob = true),
+        (head, blob),
+        // A length beyond the reply, and a status that is none.
+        (head, vec![0xff; 10]),
+        (head, [&[0xff, 0xff, 0xff, 0x0f][..], &[0; 6]].concat()),
+    ]
+}
+
 #[test]
 fn every_forged_field_ends_the_trust() {
-    let (head, outcomes) = one(1, b"result");
-    let blob = outcome_prefix(Status::Blob, 2);
-    let two_blobs = [blob, [0; 4].map(|_| 1)].concat();
-    let forged: Vec<(Reply, &[u8])> = vec![
-        (
-            Reply {
-                sequence: 0,
-                ..head
-            },
-            &outcomes,
-        ),
-        (
-            Reply {
-                sequence: 2,
-                ..head
-            },
-            &outcomes,
-        ),
-        (Reply { count: 0, ..head }, &outcomes),
-        (Reply { count: 2, ..head }, &outcomes),
-        (
-            Reply {
-                count: u32::MAX,
-                ..head
-            },
-            &outcomes,
-        ),
-        (Reply { bytes: 0, ..head }, &outcomes),
-        (
-            Reply {
-                bytes: u32::MAX,
-                ..head
-            },
-            &outcomes,
-        ),
-        // A blob that the head does not tell of, and a head that tells of none that is there.
-        (
-            Reply {
-                in_blob: true,
-                ..head
-            },
-            &outcomes,
-        ),
-        (head, &two_blobs[..outcomes.len().min(two_blobs.len())]),
-        // A length beyond the reply, and a status that is none.
-        (head, &[0xff; 10]),
-        (head, &[0xff, 0xff, 0xff, 0x0f, 0, 0, 0, 0, 0, 0]),
-    ];
-    for (head, outcomes) in forged {
+    for (head, outcomes) in forged() {
         let (mut forger, mut reader) = forger();
-        forger.write(head, outcomes);
+        forger.write(head, &outcomes);
         let (honest, whole) = one(2, b"result");
         forger.write(honest, &whole);
         let mut bytes = vec![1, 2, 3];
@@ -226,7 +202,7 @@ fn descriptors_that_no_reply_needs_end_the_trust() {
 #[test]
 fn message_that_is_none_ends_the_trust() {
     let (a, b) = socket::pair().unwrap();
-    let (_, [_, replies]) = RingLayout::Worker.create().unwrap();
+    let [_, replies] = RingLayout::Worker.create().unwrap().rings;
     let control = Arc::new(ControlSocket::new(a));
     let mut reader = ReplyReader::new(Consumer::new(replies), control);
     socket::send(&b, &[3, 0xff, 0xff, 0xff], &[]).unwrap();
