@@ -14,13 +14,12 @@ use super::stdio::PipeSenders;
 use crate::call::job::Job;
 use crate::call::outcomes::ReplyBody;
 use crate::call::request_writer::{SendFault, SentJob};
-use crate::call::{ReplyReader, Written};
+use crate::call::{LastWords, ReplyReader, Written};
 use crate::error::{ErrorKind, JoinError};
 use crate::spawn::{
     ChildEnd, ChildGuard, ChildSource, ChildSpec, Launched, StdioSpec, Ties, launch,
 };
 use crate::sys::clock::Moment;
-use crate::sys::exit_cause::ExitCause;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
 use crate::threads;
@@ -153,7 +152,7 @@ async fn run(child: StartedChild, pipes: PipeSenders, outcome: OutcomeGuard) {
         pid: signal_handle.pid(),
         status: end.status,
         started: started(),
-        cause: end.cause.or(requests.exit_cause()),
+        words: requests.last_words(end.status, end.cause),
     };
     outcome.process_ended(end.status);
     deliver(&outcome, launched.replies, ended).await;
@@ -205,14 +204,13 @@ async fn wait_for_end(
 }
 
 /// A process that has ended, and what its request ring says about its task.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct EndedProcess {
     pid: u32,
     status: Option<ExitStatus>,
     /// Whether the function had started.
     started: bool,
-    /// What the process has left about its end.
-    cause: Option<ExitCause>,
+    words: LastWords,
 }
 
 /// Gives the job the outcome that the process left in its ring, or the error of a process that left none.
@@ -239,20 +237,15 @@ fn no_result(outcome: &OutcomeGuard, ended: EndedProcess) -> JoinError {
     let exited = ended.status.is_some_and(|status| status.code().is_some());
     let kind = match (outcome.state().was_aborted(), exited, ended.started) {
         (true, ..) => ErrorKind::Cancelled,
-        (_, false, true) if ended.cause == Some(ExitCause::OutOfMemory) => {
-            ErrorKind::MemoryExceeded
-        }
-        (_, false, _) => ErrorKind::Crashed,
+        (_, false, true) => ended.words.kind(),
+        (_, false, false) => ErrorKind::Crashed,
         (_, true, true) => ErrorKind::Exited,
         (_, true, false) => ErrorKind::Spawn,
     };
     let error = JoinError::new(kind, outcome.job().name())
         .in_process(ended.pid)
         .after_start(ended.started);
-    let error = match kind {
-        ErrorKind::Crashed => error.with_cause(ended.cause),
-        _ => error,
-    };
+    let error = ended.words.explain(error);
     match ended.status {
         Some(status) => error.with_status(status),
         None => error,
