@@ -106,6 +106,11 @@ impl BlobLease {
         self.is_handed_over = true;
     }
 
+    /// The first `len` bytes of the value, which is not handed over yet.
+    pub(crate) fn bytes(&self, len: usize) -> &[u8] {
+        &self.blob.mapping.handed_over(VALUE + len)[VALUE..]
+    }
+
     /// Encodes `value`, which takes `len` bytes as [`codec::measure`] counted them.
     fn fill<T: Serialize + ?Sized>(&mut self, value: &T, len: usize) -> Result<(), String> {
         let mut cursor = self.blob.mapping.write_cursor(VALUE, len);

@@ -14,6 +14,7 @@ mod notes;
 mod arguments;
 mod calls;
 mod cancel;
+mod capacity;
 mod close;
 mod codec;
 mod dropped;
