@@ -66,6 +66,11 @@ pub(crate) fn raise_descriptor_limit(own: &[(u64, u64)]) -> Vec<(u64, u64)> {
     limits
 }
 
+/// The soft limit `kind` of this process.
+pub(crate) fn soft(kind: u32) -> u64 {
+    get(kind).0
+}
+
 /// Lowers the soft and the hard limit `kind` of this process to `amount`.
 pub(crate) fn lower(kind: u32, amount: u64) -> io::Result<()> {
     let amount = amount.min(get(kind).1);

@@ -1,8 +1,8 @@
 //! Anonymous shared memory: a sealed memfd and its mappings.
 //!
-//! Nothing is named in the file system, so SIGKILL leaves nothing behind. The memfd is sealed against shrinking and
-//! growing before another process sees it: access to a truncated mapping would be SIGBUS (`memfd_create(2)`,
-//! "File sealing").
+//! Nothing is named in the file system, so SIGKILL leaves nothing behind. The memfd is sealed against shrinking before
+//! another process sees it: access to a truncated mapping would be SIGBUS (`memfd_create(2)`, "File sealing"). Most are
+//! sealed against growing too; what is beyond the mapped part of the others is for `unmapped`.
 //!
 //! # Safety
 //!
@@ -24,16 +24,34 @@ use super::buffer::{StackBuf, WriteCursor, copy_short};
 
 /// Creates anonymous memory of `len` bytes, whose size is sealed.
 pub(crate) fn memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
+    sealed_memfd(name, len, SealFlags::SHRINK | SealFlags::GROW)
+}
+
+/// Creates anonymous memory of `len` bytes, which can grow and never shrinks.
+pub(crate) fn growing_memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
+    sealed_memfd(name, len, SealFlags::SHRINK)
+}
+
+fn sealed_memfd(name: &str, len: usize, seals: SealFlags) -> io::Result<OwnedFd> {
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     rustix::fs::ftruncate(&fd, len as u64)?;
-    rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    rustix::fs::fcntl_add_seals(&fd, seals | SealFlags::SEAL)?;
     Ok(fd)
 }
 
 /// The size of the memory behind `fd`, in bytes. Memory whose size is not sealed is an error.
 pub(crate) fn sealed_len(fd: &OwnedFd) -> io::Result<usize> {
+    len_with_seals(fd, SealFlags::SHRINK | SealFlags::GROW)
+}
+
+/// The size of the memory behind `fd` at this time, in bytes. Memory that can shrink is an error.
+pub(crate) fn least_len(fd: &OwnedFd) -> io::Result<usize> {
+    len_with_seals(fd, SealFlags::SHRINK)
+}
+
+fn len_with_seals(fd: &OwnedFd, wanted: SealFlags) -> io::Result<usize> {
     let seals = rustix::fs::fcntl_get_seals(fd)?;
-    if !seals.contains(SealFlags::SHRINK | SealFlags::GROW) {
+    if !seals.contains(wanted) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "shared memory that is not sealed against resizing was refused",

@@ -41,3 +41,4 @@ pub(crate) mod signal;
 pub(crate) mod stdio;
 pub(crate) mod text;
 pub(crate) mod title;
+pub(crate) mod unmapped;

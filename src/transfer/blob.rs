@@ -122,6 +122,13 @@ impl BlobLease {
         self.is_handed_over = true;
     }
 
+    /// A copy of the first `len` bytes of the value, which is not handed over yet.
+    pub(crate) fn copy(&self, len: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(len);
+        self.blob.mapping.shared(VALUE, len).take(len, &mut bytes);
+        bytes
+    }
+
     /// Encodes `value`, which takes `len` bytes as [`codec::measure`] counted them.
     fn fill<T: Serialize + ?Sized>(&mut self, value: &T, len: usize) -> Result<(), String> {
         let mut cursor = self.blob.mapping.write_cursor(VALUE, len);
