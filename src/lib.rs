@@ -30,6 +30,7 @@ mod transfer;
 
 mod codec;
 
+mod lock;
 mod ring;
 mod sys;
 mod threads;

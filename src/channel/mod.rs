@@ -20,7 +20,9 @@
 //!    more, under both locks. Before it reports the end it marks the channel as closed, so that nothing is sent after
 //!    that.
 //!
-//! Both locks are tried and never waited for.
+//! Both locks are tried and never waited for. They are words of the crate's own ([`lock`](crate::lock)): whatever a
+//! process writes over them, the others neither crash nor wait for a process that has ended. A holder that finds, before
+//! it commits, that its lock was taken over commits nothing.
 //!
 //! Never here: the public types, except for errors; they are in `queue` and `pipe`.
 

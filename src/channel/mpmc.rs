@@ -1,9 +1,10 @@
 //! The protocol of a queue: any number of processes have either side.
 //!
 //! A sender takes the senders' lock, a receiver the receivers' lock. Both locks are only tried, never waited for, and
-//! tell the next holder when the last one died. The steps of the protocol are numbered in the documentation of
+//! tell the next holder when the last one died. A holder looks whether it still has the lock before it commits. The steps of the protocol are numbered in the documentation of
 //! [`channel`](super). What must stay true: nothing is left half done that the next holder of the lock cannot finish.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,17 +21,17 @@ use super::patience::THREAD_PAUSE;
 use super::shm::Shm;
 use super::unfinished::Unfinished;
 use crate::codec::attachments;
+use crate::lock::{LockGuard, SharedLock, TryLock};
 use crate::ring::{Consumer, Frame, Producer, Ring};
 use crate::sys::buffer::StackBuf;
-use crate::sys::robust_mutex::{RobustGuard, RobustMutex, TryLock};
 use crate::sys::socket;
 
 /// One side of a queue's channel.
 #[derive(Debug)]
 pub(crate) struct Mpmc {
     end: End,
-    send_lock: RobustMutex,
-    receive_lock: RobustMutex,
+    send_lock: SharedLock,
+    receive_lock: SharedLock,
     unfinished: Unfinished,
     /// Another process has, or had, a copy of the socket.
     is_shared: AtomicBool,
@@ -49,15 +50,16 @@ impl Drop for Mpmc {
 impl Flavor for Mpmc {
     const ID: u64 = 1;
 
-    fn new(end: End) -> Self {
+    fn new(end: End) -> io::Result<Self> {
         let shm = end.shm();
-        Self {
-            send_lock: shm.send_lock(),
-            receive_lock: shm.receive_lock(),
+        let [send_lock, receive_lock] = shm.locks()?;
+        Ok(Self {
+            send_lock,
+            receive_lock,
             unfinished: Unfinished::new(Arc::clone(shm)),
             is_shared: AtomicBool::new(false),
             end,
-        }
+        })
     }
 
     #[inline]
@@ -88,7 +90,7 @@ impl Flavor for Mpmc {
         if self.end.patience().has_missed() && self.end.len() >= self.end.capacity() {
             return Attempt::NotNow;
         }
-        let Some(_guard) = self.lock_senders() else {
+        let Some(guard) = self.lock_senders() else {
             return Attempt::Busy;
         };
         // Again under the lock: a receiver that saw the end under both locks expects nothing more.
@@ -96,8 +98,8 @@ impl Flavor for Mpmc {
             return Attempt::Closed;
         }
         match with.filter(|outgoing| outgoing.has_descriptors()) {
-            None => self.push_plain(bytes),
-            Some(outgoing) => self.push_with_fds(bytes, outgoing),
+            None => self.push_plain(&guard, bytes),
+            Some(outgoing) => self.push_with_fds(&guard, bytes, outgoing),
         }
     }
 
@@ -105,7 +107,7 @@ impl Flavor for Mpmc {
         if self.end.patience().has_missed() && self.end.len() == 0 {
             return Attempt::NotNow;
         }
-        let Some(_guard) = self.lock_receivers() else {
+        let Some(guard) = self.lock_receivers() else {
             return Attempt::Busy;
         };
         let (mut consumer, frame) = match self.end.peek_frame() {
@@ -119,6 +121,9 @@ impl Flavor for Mpmc {
         if shm.space_bell().load(Ordering::Relaxed) == 0 {
             self.ring_for_space();
         }
+        if !guard.is_held() {
+            return Attempt::Busy;
+        }
         consumer.release(frame);
         self.unfinished.finish_receive();
         self.end.patience().succeeded();
@@ -126,10 +131,10 @@ impl Flavor for Mpmc {
     }
 
     fn arm(&self, wanted: usize) -> Arming {
-        let Some(_senders) = self.lock_senders() else {
+        let Some(senders) = self.lock_senders() else {
             return Arming::Busy;
         };
-        let Some(_receivers) = self.lock_receivers() else {
+        let Some(receivers) = self.lock_receivers() else {
             return Arming::Busy;
         };
         let mut producer = Producer::new(self.shm().ring());
@@ -143,6 +148,7 @@ impl Flavor for Mpmc {
         };
         match found {
             Arming::Ready => Arming::Ready,
+            _ if !senders.is_held() || !receivers.is_held() => Arming::Busy,
             _ if self.is_over() => Arming::Closed,
             Arming::Armed => {
                 doorbell::drain(self.socket());
@@ -180,7 +186,7 @@ impl Mpmc {
     /// How many messages were sent and are not done.
     pub(crate) fn unfinished(&self) -> usize {
         // Taking the lock completes the count of a receiver that died with it.
-        drop(self.lock_receivers());
+        drop(self.after_recovery(self.receive_lock.try_lock_asking()));
         // In this order: a message that leaves the ring in between is counted twice. In the other order it would not
         // be counted at all.
         let waiting = self.end.len();
@@ -193,7 +199,7 @@ impl Mpmc {
     }
 
     #[inline]
-    fn push_plain(&self, bytes: &[u8]) -> Pushed {
+    fn push_plain(&self, guard: &LockGuard<'_>, bytes: &[u8]) -> Pushed {
         let Some(mut producer) = self.end.begin_frame(bytes.len()) else {
             return Attempt::NotNow;
         };
@@ -206,13 +212,16 @@ impl Mpmc {
             }
             bell.store(1, Ordering::Relaxed);
         }
+        if !guard.is_held() {
+            return Attempt::Busy;
+        }
         writer.commit(0);
         self.end.patience().succeeded();
         Attempt::Done(Ok(()))
     }
 
     #[cold]
-    fn push_with_fds(&self, bytes: &[u8], outgoing: &Outgoing) -> Pushed {
+    fn push_with_fds(&self, guard: &LockGuard<'_>, bytes: &[u8], outgoing: &Outgoing) -> Pushed {
         let Some(mut producer) = self.end.begin_frame(TAG_BYTES + bytes.len()) else {
             return Attempt::NotNow;
         };
@@ -226,6 +235,9 @@ impl Mpmc {
         // The descriptors are a ring. But the receiver that takes them takes earlier rings too, so the next message
         // rings again.
         self.shm().data_bell().store(0, Ordering::Relaxed);
+        if !guard.is_held() {
+            return Attempt::Busy;
+        }
         writer.commit(end::frame_kind(outgoing));
         self.end.patience().succeeded();
         Attempt::Done(Ok(()))
@@ -233,7 +245,7 @@ impl Mpmc {
 
     /// Takes the senders' lock, if it is free.
     #[inline]
-    fn lock_senders(&self) -> Option<RobustGuard<'_>> {
+    fn lock_senders(&self) -> Option<LockGuard<'_>> {
         match self.send_lock.try_lock() {
             TryLock::Locked(guard) => Some(guard),
             TryLock::OwnerDied(guard) => {
@@ -247,9 +259,14 @@ impl Mpmc {
 
     /// Takes the receivers' lock, if it is free, and accounts for the message of a receiver that died with it.
     #[inline]
-    fn lock_receivers(&self) -> Option<RobustGuard<'_>> {
+    fn lock_receivers(&self) -> Option<LockGuard<'_>> {
+        self.after_recovery(self.receive_lock.try_lock())
+    }
+
+    #[inline]
+    fn after_recovery<'a>(&self, attempt: TryLock<'a>) -> Option<LockGuard<'a>> {
         let needs_recovery = self.shm().needs_recovery();
-        let guard = match self.receive_lock.try_lock() {
+        let guard = match attempt {
             TryLock::Locked(guard) => guard,
             TryLock::OwnerDied(guard) => {
                 needs_recovery.store(1, Ordering::Release);
@@ -371,9 +388,9 @@ impl Serialize for Mpmc {
 
 impl<'de> Deserialize<'de> for Mpmc {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let arrived = flavor::arrived::<Self>(End::deserialize(deserializer)?);
-        let end = attachments::record_fault(arrived).map_err(de::Error::custom)?;
-        let mpmc = Self::new(end);
+        let arrived = flavor::arrived::<Self>(End::deserialize(deserializer)?)
+            .and_then(|end| Self::new(end).map_err(|error| error.to_string()));
+        let mpmc = attachments::record_fault(arrived).map_err(de::Error::custom)?;
         mpmc.is_shared.store(true, Ordering::Relaxed);
         Ok(mpmc)
     }

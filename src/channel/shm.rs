@@ -9,10 +9,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::lock::{Holder, SharedLock};
 use crate::ring::{MOST_FRAMES, Ring};
 use crate::sys::memory;
 use crate::sys::memory::Mapping;
-use crate::sys::robust_mutex::RobustMutex;
 
 /// The bytes of a channel's ring.
 const CHANNEL_RING_BYTES: usize = 256 * 1024;
@@ -72,8 +72,6 @@ impl Shm {
             .store(capacity as u64, Ordering::Relaxed);
         head.word(FLAVOR).store(flavor, Ordering::Relaxed);
         head.word(SMALLEST_WAIT).store(u64::MAX, Ordering::Relaxed);
-        RobustMutex::create(Arc::clone(&head), SEND_LOCK)?;
-        RobustMutex::create(Arc::clone(&head), RECEIVE_LOCK)?;
         Self::open(memory)
     }
 
@@ -110,14 +108,12 @@ impl Shm {
         &self.ring
     }
 
-    /// The lock of all senders, in all processes.
-    pub(super) fn send_lock(&self) -> RobustMutex {
-        RobustMutex::open(Arc::clone(&self.head), SEND_LOCK)
-    }
-
-    /// The lock of all receivers, in all processes.
-    pub(super) fn receive_lock(&self) -> RobustMutex {
-        RobustMutex::open(Arc::clone(&self.head), RECEIVE_LOCK)
+    /// The lock of all senders and the lock of all receivers, in all processes.
+    pub(super) fn locks(&self) -> io::Result<[SharedLock; 2]> {
+        let holder = Holder::of(&self.memory)?;
+        let lock =
+            |at, index| SharedLock::new(Arc::clone(&self.head), at, index, Arc::clone(&holder));
+        Ok([lock(SEND_LOCK, 0), lock(RECEIVE_LOCK, 1)])
     }
 
     /// The state of the receivers' doorbell. Its values are the protocol's.

@@ -21,6 +21,7 @@ mod join;
 mod large;
 mod model;
 mod order;
+mod overwritten;
 mod runtimes;
 mod tasks;
 mod travel;
