@@ -30,6 +30,7 @@ mod transfer;
 
 mod codec;
 
+mod lock;
 mod own_runtime;
 mod ring;
 mod sys;

@@ -1,7 +1,7 @@
 //! The two flavors of a channel, and what each of them has to do.
 //!
-//! - [`Mpmc`](super::Mpmc), made by [`queue`](crate::queue()): each side is in any number of processes, and two robust
-//!   locks protect the ring.
+//! - [`Mpmc`](super::Mpmc), made by [`queue`](crate::queue()): each side is in any number of processes, and two locks
+//!   protect the ring.
 //! - [`Spsc`](super::Spsc), made by [`pipe`](crate::pipe()) and [`channel`](crate::channel()): each side is in one
 //!   process at a time, and there is no lock between processes.
 //!
@@ -49,7 +49,11 @@ pub(crate) trait Flavor:
     const SPILLS: bool;
 
     /// Makes a side of a channel from an end that was made in this process.
-    fn new(end: End) -> Self;
+    ///
+    /// # Errors
+    ///
+    /// The process has no descriptor left for what the protocol needs.
+    fn new(end: End) -> io::Result<Self>;
 
     fn end(&self) -> &End;
 
@@ -113,7 +117,7 @@ pub(crate) fn create<F: Flavor>(capacity: usize) -> io::Result<(F, F)> {
 /// Makes a channel with these bounds: the side that sends and the side that receives.
 pub(crate) fn create_within<F: Flavor>(bounds: Bounds) -> io::Result<(F, F)> {
     let (sender, receiver) = End::pair(bounds, F::ID, F::SPILLS)?;
-    Ok((F::new(sender), F::new(receiver)))
+    Ok((F::new(sender)?, F::new(receiver)?))
 }
 
 /// An end that has arrived from another process, if its channel has the flavor `F`.

@@ -22,8 +22,10 @@
 //! 7. A message for which the ring has no room, while fewer messages than the capacity wait, lies in the unmapped part of
 //!    the memory ([`spill`]). A frame in the ring names it. A sender does this instead of sleeping.
 //!
-//! Both locks are tried and never waited for. A lock is held for long only by a thread that may block, which copies a
-//! message of more than 1 MiB.
+//! Both locks are tried and never waited for. They are words of the crate's own ([`lock`](crate::lock)): whatever a
+//! process writes over them, the others neither crash nor wait for a process that has ended. A holder that finds, before
+//! it commits, that its lock was taken over commits nothing. A lock is held for long only by a thread that may block,
+//! which copies a message of more than 1 MiB.
 //!
 //! Never here: the public types, except for errors; they are in `queue` and `pipe`.
 

@@ -1,9 +1,10 @@
 //! The protocol of a queue: any number of processes have either side.
 //!
 //! A sender takes the senders' lock, a receiver the receivers' lock. Both locks are only tried, never waited for, and
-//! tell the next holder when the last one died. The steps of the protocol are numbered in the documentation of
+//! tell the next holder when the last one died. A holder looks whether it still has the lock before it commits. The steps of the protocol are numbered in the documentation of
 //! [`channel`](super). What must stay true: nothing is left half done that the next holder of the lock cannot finish.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,17 +29,17 @@ use super::shm::Shm;
 use super::spill;
 use super::unfinished::Unfinished;
 use crate::codec::attachments;
+use crate::lock::{LockGuard, SharedLock, TryLock};
 use crate::ring::{Consumer, Frame, Producer, Ring};
 use crate::sys::buffer::StackBuf;
-use crate::sys::robust_mutex::{RobustGuard, RobustMutex, TryLock};
 use crate::sys::socket;
 
 /// One side of a queue's channel.
 #[derive(Debug)]
 pub(crate) struct Mpmc {
     end: End,
-    send_lock: RobustMutex,
-    receive_lock: RobustMutex,
+    send_lock: SharedLock,
+    receive_lock: SharedLock,
     unfinished: Unfinished,
     /// Another process has, or had, a copy of the socket.
     is_shared: AtomicBool,
@@ -59,15 +60,16 @@ impl Flavor for Mpmc {
 
     const SPILLS: bool = true;
 
-    fn new(end: End) -> Self {
+    fn new(end: End) -> io::Result<Self> {
         let shm = end.shm();
-        Self {
-            send_lock: shm.send_lock(),
-            receive_lock: shm.receive_lock(),
+        let [send_lock, receive_lock] = shm.locks()?;
+        Ok(Self {
+            send_lock,
+            receive_lock,
             unfinished: Unfinished::new(Arc::clone(shm)),
             is_shared: AtomicBool::new(false),
             end,
-        }
+        })
     }
 
     #[inline]
@@ -98,7 +100,7 @@ impl Flavor for Mpmc {
         if self.end.patience().has_missed() && self.end.len() >= self.end.capacity() {
             return Attempt::NotNow;
         }
-        let Some(_guard) = self.lock_senders() else {
+        let Some(guard) = self.lock_senders() else {
             return Attempt::Busy;
         };
         // Again under the lock: a receiver that saw the end under both locks expects nothing more.
@@ -106,8 +108,8 @@ impl Flavor for Mpmc {
             return Attempt::Closed;
         }
         match with.filter(|outgoing| outgoing.has_descriptors()) {
-            None => self.push_plain(bytes),
-            Some(outgoing) => self.push_with_fds(bytes, outgoing),
+            None => self.push_plain(&guard, bytes),
+            Some(outgoing) => self.push_with_fds(&guard, bytes, outgoing),
         }
     }
 
@@ -127,20 +129,20 @@ impl Flavor for Mpmc {
         if outgoing.message_len() > most {
             return Attempt::Elsewhere;
         }
-        let Some(_guard) = self.lock_senders() else {
+        let Some(guard) = self.lock_senders() else {
             return Attempt::Busy;
         };
         if self.was_closed() || self.end.has_found_receivers_gone() {
             return Attempt::Closed;
         }
-        mpmc_spill::push(&self.end, outgoing, may_commit)
+        mpmc_spill::push(&self.end, &guard, outgoing, may_commit)
     }
 
     fn try_pop(&self, buf: &mut StackBuf, most: usize) -> Popped {
         if self.end.patience().has_missed() && self.end.len() == 0 {
             return Attempt::NotNow;
         }
-        let Some(_guard) = self.lock_receivers() else {
+        let Some(guard) = self.lock_receivers() else {
             return Attempt::Busy;
         };
         let (mut consumer, frame) = match self.end.peek_frame() {
@@ -148,18 +150,18 @@ impl Flavor for Mpmc {
             Err(instead) => return instead,
         };
         if frame::is_spilled(frame) {
-            return self.pop_spilled(&mut consumer, frame, most);
+            return self.pop_spilled(&guard, &mut consumer, frame, most);
         }
-        Attempt::Done(self.take(&mut consumer, frame, |consumer| {
+        self.take(&guard, &mut consumer, frame, |consumer| {
             self.end.read_frame(consumer, frame, buf)
-        }))
+        })
     }
 
     fn arm(&self, wanted: Wanted) -> Arming {
-        let Some(_senders) = self.lock_senders() else {
+        let Some(senders) = self.lock_senders() else {
             return Arming::Busy;
         };
-        let Some(_receivers) = self.lock_receivers() else {
+        let Some(receivers) = self.lock_receivers() else {
             return Arming::Busy;
         };
         let mut producer = Producer::new(self.shm().ring());
@@ -176,6 +178,7 @@ impl Flavor for Mpmc {
         }
         match found {
             Arming::Ready => Arming::Ready,
+            _ if !senders.is_held() || !receivers.is_held() => Arming::Busy,
             _ if self.is_over() => Arming::Closed,
             Arming::Armed | Arming::ArmedForAWhile => {
                 doorbell::drain(self.socket());
@@ -214,7 +217,7 @@ impl Mpmc {
     /// How many messages were sent and are not done.
     pub(crate) fn unfinished(&self) -> usize {
         // Taking the lock completes the count of a receiver that died with it.
-        drop(self.lock_receivers());
+        drop(self.after_recovery(self.receive_lock.try_lock_asking()));
         // In this order: a message that leaves the ring in between is counted twice. In the other order it would not
         // be counted at all.
         let waiting = self.end.len();
@@ -227,7 +230,7 @@ impl Mpmc {
     }
 
     #[inline]
-    fn push_plain(&self, bytes: &[u8]) -> Pushed {
+    fn push_plain(&self, guard: &LockGuard<'_>, bytes: &[u8]) -> Pushed {
         let Some(mut producer) = self.end.begin_frame(bytes.len(), bytes.len() as u64) else {
             return Attempt::NotNow;
         };
@@ -236,6 +239,9 @@ impl Mpmc {
         if let Err(instead) = mpmc_bell::ring_before_commit(&self.end) {
             return instead;
         }
+        if !guard.is_held() {
+            return Attempt::Busy;
+        }
         bytes_sent::count(self.shm(), bytes.len() as u64);
         writer.commit(self.end.frame_kind());
         self.end.patience().succeeded();
@@ -243,7 +249,7 @@ impl Mpmc {
     }
 
     #[cold]
-    fn push_with_fds(&self, bytes: &[u8], outgoing: &Outgoing) -> Pushed {
+    fn push_with_fds(&self, guard: &LockGuard<'_>, bytes: &[u8], outgoing: &Outgoing) -> Pushed {
         let len = outgoing.message_len() as u64;
         let Some(mut producer) = self.end.begin_frame(TAG_BYTES + bytes.len(), len) else {
             return Attempt::NotNow;
@@ -262,6 +268,9 @@ impl Mpmc {
         // The descriptors are a ring. But the receiver that takes them takes earlier rings too, so the next message
         // rings again.
         self.shm().data_bell().store(0, Ordering::Relaxed);
+        if !guard.is_held() {
+            return Attempt::Busy;
+        }
         bytes_sent::count(self.shm(), len);
         writer.commit(self.end.frame_kind_of(outgoing));
         self.end.patience().succeeded();
@@ -272,10 +281,11 @@ impl Mpmc {
     #[inline]
     fn take(
         &self,
+        guard: &LockGuard<'_>,
         consumer: &mut Consumer<&Ring>,
         frame: Frame,
         read: impl FnOnce(&Consumer<&Ring>) -> Taken,
-    ) -> Taken {
+    ) -> Popped {
         let shm = self.shm();
         shm.taken_at().store(consumer.position(), Ordering::Release);
         self.unfinished.begin_receive();
@@ -283,27 +293,38 @@ impl Mpmc {
         if shm.space_bell().load(Ordering::Relaxed) == 0 {
             mpmc_bell::ring_for_space(&self.end);
         }
+        if !guard.is_held() {
+            return Attempt::Busy;
+        }
         consumer.release(frame);
         self.unfinished.finish_receive();
         self.end.patience().succeeded();
-        message
+        Attempt::Done(message)
     }
 
     /// Takes a message that is not in the ring. It is copied before it is taken, and its memory is given back after that.
     #[cold]
-    fn pop_spilled(&self, consumer: &mut Consumer<&Ring>, frame: Frame, most: usize) -> Popped {
+    fn pop_spilled(
+        &self,
+        guard: &LockGuard<'_>,
+        consumer: &mut Consumer<&Ring>,
+        frame: Frame,
+        most: usize,
+    ) -> Popped {
         let (place, message) = match mpmc_spill::read(&self.end, consumer, frame, most) {
             Ok(read) => read,
             Err(instead) => return instead,
         };
-        let taken = self.take(consumer, frame, |_| Taken::Long(Box::new(message)));
-        spill::free(self.shm(), place, consumer.is_empty());
-        Attempt::Done(taken)
+        let taken = self.take(guard, consumer, frame, |_| Taken::Long(Box::new(message)));
+        if let Attempt::Done(_) = taken {
+            spill::free(self.shm(), place, consumer.is_empty());
+        }
+        taken
     }
 
     /// Takes the senders' lock, if it is free.
     #[inline]
-    fn lock_senders(&self) -> Option<RobustGuard<'_>> {
+    fn lock_senders(&self) -> Option<LockGuard<'_>> {
         match self.send_lock.try_lock() {
             TryLock::Locked(guard) => Some(guard),
             TryLock::OwnerDied(guard) => {
@@ -317,9 +338,14 @@ impl Mpmc {
 
     /// Takes the receivers' lock, if it is free, and accounts for the message of a receiver that died with it.
     #[inline]
-    fn lock_receivers(&self) -> Option<RobustGuard<'_>> {
+    fn lock_receivers(&self) -> Option<LockGuard<'_>> {
+        self.after_recovery(self.receive_lock.try_lock())
+    }
+
+    #[inline]
+    fn after_recovery<'a>(&self, attempt: TryLock<'a>) -> Option<LockGuard<'a>> {
         let needs_recovery = self.shm().needs_recovery();
-        let guard = match self.receive_lock.try_lock() {
+        let guard = match attempt {
             TryLock::Locked(guard) => guard,
             TryLock::OwnerDied(guard) => {
                 needs_recovery.store(1, Ordering::Release);
@@ -390,9 +416,9 @@ impl Serialize for Mpmc {
 
 impl<'de> Deserialize<'de> for Mpmc {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let arrived = flavor::arrived::<Self>(End::deserialize(deserializer)?);
-        let end = attachments::record_fault(arrived).map_err(de::Error::custom)?;
-        let mpmc = Self::new(end);
+        let arrived = flavor::arrived::<Self>(End::deserialize(deserializer)?)
+            .and_then(|end| Self::new(end).map_err(|error| error.to_string()));
+        let mpmc = attachments::record_fault(arrived).map_err(de::Error::custom)?;
         mpmc.is_shared.store(true, Ordering::Relaxed);
         Ok(mpmc)
     }

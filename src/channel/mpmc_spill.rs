@@ -13,10 +13,16 @@ use super::message::{Incoming, Outgoing};
 use super::mpmc_bell;
 use super::spill;
 use super::spill::SpillPlace;
+use crate::lock::LockGuard;
 use crate::ring::{Consumer, Frame, Ring};
 
 /// Sends `outgoing` beside the ring. `may_commit` is asked last: if it refuses, nothing is sent.
-pub(super) fn push(end: &End, outgoing: &Outgoing, may_commit: impl FnOnce() -> bool) -> Pushed {
+pub(super) fn push(
+    end: &End,
+    guard: &LockGuard<'_>,
+    outgoing: &Outgoing,
+    may_commit: impl FnOnce() -> bool,
+) -> Pushed {
     let bytes = outgoing.bytes();
     let frame = end.shm().bounds().place_frame() - end.shm().bounds().sum_len();
     let Some(mut producer) = end.begin_frame(frame, bytes.len() as u64) else {
@@ -28,6 +34,9 @@ pub(super) fn push(end: &End, outgoing: &Outgoing, may_commit: impl FnOnce() -> 
     };
     if let Err(instead) = mpmc_bell::ring_before_commit(end) {
         return instead;
+    }
+    if !guard.is_held() {
+        return Attempt::Busy;
     }
     if !may_commit() {
         return Attempt::Closed;

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::bounds::Bounds;
+use crate::lock::{Holder, SharedLock};
 use crate::ring::{MOST_FRAMES, Ring, frame_bytes};
 use crate::sys::memory;
 use crate::sys::memory::Mapping;
-use crate::sys::robust_mutex::RobustMutex;
 
 /// The fewest bytes of a channel's ring.
 const LEAST_RING_BYTES: usize = 256 * 1024;
@@ -90,8 +90,6 @@ impl Shm {
         set(SPILLS, spills.into());
         set(FLAVOR, flavor);
         set(SMALLEST_WAIT, u64::MAX);
-        RobustMutex::create(Arc::clone(&head), SEND_LOCK)?;
-        RobustMutex::create(Arc::clone(&head), RECEIVE_LOCK)?;
         Self::open(memory)
     }
 
@@ -156,14 +154,12 @@ impl Shm {
         &self.ring
     }
 
-    /// The lock of all senders, in all processes.
-    pub(super) fn send_lock(&self) -> RobustMutex {
-        RobustMutex::open(Arc::clone(&self.head), SEND_LOCK)
-    }
-
-    /// The lock of all receivers, in all processes.
-    pub(super) fn receive_lock(&self) -> RobustMutex {
-        RobustMutex::open(Arc::clone(&self.head), RECEIVE_LOCK)
+    /// The lock of all senders and the lock of all receivers, in all processes.
+    pub(super) fn locks(&self) -> io::Result<[SharedLock; 2]> {
+        let holder = Holder::of(&self.memory)?;
+        let lock =
+            |at, index| SharedLock::new(Arc::clone(&self.head), at, index, Arc::clone(&holder));
+        Ok([lock(SEND_LOCK, 0), lock(RECEIVE_LOCK, 1)])
     }
 
     /// The state of the receivers' doorbell. Its values are the protocol's.

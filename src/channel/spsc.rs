@@ -16,6 +16,7 @@
 //!    that finds descriptors there, and no message, retries later. The next message rings again, because a receiver
 //!    that takes descriptors takes the rings before them.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
@@ -83,8 +84,8 @@ impl Flavor for Spsc {
     /// A pipe has no capacity: its sender waits for room in the ring.
     const SPILLS: bool = false;
 
-    fn new(end: End) -> Self {
-        Self::arrived(end, 0)
+    fn new(end: End) -> io::Result<Self> {
+        Ok(Self::arrived(end, 0))
     }
 
     #[inline]

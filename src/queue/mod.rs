@@ -39,7 +39,7 @@ use crate::channel;
 ///
 /// # Errors
 ///
-/// `capacity` is 0 or more than 4,194,303, or the kernel has no memory or descriptors left. A queue takes three
+/// `capacity` is 0 or more than 4,194,303, or the kernel has no memory or descriptors left. A queue takes four
 /// descriptors.
 ///
 /// ```

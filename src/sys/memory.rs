@@ -188,12 +188,6 @@ impl Mapping {
         self.len
     }
 
-    /// The address of the byte at `at`, for a lock in the memory.
-    pub(super) fn address(&self, at: usize) -> *mut u8 {
-        assert!(at < self.len);
-        self.base.as_ptr().wrapping_add(at)
-    }
-
     /// Copies `bytes` to `at`. Panics if they do not fit: the caller checks first.
     #[inline]
     pub(crate) fn write(&self, at: usize, bytes: &[u8]) {

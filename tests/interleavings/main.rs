@@ -1,4 +1,5 @@
-//! The protocols by which a sender wakes a sleeping receiver, in every order in which their steps can happen.
+//! The protocols by which a sender wakes a sleeping receiver, and the lock of a queue, in every order in which their steps
+//! can happen.
 //!
 //! These are models of the code. A step is one access to memory, one system call or one critical section, and the table
 //! `MODELS` of each file names the function that performs it. A model shows that the rules of a protocol suffice:
@@ -7,6 +8,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod lock;
 mod mpmc;
 mod ring;
 mod spsc;
@@ -46,7 +48,8 @@ fn explore<S: Clone + Eq + Hash + Debug>(
 
 #[test]
 fn models_name_functions_of_the_code() {
-    for (steps, file, function) in [ring::MODELS, mpmc::MODELS, spsc::MODELS].concat() {
+    for (steps, file, function) in [lock::MODELS, ring::MODELS, mpmc::MODELS, spsc::MODELS].concat()
+    {
         let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
         let source = source.unwrap_or_else(|error| panic!("`{steps}` models {file}: {error}"));
         let is_there = ["(", "<"]

@@ -65,9 +65,8 @@ enum Broken {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Lock {
     Free,
+    /// The number of its owner, who may have been killed. The next owner is told so.
     Held(usize),
-    /// Its owner was killed. The next owner is told so.
-    OwnerDied,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -178,10 +177,10 @@ impl State {
 
     fn lock_senders(&mut self, who: usize, broken: Broken) -> Option<()> {
         match self.send_lock {
-            Lock::Held(_) => return None,
             Lock::Free => {}
-            Lock::OwnerDied if broken == Broken::KeepsFlagOfDeadSender => {}
-            Lock::OwnerDied => self.flag = false,
+            Lock::Held(_) if !self.has_dead_owner(self.send_lock) => return None,
+            Lock::Held(_) if broken == Broken::KeepsFlagOfDeadSender => {}
+            Lock::Held(_) => self.flag = false,
         }
         self.send_lock = Lock::Held(who);
         Some(())
@@ -196,11 +195,11 @@ impl State {
     fn kill(&mut self, who: usize) {
         self.kills -= 1;
         self.processes[who].step = Step::Dead;
-        for lock in [&mut self.send_lock, &mut self.receive_lock] {
-            if *lock == Lock::Held(who) {
-                *lock = Lock::OwnerDied;
-            }
-        }
+    }
+
+    /// Whether the kernel says that the owner of `lock` was killed.
+    fn has_dead_owner(&self, lock: Lock) -> bool {
+        matches!(lock, Lock::Held(owner) if self.processes[owner].step == Step::Dead)
     }
 
     fn next(&self, broken: Broken, found: &mut Vec<Self>) {
@@ -233,7 +232,7 @@ impl State {
     /// other receiver can have it.
     fn sleeps_beside_message(&self) -> bool {
         let sleeps = |process: &Process| process.step == Step::Asleep;
-        let lost = self.receive_lock == Lock::OwnerDied && self.first_is_without_fds();
+        let lost = self.has_dead_owner(self.receive_lock) && self.first_is_without_fds();
         self.frames.len() > usize::from(lost) && self.processes.iter().any(sleeps)
     }
 }

@@ -25,6 +25,7 @@ mod large;
 mod model;
 mod order;
 mod other_executors;
+mod overwritten;
 mod own_ends;
 mod runtimes;
 mod tasks;

@@ -12,7 +12,7 @@ use crate::syntax::{first_word, offset_of, paths, words};
 /// The layers, from the bottom to the top.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Layer {
-    /// The kernel's interface, and the ring in shared memory.
+    /// The kernel's interface, and the ring and the lock in shared memory.
     Kernel,
     /// Values as bytes, with descriptors beside them.
     Codec,
@@ -47,6 +47,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("abort", Layer::Transfer),
     ("transfer", Layer::Transfer),
     ("codec", Layer::Codec),
+    ("lock", Layer::Kernel),
     ("ring", Layer::Kernel),
     ("sys", Layer::Kernel),
     ("threads", Layer::Kernel),
@@ -57,11 +58,18 @@ const MODULES: &[(&str, Layer)] = &[
 ///
 /// `spawn` and `child` are not here: what the two sides share is data, in `transfer` and `call`. Neither is
 /// `schedule`: a decision performs nothing. Neither is a face to a face: what two of them need belongs below both.
-const SIDEWAYS: &[(&str, &str, &str)] = &[(
-    "ring",
-    "sys",
-    "a ring lives in a mapping, which is the kernel's",
-)];
+const SIDEWAYS: &[(&str, &str, &str)] = &[
+    (
+        "ring",
+        "sys",
+        "a ring lives in a mapping, which is the kernel's",
+    ),
+    (
+        "lock",
+        "sys",
+        "the kernel says whether the owner of a lock exists",
+    ),
+];
 
 pub(crate) fn findings(sources: &[Source]) -> Vec<Finding> {
     sources

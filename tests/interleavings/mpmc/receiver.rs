@@ -97,9 +97,9 @@ impl State {
 
     fn lock_receivers(&mut self, who: usize) -> Option<()> {
         match self.receive_lock {
-            Lock::Held(_) => return None,
             Lock::Free => {}
-            Lock::OwnerDied => self.needs_recovery = true,
+            Lock::Held(_) if !self.has_dead_owner(self.receive_lock) => return None,
+            Lock::Held(_) => self.needs_recovery = true,
         }
         self.receive_lock = Lock::Held(who);
         if self.needs_recovery && self.first_is_without_fds() {
