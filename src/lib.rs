@@ -55,6 +55,10 @@ pub use schedule::Priority;
 pub use spawn::{ChildInfo, StartMethod, active_children, warm_up};
 pub use task::{CurrentProcess, Setup, Task, TaskId, current};
 
+#[cfg(doc)]
+#[doc = include_str!("../docs/security.md")]
+pub mod security {}
+
 /// What the attributes' expansions call. Not a public interface.
 #[doc(hidden)]
 pub mod __private {

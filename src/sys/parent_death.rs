@@ -58,6 +58,9 @@ impl ParentDeathPipe {
     /// A new pipe, for a child that may end before this process does.
     pub(crate) fn new() -> io::Result<Arc<Self>> {
         let (reading, writing) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        // A child opens the pipe for reading. Opened for writing, a byte would kill all children, and a writing end that
+        // is kept would let them outlive this process. The superuser is not stopped by this.
+        rustix::fs::fchmod(&reading, Mode::RUSR)?;
         // Never in a standard slot: a program that puts its own stream there would close the pipe and kill all children.
         Ok(Arc::new(Self {
             reading: rustix::io::fcntl_dupfd_cloexec(reading, 3)?,

@@ -153,9 +153,11 @@ pub(crate) fn ignore_sigpipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
+/// The number of a process that can be a child. Number 1 never is, and `kill(-1)` would reach every process.
 fn checked(pid: u32) -> io::Result<Pid> {
     i32::try_from(pid)
         .ok()
+        .filter(|pid| *pid > 1)
         .and_then(Pid::from_raw)
         .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
 }
