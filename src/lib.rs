@@ -25,6 +25,11 @@ pub mod task;
 
 mod abort;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+#[cfg(all(test, not(fuzzing)))]
+mod fuzzing;
 
 mod transfer;
 
