@@ -140,6 +140,8 @@ fn watch(shared: &WorkerShared, blobs: &MappedBlobs, results: &ResultBlobs) -> N
             // An error is a message that could not be received whole (a full descriptor table): a task would wait for
             // its descriptors for ever.
             Ok(None) | Err(_) => {
+                // The socket may have been closed since the look above.
+                exit_cause::end_if_disconnected();
                 process_tree::kill_escaped();
                 signal::kill_own_group()
             }
