@@ -251,23 +251,23 @@ impl End {
 
     /// The kind of the frame of a message that has descriptors.
     pub(super) fn frame_kind_of(&self, with_fds: &Outgoing) -> u32 {
-        let flag = |is_set: bool, bit: u32| if is_set { bit } else { 0 };
-        let bundled = fds::are_bundled(with_fds.descriptor_count());
-        self.frame_kind()
-            | frame::HAS_FDS
-            | flag(with_fds.is_long(), frame::IS_LONG)
-            | flag(bundled, frame::HAS_BUNDLE)
+        let long = match with_fds.is_long() {
+            true => frame::IS_LONG,
+            false => 0,
+        };
+        let bundled = match fds::are_bundled(with_fds.descriptor_count()) {
+            true => frame::HAS_BUNDLE,
+            false => 0,
+        };
+        self.frame_kind() | frame::HAS_FDS | long | bundled
     }
 
     /// What the sender of `outgoing` waits for.
     pub(super) fn wanted(&self, outgoing: &Outgoing) -> Wanted {
-        let tag = match outgoing.has_descriptors() {
-            true => TAG_BYTES,
-            false => 0,
-        };
+        let tag = TAG_BYTES * usize::from(outgoing.has_descriptors());
         Wanted {
             frame: self.shm.bounds().sum_len() + tag + outgoing.body().len(),
-            bytes: outgoing.message_len() as u64,
+            bytes: outgoing.content().len() as u64,
         }
     }
 
@@ -306,8 +306,7 @@ impl End {
         let skipped = frame::before_body(frame);
         let mut body = Vec::with_capacity(frame.len());
         consumer.copy(frame, skipped, frame.len() - skipped, &mut body);
-        let is_bundle = frame.kind() & frame::HAS_BUNDLE != 0;
-        let fds = tag.map(|tag| self.receive_fds(tag, is_bundle));
+        let fds = tag.map(|tag| self.receive_fds(tag, frame::has_bundle(frame)));
         match frame.kind() & frame::IS_LONG {
             0 => Incoming::short(body, fds),
             _ => {

@@ -4,7 +4,6 @@
 //! is marked as in use from before it is filled until the receiver has decoded it, or until the message is dropped
 //! unsent. Never here: the ring and the socket.
 
-use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
@@ -19,6 +18,7 @@ use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
 use crate::codec::move_state::MoveState;
 use crate::sys::buffer::{STACK_BUF_BYTES, StackBuf};
+use crate::sys::memory::SharedBytes;
 use crate::transfer::blob;
 use crate::transfer::blob::{BlobPool, EncodedBlob};
 use crate::transfer::longest_value::longest_value;
@@ -52,6 +52,22 @@ pub(crate) struct Outgoing {
     /// The blob with its bytes, if it is long.
     blob: Option<EncodedBlob>,
     attachments: Attachments,
+}
+
+/// The bytes of a message, wherever they are.
+#[derive(Debug)]
+pub(super) enum Content<'a> {
+    Here(&'a [u8]),
+    InBlob(SharedBytes<'a>),
+}
+
+impl Content<'_> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Here(bytes) => bytes.len(),
+            Self::InBlob(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// The pool of an end's long messages.
@@ -128,16 +144,11 @@ impl Outgoing {
     }
 
     /// The bytes of the message, wherever they are.
-    pub(super) fn bytes(&self) -> Cow<'_, [u8]> {
+    pub(super) fn content(&self) -> Content<'_> {
         match &self.blob {
-            Some(blob) => Cow::Owned(blob.lease.copy(blob.len)),
-            None => Cow::Borrowed(&self.body),
+            Some(blob) => Content::InBlob(blob.lease.bytes(blob.len)),
+            None => Content::Here(&self.body),
         }
-    }
-
-    /// How many bytes the message has, wherever they are.
-    pub(super) fn message_len(&self) -> usize {
-        self.blob.as_ref().map_or(self.body.len(), |blob| blob.len)
     }
 
     /// Whether it is in shared memory of its own.

@@ -126,7 +126,7 @@ impl Flavor for Mpmc {
         if self.end.len() >= self.end.capacity() {
             return Attempt::NotNow;
         }
-        if outgoing.message_len() > most {
+        if outgoing.content().len() > most {
             return Attempt::Elsewhere;
         }
         let Some(guard) = self.lock_senders() else {
@@ -250,7 +250,7 @@ impl Mpmc {
 
     #[cold]
     fn push_with_fds(&self, guard: &LockGuard<'_>, bytes: &[u8], outgoing: &Outgoing) -> Pushed {
-        let len = outgoing.message_len() as u64;
+        let len = outgoing.content().len() as u64;
         let Some(mut producer) = self.end.begin_frame(TAG_BYTES + bytes.len(), len) else {
             return Attempt::NotNow;
         };

@@ -27,7 +27,7 @@ use crate::codec::attachments::Attachments;
 use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
 use crate::sys::memory;
-use crate::sys::memory::Mapping;
+use crate::sys::memory::{Mapping, SharedBytes};
 
 /// Where the in-use word is in a blob's memory.
 pub(super) const IN_USE: usize = 0;
@@ -122,11 +122,9 @@ impl BlobLease {
         self.is_handed_over = true;
     }
 
-    /// A copy of the first `len` bytes of the value, which is not handed over yet.
-    pub(crate) fn copy(&self, len: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(len);
-        self.blob.mapping.shared(VALUE, len).take(len, &mut bytes);
-        bytes
+    /// The first `len` bytes of the value.
+    pub(crate) fn bytes(&self, len: usize) -> SharedBytes<'_> {
+        self.blob.mapping.shared(VALUE, len)
     }
 
     /// Encodes `value`, which takes `len` bytes as [`codec::measure`] counted them.
