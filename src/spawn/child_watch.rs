@@ -55,12 +55,14 @@ pub(super) async fn end_or_cause(
         if within(ENDING, pidfd.readable()).await?.is_some() {
             return Ok(None);
         }
+        // Asked before the child is looked at: it maps the memory and then says so.
+        let were_made = ties.were_made();
         let name = ties.memory_name.clone();
         let state = threads::run(move || ProgramState::of(pid, &name)).await;
         match state {
-            Ok(ProgramState::Replaced) => return Ok(Some(ExitCause::Replaced)),
+            Ok(ProgramState::Replaced) if were_made => return Ok(Some(ExitCause::Replaced)),
             Ok(ProgramState::WithoutMainThread) => return Ok(Some(ExitCause::ThreadEnded)),
-            Ok(ProgramState::Unchanged) | Err(_) => {}
+            Ok(ProgramState::Replaced | ProgramState::Unchanged) | Err(_) => {}
         }
     }
 }
