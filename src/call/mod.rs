@@ -19,6 +19,8 @@
 //! | `result_blobs` | worker | shared memory for results that fit no frame |
 //! | `reply_reader` | parent | reads replies, salvages what a worker has published |
 //! | `outcomes` | parent | decodes the outcomes of one reply |
+//! | `checksum` | both | finds replies that were overwritten before they were read |
+//! | `nonsense` | parent | what a child wrote and no child of this program writes |
 //! | `slot` | parent | where one outcome waits for the handle that awaits it |
 //!
 //! Must stay true: an item is claimed before its arguments are decoded; every claimed item gets exactly one outcome;
@@ -26,12 +28,14 @@
 //!
 //! Never here: which worker runs what, and when (`pool`); how processes start (`spawn`, `child`).
 
+mod checksum;
 mod control_queue;
 pub(crate) mod encoded_items;
 pub(crate) mod envelope;
 pub(crate) mod executor;
 pub(crate) mod item_writer;
 pub(crate) mod job;
+pub(crate) mod nonsense;
 pub(crate) mod outcomes;
 pub(crate) mod panic_capture;
 pub(crate) mod reply_reader;

@@ -14,7 +14,7 @@ use std::sync::Once;
 
 use crate::codec::codec;
 use crate::error::PanicReport;
-use crate::sys::text;
+use crate::sys::{exit_cause, text};
 
 /// Longer messages and backtraces are cut, in bytes: a report must fit a frame.
 const LONGEST_PANIC_TEXT: usize = 16 * 1024;
@@ -38,6 +38,8 @@ fn add_hook() {
         let report = report(info);
         let _ = LAST.try_with(|last| *last.borrow_mut() = Some(report));
         previous(info);
+        // A runtime panics without its descriptors, also on threads that no task waits for.
+        exit_cause::end_if_disconnected();
     }));
 }
 

@@ -251,21 +251,23 @@ impl End {
 
     /// The kind of the frame of a message that has descriptors.
     pub(super) fn frame_kind_of(&self, with_fds: &Outgoing) -> u32 {
-        match with_fds.is_long() {
-            true => self.frame_kind() | frame::HAS_FDS | frame::IS_LONG,
-            false => self.frame_kind() | frame::HAS_FDS,
-        }
+        let long = match with_fds.is_long() {
+            true => frame::IS_LONG,
+            false => 0,
+        };
+        let bundled = match fds::are_bundled(with_fds.descriptor_count()) {
+            true => frame::HAS_BUNDLE,
+            false => 0,
+        };
+        self.frame_kind() | frame::HAS_FDS | long | bundled
     }
 
     /// What the sender of `outgoing` waits for.
     pub(super) fn wanted(&self, outgoing: &Outgoing) -> Wanted {
-        let tag = match outgoing.has_descriptors() {
-            true => TAG_BYTES,
-            false => 0,
-        };
+        let tag = TAG_BYTES * usize::from(outgoing.has_descriptors());
         Wanted {
             frame: self.shm.bounds().sum_len() + tag + outgoing.body().len(),
-            bytes: outgoing.bytes().len() as u64,
+            bytes: outgoing.content().len() as u64,
         }
     }
 
@@ -304,7 +306,7 @@ impl End {
         let skipped = frame::before_body(frame);
         let mut body = Vec::with_capacity(frame.len());
         consumer.copy(frame, skipped, frame.len() - skipped, &mut body);
-        let fds = tag.map(|tag| self.receive_fds(tag));
+        let fds = tag.map(|tag| self.receive_fds(tag, frame::has_bundle(frame)));
         match frame.kind() & frame::IS_LONG {
             0 => Incoming::short(body, fds),
             _ => {
@@ -331,9 +333,9 @@ impl End {
         })
     }
 
-    fn receive_fds(&self, tag: u64) -> Vec<OwnedFd> {
+    fn receive_fds(&self, tag: u64, is_bundle: bool) -> Vec<OwnedFd> {
         self.shm.taken_tag().store(tag, Ordering::Release);
-        fds::receive(self.socket(), tag)
+        fds::receive(self.socket(), tag, is_bundle)
     }
 
     /// Notes that the other side is gone, as a failed send has told.

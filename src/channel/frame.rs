@@ -17,11 +17,14 @@ pub(super) const HAS_FDS: u32 = 1;
 /// The message is in the shared memory that is its first descriptor.
 pub(super) const IS_LONG: u32 = 2;
 
+/// The descriptors are in a bundle.
+pub(super) const HAS_BUNDLE: u32 = 4;
+
 /// The message is in the unmapped part of the channel's memory.
-pub(super) const IS_SPILLED: u32 = 4;
+pub(super) const IS_SPILLED: u32 = 8;
 
 /// The channel bounds bytes.
-pub(super) const HAS_SUM: u32 = 8;
+pub(super) const HAS_SUM: u32 = 16;
 
 /// The tag of the descriptors that were sent ahead of `frame`, if there are any.
 pub(super) fn tag_of(consumer: &Consumer<&Ring>, frame: Frame) -> Option<u64> {
@@ -34,6 +37,11 @@ pub(super) fn tag_of(consumer: &Consumer<&Ring>, frame: Frame) -> Option<u64> {
 #[inline]
 pub(super) fn is_spilled(frame: Frame) -> bool {
     frame.kind() & IS_SPILLED != 0
+}
+
+/// Whether the descriptors are in a bundle.
+pub(super) fn has_bundle(frame: Frame) -> bool {
+    frame.kind() & HAS_BUNDLE != 0
 }
 
 /// The place of a message in the unmapped part. `None` if the frame cannot name one.

@@ -18,9 +18,10 @@ use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
 use crate::codec::move_state::MoveState;
 use crate::sys::buffer::{STACK_BUF_BYTES, StackBuf};
-use crate::sys::socket::DESCRIPTORS_PER_MESSAGE;
+use crate::sys::memory::SharedBytes;
 use crate::transfer::blob;
 use crate::transfer::blob::{BlobPool, EncodedBlob};
+use crate::transfer::longest_value::longest_value;
 use crate::transfer::mapped_blob::{MappedBlob, RecentBlobs};
 
 /// The longest message that is copied or decoded where it is sent or received, in bytes: 1 MiB and its framing. Copying
@@ -51,6 +52,22 @@ pub(crate) struct Outgoing {
     /// The blob with its bytes, if it is long.
     blob: Option<EncodedBlob>,
     attachments: Attachments,
+}
+
+/// The bytes of a message, wherever they are.
+#[derive(Debug)]
+pub(super) enum Content<'a> {
+    Here(&'a [u8]),
+    InBlob(SharedBytes<'a>),
+}
+
+impl Content<'_> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Here(bytes) => bytes.len(),
+            Self::InBlob(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// The pool of an end's long messages.
@@ -114,12 +131,6 @@ impl Outgoing {
     pub(super) fn long<T: Serialize>(value: &T, pool: &Mutex<BlobPool>) -> Result<Self, Refused> {
         let mut attached = Attachments::default();
         let encoded = blob::encode(value, pool, &mut attached).map_err(Refused)?;
-        if attached.fds().len() >= DESCRIPTORS_PER_MESSAGE {
-            let most = DESCRIPTORS_PER_MESSAGE - 1;
-            return Err(Refused(format!(
-                "a long message carries at most {most} descriptors"
-            )));
-        }
         Ok(Self {
             body: (encoded.len as u64).to_ne_bytes().to_vec(),
             blob: Some(encoded),
@@ -133,10 +144,10 @@ impl Outgoing {
     }
 
     /// The bytes of the message, wherever they are.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(super) fn content(&self) -> Content<'_> {
         match &self.blob {
-            Some(blob) => blob.lease.bytes(blob.len),
-            None => &self.body,
+            Some(blob) => Content::InBlob(blob.lease.bytes(blob.len)),
+            None => Content::Here(&self.body),
         }
     }
 
@@ -152,7 +163,12 @@ impl Outgoing {
 
     /// Whether descriptors are sent ahead of it.
     pub(super) fn has_descriptors(&self) -> bool {
-        self.blob.is_some() || !self.attachments.fds().is_empty()
+        self.descriptor_count() > 0
+    }
+
+    /// How many descriptors are sent ahead of it.
+    pub(super) fn descriptor_count(&self) -> usize {
+        usize::from(self.blob.is_some()) + self.attachments.fds().len()
     }
 
     /// The descriptors that are sent ahead of it.
@@ -226,8 +242,10 @@ impl Incoming {
             )),
         };
         let (blob, fault) = match opened {
-            Ok((blob, len)) if blob.holds(len) => (Some((blob, len)), None),
-            Ok(_) => (None, Some("it is longer than its memory".to_owned())),
+            Ok((blob, len)) => match blob.check(len, longest_value()) {
+                Ok(()) => (Some((blob, len)), None),
+                Err(why) => (None, Some(why)),
+            },
             Err(error) => (None, Some(format!("its shared memory: {error}"))),
         };
         Self {

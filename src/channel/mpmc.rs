@@ -124,7 +124,7 @@ impl Flavor for Mpmc {
         if self.end.len() >= self.end.capacity() {
             return Attempt::NotNow;
         }
-        if outgoing.bytes().len() > most {
+        if outgoing.content().len() > most {
             return Attempt::Elsewhere;
         }
         let Some(_guard) = self.lock_senders() else {
@@ -244,7 +244,7 @@ impl Mpmc {
 
     #[cold]
     fn push_with_fds(&self, bytes: &[u8], outgoing: &Outgoing) -> Pushed {
-        let len = outgoing.bytes().len() as u64;
+        let len = outgoing.content().len() as u64;
         let Some(mut producer) = self.end.begin_frame(TAG_BYTES + bytes.len(), len) else {
             return Attempt::NotNow;
         };

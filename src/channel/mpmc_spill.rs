@@ -14,16 +14,19 @@ use super::mpmc_bell;
 use super::spill;
 use super::spill::SpillPlace;
 use crate::ring::{Consumer, Frame, Ring};
+use crate::transfer::longest_value;
+use crate::transfer::longest_value::longest_value;
 
 /// Sends `outgoing` beside the ring. `may_commit` is asked last: if it refuses, nothing is sent.
 pub(super) fn push(end: &End, outgoing: &Outgoing, may_commit: impl FnOnce() -> bool) -> Pushed {
-    let bytes = outgoing.bytes();
+    let content = outgoing.content();
+    let len = content.len() as u64;
     let frame = end.shm().bounds().place_frame() - end.shm().bounds().sum_len();
-    let Some(mut producer) = end.begin_frame(frame, bytes.len() as u64) else {
+    let Some(mut producer) = end.begin_frame(frame, len) else {
         return Attempt::NotNow;
     };
     // The size of files is limited, or the kernel has no memory.
-    let Ok(place) = spill::write(end.shm(), bytes) else {
+    let Ok(place) = spill::write(end.shm(), content) else {
         return end.refuse_spill();
     };
     if let Err(instead) = mpmc_bell::ring_before_commit(end) {
@@ -35,7 +38,7 @@ pub(super) fn push(end: &End, outgoing: &Outgoing, may_commit: impl FnOnce() -> 
     let mut writer = producer.resume();
     writer.extend(&place.to_bytes());
     spill::keep(end.shm(), place);
-    bytes_sent::count(end.shm(), bytes.len() as u64);
+    bytes_sent::count(end.shm(), len);
     writer.commit(end.frame_kind() | frame::IS_SPILLED);
     Attempt::Done(Ok(()))
 }
@@ -49,6 +52,10 @@ pub(super) fn read(
 ) -> Result<(SpillPlace, Incoming), Popped> {
     // A corrupt ring cannot be read by any process any more.
     let place = frame::place_of(consumer, frame).ok_or(Attempt::Closed)?;
+    if place.len() > longest_value() {
+        let why = longest_value::too_long(place.len(), longest_value());
+        return Ok((place, Incoming::faulty(why)));
+    }
     if place.len() > most as u64 {
         return Err(Attempt::Elsewhere);
     }

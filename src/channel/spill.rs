@@ -15,12 +15,17 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use super::bounds::PLACE_BYTES;
+use super::message::Content;
 use super::shm::Shm;
 use crate::ring::{Consumer, Frame, Ring};
+use crate::sys::memory::SharedBytes;
 use crate::sys::unmapped;
 
 /// As many bytes are given back at a time, unless no further message waits.
 const FREED_AT_ONCE: u64 = 64 * 1024;
+
+/// The bytes of a blob are copied in pieces of this length, which stay in the processor's cache.
+const PIECE_BYTES: usize = 128 * 1024;
 
 /// Where a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,14 +63,33 @@ impl SpillPlace {
 }
 
 /// Writes a message, which no receiver sees before its frame is committed. Needs the senders' lock.
-pub(super) fn write(shm: &Shm, bytes: &[u8]) -> io::Result<SpillPlace> {
+pub(super) fn write(shm: &Shm, content: Content<'_>) -> io::Result<SpillPlace> {
     let end = shm.spill_end().load(Ordering::Relaxed);
     let at = end.max(shm.spill_start());
     // Not 0 any more, so that the next reset gives back what this sender leaves if it is killed.
     shm.spill_end().store(at, Ordering::Relaxed);
-    unmapped::write(shm, at, bytes)?;
-    let len = bytes.len() as u64;
+    let len = content.len() as u64;
+    let written = match content {
+        Content::Here(bytes) => unmapped::write(shm, at, bytes),
+        Content::InBlob(bytes) => copy(shm, at, bytes),
+    };
+    if let Err(error) = written {
+        let _ = unmapped::give_back(shm, at..at.saturating_add(len));
+        return Err(error);
+    }
     Ok(SpillPlace { at, len })
+}
+
+fn copy(shm: &Shm, at: u64, mut bytes: SharedBytes<'_>) -> io::Result<()> {
+    let mut piece = Vec::with_capacity(PIECE_BYTES);
+    let mut position = at;
+    while bytes.len() > 0 {
+        piece.clear();
+        bytes.take(bytes.len().min(PIECE_BYTES), &mut piece);
+        unmapped::write(shm, position, &piece)?;
+        position = position.saturating_add(piece.len() as u64);
+    }
+    Ok(())
 }
 
 /// Keeps the message at `place` from being overwritten. Needs the senders' lock.
@@ -134,11 +158,11 @@ mod tests {
         let shm = shm();
         let before = blocks(&shm);
         let (first, second) = (vec![1; 100_000], vec![2; 100]);
-        let at = write(&shm, &first).unwrap();
+        let at = write(&shm, Content::Here(&first)).unwrap();
         // Not committed, so the next message overwrites it.
-        assert_eq!(write(&shm, &first).unwrap(), at);
+        assert_eq!(write(&shm, Content::Here(&first)).unwrap(), at);
         keep(&shm, at);
-        let behind = write(&shm, &second).unwrap();
+        let behind = write(&shm, Content::Here(&second)).unwrap();
         keep(&shm, behind);
         assert_eq!(read(&shm, at).unwrap(), Some(first));
         free(&shm, at, false);
@@ -146,13 +170,16 @@ mod tests {
         free(&shm, behind, true);
         reset(&shm);
         assert_eq!(blocks(&shm), before);
-        assert_eq!(write(&shm, &[3]).unwrap().at, shm.spill_start());
+        assert_eq!(
+            write(&shm, Content::Here(&[3])).unwrap().at,
+            shm.spill_start()
+        );
     }
 
     #[test]
     fn places_outside_are_not_read() {
         let shm = shm();
-        keep(&shm, write(&shm, &[1; 5000]).unwrap());
+        keep(&shm, write(&shm, Content::Here(&[1; 5000])).unwrap());
         let start = shm.spill_start();
         for (at, len) in [
             (0, 8),
@@ -175,7 +202,7 @@ mod tests {
         for nonsense in [1, shm.spill_start() - 1, u64::MAX - 1, u64::MAX] {
             shm.spill_end().store(nonsense, Ordering::Relaxed);
             shm.spill_freed().store(nonsense, Ordering::Relaxed);
-            let written = write(&shm, &[7; 100]);
+            let written = write(&shm, Content::Here(&[7; 100]));
             assert!(written.is_err() || written.is_ok_and(|it| it.at >= shm.spill_start()));
             let place = SpillPlace {
                 at: nonsense,

@@ -299,8 +299,9 @@ fn result_of<T>(pushed: Pushed, value: T) -> Result<(), SendError<T>> {
 
 /// The message that a sink has taken and not sent yet.
 pub(crate) struct Outbox<T> {
-    // Never locked: the mutex makes the sink `Sync` if its messages are `Send`.
-    state: Mutex<Option<SendState<T>>>,
+    // Never locked: the mutex makes the sink `Sync` if its messages are `Send`. In a box, which the first message that
+    // has to wait makes: a message may contain ends of its own channel.
+    state: Mutex<Option<Box<Option<SendState<T>>>>>,
     waiter: Waiter,
 }
 
@@ -334,7 +335,8 @@ impl<T: Serialize + Send + 'static> Outbox<T> {
                 done => return result_of(done, value),
             },
         };
-        *self.state() = Some(state);
+        let waiting = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        **waiting.get_or_insert_default() = Some(state);
         Ok(())
     }
 
@@ -345,8 +347,10 @@ impl<T: Serialize + Send + 'static> Outbox<T> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), SendError<T>>> {
         let Self { state, waiter } = self;
-        let state = state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        SendState::poll(state, &tx.flavor, waiter, cx)
+        match state.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            Some(state) => SendState::poll(state, &tx.flavor, waiter, cx),
+            None => Poll::Ready(Ok(())),
+        }
     }
 
     /// Waits until the message it has taken is sent, and closes the channel.
@@ -358,10 +362,6 @@ impl<T: Serialize + Send + 'static> Outbox<T> {
         ready!(self.poll_flush(tx, cx))?;
         tx.flavor.close();
         Poll::Ready(Ok(()))
-    }
-
-    fn state(&mut self) -> &mut Option<SendState<T>> {
-        self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

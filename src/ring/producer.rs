@@ -117,6 +117,12 @@ impl<R: Borrow<Ring>> Producer<R> {
         self.ring().word(position, HEADER_BYTES + offset)
     }
 
+    /// Whether the consumer sleeps, or is about to.
+    #[inline]
+    pub(crate) fn consumer_is_asleep(&self) -> bool {
+        self.ring().consumer_sleeps().load(Ordering::Relaxed) != 0
+    }
+
     /// True if the consumer slept. The caller must wake it.
     #[inline]
     pub(crate) fn take_sleeping_consumer(&self) -> bool {
@@ -238,6 +244,16 @@ impl<R: Borrow<Ring>> Writer<'_, R> {
         producer
             .ring()
             .write(producer.head, HEADER_BYTES + offset, bytes);
+    }
+
+    /// Appends the bytes from `offset` on to `out`.
+    #[inline]
+    pub(crate) fn copy(&self, offset: usize, out: &mut Vec<u8>) {
+        let producer = &*self.producer;
+        let len = producer.cursor - offset;
+        producer
+            .ring()
+            .read(producer.head, HEADER_BYTES + offset, len, out);
     }
 
     /// The word at `offset`, which is a multiple of eight. The word was written before.

@@ -15,7 +15,7 @@ use super::limits;
 /// The size of a block of `stat(2)`, in bytes.
 const BLOCK_BYTES: u64 = 512;
 
-/// Writes `bytes` at `at`. On an error the range may hold a part of them, and its memory is given back.
+/// Writes `bytes` at `at`. On an error a part of them may be written.
 ///
 /// # Errors
 ///
@@ -31,10 +31,7 @@ pub(crate) fn write(memory: impl AsFd, at: u64, bytes: &[u8]) -> io::Result<()> 
         match rustix::io::pwrite(&memory, &bytes[written..], position) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {}
             Ok(count) => written += count,
-            Err(error) => {
-                let _ = give_back(&memory, at..position);
-                return Err(error.into());
-            }
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())

@@ -26,9 +26,11 @@ mod family;
 mod identity;
 mod limits;
 mod parent_end;
+mod replaced;
 mod scheduling;
 mod signals;
 mod streams;
+mod terminal;
 
 use std::io::{self, Write as _};
 use std::process::Stdio;

@@ -6,6 +6,8 @@
 mod asleep;
 #[path = "../deadline/mod.rs"]
 mod deadline;
+#[path = "../executor/mod.rs"]
+mod executor;
 #[path = "../leftovers/mod.rs"]
 mod leftovers;
 #[path = "../notes/mod.rs"]
@@ -22,6 +24,8 @@ mod join;
 mod large;
 mod model;
 mod order;
+mod other_executors;
+mod own_ends;
 mod runtimes;
 mod tasks;
 mod travel;
