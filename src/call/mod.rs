@@ -18,6 +18,7 @@
 //! | `reply_writer` | worker | encodes results into the reply ring |
 //! | `result_blobs` | worker | shared memory for results that fit no frame |
 //! | `reply_reader` | parent | reads replies, salvages what a worker has published |
+//! | `last_words` | parent | what a child has left that a signal has ended |
 //! | `outcomes` | parent | decodes the outcomes of one reply |
 //! | `checksum` | both | finds replies that were overwritten before they were read |
 //! | `nonsense` | parent | what a child wrote and no child of this program writes |
@@ -35,6 +36,7 @@ pub(crate) mod envelope;
 pub(crate) mod executor;
 pub(crate) mod item_writer;
 pub(crate) mod job;
+mod last_words;
 pub(crate) mod nonsense;
 pub(crate) mod outcomes;
 pub(crate) mod panic_capture;
@@ -47,6 +49,7 @@ pub(crate) mod rings;
 pub(crate) mod single;
 mod slot;
 
+pub(crate) use last_words::LastWords;
 pub(crate) use reply_reader::ReplyReader;
 pub(crate) use request_writer::{RequestWriter, Written};
 pub(crate) use slot::Slot;

@@ -9,6 +9,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::ExitStatus;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -17,7 +18,10 @@ use super::encoded_items::EncodedItems;
 use super::envelope;
 use super::envelope::{LONGEST_BODY, Request};
 use super::job::Job;
+use super::last_words::LastWords;
+use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
+use crate::error::PanicReport;
 use crate::ring::{Cursor, Producer};
 use crate::sys::clock::Moment;
 use crate::sys::exit_cause::ExitCause;
@@ -260,9 +264,19 @@ impl RequestWriter {
         flags.fetch_or(envelope::EAGER, Ordering::SeqCst);
     }
 
-    /// Why the worker, which has exited, ended without an outcome, if it has left that.
-    pub(crate) fn exit_cause(&self) -> Option<ExitCause> {
-        ExitCause::from_bits(self.ring.note())
+    /// What the worker, which has exited with `status`, has left about its end, if the parent knows no other `cause`.
+    pub(crate) fn last_words(
+        &self,
+        status: Option<ExitStatus>,
+        cause: Option<ExitCause>,
+    ) -> LastWords {
+        let left = || ExitCause::from_bits(self.ring.note());
+        LastWords::new(status, cause.or_else(left), self.fatal_panic())
+    }
+
+    /// The panic that has aborted the worker, if one has.
+    pub(crate) fn fatal_panic(&self) -> Option<PanicReport> {
+        codec::decode(&self.ring.left_aside()).ok()
     }
 
     /// How many items of the request at `position` were claimed.

@@ -12,6 +12,9 @@ use crate::sys::exit_cause::ExitCause;
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The function panicked. Its worker is not affected. [`JoinError::panic`] has the message.
+    ///
+    /// A panic that aborts (`panic = "abort"`, or in a function that cannot unwind) is one too. It ends the process, and
+    /// [`JoinError::signal`] is `SIGABRT`.
     Panicked,
     /// A signal ended the process: a fault, an abort, or a kill from outside. [`JoinError::signal`] has its number.
     ///

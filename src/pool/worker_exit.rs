@@ -8,12 +8,11 @@ use super::core::{Core, Phase};
 use super::findings::FoundExit;
 use super::records::TaskRecord;
 use super::worker_table::Worker;
-use crate::call::RequestWriter;
+use crate::call::LastWords;
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{QueuedTask, TaskKey};
 use crate::spawn::ChildEnd;
-use crate::sys::exit_cause::ExitCause;
 
 /// How many workers may die before they say that they have started a task, which is then tried again.
 const MOST_DEATHS: u32 = 2;
@@ -124,23 +123,19 @@ impl Core {
         name: &'static str,
         end: ChildEnd,
     ) -> JoinError {
-        let requests = dead.life.io().map(|io| &io.requests);
-        let cause = end.cause.or(requests.and_then(RequestWriter::exit_cause));
-        let wanted_memory = cause == Some(ExitCause::OutOfMemory);
+        let words = last_words(dead, end);
         let code = end.status.and_then(|status| status.code());
         let kind = match (dead.life.kill_reason(), code) {
             (Some(kill), _) if kill.task == key => kill.kind,
             _ if self.phase == Phase::Over => ErrorKind::Cancelled,
             _ if dead.nonsense.is_some() => ErrorKind::Crashed,
             (_, Some(_)) => ErrorKind::Exited,
-            (_, None) if wanted_memory => ErrorKind::MemoryExceeded,
-            (_, None) => ErrorKind::Crashed,
+            (_, None) => words.kind(),
         };
         let error = JoinError::new(kind, name).after_start(true);
         let error = match (kind, dead.nonsense) {
             (ErrorKind::Crashed, Some(nonsense)) => error.because(nonsense.explain()),
-            (ErrorKind::Crashed, None) => error.with_cause(cause),
-            _ => error,
+            _ => words.explain(error),
         };
         with_exit(error, dead, end.status)
     }
@@ -162,7 +157,17 @@ fn failed_start(dead: &Worker, exit: &FoundExit) -> JoinError {
         None => "the worker ended before it was ready for its first task".to_owned(),
     };
     let error = JoinError::new(ErrorKind::Spawn, "procession::worker").because(why);
-    with_exit(error.with_cause(exit.end.cause), dead, exit.end.status)
+    with_exit(
+        last_words(dead, exit.end).explain(error),
+        dead,
+        exit.end.status,
+    )
+}
+
+fn last_words(dead: &Worker, end: ChildEnd) -> LastWords {
+    let io = dead.life.io();
+    io.map(|io| io.requests.last_words(end.status, end.cause))
+        .unwrap_or_default()
 }
 
 /// Adds what is known about the exit.

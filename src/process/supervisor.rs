@@ -15,13 +15,12 @@ use crate::call::job::Job;
 use crate::call::nonsense::Nonsense;
 use crate::call::outcomes::ReplyBody;
 use crate::call::request_writer::{SendFault, SentJob};
-use crate::call::{ReplyReader, Written};
+use crate::call::{LastWords, ReplyReader, Written};
 use crate::error::{ErrorKind, JoinError};
 use crate::spawn::{
     ChildEnd, ChildGuard, ChildSource, ChildSpec, Launched, StdioSpec, Ties, launch,
 };
 use crate::sys::clock::Moment;
-use crate::sys::exit_cause::ExitCause;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
 use crate::threads;
@@ -157,7 +156,7 @@ async fn run(child: StartedChild, pipes: PipeSenders, outcome: OutcomeGuard) {
         pid: signal_handle.pid(),
         status: end.status,
         started: started(),
-        cause: end.cause.or(requests.exit_cause()),
+        words: requests.last_words(end.status, end.cause),
     };
     outcome.process_ended(end.status);
     deliver(&outcome, launched.replies, ended).await;
@@ -209,14 +208,13 @@ async fn wait_for_end(
 }
 
 /// A process that has ended, and what its request ring says about its task.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct EndedProcess {
     pid: u32,
     status: Option<ExitStatus>,
     /// Whether the function had started.
     started: bool,
-    /// What the process has left about its end.
-    cause: Option<ExitCause>,
+    words: LastWords,
 }
 
 /// Gives the job the outcome that the process left in its ring, or the error of a process that left none.
@@ -244,10 +242,8 @@ fn no_result(outcome: &OutcomeGuard, ended: EndedProcess, nonsense: Option<Nonse
     let kind = match (outcome.state().was_aborted(), exited, ended.started) {
         (true, ..) => ErrorKind::Cancelled,
         _ if nonsense.is_some() => ErrorKind::Crashed,
-        (_, false, true) if ended.cause == Some(ExitCause::OutOfMemory) => {
-            ErrorKind::MemoryExceeded
-        }
-        (_, false, _) => ErrorKind::Crashed,
+        (_, false, true) => ended.words.kind(),
+        (_, false, false) => ErrorKind::Crashed,
         (_, true, true) => ErrorKind::Exited,
         (_, true, false) => ErrorKind::Spawn,
     };
@@ -256,8 +252,7 @@ fn no_result(outcome: &OutcomeGuard, ended: EndedProcess, nonsense: Option<Nonse
         .after_start(ended.started || nonsense.is_some());
     let error = match (kind, nonsense) {
         (ErrorKind::Crashed, Some(nonsense)) => error.because(nonsense.explain()),
-        (ErrorKind::Crashed, None) => error.with_cause(ended.cause),
-        _ => error,
+        _ => ended.words.explain(error),
     };
     match ended.status {
         Some(status) => error.with_status(status),

@@ -52,6 +52,11 @@ impl<R: Borrow<Ring>> Producer<R> {
         self.ring().note().load(Ordering::Acquire)
     }
 
+    /// The bytes that the consumer has left aside.
+    pub(crate) fn left_aside(&self) -> Vec<u8> {
+        self.ring().left_aside()
+    }
+
     /// The number of frames that are committed and not released.
     pub(crate) fn frames(&mut self) -> usize {
         self.refresh();

@@ -118,6 +118,10 @@ impl PreloadRun {
             (Some(Err(why)), _) => Err(io::Error::other(why)),
             (None, Settled::Ended) => {
                 let status = child.status().await?;
+                if let Some(panic) = self.requests.fatal_panic() {
+                    let (location, message) = (panic.location(), panic.message());
+                    return Err(failed(&format!("it panicked at {location}: {message}")));
+                }
                 Err(failed(&format!("its process ended with {status}")))
             }
             (None, _) => Err(failed("it has left no result")),
