@@ -30,6 +30,7 @@ mod transfer;
 
 mod codec;
 
+mod background;
 mod own_runtime;
 mod ring;
 mod sys;

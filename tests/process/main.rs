@@ -10,6 +10,8 @@
 
 #[path = "../deadline/mod.rs"]
 mod deadline;
+#[path = "../executor/mod.rs"]
+mod executor;
 #[path = "../leftovers/mod.rs"]
 mod leftovers;
 #[path = "../notes/mod.rs"]
@@ -26,6 +28,7 @@ mod family;
 mod identity;
 mod limits;
 mod parent_end;
+mod runtimes;
 mod scheduling;
 mod signals;
 mod streams;

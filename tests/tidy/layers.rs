@@ -51,17 +51,25 @@ const MODULES: &[(&str, Layer)] = &[
     ("sys", Layer::Kernel),
     ("threads", Layer::Kernel),
     ("own_runtime", Layer::Kernel),
+    ("background", Layer::Transfer),
 ];
 
 /// Which module may use which in its own layer, and why. Never in both directions.
 ///
 /// `spawn` and `child` are not here: what the two sides share is data, in `transfer` and `call`. Neither is
 /// `schedule`: a decision performs nothing. Neither is a face to a face: what two of them need belongs below both.
-const SIDEWAYS: &[(&str, &str, &str)] = &[(
-    "ring",
-    "sys",
-    "a ring lives in a mapping, which is the kernel's",
-)];
+const SIDEWAYS: &[(&str, &str, &str)] = &[
+    (
+        "ring",
+        "sys",
+        "a ring lives in a mapping, which is the kernel's",
+    ),
+    (
+        "own_runtime",
+        "sys",
+        "what is polled on its thread is registered with it",
+    ),
+];
 
 pub(crate) fn findings(sources: &[Source]) -> Vec<Finding> {
     sources
