@@ -35,6 +35,7 @@ mod transfer;
 
 mod codec;
 
+mod background;
 mod lock;
 mod own_runtime;
 mod ring;

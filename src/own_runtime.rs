@@ -7,14 +7,17 @@
 //! thread, and starts one of its own.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::future::{Either, select};
 use pin_project::pin_project;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
+
+use crate::sys::reactor;
 
 /// How long the runtime must not have been needed before it ends.
 const UNNEEDED_FOR: Duration = Duration::from_secs(2);
@@ -66,13 +69,16 @@ pub(crate) fn stay() -> io::Result<Stay> {
     Ok(stay)
 }
 
-/// A timer of the current runtime, or of the crate's own where there is none.
+/// A timer of the current runtime, or of the crate's own where there is none. It follows a future to the crate's own
+/// runtime.
 #[pin_project]
 #[derive(Debug)]
 pub(crate) struct Timer {
     /// `None` if there is no runtime.
     #[pin]
     sleep: Option<Sleep>,
+    end: Option<Instant>,
+    is_own: bool,
     has_yielded: bool,
     _stay: Option<Stay>,
 }
@@ -86,23 +92,56 @@ impl Timer {
                 (stay.as_ref().map(|stay| stay.runtime().clone()), stay)
             }
         };
+        let end = Instant::now().checked_add(time);
         let sleep = runtime.map(|runtime| {
             let _entered = runtime.enter();
-            tokio::time::sleep(time)
+            sleep_until(end)
         });
         Self {
             sleep,
+            end,
+            is_own: stay.is_some() || reactor::is_own_thread(),
             has_yielded: false,
             _stay: stay,
         }
     }
+
+    /// Begins anew. Called in the runtime that polls the timer.
+    pub(crate) fn reset(self: Pin<&mut Self>, time: Duration) {
+        let mut this = self.project();
+        *this.end = Instant::now().checked_add(time);
+        if moves_here(this.is_own) {
+            this.sleep.set(Some(sleep_until(*this.end)));
+        } else if let (Some(sleep), Some(end)) = (this.sleep.as_pin_mut(), *this.end) {
+            sleep.reset(end);
+        }
+    }
+
+    pub(crate) fn is_elapsed(&self) -> bool {
+        self.sleep.as_ref().is_some_and(Sleep::is_elapsed)
+    }
+}
+
+fn sleep_until(end: Option<Instant>) -> Sleep {
+    match end {
+        Some(end) => tokio::time::sleep_until(end),
+        None => tokio::time::sleep(Duration::MAX),
+    }
+}
+
+/// Whether a timer of another runtime has come to the crate's own, which is noted in `is_own`.
+fn moves_here(is_own: &mut bool) -> bool {
+    reactor::is_own_thread() && !std::mem::replace(is_own, true)
 }
 
 impl Future for Timer {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
+        let mut this = self.project();
+        if moves_here(this.is_own) {
+            this.sleep.set(Some(sleep_until(*this.end)));
+        }
         if let Some(sleep) = this.sleep.as_pin_mut() {
             return sleep.poll(cx);
         }
@@ -112,6 +151,15 @@ impl Future for Timer {
         *this.has_yielded = true;
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+/// Waits for `future`, but no longer than `limit`: then `None`.
+pub(crate) async fn timeout<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    let (future, timer) = (pin!(future), pin!(Timer::after(limit)));
+    match select(future, timer).await {
+        Either::Left((output, _)) => Some(output),
+        Either::Right(_) => None,
     }
 }
 
@@ -126,6 +174,7 @@ fn start() -> io::Result<Stay> {
     let thread = std::thread::Builder::new().name("procession-wait".to_owned());
     let started = thread.spawn(move || {
         if let Some(runtime) = take(&moved) {
+            reactor::set_own_thread();
             runtime.block_on(until_unneeded());
         }
     });

@@ -267,7 +267,7 @@ impl PoolBuilder {
         let (ends, ended) = oneshot::channel();
         let shared = Arc::new(Shared::new(settings, events, ended, doorbells));
         let driver = Driver::new(Arc::clone(&shared), rung, told, ends);
-        shared.runtime.spawn(driver);
+        shared.background.spawn(driver);
         // Starts the workers.
         shared.with(|_| ());
         Ok(Pool {

@@ -5,6 +5,9 @@ use super::records::Place;
 use super::worker_state::WorkerLife;
 use crate::error::{ErrorKind, JoinError};
 
+/// Why there is no driver.
+pub(super) const LOST_RUNTIME: &str = "the runtime in which the pool lived was shut down";
+
 impl Core {
     /// Takes no new tasks. `Over` also cancels all tasks and kills all workers.
     pub(super) fn close(&mut self, phase: Phase) {
@@ -45,8 +48,29 @@ impl Core {
         self.phase != Phase::Open && self.records.is_empty() && self.workers.is_empty()
     }
 
-    /// Gives every task that has no outcome an error: there is no driver any more.
-    pub(super) fn fail_everything(&mut self) {
+    /// Whether a task has no outcome, or the pool is closing.
+    pub(super) fn has_work(&self) -> bool {
+        !self.records.is_empty() || (self.phase != Phase::Open && !self.is_over())
+    }
+
+    /// Ends the pool: there is no driver any more. If the pool was not over, its runtime was shut down.
+    pub(super) fn lose_driver(&mut self) {
+        self.lost_runtime = !self.is_over();
+        self.fail_everything();
+        self.close(Phase::Over);
+    }
+
+    /// The error of a task that the pool does not take.
+    pub(super) fn refusal(&self, task: &'static str) -> JoinError {
+        let error = JoinError::new(ErrorKind::Closed, task);
+        match self.lost_runtime {
+            true => error.because(LOST_RUNTIME),
+            false => error,
+        }
+    }
+
+    /// Gives every task that has no outcome an error.
+    fn fail_everything(&mut self) {
         let kind = match self.phase {
             Phase::Over => ErrorKind::Cancelled,
             _ => ErrorKind::Closed,
@@ -54,8 +78,7 @@ impl Core {
         self.schedule.take_waiting();
         for key in self.records.keys() {
             if let Some(record) = self.records.remove(key) {
-                let why = "the runtime in which the pool lived was shut down";
-                let error = JoinError::new(kind, record.job.name()).because(why);
+                let error = JoinError::new(kind, record.job.name()).because(LOST_RUNTIME);
                 self.fail_all(&record.job, error);
                 self.discard(record);
             }

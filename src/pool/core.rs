@@ -97,6 +97,8 @@ pub(super) struct Core {
     pub(super) workers: WorkerTable,
     pub(super) breaker: StartBreaker,
     pub(super) phase: Phase,
+    /// The pool's runtime was shut down, and the driver with it.
+    pub(super) lost_runtime: bool,
     pub(super) counts: Counts,
     pub(super) effects: Vec<Effect>,
     /// Apart from the effects: the driver delivers what it has read between the two.
@@ -120,6 +122,7 @@ impl Core {
             workers: WorkerTable::default(),
             breaker: StartBreaker::default(),
             phase: Phase::Open,
+            lost_runtime: false,
             counts: Counts::default(),
             effects: Vec::new(),
             failures: Vec::new(),

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::close::LOST_RUNTIME;
 use super::findings::FoundReply;
 use super::shared::Shared;
 use super::worker_replies::WorkerReplies;
@@ -85,7 +86,7 @@ impl BlobDelivery {
     /// Decodes the result here, or on a thread that may block if it is long.
     fn dispatch(self) {
         if self.outcomes.as_ref().is_some_and(Outcomes::is_long) {
-            let runtime = self.shared.runtime.clone();
+            let runtime = self.shared.background.runtime().clone();
             threads::spawn(Some(runtime), move || self.run());
         } else {
             self.run();
@@ -107,9 +108,8 @@ impl Drop for BlobDelivery {
     /// A runtime that is shutting down drops what its blocking threads have not begun.
     fn drop(&mut self) {
         if let Some(job) = self.job.take() {
-            let why = "the runtime in which the pool lived was shut down";
             let error = JoinError::new(ErrorKind::Closed, job.name())
-                .because(why)
+                .because(LOST_RUNTIME)
                 .in_process(self.pid)
                 .after_start(true);
             job.fail(self.head.first as usize, self.head.count as usize, &error);

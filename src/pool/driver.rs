@@ -4,7 +4,7 @@
 //! outcomes and wakes callers, so that workers have their next tasks before results are looked at. After anything has
 //! happened it yields and polls again before it sleeps: while replies stream in, no worker rings the doorbell.
 //!
-//! Runs in the application, on the runtime in which the pool was built. Must stay true: the driver sleeps only if every
+//! Runs in the application, on the runtime in which the pool was built, or the crate's own (`background`). Must stay true: the driver sleeps only if every
 //! reply ring was empty after it announced its sleep, and the alarm was set under the core's lock. One poll takes the
 //! lock once, except to free idle memory, every few seconds at most.
 
@@ -15,9 +15,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, Sleep};
 
-use super::core::{Effect, Failure, Phase};
+use super::core::{Effect, Failure};
 use super::delivery::deliver;
 use super::effects;
 use super::events::{Event, StartedWorker};
@@ -29,6 +28,7 @@ use super::worker_replies::WorkerReplies;
 use super::worker_state::WorkerIo;
 use crate::call::envelope::{Reply, WORKER_RING_BYTES};
 use crate::error::{ErrorKind, JoinError};
+use crate::own_runtime::Timer;
 use crate::schedule::WorkerKey;
 use crate::spawn::{ChildEnd, Launched};
 use crate::sys::clock::Moment;
@@ -58,7 +58,7 @@ pub(super) struct Driver {
     findings: Findings,
     /// The replies in `findings`.
     bytes: Vec<u8>,
-    timer: Pin<Box<Sleep>>,
+    timer: Pin<Box<Timer>>,
     /// When the timer fires.
     alarm: Option<Moment>,
     trim: Trim,
@@ -95,7 +95,7 @@ impl Driver {
             workers: Vec::new(),
             findings: Findings::default(),
             bytes: Vec::new(),
-            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            timer: Box::pin(Timer::after(Duration::ZERO)),
             alarm: None,
             trim: Trim::new(),
             _ended: ended,
@@ -194,7 +194,7 @@ impl Driver {
         };
         if Some(alarm) != set {
             let wait = alarm.since(Moment::now());
-            self.timer.as_mut().reset(Instant::now() + wait);
+            self.timer.as_mut().reset(wait);
         }
         // Also if it was set before: a poll that has exhausted the task's budget registers no waker.
         self.timer.as_mut().poll(cx).is_pending()
@@ -247,7 +247,7 @@ impl Driver {
         let replies = WorkerReplies::new(replies, pid, started.init, started.packed);
         self.workers[worker] = Some(replies);
         let events = self.shared.events.clone();
-        self.shared.runtime.spawn(async move {
+        self.shared.background.spawn(async move {
             let end = guard.wait(pidfd, ties).await.unwrap_or_default();
             drop(parent_death);
             // It fails only if the driver was dropped.
@@ -405,8 +405,7 @@ impl Drop for Driver {
     /// The pool is over, or the runtime is. No task will have an outcome after this.
     fn drop(&mut self) {
         self.shared.with(|core| {
-            core.fail_everything();
-            core.close(Phase::Over);
+            core.lose_driver();
             core.workers.clear();
         });
     }

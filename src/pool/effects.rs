@@ -54,7 +54,7 @@ impl Shared {
             }
             Effect::Pack(task, worker, store, job) => {
                 let shared = Arc::clone(self);
-                threads::spawn(Some(self.runtime.clone()), move || {
+                threads::spawn(Some(self.background.runtime().clone()), move || {
                     let packed = job.pack(&store);
                     drop(job);
                     shared.with(|core| core.on_packed(task, worker, packed));

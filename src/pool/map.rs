@@ -21,7 +21,7 @@ use super::pool_guard::PoolGuard;
 use super::read_ahead::{MapProgress, ReadAhead};
 use crate::call::encoded_items::{EncodeResult, EncodedItems};
 use crate::call::job::Job;
-use crate::error::{ErrorKind, JoinError};
+use crate::error::JoinError;
 use crate::schedule::Priority;
 use crate::task::Task;
 
@@ -195,7 +195,10 @@ impl<'a, R> Map<'a, R> {
                 }
                 _ if this.input.is_none() && this.taken == this.read => return Poll::Ready(None),
                 Take::ReadMore => {}
-                Take::Wait => return Poll::Pending,
+                Take::Wait => {
+                    this.guard.shared.expect();
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -266,7 +269,7 @@ impl<'a, R> Map<'a, R> {
         let shared = &self.guard.shared;
         if !shared.with(|core| core.submit_all(jobs, options)) {
             for (job, _) in jobs.drain(..) {
-                let closed = JoinError::new(ErrorKind::Closed, job.name());
+                let closed = shared.look(|core| core.refusal(job.name()));
                 job.fail(0, job.items(), &closed);
             }
         }

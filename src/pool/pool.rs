@@ -27,8 +27,11 @@ use crate::task::{Task, TaskId};
 /// A clone is another handle on the same pool. When the last clone and the last handle of a task are dropped, the
 /// workers are killed, without blocking.
 ///
-/// A pool lives in the Tokio runtime in which it was built. When that runtime shuts down, the workers are killed, and
-/// calls that are awaited in other runtimes fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+/// A pool lives in the Tokio runtime in which it was built, and can be used in other runtimes and executors too. If its
+/// runtime is not driven while a task elsewhere waits for the pool (a current-thread runtime outside of `block_on`), a
+/// thread of this crate drives the pool from then on. It notices this after 100 ms, or within about a second if the
+/// runtime stops while the task waits. When the pool's runtime shuts down, the workers are killed, and calls that are
+/// awaited elsewhere fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
 ///
 /// ```
 /// use procession::Pool;

@@ -16,7 +16,7 @@ use super::pool_guard::PoolGuard;
 use super::task_handle::TaskHandle;
 use crate::call::encoded_items::EncodedItems;
 use crate::call::single::Awaited;
-use crate::error::{ErrorKind, JoinError};
+use crate::error::JoinError;
 use crate::schedule::{Priority, TaskKey};
 
 /// A call in one of a pool's workers. Made by [`Pool::run`](crate::Pool::run).
@@ -106,7 +106,7 @@ impl<R> Run<R> {
         let shared = &self.guard.shared;
         let key = shared.with(|core| core.submit(job, encoded, options));
         if key.is_none() {
-            let error = JoinError::new(ErrorKind::Closed, self.job.name());
+            let error = shared.look(|core| core.refusal(self.job.name()));
             self.job.slot().set(Err(error));
         }
         key
@@ -123,8 +123,9 @@ impl<R> Future for Run<R> {
         }
         let this = self.project();
         let outcome = this.job.slot().poll(cx);
-        if outcome.is_ready() {
-            *this.stage = Stage::Over;
+        match outcome.is_ready() {
+            true => *this.stage = Stage::Over,
+            false => this.guard.shared.expect(),
         }
         outcome
     }

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::FutureExt as _;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::{Core, Settings};
 use super::events::Event;
+use crate::background::Background;
 use crate::sys::clock::Moment;
 use crate::sys::doorbell::DoorbellSet;
 
@@ -22,7 +22,8 @@ pub(super) type Ended = futures::future::Shared<oneshot::Receiver<()>>;
 pub(super) struct Shared {
     core: Mutex<Core>,
     pub(super) settings: Arc<Settings>,
-    pub(super) runtime: Handle,
+    /// The driver, and the futures that start workers and wait for their ends.
+    pub(super) background: Arc<Background>,
     /// Where the driver is told events.
     pub(super) events: mpsc::UnboundedSender<Event>,
     /// One for each worker, rung when it has replied while the driver sleeps.
@@ -51,7 +52,7 @@ impl Shared {
         Self {
             core: Mutex::new(Core::new(Arc::clone(&settings))),
             settings,
-            runtime: Handle::current(),
+            background: Background::here(),
             events,
             doorbells,
             ended: ended.shared(),
@@ -75,6 +76,18 @@ impl Shared {
     /// Reads what the pool knows.
     pub(super) fn look<T>(&self, f: impl FnOnce(&Core) -> T) -> T {
         f(&self.lock())
+    }
+
+    /// Notes that the current task waits for an outcome, or for the end of the pool.
+    #[inline]
+    pub(super) fn expect(self: &Arc<Self>) {
+        self.background.expect(|| {
+            let shared = Arc::downgrade(self);
+            move || {
+                let shared = shared.upgrade();
+                shared.is_some_and(|shared| shared.look(Core::has_work))
+            }
+        });
     }
 
     /// Sends the driver an event.

@@ -65,6 +65,7 @@ impl Future for Shutdown {
                 this.guard.shared.with(|core| core.close(Phase::Over));
             }
         }
+        this.guard.shared.expect();
         Poll::Pending
     }
 }

@@ -28,8 +28,8 @@ pub(super) fn spawn_start(
     unwanted: oneshot::Receiver<()>,
 ) {
     let shared = Arc::clone(shared);
-    let runtime = shared.runtime.clone();
-    runtime.spawn(async move {
+    let background = Arc::clone(&shared.background);
+    background.spawn(async move {
         let started = match select(pin!(start(&shared, worker, *spec)), unwanted).await {
             Either::Left((started, _)) => started.map(Box::new),
             Either::Right(_) => Err(io::Error::other("the pool was ended before it had started")),

@@ -296,18 +296,9 @@ impl ProcessBuilder {
         let stdin = self.stdin.is_some().then(|| pipes.expect(0));
         let stdout = self.stdout.is_some().then(|| pipes.expect(1));
         let stderr = self.stderr.is_some().then(|| pipes.expect(2));
-        let handle = ProcessHandle {
+        let background = supervisor::begin(SpawnRequest {
             job: Arc::clone(&job) as _,
             state: Arc::clone(&state),
-            name,
-            kill_on_drop: self.kill_on_drop,
-            stdin: stdin.map(ChildStdin::new),
-            stdout: stdout.map(ChildStdout::new),
-            stderr: stderr.map(ChildStderr::new),
-        };
-        supervisor::begin(SpawnRequest {
-            job,
-            state,
             source: ChildSource::of(self.start_method),
             spec,
             result_limit: self.result_limit,
@@ -318,6 +309,15 @@ impl ProcessBuilder {
             },
             pipes,
         });
-        handle
+        ProcessHandle {
+            job,
+            state,
+            background,
+            name,
+            kill_on_drop: self.kill_on_drop,
+            stdin: stdin.map(ChildStdin::new),
+            stdout: stdout.map(ChildStdout::new),
+            stderr: stderr.map(ChildStderr::new),
+        }
     }
 }

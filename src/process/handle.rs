@@ -3,6 +3,7 @@
 //! Lives in the parent.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::process::ExitStatus;
@@ -14,12 +15,15 @@ use futures::FutureExt as _;
 use super::state::ProcessState;
 use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
 use crate::abort::{Abort as _, AbortHandle};
+use crate::background::Background;
 use crate::call::single::Awaited;
 use crate::error::JoinError;
 
 /// A function in a process of its own. Made by [`spawn`](crate::spawn()) and [`Process::builder`](crate::Process::builder).
 ///
-/// Awaiting the handle gives the function's result, once the process has ended and has been reaped.
+/// Awaiting the handle gives the function's result, once the process has ended and has been reaped. It can be awaited in
+/// any runtime or executor. If the runtime in which the process was spawned is not driven meanwhile, a thread of this crate
+/// supervises the process from then on; it notices this after 100 ms, or within about a second if the runtime stops later.
 ///
 /// Dropping the handle detaches the process: it continues until its function returns or the application ends. With
 /// [`kill_on_drop(true)`](crate::ProcessBuilder::kill_on_drop) the drop kills it.
@@ -39,6 +43,8 @@ use crate::error::JoinError;
 pub struct ProcessHandle<R> {
     pub(super) job: Arc<dyn Awaited<R>>,
     pub(super) state: Arc<ProcessState>,
+    /// The future that supervises the process; `None` if there never was one.
+    pub(super) background: Option<Arc<Background>>,
     pub(super) name: String,
     pub(super) kill_on_drop: bool,
     pub(super) stdin: Option<ChildStdin>,
@@ -142,10 +148,18 @@ impl<R> ProcessHandle<R> {
     pub fn exited(
         &self,
     ) -> impl Future<Output = io::Result<ExitStatus>> + Send + Unpin + 'static + use<R> {
-        self.state.end().map(|end| match end {
-            Ok(Ok(status)) => Ok(status),
-            Ok(Err(why)) => Err(io::Error::other(why.to_string())),
-            Err(_) => Err(io::Error::other("the process has no supervisor any more")),
+        let mut end = self.state.end();
+        let background = self.background.clone();
+        poll_fn(move |cx| {
+            let polled = end.poll_unpin(cx);
+            if polled.is_pending() {
+                expect(background.as_ref());
+            }
+            polled.map(|end| match end {
+                Ok(Ok(status)) => Ok(status),
+                Ok(Err(why)) => Err(io::Error::other(why.to_string())),
+                Err(_) => Err(io::Error::other("the process has no supervisor any more")),
+            })
         })
     }
 }
@@ -154,7 +168,21 @@ impl<R> Future for ProcessHandle<R> {
     type Output = Result<R, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.job.slot().poll(cx)
+        let outcome = self.job.slot().poll(cx);
+        if outcome.is_pending() {
+            expect(self.background.as_ref());
+        }
+        outcome
+    }
+}
+
+/// Notes that the current task waits for the process, until it is not supervised any more.
+fn expect(background: Option<&Arc<Background>>) {
+    if let Some(background) = background {
+        background.expect(|| {
+            let background = Arc::downgrade(background);
+            move || background.upgrade().is_some_and(|it| it.is_running())
+        });
     }
 }
 

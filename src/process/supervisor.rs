@@ -11,12 +11,14 @@ use std::sync::Arc;
 use super::outcome_guard::OutcomeGuard;
 use super::state::ProcessState;
 use super::stdio::PipeSenders;
+use crate::background::Background;
 use crate::call::job::Job;
 use crate::call::nonsense::Nonsense;
 use crate::call::outcomes::ReplyBody;
 use crate::call::request_writer::{SendFault, SentJob};
 use crate::call::{LastWords, ReplyReader, Written};
 use crate::error::{ErrorKind, JoinError};
+use crate::own_runtime;
 use crate::spawn::{
     ChildEnd, ChildGuard, ChildSource, ChildSpec, Launched, StdioSpec, Ties, launch,
 };
@@ -41,13 +43,16 @@ pub(super) struct SpawnRequest {
     pub(super) pipes: PipeSenders,
 }
 
-/// Spawns the task that starts and supervises the process.
-pub(super) fn begin(request: SpawnRequest) {
+/// Begins to start and supervise the process. `None` if it has failed already.
+pub(super) fn begin(request: SpawnRequest) -> Option<Arc<Background>> {
     let outcome = OutcomeGuard::new(Arc::clone(&request.job), Arc::clone(&request.state));
-    match reactor::check_runtime() {
-        Ok(()) => drop(tokio::spawn(supervise(request, outcome))),
-        Err(error) => outcome.never_ran(ErrorKind::Spawn, &error.to_string()),
+    if let Err(error) = reactor::check_runtime() {
+        outcome.never_ran(ErrorKind::Spawn, &error.to_string());
+        return None;
     }
+    let background = Background::here();
+    background.spawn(supervise(request, outcome));
+    Some(background)
 }
 
 async fn supervise(request: SpawnRequest, mut outcome: OutcomeGuard) {
@@ -190,14 +195,14 @@ async fn wait_for_end(
         if started() {
             break end.as_mut().await;
         }
-        match tokio::time::timeout(ENTRY_TIMEOUT, &mut end).await {
-            Ok(ended) => break ended,
-            Err(_) if started() => {}
+        match own_runtime::timeout(ENTRY_TIMEOUT, &mut end).await {
+            Some(ended) => break ended,
+            None if started() => {}
             // The runtime's clock may be a paused one, which runs ahead.
-            Err(_) if Moment::now().since(began) < ENTRY_TIMEOUT => {
+            None if Moment::now().since(began) < ENTRY_TIMEOUT => {
                 tokio::task::yield_now().await;
             }
-            Err(_) => {
+            None => {
                 signal_handle.kill();
                 let _ = end.await;
                 return Err(WaitFault::Start(NEVER_ENTERED.to_owned()));

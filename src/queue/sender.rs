@@ -1,15 +1,13 @@
 //! The sending end of a queue.
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::time::Duration;
 
-use futures::future::select;
 use pin_project::pin_project;
 
 use super::join::Abandoned;
 use crate::channel::{Flavor as _, Mpmc, Outbox, Tx, Waiter, poll_news, sender_face};
-use crate::own_runtime::Timer;
+use crate::own_runtime;
 
 /// How often a join looks for receivers that died: the kernel rings no doorbell for a process that dies while others
 /// have its side.
@@ -87,9 +85,8 @@ async fn join(flavor: &Mpmc) -> Result<(), Abandoned> {
             };
         }
         let news = poll_fn(|cx| poll_news(flavor, &mut waiter, cx));
-        let timer = pin!(Timer::after(DEATH_CHECK_INTERVAL));
         // Look again in either case.
-        select(news, timer).await;
+        let _ = own_runtime::timeout(DEATH_CHECK_INTERVAL, news).await;
     }
 }
 

@@ -6,13 +6,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use super::connection::{Connection, Opened};
 use super::fork_request::ForkRequest;
 use super::link::ParentLink;
 use super::pending::{ChildIds, ForkAnswer, PendingChild};
 use super::preload::Preload;
+use crate::background;
 use crate::transfer::messages::Refusal;
 
 /// How many children one fork server is asked for at a time. It forks one after the other; more requests would only
@@ -173,7 +174,7 @@ impl ForkServer {
         &self,
         request: &ForkRequest<'_>,
     ) -> io::Result<Result<ForkedChild, String>> {
-        let Ok(_permit) = self.permits.acquire().await else {
+        let Ok(_permit) = background::despite_others(self.permits.acquire()).await else {
             return Ok(Err("the fork server takes no more requests".to_owned())); // never closed
         };
         for _ in 0..ATTEMPTS {
@@ -190,7 +191,7 @@ impl ForkServer {
         let why = "the fork server ended again and again";
         // A filter may kill what makes a system call that forking needs (`seccomp(2)`).
         if !self.has_forked.load(Ordering::Relaxed) {
-            self.state.lock().await.on_unfit(why.to_owned());
+            self.lock().await.on_unfit(why.to_owned());
         }
         Ok(Err(why.to_owned()))
     }
@@ -238,7 +239,7 @@ impl ForkServer {
                 "the fork server may not enter the working directory".to_owned(),
             )),
             Refusal::Unfit(why) => {
-                self.state.lock().await.on_unfit(why.clone());
+                self.lock().await.on_unfit(why.clone());
                 Ok(ForkAttempt::Refused(why))
             }
         }
@@ -250,7 +251,7 @@ impl ForkServer {
         connection: &Arc<Connection>,
         mut link: ParentLink,
     ) -> io::Result<ForkAttempt> {
-        self.state.lock().await.on_gone(connection);
+        self.lock().await.on_gone(connection);
         match link.revoke() {
             true => Ok(ForkAttempt::ServerLost),
             false => Err(io::Error::other(
@@ -259,9 +260,14 @@ impl ForkServer {
         }
     }
 
+    /// The future that has the lock may be in a runtime that is not driven.
+    async fn lock(&self) -> MutexGuard<'_, ForkServerState> {
+        background::despite_others(self.state.lock()).await
+    }
+
     /// The running fork server, started if there is none; or why there cannot be one.
     async fn connect(&self) -> io::Result<Result<Arc<Connection>, String>> {
-        let mut state = self.state.lock().await;
+        let mut state = self.lock().await;
         if let Some(usable) = state.usable() {
             return Ok(usable);
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::reaper;
+use crate::own_runtime;
 use crate::sys::clock::Moment;
 use crate::sys::reactor::Watched;
 use crate::sys::socket;
@@ -93,11 +94,11 @@ async fn in_time(answer: impl Future<Output = io::Result<ForkAnswer>>) -> io::Re
     let mut answer = std::pin::pin!(answer);
     let asked = Moment::now();
     loop {
-        match tokio::time::timeout(FORK_TIMEOUT, &mut answer).await {
-            Ok(answer) => return answer,
+        match own_runtime::timeout(FORK_TIMEOUT, &mut answer).await {
+            Some(answer) => return answer,
             // The runtime's clock may be a test's, which runs ahead.
-            Err(_) if Moment::now().since(asked) < FORK_TIMEOUT => tokio::task::yield_now().await,
-            Err(_) => return Ok(ForkAnswer::TimedOut),
+            None if Moment::now().since(asked) < FORK_TIMEOUT => tokio::task::yield_now().await,
+            None => return Ok(ForkAnswer::TimedOut),
         }
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
@@ -65,18 +66,61 @@ pub(crate) fn is_shutdown(error: &io::Error) -> bool {
     inner.is_some_and(|error| error.to_string().contains("is being shutdown"))
 }
 
-/// A descriptor registered with the runtime that was current when it was made.
+thread_local! {
+    /// Whether this is the thread of the crate's own runtime.
+    static IS_OWN_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes this thread that of the crate's own runtime: what was registered with another runtime and is polled here is
+/// registered here.
+pub(crate) fn set_own_thread() {
+    IS_OWN_THREAD.set(true);
+}
+
+/// Whether this is the thread of the crate's own runtime.
+#[inline]
+pub(crate) fn is_own_thread() -> bool {
+    IS_OWN_THREAD.get()
+}
+
+/// A descriptor registered with the runtime that was current when it was made, and with the crate's own runtime once it
+/// was polled there.
 #[derive(Debug)]
-pub(crate) struct Watched(AsyncFd<OwnedFd>);
+pub(crate) struct Watched {
+    first: AsyncFd<OwnedFd>,
+    is_first_own: bool,
+    /// A duplicate, registered with the crate's own runtime.
+    own: OnceLock<AsyncFd<OwnedFd>>,
+}
 
 impl Watched {
     /// Registers `fd` for reading with the current runtime.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         check_runtime()?;
-        // SAFETY: the `OwnedFd` moves into the `AsyncFd`, which is private to this value and never
-        // lends it mutably, so it stays open and unreplaced until it is deregistered.
-        let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
-        registered.map(Self).map_err(|error| error.into_parts().1)
+        Ok(Self {
+            first: register(fd)?,
+            is_first_own: is_own_thread(),
+            own: OnceLock::new(),
+        })
+    }
+
+    #[inline]
+    fn registered(&self) -> io::Result<&AsyncFd<OwnedFd>> {
+        match self.is_first_own || !is_own_thread() {
+            true => Ok(&self.first),
+            false => self.registered_with_own(),
+        }
+    }
+
+    #[cold]
+    fn registered_with_own(&self) -> io::Result<&AsyncFd<OwnedFd>> {
+        if self.own.get().is_none() {
+            // Only one thread polls it here.
+            let _ = self.own.set(register(self.first.get_ref().try_clone()?)?);
+        }
+        self.own
+            .get()
+            .ok_or_else(|| io::Error::other("not registered"))
     }
 
     /// Ready once for every edge since the last call: a ring of a doorbell, the exit of a process.
@@ -85,7 +129,7 @@ impl Watched {
     ///
     /// The runtime is shutting down.
     pub(crate) fn poll_edge(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.0.poll_read_ready(cx))?.clear_ready();
+        ready!(self.registered()?.poll_read_ready(cx))?.clear_ready();
         Poll::Ready(Ok(()))
     }
 
@@ -100,8 +144,12 @@ impl Watched {
     ///
     /// Cancel safe. Fails when the runtime is shutting down.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.0.readable().await?.retain_ready();
-        Ok(())
+        // At each poll: it may be polled in another runtime than before.
+        std::future::poll_fn(|cx| {
+            ready!(self.registered()?.poll_read_ready(cx))?.retain_ready();
+            Poll::Ready(Ok(()))
+        })
+        .await
     }
 }
 
@@ -130,6 +178,13 @@ impl HangUp {
             guard.clear_ready();
         }
     }
+}
+
+fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the `OwnedFd` moves into the `AsyncFd`, which is private to a `Watched` and never lent mutably, so it stays
+    // open and unreplaced until it is deregistered.
+    let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    registered.map_err(|error| error.into_parts().1)
 }
 
 /// The reading end of a pipe to a child.

@@ -6,6 +6,8 @@
 
 #[path = "../deadline/mod.rs"]
 mod deadline;
+#[path = "../executor/mod.rs"]
+mod executor;
 #[path = "../leftovers/mod.rs"]
 mod leftovers;
 #[path = "../notes/mod.rs"]
@@ -28,6 +30,7 @@ mod metrics;
 mod options;
 mod reentrance;
 mod run;
+mod runtimes;
 mod shutdown;
 mod start_limits;
 mod timeout;

@@ -10,6 +10,8 @@
 
 #[path = "../deadline/mod.rs"]
 mod deadline;
+#[path = "../executor/mod.rs"]
+mod executor;
 #[path = "../leftovers/mod.rs"]
 mod leftovers;
 #[path = "../notes/mod.rs"]
@@ -27,6 +29,7 @@ mod identity;
 mod limits;
 mod parent_end;
 mod replaced;
+mod runtimes;
 mod scheduling;
 mod signals;
 mod streams;

@@ -52,6 +52,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("sys", Layer::Kernel),
     ("threads", Layer::Kernel),
     ("own_runtime", Layer::Kernel),
+    ("background", Layer::Transfer),
 ];
 
 /// Which module may use which in its own layer, and why. Never in both directions.
@@ -68,6 +69,11 @@ const SIDEWAYS: &[(&str, &str, &str)] = &[
         "lock",
         "sys",
         "the kernel says whether the owner of a lock exists",
+    ),
+    (
+        "own_runtime",
+        "sys",
+        "what is polled on its thread is registered with it",
     ),
 ];
 
