@@ -21,11 +21,12 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::buffer::{StackBuf, WriteCursor, copy_short};
+use super::limits;
 
 /// Creates anonymous memory of `len` bytes, whose size is sealed.
 pub(crate) fn memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    rustix::fs::ftruncate(&fd, len as u64)?;
+    limits::with_file_size(len, || Ok(rustix::fs::ftruncate(&fd, len as u64)?))?;
     rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(fd)
 }
