@@ -57,7 +57,11 @@ pub(super) fn apply_limits(greeting: &Greeting) -> io::Result<()> {
         limits::report_out_of_memory()?;
     }
     for (kind, amount) in &greeting.limits {
-        limits::lower(*kind, *amount)?;
+        match *kind {
+            // The hard limit stays, so that shared memory may be larger (`with_file_size`).
+            limits::FILE_SIZE => limits::lower_soft(*kind, *amount)?,
+            _ => limits::lower(*kind, *amount)?,
+        }
     }
     // Fails only for a lower nice value without the right to it: then the nice value stays.
     let _ = sched::set_nice(greeting.nice);

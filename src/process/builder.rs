@@ -235,6 +235,9 @@ impl ProcessBuilder {
     ///
     /// Beyond the limit the kernel ends the process with SIGXFSZ, and the handle resolves to
     /// [`ErrorKind::Crashed`](crate::ErrorKind::Crashed).
+    ///
+    /// It is the soft limit; the hard limit stays the application's. Results, messages and channels may be larger: the
+    /// process lifts the limit while it makes shared memory.
     #[doc(alias = "RLIMIT_FSIZE")]
     pub fn file_size_limit(self, bytes: u64) -> Self {
         self.limit(limits::FILE_SIZE, bytes)

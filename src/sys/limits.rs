@@ -17,6 +17,7 @@
 
 use std::io;
 use std::ptr::{self, null_mut};
+use std::sync::{Mutex, PoisonError};
 
 use super::exit_cause;
 use super::exit_cause::ExitCause;
@@ -75,6 +76,46 @@ pub(crate) fn soft(kind: u32) -> u64 {
 pub(crate) fn lower(kind: u32, amount: u64) -> io::Result<()> {
     let amount = amount.min(get(kind).1);
     set(kind, (amount, amount))
+}
+
+/// Lowers the soft limit `kind` of this process to `amount`. The hard limit stays.
+pub(crate) fn lower_soft(kind: u32, amount: u64) -> io::Result<()> {
+    let (_, hard) = get(kind);
+    set(kind, (amount.min(hard), hard))
+}
+
+/// Held while the limit on the size of files is asked and changed: a thread that restores it must not do so between
+/// another thread's question and its call.
+static FILE_SIZE_LIMIT: Mutex<()> = Mutex::new(());
+
+/// Calls `grow`, which makes shared memory of `len` bytes.
+///
+/// The kernel counts a memfd as a file, and ends a process that makes a file beyond its limit by `SIGXFSZ`
+/// (`getrlimit(2)`). Shared memory is none to the user. So a soft limit that is too low is lifted during the call. Another
+/// thread could write a larger file meanwhile.
+///
+/// # Errors
+///
+/// The hard limit is too low, and this process may not raise it.
+pub(crate) fn with_file_size<T>(len: usize, grow: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let len = len as u64;
+    let _held = FILE_SIZE_LIMIT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let (soft, hard) = get(FILE_SIZE);
+    if len <= soft {
+        return grow();
+    }
+    if set(FILE_SIZE, (len, hard.max(len))).is_err() {
+        let why = format!(
+            "{len} bytes of shared memory are needed, and the limit on the size of files (`ulimit -f`) is {hard}"
+        );
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    let grown = grow();
+    // Allowed to every process.
+    let _ = set(FILE_SIZE, (soft, hard));
+    grown
 }
 
 /// Limits the memory of this process to `bytes` beyond the memory it has.

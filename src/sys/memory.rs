@@ -21,6 +21,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::buffer::{StackBuf, WriteCursor, copy_short};
+use super::limits;
 
 /// Creates anonymous memory of `len` bytes, whose size is sealed.
 pub(crate) fn memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
@@ -34,7 +35,7 @@ pub(crate) fn growing_memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
 
 fn sealed_memfd(name: &str, len: usize, seals: SealFlags) -> io::Result<OwnedFd> {
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    rustix::fs::ftruncate(&fd, len as u64)?;
+    limits::with_file_size(len, || Ok(rustix::fs::ftruncate(&fd, len as u64)?))?;
     rustix::fs::fcntl_add_seals(&fd, seals | SealFlags::SEAL)?;
     Ok(fd)
 }

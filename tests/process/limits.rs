@@ -4,8 +4,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use procession::ErrorKind;
-use rustix::process::{Resource, getrlimit};
+use bytes::Bytes;
+use procession::{ErrorKind, Sender};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::deadline::within;
 use crate::leftovers::alone;
@@ -142,7 +143,8 @@ async fn limits_are_what_the_builder_was_given() {
         assert_eq!(nofile, (Some(100), Some(100)));
         assert_eq!(core, (Some(0), Some(0)));
         assert_eq!(cpu, (Some(2), Some(2)));
-        assert_eq!(fsize, (Some(4096), Some(4096)));
+        // The hard limit stays, so that large results have their memory.
+        assert_eq!(fsize, (Some(4096), getrlimit(Resource::Fsize).maximum));
         let own = getrlimit(Resource::Nofile).current;
         let free = || getrlimit(Resource::Nofile).current;
         assert_eq!(within(by(method).spawn(free, ())).await.unwrap(), own);
@@ -186,4 +188,79 @@ async fn limits_of_time_and_file_size_end_a_process() {
         },
     )
     .await;
+}
+
+fn large() -> Bytes {
+    Bytes::from(vec![7; 4 << 20])
+}
+
+/// The limit is one on files. The signal of a file that is too large would end the process.
+#[procession::test]
+async fn file_size_limit_does_not_count_results_and_channels() {
+    for method in METHODS {
+        for limit in [0, 4096, MIB] {
+            let limited = || by(method).file_size_limit(limit);
+            let result = within(limited().spawn(large, ())).await.unwrap();
+            assert_eq!(result.len(), 4 << 20);
+            let has_queue = || procession::queue::<u32>(16).is_ok();
+            assert!(within(limited().spawn(has_queue, ())).await.unwrap());
+            let send = |tx: Sender<Bytes>| tx.blocking_send(large()).is_ok();
+            let (tx, rx) = procession::queue::<Bytes>(4).unwrap();
+            let sending = limited().spawn(send, tx);
+            assert_eq!(within(rx.recv()).await.unwrap().len(), 4 << 20);
+            assert!(within(sending).await.unwrap());
+        }
+    }
+}
+
+/// An application of its own, whose limit is `bytes` of 1024 each, as by `ulimit -f`.
+async fn application_with(bytes: u64, hard: bool) -> Vec<String> {
+    let limit = Rlimit {
+        current: Some(bytes << 10),
+        maximum: hard.then_some(bytes << 10),
+    };
+    setrlimit(Resource::Fsize, limit).unwrap();
+    let mut faults = Vec::new();
+    let mut note = |what: &str, error: Option<String>| {
+        faults.extend(error.map(|error| format!("{what}: {error}")));
+    };
+    match procession::queue::<Bytes>(4) {
+        Ok((tx, rx)) => {
+            let sent = within(tx.send(large())).await;
+            if sent.is_ok() {
+                assert_eq!(within(rx.recv()).await.unwrap().len(), 4 << 20);
+            }
+            note("a message", sent.err().map(|it| it.to_string()));
+        }
+        Err(error) => note("a queue", Some(error.to_string())),
+    }
+    let spawned = within(procession::spawn(large, ())).await;
+    note("a process", spawned.err().map(|it| it.to_string()));
+    match procession::Pool::with_workers(1) {
+        Ok(pool) => {
+            let result = within(pool.run(large, ())).await;
+            note("a result", result.err().map(|it| it.to_string()));
+            let len = |bytes: Bytes| bytes.len();
+            let argument = within(pool.run(len, large())).await;
+            note("an argument", argument.err().map(|it| it.to_string()));
+        }
+        Err(error) => note("a pool", Some(error.to_string())),
+    }
+    faults
+}
+
+#[procession::test]
+async fn application_under_a_limit_of_file_sizes_works_or_says_what_is_missing() {
+    for method in METHODS {
+        let application = || by(method).core_size_limit(0);
+        let soft = application().spawn(application_with, (500, false));
+        assert_eq!(within(soft).await.unwrap(), Vec::<String>::new());
+        for bytes in [0, 64, 500] {
+            let hard = application().spawn(application_with, (bytes, true));
+            // A privileged application lifts the hard limit, too.
+            for fault in within(hard).await.unwrap() {
+                assert!(fault.contains("the limit on the size of files"), "{fault}");
+            }
+        }
+    }
 }
