@@ -30,6 +30,9 @@ use crate::task::{Task, TaskId};
 /// A pool lives in the Tokio runtime in which it was built. When that runtime shuts down, the workers are killed, and
 /// calls that are awaited in other runtimes fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
 ///
+/// A pool lives in the process in which it was built. If the application forks (`fork(2)`, as a daemon does), the pool is
+/// closed in the new process, which can build another. Dropping the pool there affects nothing.
+///
 /// ```
 /// use procession::Pool;
 ///

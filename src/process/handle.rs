@@ -15,7 +15,7 @@ use super::state::ProcessState;
 use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
 use crate::abort::{Abort as _, AbortHandle};
 use crate::call::single::Awaited;
-use crate::error::JoinError;
+use crate::error::{ELSEWHERE, JoinError};
 
 /// A function in a process of its own. Made by [`spawn`](crate::spawn()) and [`Process::builder`](crate::Process::builder).
 ///
@@ -142,10 +142,14 @@ impl<R> ProcessHandle<R> {
     pub fn exited(
         &self,
     ) -> impl Future<Output = io::Result<ExitStatus>> + Send + Unpin + 'static + use<R> {
-        self.state.end().map(|end| match end {
-            Ok(Ok(status)) => Ok(status),
-            Ok(Err(why)) => Err(io::Error::other(why.to_string())),
-            Err(_) => Err(io::Error::other("the process has no supervisor any more")),
+        let (mut end, mark) = (self.state.end(), self.state.mark());
+        std::future::poll_fn(move |cx| match mark.is_here() {
+            true => end.poll_unpin(cx).map(|end| match end {
+                Ok(Ok(status)) => Ok(status),
+                Ok(Err(why)) => Err(io::Error::other(why.to_string())),
+                Err(_) => Err(io::Error::other("the process has no supervisor any more")),
+            }),
+            false => Poll::Ready(Err(io::Error::other(ELSEWHERE))),
         })
     }
 }
@@ -154,7 +158,7 @@ impl<R> Future for ProcessHandle<R> {
     type Output = Result<R, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.job.slot().poll(cx)
+        self.job.poll_outcome(cx)
     }
 }
 

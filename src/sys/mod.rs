@@ -29,6 +29,7 @@ pub(crate) mod inheritable;
 pub(crate) mod limits;
 pub(crate) mod parent_death;
 pub(crate) mod prefault;
+pub(crate) mod process_mark;
 pub(crate) mod process_tree;
 pub(crate) mod procfs;
 pub(crate) mod program;

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::pin::Pin;
 use std::time::Duration;
 
+use super::process_mark::LocalFd;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
@@ -64,13 +65,14 @@ pub(crate) fn is_shutdown(error: &io::Error) -> bool {
 
 /// A descriptor registered with the runtime that was current when it was made.
 #[derive(Debug)]
-pub(crate) struct Watched(AsyncFd<OwnedFd>);
+pub(crate) struct Watched(AsyncFd<LocalFd>);
 
 impl Watched {
     /// Registers `fd` for reading with the current runtime.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         check_runtime()?;
-        // SAFETY: the `OwnedFd` moves into the `AsyncFd`, which is private to this value and never
+        let fd = LocalFd::new(fd);
+        // SAFETY: the `LocalFd` moves into the `AsyncFd`, which is private to this value and never
         // lends it mutably, so it stays open and unreplaced until it is deregistered.
         let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
         registered.map(Self).map_err(|error| error.into_parts().1)

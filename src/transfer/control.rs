@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::greeting::Greeting;
 use crate::codec::codec;
+use crate::sys::process_mark::LocalFd;
 use crate::sys::socket;
 use crate::sys::socket::{MESSAGE_BYTES, ReceiveResult};
 
@@ -63,11 +64,13 @@ thread_local! {
 /// One end of a control socket.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
-    socket: OwnedFd,
+    socket: LocalFd,
 }
 
 impl ControlSocket {
+    /// A copy of this process does not keep the socket open: the other side would not see the end of this process.
     pub(crate) fn new(socket: OwnedFd) -> Self {
+        let socket = LocalFd::new(socket);
         Self { socket }
     }
 
