@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use super::Slot;
 use super::executor::EntryOf;
@@ -108,6 +109,14 @@ enum HeldArguments<A> {
 /// A call whose result has the type `R`; what a handle holds.
 pub(crate) trait Awaited<R>: Job {
     fn slot(&self) -> &Slot<R>;
+
+    /// The outcome, once there is one. A copy of the process that has made the call gets an error.
+    fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Result<R, JoinError>> {
+        match self.slot().is_elsewhere() {
+            true => Poll::Ready(Err(JoinError::elsewhere(self.name()))),
+            false => self.slot().poll(cx),
+        }
+    }
 
     /// The call as a job, which does not name its result type.
     fn into_job(self: Arc<Self>) -> Arc<dyn Job>;

@@ -7,9 +7,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::error::JoinError;
+use crate::sys::process_mark::ProcessMark;
 
 /// A place for one outcome, which is set once and taken once.
-pub(crate) struct Slot<R>(Mutex<State<R>>);
+pub(crate) struct Slot<R> {
+    state: Mutex<State<R>>,
+    /// The process whose driver or supervisor sets the outcome.
+    mark: ProcessMark,
+}
 
 enum State<R> {
     Pending(Option<Waker>),
@@ -19,7 +24,15 @@ enum State<R> {
 
 impl<R> Slot<R> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(State::Pending(None)))
+        Self {
+            state: Mutex::new(State::Pending(None)),
+            mark: ProcessMark::here(),
+        }
+    }
+
+    /// Whether this process is a copy of the one that will have the outcome. Nothing sets it here.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        !self.mark.is_here()
     }
 
     /// Sets the outcome, unless one was set before, and wakes the task that waits for it.
@@ -35,9 +48,9 @@ impl<R> Slot<R> {
         }
     }
 
-    /// Whether an outcome was set. It may have been taken.
+    /// Whether an outcome was set, or will never be. It may have been taken.
     pub(crate) fn is_set(&self) -> bool {
-        !matches!(*self.lock(), State::Pending(_))
+        self.is_elsewhere() || !matches!(*self.lock(), State::Pending(_))
     }
 
     /// Takes the outcome, if it was set and not taken.
@@ -93,7 +106,7 @@ impl<R> Slot<R> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<R>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,6 +7,10 @@ use std::fmt;
 use super::PanicReport;
 use crate::sys::exit_cause::ExitCause;
 
+/// Why a copy of the application gets no outcomes of the original's.
+pub(crate) const ELSEWHERE: &str =
+    "it belongs to the process that this one was forked from; make another pool or process here";
+
 /// What went wrong with a task or a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -39,7 +43,8 @@ pub enum ErrorKind {
     Decode,
     /// No process could be started. The function did not run.
     Spawn,
-    /// The pool takes no more tasks, or the Tokio runtime that drove the pool or process was shut down.
+    /// The pool takes no more tasks, or the Tokio runtime that drove the pool or process was shut down. Or the pool or
+    /// process belongs to the process that this one was forked from (`fork(2)`).
     Closed,
 }
 
@@ -87,6 +92,12 @@ impl JoinError {
             panic: None,
             reason: None,
         }))
+    }
+
+    /// An error of `task`, whose outcome is in the process that this process is a copy of.
+    #[cold]
+    pub(crate) fn elsewhere(task: &'static str) -> Self {
+        Self::new(ErrorKind::Closed, task).because(ELSEWHERE)
     }
 
     pub(crate) fn because(mut self, reason: impl Into<String>) -> Self {

@@ -5,3 +5,5 @@ mod panic_report;
 
 pub use join::{ErrorKind, JoinError};
 pub use panic_report::PanicReport;
+
+pub(crate) use join::ELSEWHERE;

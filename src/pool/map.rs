@@ -183,6 +183,9 @@ impl<'a, R> Map<'a, R> {
     /// The next span of outcomes; `None` at the end.
     pub(super) fn poll_span(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Span<R>>> {
         let this = self.get_mut();
+        if this.guard.shared.is_elsewhere() && this.taken < this.read {
+            this.give_up();
+        }
         loop {
             let seen = this.results.finished();
             this.read_input(cx);
@@ -201,6 +204,17 @@ impl<'a, R> Map<'a, R> {
                 }
             }
         }
+    }
+
+    /// In a copy of the process that has begun the map: the next item fails, and the map ends.
+    #[cold]
+    fn give_up(&mut self) {
+        self.input = None;
+        self.jobs.clear();
+        self.read = self.taken + 1;
+        self.results = Arc::new(MapResults::new());
+        let error = JoinError::elsewhere("procession::map");
+        self.results.add(self.taken, vec![Err(error)], None);
     }
 
     /// The first failure of any item, in the order of time.

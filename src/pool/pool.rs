@@ -33,6 +33,9 @@ use crate::task::{Task, TaskId};
 /// runtime stops while the task waits. When the pool's runtime shuts down, the workers are killed, and calls that are
 /// awaited elsewhere fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
 ///
+/// A pool lives in the process in which it was built. If the application forks (`fork(2)`, as a daemon does), the pool is
+/// closed in the new process, which can build another. Dropping the pool there affects nothing.
+///
 /// ```
 /// use procession::Pool;
 ///

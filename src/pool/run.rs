@@ -106,7 +106,10 @@ impl<R> Run<R> {
         let shared = &self.guard.shared;
         let key = shared.with(|core| core.submit(job, encoded, options));
         if key.is_none() {
-            let error = shared.look(|core| core.refusal(self.job.name()));
+            let error = match shared.is_elsewhere() {
+                true => JoinError::elsewhere(self.job.name()),
+                false => shared.look(|core| core.refusal(self.job.name())),
+            };
             self.job.slot().set(Err(error));
         }
         key
@@ -122,7 +125,7 @@ impl<R> Future for Run<R> {
             *self.as_mut().project().stage = key.map_or(Stage::Over, Stage::Submitted);
         }
         let this = self.project();
-        let outcome = this.job.slot().poll(cx);
+        let outcome = this.job.poll_outcome(cx);
         match outcome.is_ready() {
             true => *this.stage = Stage::Over,
             false => this.guard.shared.expect(),

@@ -4,16 +4,17 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures::future::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 
-use super::core::{Core, Settings};
+use super::core::{Core, Phase, Settings};
 use super::events::Event;
 use crate::background::Background;
 use crate::sys::clock::Moment;
 use crate::sys::doorbell::DoorbellSet;
+use crate::sys::process_mark::ProcessMark;
 
 /// Resolves when the driver is dropped, which drops the sender.
 pub(super) type Ended = futures::future::Shared<oneshot::Receiver<()>>;
@@ -21,6 +22,10 @@ pub(super) type Ended = futures::future::Shared<oneshot::Receiver<()>>;
 /// See the module.
 pub(super) struct Shared {
     core: Mutex<Core>,
+    /// The process that the pool lives in.
+    mark: ProcessMark,
+    /// In a copy of that process: a core of a pool that is over. The other's lock may be held there for ever.
+    core_of_copy: OnceLock<Box<Mutex<Core>>>,
     pub(super) settings: Arc<Settings>,
     /// The driver, and the futures that start workers and wait for their ends.
     pub(super) background: Arc<Background>,
@@ -51,6 +56,8 @@ impl Shared {
         let settings = Arc::new(settings);
         Self {
             core: Mutex::new(Core::new(Arc::clone(&settings))),
+            mark: ProcessMark::here(),
+            core_of_copy: OnceLock::new(),
             settings,
             background: Background::here(),
             events,
@@ -68,9 +75,25 @@ impl Shared {
     pub(super) fn lock(&self) -> MutexGuard<'_, Core> {
         #[cfg(test)]
         self.locks.fetch_add(1, Ordering::Relaxed);
-        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        let core = match self.mark.is_here() {
+            true => &self.core,
+            false => self.core_of_copy.get_or_init(|| self.over_core()),
+        };
+        let mut core = core.lock().unwrap_or_else(PoisonError::into_inner);
         core.now = Moment::now();
         core
+    }
+
+    #[cold]
+    fn over_core(&self) -> Box<Mutex<Core>> {
+        let mut core = Core::new(Arc::clone(&self.settings));
+        core.phase = Phase::Over;
+        Box::new(Mutex::new(core))
+    }
+
+    /// Whether this process is a copy of the one that the pool lives in. The pool has no driver here.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        !self.mark.is_here()
     }
 
     /// Reads what the pool knows.
@@ -92,6 +115,9 @@ impl Shared {
 
     /// Sends the driver an event.
     pub(super) fn tell_driver(&self, event: Event) {
+        if self.is_elsewhere() {
+            return;
+        }
         // It fails only if the driver was dropped, and with it the pool: what the event holds is dropped as well.
         let _ = self.events.send(event);
     }

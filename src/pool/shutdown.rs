@@ -52,6 +52,9 @@ impl Future for Shutdown {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
+        if this.guard.shared.is_elsewhere() {
+            return Poll::Ready(());
+        }
         // An error says the same: the driver was dropped.
         if this.ended.poll(cx).is_ready() {
             return Poll::Ready(());

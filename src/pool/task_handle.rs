@@ -85,7 +85,7 @@ impl<R> Future for TaskHandle<R> {
     type Output = Result<R, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = self.job.slot().poll(cx);
+        let outcome = self.job.poll_outcome(cx);
         if outcome.is_pending() {
             self.guard.shared.expect();
         }

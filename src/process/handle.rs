@@ -17,7 +17,7 @@ use super::stdio::{ChildStderr, ChildStdin, ChildStdout};
 use crate::abort::{Abort as _, AbortHandle};
 use crate::background::Background;
 use crate::call::single::Awaited;
-use crate::error::JoinError;
+use crate::error::{ELSEWHERE, JoinError};
 
 /// A function in a process of its own. Made by [`spawn`](crate::spawn()) and [`Process::builder`](crate::Process::builder).
 ///
@@ -148,9 +148,12 @@ impl<R> ProcessHandle<R> {
     pub fn exited(
         &self,
     ) -> impl Future<Output = io::Result<ExitStatus>> + Send + Unpin + 'static + use<R> {
-        let mut end = self.state.end();
+        let (mut end, mark) = (self.state.end(), self.state.mark());
         let background = self.background.clone();
         poll_fn(move |cx| {
+            if !mark.is_here() {
+                return Poll::Ready(Err(io::Error::other(ELSEWHERE)));
+            }
             let polled = end.poll_unpin(cx);
             if polled.is_pending() {
                 expect(background.as_ref());
@@ -168,7 +171,7 @@ impl<R> Future for ProcessHandle<R> {
     type Output = Result<R, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = self.job.slot().poll(cx);
+        let outcome = self.job.poll_outcome(cx);
         if outcome.is_pending() {
             expect(self.background.as_ref());
         }

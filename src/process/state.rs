@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::abort::Abort;
 use crate::spawn::SignalHandle;
+use crate::sys::process_mark::ProcessMark;
 
 /// How a process ended: its status, or why it has none.
 pub(super) type ProcessEnd = Result<ExitStatus, Arc<str>>;
@@ -23,6 +24,8 @@ pub(super) type EndReceiver = Shared<oneshot::Receiver<ProcessEnd>>;
 pub(super) struct ProcessState {
     lifecycle: Mutex<Lifecycle>,
     end: EndReceiver,
+    /// The process that supervises it.
+    mark: ProcessMark,
 }
 
 #[derive(Debug)]
@@ -51,7 +54,13 @@ impl ProcessState {
                 end: Some(sender),
             }),
             end: receiver.shared(),
+            mark: ProcessMark::here(),
         }
+    }
+
+    /// The process that supervises it.
+    pub(super) fn mark(&self) -> ProcessMark {
+        self.mark
     }
 
     /// The process has started. Sends it the signals that waited.

@@ -3,6 +3,7 @@
 //! Must stay true: a pid is signalled only under the lock under which the child is reaped.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +12,7 @@ use super::spec::ChildSpec;
 use super::tree_kill::{StoppedChild, reap_left};
 use super::{child_watch, reaper, registry};
 use crate::sys::exit_cause::ExitCause;
+use crate::sys::process_mark::{ProcessMark, is_copy};
 use crate::sys::process_tree::may_have_children;
 use crate::sys::reactor::Watched;
 use crate::sys::signal;
@@ -22,6 +24,8 @@ pub(crate) struct SignalHandle {
     /// Locked while the child is signalled and while it is reaped, so that no other process with the same pid is
     /// signalled.
     reaped: Mutex<bool>,
+    /// The process whose child it is. A copy of this process may neither signal it nor wait for it.
+    parent: ProcessMark,
 }
 
 impl SignalHandle {
@@ -31,6 +35,9 @@ impl SignalHandle {
 
     /// Sends `signal` to the child alone. Does nothing if the child was reaped.
     pub(crate) fn signal(&self, signal: i32) {
+        if !self.parent.is_here() {
+            return;
+        }
         let reaped = self.lock();
         if !*reaped {
             let _ = signal::send(self.pid, signal);
@@ -40,6 +47,9 @@ impl SignalHandle {
     /// Kills the child and all that it has started. Does nothing if the child was reaped. If it has children, it is
     /// stopped now, and killed on another thread a moment later.
     pub(crate) fn kill(self: &Arc<Self>) {
+        if !self.parent.is_here() {
+            return;
+        }
         let reaped = self.lock();
         if *reaped {
             return;
@@ -109,6 +119,7 @@ impl ChildGuard {
             signal_handle: Arc::new(SignalHandle {
                 pid,
                 reaped: Mutex::new(false),
+                parent: ProcessMark::here(),
             }),
             kill_group_on_success: true,
             kill_on_drop: !spec.detached,
@@ -160,6 +171,9 @@ impl ChildGuard {
     /// Kills the child's group and reaps the child, if the child has ended. The inner `None` means that other code of
     /// this program has taken the exit status.
     pub(crate) fn try_reap(&mut self) -> Option<Option<ExitStatus>> {
+        if !self.signal_handle.parent.is_here() {
+            return Some(None);
+        }
         let mut reaped = self.signal_handle.lock();
         let pid = self.signal_handle.pid;
         // An error means that other code has reaped the child, so the pid may be another process's.
@@ -191,6 +205,9 @@ impl ChildGuard {
 
 impl Drop for ChildGuard {
     fn drop(&mut self) {
+        if !self.signal_handle.parent.is_here() {
+            return leave(std::mem::replace(&mut self.origin, Origin::Forked));
+        }
         let pid = self.signal_handle.pid;
         let mut reaped = self.signal_handle.lock();
         if *reaped {
@@ -216,7 +233,16 @@ impl Drop for ChildGuard {
 fn kill_and_reap(pid: u32, origin: Origin) {
     signal::kill_group(pid);
     match origin {
-        Origin::Executed(child) => drop(child),
-        Origin::Forked => reaper::reap(pid),
+        Origin::Executed(child) if !is_copy() => drop(child),
+        // In a copy the thread is missing on which async-process reaps.
+        origin => {
+            leave(origin);
+            reaper::reap(pid);
+        }
     }
+}
+
+/// Does nothing with a child: also async-process does not reap it.
+fn leave(origin: Origin) {
+    let _ = ManuallyDrop::new(origin);
 }

@@ -7,11 +7,14 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use super::leaked::LeakedChildren;
 use super::spec::ChildSpec;
 use crate::sys::inheritable::Inheritable;
-use crate::sys::{hook, program};
+use crate::sys::{hook, procfs, program};
 use crate::transfer::entry_point::EntryPoint;
 
 /// The command line and environment of a child whose control socket is at standard slot `slot`. Its streams are not set.
@@ -80,13 +83,46 @@ fn start_here(
     command: &mut async_process::Command,
     reserve: Reserve,
 ) -> io::Result<async_process::Child> {
+    static HAS_STARTED: AtomicBool = AtomicBool::new(false);
+    if !HAS_STARTED.load(Ordering::Relaxed) {
+        check_room(MOST_OF_FIRST_START)?;
+    }
     let leaked = LeakedChildren::before_start();
     drop(reserve);
     let started = command.spawn();
+    HAS_STARTED.fetch_or(started.is_ok(), Ordering::Relaxed);
     if started.is_err() {
         leaked.reap();
     }
     started.map_err(explain)
+}
+
+/// How many threads and processes the first start takes: the child, and two threads of async-process. Where such a thread
+/// cannot be started, async-process panics, and again while it unwinds.
+const MOST_OF_FIRST_START: usize = 3;
+
+/// How long the kernel may count threads that were joined.
+const LEAVING_THREADS: Duration = Duration::from_millis(10);
+
+/// Checks that this process may start so many threads and processes (`RLIMIT_NPROC`, `getrlimit(2)`; the pids controller).
+fn check_room(threads: usize) -> io::Result<()> {
+    let before = procfs::thread_count()?;
+    std::thread::scope(|scope| {
+        // Kept until the check is over, so that all threads are there at the same time.
+        let mut held = Vec::new();
+        for _ in 0..threads {
+            let (hold, waits) = mpsc::channel::<()>();
+            std::thread::Builder::new().spawn_scoped(scope, move || waits.recv())?;
+            held.push(hold);
+        }
+        io::Result::Ok(())
+    })?;
+    // The kernel counts a joined thread a moment longer.
+    let deadline = Instant::now() + LEAVING_THREADS;
+    while procfs::thread_count()? > before && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    Ok(())
 }
 
 /// Says what is missing if `/proc` is not mounted, as after `chroot`, or if the dynamic linker was executed with a program

@@ -20,6 +20,7 @@ use super::pending::{ChildIds, ForkAnswer, PendingChild};
 use super::preload::{Preload, PreloadRun, Settled, settled};
 use super::spare::{DemandGuard, Spare, SparePool};
 use crate::sys::parent_death::ParentDeathPipe;
+use crate::sys::process_mark::LocalFd;
 use crate::sys::rights::Rights;
 use crate::sys::{signal, socket, stdio};
 use crate::threads;
@@ -32,7 +33,7 @@ use crate::transfer::messages::ToForkServer;
 #[derive(Debug)]
 pub(super) struct Connection {
     control: Arc<ControlSocket>,
-    pidfd: OwnedFd,
+    pidfd: LocalFd,
     /// The rights of the fork server and its children.
     rights: Rights,
     /// The environment of the fork server; `None` if it is long.
@@ -71,7 +72,7 @@ impl Connection {
             Settled::Unfit(why) | Settled::Spoiled(why) => return Ok(Opened::Unfit(why)),
             Settled::Ended => return Ok(Opened::Ended),
         };
-        let pidfd = signal::pidfd(child.id())?;
+        let pidfd = LocalFd::new(signal::pidfd(child.id())?);
         // async-process reaps it in the background, whenever it ends.
         drop(child);
         let parent_death = ParentDeathPipe::of_this_process()?;

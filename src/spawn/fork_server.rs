@@ -14,6 +14,7 @@ use super::link::ParentLink;
 use super::pending::{ChildIds, ForkAnswer, PendingChild};
 use super::preload::Preload;
 use crate::background;
+use crate::sys::process_mark::PerProcess;
 use crate::transfer::messages::Refusal;
 
 /// How many children one fork server is asked for at a time. It forks one after the other; more requests would only
@@ -118,8 +119,9 @@ enum ForkAttempt {
     ServerLost,
 }
 
-/// The fork server of all children that need no preload.
-pub(crate) static SHARED_FORK_SERVER: ForkServer = ForkServer::new();
+/// The fork server of all children that need no preload. What a copy of this process has is not its own: the children
+/// would be the original's.
+static SHARED_FORK_SERVER: PerProcess<ForkServer> = PerProcess::new(ForkServer::new);
 
 /// Starts the fork server now, so that the first process or worker does not wait for it.
 ///
@@ -143,14 +145,19 @@ pub(crate) static SHARED_FORK_SERVER: ForkServer = ForkServer::new();
 /// # }
 /// ```
 pub async fn warm_up() -> io::Result<()> {
-    match SHARED_FORK_SERVER.connect().await? {
+    match ForkServer::shared().connect().await? {
         Ok(_) => Ok(()),
         Err(why) => Err(io::Error::new(io::ErrorKind::Unsupported, why)),
     }
 }
 
 impl ForkServer {
-    const fn new() -> Self {
+    /// The fork server of all children that need no preload.
+    pub(crate) fn shared() -> &'static Self {
+        SHARED_FORK_SERVER.get()
+    }
+
+    fn new() -> Self {
         Self {
             preload: None,
             state: Mutex::const_new(ForkServerState::Down),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::child_guard::ChildGuard;
 use super::exec::exec;
 use super::fork_request::ForkRequest;
-use super::fork_server;
 use super::fork_server::{ForkServer, ForkedChild};
 use super::launched::Launched;
 use super::link::WriteFirst;
@@ -46,7 +45,7 @@ impl ChildSource {
     fn fork_server(&self) -> Option<&ForkServer> {
         match self {
             Self::Exec => None,
-            Self::Shared => Some(&fork_server::SHARED_FORK_SERVER),
+            Self::Shared => Some(ForkServer::shared()),
             Self::Own(server) => Some(server),
         }
     }

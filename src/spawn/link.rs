@@ -11,6 +11,7 @@ use crate::call::{ReplyReader, RequestWriter, Written};
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::parent_death::ParentDeathPipe;
+use crate::sys::process_mark::LocalFd;
 use crate::transfer::control::ControlSocket;
 
 /// The two rings of a child.
@@ -91,7 +92,7 @@ impl Rings {
 pub(crate) struct Ties {
     /// The parent's end of the control socket. The other end is closed when the child has no program of this crate any
     /// more.
-    pub(super) socket: Arc<OwnedFd>,
+    pub(super) socket: Arc<LocalFd>,
     /// The name of the memory of the rings, which the child has mapped.
     pub(super) memory_name: String,
     /// The ring whose note the child changes when it has mapped the memory.

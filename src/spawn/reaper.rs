@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use crate::sys::process_mark::PerProcess;
 use crate::sys::signal;
 use crate::transfer::control::{ControlSocket, Either};
 use crate::transfer::messages::{FromChild, FromWorker};
@@ -20,7 +21,7 @@ enum Orphan {
     Pending(Arc<ControlSocket>),
 }
 
-static REAPER: Mutex<Option<Sender<Orphan>>> = Mutex::new(None);
+static REAPER: PerProcess<Mutex<Option<Sender<Orphan>>>> = PerProcess::new(|| Mutex::new(None));
 
 /// Reaps the child `pid`, which was killed.
 pub(super) fn reap(pid: u32) {
@@ -51,7 +52,7 @@ fn builder() -> thread::Builder {
 }
 
 fn send(mut orphan: Orphan) {
-    let mut reaper = REAPER.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut reaper = REAPER.get().lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(sender) = &*reaper {
         match sender.send(orphan) {
             Ok(()) => return,

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-static CHILDREN: Mutex<BTreeMap<u32, ChildInfo>> = Mutex::new(BTreeMap::new());
+use crate::sys::process_mark::PerProcess;
+
+static CHILDREN: PerProcess<Mutex<BTreeMap<u32, ChildInfo>>> =
+    PerProcess::new(|| Mutex::new(BTreeMap::new()));
 
 /// A child process that this crate started and that has not been reaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,5 +43,8 @@ pub(super) fn remove(pid: u32) {
 }
 
 fn lock() -> MutexGuard<'static, BTreeMap<u32, ChildInfo>> {
-    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+    CHILDREN
+        .get()
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
 }

@@ -20,6 +20,7 @@ use super::link::ParentLink;
 use super::pending::ChildIds;
 use super::reaper;
 use crate::sys::clock::Moment;
+use crate::sys::process_mark::ProcessMark;
 use crate::sys::procfs::ProcStat;
 use crate::sys::{signal, socket, stdio};
 use crate::transfer::control::ControlSocket;
@@ -34,6 +35,7 @@ pub(super) struct Spare {
     /// Belongs to the rings it has in case it becomes a single-task process.
     link: Option<ParentLink>,
     stat: ProcStat,
+    parent: ProcessMark,
 }
 
 impl Spare {
@@ -43,6 +45,7 @@ impl Spare {
             stat: ProcStat::process(ids.pid),
             ids: Some(ids),
             link: Some(link),
+            parent: ProcessMark::here(),
         }
     }
 
@@ -70,7 +73,8 @@ impl Spare {
 
 impl Drop for Spare {
     fn drop(&mut self) {
-        if let Some(ids) = self.ids.take() {
+        // In a copy of this process the spare belongs to the original.
+        if let Some(ids) = self.ids.take().filter(|_| self.parent.is_here()) {
             // By its pidfd if there is one: a program that waits for any child may have reaped it.
             let _ = match &ids.pidfd {
                 Some(pidfd) => signal::kill_pidfd(pidfd),

@@ -33,6 +33,7 @@ pub(crate) mod mark;
 pub(crate) mod parent_death;
 pub(crate) mod prefault;
 pub(crate) mod presence;
+pub(crate) mod process_mark;
 pub(crate) mod process_tree;
 pub(crate) mod procfs;
 pub(crate) mod program;

@@ -26,13 +26,15 @@ use rustix::pipe::PipeFlags;
 use rustix::process::Uid;
 
 use super::mark::F_SETSIG;
+use super::process_mark::{LocalFd, ProcessMark};
 
-/// The parent's end. When the last handle is dropped or this process ends, the kernel kills the children that have armed
+/// The parent's end. A copy of the parent has none. When the last handle is dropped or this process ends, the kernel kills the children that have armed
 /// a [`ParentDeathSignal`] with it.
 #[derive(Debug)]
 pub(crate) struct ParentDeathPipe {
-    reading: OwnedFd,
-    _writing: OwnedFd,
+    reading: LocalFd,
+    _writing: LocalFd,
+    mark: ProcessMark,
     /// The user who may open it (`pipe(7)`): the effective one of the process that made it.
     user: Uid,
 }
@@ -47,7 +49,8 @@ impl ParentDeathPipe {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let user = rustix::process::geteuid();
-        if let Some(pipe) = known.upgrade().filter(|pipe| pipe.user == user) {
+        let fits = |pipe: &Arc<Self>| pipe.user == user && pipe.mark.is_here();
+        if let Some(pipe) = known.upgrade().filter(fits) {
             return Ok(pipe);
         }
         let pipe = Self::new()?;
@@ -63,8 +66,9 @@ impl ParentDeathPipe {
         rustix::fs::fchmod(&reading, Mode::RUSR)?;
         // Never in a standard slot: a program that puts its own stream there would close the pipe and kill all children.
         Ok(Arc::new(Self {
-            reading: rustix::io::fcntl_dupfd_cloexec(reading, 3)?,
-            _writing: rustix::io::fcntl_dupfd_cloexec(writing, 3)?,
+            reading: LocalFd::new(rustix::io::fcntl_dupfd_cloexec(reading, 3)?),
+            _writing: LocalFd::new(rustix::io::fcntl_dupfd_cloexec(writing, 3)?),
+            mark: ProcessMark::here(),
             user: rustix::process::geteuid(),
         }))
     }

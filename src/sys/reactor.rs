@@ -16,6 +16,7 @@ use std::pin::Pin;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::process_mark::LocalFd;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
@@ -87,10 +88,10 @@ pub(crate) fn is_own_thread() -> bool {
 /// was polled there.
 #[derive(Debug)]
 pub(crate) struct Watched {
-    first: AsyncFd<OwnedFd>,
+    first: AsyncFd<LocalFd>,
     is_first_own: bool,
     /// A duplicate, registered with the crate's own runtime.
-    own: OnceLock<AsyncFd<OwnedFd>>,
+    own: OnceLock<AsyncFd<LocalFd>>,
 }
 
 impl Watched {
@@ -105,7 +106,7 @@ impl Watched {
     }
 
     #[inline]
-    fn registered(&self) -> io::Result<&AsyncFd<OwnedFd>> {
+    fn registered(&self) -> io::Result<&AsyncFd<LocalFd>> {
         match self.is_first_own || !is_own_thread() {
             true => Ok(&self.first),
             false => self.registered_with_own(),
@@ -113,10 +114,11 @@ impl Watched {
     }
 
     #[cold]
-    fn registered_with_own(&self) -> io::Result<&AsyncFd<OwnedFd>> {
+    fn registered_with_own(&self) -> io::Result<&AsyncFd<LocalFd>> {
         if self.own.get().is_none() {
             // Only one thread polls it here.
-            let _ = self.own.set(register(self.first.get_ref().try_clone()?)?);
+            let duplicate = self.first.get_ref().as_fd().try_clone_to_owned()?;
+            let _ = self.own.set(register(duplicate)?);
         }
         self.own
             .get()
@@ -155,11 +157,11 @@ impl Watched {
 
 /// A socket whose other end will be closed.
 #[derive(Debug)]
-pub(crate) struct HangUp(AsyncFd<Arc<OwnedFd>>);
+pub(crate) struct HangUp(AsyncFd<Arc<LocalFd>>);
 
 impl HangUp {
     /// Registers `socket` with the current runtime, which is not told of messages.
-    pub(crate) fn new(socket: Arc<OwnedFd>) -> io::Result<Self> {
+    pub(crate) fn new(socket: Arc<LocalFd>) -> io::Result<Self> {
         check_runtime()?;
         // SAFETY: the `AsyncFd` keeps the `OwnedFd`, which nobody can change, so it stays open until it is deregistered.
         let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::PRIORITY) };
@@ -180,8 +182,9 @@ impl HangUp {
     }
 }
 
-fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: the `OwnedFd` moves into the `AsyncFd`, which is private to a `Watched` and never lent mutably, so it stays
+fn register(fd: OwnedFd) -> io::Result<AsyncFd<LocalFd>> {
+    let fd = LocalFd::new(fd);
+    // SAFETY: the `LocalFd` moves into the `AsyncFd`, which is private to a `Watched` and never lent mutably, so it stays
     // open and unreplaced until it is deregistered.
     let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
     registered.map_err(|error| error.into_parts().1)

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use super::greeting::Greeting;
 use crate::codec::codec;
 use crate::sys::bundle;
+use crate::sys::process_mark::LocalFd;
 use crate::sys::socket;
 use crate::sys::socket::{DESCRIPTORS_PER_MESSAGE, MESSAGE_BYTES, ReceiveResult};
 
@@ -88,18 +89,19 @@ thread_local! {
 /// One end of a control socket.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
-    socket: Arc<OwnedFd>,
+    socket: Arc<LocalFd>,
 }
 
 impl ControlSocket {
+    /// A copy of this process does not keep the socket open: the other side would not see the end of this process.
     pub(crate) fn new(socket: OwnedFd) -> Self {
         Self {
-            socket: Arc::new(socket),
+            socket: Arc::new(LocalFd::new(socket)),
         }
     }
 
     /// The socket, which is open until all its holders have dropped it.
-    pub(crate) fn shared(&self) -> Arc<OwnedFd> {
+    pub(crate) fn shared(&self) -> Arc<LocalFd> {
         Arc::clone(&self.socket)
     }
 

@@ -29,6 +29,7 @@ mod identity;
 mod limits;
 mod parent_end;
 mod replaced;
+mod room;
 mod runtimes;
 mod scheduling;
 mod signals;
