@@ -29,6 +29,10 @@ use crate::threads;
 /// time than waking another thread and being woken by it.
 const LONGEST_DECODED_HERE: usize = (1 << 20) + 4096;
 
+/// Why a channel ends whose memory makes no sense.
+const OVERWRITTEN: &str =
+    "a process has overwritten the memory of the queue or pipe, which has ended: messages are lost";
+
 /// The receiving side of a channel, for messages of type `T`.
 pub(crate) struct Rx<T, F> {
     flavor: Arc<F>,
@@ -129,6 +133,7 @@ impl<T: DeserializeOwned, F: Flavor> Rx<T, F> {
         match message {
             Taken::Short => codec::decode(buf.bytes()),
             Taken::Long(incoming) => self.decode_long(*incoming),
+            Taken::Overwritten => Err(OVERWRITTEN.to_owned()),
         }
     }
 
