@@ -116,6 +116,12 @@ impl End {
         self.shm.ring().frames()
     }
 
+    /// Whether there is nothing to receive.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.shm.ring().is_empty()
+    }
+
     #[inline]
     pub(super) fn side(&self) -> Side {
         self.side
@@ -277,8 +283,7 @@ impl End {
         let known = self.shm.known_head();
         let limit = known.load(Ordering::Relaxed);
         let mut consumer = Consumer::take_over(self.shm.ring(), limit);
-        // A corrupt ring cannot be read by any process any more.
-        let first = consumer.peek().map_err(|_| Attempt::Closed)?;
+        let first = consumer.peek().map_err(|_| self.found_overwritten())?;
         let frame = first.ok_or(Attempt::NotNow)?;
         if consumer.limit() != limit {
             known.store(consumer.limit(), Ordering::Relaxed);
@@ -336,6 +341,17 @@ impl End {
     fn receive_fds(&self, tag: u64, is_bundle: bool) -> Vec<OwnedFd> {
         self.shm.taken_tag().store(tag, Ordering::Release);
         fds::receive(self.socket(), tag, is_bundle)
+    }
+
+    /// Ends a channel whose ring no process can read any more. The process that finds it says so, and only once.
+    #[cold]
+    fn found_overwritten(&self) -> Popped {
+        if self.is_marked_closed() {
+            return Attempt::Closed;
+        }
+        self.shut_down();
+        self.mark_closed();
+        Attempt::Done(Taken::Overwritten)
     }
 
     /// Notes that the other side is gone, as a failed send has told.

@@ -98,7 +98,9 @@ pub enum RecvError {
     /// There will be no more messages: the queue or pipe was closed, or every sender is gone, and every message was
     /// received.
     Closed,
-    /// A message was received and cannot be decoded, for this reason. It is lost; later messages can be received.
+    /// A message was received and cannot be decoded, for this reason. It is lost; later messages can be received. Or a
+    /// process has overwritten the shared memory, so that the messages in it are lost: then this is told once, and
+    /// `Closed` follows.
     Decode(String),
 }
 
@@ -110,7 +112,9 @@ pub enum TryRecvError {
     /// There will be no more messages: the queue or pipe was closed, or every sender is gone, and every message was
     /// received.
     Closed,
-    /// A message was received and cannot be decoded, for this reason. It is lost; later messages can be received.
+    /// A message was received and cannot be decoded, for this reason. It is lost; later messages can be received. Or a
+    /// process has overwritten the shared memory, so that the messages in it are lost: then this is told once, and
+    /// `Closed` follows.
     Decode(String),
 }
 

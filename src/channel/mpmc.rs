@@ -139,7 +139,7 @@ impl Flavor for Mpmc {
     }
 
     fn try_pop(&self, buf: &mut StackBuf, most: usize) -> Popped {
-        if self.end.patience().has_missed() && self.end.len() == 0 {
+        if self.end.patience().has_missed() && self.end.is_empty() {
             return Attempt::NotNow;
         }
         let Some(guard) = self.lock_receivers() else {
@@ -166,7 +166,7 @@ impl Flavor for Mpmc {
         };
         let mut producer = Producer::new(self.shm().ring());
         let (found, bell) = match self.end.side() {
-            Side::Receive if producer.frames() == 0 => (Arming::Armed, self.shm().data_bell()),
+            Side::Receive if self.end.is_empty() => (Arming::Armed, self.shm().data_bell()),
             Side::Receive => (Arming::Ready, self.shm().data_bell()),
             Side::Send => (
                 room::look_for_room(&self.end, &mut producer, wanted),

@@ -24,6 +24,10 @@ use super::waiters::Waiter;
 use crate::codec::codec;
 use crate::sys::buffer::StackBuf;
 
+/// Why a channel ends whose memory makes no sense.
+const OVERWRITTEN: &str =
+    "a process has overwritten the memory of the queue or pipe, which has ended: messages are lost";
+
 /// The receiving side of a channel, for messages of type `T`.
 pub(crate) struct Rx<T, F> {
     flavor: Arc<F>,
@@ -104,6 +108,7 @@ impl<T: DeserializeOwned, F: Flavor> Rx<T, F> {
         match message {
             Taken::Short => codec::decode(buf.bytes()),
             Taken::Long(incoming) => self.decode_long(*incoming),
+            Taken::Overwritten => Err(OVERWRITTEN.to_owned()),
         }
     }
 

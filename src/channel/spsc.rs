@@ -133,7 +133,7 @@ impl Flavor for Spsc {
         if self.move_state.is_gone() {
             return Attempt::Closed;
         }
-        if self.end.patience().has_missed() && self.end.len() == 0 {
+        if self.end.patience().has_missed() && self.end.is_empty() {
             return Attempt::NotNow;
         }
         let Some(_guard) = self.move_state.try_use() else {

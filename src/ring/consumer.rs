@@ -94,7 +94,9 @@ impl<R: Borrow<Ring>> Consumer<R> {
             .head
             .bytes_since(self.tail)
             .min(self.ring().reach(self.tail) as u64);
-        if frame_bytes(frame.len) as u64 > most {
+        // Bytes and frames are counted in one word, and must agree: bytes without a frame would never become one.
+        let has_frame = self.head.frames_since(self.tail) > 0;
+        if !has_frame || frame_bytes(frame.len) as u64 > most {
             return Err(Corrupt);
         }
         Ok(Some(frame))

@@ -198,6 +198,13 @@ impl Ring {
         self.tail().load(Ordering::Acquire)
     }
 
+    /// Whether every committed frame was released, for a caller that is neither side. Unlike the number of frames, this is
+    /// also false for counters that were overwritten, which the consumer has to see.
+    pub(crate) fn is_empty(&self) -> bool {
+        let tail = Cursor::from_bits(self.tail().load(Ordering::Acquire));
+        Cursor::from_bits(self.head().load(Ordering::Acquire)) == tail
+    }
+
     /// A word that the ring itself does not use. It is zero until the consumer stores a value for the producer.
     pub(crate) fn note(&self) -> &AtomicU32 {
         self.mapping.half_word(NOTE)

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
-use procession::{Receiver, Sender, TryRecvError, queue, spawn};
+use procession::{PipeSender, Receiver, RecvError, Sender, TryRecvError, channel, queue, spawn};
 use serde::{Deserialize, Serialize};
 
 use crate::deadline::within;
@@ -61,7 +61,7 @@ fn overwrite(values: Values, tx: Sender<u64>) {
         u64::from(std::process::id()) << 32,
         0x8000_0001 << 32,
         // The kinds of robust and elided mutexes, and an owner that died.
-        u64::from(libc_owner_died()),
+        u64::from(0x4000_0000 | std::process::id()),
         32 << 32 | 0x4000_0001,
         256,
     ];
@@ -93,16 +93,8 @@ fn overwrite(values: Values, tx: Sender<u64>) {
                 }
             }
         }
-        let _ = tx.try_send(at_most(random));
+        let _ = tx.try_send(random);
     }
-}
-
-fn libc_owner_died() -> u32 {
-    0x4000_0000 | std::process::id()
-}
-
-fn at_most(random: u64) -> u64 {
-    random >> 1
 }
 
 /// Sends and receives for as long as the child runs, then closes. Returns how many messages came.
@@ -131,8 +123,8 @@ async fn survives(values: Values) {
     let received = within(use_queue(&tx, &rx, end)).await;
     within(child).await.unwrap();
     eprintln!("{values:?}: {received} messages");
-    // The child is gone, so everything resolves.
-    let sent = within(tx.send(1)).await;
+    // The child is gone, so everything resolves. The queue may be full.
+    let (sent, _) = within(futures::future::join(tx.send(1), rx.recv())).await;
     drop(tx);
     let mut left = 0;
     while within(rx.recv()).await.is_ok() {
@@ -184,4 +176,67 @@ async fn queue_ends_after_its_locks_were_overwritten() {
     within(tx.send(8)).await.unwrap();
     assert_eq!(within(rx.recv()).await, Ok(7));
     assert_eq!(rx.try_recv(), Ok(8));
+}
+
+/// The words of a queue's ring (`src/ring/layout.rs`), in the first page of the ring's mapping.
+const HEAD: u64 = 0;
+
+/// Adds to the count of bytes and frames that were sent into the only queue of this process.
+fn add_to_head(sum: u64) {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let is_ring = |line: &&str| {
+        let fields: Vec<_> = line.split_ascii_whitespace().collect();
+        line.contains("memfd:procession-channel") && fields[2] == "00001000"
+    };
+    let line = maps.lines().find(is_ring).unwrap();
+    let base = u64::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
+    let memory = File::options()
+        .read(true)
+        .write(true)
+        .open("/proc/self/mem")
+        .unwrap();
+    let mut head = [0; 8];
+    memory.read_exact_at(&mut head, base + HEAD).unwrap();
+    let head = u64::from_ne_bytes(head).wrapping_add(sum);
+    memory
+        .write_all_at(&head.to_ne_bytes(), base + HEAD)
+        .unwrap();
+}
+
+fn is_overwritten(received: &Result<u64, RecvError>) -> bool {
+    matches!(received, Err(RecvError::Decode(why)) if why.contains("overwritten"))
+}
+
+/// Bytes that no ring holds; bytes without a frame.
+const SUMS: [u64; 2] = [1 << 30, 1];
+
+#[procession::test]
+async fn overwritten_queue_says_so_once_and_ends() {
+    for sum in SUMS {
+        let (tx, rx) = queue::<u64>(8).unwrap();
+        let overwrite = |tx: Sender<u64>, sum: u64| {
+            add_to_head(sum);
+            drop(tx);
+        };
+        within(spawn(overwrite, (tx.clone(), sum))).await.unwrap();
+        let received = within(rx.recv()).await;
+        assert!(is_overwritten(&received), "{received:?}");
+        assert_eq!(within(rx.recv()).await, Err(RecvError::Closed));
+        assert!(within(tx.send(1)).await.unwrap_err().is_closed());
+    }
+}
+
+#[procession::test]
+async fn overwritten_pipe_says_so_once_and_ends() {
+    for sum in SUMS {
+        let (tx, rx) = channel::<u64>().unwrap();
+        let overwrite = |tx: PipeSender<u64>, sum: u64| {
+            add_to_head(sum);
+            drop(tx);
+        };
+        within(spawn(overwrite, (tx, sum))).await.unwrap();
+        let received = within(rx.recv()).await;
+        assert!(is_overwritten(&received), "{received:?}");
+        assert_eq!(within(rx.recv()).await, Err(RecvError::Closed));
+    }
 }
