@@ -46,6 +46,14 @@ impl ResultBlobs {
         self.lock().remove(id);
     }
 
+    /// What was packed into the blob `id` is not sent.
+    pub(super) fn unsent(&self, id: u64, control: &ControlSocket) {
+        if let Some(id) = self.returned(id) {
+            // If this fails, the parent keeps an unused mapping a while longer.
+            let _ = control.send(&FromWorker::Forget { id }, &[]);
+        }
+    }
+
     /// Removes the blobs that are free; returns their ids.
     pub(crate) fn trim(&self) -> Vec<u64> {
         self.lock().trim()
@@ -88,8 +96,21 @@ impl ResultBlobs {
     }
 }
 
+/// Sends the attachments of the reply `id`, if there are any.
+pub(super) fn send_attachments(
+    control: &ControlSocket,
+    id: u64,
+    fds: &[OwnedFd],
+) -> io::Result<()> {
+    if fds.is_empty() {
+        return Ok(());
+    }
+    let fds: Vec<_> = fds.iter().map(OwnedFd::as_fd).collect();
+    send_blocking(control, &FromWorker::Attachments { id }, &fds)
+}
+
 /// Sends a control message; waits while the socket is full. The parent never waits for a worker, so it reads.
-pub(super) fn send_blocking(
+fn send_blocking(
     control: &ControlSocket,
     message: &FromWorker,
     fds: &[BorrowedFd<'_>],

@@ -16,6 +16,7 @@ use super::server_state::ServerState;
 use super::setup::executor;
 use super::single::ReleasedSpare;
 use super::spare::become_spare;
+use super::task_thread;
 use crate::call::envelope::WORKER_RING_BYTES;
 use crate::call::executor::NextRequest;
 use crate::call::panic_capture;
@@ -67,6 +68,7 @@ pub(super) fn run_preload(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Resu
     }
     let parent_death = ParentDeathSignal::new(&pipe)?;
     drop(pipe);
+    task_thread::leave_main_to_preload();
     while let NextRequest::Run(enter) = executor.next().map_err(io::Error::other)? {
         enter(&mut executor);
     }

@@ -26,7 +26,7 @@ use crate::sys::{exit_cause, identity, process_tree, procfs, signal};
 use crate::transfer::control::{ControlSocket, exactly};
 use crate::transfer::greeting::Greeting;
 use crate::transfer::mapped_blobs::MappedBlobs;
-use crate::transfer::messages::ToWorker;
+use crate::transfer::messages::{FromWorker, ToWorker};
 
 /// What the two threads share.
 #[derive(Debug)]
@@ -95,6 +95,8 @@ fn run_requests(mut executor: Executor, shared: &WorkerShared) -> Never {
     task_thread::follow_parent(false);
     // On this thread, so that its own stack is not counted.
     limit_memory(shared.memory_limit);
+    // An error says that the parent has ended.
+    let _ = shared.control.send(&FromWorker::Ready, &[]);
     loop {
         match executor.next() {
             Ok(NextRequest::Run(enter)) => enter(&mut executor),

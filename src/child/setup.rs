@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::call::executor::Executor;
 use crate::call::panic_capture;
@@ -16,6 +16,9 @@ use crate::transfer::greeting::Greeting;
 
 /// The exit status of a child that could not take its role (`EX_SOFTWARE` of `sysexits.h`).
 pub(super) const FAILED: i32 = 70;
+
+/// The ring with the note in which this process leaves why it ends: a signal handler stores there at any time.
+static WATCHED: OnceLock<Ring> = OnceLock::new();
 
 /// Puts the streams that came with the greeting into their slots. Returns the descriptors of the role, which are the
 /// first `role_fds`.
@@ -34,7 +37,7 @@ pub(super) fn take_stdio(
 /// Lets this process leave for its parent why it ends, and notice that its control socket was closed.
 pub(super) fn watch_connection(control: &ControlSocket, rings: &[Ring; 2]) -> io::Result<()> {
     panic_capture::leave_reports_in(Some(rings[0].clone()));
-    let ring: &'static Ring = Box::leak(Box::new(rings[0].clone()));
+    let ring = WATCHED.get_or_init(|| rings[0].clone());
     exit_cause::watch(control, ring.note())
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::worker_state::WorkerIo;
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
+use crate::call::nonsense::Nonsense;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildEnd;
@@ -37,8 +38,11 @@ pub(super) enum WorkerChange {
         /// Their arguments that were in blobs.
         packed: Vec<PackedBlob>,
     },
-    /// The worker's reply ring is corrupt.
-    Corrupt { worker: WorkerKey },
+    /// The worker wrote what cannot be.
+    Distrusted {
+        worker: WorkerKey,
+        nonsense: Nonsense,
+    },
 }
 
 /// A reply to a task that was read.
@@ -57,6 +61,8 @@ pub(super) struct FoundReply {
 pub(super) struct FoundExit {
     pub(super) worker: WorkerKey,
     pub(super) end: ChildEnd,
+    /// Whether it was ready for its first request.
+    pub(super) was_ready: bool,
     /// What the initializer that had not returned is called in errors.
     pub(super) init: Option<String>,
 }

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use super::call_options::CallOptions;
 use super::core::{Core, Phase};
 use super::findings::FoundExit;
-use super::records::Place;
+use super::records::TaskRecord;
 use super::worker_table::Worker;
 use crate::call::LastWords;
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
-use crate::schedule::TaskKey;
+use crate::schedule::{QueuedTask, TaskKey};
 use crate::spawn::ChildEnd;
+
+/// How many workers may die before they say that they have started a task, which is then tried again.
+const MOST_DEATHS: u32 = 2;
 
 impl Core {
     /// A worker has exited, and all its replies were read. Its unstarted tasks run in other workers. The item that it
@@ -24,10 +27,18 @@ impl Core {
             return;
         };
         self.check_missing = true;
+        // It died of itself, when it looked for its next task or ran it.
+        let was_running = exit.was_ready && exit.init.is_none();
+        let was_wanted = dead.is_alive() || dead.unresponsive || dead.nonsense.is_some();
+        if was_running && was_wanted {
+            self.blame(&dead, queue.front(), end.status);
+        }
         // From the last to the first, each before all others: so they wait in their old order.
-        let mut started = dead.proven;
-        for queued in queue.into_iter().rev() {
-            started |= self.settle_task(&dead, queued.task, end);
+        let mut started = dead.proven || was_running && !queue.is_empty();
+        for (ahead, queued) in queue.into_iter().enumerate().rev() {
+            // The first has no last reply, so the worker has not come to the others, whatever it says.
+            let is_first = ahead == 0;
+            started |= self.settle_task(&dead, queued.task, is_first, end);
         }
         if !started && dead.is_alive() {
             let cause = failed_start(&dead, exit);
@@ -35,21 +46,40 @@ impl Core {
         }
     }
 
+    /// A worker has died that would have started the task at the `front`, or has and had overwritten the word that says
+    /// so. The task is tried again, but not for ever: it may be what kills the workers.
+    fn blame(&mut self, dead: &Worker, front: Option<&QueuedTask>, status: Option<ExitStatus>) {
+        let Some(key) = front.map(|queued| queued.task) else {
+            return;
+        };
+        if claimed(dead, self.records.get(key)) != Some(0) {
+            return;
+        }
+        let Some(record) = self.records.get_mut(key) else {
+            return;
+        };
+        record.deaths += 1;
+        if record.deaths <= MOST_DEATHS || record.cancelled {
+            return;
+        }
+        if let Some(record) = self.records.remove(key) {
+            let why = "several workers in a row have ended when this was their next task";
+            let error = JoinError::new(ErrorKind::Crashed, record.job.name())
+                .because(why)
+                .after_start(true);
+            self.fail_all(&record.job, with_exit(error, dead, status));
+            self.discard(record);
+        }
+    }
+
     /// Requeues or ends a task of a dead worker. True if the worker had started it.
-    fn settle_task(&mut self, dead: &Worker, key: TaskKey, end: ChildEnd) -> bool {
-        let Some(record) = self.records.get(key) else {
+    fn settle_task(&mut self, dead: &Worker, key: TaskKey, is_first: bool, end: ChildEnd) -> bool {
+        let record = self.records.get(key);
+        let received = record.and_then(TaskRecord::received);
+        let Some((claimed, received)) = claimed(dead, record).zip(received) else {
             return false;
         };
-        let Place::Sent {
-            position, received, ..
-        } = record.place
-        else {
-            return false;
-        };
-        let io = dead.life.io();
-        let claimed = io.map_or(0, |io| io.requests.claimed(position));
-        let claimed = claimed.min(record.job.items());
-        if claimed == 0 {
+        if claimed == 0 || !is_first {
             self.requeue(key);
             return false;
         }
@@ -98,12 +128,26 @@ impl Core {
         let kind = match (dead.life.kill_reason(), code) {
             (Some(kill), _) if kill.task == key => kill.kind,
             _ if self.phase == Phase::Over => ErrorKind::Cancelled,
+            _ if dead.nonsense.is_some() => ErrorKind::Crashed,
             (_, Some(_)) => ErrorKind::Exited,
             (_, None) => words.kind(),
         };
         let error = JoinError::new(kind, name).after_start(true);
-        with_exit(words.explain(error), dead, end.status)
+        let error = match (kind, dead.nonsense) {
+            (ErrorKind::Crashed, Some(nonsense)) => error.because(nonsense.explain()),
+            _ => words.explain(error),
+        };
+        with_exit(error, dead, end.status)
     }
+}
+
+/// How many items of a task in its ring a dead worker had claimed. `None` if the task is not in a ring.
+fn claimed(dead: &Worker, record: Option<&TaskRecord>) -> Option<usize> {
+    let record = record?;
+    let position = record.position()?;
+    let io = dead.life.io();
+    let claimed = io.map_or(0, |io| io.requests.claimed(position));
+    Some(claimed.min(record.job.items()))
 }
 
 /// Why a worker that never ran a task exited.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::ledger::Ledger;
 use super::worker_state::{WorkerIo, WorkerLife};
+use crate::call::nonsense::Nonsense;
 use crate::schedule::{TakesTasks, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 
@@ -29,6 +31,12 @@ pub(super) struct Worker {
     pub(super) must_wake: bool,
     /// Tasks in its ring whose descriptors this process holds too, until they have started.
     pub(super) has_fds: Vec<TaskKey>,
+    /// What it was sent and has not replied to.
+    pub(super) ledger: Ledger,
+    /// Whether it was killed because it did not start a task in time.
+    pub(super) unresponsive: bool,
+    /// Why nothing is read from it any more.
+    pub(super) nonsense: Option<Nonsense>,
 }
 
 impl Worker {

@@ -12,6 +12,7 @@ use super::outcome_guard::OutcomeGuard;
 use super::state::ProcessState;
 use super::stdio::PipeSenders;
 use crate::call::job::Job;
+use crate::call::nonsense::Nonsense;
 use crate::call::outcomes::ReplyBody;
 use crate::call::request_writer::{SendFault, SentJob};
 use crate::call::{LastWords, ReplyReader, Written};
@@ -35,6 +36,7 @@ pub(super) struct SpawnRequest {
     pub(super) state: Arc<ProcessState>,
     pub(super) source: ChildSource,
     pub(super) spec: ChildSpec,
+    pub(super) result_limit: Option<u64>,
     pub(super) streams: StdioSpec,
     pub(super) pipes: PipeSenders,
 }
@@ -60,10 +62,14 @@ async fn supervise(request: SpawnRequest, mut outcome: OutcomeGuard) {
         spec,
         streams,
         pipes,
+        result_limit,
         ..
     } = request;
     match start(&job, &source, spec, streams).await {
-        Ok(child) => run(child, pipes, outcome).await,
+        Ok(mut child) => {
+            child.launched.replies.limit_results(result_limit);
+            run(child, pipes, outcome).await;
+        }
         Err(StartFault::Encode(why)) => {
             outcome.never_ran(ErrorKind::Encode, &format!("the arguments: {why}"));
         }
@@ -102,9 +108,7 @@ async fn start(
         launched.allow_spares();
     }
     let requests = &mut launched.requests;
-    let mut sent = requests
-        .complete(written, ONLY_TASK, job, &Arc::default())
-        .await?;
+    let mut sent = requests.complete(written, ONLY_TASK, job).await?;
     // The job is never sent again: ends of channels among the arguments are the child's alone.
     job.forget_arguments();
     if let Some(packed) = &mut sent.packed {
@@ -229,14 +233,15 @@ async fn deliver(outcome: &OutcomeGuard, mut replies: ReplyReader, ended: EndedP
         Some(ReplyBody::Blob { outcomes, .. }) => {
             job.deliver(0, outcomes);
         }
-        None => outcome.fail(&no_result(outcome, ended)),
+        None => outcome.fail(&no_result(outcome, ended, replies.nonsense())),
     }
 }
 
-fn no_result(outcome: &OutcomeGuard, ended: EndedProcess) -> JoinError {
+fn no_result(outcome: &OutcomeGuard, ended: EndedProcess, nonsense: Option<Nonsense>) -> JoinError {
     let exited = ended.status.is_some_and(|status| status.code().is_some());
     let kind = match (outcome.state().was_aborted(), exited, ended.started) {
         (true, ..) => ErrorKind::Cancelled,
+        _ if nonsense.is_some() => ErrorKind::Crashed,
         (_, false, true) => ended.words.kind(),
         (_, false, false) => ErrorKind::Crashed,
         (_, true, true) => ErrorKind::Exited,
@@ -244,8 +249,11 @@ fn no_result(outcome: &OutcomeGuard, ended: EndedProcess) -> JoinError {
     };
     let error = JoinError::new(kind, outcome.job().name())
         .in_process(ended.pid)
-        .after_start(ended.started);
-    let error = ended.words.explain(error);
+        .after_start(ended.started || nonsense.is_some());
+    let error = match (kind, nonsense) {
+        (ErrorKind::Crashed, Some(nonsense)) => error.because(nonsense.explain()),
+        _ => ended.words.explain(error),
+    };
     match ended.status {
         Some(status) => error.with_status(status),
         None => error,

@@ -193,6 +193,11 @@ impl Ring {
         }
     }
 
+    /// The consumer's position, for a caller that is neither side.
+    pub(crate) fn released(&self) -> u64 {
+        self.tail().load(Ordering::Acquire)
+    }
+
     /// A word that the ring itself does not use. It is zero until the consumer stores a value for the producer.
     pub(crate) fn note(&self) -> &AtomicU32 {
         self.mapping.half_word(NOTE)
@@ -307,6 +312,6 @@ pub(super) fn announce_sleeper(flag: &AtomicU32) {
 
 /// The bytes a frame with `body` bytes takes.
 #[inline]
-pub(super) fn frame_bytes(body: usize) -> usize {
+pub(crate) fn frame_bytes(body: usize) -> usize {
     (HEADER_BYTES + body).next_multiple_of(ALIGN)
 }

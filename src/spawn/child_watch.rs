@@ -8,6 +8,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -40,7 +41,7 @@ pub(super) async fn end_or_cause(
     if within(SHORT_LIFE, pidfd.readable()).await?.is_some() {
         return Ok(None);
     }
-    let mut hang_up = HangUp::new(ties.socket).ok();
+    let mut hang_up = HangUp::new(Arc::clone(&ties.socket)).ok();
     let mut pause = looks.then_some(FIRST_LOOK);
     loop {
         let first = match select(pin!(pidfd.readable()), pin!(suspicion(&hang_up, pause))).await {
@@ -55,12 +56,14 @@ pub(super) async fn end_or_cause(
         if within(ENDING, pidfd.readable()).await?.is_some() {
             return Ok(None);
         }
+        // Asked before the child is looked at: it maps the memory and then says so.
+        let were_made = ties.were_made();
         let name = ties.memory_name.clone();
         let state = threads::run(move || ProgramState::of(pid, &name)).await;
         match state {
-            Ok(ProgramState::Replaced) => return Ok(Some(ExitCause::Replaced)),
+            Ok(ProgramState::Replaced) if were_made => return Ok(Some(ExitCause::Replaced)),
             Ok(ProgramState::WithoutMainThread) => return Ok(Some(ExitCause::ThreadEnded)),
-            Ok(ProgramState::Unchanged) | Err(_) => {}
+            Ok(ProgramState::Replaced | ProgramState::Unchanged) | Err(_) => {}
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::release::Release;
 use crate::call::rings::{RingLayout, RingMemory};
 use crate::call::{ReplyReader, RequestWriter, Written};
-use crate::ring::{Consumer, Producer};
+use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::transfer::control::ControlSocket;
@@ -21,6 +22,7 @@ pub(super) struct Rings {
     parent_death: Option<Arc<ParentDeathPipe>>,
     requests: Producer,
     replies: Consumer,
+    ring: Ring,
 }
 
 impl Rings {
@@ -50,6 +52,7 @@ impl Rings {
             memory,
             memory_name: name,
             parent_death,
+            ring: requests.clone(),
             requests: Producer::new(requests),
             replies: Consumer::new(replies),
         })
@@ -75,6 +78,7 @@ impl Rings {
             ties: Ties {
                 socket: control.shared(),
                 memory_name: self.memory_name,
+                ring: self.ring,
             },
             parent_death: self.parent_death,
             release: None,
@@ -90,6 +94,15 @@ pub(crate) struct Ties {
     pub(super) socket: Arc<OwnedFd>,
     /// The name of the memory of the rings, which the child has mapped.
     pub(super) memory_name: String,
+    /// The ring whose note the child changes when it has mapped the memory.
+    pub(super) ring: Ring,
+}
+
+impl Ties {
+    /// Whether the child was ever seen to have mapped the memory of the rings. Before that it may still be starting.
+    pub(super) fn were_made(&self) -> bool {
+        self.ring.note().load(Ordering::Acquire) != 0
+    }
 }
 
 /// Writes the first request before the child exists. Called for each attempt to start the child, with a new ring.

@@ -81,7 +81,7 @@ impl PreloadRun {
         } = rings.into_link(control);
         let written = requests.write(PRELOAD_TASK, &*job, false);
         let sent = requests
-            .complete(written, PRELOAD_TASK, &job, &Arc::default())
+            .complete(written, PRELOAD_TASK, &job)
             .await
             .map_err(|fault| fault.into_io("the preload"))?;
         requests.write_stop();
@@ -136,7 +136,8 @@ impl PreloadRun {
                 // Of a result that is too large for the ring: a preload's result is a short text.
                 Ok(Some((
                     Either::Right(
-                        FromWorker::Blob { .. }
+                        FromWorker::Ready
+                        | FromWorker::Blob { .. }
                         | FromWorker::Forget { .. }
                         | FromWorker::Attachments { .. },
                     ),

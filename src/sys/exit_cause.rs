@@ -45,6 +45,9 @@ impl ExitCause {
     }
 }
 
+/// What the word holds from when the child has found it until it leaves a cause.
+const NONE_YET: u32 = 5;
+
 /// Where this child leaves its cause; null in a process that has no such word.
 static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
 
@@ -55,6 +58,7 @@ static CONNECTION: AtomicI32 = AtomicI32::new(-1);
 /// open until the process ends.
 pub(crate) fn watch(connection: impl AsFd, word: &'static AtomicU32) -> std::io::Result<()> {
     mark::set(&connection)?;
+    word.store(NONE_YET, Ordering::Release);
     WORD.store(ptr::from_ref(word).cast_mut(), Ordering::Release);
     CONNECTION.store(connection.as_fd().as_raw_fd(), Ordering::Release);
     Ok(())

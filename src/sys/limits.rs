@@ -83,7 +83,7 @@ pub(crate) fn lower_soft(kind: u32, amount: u64) -> io::Result<()> {
 /// another thread's question and its call.
 static FILE_SIZE_LIMIT: Mutex<()> = Mutex::new(());
 
-/// Calls `grow`, which makes shared memory of `len` bytes.
+/// Calls `grow`, which makes shared memory of up to `len` bytes.
 ///
 /// The kernel counts a memfd as a file, and ends a process that makes a file beyond its limit by `SIGXFSZ`
 /// (`getrlimit(2)`). Shared memory is none to the user. So a soft limit that is too low is lifted during the call. Another
@@ -92,8 +92,11 @@ static FILE_SIZE_LIMIT: Mutex<()> = Mutex::new(());
 /// # Errors
 ///
 /// The hard limit is too low, and this process may not raise it.
-pub(crate) fn with_file_size<T>(len: usize, grow: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let len = len as u64;
+pub(crate) fn with_file_size<T>(len: u64, grow: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    // A limit that another thread has lifted for a moment is not this one.
+    if get(FILE_SIZE).0 == UNLIMITED {
+        return grow();
+    }
     let _held = FILE_SIZE_LIMIT
         .lock()
         .unwrap_or_else(PoisonError::into_inner);

@@ -9,6 +9,7 @@
 //! Never here: policy. The layers above decide which process is killed, and when.
 
 pub(crate) mod buffer;
+pub(crate) mod bundle;
 pub(crate) mod hugepages;
 pub(crate) mod memory;
 pub(crate) mod socket;
@@ -26,15 +27,18 @@ pub(crate) mod fork;
 pub(crate) mod hook;
 pub(crate) mod identity;
 pub(crate) mod image;
+pub(crate) mod inheritable;
 pub(crate) mod limits;
 pub(crate) mod mark;
 pub(crate) mod parent_death;
 pub(crate) mod prefault;
 pub(crate) mod process_tree;
 pub(crate) mod procfs;
+pub(crate) mod program;
 pub(crate) mod rights;
 pub(crate) mod sched;
 pub(crate) mod signal;
 pub(crate) mod stdio;
 pub(crate) mod text;
 pub(crate) mod title;
+pub(crate) mod unmapped;

@@ -80,6 +80,14 @@ pub(crate) fn thread_count() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
+/// The number of descriptors that this process has room for (`FDSize`, `proc_pid_status(5)`): all of its descriptors are
+/// below. 0 without `/proc`.
+pub(crate) fn descriptor_table_size() -> i32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let size = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+    size.and_then(|size| size.trim().parse().ok()).unwrap_or(0)
+}
+
 /// The bytes that the process `pid` shares with no other process (`proc_pid_smaps(5)`). 0 if it has ended.
 pub(crate) fn private_memory(pid: u32) -> u64 {
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();

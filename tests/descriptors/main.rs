@@ -12,6 +12,7 @@ mod leftovers;
 mod census;
 mod closed;
 mod inherited;
+mod many;
 mod shortage;
 mod standard_streams;
 

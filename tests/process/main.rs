@@ -30,6 +30,7 @@ mod replaced;
 mod scheduling;
 mod signals;
 mod streams;
+mod terminal;
 
 use std::io::{self, Write as _};
 use std::process::Stdio;
