@@ -345,7 +345,7 @@ impl End {
 
     /// Ends a channel whose ring no process can read any more. The process that finds it says so, and only once.
     #[cold]
-    fn found_overwritten(&self) -> Popped {
+    pub(super) fn found_overwritten(&self) -> Popped {
         if self.is_marked_closed() {
             return Attempt::Closed;
         }

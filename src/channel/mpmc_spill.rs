@@ -59,8 +59,8 @@ pub(super) fn read(
     frame: Frame,
     most: usize,
 ) -> Result<(SpillPlace, Incoming), Popped> {
-    // A corrupt ring cannot be read by any process any more.
-    let place = frame::place_of(consumer, frame).ok_or(Attempt::Closed)?;
+    let place = frame::place_of(consumer, frame);
+    let place = place.ok_or_else(|| end.found_overwritten())?;
     if place.len() > longest_value() {
         let why = longest_value::too_long(place.len(), longest_value());
         return Ok((place, Incoming::faulty(why)));
@@ -70,7 +70,7 @@ pub(super) fn read(
     }
     match spill::read(end.shm(), place) {
         Ok(Some(bytes)) => Ok((place, Incoming::short(bytes, None))),
-        Ok(None) => Err(Attempt::Closed),
+        Ok(None) => Err(end.found_overwritten()),
         Err(error) => Ok((place, Incoming::faulty(format!("its memory: {error}")))),
     }
 }

@@ -17,16 +17,12 @@ use super::decoding;
 use super::decoding::{DecodeQueue, DecodeState, StillDecoding};
 use super::error::{RecvError, TryRecvError};
 use super::flavor::Flavor;
-use super::message::{Incoming, LONGEST_HANDLED_HERE};
+use super::message::{Incoming, LONGEST_HANDLED_HERE, OVERWRITTEN};
 use super::patience::LOOK_INTERVAL;
 use super::wait;
 use super::waiters::Waiter;
 use crate::codec::codec;
 use crate::sys::buffer::StackBuf;
-
-/// Why a channel ends whose memory makes no sense.
-const OVERWRITTEN: &str =
-    "a process has overwritten the memory of the queue or pipe, which has ended: messages are lost";
 
 /// The receiving side of a channel, for messages of type `T`.
 pub(crate) struct Rx<T, F> {
