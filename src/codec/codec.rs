@@ -147,7 +147,7 @@ pub(crate) fn decode_shared<T: DeserializeOwned>(bytes: SharedBytes<'_>) -> Resu
     let input = SharedInput::new(bytes, &first);
     let mut decoded = Err(DecodeFault::LeftOver(bytes.len()));
     match catch_unwind(AssertUnwindSafe(|| {
-        decoded = decode_all(Decoder::new(Input::shared(&input)))
+        decoded = decode_all(Decoder::new(Input::shared(&input)));
     })) {
         Ok(()) => decoded.map_err(DecodeFault::explain),
         Err(panic) => Err(decode_panicked(&*panic)),

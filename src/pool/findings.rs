@@ -45,6 +45,9 @@ pub(super) enum WorkerChange {
     },
 }
 
+/// A job, and how many of the outcomes in a reply count.
+pub(super) type JobOutcomes = (Arc<dyn Job>, u32);
+
 /// A reply to a task that was read.
 #[derive(Debug)]
 pub(super) struct FoundReply {
@@ -53,7 +56,7 @@ pub(super) struct FoundReply {
     /// Where the outcomes are in the driver's buffer.
     pub(super) outcomes: Range<usize>,
     /// Added by the core: the job, and how many of the outcomes count. `None` if the task has an outcome already.
-    pub(super) job: Option<(Arc<dyn Job>, u32)>,
+    pub(super) job: Option<JobOutcomes>,
 }
 
 /// A worker that has exited, all of whose replies were read.

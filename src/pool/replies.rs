@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Core;
+use super::findings::JobOutcomes;
 use super::records::{Place, TaskRecord};
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
@@ -23,7 +24,7 @@ impl Core {
         &mut self,
         worker: WorkerKey,
         head: &Reply,
-    ) -> Result<Option<(Arc<dyn Job>, u32)>, Nonsense> {
+    ) -> Result<Option<JobOutcomes>, Nonsense> {
         let now = self.now;
         let Some(it) = self
             .workers
