@@ -40,14 +40,24 @@ impl ControlQueue {
     }
 
     /// Sends the attachments of the request that is committed next; returns their id, or 0 if there are none.
-    pub(super) fn send_attachments(&mut self, fds: Vec<OwnedFd>) -> u64 {
+    ///
+    /// # Errors
+    ///
+    /// They are so many that they need a bundle, and no descriptors are left for that. They were dropped.
+    pub(super) fn send_attachments(&mut self, fds: Vec<OwnedFd>) -> io::Result<u64> {
         if fds.is_empty() {
-            return 0;
+            return Ok(0);
         }
-        self.last_attachments += 1;
-        let id = self.last_attachments;
-        self.send(ToWorker::Attachments { id }, fds);
-        id
+        let id = self.last_attachments + 1;
+        self.unsent.push_back((ToWorker::Attachments { id }, fds));
+        match self.flush() {
+            Err(error) if self.unsent.len() == 1 && socket::has_no_descriptors(&error) => {
+                self.unsent.clear();
+                return Err(error);
+            }
+            _ => self.last_attachments = id,
+        }
+        Ok(id)
     }
 
     /// Sends what the socket takes now.

@@ -14,6 +14,9 @@ use crate::codec::codec::EncodeFault;
 /// The most bytes of items in one request.
 const LONGEST_ITEMS: usize = LONGEST_BODY - Request::BYTES;
 
+/// The most descriptors that travel with one request of several items.
+const MOST_ATTACHED: usize = 253;
+
 thread_local! {
     /// The memory that this thread encodes into. Empty while it does: a `Serialize` may submit other tasks.
     static MEMORY: Cell<Option<ItemWriter>> = const { Cell::new(None) };
@@ -47,6 +50,11 @@ impl ItemWriter {
             return Err(EncodeFault::Full);
         };
         match codec::encode_to_slice(arguments, body) {
+            // An item may carry more, but many items that carry some must not take all of this process's descriptors.
+            Ok(_) if attached > 0 && attachments::attached() > MOST_ATTACHED => {
+                attachments::rollback(attached);
+                Err(EncodeFault::Full)
+            }
             Ok(len) => {
                 prefix.copy_from_slice(&(len as u32).to_le_bytes());
                 self.len += ITEM_PREFIX + len;

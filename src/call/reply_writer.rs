@@ -9,7 +9,7 @@
 //! Must stay true: attachments and the memory of a blob are sent before the outcome that needs them can be seen by the
 //! parent. So an outcome with attachments is not published, only committed.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::envelope;
 use super::envelope::{ITEM_PREFIX, LONGEST_BODY, Reply, Status};
 use super::request_reader::RequestReader;
-use super::result_blobs::{PackedResult, ResultBlobs, send_blocking};
+use super::result_blobs::{PackedResult, ResultBlobs, send_attachments};
 use crate::codec::attachments;
 use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
@@ -27,10 +27,11 @@ use crate::error::PanicReport;
 use crate::ring::{Producer, Writer};
 use crate::sys::clock::Moment;
 use crate::sys::doorbell::Doorbell;
+use crate::sys::exit_cause;
+use crate::sys::exit_cause::ExitCause;
 use crate::sys::futex;
 use crate::sys::text;
 use crate::transfer::control::ControlSocket;
-use crate::transfer::messages::FromWorker;
 
 /// How old the first outcome of a reply becomes before the reply is committed.
 const LONGEST_DELAY: Duration = Duration::from_millis(1);
@@ -57,11 +58,16 @@ pub(super) struct ReplyWriter {
     /// The last time that was read.
     clock: Moment,
     open: Option<OpenReply>,
+    /// Where outcomes are copied to for their checksum.
+    scratch: Vec<u8>,
+    /// Whether the doorbell was seen to be open since the user's code ran.
+    is_checked: bool,
 }
 
 /// The reply being written.
 #[derive(Debug)]
 struct OpenReply {
+    task: u64,
     /// The index of the first item.
     first: u32,
     /// The outcomes in it.
@@ -88,6 +94,8 @@ impl ReplyWriter {
             sequence: 0,
             clock: Moment::now(),
             open: None,
+            scratch: Vec::new(),
+            is_checked: false,
         }
     }
 
@@ -120,7 +128,9 @@ impl ReplyWriter {
         });
         match put {
             Ok(()) if fds.is_empty() => {}
-            Ok(()) => self.commit_with(&fds),
+            Ok(()) => {
+                self.commit_with(requests, &fds);
+            }
             Err(EncodeFault::Full) => self.put_in_blob(requests, result),
             Err(EncodeFault::Refused(why)) => {
                 self.put_text(requests, Status::EncodeFailed, &why);
@@ -145,7 +155,9 @@ impl ReplyWriter {
             codec::encode(&place, writer).map(|()| packed.attachments.is_empty())
         });
         debug_assert!(put.is_ok());
-        self.commit_with(&packed.attachments);
+        if !self.commit_with(requests, &packed.attachments) {
+            self.blobs.unsent(packed.id, &self.control);
+        }
     }
 
     /// Adds the report of the panic that ended the current item.
@@ -234,6 +246,7 @@ impl ReplyWriter {
             word.store(self.sequence + 1, Ordering::Release);
         }
         self.open = Some(OpenReply {
+            task,
             first,
             count: 0,
             since: self.clock,
@@ -243,20 +256,23 @@ impl ReplyWriter {
         });
     }
 
-    /// Sends the attachments of the last outcome, and commits.
+    /// Sends the attachments of the last outcome, and commits. False if they cannot be sent: then the outcome is an error
+    /// that says why.
     #[cold]
-    fn commit_with(&mut self, fds: &[OwnedFd]) {
-        if !fds.is_empty() {
-            // The number that the reply has once it is committed.
-            let id = self.sequence + 1;
-            let fds: Vec<_> = fds.iter().map(OwnedFd::as_fd).collect();
-            // An error says that the parent is gone; then the reply is not read either.
-            let sent = send_blocking(&self.control, &FromWorker::Attachments { id }, &fds).is_ok();
-            if let Some(open) = &mut self.open {
-                open.has_attachments = sent;
+    fn commit_with(&mut self, requests: &RequestReader, fds: &[OwnedFd]) -> bool {
+        // The number that the reply has once it is committed.
+        let sent = send_attachments(&self.control, self.sequence + 1, fds);
+        match (&sent, &mut self.open) {
+            (Ok(()), Some(open)) => open.has_attachments = !fds.is_empty(),
+            (Err(error), Some(open)) => {
+                open.retract(self.ring.resume());
+                let why = format!("its descriptors could not be sent: {error}");
+                self.put_text(requests, Status::EncodeFailed, &why);
             }
+            (_, None) => {}
         }
         self.commit(false);
+        sent.is_ok()
     }
 
     /// Commits the open reply if its first outcome has waited long enough.
@@ -289,20 +305,43 @@ impl ReplyWriter {
         // Counted here and not when a reply is opened: a reply that is opened again keeps its number.
         self.sequence += 1;
         let ran = self.clock_since(open.since);
-        open.commit(self.ring.resume(), last, ran);
+        let head = open.head(last, ran, self.sequence);
+        open.commit(self.ring.resume(), head, &mut self.scratch);
         if self.ring.take_sleeping_consumer() {
             self.wake_parent();
         }
+        self.is_checked = false;
     }
 
     fn clock_since(&mut self, earlier: Moment) -> Duration {
         self.read_clock().since(earlier)
     }
 
-    /// Rings the parent's doorbell.
-    pub(super) fn wake_parent(&self) {
+    /// Ends this process if the parent sleeps and its doorbell was closed. Called before the outcome of the current item is
+    /// written, so that the task which has closed the doorbell has that for its outcome.
+    #[inline]
+    pub(super) fn check_doorbell(&mut self) {
+        self.is_checked = self.parent.is_some() && self.ring.consumer_is_asleep();
+        if self.is_checked {
+            self.end_without_doorbell();
+        }
+    }
+
+    /// Rings the parent's doorbell. Ends this process if the doorbell was closed: the number may be that of a file of the
+    /// user's.
+    pub(super) fn wake_parent(&mut self) {
+        if !std::mem::take(&mut self.is_checked) {
+            self.end_without_doorbell();
+        }
         if let Some(doorbell) = &self.parent {
             doorbell.ring();
+        }
+    }
+
+    #[cold]
+    fn end_without_doorbell(&self) {
+        if self.parent.as_ref().is_some_and(|it| !it.is_intact()) {
+            exit_cause::end(ExitCause::Disconnected);
         }
     }
 
@@ -353,12 +392,35 @@ impl OpenReply {
         }
     }
 
-    fn commit(&self, mut writer: Writer<'_>, last: bool, ran: Duration) {
-        let nanos = ran.as_nanos() as u64;
-        writer.patch(Reply::FLAGS, &self.flags(last).to_ne_bytes());
-        writer.patch(Reply::RUN_NANOS, &nanos.to_ne_bytes());
-        let published = self.published(&writer);
-        writer.patch(Reply::PUBLISHED, &published.to_ne_bytes());
+    /// Removes the last outcome, which was not published.
+    fn retract(&mut self, mut writer: Writer<'_>) {
+        self.count -= 1;
+        self.in_blob = false;
+        writer.patch(Reply::FLAGS, &self.flags(false).to_ne_bytes());
+        writer.rewind(self.item);
+    }
+
+    /// The head of the whole reply, without its length and checksum.
+    fn head(&self, last: bool, ran: Duration, sequence: u64) -> Reply {
+        Reply {
+            sequence,
+            task: self.task,
+            first: self.first,
+            last,
+            has_attachments: self.has_attachments,
+            in_blob: self.in_blob,
+            run_nanos: ran.as_nanos() as u64,
+            count: self.count,
+            ..Reply::default()
+        }
+    }
+
+    fn commit(&self, mut writer: Writer<'_>, mut head: Reply, scratch: &mut Vec<u8>) {
+        scratch.clear();
+        writer.copy(Reply::BYTES, scratch);
+        head.bytes = scratch.len() as u32;
+        head.checksum = head.sum(scratch);
+        writer.patch(0, &head.to_bytes());
         writer.commit(envelope::REPLY);
     }
 

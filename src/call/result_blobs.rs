@@ -14,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 
 use crate::codec::attachments::Attachments;
+use crate::sys::exit_cause;
 use crate::transfer::blob;
 use crate::transfer::blob::{BlobLease, BlobPool};
 use crate::transfer::control::ControlSocket;
@@ -43,6 +44,14 @@ impl ResultBlobs {
     /// The memory of the blob `id` did not reach the parent and never will: the blob is removed.
     pub(crate) fn lost(&self, id: u64) {
         self.lock().remove(id);
+    }
+
+    /// What was packed into the blob `id` is not sent.
+    pub(super) fn unsent(&self, id: u64, control: &ControlSocket) {
+        if let Some(id) = self.returned(id) {
+            // If this fails, the parent keeps an unused mapping a while longer.
+            let _ = control.send(&FromWorker::Forget { id }, &[]);
+        }
     }
 
     /// Removes the blobs that are free; returns their ids.
@@ -87,12 +96,26 @@ impl ResultBlobs {
     }
 }
 
+/// Sends the attachments of the reply `id`, if there are any.
+pub(super) fn send_attachments(
+    control: &ControlSocket,
+    id: u64,
+    fds: &[OwnedFd],
+) -> io::Result<()> {
+    if fds.is_empty() {
+        return Ok(());
+    }
+    let fds: Vec<_> = fds.iter().map(OwnedFd::as_fd).collect();
+    send_blocking(control, &FromWorker::Attachments { id }, &fds)
+}
+
 /// Sends a control message; waits while the socket is full. The parent never waits for a worker, so it reads.
-pub(super) fn send_blocking(
+fn send_blocking(
     control: &ControlSocket,
     message: &FromWorker,
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
+    exit_cause::end_if_disconnected();
     loop {
         match control.send(message, fds) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -45,7 +45,8 @@ pub(super) fn ring_for_data(socket: &OwnedFd, last_tag: u64) -> io::Result<()> {
 pub(super) fn drain(socket: &OwnedFd) {
     let mut buffer = SocketBuf::default();
     let mut fds = Vec::new();
-    while let Ok(ReceiveResult::Message(_)) = socket::receive(socket, &mut buffer, &mut fds, false)
+    while let Ok(ReceiveResult::Message(_) | ReceiveResult::WithoutFds(_)) =
+        socket::receive(socket, &mut buffer, &mut fds, false)
     {
         fds.clear();
     }
@@ -58,7 +59,7 @@ pub(super) fn take_rings(socket: &OwnedFd) -> (bool, Inbox) {
     loop {
         match socket::peek(socket, &mut buffer) {
             Ok(ReceiveResult::Message(TAG_BYTES)) => return (took, Inbox::Descriptors),
-            Ok(ReceiveResult::Message(_)) => {}
+            Ok(ReceiveResult::Message(_) | ReceiveResult::WithoutFds(_)) => {}
             Ok(ReceiveResult::End) => return (took, Inbox::Unknown),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (took, Inbox::Empty),
             Err(_) => return (took, Inbox::Unknown),

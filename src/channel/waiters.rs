@@ -1,6 +1,7 @@
 //! The tasks and threads of this process that wait at one end of a channel.
 //!
-//! Each of them registers a waker. News in the socket wakes all of them, and each looks for itself. What must stay
+//! Each of them registers a waker. News in the socket wakes all of them, and each looks for itself. A task that another
+//! executor polls waits in the crate's own runtime ([`own_runtime`]), which is driven for that long. What must stay
 //! true: a waiter that registers, and then looks, misses no news; no waker is woken or dropped under the lock of the
 //! list. Never here: what the waiters look for.
 
@@ -15,6 +16,8 @@ use std::time::Duration;
 use slab::Slab;
 use tokio::runtime::{Handle, Id};
 
+use crate::own_runtime;
+use crate::own_runtime::Stay;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::reactor::Watched;
 
@@ -36,10 +39,14 @@ pub(super) struct Waiters {
 
 #[derive(Debug, Default)]
 struct WaitList {
-    wakers: Mutex<Slab<Option<Waker>>>,
+    wakers: Mutex<Slab<Option<Registered>>>,
     /// The runtimes in which a retry timer runs. In a runtime that is not polled it does not end.
     retrying: Mutex<Vec<Id>>,
 }
+
+/// A waker, and what keeps the crate's own runtime driven until the waker is woken, if its task waits there.
+#[derive(Debug)]
+struct Registered(Waker, Option<Stay>);
 
 /// One registration. Dropping it removes the waker from the list.
 #[derive(Debug, Default)]
@@ -51,6 +58,10 @@ pub(super) struct PollTurn<'a>(&'a Waiters);
 impl Waiters {
     /// Has the next news wake the caller. A caller that looks after this, and not before, misses none.
     pub(super) fn register(&self, waiter: &mut Waiter, cx: &Context<'_>) {
+        self.register_with(waiter, cx, None);
+    }
+
+    fn register_with(&self, waiter: &mut Waiter, cx: &Context<'_>, stay: Option<Stay>) {
         let mut wakers = self.list.wakers();
         let place = match &waiter.0 {
             Some((_, place)) => *place,
@@ -63,9 +74,11 @@ impl Waiters {
         let Some(waker) = wakers.get_mut(place) else {
             return;
         };
-        let is_known = waker.as_ref().is_some_and(|it| it.will_wake(cx.waker()));
+        let is_known = waker.as_ref().is_some_and(|Registered(known, known_stay)| {
+            known.will_wake(cx.waker()) && known_stay.is_some() >= stay.is_some()
+        });
         if !is_known {
-            let replaced = waker.replace(cx.waker().clone());
+            let replaced = waker.replace(Registered(cx.waker().clone(), stay));
             // Dropping a waker may end a task, which drops the task's waiters.
             drop(wakers);
             drop(replaced);
@@ -79,13 +92,10 @@ impl Waiters {
         waiter: &mut Waiter,
         cx: &Context<'_>,
     ) -> Poll<()> {
-        self.register(waiter, cx);
-        let Ok(runtime) = Handle::try_current() else {
-            // Another executor polls, and there is no reactor to register with.
-            cx.waker().wake_by_ref();
+        let Some(runtime) = self.register_here(waiter, cx) else {
             return Poll::Pending;
         };
-        match self.poll_socket(socket, runtime.id()) {
+        match self.poll_socket(socket, &runtime) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(())) => {
                 self.list.wake_all();
@@ -101,9 +111,7 @@ impl Waiters {
 
     /// Wakes the caller after a while, and at news: for what no process rings for.
     pub(super) fn retry_later(&self, waiter: &mut Waiter, cx: &Context<'_>) {
-        self.register(waiter, cx);
-        let Ok(runtime) = Handle::try_current() else {
-            cx.waker().wake_by_ref();
+        let Some(runtime) = self.register_here(waiter, cx) else {
             return;
         };
         let id = runtime.id();
@@ -117,6 +125,22 @@ impl Waiters {
                 drop(timer);
             });
         }
+    }
+
+    /// Registers the caller; returns the runtime that it waits in. Without one, it is woken at once.
+    fn register_here(&self, waiter: &mut Waiter, cx: &Context<'_>) -> Option<Handle> {
+        if let Ok(runtime) = Handle::try_current() {
+            self.register(waiter, cx);
+            return Some(runtime);
+        }
+        // Another executor polls.
+        let stay = own_runtime::stay().ok();
+        let runtime = stay.as_ref().map(|stay| stay.runtime().clone());
+        self.register_with(waiter, cx, stay);
+        if runtime.is_none() {
+            cx.waker().wake_by_ref();
+        }
+        runtime
     }
 
     /// Has the next news unpark this thread and ring the doorbell that is returned.
@@ -147,17 +171,20 @@ impl Waiters {
         self.list.wake_all();
     }
 
-    fn poll_socket(&self, socket: BorrowedFd<'_>, runtime: Id) -> io::Result<Poll<()>> {
+    fn poll_socket(&self, socket: BorrowedFd<'_>, runtime: &Handle) -> io::Result<Poll<()>> {
+        let id = runtime.id();
         let all = self.waker();
         let mut cx = Context::from_waker(&all);
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        if !watched.iter().any(|(id, _)| *id == runtime) {
+        if !watched.iter().any(|(other, _)| *other == id) {
             // A registration with a runtime that has ended is an error when it is polled.
             watched.retain(|(_, it)| !matches!(it.poll_edge(&mut cx), Poll::Ready(Err(_))));
+            // Another executor may be polling.
+            let _entered = runtime.enter();
             let here = Watched::new(socket.as_fd().try_clone_to_owned()?)?;
-            watched.push((runtime, here));
+            watched.push((id, here));
         }
-        let here = watched.iter().find(|(id, _)| *id == runtime);
+        let here = watched.iter().find(|(other, _)| *other == id);
         let polled = here.map_or(Poll::Pending, |(_, here)| here.poll_edge(&mut cx));
         match polled {
             Poll::Pending => Ok(Poll::Pending),
@@ -167,7 +194,7 @@ impl Waiters {
 }
 
 impl WaitList {
-    fn wakers(&self) -> MutexGuard<'_, Slab<Option<Waker>>> {
+    fn wakers(&self) -> MutexGuard<'_, Slab<Option<Registered>>> {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -181,7 +208,7 @@ impl WaitList {
             .iter_mut()
             .filter_map(|(_, waker)| waker.take())
             .collect();
-        for waker in all {
+        for Registered(waker, _) in all {
             waker.wake();
         }
     }

@@ -59,6 +59,7 @@ pub(super) fn run_preload(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Resu
     let control = Arc::new(control);
     let [memory, doorbell, pipe] = exactly(fds)?;
     let rings = RingLayout::Worker.map(&memory)?;
+    panic_capture::leave_reports_in(Some(rings[0].clone()));
     let mut executor = executor(rings, Some(Doorbell::from(doorbell)), &control);
     drop(memory);
     panic_capture::install();
@@ -73,6 +74,7 @@ pub(super) fn run_preload(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Resu
     }
     drop(parent_death);
     drop(executor);
+    panic_capture::leave_reports_in(None);
     Arc::into_inner(control).ok_or_else(|| io::Error::other("its control socket is in use"))
 }
 

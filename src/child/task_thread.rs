@@ -8,8 +8,11 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::thread::JoinHandle;
 
 use tokio::runtime::Handle;
+
+use crate::sys::parent_death;
 
 /// The stack of a thread that runs tasks, in bytes: what a main thread has by default. Only touched pages take memory.
 const STACK_BYTES: usize = 8 << 20;
@@ -30,10 +33,19 @@ pub(super) fn is_main() -> bool {
 /// Runs `tasks` on another thread.
 pub(super) fn spawn<T: Send + 'static>(
     tasks: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<()> {
+) -> io::Result<JoinHandle<T>> {
     let thread = thread::Builder::new().name("procession".to_owned());
-    thread.stack_size(STACK_BYTES).spawn(tasks)?;
-    Ok(())
+    thread.stack_size(STACK_BYTES).spawn(tasks)
+}
+
+/// Has the kernel end what a task may put in the place of this process, unless it is to outlive the parent. Called on the
+/// thread that runs tasks.
+pub(super) fn follow_parent(kills_group: bool) {
+    if let Err(error) = parent_death::end_replacement(kills_group) {
+        eprintln!(
+            "procession: a program in the place of this process would not end with it: {error}"
+        );
+    }
 }
 
 /// Waits for ever: the process ends on another thread.

@@ -17,7 +17,6 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::move_state::MoveState;
-use crate::sys::socket::DESCRIPTORS_PER_MESSAGE;
 
 thread_local! {
     static COLLECTOR: Collector = const {
@@ -218,14 +217,9 @@ const OUTSIDE: &str = "a descriptor can be serialised only while it is sent to a
 ///
 /// # Errors
 ///
-/// No value is being sent here, the value has too many descriptors, or the descriptor table is full.
+/// No value is being sent here, or the descriptor table is full.
 pub(crate) fn attach(fd: BorrowedFd<'_>) -> Result<u32, String> {
     record_fault(Collector::with(|attachments| {
-        if attachments.fds.len() >= DESCRIPTORS_PER_MESSAGE {
-            return Err(format!(
-                "a value can carry at most {DESCRIPTORS_PER_MESSAGE} descriptors"
-            ));
-        }
         let duplicate = fd
             .try_clone_to_owned()
             .map_err(|error| format!("a descriptor could not be duplicated: {error}"))?;
@@ -426,15 +420,5 @@ mod tests {
             assert_eq!(attach(fd.as_fd()), Ok(1));
         });
         assert_eq!((outer.len(), inner.len()), (2, 1));
-    }
-
-    #[test]
-    fn more_descriptors_than_the_kernel_takes_are_refused() {
-        let fd = some_fd();
-        let mut fds = Vec::new();
-        let all = collect_lent(&mut fds, || {
-            (0..=DESCRIPTORS_PER_MESSAGE).all(|_| attach(fd.as_fd()).is_ok())
-        });
-        assert!(!all);
     }
 }

@@ -13,9 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::core::{Core, Phase, Settings};
 use super::events::Event;
 use crate::sys::clock::Moment;
-use crate::sys::doorbell::Doorbell;
+use crate::sys::doorbell::DoorbellSet;
 use crate::sys::process_mark::ProcessMark;
-use crate::transfer::blob::BlobPool;
 
 /// Resolves when the driver is dropped, which drops the sender.
 pub(super) type Ended = futures::future::Shared<oneshot::Receiver<()>>;
@@ -31,10 +30,8 @@ pub(super) struct Shared {
     pub(super) runtime: Handle,
     /// Where the driver is told events.
     pub(super) events: mpsc::UnboundedSender<Event>,
-    /// Rung by workers that have replied while the driver sleeps.
-    pub(super) doorbell: Doorbell,
-    /// Memory for arguments that are too large for a ring.
-    pub(super) blobs: Arc<Mutex<BlobPool>>,
+    /// One for each worker, rung when it has replied while the driver sleeps.
+    pub(super) doorbells: DoorbellSet,
     pub(super) ended: Ended,
     /// Calls that returned a value, and calls that gave an error of their own.
     pub(super) completed: AtomicU64,
@@ -53,7 +50,7 @@ impl Shared {
         settings: Settings,
         events: mpsc::UnboundedSender<Event>,
         ended: oneshot::Receiver<()>,
-        doorbell: Doorbell,
+        doorbells: DoorbellSet,
     ) -> Self {
         let settings = Arc::new(settings);
         Self {
@@ -63,8 +60,7 @@ impl Shared {
             settings,
             runtime: Handle::current(),
             events,
-            doorbell,
-            blobs: Arc::default(),
+            doorbells,
             ended: ended.shared(),
             completed: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -127,11 +123,6 @@ impl Shared {
     /// Whether the driver sleeps longer than until `at`. Called under the core's lock.
     pub(super) fn driver_sleeps_past(&self, at: Moment) -> bool {
         at.to_bits() < self.alarm.load(Ordering::Relaxed)
-    }
-
-    /// The memory for arguments.
-    pub(super) fn blob_pool(&self) -> MutexGuard<'_, BlobPool> {
-        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project::pin_project;
-use tokio::time::Sleep;
 
 use super::core::Phase;
 use super::pool_guard::PoolGuard;
 use super::shared::Ended;
+use crate::own_runtime::Timer;
 
 /// Resolves when the last worker of a pool has exited.
 ///
@@ -32,7 +32,7 @@ pub struct Shutdown {
     /// The limit, until it has begun or is over.
     limit: Option<Duration>,
     /// Boxed, so that a `Shutdown` is `Unpin`.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Pin<Box<Timer>>>,
 }
 
 impl Shutdown {
@@ -60,7 +60,7 @@ impl Future for Shutdown {
             return Poll::Ready(());
         }
         if let Some(limit) = this.limit.take() {
-            *this.timer = Some(Box::pin(tokio::time::sleep(limit)));
+            *this.timer = Some(Box::pin(Timer::after(limit)));
         }
         if let Some(timer) = this.timer {
             if timer.as_mut().poll(cx).is_ready() {

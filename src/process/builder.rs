@@ -54,6 +54,7 @@ impl Process {
             stdout: None,
             stderr: None,
             kill_on_drop: false,
+            result_limit: None,
         }
     }
 }
@@ -85,6 +86,7 @@ pub struct ProcessBuilder {
     stdout: Option<Stdio>,
     stderr: Option<Stdio>,
     kill_on_drop: bool,
+    result_limit: Option<u64>,
 }
 
 impl ProcessBuilder {
@@ -196,6 +198,16 @@ impl ProcessBuilder {
         self
     }
 
+    /// Limits how long the result may be, in bytes as it is encoded.
+    ///
+    /// A longer result is not read, and the handle resolves to [`ErrorKind::Decode`](crate::ErrorKind::Decode): a child
+    /// must not be able to fill the application's memory. By default the limit is 4 GiB, or half of the machine's memory
+    /// if that is less. Results of up to 64 KiB are always read.
+    pub fn result_limit(mut self, bytes: u64) -> Self {
+        self.result_limit = Some(bytes);
+        self
+    }
+
     /// Limits how much processor time the process may use, rounded up to seconds.
     ///
     /// Beyond the limit the kernel ends the process with SIGXCPU, and the handle resolves to
@@ -298,6 +310,7 @@ impl ProcessBuilder {
             state,
             source: ChildSource::of(self.start_method),
             spec,
+            result_limit: self.result_limit,
             streams: StdioSpec {
                 stdin: self.stdin,
                 stdout: self.stdout,

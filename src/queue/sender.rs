@@ -1,12 +1,15 @@
 //! The sending end of a queue.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures::future::select;
 use pin_project::pin_project;
 
 use super::join::Abandoned;
 use crate::channel::{Flavor as _, Mpmc, Outbox, Tx, Waiter, poll_news, sender_face};
+use crate::own_runtime::Timer;
 
 /// How often a join looks for receivers that died: the kernel rings no doorbell for a process that dies while others
 /// have its side.
@@ -84,8 +87,9 @@ async fn join(flavor: &Mpmc) -> Result<(), Abandoned> {
             };
         }
         let news = poll_fn(|cx| poll_news(flavor, &mut waiter, cx));
+        let timer = pin!(Timer::after(DEATH_CHECK_INTERVAL));
         // Look again in either case.
-        let _ = tokio::time::timeout(DEATH_CHECK_INTERVAL, news).await;
+        select(news, timer).await;
     }
 }
 

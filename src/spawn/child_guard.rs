@@ -7,9 +7,11 @@ use std::mem::ManuallyDrop;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::link::Ties;
 use super::spec::ChildSpec;
 use super::tree_kill::{StoppedChild, reap_left};
-use super::{reaper, registry};
+use super::{child_watch, reaper, registry};
+use crate::sys::exit_cause::ExitCause;
 use crate::sys::process_mark::{ProcessMark, is_copy};
 use crate::sys::process_tree::may_have_children;
 use crate::sys::reactor::Watched;
@@ -71,6 +73,15 @@ impl SignalHandle {
     }
 }
 
+/// How a child ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ChildEnd {
+    /// `None` if other code of this program has taken it.
+    pub(crate) status: Option<ExitStatus>,
+    /// Why the parent has ended it.
+    pub(crate) cause: Option<ExitCause>,
+}
+
 /// An unreaped child. Dropping it kills the child with its group, unless the child is detached, and has it reaped in the
 /// background.
 #[derive(Debug)]
@@ -129,19 +140,28 @@ impl ChildGuard {
         self
     }
 
-    /// Waits for the child's end, kills its group, and reaps the child. `None` if other code of this program has taken
-    /// the exit status.
+    /// Waits for the child's end, kills its group, and reaps the child. A child that will give no outcome is killed,
+    /// unless it is detached.
     ///
-    /// `pidfd` is the child's.
+    /// `pidfd` is the child's, and `ties` are what it shares with its parent.
     ///
     /// # Errors
     ///
     /// The runtime is shutting down.
-    pub(crate) async fn wait(mut self, pidfd: Watched) -> io::Result<Option<ExitStatus>> {
+    pub(crate) async fn wait(mut self, pidfd: Watched, ties: Ties) -> io::Result<ChildEnd> {
+        let pid = self.signal_handle.pid;
+        let looks = !self.kill_group_on_success;
+        let cause = match self.kill_on_drop {
+            true => child_watch::end_or_cause(pid, &pidfd, ties, looks).await?,
+            false => None,
+        };
+        if cause.is_some() {
+            self.signal_handle.kill();
+        }
         pidfd.readable().await?;
         loop {
             if let Some(status) = self.try_reap() {
-                return Ok(status);
+                return Ok(ChildEnd { status, cause });
             }
             // The pidfd is readable a moment before the child can be reaped: not seen on Linux, but allowed.
             tokio::task::yield_now().await;

@@ -9,6 +9,7 @@
 //! Never here: policy. The layers above decide which process is killed, and when.
 
 pub(crate) mod buffer;
+pub(crate) mod bundle;
 pub(crate) mod hugepages;
 pub(crate) mod memory;
 pub(crate) mod socket;
@@ -21,12 +22,14 @@ pub(crate) mod robust_mutex;
 
 pub(crate) mod clock;
 pub(crate) mod exit;
+pub(crate) mod exit_cause;
 pub(crate) mod fork;
 pub(crate) mod hook;
 pub(crate) mod identity;
 pub(crate) mod image;
 pub(crate) mod inheritable;
 pub(crate) mod limits;
+pub(crate) mod mark;
 pub(crate) mod parent_death;
 pub(crate) mod prefault;
 pub(crate) mod process_mark;
@@ -39,3 +42,4 @@ pub(crate) mod signal;
 pub(crate) mod stdio;
 pub(crate) mod text;
 pub(crate) mod title;
+pub(crate) mod unmapped;

@@ -9,6 +9,7 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use std::pin::Pin;
@@ -19,6 +20,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
+
+use super::socket;
 
 /// Checks that the current runtime can wait for descriptors and for time.
 ///
@@ -101,6 +104,33 @@ impl Watched {
     pub(crate) async fn readable(&self) -> io::Result<()> {
         self.0.readable().await?.retain_ready();
         Ok(())
+    }
+}
+
+/// A socket whose other end will be closed.
+#[derive(Debug)]
+pub(crate) struct HangUp(AsyncFd<Arc<LocalFd>>);
+
+impl HangUp {
+    /// Registers `socket` with the current runtime, which is not told of messages.
+    pub(crate) fn new(socket: Arc<LocalFd>) -> io::Result<Self> {
+        check_runtime()?;
+        // SAFETY: the `AsyncFd` keeps the `LocalFd`, which nobody can change, so it stays open until it is deregistered.
+        let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::PRIORITY) };
+        registered.map(Self).map_err(|error| error.into_parts().1)
+    }
+
+    /// Resolves when the other end is closed in all processes.
+    ///
+    /// Cancel safe. Fails when the runtime is shutting down.
+    pub(crate) async fn wait(&self) -> io::Result<()> {
+        loop {
+            let mut guard = self.0.ready(Interest::PRIORITY).await?;
+            if socket::is_hung_up(self.0.get_ref().as_fd()) {
+                return Ok(());
+            }
+            guard.clear_ready();
+        }
     }
 }
 

@@ -1,30 +1,44 @@
 //! The control socket: rare, small messages, each with the descriptors it names.
 //!
-//! One end is the parent's, the other the child's. Must stay true: a message and its descriptors arrive together or not
-//! at all, and the end of the socket is seen after everything that was sent before it.
+//! One end is the parent's, the other the child's. More descriptors than the kernel takes with a message go in a bundle.
+//! Must stay true: a message and its descriptors arrive together or not at all, except that a message which can do
+//! without them arrives alone if the receiver's descriptor table has no room for them; and the end of the socket is seen after everything that was sent before it.
 
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::greeting::Greeting;
 use crate::codec::codec;
+use crate::sys::bundle;
 use crate::sys::process_mark::LocalFd;
 use crate::sys::socket;
-use crate::sys::socket::{MESSAGE_BYTES, ReceiveResult};
+use crate::sys::socket::{DESCRIPTORS_PER_MESSAGE, MESSAGE_BYTES, ReceiveResult};
 
 /// One kind of messages: those of one sender to one receiver.
 pub(crate) trait Message: Serialize + DeserializeOwned {
-    /// The first byte of each such message.
+    /// The first byte of each such message. Without [`IS_BUNDLED`].
     const KIND: u8;
+
+    /// Whether the receiver can tell a message whose descriptors did not arrive, and do without them.
+    fn can_lose_descriptors(&self) -> bool {
+        false
+    }
 }
+
+/// A bit of a message's first byte: its descriptors are in a bundle.
+const IS_BUNDLED: u8 = 1 << 7;
 
 /// The messages that can arrive at one end of a socket: one kind, or [`Either`] of two.
 pub(crate) trait Expected: Sized {
     fn decode(kind: u8, body: &[u8]) -> Result<Self, String>;
+
+    /// See [`Message::can_lose_descriptors`].
+    fn can_lose_descriptors(&self) -> bool;
 }
 
 impl<M: Message> Expected for M {
@@ -33,6 +47,10 @@ impl<M: Message> Expected for M {
             true => codec::decode(body),
             false => Err(format!("a message of kind {kind} is not expected here")),
         }
+    }
+
+    fn can_lose_descriptors(&self) -> bool {
+        Message::can_lose_descriptors(self)
     }
 }
 
@@ -50,6 +68,13 @@ impl<A: Message, B: Message> Expected for Either<A, B> {
             false => B::decode(kind, body).map(Self::Right),
         }
     }
+
+    fn can_lose_descriptors(&self) -> bool {
+        match self {
+            Self::Left(message) => Message::can_lose_descriptors(message),
+            Self::Right(message) => Message::can_lose_descriptors(message),
+        }
+    }
 }
 
 /// By how much the buffer for messages grows, in bytes.
@@ -64,26 +89,39 @@ thread_local! {
 /// One end of a control socket.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
-    socket: LocalFd,
+    socket: Arc<LocalFd>,
 }
 
 impl ControlSocket {
     /// A copy of this process does not keep the socket open: the other side would not see the end of this process.
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        let socket = LocalFd::new(socket);
-        Self { socket }
+        Self {
+            socket: Arc::new(LocalFd::new(socket)),
+        }
+    }
+
+    /// The socket, which is open until all its holders have dropped it.
+    pub(crate) fn shared(&self) -> Arc<LocalFd> {
+        Arc::clone(&self.socket)
     }
 
     /// Sends `message` with `fds` and does not wait.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::WouldBlock`] if the socket is full.
+    /// [`io::ErrorKind::WouldBlock`] if the socket is full; too few descriptors are left for a bundle, or too many are in
+    /// flight.
     pub(crate) fn send<M: Message>(&self, message: &M, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut bytes = vec![M::KIND];
         codec::encode_to_vec(message, &mut bytes)
             .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-        socket::send(&self.socket, &bytes, fds)
+        if fds.len() <= DESCRIPTORS_PER_MESSAGE {
+            return socket::send(&self.socket, &bytes, fds);
+        }
+        bytes[0] |= IS_BUNDLED;
+        let carriers = bundle::pack(fds)?;
+        let carriers: Vec<_> = carriers.iter().map(OwnedFd::as_fd).collect();
+        socket::send(&self.socket, &bytes, &carriers)
     }
 
     /// Blocks until the socket has room, or the other end is closed.
@@ -117,7 +155,7 @@ impl ControlSocket {
 
     fn recv_with<E: Expected>(&self, wait: bool) -> io::Result<Option<(E, Vec<OwnedFd>)>> {
         let mut fds = Vec::new();
-        let message = BUFFER.with_borrow_mut(|buffer| {
+        let received = BUFFER.with_borrow_mut(|buffer| {
             if buffer.len() < MESSAGE_BYTES {
                 match socket::peek_len(&self.socket, wait)? {
                     ReceiveResult::Message(len) if len > buffer.len() => {
@@ -128,19 +166,52 @@ impl ControlSocket {
             }
             match socket::receive(&self.socket, buffer, &mut fds, wait)? {
                 ReceiveResult::End => Ok(None),
-                ReceiveResult::Message(len) => decode(&buffer[..len]).map(Some),
+                ReceiveResult::Message(len) => decode(&buffer[..len], true).map(Some),
+                ReceiveResult::WithoutFds(len) => decode(&buffer[..len], false).map(Some),
             }
         });
-        Ok(message?.map(|message| (message, fds)))
+        let Some((message, delivery)) = received? else {
+            return Ok(None);
+        };
+        match delivery.unpack(fds) {
+            Ok(fds) => Ok(Some((message, fds))),
+            Err(_) if Expected::can_lose_descriptors(&message) => Ok(Some((message, Vec::new()))),
+            Err(error) => Err(error),
+        }
     }
 }
 
-fn decode<E: Expected>(bytes: &[u8]) -> io::Result<E> {
-    let message = match bytes {
-        [kind, body @ ..] => E::decode(*kind, body),
-        [] => Err("a message is empty".to_owned()),
+/// How the descriptors of a message have arrived.
+enum Delivery {
+    Whole,
+    Bundled,
+    Lost,
+}
+
+impl Delivery {
+    fn unpack(self, fds: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
+        match self {
+            Self::Whole => Ok(fds),
+            Self::Bundled => bundle::unpack(fds),
+            Self::Lost => Err(socket::fds_are_missing()),
+        }
+    }
+}
+
+/// The message in `bytes`, whose descriptors have arrived if `has_fds` is set.
+fn decode<E: Expected>(bytes: &[u8], has_fds: bool) -> io::Result<(E, Delivery)> {
+    let [kind, body @ ..] = bytes else {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
     };
-    message.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
+    let delivery = match kind & IS_BUNDLED {
+        _ if !has_fds => Delivery::Lost,
+        0 => Delivery::Whole,
+        _ => Delivery::Bundled,
+    };
+    match E::decode(kind & !IS_BUNDLED, body) {
+        Ok(message) => Ok((message, delivery)),
+        Err(why) => Err(io::Error::new(io::ErrorKind::InvalidData, why)),
+    }
 }
 
 impl AsFd for ControlSocket {
@@ -219,10 +290,15 @@ mod tests {
     }
 
     #[test]
-    fn more_descriptors_than_the_kernel_takes_are_refused() {
-        let (a, _b) = socket::pair().unwrap();
-        let fds = vec![a.as_fd(); socket::DESCRIPTORS_PER_MESSAGE + 1];
+    fn more_descriptors_than_the_kernel_takes_come_in_a_bundle() {
+        let (a, b) = pair();
+        let memory = memory::memfd("test", 4096).unwrap();
+        let fds = vec![memory.as_fd(); DESCRIPTORS_PER_MESSAGE + 1];
         assert!(socket::send(&a, b"x", &fds).is_err());
-        assert!(socket::send(&a, b"x", &fds[1..]).is_ok());
+        a.send(&ToWorker::Attachments { id: 5 }, &fds).unwrap();
+        let (message, arrived) = b.recv().unwrap().unwrap();
+        assert!(matches!(message, ToWorker::Attachments { id: 5 }));
+        assert_eq!(arrived.len(), fds.len());
+        assert_eq!(memory::sealed_len(&arrived[253]).unwrap(), 4096);
     }
 }

@@ -10,7 +10,9 @@ mod deadline;
 mod leftovers;
 
 mod census;
+mod closed;
 mod inherited;
+mod many;
 mod shortage;
 mod standard_streams;
 

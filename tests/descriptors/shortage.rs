@@ -16,13 +16,13 @@ use crate::descriptors;
 use crate::leftovers::{Census, alone};
 
 /// Lowers the limit and takes descriptors until a given number is left. Dropping the value undoes it.
-struct Shortage {
+pub(crate) struct Shortage {
     before: Rlimit,
     _taken: Vec<OwnedFd>,
 }
 
 impl Shortage {
-    fn with_free(free: usize) -> Self {
+    pub(crate) fn with_free(free: usize) -> Self {
         let before = getrlimit(Resource::Nofile);
         let null = OwnedFd::from(File::open("/dev/null").unwrap());
         let highest = descriptors()

@@ -9,7 +9,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 use futures::FutureExt as _;
-use procession::{Descriptor, ErrorKind, Pipe, Pool, Receiver, RecvError, pipe, queue, spawn};
+use procession::{Descriptor, Pipe, Pool, Receiver, RecvError, pipe, queue, spawn};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -122,51 +122,6 @@ async fn descriptors_travel_in_arguments_results_and_messages() {
         assert_used(use_through_pipe(files).await, peers);
     })
     .await;
-}
-
-type Many = Vec<Descriptor<File>>;
-
-#[procession::test]
-async fn message_with_too_many_descriptors_is_an_error() {
-    let many = |n: usize| -> Many {
-        let file = File::open("/dev/null").unwrap();
-        (0..n).map(|_| file.try_clone().unwrap().into()).collect()
-    };
-    let error = within(spawn(|many: Many| many.len(), many(254)))
-        .await
-        .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Encode);
-    assert!(error.to_string().contains("253"), "{error}");
-    assert_eq!(
-        within(spawn(|many: Many| many.len(), many(253)))
-            .await
-            .unwrap(),
-        253
-    );
-    let (tx, rx) = queue::<(Many, ByteBuf)>(4).unwrap();
-    let error = within(tx.send((many(254), ByteBuf::new())))
-        .await
-        .unwrap_err();
-    assert!(error.is_encode());
-    assert!(error.to_string().contains("253"), "{error}");
-    assert_eq!(error.into_inner().unwrap().0.len(), 254);
-    let long = || ByteBuf::from(vec![0; 100_000]);
-    assert!(
-        within(tx.send((many(253), long())))
-            .await
-            .unwrap_err()
-            .is_encode()
-    );
-    tx.send((many(252), long())).await.unwrap();
-    tx.send((many(253), ByteBuf::new())).await.unwrap();
-    let child = spawn(
-        |rx: Receiver<(Many, ByteBuf)>| {
-            let count = || rx.blocking_recv().unwrap().0.len();
-            (count(), count())
-        },
-        rx,
-    );
-    assert_eq!(within(child).await.unwrap(), (252, 253));
 }
 
 /// The kernel takes fewer descriptors into a socket than the queue takes messages.

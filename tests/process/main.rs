@@ -26,6 +26,7 @@ mod family;
 mod identity;
 mod limits;
 mod parent_end;
+mod replaced;
 mod room;
 mod scheduling;
 mod signals;

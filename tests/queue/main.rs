@@ -6,6 +6,8 @@
 mod asleep;
 #[path = "../deadline/mod.rs"]
 mod deadline;
+#[path = "../executor/mod.rs"]
+mod executor;
 #[path = "../leftovers/mod.rs"]
 mod leftovers;
 #[path = "../notes/mod.rs"]
@@ -14,6 +16,7 @@ mod notes;
 mod arguments;
 mod calls;
 mod cancel;
+mod capacity;
 mod close;
 mod codec;
 mod dropped;
@@ -21,6 +24,8 @@ mod join;
 mod large;
 mod model;
 mod order;
+mod other_executors;
+mod own_ends;
 mod runtimes;
 mod tasks;
 mod travel;

@@ -50,6 +50,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("ring", Layer::Kernel),
     ("sys", Layer::Kernel),
     ("threads", Layer::Kernel),
+    ("own_runtime", Layer::Kernel),
 ];
 
 /// Which module may use which in its own layer, and why. Never in both directions.
