@@ -28,8 +28,8 @@ use rustix::process::Uid;
 use super::mark::F_SETSIG;
 use super::process_mark::{LocalFd, ProcessMark};
 
-/// The parent's end. A copy of the parent has none. When the last handle is dropped or this process ends, the kernel kills the children that have armed
-/// a [`ParentDeathSignal`] with it.
+/// The parent's end. A copy of the parent has none. When the last handle is dropped or this process ends, the kernel kills
+/// the children that have armed a [`ParentDeathSignal`] with it.
 #[derive(Debug)]
 pub(crate) struct ParentDeathPipe {
     reading: LocalFd,
