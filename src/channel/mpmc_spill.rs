@@ -74,3 +74,40 @@ pub(super) fn read(
         Err(error) => Ok((place, Incoming::faulty(format!("its memory: {error}")))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bounds::Bounds;
+    use super::*;
+
+    #[test]
+    fn frame_that_names_nonsense_is_not_received() {
+        for (place, len) in [
+            (0_u64, 8_u64),
+            (u64::MAX, 8),
+            (1 << 40, 8),
+            (1 << 40, 1 << 30),
+        ] {
+            let (sender, receiver) = End::pair(Bounds::of_items(4), 1, true).unwrap();
+            let mut producer = sender.begin_frame(16, 0).unwrap();
+            let mut writer = producer.resume();
+            writer.extend(&place.to_ne_bytes());
+            writer.extend(&len.to_ne_bytes());
+            writer.commit(frame::IS_SPILLED);
+            let (consumer, frame) = receiver.peek_frame().unwrap();
+            let read = read(&receiver, &consumer, frame, usize::MAX);
+            assert!(matches!(read, Err(Attempt::Closed)), "{place} {len}");
+        }
+    }
+
+    #[test]
+    fn frame_too_short_for_a_place_is_not_received() {
+        let (sender, receiver) = End::pair(Bounds::of_items(4), 1, true).unwrap();
+        let mut producer = sender.begin_frame(8, 0).unwrap();
+        producer.resume().extend(&[1; 8]);
+        producer.resume().commit(frame::IS_SPILLED);
+        let (consumer, frame) = receiver.peek_frame().unwrap();
+        let read = read(&receiver, &consumer, frame, usize::MAX);
+        assert!(matches!(read, Err(Attempt::Closed)));
+    }
+}

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use super::attempt::{Attempt, Popped, Pushed, Taken};
 use super::bounds::Wanted;
+use super::end::Side;
 use super::flavor::{Arming, Flavor};
 use super::message::{LONGEST_HANDLED_HERE, Outgoing};
 use super::patience::LOOKS_BEFORE_SLEEP;
@@ -53,18 +54,19 @@ pub(super) fn poll_push<F: Flavor>(
 ) -> Poll<Pushed> {
     let wanted = flavor.end().wanted(outgoing);
     poll_attempts(flavor, wanted, waiter, cx, || {
-        match flavor.try_push(outgoing) {
-            Attempt::NotNow if has_waited_in_vain(flavor) => {
-                flavor.try_spill(outgoing, LONGEST_HANDLED_HERE, || true)
-            }
-            pushed => pushed,
-        }
+        push_or_spill(flavor, outgoing, LONGEST_HANDLED_HERE)
     })
 }
 
-/// Whether a sender has looked often enough for room in the ring, and nothing was received meanwhile.
-fn has_waited_in_vain<F: Flavor>(flavor: &F) -> bool {
-    flavor.end().patience().is_exhausted() && flavor.end().has_stalled()
+/// Sends, beside the ring if the sender has looked often enough for room in it and nothing was received meanwhile.
+fn push_or_spill<F: Flavor>(flavor: &F, outgoing: &mut Outgoing, most: usize) -> Pushed {
+    let end = flavor.end();
+    match flavor.try_push(outgoing) {
+        Attempt::NotNow if end.patience().is_exhausted() && end.has_stalled() => {
+            flavor.try_spill(outgoing, most, || true)
+        }
+        pushed => pushed,
+    }
 }
 
 /// Waits for a message.
@@ -221,52 +223,57 @@ fn pop_last<F: Flavor>(flavor: &F, buf: &mut StackBuf) -> Attempt<Taken> {
 /// Sends, blocking this thread until that is done.
 pub(super) fn push_blocking<F: Flavor>(flavor: &F, outgoing: &mut Outgoing) -> Pushed {
     let wanted = flavor.end().wanted(outgoing);
-    attempt_blocking(flavor, wanted, |has_waited| {
-        match flavor.try_push(outgoing) {
-            Attempt::NotNow if has_waited && flavor.end().has_stalled() => {
-                flavor.try_spill(outgoing, usize::MAX, || true)
-            }
-            pushed => pushed,
-        }
+    attempt_blocking(flavor, wanted, || {
+        push_or_spill(flavor, outgoing, usize::MAX)
     })
 }
 
 /// Receives, blocking this thread until there is a message.
 pub(super) fn pop_blocking<F: Flavor>(flavor: &F, buf: &mut StackBuf) -> Popped {
-    attempt_blocking(flavor, Wanted::default(), |_| {
+    attempt_blocking(flavor, Wanted::default(), || {
         flavor.try_pop(buf, usize::MAX)
     })
 }
 
-/// Repeats `attempt` until it is done. Tells it whether looking again has not helped.
 fn attempt_blocking<F: Flavor, T>(
     flavor: &F,
     wanted: Wanted,
-    mut attempt: impl FnMut(bool) -> Attempt<T>,
+    mut attempt: impl FnMut() -> Attempt<T>,
 ) -> Attempt<T> {
     loop {
-        let has_waited = flavor.end().patience().is_exhausted();
-        match attempt(has_waited) {
-            Attempt::NotNow if has_waited => {
-                if !flavor.block(wanted) {
+        match attempt() {
+            Attempt::NotNow if looks_in_vain(flavor) => {
+                if !begins_to_spill(flavor) && !flavor.block(wanted) {
                     return Attempt::Closed;
                 }
             }
-            Attempt::NotNow => look_again(flavor),
+            Attempt::NotNow => {}
             Attempt::Busy => flavor.end().patience().defer_blocking(),
             done => return done,
         }
     }
 }
 
-/// Lets others run until the number of messages changes, or that has not happened for long.
-fn look_again<F: Flavor>(flavor: &F) {
+/// Lets others run until the number of messages changes. True if it does not.
+fn looks_in_vain<F: Flavor>(flavor: &F) -> bool {
     let before = flavor.end().len();
-    let in_vain = (0..LOOKS_BEFORE_SLEEP).all(|_| {
+    (0..LOOKS_BEFORE_SLEEP).all(|_| {
         std::thread::yield_now();
         flavor.end().len() == before
-    });
-    if in_vain {
-        flavor.end().patience().exhaust();
+    })
+}
+
+/// Ends the patience of a sender that waits for room in the ring only, and sees that nothing is received. True if it
+/// should attempt once more.
+fn begins_to_spill<F: Flavor>(flavor: &F) -> bool {
+    let end = flavor.end();
+    let begins = F::SPILLS
+        && end.side() == Side::Send
+        && end.len() < end.capacity()
+        && !end.patience().is_exhausted()
+        && end.has_stalled();
+    if begins {
+        end.patience().exhaust();
     }
+    begins
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use procession::{ProcessHandle, QueueOptions, Receiver, Sender, queue, queue_with, spawn};
+use procession::{
+    Process, ProcessHandle, QueueOptions, Receiver, Sender, queue, queue_with, spawn,
+};
 use serde_bytes::ByteBuf;
 use tokio::time::timeout;
 
@@ -341,4 +343,19 @@ async fn short_messages_are_taken_behind_many_with_ends() {
         let received = timeout(LIMIT, rx.recv()).await.unwrap().unwrap();
         assert_eq!(received.is_some(), n < with_ends);
     }
+}
+
+/// The size of files is limited, and the queue's memory counts as a file. The sender waits for room in the ring.
+#[procession::test]
+async fn sender_that_may_not_write_large_files_waits_for_room() {
+    let (tx, rx) = queue::<Bytes>(200).unwrap();
+    let sizes = vec![10_000; 100];
+    let child = Process::builder()
+        .file_size_limit(200_000)
+        .spawn(send_sizes, (sizes.clone(), tx));
+    until(|| rx.len() >= 10).await;
+    tokio::time::sleep(MOMENT).await;
+    assert!(rx.len() < 100, "{}", rx.len());
+    receive_all(&rx, &sizes).await;
+    within(child).await.unwrap();
 }
