@@ -4,7 +4,7 @@
 //! stay true: a child that enters here never returns to the program.
 
 use crate::child;
-use crate::sys::{hook, procfs, signal};
+use crate::sys::{hook, procfs, program, signal, stdio};
 use crate::transfer::entry_point::EntryPoint;
 
 /// Enables this program to start children. Must be the first line of `main`.
@@ -14,6 +14,10 @@ use crate::transfer::entry_point::EntryPoint;
 ///
 /// If it was not called, or was called while other threads were running, the first spawn fails with
 /// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and an error that says what to write; building a pool fails likewise.
+///
+/// A program whose file gives it rights (set-user-ID, set-group-ID, file capabilities) is nobody's child but its own.
+/// Executed children and the fork server have the user and the groups of the application, without the capabilities that
+/// the file gives, and cannot gain rights by executing such files (`no_new_privs`).
 ///
 /// ```no_run
 /// fn main() {
@@ -43,7 +47,8 @@ hook::before_main!(serve_before_main);
 
 /// The constructor: serves a child of a test, and returns in every other process.
 fn serve_before_main() {
-    if let Some(slot) = slot_of_child(EntryPoint::Constructor) {
+    let child = slot_of_child(EntryPoint::Constructor);
+    if let Some(slot) = child.filter(|_| program::contains_this_crate()) {
         EntryPoint::Constructor.record();
         signal::ignore_sigpipe();
         child::serve(slot);
@@ -51,6 +56,11 @@ fn serve_before_main() {
 }
 
 /// The slot of the control socket, if this process is a child that enters here.
+///
+/// A process that has more rights than its caller is the caller's child only if the caller had these rights, too: the
+/// variable would let every user call the program's functions.
 fn slot_of_child(entry_point: EntryPoint) -> Option<u32> {
-    entry_point.slot_in(std::env::var_os(hook::CHILD)?.to_str()?)
+    let slot = entry_point.slot_in(&hook::child_value())?;
+    let is_ours = || program::shares_rights_with_peer(stdio::standard(slot));
+    (!program::has_gained_rights() || is_ours()).then_some(slot)
 }

@@ -50,7 +50,7 @@ pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,
 };
 pub use procession_macros::{main, test};
-pub use queue::{Abandoned, NotReceived, Receiver, Sender, queue};
+pub use queue::{Abandoned, NotReceived, QueueOptions, Receiver, Sender, queue, queue_with};
 pub use schedule::Priority;
 pub use spawn::{ChildInfo, StartMethod, active_children, warm_up};
 pub use task::{CurrentProcess, Setup, Task, TaskId, current};

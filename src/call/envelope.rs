@@ -5,7 +5,7 @@
 //! ```text
 //! request   span | started | task | token | blob | blob_len | flags | attachments    64 bytes
 //!           then, unless blob is set, for every item: length (4 bytes), encoded arguments
-//! reply     published | sequence | task | first + flags | run_nanos                  40 bytes
+//! reply     published | sequence | task | first + flags | run_nanos | checksum       48 bytes
 //!           then for every outcome: status and length (4 bytes), body
 //! ```
 //!
@@ -26,6 +26,8 @@
 //!    is published.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::checksum;
 
 /// Kind of a frame in the request ring: a [`Request`] and its items.
 pub(crate) const REQUEST: u32 = 1;
@@ -129,6 +131,8 @@ pub(crate) struct Reply {
     pub(crate) count: u32,
     /// The bytes of the outcomes.
     pub(crate) bytes: u32,
+    /// That of the head and the outcomes, written by the commit.
+    pub(crate) checksum: u64,
 }
 
 const LAST: u32 = 1;
@@ -141,8 +145,7 @@ impl Reply {
     pub(crate) const SEQUENCE: usize = 8;
     /// Where `first` and the flags are.
     pub(crate) const FLAGS: usize = 24;
-    pub(crate) const RUN_NANOS: usize = 32;
-    pub(crate) const BYTES: usize = 40;
+    pub(crate) const BYTES: usize = 48;
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
         words_to_bytes([
@@ -151,12 +154,26 @@ impl Reply {
             self.task,
             self.flags_word(),
             self.run_nanos,
+            self.checksum,
         ])
+    }
+
+    /// The checksum of a reply with this head and these outcomes.
+    #[inline]
+    pub(crate) fn sum(&self, outcomes: &[u8]) -> u64 {
+        let words = [
+            published(self.count, self.bytes),
+            self.sequence,
+            self.task,
+            self.flags_word(),
+            self.run_nanos,
+        ];
+        checksum::of(words, outcomes)
     }
 
     /// Reads a head, or `None` if there are too few bytes.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let words: [u64; 5] = bytes_to_words(bytes)?;
+        let words: [u64; 6] = bytes_to_words(bytes)?;
         let (count, bytes) = read_published(words[0]);
         let flags = high(words[3]);
         Some(Self {
@@ -169,6 +186,7 @@ impl Reply {
             run_nanos: words[4],
             count,
             bytes,
+            checksum: words[5],
         })
     }
 
@@ -237,6 +255,19 @@ pub(crate) fn next_outcome<'a>(rest: &mut &'a [u8]) -> Option<(Status, &'a [u8])
     let body = rest.get(ITEM_PREFIX..ITEM_PREFIX + len)?;
     *rest = &rest[ITEM_PREFIX + len..];
     Some((status, body))
+}
+
+/// Whether `bytes` are exactly the outcomes that `head` counts, as far as their prefixes say.
+pub(crate) fn is_whole(head: &Reply, mut bytes: &[u8]) -> bool {
+    let mut blobs = 0;
+    for _ in 0..head.count {
+        match next_outcome(&mut bytes) {
+            Some((status, _)) => blobs += u32::from(status == Status::Blob),
+            None => return false,
+        }
+    }
+    let expected = u32::from(head.in_blob);
+    bytes.is_empty() && blobs == expected && (blobs == 0 || head.count == 1)
 }
 
 /// Claims the next item of a span, in the worker: its index, or `None` if no item is left.
@@ -357,6 +388,7 @@ mod tests {
                 run_nanos: 4,
                 count: 5,
                 bytes: 6,
+                checksum: 7,
             };
             assert_eq!(Reply::from_bytes(&reply.to_bytes()), Some(reply));
         }

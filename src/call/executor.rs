@@ -150,6 +150,9 @@ impl Executor {
             Ok(arguments) => {
                 self.step = ItemStep::Running;
                 let result = C::call(arguments);
+                if self.requests.is_single() {
+                    self.replies.check_doorbell();
+                }
                 self.step = ItemStep::Encoding;
                 self.replies.put_result(&self.requests, &result);
                 // Dropping the result may panic, and the item has its outcome.

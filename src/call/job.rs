@@ -5,8 +5,8 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ use crate::codec::codec::EncodeFault;
 use crate::error::JoinError;
 use crate::sys::image::Token;
 use crate::transfer::blob;
-use crate::transfer::blob::{BlobPool, PackedBlob};
+use crate::transfer::blob::{BlobStore, PackedBlob};
 
 /// One or more items of work whose types are erased.
 ///
@@ -37,7 +37,7 @@ pub(crate) trait Job: Send + Sync + fmt::Debug {
     fn write(&self, writer: &mut ItemWriter) -> ItemsWritten;
 
     /// Encodes the first item, which does not fit a frame, into a blob. May take long: not on a runtime thread.
-    fn pack(&self, pool: &Mutex<BlobPool>) -> Result<PackedBlob, String>;
+    fn pack(&self, store: &BlobStore) -> Result<PackedBlob, String>;
 
     /// Takes the outcomes of the items from `first` on. Returns how many of them were failures.
     fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize;
@@ -77,14 +77,15 @@ pub(crate) struct ItemsWritten {
     pub(crate) stopped: Option<EncodeFault>,
 }
 
-/// Encodes `arguments` into a blob from `pool`.
+/// Encodes `arguments` into a blob from `store`.
 pub(crate) fn pack_item<A: Serialize>(
     arguments: &A,
-    pool: &Mutex<BlobPool>,
+    store: &BlobStore,
 ) -> Result<PackedBlob, String> {
     let mut attached = Attachments::default();
-    let blob = blob::encode(arguments, pool, &mut attached)?;
+    let blob = blob::encode(arguments, store, &mut attached)?;
     Ok(PackedBlob {
+        store: Arc::clone(store),
         blob,
         attachments: attached.lend(),
     })

@@ -18,7 +18,10 @@
 //! | `reply_writer` | worker | encodes results into the reply ring |
 //! | `result_blobs` | worker | shared memory for results that fit no frame |
 //! | `reply_reader` | parent | reads replies, salvages what a worker has published |
+//! | `last_words` | parent | what a child has left that a signal has ended |
 //! | `outcomes` | parent | decodes the outcomes of one reply |
+//! | `checksum` | both | finds replies that were overwritten before they were read |
+//! | `nonsense` | parent | what a child wrote and no child of this program writes |
 //! | `slot` | parent | where one outcome waits for the handle that awaits it |
 //!
 //! Must stay true: an item is claimed before its arguments are decoded; every claimed item gets exactly one outcome;
@@ -26,12 +29,15 @@
 //!
 //! Never here: which worker runs what, and when (`pool`); how processes start (`spawn`, `child`).
 
+mod checksum;
 mod control_queue;
 pub(crate) mod encoded_items;
 pub(crate) mod envelope;
 pub(crate) mod executor;
 pub(crate) mod item_writer;
 pub(crate) mod job;
+mod last_words;
+pub(crate) mod nonsense;
 pub(crate) mod outcomes;
 pub(crate) mod panic_capture;
 pub(crate) mod reply_reader;
@@ -43,6 +49,7 @@ pub(crate) mod rings;
 pub(crate) mod single;
 mod slot;
 
+pub(crate) use last_words::LastWords;
 pub(crate) use reply_reader::ReplyReader;
 pub(crate) use request_writer::{RequestWriter, Written};
 pub(crate) use slot::Slot;

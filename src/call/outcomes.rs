@@ -25,6 +25,9 @@ use crate::transfer::mapped_blob::MappedBlob;
 /// the runtime should run.
 const LONG_RESULT: usize = 256 * 1024;
 
+/// Why a result in shared memory cannot be read.
+pub(super) const NOT_ARRIVED: &str = "its shared memory did not come";
+
 /// Where the outcomes of a reply are.
 #[derive(Debug)]
 pub(crate) enum ReplyBody<'a> {
@@ -54,8 +57,8 @@ pub(crate) struct Outcomes<'a> {
 #[derive(Debug)]
 pub(super) enum Source<'a> {
     Frame(&'a [u8]),
-    /// The blob of the only outcome, if its memory arrived, and the result's length.
-    Blob(Option<(Arc<MappedBlob>, usize)>),
+    /// The blob of the only outcome and the result's length, or why it cannot be read.
+    Blob(Result<(Arc<MappedBlob>, usize), String>),
 }
 
 impl<'a> Outcomes<'a> {
@@ -83,7 +86,7 @@ impl<'a> Outcomes<'a> {
 
     /// Whether decoding takes so long that it belongs on a thread that may block.
     pub(crate) fn is_long(&self) -> bool {
-        matches!(self.source, Source::Blob(Some((_, len))) if len > LONG_RESULT)
+        matches!(self.source, Source::Blob(Ok((_, len))) if len > LONG_RESULT)
     }
 
     /// Gives every outcome of a call of `task` to `take`, also those whose decoding panics.
@@ -144,10 +147,11 @@ impl<'a> Outcomes<'a> {
 
     fn in_blob<R: DeserializeOwned>(&self, task: &'static str) -> Result<R, JoinError> {
         match &self.source {
-            Source::Blob(Some((blob, len))) => {
+            Source::Blob(Ok((blob, len))) => {
                 blob.decode(*len).map_err(|why| self.undecoded(task, &why))
             }
-            _ => Err(self.undecoded(task, "its shared memory did not come")),
+            Source::Blob(Err(why)) => Err(self.undecoded(task, why)),
+            Source::Frame(_) => Err(self.undecoded(task, NOT_ARRIVED)),
         }
     }
 
@@ -183,7 +187,7 @@ impl<'a> Outcomes<'a> {
                 .because("the worker's program has no such function")
                 .after_start(false),
             // The reply's head does not say that there is a blob.
-            Status::Done | Status::Blob => self.undecoded(task, "its shared memory did not come"),
+            Status::Done | Status::Blob => self.undecoded(task, NOT_ARRIVED),
         }
     }
 

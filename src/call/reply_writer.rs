@@ -27,6 +27,8 @@ use crate::error::PanicReport;
 use crate::ring::{Producer, Writer};
 use crate::sys::clock::Moment;
 use crate::sys::doorbell::Doorbell;
+use crate::sys::exit_cause;
+use crate::sys::exit_cause::ExitCause;
 use crate::sys::futex;
 use crate::sys::text;
 use crate::transfer::control::ControlSocket;
@@ -56,11 +58,16 @@ pub(super) struct ReplyWriter {
     /// The last time that was read.
     clock: Moment,
     open: Option<OpenReply>,
+    /// Where outcomes are copied to for their checksum.
+    scratch: Vec<u8>,
+    /// Whether the doorbell was seen to be open since the user's code ran.
+    is_checked: bool,
 }
 
 /// The reply being written.
 #[derive(Debug)]
 struct OpenReply {
+    task: u64,
     /// The index of the first item.
     first: u32,
     /// The outcomes in it.
@@ -87,6 +94,8 @@ impl ReplyWriter {
             sequence: 0,
             clock: Moment::now(),
             open: None,
+            scratch: Vec::new(),
+            is_checked: false,
         }
     }
 
@@ -237,6 +246,7 @@ impl ReplyWriter {
             word.store(self.sequence + 1, Ordering::Release);
         }
         self.open = Some(OpenReply {
+            task,
             first,
             count: 0,
             since: self.clock,
@@ -295,20 +305,43 @@ impl ReplyWriter {
         // Counted here and not when a reply is opened: a reply that is opened again keeps its number.
         self.sequence += 1;
         let ran = self.clock_since(open.since);
-        open.commit(self.ring.resume(), last, ran);
+        let head = open.head(last, ran, self.sequence);
+        open.commit(self.ring.resume(), head, &mut self.scratch);
         if self.ring.take_sleeping_consumer() {
             self.wake_parent();
         }
+        self.is_checked = false;
     }
 
     fn clock_since(&mut self, earlier: Moment) -> Duration {
         self.read_clock().since(earlier)
     }
 
-    /// Rings the parent's doorbell.
-    pub(super) fn wake_parent(&self) {
+    /// Ends this process if the parent sleeps and its doorbell was closed. Called before the outcome of the current item is
+    /// written, so that the task which has closed the doorbell has that for its outcome.
+    #[inline]
+    pub(super) fn check_doorbell(&mut self) {
+        self.is_checked = self.parent.is_some() && self.ring.consumer_is_asleep();
+        if self.is_checked {
+            self.end_without_doorbell();
+        }
+    }
+
+    /// Rings the parent's doorbell. Ends this process if the doorbell was closed: the number may be that of a file of the
+    /// user's.
+    pub(super) fn wake_parent(&mut self) {
+        if !std::mem::take(&mut self.is_checked) {
+            self.end_without_doorbell();
+        }
         if let Some(doorbell) = &self.parent {
             doorbell.ring();
+        }
+    }
+
+    #[cold]
+    fn end_without_doorbell(&self) {
+        if self.parent.as_ref().is_some_and(|it| !it.is_intact()) {
+            exit_cause::end(ExitCause::Disconnected);
         }
     }
 
@@ -367,12 +400,27 @@ impl OpenReply {
         writer.rewind(self.item);
     }
 
-    fn commit(&self, mut writer: Writer<'_>, last: bool, ran: Duration) {
-        let nanos = ran.as_nanos() as u64;
-        writer.patch(Reply::FLAGS, &self.flags(last).to_ne_bytes());
-        writer.patch(Reply::RUN_NANOS, &nanos.to_ne_bytes());
-        let published = self.published(&writer);
-        writer.patch(Reply::PUBLISHED, &published.to_ne_bytes());
+    /// The head of the whole reply, without its length and checksum.
+    fn head(&self, last: bool, ran: Duration, sequence: u64) -> Reply {
+        Reply {
+            sequence,
+            task: self.task,
+            first: self.first,
+            last,
+            has_attachments: self.has_attachments,
+            in_blob: self.in_blob,
+            run_nanos: ran.as_nanos() as u64,
+            count: self.count,
+            ..Reply::default()
+        }
+    }
+
+    fn commit(&self, mut writer: Writer<'_>, mut head: Reply, scratch: &mut Vec<u8>) {
+        scratch.clear();
+        writer.copy(Reply::BYTES, scratch);
+        head.bytes = scratch.len() as u32;
+        head.checksum = head.sum(scratch);
+        writer.patch(0, &head.to_bytes());
         writer.commit(envelope::REPLY);
     }
 

@@ -20,6 +20,7 @@ use crate::codec::attachments::ReceivedAttachments;
 use crate::codec::codec;
 use crate::ring::{Consumer, Corrupt, Frame};
 use crate::sys::clock::Moment;
+use crate::sys::exit_cause;
 use crate::sys::futex;
 use crate::sys::image::Token;
 use crate::transfer::mapped_blobs::MappedBlobs;
@@ -90,6 +91,8 @@ impl RequestReader {
                 let waited = true;
                 return Ok(Arrival { frame, waited });
             }
+            // Here nothing is lost: every outcome was committed, and no item is claimed.
+            exit_cause::end_if_disconnected();
             if self.ring.announce_sleep() {
                 futex::wait(self.ring.sleep_word(), 1, None);
             }
@@ -151,6 +154,12 @@ impl RequestReader {
     pub(super) fn has_more(&self) -> bool {
         self.item()
             .is_some_and(|(head, index)| index + 1 < head.items)
+    }
+
+    /// Whether the current request has one item.
+    #[inline]
+    pub(super) fn is_single(&self) -> bool {
+        self.item().is_some_and(|(head, _)| head.items == 1)
     }
 
     /// Whether the starts of items are stamped, because the task has a time limit.

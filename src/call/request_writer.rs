@@ -9,20 +9,25 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::ExitStatus;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::control_queue::ControlQueue;
 use super::encoded_items::EncodedItems;
 use super::envelope;
 use super::envelope::{LONGEST_BODY, Request};
 use super::job::Job;
+use super::last_words::LastWords;
+use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
+use crate::error::PanicReport;
 use crate::ring::{Cursor, Producer};
 use crate::sys::clock::Moment;
+use crate::sys::exit_cause::ExitCause;
 use crate::sys::futex;
 use crate::threads;
-use crate::transfer::blob::{BlobLease, BlobPool, PackedBlob};
+use crate::transfer::blob::{BlobLease, BlobPool, BlobStore, PackedBlob};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::messages::ToWorker;
 
@@ -31,6 +36,8 @@ use crate::transfer::messages::ToWorker;
 pub(crate) struct RequestWriter {
     ring: Producer,
     control: ControlQueue,
+    /// Memory for arguments that do not fit the ring. No other worker is sent any of it.
+    blobs: BlobStore,
     /// The ids of the blobs whose memory the worker was sent.
     announced: Vec<u64>,
 }
@@ -46,7 +53,7 @@ pub(crate) enum Written {
     },
     /// The ring has no space now. The doorbell rings when it has.
     NoSpace,
-    /// The first item does not fit any frame and must be packed into a blob.
+    /// The first item does not fit any frame and must be packed into a blob of the worker.
     TooLarge,
     /// The first item cannot be encoded, for this reason.
     Refused(String),
@@ -92,6 +99,7 @@ impl RequestWriter {
         Self {
             ring,
             control: ControlQueue::new(control),
+            blobs: BlobStore::default(),
             announced: Vec::new(),
         }
     }
@@ -157,8 +165,16 @@ impl RequestWriter {
         }
     }
 
-    /// Writes a request whose only item was packed.
+    /// Memory for arguments of this worker's requests.
+    pub(crate) fn blobs(&self) -> &BlobStore {
+        &self.blobs
+    }
+
+    /// Writes a request whose only item was packed. If that was for another worker, the item is [`Written::TooLarge`].
     pub(crate) fn write_blob(&mut self, task: u64, job: &dyn Job, packed: &PackedBlob) -> Written {
+        if !Arc::ptr_eq(&packed.store, &self.blobs) {
+            return Written::TooLarge;
+        }
         let mut head = match head_of(task, job) {
             Ok(head) => head,
             Err(error) => return Written::Refused(error.to_string()),
@@ -201,12 +217,11 @@ impl RequestWriter {
         written: Written,
         task: u64,
         job: &Arc<dyn Job>,
-        pool: &Arc<Mutex<BlobPool>>,
     ) -> Result<SentJob, SendFault> {
         let (mut written, mut packed) = (written, None);
         if let Written::TooLarge = written {
-            let (packing, pool) = (Arc::clone(job), Arc::clone(pool));
-            let blob = threads::run(move || packing.pack(&pool)).await;
+            let (packing, store) = (Arc::clone(job), Arc::clone(&self.blobs));
+            let blob = threads::run(move || packing.pack(&store)).await;
             let blob = blob
                 .map_err(|error| SendFault::Refused(error.to_string()))?
                 .map_err(SendFault::Refused)?;
@@ -249,9 +264,19 @@ impl RequestWriter {
         flags.fetch_or(envelope::EAGER, Ordering::SeqCst);
     }
 
-    /// Whether the worker, which has exited, aborted because it got no memory.
-    pub(crate) fn wanted_memory(&self) -> bool {
-        self.ring.note() != 0
+    /// What the worker, which has exited with `status`, has left about its end, if the parent knows no other `cause`.
+    pub(crate) fn last_words(
+        &self,
+        status: Option<ExitStatus>,
+        cause: Option<ExitCause>,
+    ) -> LastWords {
+        let left = || ExitCause::from_bits(self.ring.note());
+        LastWords::new(status, cause.or_else(left), self.fatal_panic())
+    }
+
+    /// The panic that has aborted the worker, if one has.
+    pub(crate) fn fatal_panic(&self) -> Option<PanicReport> {
+        codec::decode(&self.ring.left_aside()).ok()
     }
 
     /// How many items of the request at `position` were claimed.
@@ -304,6 +329,21 @@ impl RequestWriter {
             self.announced.push(id);
         }
         Ok(())
+    }
+
+    /// Whether there is memory for arguments that is not in use.
+    pub(crate) fn has_free_blobs(&self) -> bool {
+        self.lock_blobs().has_free()
+    }
+
+    /// Frees the memory for arguments that is not in use.
+    pub(crate) fn trim_blobs(&mut self) {
+        let freed = self.lock_blobs().trim();
+        self.forget(&freed);
+    }
+
+    fn lock_blobs(&self) -> MutexGuard<'_, BlobPool> {
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the worker that these blobs were freed, as far as it knows them.

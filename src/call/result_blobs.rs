@@ -14,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 
 use crate::codec::attachments::Attachments;
+use crate::sys::exit_cause;
 use crate::transfer::blob;
 use crate::transfer::blob::{BlobLease, BlobPool};
 use crate::transfer::control::ControlSocket;
@@ -114,6 +115,7 @@ fn send_blocking(
     message: &FromWorker,
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
+    exit_cause::end_if_disconnected();
     loop {
         match control.send(message, fds) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

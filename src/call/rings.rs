@@ -4,10 +4,20 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::envelope::{SINGLE_RING_BYTES, WORKER_RING_BYTES};
 use crate::ring::Ring;
 use crate::sys::memory;
+
+/// New rings for requests and replies, and their memory.
+#[derive(Debug)]
+pub(crate) struct RingMemory {
+    pub(crate) memory: OwnedFd,
+    pub(crate) rings: [Ring; 2],
+    /// The name of the memory, which no other memory has.
+    pub(crate) name: String,
+}
 
 /// How the two rings lie in their memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,14 +30,21 @@ pub(crate) enum RingLayout {
 
 impl RingLayout {
     /// Creates the memory and the rings for requests and replies in it.
-    pub(crate) fn create(self) -> io::Result<(OwnedFd, [Ring; 2])> {
-        let name = match self {
-            Self::Worker => "procession-worker",
-            Self::Single => "procession-process",
+    pub(crate) fn create(self) -> io::Result<RingMemory> {
+        static CREATED: AtomicU64 = AtomicU64::new(0);
+        let role = match self {
+            Self::Worker => "worker",
+            Self::Single => "process",
         };
-        let memory = memory::memfd(name, self.len())?;
+        let (pid, number) = (std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed));
+        let name = format!("procession-{role}-{pid}-{number}");
+        let memory = memory::memfd(&name, self.len())?;
         let rings = self.map_in(&memory)?;
-        Ok((memory, rings))
+        Ok(RingMemory {
+            memory,
+            rings,
+            name,
+        })
     }
 
     /// Maps the rings for requests and replies in `memory`.
@@ -72,7 +89,7 @@ mod tests {
 
     #[test]
     fn memory_of_the_other_layout_is_refused_if_it_is_too_short() {
-        let (memory, _) = RingLayout::Single.create().unwrap();
+        let RingMemory { memory, .. } = RingLayout::Single.create().unwrap();
         assert!(RingLayout::Single.map(&memory).is_ok());
         let error = RingLayout::Worker.map(&memory).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);

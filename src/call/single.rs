@@ -16,7 +16,7 @@ use crate::error::JoinError;
 use crate::sys::image;
 use crate::sys::image::Token;
 use crate::task::Call;
-use crate::transfer::blob::{BlobPool, PackedBlob};
+use crate::transfer::blob::{BlobStore, PackedBlob};
 
 /// A job that is one call. Everything that [`Job`] asks for follows from its arguments and from what is done with its
 /// outcome.
@@ -64,8 +64,8 @@ impl<J: OneCall> Job for J {
         }
     }
 
-    fn pack(&self, pool: &Mutex<BlobPool>) -> Result<PackedBlob, String> {
-        self.with_arguments(|arguments| pack_item(arguments, pool))
+    fn pack(&self, store: &BlobStore) -> Result<PackedBlob, String> {
+        self.with_arguments(|arguments| pack_item(arguments, store))
             .unwrap_or_else(|| Err(IS_SETTLED.to_owned()))
     }
 

@@ -10,6 +10,8 @@ pub(crate) enum Attempt<T> {
     NotNow,
     /// Another thread or process is sending or receiving at this moment.
     Busy,
+    /// The message is so long that it is copied by a thread that may block.
+    Elsewhere,
     /// No message will be received any more, or there will be no message.
     Closed,
 }

@@ -8,15 +8,18 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::attempt::{Attempt, Popped, Pushed, Taken};
+use super::bounds::{Bounds, Wanted};
+use super::bytes_sent;
 use super::doorbell;
 use super::fds;
 use super::fds::TAG_BYTES;
+use super::frame;
 use super::message;
 use super::message::{Incoming, Outgoing, Refused};
 use super::patience::Patience;
@@ -29,15 +32,6 @@ use crate::sys::buffer::{STACK_BUF_BYTES, StackBuf};
 use crate::sys::socket;
 use crate::transfer::blob::BlobPool;
 use crate::transfer::mapped_blob::RecentBlobs;
-
-/// A bit of a frame's kind: descriptors were sent ahead of it, and their tag is at its start.
-const HAS_FDS: u32 = 1;
-
-/// A bit of a frame's kind: the message is in the shared memory that is its first descriptor.
-const IS_LONG: u32 = 2;
-
-/// A bit of a frame's kind: its descriptors are in a bundle.
-const HAS_BUNDLE: u32 = 4;
 
 /// Which side of a channel an end is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +52,10 @@ pub(crate) struct End {
     recent_blobs: Mutex<RecentBlobs>,
     /// The socket had no room for descriptors. Receiving makes room in it.
     is_socket_full: AtomicBool,
+    /// A message found no room beside the ring.
+    is_spill_refused: AtomicBool,
+    /// The receivers' position when a sender had waited in vain for memory.
+    received_at: AtomicU64,
     /// The process that made this value. A forked copy of that process has a copy of the value.
     owner_pid: u32,
     // Dropped last: a process that sees the count asks the kernel, which must know by then that the socket is closed.
@@ -79,10 +77,11 @@ impl Drop for DropCount {
 }
 
 impl End {
-    /// Makes a channel for `capacity` messages: the end that sends and the end that receives.
-    pub(super) fn pair(capacity: usize, flavor: u64) -> io::Result<(Self, Self)> {
-        let shm = Arc::new(Shm::create(capacity, flavor)?);
+    /// Makes a channel: the end that sends and the end that receives.
+    pub(super) fn pair(bounds: Bounds, flavor: u64, spills: bool) -> io::Result<(Self, Self)> {
+        let shm = Arc::new(Shm::create(bounds, flavor, spills)?);
         let (ours, theirs) = socket::pair()?;
+        socket::enlarge(&ours);
         let sender = Self::new(Arc::clone(&shm), ours, Side::Send);
         let receiver = Self::new(shm, theirs, Side::Receive);
         Ok((sender, receiver))
@@ -99,6 +98,8 @@ impl End {
             blobs: Mutex::new(message::blob_pool()),
             recent_blobs: Mutex::default(),
             is_socket_full: AtomicBool::new(false),
+            is_spill_refused: AtomicBool::new(false),
+            received_at: AtomicU64::new(0),
             owner_pid: std::process::id(),
         }
     }
@@ -106,7 +107,7 @@ impl End {
     /// The largest number of messages in the ring.
     #[inline]
     pub(crate) fn capacity(&self) -> usize {
-        self.shm.capacity()
+        self.shm.bounds().items
     }
 
     /// The number of messages in the ring.
@@ -203,17 +204,71 @@ impl End {
         blobs.has_space()
     }
 
-    /// Begins a frame of `len` bytes, if there is room for it.
+    /// Whether nothing was received for a while.
+    pub(super) fn has_stalled(&self) -> bool {
+        self.patience.has_stalled(self.shm.ring().released())
+    }
+
+    /// Whether nothing was received since [`End::note_received`], or at all.
+    pub(super) fn has_received_nothing(&self) -> bool {
+        self.received_at.load(Ordering::Relaxed) == self.shm.ring().released()
+    }
+
+    /// Notes how much was received until now.
+    pub(super) fn note_received(&self) {
+        let position = self.shm.ring().released();
+        self.received_at.store(position, Ordering::Relaxed);
+    }
+
+    /// Begins a frame of `len` bytes for a message of `bytes` bytes, if there is room for it.
     #[inline]
-    pub(super) fn begin_frame(&self, len: usize) -> Option<Producer<&Ring>> {
+    pub(super) fn begin_frame(&self, len: usize, bytes: u64) -> Option<Producer<&Ring>> {
         let known = self.shm.known_tail();
         let position = known.load(Ordering::Relaxed);
+        let bounds = self.shm.bounds();
+        let len = bounds.sum_len() + len;
         let mut producer = Producer::take_over(self.shm.ring(), position);
-        let has_room = !producer.holds(self.shm.capacity()) && producer.begin(len).is_some();
+        let has_room = !producer.holds(bounds.items)
+            && bytes_sent::leave_room(&self.shm, &mut producer, bytes)
+            && producer.begin_leaving(self.shm.reserve(len), len).is_some();
         if producer.position() != position {
             known.store(producer.position(), Ordering::Relaxed);
         }
+        if has_room {
+            bytes_sent::begin_frame(&self.shm, &mut producer);
+        }
         has_room.then_some(producer)
+    }
+
+    /// The kind of a frame without descriptors.
+    #[inline]
+    pub(super) fn frame_kind(&self) -> u32 {
+        match self.shm.bounds().has_bytes() {
+            true => frame::HAS_SUM,
+            false => 0,
+        }
+    }
+
+    /// The kind of the frame of a message that has descriptors.
+    pub(super) fn frame_kind_of(&self, with_fds: &Outgoing) -> u32 {
+        let flag = |is_set: bool, bit: u32| if is_set { bit } else { 0 };
+        let bundled = fds::are_bundled(with_fds.descriptor_count());
+        self.frame_kind()
+            | frame::HAS_FDS
+            | flag(with_fds.is_long(), frame::IS_LONG)
+            | flag(bundled, frame::HAS_BUNDLE)
+    }
+
+    /// What the sender of `outgoing` waits for.
+    pub(super) fn wanted(&self, outgoing: &Outgoing) -> Wanted {
+        let tag = match outgoing.has_descriptors() {
+            true => TAG_BYTES,
+            false => 0,
+        };
+        Wanted {
+            frame: self.shm.bounds().sum_len() + tag + outgoing.body().len(),
+            bytes: outgoing.message_len() as u64,
+        }
     }
 
     /// The first frame, or why there is none.
@@ -247,13 +302,13 @@ impl End {
     }
 
     fn read_long_frame(&self, consumer: &Consumer<&Ring>, frame: Frame) -> Incoming {
-        let tag = tag_of(consumer, frame);
-        let skipped = tag.map_or(0, |_| TAG_BYTES);
+        let tag = frame::tag_of(consumer, frame);
+        let skipped = frame::before_body(frame);
         let mut body = Vec::with_capacity(frame.len());
         consumer.copy(frame, skipped, frame.len() - skipped, &mut body);
-        let is_bundle = frame.kind() & HAS_BUNDLE != 0;
+        let is_bundle = frame.kind() & frame::HAS_BUNDLE != 0;
         let fds = tag.map(|tag| self.receive_fds(tag, is_bundle));
-        match frame.kind() & IS_LONG {
+        match frame.kind() & frame::IS_LONG {
             0 => Incoming::short(body, fds),
             _ => {
                 let mut recent = self
@@ -301,6 +356,17 @@ impl End {
         self.is_socket_full.swap(false, Ordering::Relaxed)
     }
 
+    /// Notes that a message found no room beside the ring.
+    pub(super) fn refuse_spill(&self) -> Pushed {
+        self.is_spill_refused.store(true, Ordering::Relaxed);
+        Attempt::NotNow
+    }
+
+    /// Whether a message found no room beside the ring since this was last asked.
+    pub(super) fn take_spill_refused(&self) -> bool {
+        self.is_spill_refused.swap(false, Ordering::Relaxed)
+    }
+
     /// Makes all that wait in this process look again.
     pub(crate) fn wake_all(&self) {
         self.waiters.wake_all();
@@ -311,31 +377,6 @@ impl End {
             .field("capacity", &self.capacity())
             .finish_non_exhaustive()
     }
-}
-
-/// The length of the frame of a message, in bytes.
-pub(super) fn frame_len(outgoing: &Outgoing) -> usize {
-    let tag = match outgoing.has_descriptors() {
-        true => TAG_BYTES,
-        false => 0,
-    };
-    tag + outgoing.body().len()
-}
-
-/// The kind of the frame of a message that has descriptors.
-pub(super) fn frame_kind(with_fds: &Outgoing) -> u32 {
-    let long = if with_fds.is_long() { IS_LONG } else { 0 };
-    let bundled = match fds::are_bundled(with_fds.descriptor_count()) {
-        true => HAS_BUNDLE,
-        false => 0,
-    };
-    HAS_FDS | long | bundled
-}
-
-/// The tag of the descriptors that were sent ahead of `frame`, if there are any.
-pub(super) fn tag_of(consumer: &Consumer<&Ring>, frame: Frame) -> Option<u64> {
-    let has_fds = frame.kind() & HAS_FDS != 0 && frame.len() >= TAG_BYTES;
-    has_fds.then(|| consumer.word(frame, 0).load(Ordering::Relaxed))
 }
 
 /// An end inside a value: the memory and the socket travel beside the bytes.

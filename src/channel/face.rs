@@ -76,7 +76,8 @@ macro_rules! sender_face {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready, it has sent nothing, and the value is dropped.
+            /// Dropped before it is ready, it has sent nothing, and the value is dropped. Only a message of more than
+            /// 1 MiB that was being copied at that time, because the socket had no room for it, may have been sent.
             #[doc(alias = "put")]
             pub fn send(
                 &self,

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::attempt::{Attempt, Popped, Pushed};
+use super::bounds::{Bounds, Wanted};
 use super::end::End;
 use super::message::{Outgoing, Refused};
 use crate::sys::buffer::StackBuf;
@@ -27,6 +28,8 @@ pub(crate) enum Arming {
     Ready,
     /// There is nothing to do. The process that changes this will ring.
     Armed,
+    /// The same, and the side looks again after a while in any case.
+    ArmedForAWhile,
     /// There is nothing to do, and no process rings when this changes.
     RetryLater,
     /// Another thread or process uses the channel at this moment.
@@ -41,6 +44,9 @@ pub(crate) trait Flavor:
 {
     /// The number of the protocol in the channel's memory.
     const ID: u64;
+
+    /// Whether messages that do not fit the ring are taken, up to the capacity.
+    const SPILLS: bool;
 
     /// Makes a side of a channel from an end that was made in this process.
     fn new(end: End) -> Self;
@@ -59,15 +65,24 @@ pub(crate) trait Flavor:
     /// Sends `bytes` with the descriptors of `with`, in one attempt.
     fn try_push_bytes(&self, bytes: &[u8], with: Option<&Outgoing>) -> Pushed;
 
-    /// Receives in one attempt, a short message into `buf`.
-    fn try_pop(&self, buf: &mut StackBuf) -> Popped;
+    /// Sends `outgoing` beside the ring, which had no room for it, in one attempt, if it has at most `most` bytes.
+    /// `may_commit` is asked last: if it refuses, nothing is sent.
+    fn try_spill(
+        &self,
+        outgoing: &Outgoing,
+        most: usize,
+        may_commit: impl FnOnce() -> bool,
+    ) -> Pushed;
 
-    /// Arms the doorbell of this side, if there is nothing to do. A sender says with `wanted` how many bytes it waits
-    /// for room for.
-    fn arm(&self, wanted: usize) -> Arming;
+    /// Receives in one attempt, a short message into `buf`. A message beside the ring that has more than `most` bytes
+    /// is not received.
+    fn try_pop(&self, buf: &mut StackBuf, most: usize) -> Popped;
+
+    /// Arms the doorbell of this side, if there is nothing to do. A sender says with `wanted` what it waits for.
+    fn arm(&self, wanted: Wanted) -> Arming;
 
     /// Puts this thread to sleep until there may be something to do. False if the channel is closed.
-    fn block(&self, wanted: usize) -> bool;
+    fn block(&self, wanted: Wanted) -> bool;
 
     /// Whether the channel was closed, or no process has the other side.
     fn is_closed(&self) -> bool {
@@ -92,7 +107,12 @@ pub(crate) trait Flavor:
 
 /// Makes a channel for `capacity` messages: the side that sends and the side that receives.
 pub(crate) fn create<F: Flavor>(capacity: usize) -> io::Result<(F, F)> {
-    let (sender, receiver) = End::pair(capacity, F::ID)?;
+    create_within(Bounds::of_items(capacity))
+}
+
+/// Makes a channel with these bounds: the side that sends and the side that receives.
+pub(crate) fn create_within<F: Flavor>(bounds: Bounds) -> io::Result<(F, F)> {
+    let (sender, receiver) = End::pair(bounds, F::ID, F::SPILLS)?;
     Ok((F::new(sender), F::new(receiver)))
 }
 

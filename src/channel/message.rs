@@ -4,6 +4,7 @@
 //! is marked as in use from before it is filled until the receiver has decoded it, or until the message is dropped
 //! unsent. Never here: the ring and the socket.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
@@ -19,8 +20,13 @@ use crate::codec::codec::EncodeFault;
 use crate::codec::move_state::MoveState;
 use crate::sys::buffer::{STACK_BUF_BYTES, StackBuf};
 use crate::transfer::blob;
-use crate::transfer::blob::{BlobLease, BlobPool};
+use crate::transfer::blob::{BlobPool, EncodedBlob};
+use crate::transfer::longest_value::longest_value;
 use crate::transfer::mapped_blob::{MappedBlob, RecentBlobs};
+
+/// The longest message that is copied or decoded where it is sent or received, in bytes: 1 MiB and its framing. Copying
+/// it takes less time than waking another thread and being woken by it.
+pub(super) const LONGEST_HANDLED_HERE: usize = (1 << 20) + 4096;
 
 /// How many blobs a sender keeps for its next long messages.
 const MOST_BLOBS: usize = 8;
@@ -44,7 +50,7 @@ pub(crate) enum Encoded<'b> {
 pub(crate) struct Outgoing {
     body: Vec<u8>,
     /// The blob with its bytes, if it is long.
-    blob: Option<BlobLease>,
+    blob: Option<EncodedBlob>,
     attachments: Attachments,
 }
 
@@ -111,7 +117,7 @@ impl Outgoing {
         let encoded = blob::encode(value, pool, &mut attached).map_err(Refused)?;
         Ok(Self {
             body: (encoded.len as u64).to_ne_bytes().to_vec(),
-            blob: Some(encoded.lease),
+            blob: Some(encoded),
             attachments: attached,
         })
     }
@@ -121,9 +127,27 @@ impl Outgoing {
         &self.body
     }
 
+    /// The bytes of the message, wherever they are.
+    pub(super) fn bytes(&self) -> Cow<'_, [u8]> {
+        match &self.blob {
+            Some(blob) => Cow::Owned(blob.lease.copy(blob.len)),
+            None => Cow::Borrowed(&self.body),
+        }
+    }
+
+    /// How many bytes the message has, wherever they are.
+    pub(super) fn message_len(&self) -> usize {
+        self.blob.as_ref().map_or(self.body.len(), |blob| blob.len)
+    }
+
     /// Whether it is in shared memory of its own.
     pub(super) fn is_long(&self) -> bool {
         self.blob.is_some()
+    }
+
+    /// Whether a user's descriptors belong to it.
+    pub(super) fn has_attachments(&self) -> bool {
+        !self.attachments.is_empty()
     }
 
     /// Whether descriptors are sent ahead of it.
@@ -138,7 +162,7 @@ impl Outgoing {
 
     /// The descriptors that are sent ahead of it.
     pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let blob = self.blob.iter().map(AsFd::as_fd);
+        let blob = self.blob.iter().map(|blob| blob.lease.as_fd());
         blob.chain(self.attachments.fds().iter().map(AsFd::as_fd))
             .collect()
     }
@@ -161,7 +185,7 @@ impl Outgoing {
     /// It was sent: the ends inside it are elsewhere, and its memory is the receiver's.
     pub(super) fn commit(&mut self) {
         if let Some(blob) = self.blob.take() {
-            blob.hand_over();
+            blob.lease.hand_over();
         }
         self.attachments.commit();
     }
@@ -188,6 +212,13 @@ impl Incoming {
         }
     }
 
+    /// A message that cannot be decoded, for this reason.
+    pub(super) fn faulty(why: String) -> Self {
+        let mut faulty = Self::short(Vec::new(), None);
+        faulty.fault = Some(why);
+        faulty
+    }
+
     pub(super) fn long(body: &[u8], mut fds: Vec<OwnedFd>, recent: &mut RecentBlobs) -> Self {
         let len = body.try_into().map(u64::from_ne_bytes);
         let opened = match (len, fds.is_empty()) {
@@ -200,8 +231,10 @@ impl Incoming {
             )),
         };
         let (blob, fault) = match opened {
-            Ok((blob, len)) if blob.holds(len) => (Some((blob, len)), None),
-            Ok(_) => (None, Some("it is longer than its memory".to_owned())),
+            Ok((blob, len)) => match blob.check(len, longest_value()) {
+                Ok(()) => (Some((blob, len)), None),
+                Err(why) => (None, Some(why)),
+            },
             Err(error) => (None, Some(format!("its shared memory: {error}"))),
         };
         Self {

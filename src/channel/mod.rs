@@ -19,24 +19,39 @@
 //! 6. When the socket hangs up, which is how the kernel says that no process has the other side, a receiver looks once
 //!    more, under both locks. Before it reports the end it marks the channel as closed, so that nothing is sent after
 //!    that.
+//! 7. A message for which the ring has no room, while fewer messages than the capacity wait, lies in the unmapped part of
+//!    the memory ([`spill`]). A frame in the ring names it. A sender does this instead of sleeping.
 //!
-//! Both locks are tried and never waited for.
+//! Both locks are tried and never waited for. A lock is held for long only by a thread that may block, which copies a
+//! message of more than 1 MiB.
 //!
 //! Never here: the public types, except for errors; they are in `queue` and `pipe`.
 
 mod attempt;
+mod bounds;
+mod bytes_sent;
+mod decoding;
 mod doorbell;
+mod encoding;
 mod end;
 mod error;
 mod face;
 mod fds;
 mod flavor;
+mod frame;
+mod memory_wait;
 mod message;
 mod mpmc;
+mod mpmc_bell;
+mod mpmc_spill;
+mod orphaned;
 mod patience;
 mod peer;
+mod room;
 mod rx;
 mod shm;
+mod spill;
+mod spilling;
 mod spsc;
 mod tx;
 mod unfinished;
@@ -45,8 +60,9 @@ mod waiters;
 
 pub use error::{RecvError, SendError, TryRecvError, TrySendError};
 
+pub(crate) use bounds::Bounds;
 pub(crate) use face::{receiver_face, sender_face};
-pub(crate) use flavor::{Flavor, create};
+pub(crate) use flavor::{Flavor, create, create_within};
 pub(crate) use mpmc::Mpmc;
 pub(crate) use rx::Rx;
 pub(crate) use spsc::Spsc;

@@ -10,14 +10,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::attempt::{Attempt, Popped, Pushed};
+use super::attempt::{Attempt, Popped, Pushed, Taken};
+use super::bounds::Wanted;
+use super::bytes_sent;
 use super::doorbell;
-use super::end::{self, End, Side};
-use super::fds::{self, TAG_BYTES};
+use super::end::{End, Side};
+use super::fds::TAG_BYTES;
 use super::flavor::{self, Arming, Flavor};
+use super::frame;
 use super::message::Outgoing;
-use super::patience::THREAD_PAUSE;
+use super::mpmc_bell;
+use super::mpmc_spill;
+use super::orphaned;
+use super::patience::{STALL, THREAD_PAUSE};
+use super::room;
 use super::shm::Shm;
+use super::spill;
 use super::unfinished::Unfinished;
 use crate::codec::attachments;
 use crate::ring::{Consumer, Frame, Producer, Ring};
@@ -48,6 +56,8 @@ impl Drop for Mpmc {
 
 impl Flavor for Mpmc {
     const ID: u64 = 1;
+
+    const SPILLS: bool = true;
 
     fn new(end: End) -> Self {
         let shm = end.shm();
@@ -101,7 +111,32 @@ impl Flavor for Mpmc {
         }
     }
 
-    fn try_pop(&self, buf: &mut StackBuf) -> Popped {
+    fn try_spill(
+        &self,
+        outgoing: &Outgoing,
+        most: usize,
+        may_commit: impl FnOnce() -> bool,
+    ) -> Pushed {
+        // Descriptors go over the socket alone.
+        if outgoing.has_attachments() {
+            return self.end.refuse_spill();
+        }
+        if self.end.len() >= self.end.capacity() {
+            return Attempt::NotNow;
+        }
+        if outgoing.message_len() > most {
+            return Attempt::Elsewhere;
+        }
+        let Some(_guard) = self.lock_senders() else {
+            return Attempt::Busy;
+        };
+        if self.was_closed() || self.end.has_found_receivers_gone() {
+            return Attempt::Closed;
+        }
+        mpmc_spill::push(&self.end, outgoing, may_commit)
+    }
+
+    fn try_pop(&self, buf: &mut StackBuf, most: usize) -> Popped {
         if self.end.patience().has_missed() && self.end.len() == 0 {
             return Attempt::NotNow;
         }
@@ -112,20 +147,15 @@ impl Flavor for Mpmc {
             Ok(first) => first,
             Err(instead) => return instead,
         };
-        let shm = self.shm();
-        shm.taken_at().store(consumer.position(), Ordering::Release);
-        self.unfinished.begin_receive();
-        let message = self.end.read_frame(&consumer, frame, buf);
-        if shm.space_bell().load(Ordering::Relaxed) == 0 {
-            self.ring_for_space();
+        if frame::is_spilled(frame) {
+            return self.pop_spilled(&mut consumer, frame, most);
         }
-        consumer.release(frame);
-        self.unfinished.finish_receive();
-        self.end.patience().succeeded();
-        Attempt::Done(message)
+        Attempt::Done(self.take(&mut consumer, frame, |consumer| {
+            self.end.read_frame(consumer, frame, buf)
+        }))
     }
 
-    fn arm(&self, wanted: usize) -> Arming {
+    fn arm(&self, wanted: Wanted) -> Arming {
         let Some(_senders) = self.lock_senders() else {
             return Arming::Busy;
         };
@@ -137,29 +167,33 @@ impl Flavor for Mpmc {
             Side::Receive if producer.frames() == 0 => (Arming::Armed, self.shm().data_bell()),
             Side::Receive => (Arming::Ready, self.shm().data_bell()),
             Side::Send => (
-                self.look_for_room(&mut producer, wanted),
+                room::look_for_room(&self.end, &mut producer, wanted),
                 self.shm().space_bell(),
             ),
         };
+        if producer.frames() == 0 {
+            spill::reset(self.shm());
+        }
         match found {
             Arming::Ready => Arming::Ready,
             _ if self.is_over() => Arming::Closed,
-            Arming::Armed => {
+            Arming::Armed | Arming::ArmedForAWhile => {
                 doorbell::drain(self.socket());
                 bell.store(0, Ordering::Relaxed);
-                Arming::Armed
+                found
             }
             other => other,
         }
     }
 
-    fn block(&self, wanted: usize) -> bool {
+    fn block(&self, wanted: Wanted) -> bool {
         match self.arm(wanted) {
             Arming::Ready => {}
             Arming::Closed => return false,
             Arming::Busy if self.end.has_lost_receivers() => return false,
             // It fails only if the kernel has no memory. Then the caller looks again and again, slowly.
             Arming::Armed => drop(socket::wait_readable(self.socket(), None)),
+            Arming::ArmedForAWhile => drop(socket::wait_readable(self.socket(), Some(STALL))),
             Arming::Busy => self.end.patience().defer_blocking(),
             Arming::RetryLater => std::thread::sleep(THREAD_PAUSE),
         }
@@ -194,28 +228,30 @@ impl Mpmc {
 
     #[inline]
     fn push_plain(&self, bytes: &[u8]) -> Pushed {
-        let Some(mut producer) = self.end.begin_frame(bytes.len()) else {
+        let Some(mut producer) = self.end.begin_frame(bytes.len(), bytes.len() as u64) else {
             return Attempt::NotNow;
         };
         let mut writer = producer.resume();
         writer.extend(bytes);
-        let bell = self.shm().data_bell();
-        if bell.load(Ordering::Relaxed) == 0 {
-            if let Err(instead) = self.ring_for_data() {
-                return instead;
-            }
-            bell.store(1, Ordering::Relaxed);
+        if let Err(instead) = mpmc_bell::ring_before_commit(&self.end) {
+            return instead;
         }
-        writer.commit(0);
+        bytes_sent::count(self.shm(), bytes.len() as u64);
+        writer.commit(self.end.frame_kind());
         self.end.patience().succeeded();
         Attempt::Done(Ok(()))
     }
 
     #[cold]
     fn push_with_fds(&self, bytes: &[u8], outgoing: &Outgoing) -> Pushed {
-        let Some(mut producer) = self.end.begin_frame(TAG_BYTES + bytes.len()) else {
+        let len = outgoing.message_len() as u64;
+        let Some(mut producer) = self.end.begin_frame(TAG_BYTES + bytes.len(), len) else {
             return Attempt::NotNow;
         };
+        // The next message must be able to ring, whether a receiver takes the descriptors or not.
+        if !socket::is_half_empty(self.socket()) {
+            return self.end.found_socket_full();
+        }
         let mut writer = producer.resume();
         let tag = match self.end.send_fds(outgoing) {
             Ok(tag) => tag,
@@ -226,9 +262,43 @@ impl Mpmc {
         // The descriptors are a ring. But the receiver that takes them takes earlier rings too, so the next message
         // rings again.
         self.shm().data_bell().store(0, Ordering::Relaxed);
-        writer.commit(end::frame_kind(outgoing));
+        bytes_sent::count(self.shm(), len);
+        writer.commit(self.end.frame_kind_of(outgoing));
         self.end.patience().succeeded();
         Attempt::Done(Ok(()))
+    }
+
+    /// Takes the message in `frame`, which is read by `read`.
+    #[inline]
+    fn take(
+        &self,
+        consumer: &mut Consumer<&Ring>,
+        frame: Frame,
+        read: impl FnOnce(&Consumer<&Ring>) -> Taken,
+    ) -> Taken {
+        let shm = self.shm();
+        shm.taken_at().store(consumer.position(), Ordering::Release);
+        self.unfinished.begin_receive();
+        let message = read(consumer);
+        if shm.space_bell().load(Ordering::Relaxed) == 0 {
+            mpmc_bell::ring_for_space(&self.end);
+        }
+        consumer.release(frame);
+        self.unfinished.finish_receive();
+        self.end.patience().succeeded();
+        message
+    }
+
+    /// Takes a message that is not in the ring. It is copied before it is taken, and its memory is given back after that.
+    #[cold]
+    fn pop_spilled(&self, consumer: &mut Consumer<&Ring>, frame: Frame, most: usize) -> Popped {
+        let (place, message) = match mpmc_spill::read(&self.end, consumer, frame, most) {
+            Ok(read) => read,
+            Err(instead) => return instead,
+        };
+        let taken = self.take(consumer, frame, |_| Taken::Long(Box::new(message)));
+        spill::free(self.shm(), place, consumer.is_empty());
+        Attempt::Done(taken)
     }
 
     /// Takes the senders' lock, if it is free.
@@ -270,9 +340,9 @@ impl Mpmc {
         let was_taken = consumer.position() != self.shm().taken_at().load(Ordering::Acquire);
         match self.end.side() {
             Side::Receive => {
-                let without_fds = self.frame_without_fds(&mut consumer);
+                let without_fds = orphaned::frame_without_fds(&self.end, &mut consumer);
                 self.unfinished.recover(was_taken || without_fds.is_some());
-                self.ring_for_space();
+                mpmc_bell::ring_for_space(&self.end);
                 if let Some(frame) = without_fds {
                     consumer.release(frame);
                 }
@@ -284,41 +354,9 @@ impl Mpmc {
             }
             // Only a receiver's end of the socket shows whether descriptors were taken. The ring wakes a receiver.
             Side::Send => {
-                let _ = self.ring_for_data();
+                let _ = mpmc_bell::ring_for_data(&self.end);
                 false
             }
-        }
-    }
-
-    /// The first frame, if its descriptors were taken by a receiver that died before it had the message.
-    fn frame_without_fds(&self, consumer: &mut Consumer<&Ring>) -> Option<Frame> {
-        let frame = consumer.peek().ok()??;
-        let tag = end::tag_of(consumer, frame)?;
-        let were_taken = self.shm().taken_tag().load(Ordering::Acquire) == tag
-            && fds::were_taken(self.socket(), tag);
-        were_taken.then_some(frame)
-    }
-
-    /// Whether a sender has to wait for room. The doorbell is one for all senders: it may be armed only if no sender
-    /// that ever waited would have room now. Otherwise a sender with a smaller message could miss its wake-up.
-    fn look_for_room(&self, producer: &mut Producer<&Ring>, wanted: usize) -> Arming {
-        let was_socket_full = self.end.take_socket_full();
-        if producer.frames() >= self.end.capacity() {
-            return Arming::Armed;
-        }
-        let room = producer.room();
-        if room >= wanted {
-            return match was_socket_full {
-                true => Arming::RetryLater,
-                false => Arming::Ready,
-            };
-        }
-        let smallest_wait = self.shm().smallest_wait();
-        let smallest = smallest_wait.load(Ordering::Relaxed).min(wanted as u64);
-        smallest_wait.store(smallest, Ordering::Relaxed);
-        match (room as u64) < smallest {
-            true => Arming::Armed,
-            false => Arming::RetryLater,
         }
     }
 
@@ -330,25 +368,6 @@ impl Mpmc {
             self.end.mark_closed();
         }
         is_over
-    }
-
-    /// Wakes receivers for a message, or says what came of the message instead.
-    fn ring_for_data(&self) -> Result<(), Pushed> {
-        let last_tag = self.shm().last_tag().load(Ordering::Acquire);
-        let rung = doorbell::ring_for_data(self.socket(), last_tag);
-        rung.map_err(|error| match socket::is_end(&error) {
-            true => self.end.found_peer_gone(),
-            // The socket is full of descriptors, which a receiver is about to take with the rings before them; or the
-            // kernel has no memory.
-            false => self.end.found_socket_full(),
-        })
-    }
-
-    /// Wakes senders that wait for room, and notes that they were woken.
-    fn ring_for_space(&self) {
-        // If it failed for want of kernel memory, the next receiver tries again.
-        let has_rung = u32::from(self.end.ring().is_ok());
-        self.shm().space_bell().store(has_rung, Ordering::Relaxed);
     }
 
     #[inline]

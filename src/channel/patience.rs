@@ -3,9 +3,9 @@
 //! Counts attempts of this process at this end. Looking again is cheaper than sleeping while messages stream; deferring
 //! lets the holder of a lock run. Never here: sleeping itself; see `wait`.
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How often a side looks again, letting others run in between, before it arms the doorbell.
 pub(super) const LOOKS_BEFORE_SLEEP: u32 = 100;
@@ -18,6 +18,9 @@ const REFUSALS_BEFORE_PAUSE: u32 = 200;
 
 /// After so many refusals in a row, the lock's holder is taken to wait for a processor.
 const REFUSALS_BEFORE_YIELD: u32 = 3;
+
+/// After this time without a receive, a sender takes the receivers to be idle.
+pub(super) const STALL: Duration = Duration::from_millis(1);
 
 /// How long a blocked thread pauses when no doorbell will be rung for it.
 pub(super) const THREAD_PAUSE: Duration = Duration::from_micros(50);
@@ -32,6 +35,16 @@ pub(super) struct Patience {
     misses: AtomicU32,
     /// Attempts that found a lock held.
     refusals: AtomicU32,
+    stall: Mutex<Stall>,
+}
+
+/// Since when nothing was received.
+#[derive(Debug, Default)]
+struct Stall {
+    /// The receivers' position at that time.
+    position: u64,
+    /// `None` as long as nothing was received at all.
+    since: Option<Instant>,
 }
 
 impl Patience {
@@ -39,6 +52,30 @@ impl Patience {
     #[inline]
     pub(super) fn has_missed(&self) -> bool {
         self.misses.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether looking again has not helped for so long that the side should sleep.
+    pub(super) fn is_exhausted(&self) -> bool {
+        let most = match has_one_processor() {
+            true => LOOKS_ON_ONE_PROCESSOR,
+            false => LOOKS_BEFORE_SLEEP,
+        };
+        self.misses.load(Ordering::Relaxed) >= most
+    }
+
+    /// Notes that looking again has not helped.
+    pub(super) fn exhaust(&self) {
+        self.misses.store(LOOKS_BEFORE_SLEEP, Ordering::Relaxed);
+    }
+
+    /// Whether nothing was received for a while. `position` is the receivers' position.
+    pub(super) fn has_stalled(&self, position: u64) -> bool {
+        let mut stall = self.stall.lock().unwrap_or_else(PoisonError::into_inner);
+        if stall.position != position {
+            stall.position = position;
+            stall.since = Some(Instant::now());
+        }
+        stall.since.is_none_or(|since| since.elapsed() >= STALL)
     }
 
     /// Forgets all failed attempts.

@@ -4,30 +4,25 @@
 //! receive that is dropped loses no message, so a long message that is being decoded belongs to the side and not to the
 //! receive. Never here: the protocol of the channel; see `mpmc` and `spsc`.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 
 use super::attempt::{Attempt, Taken};
+use super::decoding;
+use super::decoding::{DecodeQueue, DecodeState, StillDecoding};
 use super::error::{RecvError, TryRecvError};
 use super::flavor::Flavor;
-use super::message::Incoming;
+use super::message::{Incoming, LONGEST_HANDLED_HERE};
 use super::patience::LOOK_INTERVAL;
 use super::wait;
 use super::waiters::Waiter;
 use crate::codec::codec;
 use crate::sys::buffer::StackBuf;
-use crate::threads;
-
-/// The longest message that is decoded where it is received, in bytes: 1 MiB and its framing. Copying it takes less
-/// time than waking another thread and being woken by it.
-const LONGEST_DECODED_HERE: usize = (1 << 20) + 4096;
 
 /// The receiving side of a channel, for messages of type `T`.
 pub(crate) struct Rx<T, F> {
@@ -35,31 +30,11 @@ pub(crate) struct Rx<T, F> {
     decoding: Arc<DecodeQueue<T>>,
 }
 
-/// Long messages that were received and are being decoded. The next receive takes the first of them.
-struct DecodeQueue<T> {
-    entries: Mutex<VecDeque<(u64, DecodeState<T>)>>,
-    /// Whether there are entries. Looking at this first saves the lock, which costs as much as receiving does.
-    has_entries: AtomicBool,
-}
-
-enum DecodeState<T> {
-    Decoding,
-    /// No thread has decoded it.
-    Undecoded(Incoming),
-    Decoded(Result<T, String>),
-}
-
-/// The first entry of the queue is still being decoded.
-struct StillDecoding;
-
 impl<T, F: Flavor> Rx<T, F> {
     pub(crate) fn new(flavor: F) -> Self {
         Self {
             flavor: Arc::new(flavor),
-            decoding: Arc::new(DecodeQueue {
-                entries: Mutex::default(),
-                has_entries: AtomicBool::new(false),
-            }),
+            decoding: Arc::default(),
         }
     }
 
@@ -84,7 +59,7 @@ impl<T: DeserializeOwned, F: Flavor> Rx<T, F> {
         let mut buf = StackBuf::new();
         match wait::pop_now(&*self.flavor, &mut buf) {
             Attempt::Done(message) => self.decode(message, &buf).map_err(TryRecvError::Decode),
-            Attempt::NotNow | Attempt::Busy => Err(TryRecvError::Empty),
+            Attempt::NotNow | Attempt::Busy | Attempt::Elsewhere => Err(TryRecvError::Empty),
             Attempt::Closed => Err(TryRecvError::Closed),
         }
     }
@@ -117,7 +92,7 @@ impl<T: DeserializeOwned, F: Flavor> Rx<T, F> {
     #[cold]
     fn take_first_decoded(&self) -> Result<Option<Result<T, String>>, StillDecoding> {
         Ok(match self.decoding.take()? {
-            None | Some(DecodeState::Decoding) => None,
+            None | Some(DecodeState::Decoding | DecodeState::Nothing) => None,
             Some(DecodeState::Decoded(decoded)) => Some(decoded),
             Some(DecodeState::Undecoded(incoming)) => Some(self.decode_long(incoming)),
         })
@@ -136,7 +111,7 @@ impl<T: DeserializeOwned, F: Flavor> Rx<T, F> {
         let has_memory = incoming.is_long();
         let decoded = incoming.decode();
         if has_memory {
-            ring_for_memory(&*self.flavor);
+            decoding::ring_for_memory(&*self.flavor);
         }
         decoded
     }
@@ -160,8 +135,9 @@ impl<T: DeserializeOwned + Send + 'static, F: Flavor> Rx<T, F> {
             let mut buf = StackBuf::new();
             match ready!(wait::poll_pop(&*self.flavor, &mut buf, waiter, cx)) {
                 Attempt::Done(Taken::Long(incoming)) if is_decoded_elsewhere(&incoming) => {
-                    self.start_decoding(*incoming);
+                    decoding::start(&self.decoding, &self.flavor, *incoming);
                 }
+                Attempt::Elsewhere => decoding::start_taking(&self.decoding, &self.flavor),
                 Attempt::Done(message) => {
                     let decoded = self.decode(message, &buf);
                     return Poll::Ready(decoded.map_err(RecvError::Decode));
@@ -196,103 +172,11 @@ impl<T: DeserializeOwned + Send + 'static, F: Flavor> Rx<T, F> {
             Err(StillDecoding) => Poll::Pending,
         }
     }
-
-    /// Decodes a long message on a thread that may block.
-    fn start_decoding(&self, incoming: Incoming) {
-        let job = DecodeJob {
-            incoming: Some(incoming),
-            number: self.decoding.push(),
-            queue: Arc::clone(&self.decoding),
-            flavor: Arc::downgrade(&self.flavor),
-        };
-        threads::spawn(Handle::try_current().ok(), move || job.run());
-    }
 }
 
 /// Whether a message is so long that a thread that may block decodes it, if there are any.
 fn is_decoded_elsewhere(incoming: &Incoming) -> bool {
-    incoming.len() > LONGEST_DECODED_HERE && Handle::try_current().is_ok()
-}
-
-/// Wakes a sender that waits for the memory of a long message.
-fn ring_for_memory<F: Flavor>(flavor: &F) {
-    let _ = flavor.end().ring();
-}
-
-impl<T> DecodeQueue<T> {
-    fn entries(&self) -> MutexGuard<'_, VecDeque<(u64, DecodeState<T>)>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds an entry that is being decoded; returns its number.
-    fn push(&self) -> u64 {
-        let mut entries = self.entries();
-        let number = entries.back().map_or(0, |(last, _)| last + 1);
-        entries.push_back((number, DecodeState::Decoding));
-        self.has_entries.store(true, Ordering::Release);
-        number
-    }
-
-    fn set(&self, number: u64, state: DecodeState<T>) {
-        let mut entries = self.entries();
-        let entry = entries.iter_mut().find(|(other, _)| *other == number);
-        if let Some((_, there)) = entry {
-            *there = state;
-        }
-    }
-
-    /// Whether there may be entries.
-    #[inline]
-    fn has_entries(&self) -> bool {
-        self.has_entries.load(Ordering::Acquire)
-    }
-
-    /// Removes the first entry, if there is one and it is no longer being decoded.
-    fn take(&self) -> Result<Option<DecodeState<T>>, StillDecoding> {
-        let mut entries = self.entries();
-        if let Some((_, DecodeState::Decoding)) = entries.front() {
-            return Err(StillDecoding);
-        }
-        let first = entries.pop_front();
-        self.has_entries
-            .store(!entries.is_empty(), Ordering::Release);
-        Ok(first.map(|(_, state)| state))
-    }
-}
-
-/// A long message on the thread that decodes it, or on the way there.
-struct DecodeJob<T, F: Flavor> {
-    incoming: Option<Incoming>,
-    number: u64,
-    queue: Arc<DecodeQueue<T>>,
-    flavor: Weak<F>,
-}
-
-impl<T: DeserializeOwned, F: Flavor> DecodeJob<T, F> {
-    fn run(mut self) {
-        if let Some(incoming) = self.incoming.take() {
-            let decoded = incoming.decode();
-            self.queue.set(self.number, DecodeState::Decoded(decoded));
-        }
-    }
-}
-
-impl<T, F: Flavor> Drop for DecodeJob<T, F> {
-    fn drop(&mut self) {
-        let undecoded = self.incoming.take();
-        let is_decoded = undecoded.is_none();
-        // The runtime shuts down. The next receive decodes the message.
-        if let Some(incoming) = undecoded {
-            self.queue
-                .set(self.number, DecodeState::Undecoded(incoming));
-        }
-        if let Some(flavor) = self.flavor.upgrade() {
-            flavor.end().wake_all();
-            if is_decoded {
-                ring_for_memory(&*flavor);
-            }
-        }
-    }
+    incoming.len() > LONGEST_HANDLED_HERE && Handle::try_current().is_ok()
 }
 
 impl<T, F> Clone for Rx<T, F> {

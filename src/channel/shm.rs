@@ -1,6 +1,8 @@
-//! The shared memory of a channel: one page of words, and behind it the ring with the messages.
+//! The shared memory of a channel: one page of words, behind it the ring with the messages, and behind that what does
+//! not fit the ring.
 //!
-//! Every process that has an end of the channel maps this memory. What must stay true: every word is an atomic, and a
+//! Every process that has an end of the channel maps the words and the ring. The rest is not mapped; see `spill`. What
+//! must stay true: every word is an atomic, and a
 //! value that another process wrote is checked before it is used as an index or a length. Never here: the order in
 //! which a protocol reads and writes the words; `mpmc` and `spsc` decide that.
 
@@ -9,27 +11,37 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::ring::{MOST_FRAMES, Ring};
+use super::bounds::Bounds;
+use crate::ring::{MOST_FRAMES, Ring, frame_bytes};
 use crate::sys::memory;
 use crate::sys::memory::Mapping;
 use crate::sys::robust_mutex::RobustMutex;
 
-/// The bytes of a channel's ring.
-const CHANNEL_RING_BYTES: usize = 256 * 1024;
+/// The fewest bytes of a channel's ring.
+const LEAST_RING_BYTES: usize = 256 * 1024;
 
 /// The longest message in the ring, in bytes. A longer message has shared memory of its own, so that it does not keep
 /// the others waiting.
-pub(super) const LONGEST_INLINE: usize = CHANNEL_RING_BYTES / 4;
+pub(super) const LONGEST_INLINE: usize = LEAST_RING_BYTES / 4;
+
+/// The fewest bytes of a ring that are for messages in the ring. The others are left for frames that name messages
+/// elsewhere.
+const LEAST_INLINE_BYTES: usize = 2 * LONGEST_INLINE;
 
 /// One page of words. Words that different sides write lie in different cache lines.
 const HEAD_BYTES: usize = 4096;
 const CAPACITY: usize = 0;
 const FLAVOR: usize = 8;
+const MOST_BYTES: usize = 16;
+const SPILLS: usize = 24;
 // Beside each lock lies what only its holder uses.
 const SEND_LOCK: usize = 128;
 const KNOWN_TAIL: usize = 192;
+const SPILL_END: usize = 200;
+const SENT_BYTES: usize = 208;
 const RECEIVE_LOCK: usize = 256;
 const KNOWN_HEAD: usize = 320;
+const SPILL_FREED: usize = 328;
 const DATA_BELL: usize = 384;
 const SPACE_BELL: usize = 448;
 const CLOSED_FLAG: usize = 512;
@@ -55,23 +67,29 @@ pub(super) struct Shm {
     memory: OwnedFd,
     head: Arc<Mapping>,
     ring: Ring,
-    capacity: usize,
+    bounds: Bounds,
+    /// The bytes of the ring that a message must leave free for frames that name messages elsewhere.
+    reserve: usize,
 }
 
 impl Shm {
-    /// Makes the memory of a channel for `capacity` messages. `flavor` is the number of its protocol.
-    pub(super) fn create(capacity: usize, flavor: u64) -> io::Result<Self> {
-        if capacity == 0 || capacity > MOST_FRAMES {
+    /// Makes the memory of a channel. `flavor` is the number of its protocol. A channel that spills takes as many
+    /// messages as its bounds say, of any size.
+    pub(super) fn create(bounds: Bounds, flavor: u64, spills: bool) -> io::Result<Self> {
+        if bounds.items == 0 || bounds.items > MOST_FRAMES {
             let why = format!("a channel holds from 1 to {MOST_FRAMES} messages");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        let len = HEAD_BYTES + Ring::footprint(CHANNEL_RING_BYTES);
-        let memory = memory::memfd("procession-channel", len)?;
+        let ring_bytes = ring_bytes(reserve(bounds, spills));
+        let len = HEAD_BYTES + Ring::footprint(ring_bytes);
+        let memory = memory::growing_memfd("procession-channel", len)?;
         let head = Arc::new(Mapping::whole(&memory, HEAD_BYTES)?);
-        head.word(CAPACITY)
-            .store(capacity as u64, Ordering::Relaxed);
-        head.word(FLAVOR).store(flavor, Ordering::Relaxed);
-        head.word(SMALLEST_WAIT).store(u64::MAX, Ordering::Relaxed);
+        let set = |at: usize, value: u64| head.word(at).store(value, Ordering::Relaxed);
+        set(CAPACITY, bounds.items as u64);
+        set(MOST_BYTES, bounds.bytes);
+        set(SPILLS, spills.into());
+        set(FLAVOR, flavor);
+        set(SMALLEST_WAIT, u64::MAX);
         RobustMutex::create(Arc::clone(&head), SEND_LOCK)?;
         RobustMutex::create(Arc::clone(&head), RECEIVE_LOCK)?;
         Self::open(memory)
@@ -79,18 +97,29 @@ impl Shm {
 
     /// Maps the memory of a channel that another process made.
     pub(super) fn open(memory: OwnedFd) -> io::Result<Self> {
-        let len = HEAD_BYTES + Ring::footprint(CHANNEL_RING_BYTES);
-        if memory::sealed_len(&memory)? != len {
-            return Err(io::Error::from(io::ErrorKind::InvalidData));
+        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+        let len = memory::least_len(&memory)?;
+        if len < HEAD_BYTES + Ring::footprint(LEAST_RING_BYTES) {
+            return Err(invalid());
         }
         let head = Arc::new(Mapping::whole(memory.as_fd(), HEAD_BYTES)?);
-        let ring = Ring::map(memory.as_fd(), HEAD_BYTES, CHANNEL_RING_BYTES)?;
-        let capacity = head.word(CAPACITY).load(Ordering::Relaxed) as usize;
+        let get = |at: usize| head.word(at).load(Ordering::Relaxed);
+        let bounds = Bounds {
+            items: (get(CAPACITY) as usize).min(MOST_FRAMES),
+            bytes: get(MOST_BYTES),
+        };
+        let reserve = reserve(bounds, get(SPILLS) != 0);
+        let ring_bytes = ring_bytes(reserve);
+        if len < HEAD_BYTES + Ring::footprint(ring_bytes) {
+            return Err(invalid());
+        }
+        let ring = Ring::map(memory.as_fd(), HEAD_BYTES, ring_bytes)?;
         Ok(Self {
-            capacity: capacity.min(MOST_FRAMES),
             memory,
             head,
             ring,
+            bounds,
+            reserve,
         })
     }
 
@@ -99,10 +128,27 @@ impl Shm {
         self.head.word(FLAVOR).load(Ordering::Relaxed)
     }
 
-    /// The largest number of messages in the ring.
+    /// How much the channel holds.
     #[inline]
-    pub(super) fn capacity(&self) -> usize {
-        self.capacity
+    pub(super) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// The bytes of the ring that stay free behind a frame with `body` bytes, for the frames of messages elsewhere.
+    ///
+    /// The ring has room for as many such frames as the channel holds messages. Only frames that are longer must leave
+    /// it to them: behind the last of those there are fewer messages than that.
+    #[inline]
+    pub(super) fn reserve(&self, body: usize) -> usize {
+        match body <= self.bounds.place_frame() {
+            true => 0,
+            false => self.reserve,
+        }
+    }
+
+    /// Where the unmapped part of the memory begins.
+    pub(super) fn spill_start(&self) -> u64 {
+        (HEAD_BYTES + Ring::footprint(self.ring.capacity())) as u64
     }
 
     #[inline]
@@ -168,6 +214,21 @@ impl Shm {
         self.head.word(KNOWN_TAIL)
     }
 
+    /// Where the unmapped part has room. Written only under the senders' lock.
+    pub(super) fn spill_end(&self) -> &AtomicU64 {
+        self.head.word(SPILL_END)
+    }
+
+    /// Up to where the unmapped part was given back to the kernel. Written only under the receivers' lock.
+    pub(super) fn spill_freed(&self) -> &AtomicU64 {
+        self.head.word(SPILL_FREED)
+    }
+
+    /// The bytes of all messages that were sent, if bytes are bounded. Written only under the senders' lock.
+    pub(super) fn sent_bytes(&self) -> &AtomicU64 {
+        self.head.word(SENT_BYTES)
+    }
+
     /// The ring's head as receivers last read it.
     #[inline]
     pub(super) fn known_head(&self) -> &AtomicU64 {
@@ -196,7 +257,7 @@ impl Shm {
         self.head.half_word(NEEDS_RECOVERY)
     }
 
-    /// The fewest bytes that a sender has ever waited for.
+    /// The smallest message, in bytes, whose sender has ever waited for others to be received.
     pub(super) fn smallest_wait(&self) -> &AtomicU64 {
         self.head.word(SMALLEST_WAIT)
     }
@@ -229,6 +290,19 @@ impl Shm {
         let start = RECEIVER_ROWS + ROW_BYTES * row.min(ROWS - 1);
         self.head.word(start + offset)
     }
+}
+
+/// The bytes of the ring that are left for frames that name messages elsewhere.
+fn reserve(bounds: Bounds, spills: bool) -> usize {
+    match spills {
+        true => bounds.items * frame_bytes(bounds.place_frame()),
+        false => 0,
+    }
+}
+
+fn ring_bytes(reserve: usize) -> usize {
+    let bytes = (reserve + LEAST_INLINE_BYTES).next_power_of_two();
+    bytes.max(LEAST_RING_BYTES)
 }
 
 impl AsFd for Shm {

@@ -24,8 +24,9 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::attempt::{Attempt, Popped, Pushed};
+use super::bounds::Wanted;
 use super::doorbell::{self, Inbox};
-use super::end::{self, End, Side};
+use super::end::{End, Side};
 use super::fds::{DATA_RING_BYTES, TAG_BYTES};
 use super::flavor::{self, Arming, Flavor};
 use super::message::Outgoing;
@@ -79,6 +80,9 @@ impl Drop for Spsc {
 impl Flavor for Spsc {
     const ID: u64 = 2;
 
+    /// A pipe has no capacity: its sender waits for room in the ring.
+    const SPILLS: bool = false;
+
     fn new(end: End) -> Self {
         Self::arrived(end, 0)
     }
@@ -120,7 +124,11 @@ impl Flavor for Spsc {
         }
     }
 
-    fn try_pop(&self, buf: &mut StackBuf) -> Popped {
+    fn try_spill(&self, _: &Outgoing, _: usize, _: impl FnOnce() -> bool) -> Pushed {
+        Attempt::NotNow
+    }
+
+    fn try_pop(&self, buf: &mut StackBuf, _most: usize) -> Popped {
         if self.move_state.is_gone() {
             return Attempt::Closed;
         }
@@ -147,7 +155,7 @@ impl Flavor for Spsc {
         Attempt::Done(message)
     }
 
-    fn arm(&self, wanted: usize) -> Arming {
+    fn arm(&self, wanted: Wanted) -> Arming {
         let Some(guard) = self.move_state.try_use() else {
             return Arming::Busy;
         };
@@ -163,7 +171,7 @@ impl Flavor for Spsc {
         fence(Ordering::SeqCst);
         let (arming, wakes_others) = match self.end.side() {
             Side::Receive => self.look_for_message(inbox),
-            Side::Send => self.look_for_room(wanted, inbox),
+            Side::Send => self.look_for_room(wanted.frame, inbox),
         };
         // Before others are woken: a waker may run any code.
         drop(guard);
@@ -173,7 +181,7 @@ impl Flavor for Spsc {
         arming
     }
 
-    fn block(&self, wanted: usize) -> bool {
+    fn block(&self, wanted: Wanted) -> bool {
         let waiters = self.end.waiters();
         let mut waiter = Waiter::default();
         let doorbell = waiters.register_thread(&mut waiter);
@@ -184,7 +192,7 @@ impl Flavor for Spsc {
             Arming::Closed => return false,
             Arming::Busy if self.end.has_lost_receivers() => return false,
             Arming::Busy => self.end.patience().defer_blocking(),
-            Arming::RetryLater => {
+            Arming::RetryLater | Arming::ArmedForAWhile => {
                 let doublings = self.end.patience().count_refusal().min(PAUSE_DOUBLINGS);
                 std::thread::sleep(THREAD_PAUSE * (1 << doublings));
             }
@@ -212,7 +220,7 @@ impl Spsc {
 
     #[inline]
     fn push_plain(&self, bytes: &[u8]) -> Pushed {
-        let Some(mut producer) = self.end.begin_frame(bytes.len()) else {
+        let Some(mut producer) = self.end.begin_frame(bytes.len(), 0) else {
             return Attempt::NotNow;
         };
         let mut writer = producer.resume();
@@ -230,7 +238,7 @@ impl Spsc {
 
     #[cold]
     fn push_with_fds(&self, bytes: &[u8], outgoing: &Outgoing) -> Pushed {
-        let Some(mut producer) = self.end.begin_frame(TAG_BYTES + bytes.len()) else {
+        let Some(mut producer) = self.end.begin_frame(TAG_BYTES + bytes.len(), 0) else {
             return Attempt::NotNow;
         };
         let mut writer = producer.resume();
@@ -245,7 +253,7 @@ impl Spsc {
         };
         writer.extend(&tag.to_ne_bytes());
         writer.extend(bytes);
-        if !writer.commit_unless_ended(end::frame_kind(outgoing)) {
+        if !writer.commit_unless_ended(self.end.frame_kind_of(outgoing)) {
             return Attempt::Closed;
         }
         // A receiver that was woken by the descriptors, and found no message yet, retries later. This ring wakes it

@@ -10,26 +10,21 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
 use pin_project::pin_project;
 use serde::Serialize;
 use tokio::runtime::Handle;
 
 use super::attempt::{Attempt, Pushed};
+use super::encoding::Encoding;
 use super::error::{SendError, TrySendError};
 use super::flavor::Flavor;
+use super::memory_wait::MemoryWait;
 use super::message::{Encoded, Outgoing, Refused};
-use super::patience::LOOK_INTERVAL;
+use super::spilling::Spilling;
 use super::wait;
 use super::waiters::Waiter;
 use crate::sys::buffer::StackBuf;
-use crate::threads;
-use crate::threads::Running;
-
-/// How long a sender waits for memory that it used before. Then it asks the kernel for more, because the receiver that
-/// has the memory may have died.
-const LONGEST_MEMORY_WAIT: Duration = Duration::from_millis(250);
 
 /// The sending side of a channel, for messages of type `T`.
 pub(crate) struct Tx<T, F> {
@@ -68,10 +63,12 @@ impl<T: Serialize, F: Flavor> Tx<T, F> {
         });
         match pushed {
             Ok(Attempt::Done(Ok(()))) => Ok(()),
-            Ok(Attempt::NotNow | Attempt::Busy) if self.flavor.is_closed() => {
+            Ok(Attempt::NotNow | Attempt::Busy | Attempt::Elsewhere) if self.flavor.is_closed() => {
                 Err(TrySendError::closed(value))
             }
-            Ok(Attempt::NotNow | Attempt::Busy) => Err(TrySendError::full(value)),
+            Ok(Attempt::NotNow | Attempt::Busy | Attempt::Elsewhere) => {
+                Err(TrySendError::full(value))
+            }
             Ok(Attempt::Closed) => Err(TrySendError::closed(value)),
             Ok(Attempt::Done(Err(Refused(why)))) | Err(Refused(why)) => {
                 Err(TrySendError::refused(value, why))
@@ -85,7 +82,7 @@ impl<T: Serialize, F: Flavor> Tx<T, F> {
             Started::Sent => Ok(None),
             Started::Unsent(outgoing) => Ok(Some(outgoing)),
             Started::TooLong => {
-                self.await_memory();
+                MemoryWait::begin().block(&*self.flavor);
                 self.flavor.end().encode_long(&value).map(Some)
             }
         });
@@ -111,14 +108,6 @@ impl<T: Serialize, F: Flavor> Tx<T, F> {
             Encoded::Outgoing(outgoing) => Started::Unsent(outgoing),
             Encoded::TooLong => Started::TooLong,
         })
-    }
-
-    /// Blocks until there is memory for a long message, or waiting for it has taken too long.
-    fn await_memory(&self) {
-        let until = Instant::now() + LONGEST_MEMORY_WAIT;
-        while has_to_wait(&*self.flavor, until) {
-            std::thread::sleep(LOOK_INTERVAL);
-        }
     }
 }
 
@@ -162,15 +151,14 @@ impl<T: Serialize + Send + 'static, F: Flavor> Future for Sending<'_, T, F> {
 /// How far the send of a message has come.
 enum SendState<T> {
     Given(T),
-    /// The message is long, and all memory for long messages is in use. The send waits for some until this time.
-    WaitingForMemory(T, Instant),
-    /// A thread that may block takes the value from here and encodes it.
-    Encoding(Arc<Mutex<Option<T>>>, Running<Option<EncodedLong<T>>>),
+    /// The message is long, and all memory for long messages is in use.
+    WaitingForMemory(T, MemoryWait),
+    /// A thread that may block encodes it.
+    Encoding(Encoding<T>),
     Encoded(Outgoing, T),
+    /// A thread that may block copies it.
+    Spilling(Spilling, T),
 }
-
-/// A long message and the value that it was encoded from.
-type EncodedLong<T> = (Result<Outgoing, Refused>, T);
 
 /// What one step of a send came to.
 enum SendStep<T> {
@@ -194,15 +182,22 @@ impl<T: Serialize + Send + 'static> SendState<T> {
             let step = match state.take() {
                 None => return Poll::Ready(Ok(())),
                 Some(given @ Self::Given(_)) => SendStep::Next(given),
-                Some(Self::WaitingForMemory(value, until)) => {
-                    Self::poll_memory(value, until, flavor, waiter, cx)
+                Some(Self::WaitingForMemory(value, wait)) => {
+                    Self::poll_memory(value, wait, flavor, waiter, cx)
                 }
-                Some(Self::Encoding(value, encoding)) => Self::poll_encoding(value, encoding, cx),
+                Some(Self::Encoding(encoding)) => Self::poll_encoding(encoding, cx),
                 Some(Self::Encoded(mut outgoing, value)) => {
                     match wait::poll_push(&**flavor, &mut outgoing, waiter, cx) {
+                        Poll::Ready(Attempt::Elsewhere) => {
+                            let spilling = Spilling::start(flavor, outgoing);
+                            SendStep::Next(Self::Spilling(spilling, value))
+                        }
                         Poll::Ready(pushed) => SendStep::Ready(result_of(pushed, value)),
                         Poll::Pending => SendStep::Pending(Self::Encoded(outgoing, value)),
                     }
+                }
+                Some(Self::Spilling(spilling, value)) => {
+                    Self::poll_spilling(spilling, value, &**flavor, waiter, cx)
                 }
             };
             match step {
@@ -240,7 +235,7 @@ impl<T: Serialize + Send + 'static> SendState<T> {
         };
         *state = Some(match encoded {
             Ok(Encoded::Outgoing(outgoing)) => Self::Encoded(outgoing, value),
-            Ok(_) => Self::WaitingForMemory(value, Instant::now() + LONGEST_MEMORY_WAIT),
+            Ok(_) => Self::WaitingForMemory(value, MemoryWait::begin()),
             Err(Refused(why)) => return Some(Err(SendError::refused(Some(value), why))),
         });
         None
@@ -248,17 +243,17 @@ impl<T: Serialize + Send + 'static> SendState<T> {
 
     fn poll_memory<F: Flavor>(
         value: T,
-        until: Instant,
+        wait: MemoryWait,
         flavor: &Arc<F>,
         waiter: &mut Waiter,
         cx: &Context<'_>,
     ) -> SendStep<T> {
-        if has_to_wait(&**flavor, until) {
+        if wait.goes_on(&**flavor) {
             flavor.end().waiters().retry_later(waiter, cx);
-            return SendStep::Pending(Self::WaitingForMemory(value, until));
+            return SendStep::Pending(Self::WaitingForMemory(value, wait));
         }
         if Handle::try_current().is_ok() {
-            return SendStep::Next(Self::start_encoding(flavor, value));
+            return SendStep::Next(Self::Encoding(Encoding::start(flavor, value)));
         }
         // Another executor polls, and has no threads that may block.
         match flavor.end().encode_long(&value) {
@@ -267,45 +262,31 @@ impl<T: Serialize + Send + 'static> SendState<T> {
         }
     }
 
-    /// Starts to encode a long message on a thread that may block.
-    fn start_encoding<F: Flavor>(flavor: &Arc<F>, value: T) -> Self {
-        let value = Arc::new(Mutex::new(Some(value)));
-        let (shared, flavor) = (Arc::clone(&value), Arc::downgrade(flavor));
-        let encoding = threads::run(move || {
-            let flavor = flavor.upgrade()?;
-            let value = take(&shared)?;
-            Some((flavor.end().encode_long(&value), value))
-        });
-        Self::Encoding(value, encoding)
-    }
-
-    fn poll_encoding(
-        value: Arc<Mutex<Option<T>>>,
-        mut encoding: Running<Option<EncodedLong<T>>>,
-        cx: &mut Context<'_>,
-    ) -> SendStep<T> {
-        let Poll::Ready(encoded) = Pin::new(&mut encoding).poll(cx) else {
-            return SendStep::Pending(Self::Encoding(value, encoding));
-        };
-        match encoded {
-            Ok(Some((Ok(outgoing), value))) => SendStep::Next(Self::Encoded(outgoing, value)),
-            Ok(Some((Err(Refused(why)), value))) => {
-                SendStep::Ready(Err(SendError::refused(Some(value), why)))
-            }
-            // The channel is gone, or no thread has taken the value.
-            Ok(None) | Err(_) => SendStep::Ready(Err(SendError::closed(take(&value)))),
+    fn poll_encoding(mut encoding: Encoding<T>, cx: &mut Context<'_>) -> SendStep<T> {
+        match encoding.poll(cx) {
+            Poll::Pending => SendStep::Pending(Self::Encoding(encoding)),
+            Poll::Ready(Ok((outgoing, value))) => SendStep::Next(Self::Encoded(outgoing, value)),
+            Poll::Ready(Err(error)) => SendStep::Ready(Err(error)),
         }
     }
-}
 
-/// Whether a long message has to wait for memory.
-fn has_to_wait<F: Flavor>(flavor: &F, until: Instant) -> bool {
-    !flavor.end().has_memory() && !flavor.is_closed() && Instant::now() < until
-}
-
-fn take<T>(value: &Mutex<Option<T>>) -> Option<T> {
-    let mut value = value.lock().unwrap_or_else(PoisonError::into_inner);
-    value.take()
+    fn poll_spilling<F: Flavor>(
+        mut spilling: Spilling,
+        value: T,
+        flavor: &F,
+        waiter: &mut Waiter,
+        cx: &mut Context<'_>,
+    ) -> SendStep<T> {
+        match spilling.poll(cx) {
+            Poll::Pending => SendStep::Pending(Self::Spilling(spilling, value)),
+            Poll::Ready(Some((Attempt::NotNow, outgoing))) => {
+                flavor.end().waiters().retry_later(waiter, cx);
+                SendStep::Pending(Self::Encoded(outgoing, value))
+            }
+            Poll::Ready(Some((pushed, _))) => SendStep::Ready(result_of(pushed, value)),
+            Poll::Ready(None) => SendStep::Ready(Err(SendError::closed(Some(value)))),
+        }
+    }
 }
 
 fn result_of<T>(pushed: Pushed, value: T) -> Result<(), SendError<T>> {

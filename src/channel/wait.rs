@@ -9,9 +9,9 @@ use std::os::fd::AsFd as _;
 use std::task::{Context, Poll, ready};
 
 use super::attempt::{Attempt, Popped, Pushed, Taken};
-use super::end::frame_len;
+use super::bounds::Wanted;
 use super::flavor::{Arming, Flavor};
-use super::message::Outgoing;
+use super::message::{LONGEST_HANDLED_HERE, Outgoing};
 use super::patience::LOOKS_BEFORE_SLEEP;
 use super::waiters::Waiter;
 use crate::sys::buffer::StackBuf;
@@ -43,15 +43,28 @@ pub(super) fn push_at_once<F: Flavor>(flavor: &F, bytes: &[u8], cx: &mut Context
     is_sent
 }
 
-/// Waits until the message is sent.
+/// Waits until the message is sent. A sender that has waited in vain for room in the ring sends beside it. Returns
+/// [`Attempt::Elsewhere`] if the message is too long to be copied here.
 pub(super) fn poll_push<F: Flavor>(
     flavor: &F,
     outgoing: &mut Outgoing,
     waiter: &mut Waiter,
     cx: &mut Context<'_>,
 ) -> Poll<Pushed> {
-    let wanted = frame_len(outgoing);
-    poll_attempts(flavor, wanted, waiter, cx, || flavor.try_push(outgoing))
+    let wanted = flavor.end().wanted(outgoing);
+    poll_attempts(flavor, wanted, waiter, cx, || {
+        match flavor.try_push(outgoing) {
+            Attempt::NotNow if has_waited_in_vain(flavor) => {
+                flavor.try_spill(outgoing, LONGEST_HANDLED_HERE, || true)
+            }
+            pushed => pushed,
+        }
+    })
+}
+
+/// Whether a sender has looked often enough for room in the ring, and nothing was received meanwhile.
+fn has_waited_in_vain<F: Flavor>(flavor: &F) -> bool {
+    flavor.end().patience().is_exhausted() && flavor.end().has_stalled()
 }
 
 /// Waits for a message.
@@ -62,14 +75,16 @@ pub(super) fn poll_pop<F: Flavor>(
     waiter: &mut Waiter,
     cx: &mut Context<'_>,
 ) -> Poll<Popped> {
-    poll_attempts(flavor, 0, waiter, cx, || flavor.try_pop(buf))
+    poll_attempts(flavor, Wanted::default(), waiter, cx, || {
+        flavor.try_pop(buf, LONGEST_HANDLED_HERE)
+    })
 }
 
 /// Waits until an attempt is done, or the channel is closed.
 #[inline]
 fn poll_attempts<F: Flavor, T>(
     flavor: &F,
-    wanted: usize,
+    wanted: Wanted,
     waiter: &mut Waiter,
     cx: &mut Context<'_>,
     mut attempt: impl FnMut() -> Attempt<T>,
@@ -126,7 +141,12 @@ fn poll_closed<F: Flavor>(flavor: &F, waiter: &mut Waiter, cx: &mut Context<'_>)
 }
 
 /// Waits for room for `wanted` bytes, or for a message.
-fn sleep<F: Flavor>(flavor: &F, wanted: usize, waiter: &mut Waiter, cx: &mut Context<'_>) -> Sleep {
+fn sleep<F: Flavor>(
+    flavor: &F,
+    wanted: Wanted,
+    waiter: &mut Waiter,
+    cx: &mut Context<'_>,
+) -> Sleep {
     let end = flavor.end();
     if end.patience().looks_again() {
         cx.waker().wake_by_ref();
@@ -140,6 +160,12 @@ fn sleep<F: Flavor>(flavor: &F, wanted: usize, waiter: &mut Waiter, cx: &mut Con
         Arming::Busy if end.has_lost_receivers() => return Sleep::Closed,
         Arming::Busy => return defer(flavor, waiter, cx),
         Arming::RetryLater => end.waiters().retry_later(waiter, cx),
+        Arming::ArmedForAWhile => {
+            end.waiters().retry_later(waiter, cx);
+            if has_news {
+                cx.waker().wake_by_ref();
+            }
+        }
         // The socket tells once. To be told once more, it must be asked again.
         Arming::Armed if has_news => cx.waker().wake_by_ref(),
         Arming::Armed => {}
@@ -159,12 +185,15 @@ fn defer<F: Flavor>(flavor: &F, waiter: &mut Waiter, cx: &mut Context<'_>) -> Sl
 
 /// Sends if there is room now. Waits for the holder of a lock for a moment at most.
 pub(super) fn push_now<F: Flavor>(flavor: &F, outgoing: &mut Outgoing) -> Pushed {
-    attempt_now(|| flavor.try_push(outgoing))
+    match attempt_now(|| flavor.try_push(outgoing)) {
+        Attempt::NotNow => attempt_now(|| flavor.try_spill(outgoing, usize::MAX, || true)),
+        pushed => pushed,
+    }
 }
 
 /// Receives if there is a message now. Waits for the holder of a lock for a moment at most.
 pub(super) fn pop_now<F: Flavor>(flavor: &F, buf: &mut StackBuf) -> Popped {
-    match attempt_now(|| flavor.try_pop(buf)) {
+    match attempt_now(|| flavor.try_pop(buf, usize::MAX)) {
         Attempt::NotNow if flavor.is_closed() => pop_last(flavor, buf),
         other => other,
     }
@@ -182,46 +211,62 @@ fn attempt_now<T>(mut attempt: impl FnMut() -> Attempt<T>) -> Attempt<T> {
 
 /// Receives a message that came before the channel was closed.
 fn pop_last<F: Flavor>(flavor: &F, buf: &mut StackBuf) -> Attempt<Taken> {
-    match flavor.arm(0) {
+    match flavor.arm(Wanted::default()) {
         Arming::Closed => Attempt::Closed,
-        Arming::Ready => flavor.try_pop(buf),
+        Arming::Ready => flavor.try_pop(buf, usize::MAX),
         _ => Attempt::Busy,
     }
 }
 
 /// Sends, blocking this thread until that is done.
 pub(super) fn push_blocking<F: Flavor>(flavor: &F, outgoing: &mut Outgoing) -> Pushed {
-    let wanted = frame_len(outgoing);
-    attempt_blocking(flavor, wanted, || flavor.try_push(outgoing))
+    let wanted = flavor.end().wanted(outgoing);
+    attempt_blocking(flavor, wanted, |has_waited| {
+        match flavor.try_push(outgoing) {
+            Attempt::NotNow if has_waited && flavor.end().has_stalled() => {
+                flavor.try_spill(outgoing, usize::MAX, || true)
+            }
+            pushed => pushed,
+        }
+    })
 }
 
 /// Receives, blocking this thread until there is a message.
 pub(super) fn pop_blocking<F: Flavor>(flavor: &F, buf: &mut StackBuf) -> Popped {
-    attempt_blocking(flavor, 0, || flavor.try_pop(buf))
+    attempt_blocking(flavor, Wanted::default(), |_| {
+        flavor.try_pop(buf, usize::MAX)
+    })
 }
 
+/// Repeats `attempt` until it is done. Tells it whether looking again has not helped.
 fn attempt_blocking<F: Flavor, T>(
     flavor: &F,
-    wanted: usize,
-    mut attempt: impl FnMut() -> Attempt<T>,
+    wanted: Wanted,
+    mut attempt: impl FnMut(bool) -> Attempt<T>,
 ) -> Attempt<T> {
     loop {
-        match attempt() {
-            Attempt::NotNow if looks_in_vain(flavor) && !flavor.block(wanted) => {
-                return Attempt::Closed;
+        let has_waited = flavor.end().patience().is_exhausted();
+        match attempt(has_waited) {
+            Attempt::NotNow if has_waited => {
+                if !flavor.block(wanted) {
+                    return Attempt::Closed;
+                }
             }
-            Attempt::NotNow => {}
+            Attempt::NotNow => look_again(flavor),
             Attempt::Busy => flavor.end().patience().defer_blocking(),
             done => return done,
         }
     }
 }
 
-/// Lets others run until the number of messages changes. True if it does not.
-fn looks_in_vain<F: Flavor>(flavor: &F) -> bool {
+/// Lets others run until the number of messages changes, or that has not happened for long.
+fn look_again<F: Flavor>(flavor: &F) {
     let before = flavor.end().len();
-    (0..LOOKS_BEFORE_SLEEP).all(|_| {
+    let in_vain = (0..LOOKS_BEFORE_SLEEP).all(|_| {
         std::thread::yield_now();
         flavor.end().len() == before
-    })
+    });
+    if in_vain {
+        flavor.end().patience().exhaust();
+    }
 }

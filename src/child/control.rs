@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use crate::call::executor::Executor;
 use crate::call::result_blobs::ResultBlobs;
-use crate::sys::signal;
+use crate::sys::{exit_cause, signal};
 use crate::task;
 use crate::transfer::control::ControlSocket;
 use crate::transfer::mapped_blobs::MappedBlobs;
@@ -58,14 +58,15 @@ pub(super) fn dispatch(
         ToWorker::Lost { id } => results.lost(id),
         ToWorker::Trim => forget(control, results.trim()),
         ToWorker::Cancel { task } => task::cancel_current(task),
-        // Only `recv_until_ready` waits for it.
-        ToWorker::Ready => {}
+        // Only `recv_until_ready` waits for the one, and only a worker's second thread looks.
+        ToWorker::Ready | ToWorker::Look => {}
     }
 }
 
 /// Tells the parent that these blobs will not be used again.
 fn forget(control: &ControlSocket, ids: impl IntoIterator<Item = u64>) {
     for id in ids {
+        exit_cause::end_if_disconnected();
         // If this fails, the parent keeps an unused mapping a while longer.
         let _ = control.send(&FromWorker::Forget { id }, &[]);
     }

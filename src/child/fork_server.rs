@@ -16,6 +16,7 @@ use super::server_state::ServerState;
 use super::setup::executor;
 use super::single::ReleasedSpare;
 use super::spare::become_spare;
+use super::task_thread;
 use crate::call::envelope::WORKER_RING_BYTES;
 use crate::call::executor::NextRequest;
 use crate::call::panic_capture;
@@ -58,6 +59,7 @@ pub(super) fn run_preload(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Resu
     let control = Arc::new(control);
     let [memory, doorbell, pipe] = exactly(fds)?;
     let rings = RingLayout::Worker.map(&memory)?;
+    panic_capture::leave_reports_in(Some(rings[0].clone()));
     let mut executor = executor(rings, Some(Doorbell::from(doorbell)), &control);
     drop(memory);
     panic_capture::install();
@@ -66,11 +68,13 @@ pub(super) fn run_preload(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Resu
     }
     let parent_death = ParentDeathSignal::new(&pipe)?;
     drop(pipe);
+    task_thread::leave_main_to_preload();
     while let NextRequest::Run(enter) = executor.next().map_err(io::Error::other)? {
         enter(&mut executor);
     }
     drop(parent_death);
     drop(executor);
+    panic_capture::leave_reports_in(None);
     Arc::into_inner(control).ok_or_else(|| io::Error::other("its control socket is in use"))
 }
 

@@ -9,20 +9,24 @@ use std::convert::Infallible as Never;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
 use super::control::dispatch;
-use super::setup::{apply_limits, executor, exit_corrupt, limit_memory, set_identity, take_stdio};
+use super::setup::{
+    apply_limits, executor, exit_corrupt, limit_memory, set_identity, take_stdio, watch_connection,
+};
 use super::task_thread;
 use crate::call::executor::{Executor, NextRequest};
 use crate::call::result_blobs::ResultBlobs;
 use crate::call::rings::RingLayout;
 use crate::sys::doorbell::Doorbell;
-use crate::sys::{process_tree, signal};
+use crate::sys::exit_cause::ExitCause;
+use crate::sys::{exit_cause, identity, process_tree, procfs, signal};
 use crate::transfer::control::{ControlSocket, exactly};
 use crate::transfer::greeting::Greeting;
 use crate::transfer::mapped_blobs::MappedBlobs;
+use crate::transfer::messages::{FromWorker, ToWorker};
 
 /// What the two threads share.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ struct WorkerShared {
     control: Arc<ControlSocket>,
     /// Whether the worker was told to stop, so the end of the socket is not the parent's.
     is_stopping: AtomicBool,
+    /// The number of the thread that runs tasks; 0 before it does.
+    task_thread: AtomicU32,
     memory_limit: Option<u64>,
 }
 
@@ -43,10 +49,12 @@ pub(super) fn run(
     let [memory, doorbell] = exactly(take_stdio(&greeting, fds, 2)?)?;
     let rings = RingLayout::Worker.map(&memory)?;
     drop(memory);
-    apply_limits(&greeting, &rings)?;
+    watch_connection(&control, &rings)?;
+    apply_limits(&greeting)?;
     let shared = Arc::new(WorkerShared {
         control: Arc::clone(&control),
         is_stopping: AtomicBool::new(false),
+        task_thread: AtomicU32::new(0),
         memory_limit: greeting.memory_limit,
     });
     let executor = executor(rings, Some(Doorbell::from(doorbell)), &control);
@@ -80,8 +88,15 @@ fn in_two_threads<T: Send + 'static>(
 }
 
 fn run_requests(mut executor: Executor, shared: &WorkerShared) -> Never {
+    shared
+        .task_thread
+        .store(identity::thread(), Ordering::Release);
+    // The second thread sees the parent's end.
+    task_thread::follow_parent(false);
     // On this thread, so that its own stack is not counted.
     limit_memory(shared.memory_limit);
+    // An error says that the parent has ended.
+    let _ = shared.control.send(&FromWorker::Ready, &[]);
     loop {
         match executor.next() {
             Ok(NextRequest::Run(enter)) => enter(&mut executor),
@@ -101,11 +116,22 @@ fn stop(shared: &WorkerShared) -> ! {
     task_thread::park()
 }
 
+/// Ends this process if the thread that runs tasks has ended: by a bare system call, or killed by a filter (`seccomp(2)`).
+fn end_without_task_thread(shared: &WorkerShared) {
+    let thread = shared.task_thread.load(Ordering::Acquire);
+    if thread != 0 && procfs::has_thread_ended(thread) {
+        exit_cause::end(ExitCause::ThreadEnded);
+    }
+}
+
 /// Handles messages until the parent has ended, and then kills this process's group; or until the worker was told to
 /// stop, and then exits.
 fn watch(shared: &WorkerShared, blobs: &MappedBlobs, results: &ResultBlobs) -> Never {
     loop {
+        // A task may have closed the socket, and opened one of its own.
+        exit_cause::end_if_disconnected();
         match shared.control.recv() {
+            Ok(Some((ToWorker::Look, _))) => end_without_task_thread(shared),
             Ok(Some(received)) => dispatch(received, &shared.control, blobs, results),
             Ok(None) if shared.is_stopping.load(Ordering::Acquire) => {
                 process_tree::kill_escaped();

@@ -9,6 +9,7 @@ use super::fork_server::Forked;
 use super::setup::FAILED;
 use super::single::ReleasedSpare;
 use super::{pool_worker, single, stdio_helper};
+use crate::sys::inheritable::Inheritable;
 use crate::sys::{exit, hook, image, signal, socket, stdio};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::greeting::{Greeting, Role};
@@ -36,18 +37,30 @@ fn try_serve(slot: u32) -> io::Result<Never> {
     let null = stdio::null()?;
     let control = ControlSocket::new(stdio::take_slot(slot, null.as_fd())?);
     drop(null);
+    let inheritable = Inheritable::parse(&hook::child_value());
     hook::forget();
     signal::reset_inherited();
-    run_greeted(control)
+    let greeted = recv_greeting(&control)?;
+    // Not before: without a greeting it is not certain that there is a parent, whose descriptors these are.
+    inheritable.close();
+    run_greeted(greeted, control)
 }
 
-/// Waits for the greeting, and runs its role.
-fn run_greeted(control: ControlSocket) -> io::Result<Never> {
+/// Waits for the greeting of this program. It comes with descriptors.
+fn recv_greeting(control: &ControlSocket) -> io::Result<(Greeting, Vec<OwnedFd>)> {
     let Some((greeting, fds)) = control.recv_greeting()? else {
         // The parent ended before it could send the greeting.
         std::process::exit(0)
     };
     check(&greeting)?;
+    Ok((greeting, fds))
+}
+
+/// Runs the role that the greeting names.
+fn run_greeted(
+    (greeting, fds): (Greeting, Vec<OwnedFd>),
+    control: ControlSocket,
+) -> io::Result<Never> {
     match greeting.role {
         Role::StdioHelper => stdio_helper::run(&control),
         Role::Worker => pool_worker::run(greeting, fds, control),
@@ -66,7 +79,7 @@ fn run_fork_server(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Result<Neve
     fork_server::prepare_to_fork(&control, has_preload);
     // Returns in the forks only, each with a control socket of its own.
     match fork_server::serve_requests(control)? {
-        Forked::Child(control) => run_greeted(control),
+        Forked::Child(control) => run_greeted(recv_greeting(&control)?, control),
         Forked::Spare(spare) => run_spare(*spare),
     }
 }

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::call::executor::Executor;
 use crate::call::panic_capture;
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::doorbell::Doorbell;
-use crate::sys::{identity, limits, sched, stdio, title};
+use crate::sys::{exit_cause, identity, limits, sched, stdio, title};
 use crate::task;
 use crate::task::Identity;
 use crate::transfer::control::ControlSocket;
@@ -16,6 +16,9 @@ use crate::transfer::greeting::Greeting;
 
 /// The exit status of a child that could not take its role (`EX_SOFTWARE` of `sysexits.h`).
 pub(super) const FAILED: i32 = 70;
+
+/// The ring with the note in which this process leaves why it ends: a signal handler stores there at any time.
+static WATCHED: OnceLock<Ring> = OnceLock::new();
 
 /// Puts the streams that came with the greeting into their slots. Returns the descriptors of the role, which are the
 /// first `role_fds`.
@@ -31,8 +34,15 @@ pub(super) fn take_stdio(
     Ok(fds)
 }
 
+/// Lets this process leave for its parent why it ends, and notice that its control socket was closed.
+pub(super) fn watch_connection(control: &ControlSocket, rings: &[Ring; 2]) -> io::Result<()> {
+    panic_capture::leave_reports_in(Some(rings[0].clone()));
+    let ring = WATCHED.get_or_init(|| rings[0].clone());
+    exit_cause::watch(control, ring.note())
+}
+
 /// Applies the greeting's name, session, limits, nice value and processors, before there is a second thread.
-pub(super) fn apply_limits(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result<()> {
+pub(super) fn apply_limits(greeting: &Greeting) -> io::Result<()> {
     let name = greeting.name.as_deref().unwrap_or("procession");
     identity::set_thread_name(name);
     match greeting.detached {
@@ -44,8 +54,7 @@ pub(super) fn apply_limits(greeting: &Greeting, rings: &[Ring; 2]) -> io::Result
         let _ = identity::lead_session();
     }
     if greeting.memory_limit.is_some() {
-        let ring: &'static Ring = Box::leak(Box::new(rings[0].clone()));
-        limits::report_out_of_memory(ring.note())?;
+        limits::report_out_of_memory()?;
     }
     for (kind, amount) in &greeting.limits {
         limits::lower(*kind, *amount)?;

@@ -9,13 +9,16 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::control::{ReceivedMessage, handle, recv_until_ready};
-use super::setup::{apply_limits, executor, exit_corrupt, limit_memory, set_identity, take_stdio};
+use super::setup::{
+    apply_limits, executor, exit_corrupt, limit_memory, set_identity, take_stdio, watch_connection,
+};
 use super::task_thread;
 use crate::call::executor::{Executor, NextRequest};
 use crate::call::rings::RingLayout;
 use crate::ring::Ring;
+use crate::sys::exit_cause::ExitCause;
 use crate::sys::parent_death::ParentDeathSignal;
-use crate::sys::{exit, signal};
+use crate::sys::{exit, exit_cause, signal};
 use crate::transfer::control::{ControlSocket, exactly};
 use crate::transfer::greeting::Greeting;
 
@@ -97,6 +100,7 @@ struct Prepared {
     executor: Executor,
     control: Arc<ControlSocket>,
     memory_limit: Option<u64>,
+    detached: bool,
 }
 
 fn prepare(greeting: Greeting, task: SingleTask, control: ControlSocket) -> io::Result<Prepared> {
@@ -104,15 +108,17 @@ fn prepare(greeting: Greeting, task: SingleTask, control: ControlSocket) -> io::
     if let Some(parent_death) = task.parent_death {
         parent_death.keep();
     }
-    apply_limits(&greeting, &task.rings)?;
+    watch_connection(&control, &task.rings)?;
+    apply_limits(&greeting)?;
     let control = Arc::new(control);
     let executor = executor(task.rings, None, &control);
-    let memory_limit = greeting.memory_limit;
+    let (memory_limit, detached) = (greeting.memory_limit, greeting.detached);
     set_identity(greeting);
     Ok(Prepared {
         executor,
         control,
         memory_limit,
+        detached,
     })
 }
 
@@ -120,14 +126,19 @@ fn run_request(prepared: Prepared) -> io::Result<Never> {
     if task_thread::is_main() {
         run_here(prepared)
     }
-    task_thread::spawn(move || -> Never {
+    let task = task_thread::spawn(move || -> Never {
         exit::prepare();
         run_here(prepared)
     })?;
-    task_thread::park()
+    // Returns only if the thread ends without the process.
+    let _ = task.join();
+    exit_cause::end(ExitCause::ThreadEnded)
 }
 
 fn run_here(prepared: Prepared) -> ! {
+    if !prepared.detached {
+        task_thread::follow_parent(true);
+    }
     let mut executor = prepared.executor;
     limit_memory(prepared.memory_limit);
     match executor.next() {

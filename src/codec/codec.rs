@@ -18,9 +18,12 @@ use serde::de::DeserializeOwned;
 use super::attachments;
 use super::decoder::Decoder;
 use super::encoder::{Encoder, TOO_DEEP};
+use super::input::{Input, NO_MEMORY};
 use super::output::Pieces;
+use super::shared_input::{Chunk, SharedInput};
 use crate::ring::Writer;
 use crate::sys::buffer::{StackBuf, WriteCursor};
+use crate::sys::memory::SharedBytes;
 
 /// Why a value was not encoded.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,6 +140,20 @@ pub(crate) fn decode_unguarded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, S
     decode_plainly(bytes).map_err(DecodeFault::explain)
 }
 
+/// Decodes a value that takes all of `bytes`, each of which is copied before it is read: another process may write them
+/// meanwhile.
+pub(crate) fn decode_shared<T: DeserializeOwned>(bytes: SharedBytes<'_>) -> Result<T, String> {
+    let first = Chunk::default();
+    let input = SharedInput::new(bytes, &first);
+    let mut decoded = Err(DecodeFault::LeftOver(bytes.len()));
+    match catch_unwind(AssertUnwindSafe(|| {
+        decoded = decode_all(Decoder::new(Input::shared(&input)))
+    })) {
+        Ok(()) => decoded.map_err(DecodeFault::explain),
+        Err(panic) => Err(decode_panicked(&*panic)),
+    }
+}
+
 /// Why bytes are not a value.
 enum DecodeFault {
     Error(postcard::Error),
@@ -155,11 +172,15 @@ impl DecodeFault {
 
 #[inline]
 fn decode_plainly<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeFault> {
-    let mut decoder = Decoder::new(bytes);
+    decode_all(Decoder::new(Input::of(bytes)))
+}
+
+#[inline]
+fn decode_all<'de, T: DeserializeOwned>(mut decoder: Decoder<'de>) -> Result<T, DecodeFault> {
     let value = T::deserialize(&mut decoder).map_err(DecodeFault::Error)?;
-    match decoder.rest() {
-        [] => Ok(value),
-        rest => Err(DecodeFault::LeftOver(rest.len())),
+    match decoder.left() {
+        0 => Ok(value),
+        left => Err(DecodeFault::LeftOver(left)),
     }
 }
 
@@ -219,6 +240,7 @@ fn explain(error: postcard::Error) -> String {
         Error::SerdeDeCustom => attachments::last_fault().unwrap_or_else(|| {
             format!("its Deserialize implementation reported an error ({NOT_SELF_DESCRIBING})")
         }),
+        NO_MEMORY => "there is not enough memory for it".to_owned(),
         TOO_DEEP => "it is nested too deeply for the stack of this thread".to_owned(),
         Error::WontImplement | Error::SerializeSeqLengthUnknown => NOT_SELF_DESCRIBING.to_owned(),
         other => format!("{other} ({NOT_SELF_DESCRIBING})"),

@@ -3,9 +3,8 @@
 //! As in [`encoder`](super::encoder), the read position is carried along as a value; here only while a sequence of
 //! bytes is read.
 //!
-//! A type that asks serde for a buffer of its own is usually lent the encoded bytes and copies them. Most of the cost
-//! of a long copy is that the kernel provides fresh memory page by page. So a long buffer is copied here, into memory
-//! that is asked for in huge pages, and the type gets that copy.
+//! A type that asks serde for a buffer of its own gets the copy of shared memory, made at once. Most of the cost of a long
+//! copy is that the kernel provides fresh memory page by page, so it is asked for in huge pages.
 
 use std::borrow::BorrowMut;
 
@@ -16,12 +15,13 @@ use serde::de::{
 };
 
 use super::encoder::TOO_DEEP;
+use super::input::Input;
 use super::varint;
-use crate::sys::{hugepages, stack};
+use crate::sys::stack;
 
 /// Reads values from bytes.
 pub(super) struct Decoder<'de> {
-    bytes: &'de [u8],
+    input: Input<'de>,
     /// The lowest address that the recursion may reach.
     stack_limit: usize,
 }
@@ -31,91 +31,16 @@ pub(super) struct Decoder<'de> {
 const MOST_EMPTY_PARTS: usize = 1 << 20;
 
 impl<'de> Decoder<'de> {
-    pub(super) fn new(bytes: &'de [u8]) -> Self {
+    pub(super) fn new(input: Input<'de>) -> Self {
         Self {
-            bytes,
+            input,
             stack_limit: stack::limit(),
         }
     }
 
-    /// The bytes that were not read.
-    #[inline]
-    pub(super) fn rest(self) -> &'de [u8] {
-        self.bytes
-    }
-
-    #[inline]
-    fn take_byte(&mut self) -> Result<u8> {
-        let (byte, rest) = self
-            .bytes
-            .split_first()
-            .ok_or(Error::DeserializeUnexpectedEnd)?;
-        self.bytes = rest;
-        Ok(*byte)
-    }
-
-    #[inline]
-    fn take(&mut self, len: usize) -> Result<&'de [u8]> {
-        let taken = self.bytes.split_at_checked(len);
-        let (taken, rest) = taken.ok_or(Error::DeserializeUnexpectedEnd)?;
-        self.bytes = rest;
-        Ok(taken)
-    }
-
-    #[inline]
-    fn take_array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let taken = self.bytes.split_first_chunk();
-        let (taken, rest) = taken.ok_or(Error::DeserializeUnexpectedEnd)?;
-        self.bytes = rest;
-        Ok(*taken)
-    }
-
-    /// A number of at most `bits` bits.
-    #[inline]
-    fn take_number(&mut self, bits: u32) -> Result<u64> {
-        varint::take(&mut self.bytes, bits)
-    }
-
-    #[inline]
-    fn take_long_number(&mut self) -> Result<u128> {
-        varint::take_long(&mut self.bytes)
-    }
-
-    #[inline]
-    fn take_len(&mut self) -> Result<usize> {
-        self.take_number(usize::BITS).map(|len| len as usize)
-    }
-
-    #[inline]
-    fn take_bytes(&mut self) -> Result<&'de [u8]> {
-        let len = self.take_len()?;
-        self.take(len)
-    }
-
-    #[inline]
-    fn take_text(&mut self) -> Result<&'de str> {
-        let bytes = self.take_bytes()?;
-        std::str::from_utf8(bytes).map_err(|_| Error::DeserializeBadUtf8)
-    }
-
-    #[inline]
-    fn take_char(&mut self) -> Result<char> {
-        let text = match self.take_len()? {
-            len @ 0..=4 => std::str::from_utf8(self.take(len)?),
-            _ => return Err(Error::DeserializeBadChar),
-        };
-        // Postcard ignores further characters, which no encoder writes.
-        let first = text.ok().and_then(|text| text.chars().next());
-        first.ok_or(Error::DeserializeBadChar)
-    }
-
-    #[inline]
-    fn take_bool(&mut self, otherwise: Error) -> Result<bool> {
-        match self.take_byte()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(otherwise),
-        }
+    /// How many bytes were not read.
+    pub(super) fn left(&self) -> usize {
+        self.input.left()
     }
 
     /// Fails if the recursion has come too far down the stack. Called wherever a value contains another.
@@ -131,8 +56,8 @@ impl<'de> Decoder<'de> {
     #[inline]
     fn take_part_count(&mut self) -> Result<usize> {
         self.nest()?;
-        let len = self.take_len()?;
-        match len <= self.bytes.len() + MOST_EMPTY_PARTS {
+        let len = self.input.take_len()?;
+        match len <= self.input.left() + MOST_EMPTY_PARTS {
             true => Ok(len),
             false => Err(Error::DeserializeUnexpectedEnd),
         }
@@ -153,7 +78,7 @@ impl<'de> Decoder<'de> {
             left: len,
         };
         let value = visitor.visit_seq(&mut parts)?;
-        self.bytes = parts.of.bytes;
+        self.input = parts.of.input;
         Ok(value)
     }
 }
@@ -173,46 +98,47 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 
     // The lowest bit of a signed number is the sign.
     read_plain! {
-        deserialize_bool visit_bool(it) it.take_bool(Error::DeserializeBadBool)?;
-        deserialize_u8 visit_u8(it) it.take_byte()?;
-        deserialize_i8 visit_i8(it) it.take_byte()? as i8;
-        deserialize_u16 visit_u16(it) it.take_number(16)? as u16;
-        deserialize_i16 visit_i16(it) varint::signed(it.take_number(16)?) as i16;
-        deserialize_u32 visit_u32(it) it.take_number(32)? as u32;
-        deserialize_i32 visit_i32(it) varint::signed(it.take_number(32)?) as i32;
-        deserialize_u64 visit_u64(it) it.take_number(64)?;
-        deserialize_i64 visit_i64(it) varint::signed(it.take_number(64)?);
-        deserialize_u128 visit_u128(it) it.take_long_number()?;
-        deserialize_i128 visit_i128(it) varint::signed_long(it.take_long_number()?);
-        deserialize_f32 visit_f32(it) f32::from_le_bytes(it.take_array()?);
-        deserialize_f64 visit_f64(it) f64::from_le_bytes(it.take_array()?);
-        deserialize_char visit_char(it) it.take_char()?;
-        deserialize_str visit_borrowed_str(it) it.take_text()?;
-        deserialize_bytes visit_borrowed_bytes(it) it.take_bytes()?;
+        deserialize_bool visit_bool(it) it.input.take_bool(Error::DeserializeBadBool)?;
+        deserialize_u8 visit_u8(it) it.input.take_byte()?;
+        deserialize_i8 visit_i8(it) it.input.take_byte()? as i8;
+        deserialize_u16 visit_u16(it) it.input.take_number(16)? as u16;
+        deserialize_i16 visit_i16(it) varint::signed(it.input.take_number(16)?) as i16;
+        deserialize_u32 visit_u32(it) it.input.take_number(32)? as u32;
+        deserialize_i32 visit_i32(it) varint::signed(it.input.take_number(32)?) as i32;
+        deserialize_u64 visit_u64(it) it.input.take_number(64)?;
+        deserialize_i64 visit_i64(it) varint::signed(it.input.take_number(64)?);
+        deserialize_u128 visit_u128(it) it.input.take_long_number()?;
+        deserialize_i128 visit_i128(it) varint::signed_long(it.input.take_long_number()?);
+        deserialize_f32 visit_f32(it) f32::from_le_bytes(it.input.take_array()?);
+        deserialize_f64 visit_f64(it) f64::from_le_bytes(it.input.take_array()?);
+        deserialize_char visit_char(it) it.input.take_char()?;
+        deserialize_str visit_borrowed_str(it) { let len = it.input.take_len()?; it.input.take_text(len)? };
+        deserialize_bytes visit_borrowed_bytes(it) it.input.take_bytes()?;
     }
 
     #[inline]
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let text = self.take_text()?;
-        match hugepages::copy(text.as_bytes()).map(String::from_utf8) {
-            Some(Ok(copy)) => visitor.visit_string(copy),
-            _ => visitor.visit_borrowed_str(text),
+        let len = self.input.take_len()?;
+        match self.input.take_buffer(len)?.map(String::from_utf8) {
+            Some(Ok(text)) => visitor.visit_string(text),
+            Some(Err(_)) => Err(Error::DeserializeBadUtf8),
+            None => visitor.visit_borrowed_str(self.input.take_text(len)?),
         }
     }
 
     #[inline]
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let bytes = self.take_bytes()?;
-        match hugepages::copy(bytes) {
-            Some(copy) => visitor.visit_byte_buf(copy),
-            None => visitor.visit_borrowed_bytes(bytes),
+        let len = self.input.take_len()?;
+        match self.input.take_buffer(len)? {
+            Some(bytes) => visitor.visit_byte_buf(bytes),
+            None => visitor.visit_borrowed_bytes(self.input.take(len)?),
         }
     }
 
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         self.nest()?;
-        match self.take_bool(Error::DeserializeBadOption)? {
+        match self.input.take_bool(Error::DeserializeBadOption)? {
             true => visitor.visit_some(self),
             false => visitor.visit_none(),
         }
@@ -340,7 +266,7 @@ impl<D> ReadParts<D> {
     where
         D: BorrowMut<Decoder<'de>>,
     {
-        (self.left <= self.of.borrow().bytes.len()).then_some(self.left)
+        (self.left <= self.of.borrow().input.left()).then_some(self.left)
     }
 }
 
@@ -383,7 +309,7 @@ impl<'de> EnumAccess<'de> for &mut Decoder<'de> {
 
     #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self)> {
-        let index = self.take_number(32)? as u32;
+        let index = self.input.take_number(32)? as u32;
         Ok((seed.deserialize(index.into_deserializer())?, self))
     }
 }
@@ -417,61 +343,4 @@ impl<'de> VariantAccess<'de> for &mut Decoder<'de> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fmt;
-
-    use super::*;
-
-    /// Whether the visitor was given a buffer of its own, and how long that was.
-    struct Given;
-
-    impl<'de> Visitor<'de> for Given {
-        type Value = (bool, usize);
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("bytes")
-        }
-
-        fn visit_bytes<E: serde::de::Error>(
-            self,
-            bytes: &[u8],
-        ) -> std::result::Result<(bool, usize), E> {
-            Ok((false, bytes.len()))
-        }
-
-        fn visit_byte_buf<E: serde::de::Error>(
-            self,
-            bytes: Vec<u8>,
-        ) -> std::result::Result<(bool, usize), E> {
-            Ok((true, bytes.len()))
-        }
-
-        fn visit_str<E: serde::de::Error>(
-            self,
-            text: &str,
-        ) -> std::result::Result<(bool, usize), E> {
-            Ok((false, text.len()))
-        }
-
-        fn visit_string<E: serde::de::Error>(
-            self,
-            text: String,
-        ) -> std::result::Result<(bool, usize), E> {
-            Ok((true, text.len()))
-        }
-    }
-
-    #[test]
-    fn long_buffer_is_given_to_a_type_that_asks_for_its_own() {
-        for (len, given) in [(1_000, false), (8 << 20, true)] {
-            let bytes = postcard::to_allocvec(&"x".repeat(len)).unwrap();
-            let decoder = || Decoder::new(&bytes);
-            let own = (&mut decoder()).deserialize_byte_buf(Given);
-            assert_eq!(own, Ok((given, len)));
-            let own = (&mut decoder()).deserialize_string(Given);
-            assert_eq!(own, Ok((given, len)));
-            let lent = (&mut decoder()).deserialize_bytes(Given);
-            assert_eq!(lent, Ok((false, len)));
-        }
-    }
-}
+mod tests;

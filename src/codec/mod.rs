@@ -5,7 +5,7 @@
 //! (`move_state`).
 //!
 //! Must stay true: a value is encoded whole or not at all; bytes from another process decode to a value or to an error
-//! that says why; user code that panics while it serialises is an error too.
+//! that says why; bytes that another process may still write are copied first (`shared_input`); user code that panics while it serialises is an error too.
 //!
 //! Never here: where the bytes lie, and how they reach another process.
 
@@ -15,8 +15,10 @@ pub(crate) mod codec;
 mod decoder;
 mod descriptor;
 mod encoder;
+mod input;
 pub(crate) mod move_state;
 mod output;
+mod shared_input;
 #[cfg(test)]
 mod tests;
 mod varint;

@@ -5,14 +5,22 @@
 use std::fmt;
 
 use super::PanicReport;
+use crate::sys::exit_cause::ExitCause;
 
 /// What went wrong with a task or a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The function panicked. Its worker is not affected. [`JoinError::panic`] has the message.
+    ///
+    /// A panic that aborts (`panic = "abort"`, or in a function that cannot unwind) is one too. It ends the process, and
+    /// [`JoinError::signal`] is `SIGABRT`.
     Panicked,
     /// A signal ended the process: a fault, an abort, or a kill from outside. [`JoinError::signal`] has its number.
+    ///
+    /// So does the end of a task that cannot give an outcome though its process lives. The process is killed, and the error
+    /// says why: the task closed all descriptors, replaced its process by another program (`exec`), or ended its thread.
+    /// Of an abort, for example after a failed `assert` in C, the process's stderr says why.
     Crashed,
     /// The process exited before the function returned, for example by `std::process::exit`.
     /// [`JoinError::exit_code`] has the status.
@@ -99,6 +107,22 @@ impl JoinError {
     pub(crate) fn with_panic(mut self, report: PanicReport) -> Self {
         self.0.panic = Some(report);
         self
+    }
+
+    /// Adds what the process has left about its end.
+    pub(crate) fn with_cause(self, cause: Option<ExitCause>) -> Self {
+        match cause {
+            Some(ExitCause::Disconnected) => self.because(
+                "descriptors were closed that connect its process with the application, as by closing all there are",
+            ),
+            Some(ExitCause::ThreadEnded) => self.because(
+                "the thread that ran it ended without a return, as by `pthread_exit` or a filter of system calls",
+            ),
+            Some(ExitCause::Replaced) => {
+                self.because("it replaced its process by another program (`exec`)")
+            }
+            Some(ExitCause::OutOfMemory) | None => self,
+        }
     }
 
     /// The same error for another task.

@@ -13,6 +13,7 @@ impl Core {
         let half_open_at = half_open_at.filter(|_| self.schedule.waiting() > 0);
         deadlines
             .chain(self.next_balance())
+            .chain(self.next_look())
             .chain(half_open_at)
             .min()
     }

@@ -18,7 +18,7 @@ use super::pool::Pool;
 use super::pool_guard::PoolGuard;
 use super::shared::Shared;
 use crate::spawn::{ChildSource, ForkServer, StartMethod};
-use crate::sys::doorbell::Doorbell;
+use crate::sys::doorbell::DoorbellSet;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
 use crate::sys::text;
@@ -47,6 +47,7 @@ pub struct PoolBuilder {
     start_method: StartMethod,
     nice: i32,
     memory_limit: Option<u64>,
+    result_limit: Option<u64>,
     task_timeout: Option<Duration>,
     cancel_grace: Duration,
     retries: u32,
@@ -89,6 +90,7 @@ impl Default for PoolBuilder {
             start_method: StartMethod::default(),
             nice: NICE,
             memory_limit: None,
+            result_limit: None,
             task_timeout: None,
             cancel_grace: Duration::ZERO,
             retries: 0,
@@ -127,7 +129,8 @@ impl PoolBuilder {
     ///
     /// Every worker finds what it stored in a `static` (`OnceLock`, `LazyLock`). The workers share that memory
     /// until one of them writes to it. The function is not `async`, and threads that it starts must have ended
-    /// when it returns.
+    /// when it returns. Tasks run on another thread, which has thread-locals of its own. A generator of random numbers in
+    /// a `static` gives the same numbers in every worker, unless the [`initializer`](Self::initializer) seeds it again.
     ///
     /// If the function panics, returns an error, ends its process or leaves threads running, it is tried again a
     /// few times. If it still fails, waiting tasks fail with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and
@@ -169,7 +172,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Runs a function in every worker, once, before the worker's first task.
+    /// Runs a function in every worker, once, before the worker's first task, and after the fork if the worker is
+    /// forked.
     ///
     /// If the function panics or returns an error, the worker is replaced. If this happens repeatedly, the pool
     /// pauses starting workers, and waiting tasks fail with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and the
@@ -233,6 +237,16 @@ impl PoolBuilder {
         self
     }
 
+    /// Limits how long a result may be, in bytes as it is encoded.
+    ///
+    /// A longer result is not read, and its task ends with [`ErrorKind::Decode`](crate::ErrorKind::Decode): a worker must
+    /// not be able to fill the application's memory. By default the limit is 4 GiB, or half of the machine's memory if
+    /// that is less. A decoded value may take more memory than its bytes.
+    pub fn result_limit(mut self, bytes: u64) -> Self {
+        self.result_limit = Some(bytes);
+        self
+    }
+
     /// Builds the pool and starts its workers. Does not wait for them.
     ///
     /// The pool lives in the Tokio runtime in which this is called.
@@ -246,12 +260,12 @@ impl PoolBuilder {
     pub fn build(self) -> io::Result<Pool> {
         EntryPoint::of_this_process()?;
         reactor::check_runtime()?;
-        let doorbell = Doorbell::new()?;
-        let rung = Watched::new(doorbell.try_clone()?.into())?;
+        let doorbells = DoorbellSet::new()?;
+        let rung = Watched::new(doorbells.try_clone()?)?;
         let settings = self.settings()?;
         let (events, told) = mpsc::unbounded_channel();
         let (ends, ended) = oneshot::channel();
-        let shared = Arc::new(Shared::new(settings, events, ended, doorbell));
+        let shared = Arc::new(Shared::new(settings, events, ended, doorbells));
         let driver = Driver::new(Arc::clone(&shared), rung, told, ends);
         shared.background.spawn(driver);
         // Starts the workers.
@@ -286,6 +300,7 @@ impl PoolBuilder {
             preload: self.preload,
             nice: self.nice,
             memory_limit: self.memory_limit,
+            result_limit: self.result_limit,
             task_timeout: self.task_timeout,
             cancel_grace: self.cancel_grace,
             retries: self.retries,

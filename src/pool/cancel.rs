@@ -5,9 +5,12 @@
 //! task before it is over, and the worker need not be killed.
 
 use super::core::Core;
+use super::ledger::SentRequest;
 use super::records::Place;
+use super::time_limit::FrontTask;
 use super::worker_state::{PendingKill, WorkerLife};
 use crate::call::job::GroupId;
+use crate::call::nonsense::Nonsense;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{RunQueue, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
@@ -46,6 +49,7 @@ impl Core {
     /// Ends tasks whose time is over, and kills workers whose grace is over.
     pub(super) fn expire(&mut self) {
         for worker in self.workers.keys() {
+            self.note_start(worker);
             if self.deadline(worker).is_none_or(|at| at > self.now) {
                 continue;
             }
@@ -55,8 +59,16 @@ impl Core {
                 continue;
             }
             let front = self.schedule.run_queue(worker).and_then(RunQueue::front);
-            if let Some(front) = front {
-                self.stop_running(worker, front.task, ErrorKind::TimedOut);
+            match front {
+                Some(front) if self.is_ignored(worker, front.task) => {
+                    // It is stopped, or says that it has not started what it runs. The task runs elsewhere.
+                    if let Some(it) = self.workers.get_mut(worker) {
+                        it.unresponsive = true;
+                    }
+                    self.transition(worker, WorkerLife::kill);
+                }
+                Some(front) => self.stop_running(worker, front.task, ErrorKind::TimedOut),
+                None => {}
             }
         }
     }
@@ -64,14 +76,55 @@ impl Core {
     /// When the time of the worker's task or grace is over, if it is limited.
     pub(super) fn deadline(&self, worker: WorkerKey) -> Option<Moment> {
         let life = &self.workers.get(worker)?.life;
-        if life.kill_reason().is_some() {
-            return life.kill_at();
+        match life.kill_reason() {
+            Some(_) => life.kill_at(),
+            None => Some(self.front_task(worker)?.ends(self.now)),
         }
+    }
+
+    /// What is known of the worker's task, if its time is limited.
+    fn front_task(&self, worker: WorkerKey) -> Option<FrontTask> {
+        let it = self.workers.get(worker)?;
         let front = self.schedule.run_queue(worker)?.front()?;
         let record = self.records.get(front.task)?;
         let timeout = record.options.timeout?;
-        let started = life.io()?.requests.started(record.position()?);
-        Some(started.unwrap_or(self.now).plus(timeout))
+        let stamp = it.life.io()?.requests.started(record.position()?);
+        // What the worker was sent before and was revoked may still be in its ring.
+        let sent = it.ledger.front().filter(|sent| sent.task() == front.task);
+        Some(FrontTask {
+            timeout,
+            started: sent.map_or(stamp, |sent| sent.started(stamp)),
+            due: sent.map(SentRequest::due),
+        })
+    }
+
+    /// Takes note of when the worker's call was seen to have started.
+    fn note_start(&mut self, worker: WorkerKey) {
+        let now = self.now;
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
+        let (Some(sent), Some(io)) = (it.ledger.front_mut(), it.life.io()) else {
+            return;
+        };
+        let position = self
+            .records
+            .get(sent.task())
+            .map(|it| it.position_at(worker));
+        if let Some(position) = position.flatten() {
+            sent.note_start(io.requests.started(position), now);
+        }
+    }
+
+    /// Whether the worker says that it has not started the task, when it should have ended.
+    fn is_ignored(&self, worker: WorkerKey, task: TaskKey) -> bool {
+        let limit = self.front_task(worker);
+        let requests = self.workers.get(worker).and_then(|it| it.life.io());
+        let known = requests.map(|io| &io.requests).zip(self.position(task));
+        limit.is_some_and(|limit| limit.is_ignored(self.now))
+            && known.is_some_and(|(requests, position)| {
+                !requests.released(position) && requests.claimed(position) == 0
+            })
     }
 
     /// Revokes the unstarted items of `task`. True if those were all items.
@@ -90,9 +143,17 @@ impl Core {
             self.requeue_rest(worker, task, claimed, ErrorKind::Crashed);
             return false;
         }
-        self.schedule.revoked(worker, task);
+        self.on_revoked(worker, task);
         self.requeue(task);
         true
+    }
+
+    /// The worker will not start a request of `task`, nor reply to it.
+    fn on_revoked(&mut self, worker: WorkerKey, task: TaskKey) {
+        self.schedule.revoked(worker, task);
+        if let Some(it) = self.workers.get_mut(worker) {
+            it.ledger.revoked(task, self.now);
+        }
     }
 
     /// Ends `task`, which is in the worker's run queue, with an error of `kind`.
@@ -113,10 +174,17 @@ impl Core {
         if requests.released(position) {
             return; // likewise
         }
+        let has_started = requests.started(position).is_some();
         let claimed = requests.revoke(position);
         if claimed == 0 {
-            self.schedule.revoked(worker, task);
+            self.on_revoked(worker, task);
             self.fail_unstarted(task, kind);
+            if has_started {
+                self.distrust(
+                    worker,
+                    Nonsense("it stamped a task that it had not claimed"),
+                );
+            }
             return;
         }
         self.requeue_rest(worker, task, claimed, kind);

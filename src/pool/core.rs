@@ -24,7 +24,7 @@ use crate::ring::Cursor;
 use crate::schedule::{Schedule, StartBreaker, TaskKey, WorkerKey};
 use crate::spawn::{ChildSource, ChildSpec};
 use crate::sys::clock::Moment;
-use crate::transfer::blob::PackedBlob;
+use crate::transfer::blob::{BlobStore, PackedBlob};
 
 /// How a pool was built.
 pub(super) struct Settings {
@@ -35,6 +35,7 @@ pub(super) struct Settings {
     pub(super) preload: Option<Initializer>,
     pub(super) nice: i32,
     pub(super) memory_limit: Option<u64>,
+    pub(super) result_limit: Option<u64>,
     pub(super) task_timeout: Option<Duration>,
     pub(super) cancel_grace: Duration,
     pub(super) retries: u32,
@@ -57,8 +58,8 @@ pub(super) enum Effect {
     Launch(WorkerKey, Box<ChildSpec>, oneshot::Receiver<()>),
     /// Encode this task's items.
     Encode(TaskKey, Arc<dyn Job>),
-    /// Encode this task's first item into a blob.
-    Pack(TaskKey, Arc<dyn Job>),
+    /// Encode this task's first item into a blob from the worker's store.
+    Pack(TaskKey, WorkerKey, BlobStore, Arc<dyn Job>),
     /// Drop the job, which may run user code.
     Drop(Arc<dyn Job>),
     /// Drop the job's arguments, which may run user code.

@@ -11,7 +11,7 @@ use crate::call::job::Job;
 use crate::codec::codec::EncodeFault;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
-use crate::schedule::{Priority, TaskKey, WorkerKey};
+use crate::schedule::{Priority, TakesTasks as _, TaskKey, WorkerKey};
 use crate::transfer::blob::PackedBlob;
 
 impl Core {
@@ -118,12 +118,22 @@ impl Core {
         self.requeue(key);
     }
 
-    /// The arguments of a large task were encoded, or could not be.
-    pub(super) fn on_packed(&mut self, key: TaskKey, packed: Result<PackedBlob, String>) {
+    /// The arguments of a large task were encoded for `worker`, or could not be.
+    pub(super) fn on_packed(
+        &mut self,
+        key: TaskKey,
+        worker: WorkerKey,
+        packed: Result<PackedBlob, String>,
+    ) {
+        self.schedule.unreserve(worker);
         match (packed, self.records.get_mut(key)) {
             (Ok(packed), Some(record)) => {
                 record.arguments = TaskArguments::Packed(packed);
-                self.requeue(key);
+                record.place = Place::Waiting;
+                match self.workers.takes_tasks(worker) && !record.cancelled {
+                    true => self.dispatch(worker, key),
+                    false => self.requeue(key),
+                }
             }
             (Ok(packed), None) => self.effects.push(Effect::ReturnBlob(packed)),
             (Err(why), Some(_)) => self.refuse(key, &why),
@@ -162,7 +172,7 @@ impl Core {
                     // The descriptors are the worker's now: to be sent again, they are duplicated again.
                     record.arguments = TaskArguments::Unencoded;
                 }
-                self.on_sent(worker, key, position, has_fds);
+                self.on_sent(worker, key, position, items, has_fds);
                 self.schedule.sent(worker, key, items, self.now);
                 self.run_driver_by(self.next_balance());
                 self.queue_rest(key, items, rest);
@@ -171,7 +181,7 @@ impl Core {
                 self.requeue(key);
                 self.schedule.no_space(worker);
             }
-            Written::TooLarge => self.pack(key),
+            Written::TooLarge => self.pack(key, worker),
             Written::Refused(why) => {
                 self.queue_rest(key, 1, None);
                 self.refuse(key, &why);
@@ -202,11 +212,19 @@ impl Core {
     }
 
     /// The task's request is in the worker's ring.
-    fn on_sent(&mut self, worker: WorkerKey, key: TaskKey, position: Cursor, has_fds: bool) {
+    fn on_sent(
+        &mut self,
+        worker: WorkerKey,
+        key: TaskKey,
+        position: Cursor,
+        items: usize,
+        has_fds: bool,
+    ) {
         let (Some(it), Some(record)) = (self.workers.get_mut(worker), self.records.get_mut(key))
         else {
             return;
         };
+        it.ledger.sent(key, items, self.now);
         if !std::mem::replace(&mut it.must_wake, true) {
             self.must_wake.push(worker);
         }
@@ -234,14 +252,26 @@ impl Core {
         }
     }
 
-    /// The task's first item is too large for a ring, and is encoded outside the lock.
-    fn pack(&mut self, key: TaskKey) {
+    /// The task's first item is too large for a ring. It is encoded outside the lock, into memory of `worker`, which has
+    /// a place for it until then.
+    fn pack(&mut self, key: TaskKey, worker: WorkerKey) {
         self.queue_rest(key, 1, None);
-        if let Some(record) = self.records.get_mut(key) {
-            record.place = Place::Encoding;
-            let job = Arc::clone(&record.job);
-            self.effects.push(Effect::Pack(key, job));
+        let Some(io) = self.workers.io_mut(worker) else {
+            return self.requeue(key);
+        };
+        let Some(record) = self.records.get_mut(key) else {
+            return;
+        };
+        record.place = Place::Encoding;
+        // What was packed for another worker is not sent to this one.
+        if let TaskArguments::Packed(packed) =
+            std::mem::replace(&mut record.arguments, TaskArguments::Large)
+        {
+            self.effects.push(Effect::ReturnBlob(packed));
         }
+        let (store, job) = (Arc::clone(io.requests.blobs()), Arc::clone(&record.job));
+        self.effects.push(Effect::Pack(key, worker, store, job));
+        self.schedule.reserve(worker);
     }
 
     /// The items of a task behind the first `kept` wait as a task of their own. They may be `encoded` already.

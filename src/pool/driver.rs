@@ -10,7 +10,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -27,21 +26,33 @@ use super::shared::Shared;
 use super::trim::Trim;
 use super::worker_replies::WorkerReplies;
 use super::worker_state::WorkerIo;
-use crate::call::envelope::Reply;
+use crate::call::envelope::{Reply, WORKER_RING_BYTES};
 use crate::error::{ErrorKind, JoinError};
 use crate::own_runtime::Timer;
 use crate::schedule::WorkerKey;
-use crate::spawn::Launched;
+use crate::spawn::{ChildEnd, Launched};
 use crate::sys::clock::Moment;
 use crate::sys::reactor::Watched;
 
 /// Replies read from one worker before the next worker's are read.
 const REPLIES_PER_TURN: usize = 64;
 
+/// After so many rings without a reply, the driver looks who rings.
+const MANY_RINGS: u32 = 1_000;
+
+/// How many rings without a reply are forgiven for a poll that found replies. A worker may ring once for a reply that
+/// was read before the ring came.
+const RINGS_PER_REPLY: u32 = 8;
+
+/// The capacity of the buffer for replies that is kept between turns, in bytes.
+const MOST_KEPT_BUFFER: usize = 1 << 20;
+
 /// See the module.
 pub(super) struct Driver {
     shared: Arc<Shared>,
-    doorbell: Watched,
+    doorbells: Watched,
+    /// How often a doorbell rang and there was no reply, less what was forgiven for replies.
+    fruitless: u32,
     events: mpsc::UnboundedReceiver<Event>,
     workers: Vec<Option<WorkerReplies>>,
     findings: Findings,
@@ -72,13 +83,14 @@ struct Turn {
 impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
-        doorbell: Watched,
+        doorbells: Watched,
         events: mpsc::UnboundedReceiver<Event>,
         ended: oneshot::Sender<()>,
     ) -> Self {
         Self {
             shared,
-            doorbell,
+            doorbells,
+            fruitless: 0,
             events,
             workers: Vec::new(),
             findings: Findings::default(),
@@ -92,11 +104,12 @@ impl Driver {
 
     /// One poll. True if the pool is over.
     fn run(&mut self, cx: &mut Context<'_>) -> bool {
-        self.wake_up(cx);
+        let rung = self.wake_up(cx);
         // Outcomes that were salvaged after the last tick.
         let salvaged = !self.findings.replies.is_empty();
         let told = self.take_events(cx);
         let replied = self.read_all();
+        self.find_idle_ringers(rung, replied);
         let busy = salvaged || told || replied;
         let turn = self.turn(busy);
         self.shared.perform(turn.effects);
@@ -120,20 +133,19 @@ impl Driver {
         false
     }
 
-    /// Withdraws what was announced for the sleep.
-    fn wake_up(&mut self, cx: &mut Context<'_>) {
+    /// Withdraws what was announced for the sleep. True if a doorbell was rung.
+    fn wake_up(&mut self, cx: &mut Context<'_>) -> bool {
         self.shared.driver_wakes();
         for replies in self.workers.iter().flatten() {
             replies.reader.awake();
         }
-        // Clears the edge before the rings are read: a ring of the doorbell from now on is another edge. An error says
+        // Clears the edge before the rings are read: a ring of a doorbell from now on is another edge. An error says
         // that the runtime is shutting down, and drops this task.
-        let _ = self.doorbell.poll_edge(cx);
+        self.doorbells.poll_edge(cx).is_ready()
     }
 
     /// Lets the core tick, under one lock.
     fn turn(&mut self, busy: bool) -> Turn {
-        let kept = self.shared.blob_pool().has_free();
         // An alarm that is not needed any more stays set. The next task, which tends to be of the same kind, finds it
         // early enough, and need not wake the driver to set another.
         let set = self.alarm.filter(|_| !self.timer.is_elapsed());
@@ -141,7 +153,9 @@ impl Driver {
         let slow = core.tick(&mut self.findings);
         // This turn checks everything.
         core.take_run_by();
-        let trim = self.trim.is_due(core.records.is_empty(), kept, core.now);
+        let idle = core.records.is_empty();
+        let kept = idle && core.has_free_blobs();
+        let trim = self.trim.is_due(idle, kept, core.now);
         let sleep = !busy && slow.is_empty() && !trim;
         let alarm = set.into_iter().chain(self.trim.at()).chain(core.next_run());
         let alarm = alarm.min().filter(|_| sleep);
@@ -163,11 +177,14 @@ impl Driver {
     /// Arranges to be woken. False if there is something to do already.
     fn fall_asleep(&mut self, cx: &mut Context<'_>, alarm: Option<Moment>) -> bool {
         for replies in self.workers.iter_mut().flatten() {
-            if !replies.reader.announce_sleep() {
+            // What it wrote in `body` is reported by the next poll.
+            let unreported = replies.reader.nonsense().is_some() && !replies.reported;
+            if unreported || !replies.reported && !replies.reader.announce_sleep() {
                 return false;
             }
         }
-        if let Poll::Ready(rung) = self.doorbell.poll_edge(cx) {
+        if let Poll::Ready(rung) = self.doorbells.poll_edge(cx) {
+            self.fruitless += 1;
             return rung.is_err();
         }
         let set = self.alarm.filter(|_| !self.timer.is_elapsed());
@@ -201,7 +218,7 @@ impl Driver {
             Event::Wake => {}
             Event::Started(worker, Ok(started)) => self.on_started(worker, *started),
             Event::Started(worker, Err(error)) => self.on_start_failed(worker, &error),
-            Event::Exited(worker, status) => self.on_exited(worker, status),
+            Event::Exited(worker, end) => self.on_exited(worker, end),
         }
     }
 
@@ -211,6 +228,7 @@ impl Driver {
             replies,
             guard,
             pidfd,
+            ties,
             parent_death,
             ..
         } = started.launched;
@@ -224,14 +242,16 @@ impl Driver {
             self.workers.resize_with(worker + 1, || None);
         }
         let pid = signal_handle.pid();
+        let mut replies = replies;
+        replies.limit_results(self.shared.settings.result_limit);
         let replies = WorkerReplies::new(replies, pid, started.init, started.packed);
         self.workers[worker] = Some(replies);
         let events = self.shared.events.clone();
         self.shared.background.spawn(async move {
-            let status = guard.wait(pidfd).await.ok().flatten();
+            let end = guard.wait(pidfd, ties).await.unwrap_or_default();
             drop(parent_death);
             // It fails only if the driver was dropped.
-            let _ = events.send(Event::Exited(worker, status));
+            let _ = events.send(Event::Exited(worker, end));
         });
         let io = WorkerIo {
             requests,
@@ -252,13 +272,14 @@ impl Driver {
             .push(WorkerChange::StartFailed { worker, cause });
     }
 
-    fn on_exited(&mut self, worker: WorkerKey, status: Option<ExitStatus>) {
+    fn on_exited(&mut self, worker: WorkerKey, end: ChildEnd) {
         self.salvage(worker);
-        let replies = self.workers.get(worker).and_then(Option::as_ref);
-        let init = replies.and_then(WorkerReplies::init_name);
+        let mut replies = self.workers.get_mut(worker).and_then(Option::as_mut);
+        let init = replies.as_ref().and_then(|it| it.init_name());
         self.findings.exits.push(FoundExit {
             worker,
-            status,
+            end,
+            was_ready: replies.as_mut().is_some_and(|it| it.reader.was_ready()),
             init,
         });
     }
@@ -268,6 +289,29 @@ impl Driver {
         for exit in self.findings.exits.drain(..) {
             if let Some(replies) = self.workers.get_mut(exit.worker) {
                 *replies = None;
+            }
+        }
+    }
+}
+
+/// Doorbells.
+impl Driver {
+    /// Finds workers that ring without a reply again and again, which would keep the driver running.
+    fn find_idle_ringers(&mut self, rung: bool, replied: bool) {
+        self.fruitless = match (rung, replied) {
+            (true, false) => self.fruitless + 1,
+            (_, true) => self.fruitless.saturating_sub(RINGS_PER_REPLY),
+            (false, false) => self.fruitless,
+        };
+        if self.fruitless < MANY_RINGS {
+            return;
+        }
+        self.fruitless -= 1;
+        for worker in self.shared.doorbells.take_rung::<16>() {
+            let replies = self.workers.get_mut(worker as WorkerKey);
+            if let Some(replies) = replies.and_then(Option::as_mut) {
+                replies.on_idle_ring();
+                report_nonsense(&mut self.findings, worker as WorkerKey, replies);
             }
         }
     }
@@ -291,18 +335,11 @@ impl Driver {
         };
         for count in 0..REPLIES_PER_TURN {
             let from = self.bytes.len();
-            match replies.reader.next(&mut self.bytes) {
-                Ok(Some(head)) => {
-                    let findings = &mut self.findings;
-                    add_reply(findings, worker, replies, head, &self.bytes[from..], from);
-                }
-                Ok(None) => return count > 0,
-                Err(_) => {
-                    let corrupt = WorkerChange::Corrupt { worker };
-                    self.findings.changes.push(corrupt);
-                    return count > 0;
-                }
-            }
+            let Some(head) = replies.reader.next(&mut self.bytes) else {
+                return count > 0 || report_nonsense(&mut self.findings, worker, replies);
+            };
+            let findings = &mut self.findings;
+            add_reply(findings, worker, replies, head, &self.bytes[from..], from);
         }
         true
     }
@@ -310,7 +347,9 @@ impl Driver {
     /// Reads all that a worker has committed, and then what it has published of the next reply. In this order: what is
     /// published can be found only behind the last reply that was read.
     fn salvage(&mut self, worker: WorkerKey) {
-        while self.read(worker) {}
+        // A process that has left the worker's group may still write: no more is read than a ring holds.
+        let most = self.bytes.len() + WORKER_RING_BYTES;
+        while self.bytes.len() < most && self.read(worker) {}
         let Some(replies) = self.workers.get_mut(worker).and_then(Option::as_mut) else {
             return;
         };
@@ -333,6 +372,7 @@ impl Driver {
             }
         }
         self.bytes.clear();
+        self.bytes.shrink_to(MOST_KEPT_BUFFER);
     }
 
     /// Gives memory for large values back to the kernel.
@@ -341,9 +381,8 @@ impl Driver {
             replies.reader.receive_all();
         }
         let tell = self.trim.on_trim(Moment::now());
-        let freed = self.shared.blob_pool().trim();
         self.shared.with(|core| {
-            core.forget_blobs(&freed);
+            core.trim_blobs();
             if tell {
                 core.trim_workers();
             }
@@ -370,6 +409,22 @@ impl Drop for Driver {
             core.workers.clear();
         });
     }
+}
+
+/// Reports once that a worker wrote nonsense. True if it did.
+fn report_nonsense(
+    findings: &mut Findings,
+    worker: WorkerKey,
+    replies: &mut WorkerReplies,
+) -> bool {
+    let nonsense = replies.reader.nonsense().filter(|_| !replies.reported);
+    if let Some(nonsense) = nonsense {
+        replies.reported = true;
+        findings
+            .changes
+            .push(WorkerChange::Distrusted { worker, nonsense });
+    }
+    nonsense.is_some()
 }
 
 /// Adds a reply, whose head and outcomes are at `from` in the driver's buffer. The reply of an initializer is decoded at

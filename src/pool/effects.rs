@@ -52,12 +52,12 @@ impl Shared {
                 drop(job);
                 self.with(|core| core.on_encoded(task, encoded));
             }
-            Effect::Pack(task, job) => {
+            Effect::Pack(task, worker, store, job) => {
                 let shared = Arc::clone(self);
                 threads::spawn(Some(self.background.runtime().clone()), move || {
-                    let packed = job.pack(&shared.blobs);
+                    let packed = job.pack(&store);
                     drop(job);
-                    shared.with(|core| core.on_packed(task, packed));
+                    shared.with(|core| core.on_packed(task, worker, packed));
                 });
             }
             Effect::WakeDriver => self.tell_driver(Event::Wake),
@@ -66,9 +66,9 @@ impl Shared {
 
     /// Gives back the memory of arguments that were decoded, or are not sent.
     pub(super) fn return_blob(self: &Arc<Self>, packed: PackedBlob) {
-        let freed = self.blob_pool().put_back(packed.blob.lease);
-        if let Some(id) = freed {
-            self.with(|core| core.forget_blobs(&[id]));
+        let store = Arc::clone(&packed.store);
+        if let Some(id) = packed.put_back() {
+            self.with(|core| core.forget_blob(&store, id));
         }
         // The driver frees idle memory after a while.
         self.tell_driver(Event::Wake);

@@ -1,12 +1,11 @@
 //! What the driver is told by the rest of the pool.
 
 use std::io;
-use std::process::ExitStatus;
 use std::sync::Arc;
 
 use super::initializer::InitJob;
 use crate::schedule::WorkerKey;
-use crate::spawn::Launched;
+use crate::spawn::{ChildEnd, Launched};
 use crate::transfer::blob::PackedBlob;
 
 /// What has happened outside the driver.
@@ -14,8 +13,8 @@ use crate::transfer::blob::PackedBlob;
 pub(super) enum Event {
     /// A worker was started, or could not be.
     Started(WorkerKey, io::Result<Box<StartedWorker>>),
-    /// A worker has exited. There is no status if something else in the application has reaped it.
-    Exited(WorkerKey, Option<ExitStatus>),
+    /// A worker has exited.
+    Exited(WorkerKey, ChildEnd),
     /// Something has changed in the core.
     Wake,
 }

@@ -1,14 +1,15 @@
 //! What the driver has found since the core's last tick.
 
 use std::ops::Range;
-use std::process::ExitStatus;
 use std::sync::Arc;
 
 use super::worker_state::WorkerIo;
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
+use crate::call::nonsense::Nonsense;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
+use crate::spawn::ChildEnd;
 use crate::transfer::blob::PackedBlob;
 
 /// Everything that the driver reports to one tick.
@@ -37,8 +38,11 @@ pub(super) enum WorkerChange {
         /// Their arguments that were in blobs.
         packed: Vec<PackedBlob>,
     },
-    /// The worker's reply ring is corrupt.
-    Corrupt { worker: WorkerKey },
+    /// The worker wrote what cannot be.
+    Distrusted {
+        worker: WorkerKey,
+        nonsense: Nonsense,
+    },
 }
 
 /// A reply to a task that was read.
@@ -56,7 +60,9 @@ pub(super) struct FoundReply {
 #[derive(Debug)]
 pub(super) struct FoundExit {
     pub(super) worker: WorkerKey,
-    pub(super) status: Option<ExitStatus>,
+    pub(super) end: ChildEnd,
+    /// Whether it was ready for its first request.
+    pub(super) was_ready: bool,
     /// What the initializer that had not returned is called in errors.
     pub(super) init: Option<String>,
 }

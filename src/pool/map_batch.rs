@@ -16,7 +16,7 @@ use crate::error::JoinError;
 use crate::sys::image;
 use crate::sys::image::Token;
 use crate::task::Call;
-use crate::transfer::blob::{BlobPool, PackedBlob};
+use crate::transfer::blob::{BlobStore, PackedBlob};
 
 /// Consecutive items of one map, each a call of `C`.
 pub(super) struct Batch<C: Call> {
@@ -85,9 +85,9 @@ impl<C: Call> Job for Batch<C> {
         })
     }
 
-    fn pack(&self, pool: &Mutex<BlobPool>) -> Result<PackedBlob, String> {
+    fn pack(&self, store: &BlobStore) -> Result<PackedBlob, String> {
         self.with_items(|items| match items.first() {
-            Some(item) => pack_item(item, pool),
+            Some(item) => pack_item(item, store),
             None => Err("the batch has no items".to_owned()),
         })
     }

@@ -28,6 +28,7 @@ pub(super) struct Counts {
     pub(super) timed_out: u64,
     pub(super) cancelled: u64,
     pub(super) retried: u64,
+    pub(super) corrupted: u64,
     pub(super) wait_time: Histogram,
     pub(super) run_time: Histogram,
 }
@@ -101,6 +102,14 @@ impl Metrics {
     /// The number of times that a call was run again because its worker crashed or exited.
     pub fn retried(&self) -> u64 {
         self.counts.retried
+    }
+
+    /// The number of workers that were killed because they wrote what no worker writes into the memory or the socket
+    /// that they share with the application: a library in them, or whoever has taken them over, has overwritten it.
+    ///
+    /// The call that such a worker ran ends as [`ErrorKind::Crashed`]. No other call is affected.
+    pub fn corrupted(&self) -> u64 {
+        self.counts.corrupted
     }
 
     /// Always 0: this version has no option that recycles workers.

@@ -28,6 +28,7 @@ mod call_options;
 mod run;
 mod task_handle;
 
+mod ledger;
 mod map;
 mod map_batch;
 mod map_future;
@@ -43,6 +44,7 @@ mod findings;
 mod initializer;
 mod shared;
 mod start_worker;
+mod time_limit;
 mod trim;
 mod worker_replies;
 

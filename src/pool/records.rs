@@ -59,6 +59,8 @@ pub(super) struct TaskRecord {
     pub(super) ran: Duration,
     /// Whether the caller has cancelled it.
     pub(super) cancelled: bool,
+    /// How many workers have died when it was their next task, before they said that they had started it.
+    pub(super) deaths: u32,
     serial: u32,
 }
 
@@ -75,6 +77,14 @@ impl TaskRecord {
     pub(super) fn position(&self) -> Option<Cursor> {
         match self.place {
             Place::Sent { position, .. } => Some(position),
+            _ => None,
+        }
+    }
+
+    /// How many of its items have outcomes, if its request is in a ring.
+    pub(super) fn received(&self) -> Option<usize> {
+        match self.place {
+            Place::Sent { received, .. } => Some(received),
             _ => None,
         }
     }
@@ -117,6 +127,7 @@ impl Records {
             submitted: now,
             ran: Duration::ZERO,
             cancelled: false,
+            deaths: 0,
             serial,
         });
         key(index, serial)

@@ -7,33 +7,54 @@ use super::core::Core;
 use super::records::{Place, TaskRecord};
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
-use crate::error::{ErrorKind, JoinError};
+use crate::call::nonsense::Nonsense;
+use crate::error::JoinError;
 use crate::schedule::{TaskKey, WorkerKey};
+use crate::sys::clock::Moment;
 
 impl Core {
     /// Accounts for a reply of a task. Returns the job, and how many of the outcomes in the reply count. `None` if the
-    /// task has an outcome, or the reply does not fit what the worker was sent.
+    /// task has an outcome, or was moved to another worker.
+    ///
+    /// # Errors
+    ///
+    /// The reply is not about what the worker was sent.
     pub(super) fn on_reply(
         &mut self,
         worker: WorkerKey,
         head: &Reply,
-    ) -> Option<(Arc<dyn Job>, u32)> {
-        let record = self.records.get_mut(head.task)?;
-        let (items, end) = received(record, worker, head)?;
+    ) -> Result<Option<(Arc<dyn Job>, u32)>, Nonsense> {
+        let now = self.now;
+        let Some(it) = self
+            .workers
+            .get_mut(worker)
+            .filter(|it| it.nonsense.is_none())
+        else {
+            return Ok(None);
+        };
+        it.ledger.replied(head, now)?;
+        let Some(record) = self.records.get_mut(head.task) else {
+            return Ok(None);
+        };
+        let Some((items, end)) = received(record, worker, head, now) else {
+            return Ok(None);
+        };
         let job = Arc::clone(&record.job);
-        if head.last {
-            self.finish(worker, head.task, end);
+        if head.last && end < items {
+            return Err(Nonsense("its last reply leaves items out"));
+        } else if head.last {
+            self.finish(worker, head.task);
         } else {
             self.schedule
                 .progress(worker, head.task, items - end, self.now);
         }
         let ended = head.count > 0 && end == items;
         let replaced = ended && self.ended_within_grace(worker, head.task, &job);
-        Some((job, head.count - u32::from(replaced)))
+        Ok(Some((job, head.count - u32::from(replaced))))
     }
 
-    /// The last reply of a task has arrived, with outcomes of all items before `received`.
-    fn finish(&mut self, worker: WorkerKey, key: TaskKey, received: usize) {
+    /// The last reply of a task has arrived: all its items have outcomes.
+    fn finish(&mut self, worker: WorkerKey, key: TaskKey) {
         let Some(record) = self.records.remove(key) else {
             return;
         };
@@ -41,13 +62,6 @@ impl Core {
         let waited = self.now.since(record.submitted).saturating_sub(record.ran);
         self.counts.run_time.add(record.ran);
         self.counts.wait_time.add(waited);
-        let missing = record.job.items().saturating_sub(received);
-        if missing > 0 {
-            let error = JoinError::new(ErrorKind::Decode, record.job.name())
-                .because("its worker left it out")
-                .after_start(true);
-            self.fail(&record.job, received, missing, error);
-        }
         if let Some(it) = self.workers.get_mut(worker) {
             it.done += 1;
             self.on_proven(worker);
@@ -79,7 +93,12 @@ impl Core {
 
 /// Adds the outcomes of a reply to the task's record. Returns how many items the task has, and how many of them have
 /// outcomes. `None` if `worker` does not have the task, or the reply is not the next.
-fn received(record: &mut TaskRecord, worker: WorkerKey, head: &Reply) -> Option<(usize, usize)> {
+fn received(
+    record: &mut TaskRecord,
+    worker: WorkerKey,
+    head: &Reply,
+    now: Moment,
+) -> Option<(usize, usize)> {
     let items = record.job.items();
     let end = (head.first as usize).saturating_add(head.count as usize);
     match &mut record.place {
@@ -92,6 +111,8 @@ fn received(record: &mut TaskRecord, worker: WorkerKey, head: &Reply) -> Option<
         }
         _ => return None,
     }
-    record.ran += Duration::from_nanos(head.run_nanos);
+    // No worker can have run it longer than there was a task.
+    let ran = Duration::from_nanos(head.run_nanos).min(now.since(record.submitted));
+    record.ran = record.ran.saturating_add(ran);
     Some((items, end))
 }

@@ -13,8 +13,7 @@ use super::core::{Core, Settings};
 use super::events::Event;
 use crate::background::Background;
 use crate::sys::clock::Moment;
-use crate::sys::doorbell::Doorbell;
-use crate::transfer::blob::BlobPool;
+use crate::sys::doorbell::DoorbellSet;
 
 /// Resolves when the driver is dropped, which drops the sender.
 pub(super) type Ended = futures::future::Shared<oneshot::Receiver<()>>;
@@ -27,10 +26,8 @@ pub(super) struct Shared {
     pub(super) background: Arc<Background>,
     /// Where the driver is told events.
     pub(super) events: mpsc::UnboundedSender<Event>,
-    /// Rung by workers that have replied while the driver sleeps.
-    pub(super) doorbell: Doorbell,
-    /// Memory for arguments that are too large for a ring.
-    pub(super) blobs: Arc<Mutex<BlobPool>>,
+    /// One for each worker, rung when it has replied while the driver sleeps.
+    pub(super) doorbells: DoorbellSet,
     pub(super) ended: Ended,
     /// Calls that returned a value, and calls that gave an error of their own.
     pub(super) completed: AtomicU64,
@@ -49,7 +46,7 @@ impl Shared {
         settings: Settings,
         events: mpsc::UnboundedSender<Event>,
         ended: oneshot::Receiver<()>,
-        doorbell: Doorbell,
+        doorbells: DoorbellSet,
     ) -> Self {
         let settings = Arc::new(settings);
         Self {
@@ -57,8 +54,7 @@ impl Shared {
             settings,
             background: Background::here(),
             events,
-            doorbell,
-            blobs: Arc::default(),
+            doorbells,
             ended: ended.shared(),
             completed: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -114,11 +110,6 @@ impl Shared {
     /// Whether the driver sleeps longer than until `at`. Called under the core's lock.
     pub(super) fn driver_sleeps_past(&self, at: Moment) -> bool {
         at.to_bits() < self.alarm.load(Ordering::Relaxed)
-    }
-
-    /// The memory for arguments.
-    pub(super) fn blob_pool(&self) -> MutexGuard<'_, BlobPool> {
-        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn spawn_start(
     let shared = Arc::clone(shared);
     let background = Arc::clone(&shared.background);
     background.spawn(async move {
-        let started = match select(pin!(start(&shared, *spec)), unwanted).await {
+        let started = match select(pin!(start(&shared, worker, *spec)), unwanted).await {
             Either::Left((started, _)) => started.map(Box::new),
             Either::Right(_) => Err(io::Error::other("the pool was ended before it had started")),
         };
@@ -39,7 +39,7 @@ pub(super) fn spawn_start(
     });
 }
 
-async fn start(shared: &Shared, spec: ChildSpec) -> io::Result<StartedWorker> {
+async fn start(shared: &Shared, worker: WorkerKey, spec: ChildSpec) -> io::Result<StartedWorker> {
     let settings = &shared.settings;
     let mut init = initializers(settings, true);
     // With two initializers, the first is not written before there is a process: it may need a blob, and the second
@@ -51,8 +51,8 @@ async fn start(shared: &Shared, spec: ChildSpec) -> io::Result<StartedWorker> {
         }
         _ => None,
     };
-    let (stdio, doorbell) = (StdioSpec::default(), Some(&shared.doorbell));
-    let mut launched = launch(&settings.source, spec, stdio, doorbell, &first).await?;
+    let (stdio, doorbell) = (StdioSpec::default(), shared.doorbells.add(worker as u64)?);
+    let mut launched = launch(&settings.source, spec, stdio, Some(&doorbell), &first).await?;
     let mut written = launched.written.take();
     if !launched.forked {
         init = initializers(settings, false);
@@ -62,7 +62,7 @@ async fn start(shared: &Shared, spec: ChildSpec) -> io::Result<StartedWorker> {
     }
     let mut packed = Vec::new();
     for job in &init {
-        packed.extend(send(shared, &mut launched, job, written.take()).await?);
+        packed.extend(send(&mut launched, job, written.take()).await?);
     }
     launched.requests.wake();
     Ok(StartedWorker {
@@ -83,7 +83,6 @@ fn initializers(settings: &Settings, forked: bool) -> Vec<Arc<dyn InitJob>> {
 /// Writes the request of an initializer, unless it was `written`. Returns the blob with its arguments, if they were too
 /// large for the ring.
 async fn send(
-    shared: &Shared,
     launched: &mut Launched,
     init: &Arc<dyn InitJob>,
     written: Option<Written>,
@@ -91,7 +90,7 @@ async fn send(
     let job = Arc::clone(init).into_job();
     let requests = &mut launched.requests;
     let written = written.unwrap_or_else(|| requests.write(INIT_TASK, &*job, false));
-    let sent = requests.complete(written, INIT_TASK, &job, &shared.blobs);
+    let sent = requests.complete(written, INIT_TASK, &job);
     match sent.await {
         Ok(sent) => Ok(sent.packed),
         Err(fault) => Err(fault.into_io(init.kind())),

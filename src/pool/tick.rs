@@ -2,7 +2,6 @@
 
 use super::core::{Core, Effect};
 use super::findings::{Findings, WorkerChange};
-use super::worker_state::WorkerLife;
 use crate::schedule::WorkerKey;
 
 impl Core {
@@ -17,7 +16,13 @@ impl Core {
             self.on_change(change);
         }
         for reply in &mut findings.replies {
-            reply.job = self.on_reply(reply.worker, &reply.head);
+            reply.job = match self.on_reply(reply.worker, &reply.head) {
+                Ok(job) => job,
+                Err(nonsense) => {
+                    self.distrust(reply.worker, nonsense);
+                    None
+                }
+            };
         }
         for exit in &findings.exits {
             self.on_exit(exit);
@@ -47,7 +52,7 @@ impl Core {
                     .extend(packed.into_iter().map(Effect::ReturnBlob));
                 self.on_initialized(worker, result);
             }
-            WorkerChange::Corrupt { worker } => self.transition(worker, WorkerLife::kill),
+            WorkerChange::Distrusted { worker, nonsense } => self.distrust(worker, nonsense),
         }
     }
 
@@ -59,6 +64,7 @@ impl Core {
         self.clear_suspicions();
         self.rebalance();
         self.stop_idle();
+        self.look_at_long_tasks();
         self.flush();
         if self.breaker.half_open_at().is_some_and(|at| at <= self.now) {
             self.breaker.half_open();

@@ -6,27 +6,39 @@ use std::sync::Arc;
 use super::call_options::CallOptions;
 use super::core::{Core, Phase};
 use super::findings::FoundExit;
-use super::records::Place;
+use super::records::TaskRecord;
 use super::worker_table::Worker;
-use crate::call::RequestWriter;
+use crate::call::LastWords;
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
-use crate::schedule::TaskKey;
+use crate::schedule::{QueuedTask, TaskKey};
+use crate::spawn::ChildEnd;
+
+/// How many workers may die before they say that they have started a task, which is then tried again.
+const MOST_DEATHS: u32 = 2;
 
 impl Core {
     /// A worker has exited, and all its replies were read. Its unstarted tasks run in other workers. The item that it
     /// ran, at most one, ends with the reason of the exit.
     pub(super) fn on_exit(&mut self, exit: &FoundExit) {
-        let (worker, status) = (exit.worker, exit.status);
+        let (worker, end) = (exit.worker, exit.end);
         let queue = self.schedule.remove_worker(worker);
         let Some(dead) = self.workers.remove(worker) else {
             return;
         };
         self.check_missing = true;
+        // It died of itself, when it looked for its next task or ran it.
+        let was_running = exit.was_ready && exit.init.is_none();
+        let was_wanted = dead.is_alive() || dead.unresponsive || dead.nonsense.is_some();
+        if was_running && was_wanted {
+            self.blame(&dead, queue.front(), end.status);
+        }
         // From the last to the first, each before all others: so they wait in their old order.
-        let mut started = dead.proven;
-        for queued in queue.into_iter().rev() {
-            started |= self.settle_task(&dead, queued.task, status);
+        let mut started = dead.proven || was_running && !queue.is_empty();
+        for (ahead, queued) in queue.into_iter().enumerate().rev() {
+            // The first has no last reply, so the worker has not come to the others, whatever it says.
+            let is_first = ahead == 0;
+            started |= self.settle_task(&dead, queued.task, is_first, end);
         }
         if !started && dead.is_alive() {
             let cause = failed_start(&dead, exit);
@@ -34,21 +46,40 @@ impl Core {
         }
     }
 
+    /// A worker has died that would have started the task at the `front`, or has and had overwritten the word that says
+    /// so. The task is tried again, but not for ever: it may be what kills the workers.
+    fn blame(&mut self, dead: &Worker, front: Option<&QueuedTask>, status: Option<ExitStatus>) {
+        let Some(key) = front.map(|queued| queued.task) else {
+            return;
+        };
+        if claimed(dead, self.records.get(key)) != Some(0) {
+            return;
+        }
+        let Some(record) = self.records.get_mut(key) else {
+            return;
+        };
+        record.deaths += 1;
+        if record.deaths <= MOST_DEATHS || record.cancelled {
+            return;
+        }
+        if let Some(record) = self.records.remove(key) {
+            let why = "several workers in a row have ended when this was their next task";
+            let error = JoinError::new(ErrorKind::Crashed, record.job.name())
+                .because(why)
+                .after_start(true);
+            self.fail_all(&record.job, with_exit(error, dead, status));
+            self.discard(record);
+        }
+    }
+
     /// Requeues or ends a task of a dead worker. True if the worker had started it.
-    fn settle_task(&mut self, dead: &Worker, key: TaskKey, status: Option<ExitStatus>) -> bool {
-        let Some(record) = self.records.get(key) else {
+    fn settle_task(&mut self, dead: &Worker, key: TaskKey, is_first: bool, end: ChildEnd) -> bool {
+        let record = self.records.get(key);
+        let received = record.and_then(TaskRecord::received);
+        let Some((claimed, received)) = claimed(dead, record).zip(received) else {
             return false;
         };
-        let Place::Sent {
-            position, received, ..
-        } = record.place
-        else {
-            return false;
-        };
-        let io = dead.life.io();
-        let claimed = io.map_or(0, |io| io.requests.claimed(position));
-        let claimed = claimed.min(record.job.items());
-        if claimed == 0 {
+        if claimed == 0 || !is_first {
             self.requeue(key);
             return false;
         }
@@ -60,7 +91,7 @@ impl Core {
             self.enqueue_front(record.job.split(claimed), encoded, record.options);
         }
         if claimed > received {
-            let error = self.cause_of(dead, key, record.job.name(), status);
+            let error = self.cause_of(dead, key, record.job.name(), end);
             let crashed = matches!(error.kind(), ErrorKind::Crashed | ErrorKind::Exited);
             let wanted = !record.cancelled && self.phase != Phase::Over;
             if crashed && wanted && record.options.retries > 0 {
@@ -90,21 +121,33 @@ impl Core {
         dead: &Worker,
         key: TaskKey,
         name: &'static str,
-        status: Option<ExitStatus>,
+        end: ChildEnd,
     ) -> JoinError {
-        let requests = dead.life.io().map(|io| &io.requests);
-        let wanted_memory = requests.is_some_and(RequestWriter::wanted_memory);
-        let code = status.and_then(|status| status.code());
+        let words = last_words(dead, end);
+        let code = end.status.and_then(|status| status.code());
         let kind = match (dead.life.kill_reason(), code) {
             (Some(kill), _) if kill.task == key => kill.kind,
             _ if self.phase == Phase::Over => ErrorKind::Cancelled,
+            _ if dead.nonsense.is_some() => ErrorKind::Crashed,
             (_, Some(_)) => ErrorKind::Exited,
-            (_, None) if wanted_memory => ErrorKind::MemoryExceeded,
-            (_, None) => ErrorKind::Crashed,
+            (_, None) => words.kind(),
         };
         let error = JoinError::new(kind, name).after_start(true);
-        with_exit(error, dead, status)
+        let error = match (kind, dead.nonsense) {
+            (ErrorKind::Crashed, Some(nonsense)) => error.because(nonsense.explain()),
+            _ => words.explain(error),
+        };
+        with_exit(error, dead, end.status)
     }
+}
+
+/// How many items of a task in its ring a dead worker had claimed. `None` if the task is not in a ring.
+fn claimed(dead: &Worker, record: Option<&TaskRecord>) -> Option<usize> {
+    let record = record?;
+    let position = record.position()?;
+    let io = dead.life.io();
+    let claimed = io.map_or(0, |io| io.requests.claimed(position));
+    Some(claimed.min(record.job.items()))
 }
 
 /// Why a worker that never ran a task exited.
@@ -114,7 +157,17 @@ fn failed_start(dead: &Worker, exit: &FoundExit) -> JoinError {
         None => "the worker ended before it was ready for its first task".to_owned(),
     };
     let error = JoinError::new(ErrorKind::Spawn, "procession::worker").because(why);
-    with_exit(error, dead, exit.status)
+    with_exit(
+        last_words(dead, exit.end).explain(error),
+        dead,
+        exit.end.status,
+    )
+}
+
+fn last_words(dead: &Worker, end: ChildEnd) -> LastWords {
+    let io = dead.life.io();
+    io.map(|io| io.requests.last_words(end.status, end.cause))
+        .unwrap_or_default()
 }
 
 /// Adds what is known about the exit.

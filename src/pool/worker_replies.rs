@@ -6,9 +6,13 @@ use std::sync::Arc;
 use super::initializer::InitJob;
 use crate::call::ReplyReader;
 use crate::call::envelope::Reply;
+use crate::call::nonsense::Nonsense;
 use crate::call::outcomes::ReplyBody;
 use crate::error::{ErrorKind, JoinError};
 use crate::transfer::blob::PackedBlob;
+
+/// A worker that was found so often to have rung without a reply rings on purpose.
+const MOST_IDLE_RINGS: u32 = 200;
 
 /// See the module.
 pub(super) struct WorkerReplies {
@@ -18,6 +22,10 @@ pub(super) struct WorkerReplies {
     init: VecDeque<Arc<dyn InitJob>>,
     /// Arguments of initializers, held until all have returned.
     packed: Vec<PackedBlob>,
+    /// How often it was found to have rung without a reply.
+    idle_rings: u32,
+    /// Whether the core knows that the worker wrote nonsense.
+    pub(super) reported: bool,
 }
 
 impl WorkerReplies {
@@ -32,6 +40,8 @@ impl WorkerReplies {
             pid,
             init: init.into(),
             packed,
+            idle_rings: 0,
+            reported: false,
         }
     }
 
@@ -47,7 +57,17 @@ impl WorkerReplies {
         head: &Reply,
         bytes: &[u8],
     ) -> Option<Result<(), JoinError>> {
-        let job = Arc::clone(self.init.front()?);
+        let Some(job) = self.init.front().cloned() else {
+            self.reader.distrust(Nonsense(
+                "it replied as an initializer that it does not run",
+            ));
+            return None;
+        };
+        if head.first != 0 || head.count > 1 {
+            self.reader
+                .distrust(Nonsense("an initializer has more than one outcome"));
+            return None;
+        }
         let outcomes = match self.reader.body(head, bytes, self.pid) {
             ReplyBody::Frame(outcomes) | ReplyBody::Blob { outcomes, .. } => outcomes,
         };
@@ -58,6 +78,15 @@ impl WorkerReplies {
             self.init.clear();
         }
         self.init.is_empty().then_some(result)
+    }
+
+    /// The worker has rung its doorbell, and there is no reply: neither of it nor of another worker.
+    pub(super) fn on_idle_ring(&mut self) {
+        self.idle_rings += 1;
+        if self.idle_rings > MOST_IDLE_RINGS {
+            self.reader
+                .distrust(Nonsense("it rings its doorbell without end"));
+        }
     }
 
     /// Takes the arguments of initializers, all of which have returned.

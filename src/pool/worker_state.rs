@@ -220,6 +220,11 @@ impl<I> WorkerLife<I> {
         matches!(self, Self::Stopping { .. })
     }
 
+    /// Whether the process runs its initializers.
+    pub(super) fn is_preparing(&self) -> bool {
+        matches!(self, Self::Preparing { .. })
+    }
+
     /// The request that a suspect worker has not started.
     pub(super) fn suspect_at(&self) -> Option<Cursor> {
         match self {

@@ -1,8 +1,17 @@
 //! All workers of a pool, by the schedule's keys.
 
+use std::time::Duration;
+
+use super::ledger::Ledger;
 use super::worker_state::{WorkerIo, WorkerLife};
+use crate::call::nonsense::Nonsense;
 use crate::schedule::{TakesTasks, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
+
+/// A worker is asked to look at itself when its task has run for so long. Then after twice the time each time, but not
+/// later than this after the last look.
+const FIRST_SELF_LOOK: Duration = Duration::from_secs(1);
+const LONGEST_UNTIL_LOOK: Duration = Duration::from_secs(30);
 
 /// One worker.
 #[derive(Debug)]
@@ -16,10 +25,18 @@ pub(super) struct Worker {
     pub(super) done: u64,
     /// When its start was decided.
     pub(super) since: Moment,
+    /// For how long its task had run when the worker was last asked to look at itself.
+    pub(super) looked_after: Duration,
     /// Whether requests were written since the worker was last woken.
     pub(super) must_wake: bool,
     /// Tasks in its ring whose descriptors this process holds too, until they have started.
     pub(super) has_fds: Vec<TaskKey>,
+    /// What it was sent and has not replied to.
+    pub(super) ledger: Ledger,
+    /// Whether it was killed because it did not start a task in time.
+    pub(super) unresponsive: bool,
+    /// Why nothing is read from it any more.
+    pub(super) nonsense: Option<Nonsense>,
 }
 
 impl Worker {
@@ -31,6 +48,14 @@ impl Worker {
     /// Whether the worker was neither killed nor told to exit.
     pub(super) fn is_alive(&self) -> bool {
         !self.life.is_stopping()
+    }
+
+    /// After which run time of its task the worker is asked again to look at itself.
+    pub(super) fn next_look(&self) -> Duration {
+        let twice = self.looked_after * 2;
+        twice
+            .min(self.looked_after + LONGEST_UNTIL_LOOK)
+            .max(FIRST_SELF_LOOK)
     }
 
     /// Whether it is not known yet that the worker is able to start.

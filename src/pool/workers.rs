@@ -1,17 +1,21 @@
 //! The core's topic: starting workers, and what is sent to them beside tasks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::core::{Core, Effect, Phase};
+use super::ledger::Ledger;
 use super::records::TaskArguments;
 use super::worker_state::{NextStep, WorkerIo, WorkerLife};
 use super::worker_table::Worker;
+use crate::call::nonsense::Nonsense;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildSpec;
 use crate::sys::clock::Moment;
+use crate::transfer::blob::BlobStore;
 use crate::transfer::messages::ToWorker;
 
 /// States.
@@ -95,6 +99,24 @@ impl Core {
         }
     }
 
+    /// A worker wrote what cannot be. Nothing is read from it any more, and it is killed.
+    pub(super) fn distrust(&mut self, worker: WorkerKey, nonsense: Nonsense) {
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
+        if it.nonsense.replace(nonsense).is_none() {
+            self.counts.corrupted += 1;
+            #[cfg(feature = "tracing")]
+            tracing::warn!(
+                pool = self.settings.name.as_deref(),
+                worker = it.number,
+                pid = it.pid(),
+                "a worker wrote what cannot be, and is killed: {nonsense}"
+            );
+        }
+        self.transition(worker, WorkerLife::kill);
+    }
+
     /// A start that `began` then has failed. If that happens repeatedly and no worker is left that runs tasks or may be able to, waiting
     /// tasks end with the cause.
     pub(super) fn count_failed_start(&mut self, began: Moment, cause: &JoinError) {
@@ -140,8 +162,12 @@ impl Core {
             proven: false,
             done: 0,
             since: self.now,
+            looked_after: Duration::ZERO,
             must_wake: false,
             has_fds: Vec::new(),
+            ledger: Ledger::default(),
+            unresponsive: false,
+            nonsense: None,
         };
         self.workers.insert(key, worker);
         let pool = self.settings.name.clone();
@@ -212,13 +238,71 @@ impl Core {
         }
     }
 
-    /// Tells workers that blobs of arguments were freed, as far as they know them.
-    pub(super) fn forget_blobs(&mut self, ids: &[u64]) {
+    /// Tells the worker whose memory for arguments is from `store` that its blob `id` was freed.
+    pub(super) fn forget_blob(&mut self, store: &BlobStore, id: u64) {
+        let mut all = self.workers.iter_mut();
+        let mut all = all.by_ref().filter_map(|(_, it)| it.life.io_mut());
+        if let Some(io) = all.find(|io| Arc::ptr_eq(io.requests.blobs(), store)) {
+            io.requests.forget(&[id]);
+        }
+    }
+
+    /// Whether there is memory for arguments that is not in use.
+    pub(super) fn has_free_blobs(&self) -> bool {
+        let mut all = self.workers.iter().filter_map(|(_, it)| it.life.io());
+        all.any(|io| io.requests.has_free_blobs())
+    }
+
+    /// Frees memory for arguments that is not in use.
+    pub(super) fn trim_blobs(&mut self) {
         for (_, it) in self.workers.iter_mut() {
             if let Some(io) = it.life.io_mut() {
-                io.requests.forget(ids);
+                io.requests.trim_blobs();
             }
         }
+    }
+
+    /// Asks workers whose task runs for long to look whether the thread that runs it has ended.
+    pub(super) fn look_at_long_tasks(&mut self) {
+        for worker in self.workers.keys() {
+            let Some(ran) = self.ran_for(worker) else {
+                continue;
+            };
+            let Some(it) = self.workers.get_mut(worker) else {
+                continue;
+            };
+            if ran < it.looked_after {
+                it.looked_after = Duration::ZERO; // another task
+            }
+            if ran >= it.next_look() {
+                it.looked_after = ran;
+                if let Some(io) = it.life.io_mut() {
+                    io.requests.send(ToWorker::Look);
+                }
+            }
+        }
+    }
+
+    /// When a worker must be asked next to look at itself.
+    pub(super) fn next_look(&self) -> Option<Moment> {
+        let workers = self.workers.iter();
+        let looks = workers.filter_map(|(worker, it)| {
+            let left = it.next_look().checked_sub(self.ran_for(worker)?);
+            Some(self.now.plus(left.unwrap_or_default()))
+        });
+        looks.min()
+    }
+
+    /// For how long a worker has run its task, or its initializer, without an outcome.
+    fn ran_for(&self, worker: WorkerKey) -> Option<Duration> {
+        let it = self.workers.get(worker)?;
+        it.life.io()?;
+        if it.life.is_preparing() {
+            return Some(self.now.since(it.since));
+        }
+        let queue = self.schedule.run_queue(worker)?;
+        queue.front()?;
+        Some(queue.since_progress(self.now))
     }
 
     /// Tells all workers to free the memory of idle blobs.

@@ -54,6 +54,7 @@ impl Process {
             stdout: None,
             stderr: None,
             kill_on_drop: false,
+            result_limit: None,
         }
     }
 }
@@ -85,6 +86,7 @@ pub struct ProcessBuilder {
     stdout: Option<Stdio>,
     stderr: Option<Stdio>,
     kill_on_drop: bool,
+    result_limit: Option<u64>,
 }
 
 impl ProcessBuilder {
@@ -148,6 +150,8 @@ impl ProcessBuilder {
     }
 
     /// Sets the child's stdin. By default it is `/dev/null`.
+    ///
+    /// A child cannot read from the application's terminal: it gets `EIO`. See [`StartMethod`].
     pub fn stdin(mut self, stream: impl Into<Stdio>) -> Self {
         self.stdin = Some(stream.into());
         self
@@ -191,6 +195,16 @@ impl ProcessBuilder {
     #[doc(alias = "RLIMIT_DATA")]
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.spec.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Limits how long the result may be, in bytes as it is encoded.
+    ///
+    /// A longer result is not read, and the handle resolves to [`ErrorKind::Decode`](crate::ErrorKind::Decode): a child
+    /// must not be able to fill the application's memory. By default the limit is 4 GiB, or half of the machine's memory
+    /// if that is less. Results of up to 64 KiB are always read.
+    pub fn result_limit(mut self, bytes: u64) -> Self {
+        self.result_limit = Some(bytes);
         self
     }
 
@@ -287,6 +301,7 @@ impl ProcessBuilder {
             state: Arc::clone(&state),
             source: ChildSource::of(self.start_method),
             spec,
+            result_limit: self.result_limit,
             streams: StdioSpec {
                 stdin: self.stdin,
                 stdout: self.stdout,

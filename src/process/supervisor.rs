@@ -13,12 +13,15 @@ use super::state::ProcessState;
 use super::stdio::PipeSenders;
 use crate::background::Background;
 use crate::call::job::Job;
+use crate::call::nonsense::Nonsense;
 use crate::call::outcomes::ReplyBody;
 use crate::call::request_writer::{SendFault, SentJob};
-use crate::call::{ReplyReader, Written};
+use crate::call::{LastWords, ReplyReader, Written};
 use crate::error::{ErrorKind, JoinError};
 use crate::own_runtime;
-use crate::spawn::{ChildGuard, ChildSource, ChildSpec, Launched, StdioSpec, launch};
+use crate::spawn::{
+    ChildEnd, ChildGuard, ChildSource, ChildSpec, Launched, StdioSpec, Ties, launch,
+};
 use crate::sys::clock::Moment;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
@@ -35,6 +38,7 @@ pub(super) struct SpawnRequest {
     pub(super) state: Arc<ProcessState>,
     pub(super) source: ChildSource,
     pub(super) spec: ChildSpec,
+    pub(super) result_limit: Option<u64>,
     pub(super) streams: StdioSpec,
     pub(super) pipes: PipeSenders,
 }
@@ -63,10 +67,14 @@ async fn supervise(request: SpawnRequest, mut outcome: OutcomeGuard) {
         spec,
         streams,
         pipes,
+        result_limit,
         ..
     } = request;
     match start(&job, &source, spec, streams).await {
-        Ok(child) => run(child, pipes, outcome).await,
+        Ok(mut child) => {
+            child.launched.replies.limit_results(result_limit);
+            run(child, pipes, outcome).await;
+        }
         Err(StartFault::Encode(why)) => {
             outcome.never_ran(ErrorKind::Encode, &format!("the arguments: {why}"));
         }
@@ -105,9 +113,7 @@ async fn start(
         launched.allow_spares();
     }
     let requests = &mut launched.requests;
-    let mut sent = requests
-        .complete(written, ONLY_TASK, job, &Arc::default())
-        .await?;
+    let mut sent = requests.complete(written, ONLY_TASK, job).await?;
     // The job is never sent again: ends of channels among the arguments are the child's alone.
     job.forget_arguments();
     if let Some(packed) = &mut sent.packed {
@@ -141,8 +147,8 @@ async fn run(child: StartedChild, pipes: PipeSenders, outcome: OutcomeGuard) {
     let requests = launched.requests;
     let guard = launched.guard.leave_group_on_success();
     let started = || requests.claimed(sent.position) > 0;
-    let status = match wait_for_end(guard, launched.pidfd, started).await {
-        Ok(status) => status,
+    let end = match wait_for_end(guard, launched.pidfd, launched.ties, started).await {
+        Ok(end) => end,
         Err(WaitFault::Start(why)) => return outcome.never_ran(ErrorKind::Spawn, &why),
         Err(WaitFault::Shutdown) => return, // the guard reports it
     };
@@ -153,11 +159,11 @@ async fn run(child: StartedChild, pipes: PipeSenders, outcome: OutcomeGuard) {
     }
     let ended = EndedProcess {
         pid: signal_handle.pid(),
-        status,
+        status: end.status,
         started: started(),
-        wanted_memory: requests.wanted_memory(),
+        words: requests.last_words(end.status, end.cause),
     };
-    outcome.process_ended(status);
+    outcome.process_ended(end.status);
     deliver(&outcome, launched.replies, ended).await;
 }
 
@@ -169,20 +175,21 @@ enum WaitFault {
     Shutdown,
 }
 
-/// Waits for the end of a child, and kills it if it does not enter in time. Returns its status, unless other code in
-/// this program took it.
+/// Waits for the end of a child, and kills it if it does not enter in time.
 async fn wait_for_end(
     mut guard: ChildGuard,
     pidfd: OwnedFd,
+    ties: Ties,
     started: impl Fn() -> bool,
-) -> Result<Option<ExitStatus>, WaitFault> {
+) -> Result<ChildEnd, WaitFault> {
     // The shortest tasks end before the parent gets here.
     if let Some(status) = guard.try_reap() {
-        return Ok(status);
+        let cause = None;
+        return Ok(ChildEnd { status, cause });
     }
     let signal_handle = guard.signal_handle();
     let pidfd = Watched::new(pidfd).map_err(|error| WaitFault::Start(error.to_string()))?;
-    let mut end = std::pin::pin!(guard.wait(pidfd));
+    let mut end = std::pin::pin!(guard.wait(pidfd, ties));
     let began = Moment::now();
     let ended = loop {
         if started() {
@@ -206,14 +213,13 @@ async fn wait_for_end(
 }
 
 /// A process that has ended, and what its request ring says about its task.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct EndedProcess {
     pid: u32,
     status: Option<ExitStatus>,
     /// Whether the function had started.
     started: bool,
-    /// Whether an allocation beyond the memory limit had failed.
-    wanted_memory: bool,
+    words: LastWords,
 }
 
 /// Gives the job the outcome that the process left in its ring, or the error of a process that left none.
@@ -232,22 +238,27 @@ async fn deliver(outcome: &OutcomeGuard, mut replies: ReplyReader, ended: EndedP
         Some(ReplyBody::Blob { outcomes, .. }) => {
             job.deliver(0, outcomes);
         }
-        None => outcome.fail(&no_result(outcome, ended)),
+        None => outcome.fail(&no_result(outcome, ended, replies.nonsense())),
     }
 }
 
-fn no_result(outcome: &OutcomeGuard, ended: EndedProcess) -> JoinError {
+fn no_result(outcome: &OutcomeGuard, ended: EndedProcess, nonsense: Option<Nonsense>) -> JoinError {
     let exited = ended.status.is_some_and(|status| status.code().is_some());
     let kind = match (outcome.state().was_aborted(), exited, ended.started) {
         (true, ..) => ErrorKind::Cancelled,
-        (_, false, true) if ended.wanted_memory => ErrorKind::MemoryExceeded,
-        (_, false, _) => ErrorKind::Crashed,
+        _ if nonsense.is_some() => ErrorKind::Crashed,
+        (_, false, true) => ended.words.kind(),
+        (_, false, false) => ErrorKind::Crashed,
         (_, true, true) => ErrorKind::Exited,
         (_, true, false) => ErrorKind::Spawn,
     };
     let error = JoinError::new(kind, outcome.job().name())
         .in_process(ended.pid)
-        .after_start(ended.started);
+        .after_start(ended.started || nonsense.is_some());
+    let error = match (kind, nonsense) {
+        (ErrorKind::Crashed, Some(nonsense)) => error.because(nonsense.explain()),
+        _ => ended.words.explain(error),
+    };
     match ended.status {
         Some(status) => error.with_status(status),
         None => error,

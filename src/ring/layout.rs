@@ -1,6 +1,7 @@
 //! The layout of a ring's memory: control words, then data.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -22,6 +23,7 @@ const TAIL: usize = 128;
 const CONSUMER_SLEEPS: usize = 256;
 const PRODUCER_SLEEPS: usize = 384;
 const NOTE: usize = 512;
+const ASIDE: usize = 1024;
 
 /// The position of a side. Bytes and frames share a word, so that a single store moves both.
 ///
@@ -191,9 +193,46 @@ impl Ring {
         }
     }
 
+    /// The consumer's position, for a caller that is neither side.
+    pub(crate) fn released(&self) -> u64 {
+        self.tail().load(Ordering::Acquire)
+    }
+
     /// A word that the ring itself does not use. It is zero until the consumer stores a value for the producer.
     pub(crate) fn note(&self) -> &AtomicU32 {
         self.mapping.half_word(NOTE)
+    }
+
+    /// The room for [`leave_aside`](Self::leave_aside): what is left of the pages of the control words, or behind the data.
+    fn aside(&self) -> Range<usize> {
+        match self.flat {
+            true => self.data + self.capacity..self.mapping.len(),
+            false => ASIDE..self.data,
+        }
+    }
+
+    /// The most bytes that can be left aside.
+    pub(crate) fn room_aside(&self) -> usize {
+        self.aside().len().saturating_sub(ALIGN)
+    }
+
+    /// Leaves `bytes` for the other side, beside all frames. They take the place of others that were left.
+    pub(crate) fn leave_aside(&self, bytes: &[u8]) {
+        let (at, len) = (self.aside().start, bytes.len().min(self.room_aside()));
+        self.mapping.write(at + ALIGN, &bytes[..len]);
+        self.mapping.word(at).store(len as u64, Ordering::Release);
+    }
+
+    /// The bytes that the other side has left aside.
+    pub(crate) fn left_aside(&self) -> Vec<u8> {
+        let at = self.aside().start;
+        let len = self.mapping.word(at).load(Ordering::Acquire);
+        let mut bytes = Vec::new();
+        // The other process may have overwritten the word.
+        if len <= self.room_aside() as u64 {
+            self.mapping.read(at + ALIGN, len as usize, &mut bytes);
+        }
+        bytes
     }
 
     /// Non-zero while the consumer sleeps or is about to.
@@ -273,6 +312,6 @@ pub(super) fn announce_sleeper(flag: &AtomicU32) {
 
 /// The bytes a frame with `body` bytes takes.
 #[inline]
-pub(super) fn frame_bytes(body: usize) -> usize {
+pub(crate) fn frame_bytes(body: usize) -> usize {
     (HEADER_BYTES + body).next_multiple_of(ALIGN)
 }

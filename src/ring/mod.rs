@@ -33,7 +33,7 @@ mod layout;
 mod producer;
 
 pub(crate) use consumer::{Consumer, Corrupt, Frame};
-pub(crate) use layout::{Cursor, MOST_FRAMES, Ring};
+pub(crate) use layout::{Cursor, MOST_FRAMES, Ring, frame_bytes};
 pub(crate) use producer::{Producer, Writer};
 
 #[cfg(test)]

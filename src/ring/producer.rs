@@ -52,6 +52,11 @@ impl<R: Borrow<Ring>> Producer<R> {
         self.ring().note().load(Ordering::Acquire)
     }
 
+    /// The bytes that the consumer has left aside.
+    pub(crate) fn left_aside(&self) -> Vec<u8> {
+        self.ring().left_aside()
+    }
+
     /// The number of frames that are committed and not released.
     pub(crate) fn frames(&mut self) -> usize {
         self.refresh();
@@ -70,7 +75,13 @@ impl<R: Borrow<Ring>> Producer<R> {
     /// The consumer sees nothing of the frame until [`Writer::commit`].
     #[inline]
     pub(crate) fn begin(&mut self, body: usize) -> Option<Writer<'_, R>> {
-        let wanted = frame_bytes(body);
+        self.begin_leaving(0, body)
+    }
+
+    /// Begins a frame with room for `body` bytes, if `left` bytes stay free behind it.
+    #[inline]
+    pub(crate) fn begin_leaving(&mut self, left: usize, body: usize) -> Option<Writer<'_, R>> {
+        let wanted = frame_bytes(body) + left;
         if self.free() < wanted {
             self.refresh();
             if self.free() < wanted {
@@ -94,6 +105,12 @@ impl<R: Borrow<Ring>> Producer<R> {
         self.free().saturating_sub(HEADER_BYTES)
     }
 
+    /// The first word of the body of the oldest frame that is not released. `None` if there is no such frame.
+    pub(crate) fn oldest_word(&mut self) -> Option<u64> {
+        self.refresh();
+        (self.head != self.tail).then(|| self.word(self.tail, 0).load(Ordering::Relaxed))
+    }
+
     /// Whether the consumer has released the frame at `position`.
     pub(crate) fn released(&self, position: Cursor) -> bool {
         self.head.bytes_since(self.believed()) < self.head.bytes_since(position)
@@ -103,6 +120,12 @@ impl<R: Borrow<Ring>> Producer<R> {
     #[inline]
     pub(crate) fn word(&self, position: Cursor, offset: usize) -> &AtomicU64 {
         self.ring().word(position, HEADER_BYTES + offset)
+    }
+
+    /// Whether the consumer sleeps, or is about to.
+    #[inline]
+    pub(crate) fn consumer_is_asleep(&self) -> bool {
+        self.ring().consumer_sleeps().load(Ordering::Relaxed) != 0
     }
 
     /// True if the consumer slept. The caller must wake it.
@@ -226,6 +249,16 @@ impl<R: Borrow<Ring>> Writer<'_, R> {
         producer
             .ring()
             .write(producer.head, HEADER_BYTES + offset, bytes);
+    }
+
+    /// Appends the bytes from `offset` on to `out`.
+    #[inline]
+    pub(crate) fn copy(&self, offset: usize, out: &mut Vec<u8>) {
+        let producer = &*self.producer;
+        let len = producer.cursor - offset;
+        producer
+            .ring()
+            .read(producer.head, HEADER_BYTES + offset, len, out);
     }
 
     /// The word at `offset`, which is a multiple of eight. The word was written before.

@@ -121,7 +121,10 @@ impl Schedule {
 
     /// How many workers take tasks and have none.
     pub(crate) fn idle(&self, workers: &impl TakesTasks) -> usize {
-        let empty = self.run_queues.iter().filter(|(_, queue)| queue.is_empty());
+        let empty = self
+            .run_queues
+            .iter()
+            .filter(|(_, queue)| queue.expected() == 0);
         empty.filter(|(key, _)| workers.takes_tasks(*key)).count()
     }
 }
@@ -192,7 +195,7 @@ impl Schedule {
             .run_queues
             .iter()
             .filter(|(worker, queue)| queue.has_room(depth) && workers.takes_tasks(*worker));
-        let shortest = with_room.min_by_key(|(_, queue)| queue.len());
+        let shortest = with_room.min_by_key(|(_, queue)| queue.expected());
         shortest.map(|(worker, _)| worker)
     }
 
@@ -226,6 +229,20 @@ impl Schedule {
         if let Some(queue) = self.queue_mut(worker) {
             let batch = items > 1;
             queue.push(QueuedTask { task, items, batch }, now);
+        }
+    }
+
+    /// A task that is not ready yet will be sent to the worker.
+    pub(crate) fn reserve(&mut self, worker: WorkerKey) {
+        if let Some(queue) = self.queue_mut(worker) {
+            queue.reserve();
+        }
+    }
+
+    /// Such a task was sent to the worker, or is not any more.
+    pub(crate) fn unreserve(&mut self, worker: WorkerKey) {
+        if let Some(queue) = self.queue_mut(worker) {
+            queue.unreserve();
         }
     }
 

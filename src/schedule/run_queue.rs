@@ -21,6 +21,8 @@ pub(crate) struct QueuedTask {
 #[derive(Debug, Default)]
 pub(crate) struct RunQueue {
     tasks: VecDeque<QueuedTask>,
+    /// How many tasks will be sent when they are ready.
+    reserved: usize,
     /// Whether the request ring had no space for the last task.
     full: bool,
     /// The front task, if it was found to be a slow batch.
@@ -34,6 +36,20 @@ impl RunQueue {
     /// How many tasks are in the queue.
     pub(crate) fn len(&self) -> usize {
         self.tasks.len()
+    }
+
+    /// How many tasks are in the queue, or will be sent when they are ready.
+    pub(super) fn expected(&self) -> usize {
+        self.tasks.len() + self.reserved
+    }
+
+    pub(super) fn reserve(&mut self) {
+        self.reserved += 1;
+    }
+
+    pub(super) fn unreserve(&mut self) {
+        // Another worker may have the key of the worker for which it was reserved.
+        self.reserved = self.reserved.saturating_sub(1);
     }
 
     /// The tasks in order, the running task first.
@@ -50,14 +66,10 @@ impl RunQueue {
         self.tasks
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.tasks.is_empty()
-    }
-
     /// Whether one more task can be sent, if at most `depth` may be in the queue.
     pub(super) fn has_room(&self, depth: usize) -> bool {
         // No task waits behind a task that is known to run long.
-        !self.full && !self.front_runs && self.tasks.len() < depth
+        !self.full && !self.front_runs && self.expected() < depth
     }
 
     pub(super) fn set_full(&mut self, full: bool) {
@@ -115,7 +127,8 @@ impl RunQueue {
         self.tasks.iter().map(|queued| queued.items).sum()
     }
 
-    pub(super) fn since_progress(&self, now: Moment) -> Duration {
+    /// The time since the front task was sent or outcomes have arrived.
+    pub(crate) fn since_progress(&self, now: Moment) -> Duration {
         now.since(self.last_progress)
     }
 }

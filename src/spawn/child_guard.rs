@@ -6,9 +6,11 @@ use std::io;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::link::Ties;
 use super::spec::ChildSpec;
 use super::tree_kill::{StoppedChild, reap_left};
-use super::{reaper, registry};
+use super::{child_watch, reaper, registry};
+use crate::sys::exit_cause::ExitCause;
 use crate::sys::process_tree::may_have_children;
 use crate::sys::reactor::Watched;
 use crate::sys::signal;
@@ -59,6 +61,15 @@ impl SignalHandle {
     fn lock(&self) -> MutexGuard<'_, bool> {
         self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ChildEnd {
+    /// `None` if other code of this program has taken it.
+    pub(crate) status: Option<ExitStatus>,
+    /// Why the parent has ended it.
+    pub(crate) cause: Option<ExitCause>,
 }
 
 /// An unreaped child. Dropping it kills the child with its group, unless the child is detached, and has it reaped in the
@@ -118,19 +129,28 @@ impl ChildGuard {
         self
     }
 
-    /// Waits for the child's end, kills its group, and reaps the child. `None` if other code of this program has taken
-    /// the exit status.
+    /// Waits for the child's end, kills its group, and reaps the child. A child that will give no outcome is killed,
+    /// unless it is detached.
     ///
-    /// `pidfd` is the child's.
+    /// `pidfd` is the child's, and `ties` are what it shares with its parent.
     ///
     /// # Errors
     ///
     /// The runtime is shutting down.
-    pub(crate) async fn wait(mut self, pidfd: Watched) -> io::Result<Option<ExitStatus>> {
+    pub(crate) async fn wait(mut self, pidfd: Watched, ties: Ties) -> io::Result<ChildEnd> {
+        let pid = self.signal_handle.pid;
+        let looks = !self.kill_group_on_success;
+        let cause = match self.kill_on_drop {
+            true => child_watch::end_or_cause(pid, &pidfd, ties, looks).await?,
+            false => None,
+        };
+        if cause.is_some() {
+            self.signal_handle.kill();
+        }
         pidfd.readable().await?;
         loop {
             if let Some(status) = self.try_reap() {
-                return Ok(status);
+                return Ok(ChildEnd { status, cause });
             }
             // The pidfd is readable a moment before the child can be reaped: not seen on Linux, but allowed.
             tokio::task::yield_now().await;

@@ -7,18 +7,18 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 
 use super::leaked::LeakedChildren;
 use super::spec::ChildSpec;
-use crate::sys::hook;
+use crate::sys::inheritable::Inheritable;
+use crate::sys::{hook, program};
 use crate::transfer::entry_point::EntryPoint;
 
 /// The command line and environment of a child whose control socket is at standard slot `slot`. Its streams are not set.
 pub(super) fn command(spec: &ChildSpec, slot: u32) -> io::Result<async_process::Command> {
     let entry_point = EntryPoint::of_this_process()?;
     let mut arguments = std::env::args_os();
-    let mut command = std::process::Command::new("/proc/self/exe");
+    let mut command = std::process::Command::new(program::path());
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
@@ -35,7 +35,11 @@ pub(super) fn command(spec: &ChildSpec, slot: u32) -> io::Result<async_process::
             None => command.env_remove(key),
         };
     }
-    command.env(hook::CHILD, entry_point.env_value(slot));
+    let inheritable = Inheritable::now();
+    command.env(
+        hook::CHILD,
+        format!("{}{inheritable}", entry_point.env_value(slot)),
+    );
     if let Some(directory) = &spec.directory {
         command.current_dir(directory);
     }
@@ -69,6 +73,13 @@ pub(super) fn start(
     command: &mut async_process::Command,
     reserve: Reserve,
 ) -> io::Result<async_process::Child> {
+    program::start_without_gaining_rights(|| start_here(command, reserve))?
+}
+
+fn start_here(
+    command: &mut async_process::Command,
+    reserve: Reserve,
+) -> io::Result<async_process::Child> {
     let leaked = LeakedChildren::before_start();
     drop(reserve);
     let started = command.spawn();
@@ -78,16 +89,22 @@ pub(super) fn start(
     started.map_err(explain)
 }
 
-/// Says what is missing if `/proc` is not mounted, as after `chroot`.
+/// Says what is missing if `/proc` is not mounted, as after `chroot`, or if the dynamic linker was executed with a program
+/// that cannot be executed by itself.
 fn explain(error: io::Error) -> io::Error {
-    let is_missing = error.kind() == io::ErrorKind::NotFound;
-    match is_missing && !Path::new("/proc/self/exe").exists() {
-        true => io::Error::new(
-            error.kind(),
-            "`/proc` is not mounted, and processes are started by `/proc/self/exe`; mount it there",
-        ),
-        false => error,
-    }
+    let why = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+            if program::was_started_by_linker() =>
+        {
+            "this program was started as an argument of the dynamic linker (`ld.so PROGRAM`), and its file \
+             cannot be executed"
+        }
+        io::ErrorKind::NotFound if !program::path().exists() => {
+            "`/proc` is not mounted, and processes are started by `/proc/self/exe`; mount it there"
+        }
+        _ => return error,
+    };
+    io::Error::new(error.kind(), why)
 }
 
 /// The parent's ends of the streams that were piped, by standard slot.

@@ -32,10 +32,15 @@ pub(super) fn exec(
     let fds: Vec<_> = rings.descriptors(doorbell).chain(plan.sent_fds()).collect();
     plan.control.send(&greeting, &fds)?;
 
-    let reserve = Reserve::take()?;
     let mut command = command(spec, plan.slot)?;
     let (control, stdin_pipe) = plan.apply(&mut command);
-    let mut started = start(&mut command, reserve)?;
+    let mut started = match start_on_own_thread(&mut command) {
+        // There may be room for the process without the thread.
+        Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
+            start(&mut command, Reserve::take()?)?
+        }
+        started => started?,
+    };
     let pipes = take_pipes(&mut started);
     let guard = ChildGuard::executed(started, spec);
     let mut pipes = pipes?;
@@ -54,10 +59,15 @@ pub(super) fn exec_fork_server(theirs: OwnedFd) -> io::Result<async_process::Chi
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::inherit())
         .stderr(Stdio::inherit());
+    start_on_own_thread(&mut command)
+}
+
+/// Starts the command on a thread that ends, so that the child is soon a child of the main thread. On a thread that
+/// starts other children it would be taken for a leaked one, and the end of a thread that stays idle for a while would
+/// interrupt the child (`sys/parent_death.rs`).
+fn start_on_own_thread(command: &mut async_process::Command) -> io::Result<async_process::Child> {
     let reserve = Reserve::take()?;
-    // On a thread that ends. The fork server's children are children of this thread too, and on a thread that starts
-    // other children they would be taken for leaked ones.
-    let starting = || start(&mut command, reserve);
+    let starting = || start(command, reserve);
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().spawn_scoped(scope, starting)?;
         thread

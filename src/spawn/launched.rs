@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::child_guard::ChildGuard;
-use super::link::ParentLink;
+use super::link::{ParentLink, Ties};
 use super::release::Release;
 use crate::call::{ReplyReader, RequestWriter, Written};
 use crate::sys::parent_death::ParentDeathPipe;
@@ -23,6 +23,7 @@ pub(crate) struct Launched {
     pub(crate) forked: bool,
     pub(crate) guard: ChildGuard,
     pub(crate) pidfd: OwnedFd,
+    pub(crate) ties: Ties,
     /// Kept open for as long as the child may live, if the child does not watch its control socket.
     pub(crate) parent_death: Option<Arc<ParentDeathPipe>>,
     /// The parent's ends of the streams that were piped, by standard slot.
@@ -45,6 +46,7 @@ impl Launched {
             parent_death: link.parent_death,
             guard,
             pidfd,
+            ties: link.ties,
             pipes,
             release: link.release,
         }

@@ -3,11 +3,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::release::Release;
-use crate::call::rings::RingLayout;
+use crate::call::rings::{RingLayout, RingMemory};
 use crate::call::{ReplyReader, RequestWriter, Written};
-use crate::ring::{Consumer, Producer};
+use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::transfer::control::ControlSocket;
@@ -16,10 +17,12 @@ use crate::transfer::control::ControlSocket;
 #[derive(Debug)]
 pub(super) struct Rings {
     memory: OwnedFd,
+    memory_name: String,
     /// Of a child that reads nothing from its control socket while it runs.
     parent_death: Option<Arc<ParentDeathPipe>>,
     requests: Producer,
     replies: Consumer,
+    ring: Ring,
 }
 
 impl Rings {
@@ -40,10 +43,16 @@ impl Rings {
     }
 
     fn create(layout: RingLayout, parent_death: Option<Arc<ParentDeathPipe>>) -> io::Result<Self> {
-        let (memory, [requests, replies]) = layout.create()?;
+        let RingMemory {
+            memory,
+            rings: [requests, replies],
+            name,
+        } = layout.create()?;
         Ok(Self {
             memory,
+            memory_name: name,
             parent_death,
+            ring: requests.clone(),
             requests: Producer::new(requests),
             replies: Consumer::new(replies),
         })
@@ -66,9 +75,33 @@ impl Rings {
             requests: RequestWriter::new(self.requests, Arc::clone(control)),
             replies: ReplyReader::new(self.replies, Arc::clone(control)),
             written: None,
+            ties: Ties {
+                socket: control.shared(),
+                memory_name: self.memory_name,
+                ring: self.ring,
+            },
             parent_death: self.parent_death,
             release: None,
         }
+    }
+}
+
+/// What a child shares with its parent until it ends, or replaces its program.
+#[derive(Debug)]
+pub(crate) struct Ties {
+    /// The parent's end of the control socket. The other end is closed when the child has no program of this crate any
+    /// more.
+    pub(super) socket: Arc<OwnedFd>,
+    /// The name of the memory of the rings, which the child has mapped.
+    pub(super) memory_name: String,
+    /// The ring whose note the child changes when it has mapped the memory.
+    pub(super) ring: Ring,
+}
+
+impl Ties {
+    /// Whether the child was ever seen to have mapped the memory of the rings. Before that it may still be starting.
+    pub(super) fn were_made(&self) -> bool {
+        self.ring.note().load(Ordering::Acquire) != 0
     }
 }
 
@@ -82,6 +115,7 @@ pub(super) struct ParentLink {
     pub(super) replies: ReplyReader,
     /// The result of writing the first request, if one was written.
     pub(super) written: Option<Written>,
+    pub(super) ties: Ties,
     /// Kept open for as long as the child may live.
     pub(super) parent_death: Option<Arc<ParentDeathPipe>>,
     /// The message that the child waits for, if it is a spare.

@@ -9,7 +9,7 @@
 //! - `pending` is a child until it is known whether it exists; `release` is the message that a spare waits for.
 //! - `exec` executes, with the `command` line and the `stdio_plan`.
 //! - `link` is the parent's ends of the rings, `launched` everything about a started child.
-//! - `child_guard` owns an unreaped child; `tree_kill`, `reaper`, `leaked` and `registry` serve it.
+//! - `child_guard` owns an unreaped child; `child_watch` notices that it will give no outcome; `tree_kill`, `reaper`, `leaked` and `registry` serve it.
 //!
 //! Must stay true: a pid is never signalled after it was reaped; a child that is not returned to the caller is killed and
 //! reaped; a request is written again only after the earlier one was revoked.
@@ -17,6 +17,7 @@
 //! Never here: code that runs in a child, and which task goes to which worker.
 
 mod child_guard;
+mod child_watch;
 mod command;
 mod connection;
 mod demand;
@@ -44,9 +45,10 @@ pub use fork_server::warm_up;
 pub use registry::{ChildInfo, active_children};
 pub use start_method::StartMethod;
 
-pub(crate) use child_guard::{ChildGuard, SignalHandle};
+pub(crate) use child_guard::{ChildEnd, ChildGuard, SignalHandle};
 pub(crate) use fork_server::ForkServer;
 pub(crate) use launch::{ChildSource, launch};
 pub(crate) use launched::Launched;
+pub(crate) use link::Ties;
 pub(crate) use preload::Preload;
 pub(crate) use spec::{ChildSpec, StdioSpec};

@@ -81,7 +81,7 @@ impl PreloadRun {
         } = rings.into_link(control);
         let written = requests.write(PRELOAD_TASK, &*job, false);
         let sent = requests
-            .complete(written, PRELOAD_TASK, &job, &Arc::default())
+            .complete(written, PRELOAD_TASK, &job)
             .await
             .map_err(|fault| fault.into_io("the preload"))?;
         requests.write_stop();
@@ -118,6 +118,10 @@ impl PreloadRun {
             (Some(Err(why)), _) => Err(io::Error::other(why)),
             (None, Settled::Ended) => {
                 let status = child.status().await?;
+                if let Some(panic) = self.requests.fatal_panic() {
+                    let (location, message) = (panic.location(), panic.message());
+                    return Err(failed(&format!("it panicked at {location}: {message}")));
+                }
                 Err(failed(&format!("its process ended with {status}")))
             }
             (None, _) => Err(failed("it has left no result")),
@@ -132,7 +136,8 @@ impl PreloadRun {
                 // Of a result that is too large for the ring: a preload's result is a short text.
                 Ok(Some((
                     Either::Right(
-                        FromWorker::Blob { .. }
+                        FromWorker::Ready
+                        | FromWorker::Blob { .. }
                         | FromWorker::Forget { .. }
                         | FromWorker::Attachments { .. },
                     ),

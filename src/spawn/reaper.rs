@@ -90,7 +90,8 @@ fn kill_if_announced(control: &ControlSocket) {
             // The child announces itself first, so this is behind an announcement that was unreadable.
             Ok(Some((
                 Either::Right(
-                    FromWorker::Blob { .. }
+                    FromWorker::Ready
+                    | FromWorker::Blob { .. }
                     | FromWorker::Forget { .. }
                     | FromWorker::Attachments { .. },
                 ),

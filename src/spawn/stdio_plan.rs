@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::process::Stdio;
 
-use super::command::{command, take_pipes};
+use super::command::{Reserve, command, start, take_pipes};
 use super::greeting::greeting;
 use super::spec::{ChildSpec, StdioSpec};
 use crate::sys::{socket, stdio};
@@ -112,7 +112,7 @@ fn resolve_stdin_in_helper(stdin: Stdio) -> io::Result<(OwnedFd, Option<OwnedFd>
         .send(&greeting(&spec, Role::StdioHelper, &[]), &[])?;
     let mut command = command(&spec, plan.slot)?;
     let (control, _) = plan.apply(&mut command);
-    let mut helper = command.spawn()?;
+    let mut helper = start(&mut command, Reserve::take()?)?;
     // It holds the child's end of the socket. Closed, the socket ends when the helper dies.
     drop(command);
     let [pipe, _, _] = take_pipes(&mut helper)?;

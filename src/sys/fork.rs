@@ -142,7 +142,8 @@ fn clone_by_registers(thread: &MainThread, pidfd: &mut libc::c_int) -> libc::c_l
 #[derive(Debug)]
 pub(crate) struct MainThread {
     number: Option<u64>,
-    robust_list: Option<(*mut libc::c_void, usize)>,
+    /// Its address and its length.
+    robust_list: Option<(usize, usize)>,
 }
 
 impl MainThread {
@@ -165,7 +166,7 @@ impl MainThread {
         };
         // SAFETY: zero is a valid pointer value, if the call stored nothing.
         let head = unsafe { head.assume_init() };
-        let robust_list = (asked == 0 && !head.is_null()).then_some((head, len));
+        let robust_list = (asked == 0 && !head.is_null()).then_some((head.addr(), len));
         Self {
             number,
             robust_list,

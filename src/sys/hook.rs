@@ -1,36 +1,17 @@
-//! Constructors, which run before `main`.
+//! The constructor, which runs before `main`, and the variable that makes a process a child.
 //!
-//! There are two (`.init_array`, System V ABI "Initialization and Termination Functions"). The early constructor closes
-//! the descriptors that the parent or its libraries leaked into this child, before code of this process can have opened
-//! one. The late constructor lets children of a test harness enter, whose `main` the user cannot change. Both do nothing
-//! in a process that is not a child of this crate.
+//! The constructor (`.init_array`, System V ABI "Initialization and Termination Functions") lets children of a test
+//! harness enter, whose `main` the user cannot change. It does nothing in a process that is not a child of this crate,
+//! and nothing in a program that has loaded this crate with a shared library.
 //!
 //! # Safety
 //!
-//! Constructors run single-threaded. The early constructor reads the environment through libc and makes one system
-//! call; it neither allocates nor unwinds. The late constructor runs Rust's standard library before `main`, which works
-//! where `std` sets up its arguments by constructors itself (Linux). An unwinding panic aborts at the `extern "C"`
-//! boundary.
+//! Constructors run single-threaded. This one runs Rust's standard library before `main`, which works where `std` sets up
+//! its arguments by constructors itself (Linux). An unwinding panic aborts at the `extern "C"` boundary.
 #![allow(unsafe_code)]
 
 /// The environment variable that tells a process that it is a child, and its entry point.
 pub(crate) const CHILD: &str = "PROCESSION_CHILD";
-
-const CHILD_C: &std::ffi::CStr = c"PROCESSION_CHILD";
-
-#[used]
-#[unsafe(link_section = ".init_array.00100")]
-static CLOSE_INHERITED: extern "C" fn() = close_inherited;
-
-extern "C" fn close_inherited() {
-    // SAFETY: single-threaded here, and the pointer is only compared with null.
-    let child = unsafe { !libc::getenv(CHILD_C.as_ptr()).is_null() };
-    if child {
-        // SAFETY: no code of this process has opened a descriptor yet, so every open one beyond the standard three was
-        // inherited by mistake and has no owner here.
-        unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
-    }
-}
 
 /// Calls `$function` before `main`, after the other constructors as far as the linker's order goes.
 macro_rules! before_main {
@@ -47,6 +28,11 @@ macro_rules! before_main {
     };
 }
 pub(crate) use before_main;
+
+/// The value of [`CHILD`]. Empty if it is not set.
+pub(crate) fn child_value() -> String {
+    std::env::var(CHILD).unwrap_or_default()
+}
 
 /// Removes [`CHILD`] from the environment, so that programs started from here do not see it.
 pub(crate) fn forget() {

@@ -13,19 +13,14 @@ use rustix::mm::Advice;
 /// Copies of fewer bytes gain nothing: an unaligned range of two huge pages contains at least one whole one.
 const SHORTEST_COPY: usize = 4 << 20;
 
-/// A copy of `bytes` in huge pages. `None` if `bytes` are too short to gain from it, or if there is no memory: then the
-/// caller makes an ordinary copy.
-pub(crate) fn copy(bytes: &[u8]) -> Option<Vec<u8>> {
-    if bytes.len() < SHORTEST_COPY {
-        return None;
+/// An empty buffer for `len` bytes, in huge pages if it gains from them. `None` if there is no memory for it.
+pub(crate) fn buffer(len: usize) -> Option<Vec<u8>> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(len).ok()?;
+    if len >= SHORTEST_COPY && cfg!(not(miri)) {
+        advise(&mut buffer);
     }
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(bytes.len()).ok()?;
-    if cfg!(not(miri)) {
-        advise(&mut copy);
-    }
-    copy.extend_from_slice(bytes);
-    Some(copy)
+    Some(buffer)
 }
 
 /// Asks for huge pages for a buffer's whole pages.
@@ -45,9 +40,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn copy_of_long_bytes_is_equal_and_short_bytes_are_not_copied() {
-        let bytes: Vec<u8> = (0..SHORTEST_COPY + 4099).map(|n| (n % 251) as u8).collect();
-        assert_eq!(copy(&bytes).unwrap(), bytes);
-        assert_eq!(copy(&bytes[..SHORTEST_COPY - 1]), None);
+    fn buffer_holds_what_was_asked_for_and_impossible_lengths_are_refused() {
+        for len in [0, 1, SHORTEST_COPY + 4099] {
+            let mut buffer = buffer(len).unwrap();
+            assert!(buffer.capacity() >= len);
+            buffer.resize(len, 7);
+        }
+        assert!(buffer(usize::MAX).is_none());
+        assert!(buffer(isize::MAX as usize).is_none());
     }
 }

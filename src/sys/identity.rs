@@ -17,6 +17,14 @@ pub(crate) fn lead_session() -> io::Result<()> {
     Ok(())
 }
 
+/// The number of the calling thread.
+pub(crate) fn thread() -> u32 {
+    rustix::thread::gettid()
+        .as_raw_nonzero()
+        .get()
+        .unsigned_abs()
+}
+
 /// A working directory. Its process may lack the permission to enter it again.
 #[derive(Debug)]
 pub(crate) struct WorkingDirectory {

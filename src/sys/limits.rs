@@ -17,7 +17,9 @@
 
 use std::io;
 use std::ptr::{self, null_mut};
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use super::exit_cause;
+use super::exit_cause::ExitCause;
 
 /// Processor time, in seconds.
 pub(crate) const CPU_TIME: u32 = libc::RLIMIT_CPU;
@@ -64,6 +66,11 @@ pub(crate) fn raise_descriptor_limit(own: &[(u64, u64)]) -> Vec<(u64, u64)> {
     limits
 }
 
+/// The soft limit `kind` of this process.
+pub(crate) fn soft(kind: u32) -> u64 {
+    get(kind).0
+}
+
 /// Lowers the soft and the hard limit `kind` of this process to `amount`.
 pub(crate) fn lower(kind: u32, amount: u64) -> io::Result<()> {
     let amount = amount.min(get(kind).1);
@@ -107,12 +114,8 @@ fn set(kind: u32, (soft, hard): (u64, u64)) -> io::Result<()> {
     }
 }
 
-/// The word that the handler stores to.
-static OUT_OF_MEMORY: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
-
-/// Makes an abort of this process for want of memory store 1 in `word`.
-pub(crate) fn report_out_of_memory(word: &'static AtomicU32) -> io::Result<()> {
-    OUT_OF_MEMORY.store(ptr::from_ref(word).cast_mut(), Ordering::Release);
+/// Makes an abort of this process for want of memory leave that as its cause.
+pub(crate) fn report_out_of_memory() -> io::Result<()> {
     // SAFETY: all-zero is an action with no flags and an empty mask.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = on_abort as *const () as usize;
@@ -127,12 +130,8 @@ pub(crate) fn report_out_of_memory(word: &'static AtomicU32) -> io::Result<()> {
 
 extern "C" fn on_abort(_: libc::c_int) {
     let no_memory = io::Error::last_os_error().raw_os_error() == Some(libc::ENOMEM);
-    if !no_memory && !is_allocation_error() {
-        return;
-    }
-    // SAFETY: null, or from a `&'static`.
-    if let Some(word) = unsafe { OUT_OF_MEMORY.load(Ordering::Acquire).as_ref() } {
-        word.store(1, Ordering::Release);
+    if no_memory || is_allocation_error() {
+        exit_cause::leave(ExitCause::OutOfMemory);
     }
 }
 

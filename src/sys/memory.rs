@@ -1,8 +1,8 @@
 //! Anonymous shared memory: a sealed memfd and its mappings.
 //!
-//! Nothing is named in the file system, so SIGKILL leaves nothing behind. The memfd is sealed against shrinking and
-//! growing before another process sees it: access to a truncated mapping would be SIGBUS (`memfd_create(2)`,
-//! "File sealing").
+//! Nothing is named in the file system, so SIGKILL leaves nothing behind. The memfd is sealed against shrinking before
+//! another process sees it: access to a truncated mapping would be SIGBUS (`memfd_create(2)`, "File sealing"). Most are
+//! sealed against growing too; what is beyond the mapped part of the others is for `unmapped`.
 //!
 //! # Safety
 //!
@@ -15,7 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
@@ -24,16 +24,34 @@ use super::buffer::{StackBuf, WriteCursor, copy_short};
 
 /// Creates anonymous memory of `len` bytes, whose size is sealed.
 pub(crate) fn memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
+    sealed_memfd(name, len, SealFlags::SHRINK | SealFlags::GROW)
+}
+
+/// Creates anonymous memory of `len` bytes, which can grow and never shrinks.
+pub(crate) fn growing_memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
+    sealed_memfd(name, len, SealFlags::SHRINK)
+}
+
+fn sealed_memfd(name: &str, len: usize, seals: SealFlags) -> io::Result<OwnedFd> {
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     rustix::fs::ftruncate(&fd, len as u64)?;
-    rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    rustix::fs::fcntl_add_seals(&fd, seals | SealFlags::SEAL)?;
     Ok(fd)
 }
 
 /// The size of the memory behind `fd`, in bytes. Memory whose size is not sealed is an error.
 pub(crate) fn sealed_len(fd: &OwnedFd) -> io::Result<usize> {
+    len_with_seals(fd, SealFlags::SHRINK | SealFlags::GROW)
+}
+
+/// The size of the memory behind `fd` at this time, in bytes. Memory that can shrink is an error.
+pub(crate) fn least_len(fd: &OwnedFd) -> io::Result<usize> {
+    len_with_seals(fd, SealFlags::SHRINK)
+}
+
+fn len_with_seals(fd: &OwnedFd, wanted: SealFlags) -> io::Result<usize> {
     let seals = rustix::fs::fcntl_get_seals(fd)?;
-    if !seals.contains(SealFlags::SHRINK | SealFlags::GROW) {
+    if !seals.contains(wanted) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "shared memory that is not sealed against resizing was refused",
@@ -46,6 +64,22 @@ pub(crate) fn sealed_len(fd: &OwnedFd) -> io::Result<usize> {
 /// The inode number of the memory behind `fd`, which is unique while a process holds the memory.
 pub(crate) fn identity(fd: &OwnedFd) -> io::Result<u64> {
     Ok(rustix::fs::fstat(fd)?.st_ino)
+}
+
+/// Whether `len` bytes of the memory behind `fd` were ever written. Pages that were not do not exist.
+pub(crate) fn has_bytes(fd: &OwnedFd, len: usize) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| stat.st_blocks as u64 * BLOCK >= len as u64)
+}
+
+/// The unit of `st_blocks`, in bytes (`stat(3type)`).
+const BLOCK: u64 = 512;
+
+/// How much memory this machine has, in bytes.
+pub(crate) fn machine_bytes() -> Option<u64> {
+    // SAFETY: the call takes a number and returns one.
+    let pages = unsafe { libc::sysconf(libc::_SC_PHYS_PAGES) };
+    let pages = u64::try_from(pages).ok()?;
+    Some(pages.saturating_mul(rustix::param::page_size() as u64))
 }
 
 /// A range of address space backed by shared memory.
@@ -188,6 +222,8 @@ impl Mapping {
         // SAFETY: the source was just checked, the target just reserved; one is shared memory, the
         // other private, so they do not overlap.
         unsafe { ptr::copy_nonoverlapping(source, target, len) };
+        // Whatever is done with the copy must not be done with the source once more.
+        compiler_fence(Ordering::Acquire);
         // SAFETY: the `len` bytes behind the old length were just written.
         unsafe { out.set_len(out.len() + len) };
     }
@@ -200,6 +236,8 @@ impl Mapping {
         let source = self.base.as_ptr().wrapping_add(at);
         // SAFETY: the source was just checked. It is shared memory and the buffer is not, so they do not overlap.
         unsafe { buffer.copy_from(source, len) };
+        // As in `read`.
+        compiler_fence(Ordering::Acquire);
     }
 
     /// The 64-bit word at `at`. Panics if it lies outside or is not aligned.
@@ -220,14 +258,38 @@ impl Mapping {
         unsafe { &*word }
     }
 
-    /// Lends the first `len` bytes. Their writer has handed them over and does not write until the reader gives the
-    /// memory back.
-    pub(crate) fn handed_over(&self, len: usize) -> &[u8] {
+    /// The `len` bytes from `at` on, to be copied in order. Panics if they lie outside: the caller checks first.
+    pub(crate) fn shared(&self, at: usize, len: usize) -> SharedBytes<'_> {
+        assert!(at <= self.len && len <= self.len - at);
+        SharedBytes {
+            mapping: self,
+            at,
+            len,
+        }
+    }
+}
+
+/// Bytes of a mapping that another process may still write. They can only be copied, each once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SharedBytes<'a> {
+    mapping: &'a Mapping,
+    at: usize,
+    len: usize,
+}
+
+impl SharedBytes<'_> {
+    /// How many bytes are left.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Appends the next `len` bytes to `out`. Panics if there are fewer.
+    pub(crate) fn take(&mut self, len: usize, out: &mut Vec<u8>) {
         assert!(len <= self.len);
-        // SAFETY: inside the mapping and initialised (the kernel gives zeros). By the protocol of `transfer::blob` the
-        // writer, a process of this same program, does not write between the hand-over and the return. Copying values
-        // of this size once more, to guard against a writer that breaks the protocol, would double their cost.
-        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), len) }
+        self.mapping.read(self.at, len, out);
+        self.at += len;
+        self.len -= len;
     }
 }
 

@@ -3,7 +3,8 @@
 //! The parent-death pipe carries no data; only the parent holds its writing end. A child opens the reading end for itself
 //! and has the kernel send `SIGKILL` to the child's process group at the end of the pipe (`fcntl(2)`, `F_SETOWN`,
 //! `F_SETSIG`, `O_ASYNC`). A task cannot block `SIGKILL`, and it ends stopped processes too. `PR_SET_PDEATHSIG` would not
-//! do: it follows the parent's *thread* (`prctl(2)`).
+//! do: it follows the parent's *thread* (`prctl(2)`). It survives `execve(2)`, where all else is closed, so it is there
+//! for the program that a task may put into its place.
 //!
 //! The control socket would not do either: the kernel sends the signal for a message after the message can be received
 //! (`unix_dgram_sendmsg` in the kernel's `net/unix/af_unix.c`). A child that receives the last message and then asks for
@@ -16,6 +17,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustix::event::{PollFd, PollFlags};
@@ -23,8 +25,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::process::Uid;
 
-/// Sets the signal of an event (`fcntl(2)`; `asm-generic/fcntl.h`).
-const F_SETSIG: libc::c_int = 10;
+use super::mark::F_SETSIG;
 
 /// The parent's end. When the last handle is dropped or this process ends, the kernel kills the children that have armed
 /// a [`ParentDeathSignal`] with it.
@@ -117,6 +118,49 @@ impl Drop for ParentDeathSignal {
             // This also disarms the copies in processes that were forked meanwhile. It cannot fail: the pipe is open.
             let _ = set_signals(own, false);
         }
+    }
+}
+
+/// Has the kernel end the program that this process may become (`execve(2)`) at its parent's end. Such a program has
+/// neither the pipe nor the control socket. `kills_group` says whether the parent's end kills this process's group before
+/// that, in case the task has closed the pipe.
+///
+/// Called by the thread that runs tasks: the request is a thread's (`PR_SET_PDEATHSIG(2const)`). The signal also comes at
+/// the end of the parent's *thread* that has started this process. So it is one that has a handler here, and that ends a
+/// program which has none.
+pub(crate) fn end_replacement(kills_group: bool) -> io::Result<()> {
+    // SAFETY: takes and returns integers.
+    PARENT.store(unsafe { libc::getppid() }, Ordering::Release);
+    KILLS_GROUP.store(kills_group, Ordering::Release);
+    let signal = libc::SIGRTMAX() - SIGNALS_FROM_THE_LAST;
+    // SAFETY: all-zero is a valid action with an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = on_parent_thread_end as extern "C" fn(libc::c_int) as usize;
+    action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+    // SAFETY: reads one structure, whose handler has the signature that its flags ask for.
+    if unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: takes integers.
+    match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Which real-time signal it is, counted from the last. Libraries take the first and the last ones.
+const SIGNALS_FROM_THE_LAST: libc::c_int = 9;
+
+/// The parent that [`end_replacement`] found.
+static PARENT: AtomicI32 = AtomicI32::new(0);
+static KILLS_GROUP: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_parent_thread_end(_signal: libc::c_int) {
+    // SAFETY: takes and returns integers; allowed in a handler (`signal-safety(7)`).
+    let parent = unsafe { libc::getppid() };
+    if KILLS_GROUP.load(Ordering::Acquire) && parent != PARENT.load(Ordering::Acquire) {
+        // SAFETY: likewise.
+        unsafe { libc::kill(0, libc::SIGKILL) };
     }
 }
 

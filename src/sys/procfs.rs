@@ -9,7 +9,11 @@ pub(crate) struct ProcStat(Option<std::fs::File>);
 
 impl ProcStat {
     pub(crate) fn process(pid: u32) -> Self {
-        let stat = std::fs::File::open(format!("/proc/{pid}/stat")).ok();
+        Self::open(&format!("/proc/{pid}/stat"))
+    }
+
+    fn open(path: &str) -> Self {
+        let stat = std::fs::File::open(path).ok();
         // A descriptor in a standard slot would be overwritten when the program opens that stream.
         Self(stat.filter(|it| it.as_raw_fd() > 2))
     }
@@ -25,9 +29,63 @@ impl ProcStat {
     }
 }
 
+/// What has become of a process that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProgramState {
+    /// It runs the program that it was started with, as far as can be seen.
+    Unchanged,
+    /// It runs another program, or the same from its beginning (`execve(2)`).
+    Replaced,
+    /// Its main thread has ended, and others have not.
+    WithoutMainThread,
+}
+
+impl ProgramState {
+    /// Looks at the unreaped process `pid`, whose program has mapped the memory with this name. Waits for changes of that
+    /// process's mappings.
+    pub(crate) fn of(pid: u32, memory_name: &str) -> Self {
+        if matches!(ProcStat::process(pid).now(), Some(b'Z' | b'X')) {
+            return Self::WithoutMainThread;
+        }
+        match std::fs::read(format!("/proc/{pid}/maps")) {
+            // It is ending.
+            Ok(maps) if maps.is_empty() => Self::Unchanged,
+            Ok(maps) => match has(&maps, format!("/memfd:{memory_name} ").as_bytes()) {
+                true => Self::Unchanged,
+                false => Self::Replaced,
+            },
+            // It may not be looked at (`ptrace(2)`, "Ptrace access mode checking"), or there is no `/proc`.
+            Err(_) => Self::Unchanged,
+        }
+    }
+}
+
+fn has(text: &[u8], wanted: &[u8]) -> bool {
+    text.windows(wanted.len()).any(|part| part == wanted)
+}
+
+/// Whether the thread `thread` of this process has ended. False if that cannot be found out.
+pub(crate) fn has_thread_ended(thread: u32) -> bool {
+    let own = std::process::id();
+    let stat = ProcStat::open(&format!("/proc/{own}/task/{thread}/stat"));
+    match stat.now() {
+        Some(state) => matches!(state, b'Z' | b'X'),
+        // The directory is there, so the thread is not.
+        None => std::fs::read_dir(format!("/proc/{own}/task")).is_ok(),
+    }
+}
+
 /// The number of threads of this process.
 pub(crate) fn thread_count() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
+/// The number of descriptors that this process has room for (`FDSize`, `proc_pid_status(5)`): all of its descriptors are
+/// below. 0 without `/proc`.
+pub(crate) fn descriptor_table_size() -> i32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let size = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+    size.and_then(|size| size.trim().parse().ok()).unwrap_or(0)
 }
 
 /// The bytes that the process `pid` shares with no other process (`proc_pid_smaps(5)`). 0 if it has ended.

@@ -2,23 +2,25 @@
 //!
 //! # Safety
 //!
-//! `AsyncFd::register` requires that the descriptor stays open and the same while it is registered: [`Watched`] owns it
-//! and never gives it out.
+//! `AsyncFd::register` requires that the descriptor stays open and the same while it is registered: [`Registration`] shares
+//! it and never gives it out.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
-
-use std::pin::Pin;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
+
+use super::socket;
 
 /// Checks that the current runtime can wait for descriptors and for time.
 ///
@@ -80,44 +82,63 @@ pub(crate) fn is_own_thread() -> bool {
     IS_OWN_THREAD.get()
 }
 
-/// A descriptor registered with the runtime that was current when it was made, and with the crate's own runtime once it
+/// A descriptor registered with the runtime that was current when this was made, and with the crate's own runtime once it
 /// was polled there.
 #[derive(Debug)]
-pub(crate) struct Watched {
-    first: AsyncFd<OwnedFd>,
+struct Registration {
+    first: AsyncFd<Arc<OwnedFd>>,
+    interest: Interest,
     is_first_own: bool,
-    /// A duplicate, registered with the crate's own runtime.
-    own: OnceLock<AsyncFd<OwnedFd>>,
+    own: OnceLock<AsyncFd<Arc<OwnedFd>>>,
 }
 
-impl Watched {
-    /// Registers `fd` for reading with the current runtime.
-    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+impl Registration {
+    fn new(fd: Arc<OwnedFd>, interest: Interest) -> io::Result<Self> {
         check_runtime()?;
         Ok(Self {
-            first: register(fd)?,
+            first: register(fd, interest)?,
+            interest,
             is_first_own: is_own_thread(),
             own: OnceLock::new(),
         })
     }
 
+    /// The registration with the runtime that polls.
     #[inline]
-    fn registered(&self) -> io::Result<&AsyncFd<OwnedFd>> {
+    fn here(&self) -> io::Result<&AsyncFd<Arc<OwnedFd>>> {
         match self.is_first_own || !is_own_thread() {
             true => Ok(&self.first),
-            false => self.registered_with_own(),
+            false => self.with_own(),
         }
     }
 
     #[cold]
-    fn registered_with_own(&self) -> io::Result<&AsyncFd<OwnedFd>> {
+    fn with_own(&self) -> io::Result<&AsyncFd<Arc<OwnedFd>>> {
         if self.own.get().is_none() {
             // Only one thread polls it here.
-            let _ = self.own.set(register(self.first.get_ref().try_clone()?)?);
+            let fd = Arc::clone(self.first.get_ref());
+            let _ = self.own.set(register(fd, self.interest)?);
         }
-        self.own
-            .get()
-            .ok_or_else(|| io::Error::other("not registered"))
+        let registered = self.own.get();
+        registered.ok_or_else(|| io::Error::other("not registered"))
+    }
+}
+
+fn register(fd: Arc<OwnedFd>, interest: Interest) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+    // SAFETY: the `AsyncFd` keeps the `OwnedFd`, which no other code can change, so it stays open and unreplaced until it
+    // is deregistered.
+    let registered = unsafe { AsyncFd::register_with_interest(fd, interest) };
+    registered.map_err(|error| error.into_parts().1)
+}
+
+/// A descriptor that becomes readable.
+#[derive(Debug)]
+pub(crate) struct Watched(Registration);
+
+impl Watched {
+    /// Registers `fd` for reading with the current runtime.
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+        Registration::new(Arc::new(fd), Interest::READABLE).map(Self)
     }
 
     /// Ready once for every edge since the last call: a ring of a doorbell, the exit of a process.
@@ -126,7 +147,7 @@ impl Watched {
     ///
     /// The runtime is shutting down.
     pub(crate) fn poll_edge(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.registered()?.poll_read_ready(cx))?.clear_ready();
+        ready!(self.0.here()?.poll_read_ready(cx))?.clear_ready();
         Poll::Ready(Ok(()))
     }
 
@@ -134,7 +155,7 @@ impl Watched {
     ///
     /// Cancel safe. Fails when the runtime is shutting down.
     pub(crate) async fn edge(&self) -> io::Result<()> {
-        std::future::poll_fn(|cx| self.poll_edge(cx)).await
+        poll_fn(|cx| self.poll_edge(cx)).await
     }
 
     /// Waits until the descriptor is readable, and does not read from it.
@@ -142,19 +163,45 @@ impl Watched {
     /// Cancel safe. Fails when the runtime is shutting down.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         // At each poll: it may be polled in another runtime than before.
-        std::future::poll_fn(|cx| {
-            ready!(self.registered()?.poll_read_ready(cx))?.retain_ready();
+        poll_fn(|cx| {
+            ready!(self.0.here()?.poll_read_ready(cx))?.retain_ready();
             Poll::Ready(Ok(()))
         })
         .await
     }
 }
 
-fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: the `OwnedFd` moves into the `AsyncFd`, which is private to a `Watched` and never lent mutably, so it stays
-    // open and unreplaced until it is deregistered.
-    let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
-    registered.map_err(|error| error.into_parts().1)
+/// A socket whose other end will be closed.
+#[derive(Debug)]
+pub(crate) struct HangUp(Registration);
+
+impl HangUp {
+    /// Registers `socket` with the current runtime, which is not told of messages.
+    pub(crate) fn new(socket: Arc<OwnedFd>) -> io::Result<Self> {
+        Registration::new(socket, Interest::PRIORITY).map(Self)
+    }
+
+    /// Resolves when the other end is closed in all processes.
+    ///
+    /// Cancel safe. Fails when the runtime is shutting down.
+    pub(crate) async fn wait(&self) -> io::Result<()> {
+        loop {
+            let here = self.0.here()?;
+            let mut event = pin!(here.ready(Interest::PRIORITY));
+            let event = poll_fn(|cx| match std::ptr::eq(self.0.here()?, here) {
+                true => event.as_mut().poll(cx).map_ok(Some),
+                // It is polled in another runtime than before.
+                false => Poll::Ready(Ok(None)),
+            });
+            let Some(mut guard) = event.await? else {
+                continue;
+            };
+            if socket::is_hung_up(here.get_ref().as_fd()) {
+                return Ok(());
+            }
+            guard.clear_ready();
+        }
+    }
 }
 
 /// The reading end of a pipe to a child.

@@ -96,16 +96,26 @@ pub(crate) fn has_children() -> bool {
     found == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ECHILD)
 }
 
-/// Unblocks all signals for the calling thread, and gives every ignored signal but `SIGPIPE` its default action.
+/// Unblocks all signals for the calling thread, and gives every ignored signal but `SIGPIPE` its default action. Then
+/// ignores the signals by which a terminal stops background processes.
 ///
 /// A child inherits the mask and the ignored signals of its parent (`execve(2)`, `clone(2)`). An application that takes
 /// signals by `sigwait` or a descriptor blocks them in all its threads: its children would never see them.
+///
+/// A child leads a group of its own, which is not the terminal's foreground group. Stopped, it would never finish its
+/// task. Where the signals are ignored, reading fails with `EIO`, and writing and setting attributes succeed
+/// (`__tty_check_change` in the kernel's `drivers/tty/tty_jobctrl.c`). They are not blocked instead: what a task executes
+/// by `Command` begins with an empty mask, but with the ignored signals of its parent.
 pub(crate) fn reset_inherited() {
     for signal in 1..=libc::SIGRTMAX() {
         if signal != libc::SIGPIPE && is_ignored(signal) {
             // SAFETY: `SIG_DFL` is no handler: no code of this program runs in signal context.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
+    }
+    for signal in [libc::SIGTTIN, libc::SIGTTOU] {
+        // SAFETY: `SIG_IGN` is no handler.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
     // SAFETY: all-zero is the empty set.
     let none: libc::sigset_t = unsafe { std::mem::zeroed() };

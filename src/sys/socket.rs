@@ -2,10 +2,15 @@
 //!
 //! `SOCK_SEQPACKET` (`unix(7)`): one `send` is one `receive`, descriptors belong to exactly the message they were sent
 //! with, and the kernel reports when the last copy of the other end is closed.
+//!
+//! # Safety
+//!
+//! The one unsafe call has the kernel store one integer where it is told.
+#![allow(unsafe_code)]
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
@@ -15,6 +20,7 @@ use rustix::net::{
 };
 
 use super::doorbell::Doorbell;
+use super::exit_cause;
 
 /// The kernel takes at most this many descriptors with one message (`SCM_MAX_FD`).
 pub(crate) const DESCRIPTORS_PER_MESSAGE: usize = 253;
@@ -24,6 +30,10 @@ const FEW: usize = 8;
 
 /// The longest message sent over a control socket, in bytes. Longer data goes through shared memory.
 pub(crate) const MESSAGE_BYTES: usize = 64 * 1024;
+
+/// How many bytes the socket of a channel is asked to hold: what every kernel allows by default. It holds twice as many,
+/// because the kernel counts its own records too.
+const WANTED_SEND_BUFFER: usize = 212_992;
 
 /// Creates two connected ends. Both are close-on-exec, and in blocking mode: each call chooses whether to wait.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -89,7 +99,10 @@ pub(crate) fn is_hung_up(socket: impl AsFd) -> bool {
 }
 
 /// Blocks until there is a message or the end, or until `limit` has passed.
+///
+/// As in all functions here that wait, a child that has lost its descriptors ends: it would wait for ever, or not at all.
 pub(crate) fn wait_readable(socket: impl AsFd, limit: Option<Duration>) -> io::Result<()> {
+    exit_cause::end_if_disconnected();
     let mut watched = [PollFd::new(&socket, PollFlags::IN | PollFlags::RDHUP)];
     let limit = limit.and_then(|limit| rustix::event::Timespec::try_from(limit).ok());
     match rustix::event::poll(&mut watched, limit.as_ref()) {
@@ -101,6 +114,7 @@ pub(crate) fn wait_readable(socket: impl AsFd, limit: Option<Duration>) -> io::R
 
 /// Blocks until there is a message or the end, or until `bell` was rung. Resets the bell.
 pub(crate) fn wait_readable_or_rung(socket: impl AsFd, bell: &Doorbell) -> io::Result<()> {
+    exit_cause::end_if_disconnected();
     let mut watched = [
         PollFd::new(&socket, PollFlags::IN | PollFlags::RDHUP),
         PollFd::new(bell, PollFlags::IN),
@@ -113,6 +127,25 @@ pub(crate) fn wait_readable_or_rung(socket: impl AsFd, bell: &Doorbell) -> io::R
         bell.clear();
     }
     Ok(())
+}
+
+/// Lets `socket` hold twice as much as it does by default, as far as the kernel allows it (`net.core.wmem_max`,
+/// `socket(7)`).
+pub(crate) fn enlarge(socket: impl AsFd) {
+    // A kernel that refuses leaves the buffer as it is.
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(socket, WANTED_SEND_BUFFER);
+}
+
+/// Whether at most half of what `socket` can hold was sent and not received.
+pub(crate) fn is_half_empty(socket: impl AsFd) -> bool {
+    let Ok(most) = rustix::net::sockopt::socket_send_buffer_size(&socket) else {
+        return true;
+    };
+    let mut waiting: libc::c_int = 0;
+    let raw = socket.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is borrowed, and the call stores one integer (`unix(7)`, SIOCOUTQ).
+    let asked = unsafe { libc::ioctl(raw, libc::TIOCOUTQ, &raw mut waiting) };
+    asked != 0 || usize::try_from(waiting).is_ok_and(|waiting| waiting <= most / 2)
 }
 
 /// Shuts both directions down, for all holders of either end. Messages already sent can still be received.
@@ -134,6 +167,7 @@ pub(crate) fn has_no_descriptors(error: &io::Error) -> bool {
 
 /// Blocks until there is space to send, or the other end is closed.
 pub(crate) fn wait_writable(socket: impl AsFd) -> io::Result<()> {
+    exit_cause::end_if_disconnected();
     let mut watched = [PollFd::new(&socket, PollFlags::OUT)];
     rustix::io::retry_on_intr(|| rustix::event::poll(&mut watched, None))?;
     Ok(())

@@ -10,7 +10,7 @@
 //! never freed.
 #![allow(unsafe_code)]
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// From `<linux/prctl.h>`; the `libc` crate does not have it.
 const PR_SET_MM_MAP: libc::c_ulong = 14;
@@ -46,6 +46,25 @@ pub(crate) fn prepare() {
 /// The start of the title of a detached process. The search for the descendants of its parent skips such processes.
 pub(crate) const DETACHED: &str = "procession: detached: ";
 
+/// A title, and the one before it. None is freed: where a new one is refused, the kernel reads an earlier one, and a
+/// fork that frees memory copies pages.
+#[derive(Debug)]
+struct KeptTitle {
+    bytes: Vec<u8>,
+    _earlier: Option<Box<Self>>,
+}
+
+/// All titles of this process, for as long as it lives.
+static TITLES: Mutex<Option<Box<KeptTitle>>> = Mutex::new(None);
+
+/// Keeps a title. Returns its address and its length.
+fn keep(bytes: Vec<u8>) -> (u64, u64) {
+    let mut titles = TITLES.lock().unwrap_or_else(PoisonError::into_inner);
+    let _earlier = titles.take();
+    let title = titles.insert(Box::new(KeptTitle { bytes, _earlier }));
+    (title.bytes.as_ptr().addr() as u64, title.bytes.len() as u64)
+}
+
 /// Shows `title` as the command line of this process.
 pub(crate) fn set_title(title: &str) {
     let Some(first) = FIRST.get_or_init(read) else {
@@ -53,14 +72,13 @@ pub(crate) fn set_title(title: &str) {
     };
     let mut bytes: Vec<u8> = title.bytes().filter(|byte| *byte != 0).collect();
     bytes.push(0);
-    let bytes: &'static [u8] = Box::leak(bytes.into_boxed_slice());
-    let start = bytes.as_ptr().addr() as u64;
+    let (start, len) = keep(bytes);
     // SAFETY: no increment asks where the break is.
     let brk = unsafe { libc::sbrk(0) };
     let map = MemoryMap {
         brk: brk.addr() as u64,
         arg_start: start,
-        arg_end: start + bytes.len() as u64,
+        arg_end: start + len,
         ..*first
     };
     // The title is for display only: an error has no effect on the process.

@@ -6,9 +6,8 @@
 //! The owner takes a blob from its [`BlobPool`], fills it, and hands it over by an id in a frame, or by its descriptor.
 //! Memory that was touched before is filled seven times as fast as fresh memory, so blobs are kept and filled again.
 //!
-//! Must stay true: a blob whose in-use word is set is not written by anyone but the holder of its [`BlobLease`], and
-//! not at all once it is handed over. That is why the receiver can decode the value in place. Three can clear the
-//! word:
+//! Must stay true: a blob that is in use is not written by anyone but the holder of its [`BlobLease`], and not at all once
+//! it is handed over. Three can make it free:
 //!
 //! - the lease, when it is dropped: the value was not sent, or is not needed any more (arguments);
 //! - the pool, when a control message says that the receiver has decoded the value (results);
@@ -18,7 +17,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
@@ -48,10 +47,13 @@ struct Blob {
     id: u64,
     memory: OwnedFd,
     mapping: Mapping,
+    /// Whether it is in use, unless its receiver says so in the memory. Other processes must not decide what is filled
+    /// here.
+    in_use: Option<AtomicBool>,
 }
 
 impl Blob {
-    fn create(id: u64, len: usize) -> io::Result<Self> {
+    fn create(id: u64, len: usize, freed_by_receiver: bool) -> io::Result<Self> {
         let size = VALUE + len.max(LEAST_CAPACITY).next_power_of_two();
         let memory = memory::memfd("procession-blob", size)?;
         let mapping = Mapping::whole(&memory, size)?;
@@ -59,6 +61,7 @@ impl Blob {
             id,
             memory,
             mapping,
+            in_use: (!freed_by_receiver).then(AtomicBool::default),
         })
     }
 
@@ -68,15 +71,28 @@ impl Blob {
     }
 
     fn is_free(&self) -> bool {
-        self.mapping.word(IN_USE).load(Ordering::Acquire) == 0
+        match &self.in_use {
+            Some(in_use) => !in_use.load(Ordering::Acquire),
+            None => self.mapping.word(IN_USE).load(Ordering::Acquire) == 0,
+        }
     }
 
     fn set_in_use(&self) {
-        self.mapping.word(IN_USE).store(1, Ordering::Release);
+        self.set(true);
     }
 
     fn set_free(&self) {
-        self.mapping.word(IN_USE).store(0, Ordering::Release);
+        self.set(false);
+    }
+
+    fn set(&self, is_in_use: bool) {
+        match &self.in_use {
+            Some(in_use) => in_use.store(is_in_use, Ordering::Release),
+            None => self
+                .mapping
+                .word(IN_USE)
+                .store(is_in_use.into(), Ordering::Release),
+        }
     }
 }
 
@@ -104,6 +120,13 @@ impl BlobLease {
     /// Leaves it to the receiver, or to [`BlobPool::free`], to make the blob free.
     pub(crate) fn hand_over(mut self) {
         self.is_handed_over = true;
+    }
+
+    /// A copy of the first `len` bytes of the value, which is not handed over yet.
+    pub(crate) fn copy(&self, len: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(len);
+        self.blob.mapping.shared(VALUE, len).take(len, &mut bytes);
+        bytes
     }
 
     /// Encodes `value`, which takes `len` bytes as [`codec::measure`] counted them.
@@ -139,14 +162,26 @@ pub(crate) struct EncodedBlob {
     pub(crate) len: usize,
 }
 
+/// A pool of blobs that threads share. Every worker has one: no worker can read or write what another was sent.
+pub(crate) type BlobStore = Arc<Mutex<BlobPool>>;
+
 /// The arguments of a call in a blob, and their attachments.
 #[derive(Debug)]
 pub(crate) struct PackedBlob {
+    /// Where the blob is from.
+    pub(crate) store: BlobStore,
     pub(crate) blob: EncodedBlob,
     pub(crate) attachments: Vec<OwnedFd>,
 }
 
 impl PackedBlob {
+    /// Gives the blob back to its store. Returns its id if it was removed, because enough are kept.
+    pub(crate) fn put_back(self) -> Option<u64> {
+        let Self { store, blob, .. } = self;
+        let mut pool = store.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.put_back(blob.lease)
+    }
+
     /// Duplicates of its attachments.
     pub(crate) fn clone_fds(&self) -> io::Result<Vec<OwnedFd>> {
         self.attachments.iter().map(OwnedFd::try_clone).collect()
@@ -181,7 +216,7 @@ fn explain(fault: EncodeFault) -> String {
     }
 }
 
-/// The blobs of one owner, free and in use.
+/// The blobs of one owner, free and in use. A bounded pool's blobs are made free by their receivers.
 #[derive(Debug, Default)]
 pub(crate) struct BlobPool {
     blobs: Vec<Arc<Blob>>,
@@ -226,7 +261,7 @@ impl BlobPool {
 
     fn create(&mut self, len: usize) -> io::Result<Arc<Blob>> {
         self.last_id += 1;
-        let blob = Arc::new(Blob::create(self.last_id, len)?);
+        let blob = Arc::new(Blob::create(self.last_id, len, self.most.is_some())?);
         if self.most.is_none() || self.make_space(blob.mapping.len()) {
             self.blobs.push(Arc::clone(&blob));
         }
@@ -309,19 +344,23 @@ mod tests {
 
     #[test]
     fn blob_that_was_handed_over_is_freed_by_its_receiver_or_its_pool() {
-        let mut pool = BlobPool::default();
-        let lease = blob_of(&mut pool, 1);
-        let received = MappedBlob::map(&lease.as_fd().try_clone_to_owned().unwrap()).unwrap();
-        let id = lease.id();
-        lease.hand_over();
-        assert!(!pool.has_free());
-        received.set_free();
-        assert_eq!(blob_of(&mut pool, 1).id(), id);
-
-        blob_of(&mut pool, 1).hand_over();
-        assert!(!pool.has_free());
-        assert_eq!(pool.free(id), None);
-        assert!(pool.has_free());
+        for freed_by_receiver in [true, false] {
+            let mut pool = match freed_by_receiver {
+                true => BlobPool::bounded(4),
+                false => BlobPool::default(),
+            };
+            let lease = blob_of(&mut pool, 1);
+            let received = MappedBlob::map(&lease.as_fd().try_clone_to_owned().unwrap()).unwrap();
+            let id = lease.id();
+            lease.hand_over();
+            assert!(!pool.has_free());
+            // In a pool that is not bounded, the word in the memory says nothing.
+            received.set_free();
+            assert_eq!(pool.has_free(), freed_by_receiver);
+            assert_eq!(pool.free(id), None);
+            assert!(pool.has_free());
+            assert_eq!(blob_of(&mut pool, 1).id(), id);
+        }
     }
 
     #[test]
@@ -366,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn value_is_decoded_where_it_lies() {
+    fn value_is_decoded_from_shared_memory() {
         let pool = Mutex::new(BlobPool::default());
         let value = "text".repeat(100_000);
         let encoded = encode(&value, &pool, &mut Attachments::default()).unwrap();

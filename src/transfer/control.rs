@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -87,12 +88,19 @@ thread_local! {
 /// One end of a control socket.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
-    socket: OwnedFd,
+    socket: Arc<OwnedFd>,
 }
 
 impl ControlSocket {
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self { socket }
+        Self {
+            socket: Arc::new(socket),
+        }
+    }
+
+    /// The socket, which is open until all its holders have dropped it.
+    pub(crate) fn shared(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.socket)
     }
 
     /// Sends `message` with `fds` and does not wait.

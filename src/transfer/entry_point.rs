@@ -84,8 +84,10 @@ impl EntryPoint {
         }
     }
 
-    /// The slot of the control socket, if `env_value` tells this process to enter here.
+    /// The slot of the control socket, if `env_value` tells this process to enter here. A list of descriptors may follow,
+    /// after a comma.
     pub(crate) fn slot_in(self, env_value: &str) -> Option<u32> {
+        let (env_value, _) = env_value.split_once(',').unwrap_or((env_value, ""));
         (0..3).find(|slot| env_value == self.env_value(*slot))
     }
 }
@@ -105,6 +107,7 @@ mod tests {
             assert_eq!(EntryPoint::Init.slot_in(&value), Some(slot));
             assert_eq!(EntryPoint::Constructor.slot_in(&value), None);
         }
+        assert_eq!(EntryPoint::Init.slot_in("init1,3:1:2,4:1:3"), Some(1));
         assert_eq!(EntryPoint::Init.slot_in("init3"), None);
         assert_eq!(EntryPoint::Init.slot_in(""), None);
     }

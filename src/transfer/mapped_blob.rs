@@ -4,8 +4,8 @@
 //! stays mapped: by id until the owner says that it forgets the blob ([`MappedBlobs`](super::mapped_blobs)), or the
 //! last few of them ([`RecentBlobs`]).
 //!
-//! Must stay true: the value is decoded in place, so only between the hand-over and the moment at which the owner may
-//! fill the blob again. The length that came with it is checked against the memory.
+//! Must stay true: nothing is read in place, because the owner can write at any time: what is checked is a copy. The
+//! length that came with a value is checked against the memory, against a limit, and against what was ever written.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 use serde::de::DeserializeOwned;
 
 use super::blob::{IN_USE, VALUE};
+use super::longest_value::too_long;
 use crate::codec::codec;
 use crate::sys::memory;
 use crate::sys::memory::Mapping;
@@ -25,9 +26,16 @@ const MOST_RECENT: usize = 16;
 /// The largest blob that [`RecentBlobs`] keeps mapped, in bytes.
 const LARGEST_RECENT: usize = 64 << 20;
 
+/// Blobs of more bytes are checked for pages that do not exist.
+const LONGEST_UNCHECKED: usize = 64 << 20;
+
 /// A blob of another process.
 #[derive(Debug)]
-pub(crate) struct MappedBlob(Mapping);
+pub(crate) struct MappedBlob {
+    mapping: Mapping,
+    /// The memory, if it is so long that it must be checked.
+    memory: Option<OwnedFd>,
+}
 
 impl MappedBlob {
     /// Maps a blob whose descriptor has arrived.
@@ -40,12 +48,33 @@ impl MappedBlob {
         if len <= VALUE {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
         }
-        Mapping::whole(memory, len).map(Self)
+        let checked = len > LONGEST_UNCHECKED;
+        Ok(Self {
+            mapping: Mapping::whole(memory, len)?,
+            memory: checked.then(|| memory.try_clone()).transpose()?,
+        })
+    }
+
+    /// Whether a value of `len` bytes can be in it, and may be taken where at most `limit` bytes are. The error says why
+    /// not.
+    pub(crate) fn check(&self, len: usize, limit: u64) -> Result<(), String> {
+        if !self.holds(len) {
+            return Err("it says it is longer than the memory it came in".to_owned());
+        }
+        if len as u64 > limit {
+            return Err(too_long(len as u64, limit));
+        }
+        match &self.memory {
+            Some(memory) if len > LONGEST_UNCHECKED && !memory::has_bytes(memory, len) => {
+                Err("it is longer than what was written".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether a value of `len` bytes can be in it.
     pub(crate) fn holds(&self, len: usize) -> bool {
-        len <= self.0.len() - VALUE
+        len <= self.mapping.len() - VALUE
     }
 
     /// Decodes the value in its first `len` bytes.
@@ -53,12 +82,12 @@ impl MappedBlob {
         if !self.holds(len) {
             return Err("it says it is longer than the memory it came in".to_owned());
         }
-        codec::decode(&self.0.handed_over(VALUE + len)[VALUE..])
+        codec::decode_shared(self.mapping.shared(VALUE, len))
     }
 
     /// Lets the owner fill the blob again, without a message to it.
     pub(crate) fn set_free(&self) {
-        self.0.word(IN_USE).store(0, Ordering::Release);
+        self.mapping.word(IN_USE).store(0, Ordering::Release);
     }
 }
 
@@ -75,7 +104,7 @@ impl RecentBlobs {
             return Ok(Arc::clone(blob));
         }
         let blob = Arc::new(MappedBlob::map(memory)?);
-        if blob.0.len() <= LARGEST_RECENT {
+        if blob.mapping.len() <= LARGEST_RECENT {
             if self.0.len() >= MOST_RECENT {
                 self.0.remove(0);
             }

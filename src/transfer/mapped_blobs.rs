@@ -37,6 +37,16 @@ impl MappedBlobs {
         self.lock().blobs.remove(&id);
     }
 
+    /// How many blobs are mapped.
+    pub(crate) fn mapped(&self) -> usize {
+        self.lock().blobs.len()
+    }
+
+    /// How many sets of attachments wait to be taken.
+    pub(crate) fn attached(&self) -> usize {
+        self.lock().attachments.len()
+    }
+
     /// The blob `id`, if it has come.
     pub(crate) fn get(&self, id: u64) -> Option<Arc<MappedBlob>> {
         self.lock().blobs.get(&id).cloned()

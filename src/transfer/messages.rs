@@ -26,6 +26,8 @@ pub(crate) enum ToWorker {
     Trim,
     /// The descriptors in the arguments of request `id`. Carries them.
     Attachments { id: u64 },
+    /// The worker should look whether the thread that runs tasks has ended: the task has run for long.
+    Look,
     /// The task should stop by itself.
     Cancel { task: u64 },
     /// All blobs and attachments of the requests in the ring have been sent. Only a fork server with a preload and a
@@ -36,6 +38,9 @@ pub(crate) enum ToWorker {
 /// From a worker or single-task process to its parent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromWorker {
+    /// The worker is set up and begins to look for requests. Its first message. What a socket has taken cannot be taken
+    /// back, so this is what the parent believes when the worker has died.
+    Ready,
     /// Shared memory for a result that is too large for a ring. Carries its descriptor.
     Blob { id: u64 },
     /// The worker will not use its blob `id` again.

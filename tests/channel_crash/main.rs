@@ -26,6 +26,7 @@ mod pipe_waiters;
 mod processes;
 mod queue_killed;
 mod random;
+mod spilled;
 mod stopped;
 mod tasks;
 mod watchdog;

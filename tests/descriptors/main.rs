@@ -10,6 +10,7 @@ mod deadline;
 mod leftovers;
 
 mod census;
+mod closed;
 mod inherited;
 mod many;
 mod shortage;

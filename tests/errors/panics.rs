@@ -190,3 +190,53 @@ async fn argument_that_panics_on_drop_in_the_parent_gives_one_outcome() {
     let outcome = within(handle).await;
     assert!(matches!(outcome, Ok(1) | Err(_)), "{outcome:?}");
 }
+
+extern "C" fn cannot_unwind() {
+    panic!("no cheese left")
+}
+
+fn abort_by_panic() {
+    // A panic that was caught before is not the one to report.
+    let caught = std::panic::catch_unwind(|| panic!("another"));
+    assert!(caught.is_err());
+    cannot_unwind();
+}
+
+/// As each panic does with `panic = "abort"`.
+#[procession::test]
+async fn panic_that_aborts_is_reported() {
+    let check = |error: procession::JoinError| {
+        assert_eq!(error.kind(), ErrorKind::Panicked, "{error}");
+        assert_eq!(error.signal(), Some(libc::SIGABRT), "{error}");
+        let report = error.panic().unwrap();
+        assert_eq!(report.message(), "no cheese left");
+        assert!(report.location().starts_with("tests/errors/panics.rs:"));
+    };
+    check(failure(abort_by_panic, ()).await.0);
+    let pool = procession::Pool::with_workers(1).unwrap();
+    check(within(pool.run(abort_by_panic, ())).await.unwrap_err());
+    assert_eq!(within(pool.run(|x: u32| x, 1)).await.unwrap(), 1);
+}
+
+#[procession::test]
+async fn abort_after_a_caught_panic_is_no_panic() {
+    fn abort() {
+        let caught = std::panic::catch_unwind(|| panic!("another"));
+        assert!(caught.is_err());
+        std::process::abort();
+    }
+    let (error, _) = failure(abort, ()).await;
+    assert_eq!(error.kind(), ErrorKind::Crashed, "{error}");
+    assert!(error.panic().is_none());
+}
+
+#[procession::test]
+async fn panic_that_aborts_a_preload_or_an_initializer_is_reported() {
+    let initialized = procession::Pool::builder().initializer(abort_by_panic, ());
+    let preloaded = procession::Pool::builder().preload(abort_by_panic, ());
+    for builder in [initialized, preloaded] {
+        let pool = builder.workers(1).build().unwrap();
+        let error = within(pool.run(|x: u32| x, 1)).await.unwrap_err();
+        assert!(error.to_string().contains("no cheese left"), "{error}");
+    }
+}

@@ -1,6 +1,9 @@
 //! `PoolBuilder::preload`: when it runs, what workers find, and what its failure costs.
 
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 use procession::{ErrorKind, Pool, PoolBuilder, Receiver, Sender, StartMethod, queue};
 
@@ -48,6 +51,38 @@ async fn preload_runs_once_and_is_shared_by_all_workers() {
             // Other processes are not forked from the server of the pool.
             let elsewhere = forked().spawn(|| LOADED.get().is_none(), ());
             assert!(within(elsewhere).await.unwrap() && LOADED.get().is_none());
+            within(pool.shutdown()).await;
+        },
+    )
+    .await;
+}
+
+/// A number from a generator that each thread has for itself, as those of `rand` and `fastrand` are.
+fn draw() -> u64 {
+    RandomState::new().hash_one(0_u8)
+}
+
+#[procession::test]
+async fn preload_that_drew_random_numbers_leaves_workers_their_own() {
+    alone(
+        "preload::preload_that_drew_random_numbers_leaves_workers_their_own",
+        async {
+            let preload = || {
+                std::hint::black_box(draw());
+            };
+            let pool = prepared().preload(preload, ()).build().unwrap();
+            let slowly = |_: u32| {
+                std::thread::sleep(Duration::from_millis(5));
+                (std::process::id(), draw())
+            };
+            let mut workers = HashSet::new();
+            let mut drawn = HashSet::new();
+            while workers.len() < 3 {
+                for (pid, number) in within(pool.map(slowly, 0..30)).await.unwrap() {
+                    workers.insert(pid);
+                    assert!(drawn.insert(number), "two workers drew {number}");
+                }
+            }
             within(pool.shutdown()).await;
         },
     )

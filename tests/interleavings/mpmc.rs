@@ -16,7 +16,11 @@ pub(crate) const MODELS: &[Modelled] = &[
     ),
     ("Ring of descriptors", "src/channel/end.rs", "send_fds"),
     ("Ring to Commit", "src/channel/mpmc.rs", "push_plain"),
-    ("Ring, RingLate", "src/channel/doorbell.rs", "ring_for_data"),
+    (
+        "Ring, RingLate",
+        "src/channel/mpmc_bell.rs",
+        "ring_before_commit",
+    ),
     (
         "Ring of descriptors to Commit",
         "src/channel/mpmc.rs",
@@ -30,7 +34,7 @@ pub(crate) const MODELS: &[Modelled] = &[
     ),
     ("Look", "src/channel/end.rs", "peek_frame"),
     ("TakeDescriptors", "src/channel/fds.rs", "receive"),
-    ("Release", "src/channel/mpmc.rs", "try_pop"),
+    ("Release", "src/channel/mpmc.rs", "take"),
     ("PollSocket", "src/channel/waiters.rs", "poll_news"),
     ("LockSenders to UnlockBoth", "src/channel/mpmc.rs", "arm"),
     ("TakeRings", "src/channel/doorbell.rs", "drain"),
@@ -42,7 +46,7 @@ pub(crate) const MODELS: &[Modelled] = &[
     ),
     (
         "first_is_without_fds",
-        "src/channel/mpmc.rs",
+        "src/channel/orphaned.rs",
         "frame_without_fds",
     ),
     ("fds_were_taken", "src/channel/fds.rs", "were_taken"),

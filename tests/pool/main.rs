@@ -37,6 +37,7 @@ mod timeout;
 mod values;
 mod worker_crash;
 mod worker_killed;
+mod worker_replaced;
 mod worker_stopped;
 mod workers;
 

@@ -103,6 +103,8 @@ pub(crate) enum Activity {
     HandlingSignals,
     /// Computing on many threads.
     Threads,
+    /// Another program in its place, which computes.
+    Replaced,
 }
 
 pub(crate) async fn child(activity: Activity) {
@@ -144,6 +146,11 @@ pub(crate) async fn child(activity: Activity) {
             }
             say("here");
             compute();
+        }
+        Activity::Replaced => {
+            use std::os::unix::process::CommandExt as _;
+            let script = ["-c", "echo here; while :; do :; done"];
+            panic!("{}", Command::new("sh").args(script).exec());
         }
         Activity::Threads => {
             for _ in 0..4 {

@@ -28,10 +28,12 @@ mod family;
 mod identity;
 mod limits;
 mod parent_end;
+mod replaced;
 mod runtimes;
 mod scheduling;
 mod signals;
 mod streams;
+mod terminal;
 
 use std::io::{self, Write as _};
 use std::process::Stdio;

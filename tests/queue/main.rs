@@ -16,6 +16,7 @@ mod notes;
 mod arguments;
 mod calls;
 mod cancel;
+mod capacity;
 mod close;
 mod codec;
 mod dropped;

@@ -68,6 +68,9 @@ fn queue_works_in_one_runtime_after_another() {
 fn send_in_runtime_that_is_not_polled_delays_no_other() {
     let long = || ByteBuf::from(vec![1; 100_000]);
     let (tx, rx) = queue::<ByteBuf>(100).unwrap();
+    // Where nothing is received, a send does not wait for memory.
+    tx.blocking_send(ByteBuf::new()).unwrap();
+    rx.blocking_recv().unwrap();
     for _ in 0..8 {
         tx.blocking_send(long()).unwrap();
     }

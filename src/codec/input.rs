@@ -1,0 +1,167 @@
+//! Where the decoder reads: bytes at hand, and where more come from.
+//!
+//! A frame was copied whole before it is decoded. A long value comes in shared memory, which is copied piece by piece
+//! ([`SharedInput`]).
+
+use postcard::{Error, Result};
+
+use super::shared_input::SharedInput;
+use super::varint;
+
+/// The most bytes of a number: 128 bits, seven a byte.
+const LONGEST_NUMBER: usize = 19;
+
+/// The error of a value for which there is no memory. Postcard has no such error, and gives this one in no other case.
+pub(super) const NO_MEMORY: Error = Error::CollectStrError;
+
+/// The bytes that were not read yet.
+#[derive(Clone, Copy)]
+pub(super) struct Input<'de> {
+    bytes: &'de [u8],
+    /// Where more bytes come from.
+    more: Option<&'de SharedInput<'de>>,
+}
+
+impl<'de> Input<'de> {
+    pub(super) fn of(bytes: &'de [u8]) -> Self {
+        Self { bytes, more: None }
+    }
+
+    /// Memory that another process may still write.
+    pub(super) fn shared(input: &'de SharedInput<'de>) -> Self {
+        Self {
+            bytes: &[],
+            more: Some(input),
+        }
+    }
+
+    /// How many bytes were not read.
+    #[inline]
+    pub(super) fn left(&self) -> usize {
+        self.bytes.len() + self.more.map_or(0, SharedInput::remaining)
+    }
+
+    /// Has at least `wanted` bytes at hand, or all that are left.
+    #[inline]
+    fn have(&mut self, wanted: usize) -> Result<()> {
+        match self.bytes.len() < wanted {
+            true => self.refill(wanted),
+            false => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn refill(&mut self, wanted: usize) -> Result<()> {
+        let input = self.more.ok_or(Error::DeserializeUnexpectedEnd)?;
+        if input.remaining() == 0 {
+            return Ok(());
+        }
+        let wanted = wanted.min(self.left());
+        self.bytes = input.refill(self.bytes, wanted).ok_or(NO_MEMORY)?;
+        Ok(())
+    }
+
+    /// The next `len` bytes as a buffer of its own, if they are not at hand.
+    #[inline]
+    pub(super) fn take_buffer(&mut self, len: usize) -> Result<Option<Vec<u8>>> {
+        match self.bytes.len() < len {
+            true => self.take_long_buffer(len).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    #[cold]
+    fn take_long_buffer(&mut self, len: usize) -> Result<Vec<u8>> {
+        let input = self.more.filter(|_| len <= self.left());
+        let input = input.ok_or(Error::DeserializeUnexpectedEnd)?;
+        let buffer = input.take_buffer(self.bytes, len - self.bytes.len());
+        self.bytes = &[];
+        buffer.ok_or(NO_MEMORY)
+    }
+
+    #[inline]
+    pub(super) fn take_byte(&mut self) -> Result<u8> {
+        self.have(1)?;
+        let (byte, rest) = self
+            .bytes
+            .split_first()
+            .ok_or(Error::DeserializeUnexpectedEnd)?;
+        self.bytes = rest;
+        Ok(*byte)
+    }
+
+    #[inline]
+    pub(super) fn take(&mut self, len: usize) -> Result<&'de [u8]> {
+        self.have(len)?;
+        let taken = self.bytes.split_at_checked(len);
+        let (taken, rest) = taken.ok_or(Error::DeserializeUnexpectedEnd)?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    #[inline]
+    pub(super) fn take_array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        self.have(N)?;
+        let taken = self.bytes.split_first_chunk();
+        let (taken, rest) = taken.ok_or(Error::DeserializeUnexpectedEnd)?;
+        self.bytes = rest;
+        Ok(*taken)
+    }
+
+    /// A number of at most `bits` bits.
+    #[inline]
+    pub(super) fn take_number(&mut self, bits: u32) -> Result<u64> {
+        match varint::take(&mut self.bytes, bits) {
+            Err(Error::DeserializeUnexpectedEnd) => {
+                self.refill(LONGEST_NUMBER)?;
+                varint::take(&mut self.bytes, bits)
+            }
+            taken => taken,
+        }
+    }
+
+    #[inline]
+    pub(super) fn take_long_number(&mut self) -> Result<u128> {
+        if self.more.is_some() {
+            self.have(LONGEST_NUMBER)?;
+        }
+        varint::take_long(&mut self.bytes)
+    }
+
+    #[inline]
+    pub(super) fn take_len(&mut self) -> Result<usize> {
+        self.take_number(usize::BITS).map(|len| len as usize)
+    }
+
+    #[inline]
+    pub(super) fn take_bytes(&mut self) -> Result<&'de [u8]> {
+        let len = self.take_len()?;
+        self.take(len)
+    }
+
+    #[inline]
+    pub(super) fn take_text(&mut self, len: usize) -> Result<&'de str> {
+        let bytes = self.take(len)?;
+        std::str::from_utf8(bytes).map_err(|_| Error::DeserializeBadUtf8)
+    }
+
+    #[inline]
+    pub(super) fn take_char(&mut self) -> Result<char> {
+        let text = match self.take_len()? {
+            len @ 0..=4 => std::str::from_utf8(self.take(len)?),
+            _ => return Err(Error::DeserializeBadChar),
+        };
+        // Postcard ignores further characters, which no encoder writes.
+        let first = text.ok().and_then(|text| text.chars().next());
+        first.ok_or(Error::DeserializeBadChar)
+    }
+
+    #[inline]
+    pub(super) fn take_bool(&mut self, otherwise: Error) -> Result<bool> {
+        match self.take_byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(otherwise),
+        }
+    }
+}

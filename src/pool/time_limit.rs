@@ -1,0 +1,99 @@
+//! When the time of the task at the front of a worker's ring is over.
+//!
+//! Lives in the application; pure. The worker stamps the start of every item into the ring, so that the time before the
+//! start does not count. The stamp is the worker's word: a start in the future counts as now, the start of a single
+//! call counts as it was seen first, and a worker that stamps nothing, or again and again, has [`UNSTARTED`] more than
+//! all its items may take.
+
+use std::time::Duration;
+
+use crate::sys::clock::Moment;
+
+/// How long a worker may take beside the time of its items: longer than any machine takes to let a process run that is
+/// not stopped.
+const UNSTARTED: Duration = Duration::from_secs(5);
+
+/// What is known of the task.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FrontTask {
+    /// The time that each item may take.
+    pub(super) timeout: Duration,
+    /// The start of the running item, as the worker says.
+    pub(super) started: Option<Moment>,
+    /// The items without outcome, and since when the worker has nothing else to do. `None` if it has.
+    pub(super) due: Option<(usize, Moment)>,
+}
+
+impl FrontTask {
+    /// When the time of the running item is over, as far as is known now.
+    pub(super) fn ends(self, now: Moment) -> Moment {
+        let started = self.started.map_or(now, |started| started.min(now));
+        let by_worker = started.plus(self.timeout);
+        self.last_end()
+            .map_or(by_worker, |last| last.min(by_worker))
+    }
+
+    /// Whether the time of all its items is over, and the worker has not said that it has started one.
+    pub(super) fn is_ignored(self, now: Moment) -> bool {
+        self.started.is_none() && self.last_end().is_some_and(|end| end <= now)
+    }
+
+    /// When the time of all its items is over, whatever the worker says.
+    fn last_end(self) -> Option<Moment> {
+        let (items, since) = self.due?;
+        let items = u32::try_from(items).unwrap_or(u32::MAX);
+        Some(
+            since
+                .plus(self.timeout.saturating_mul(items))
+                .plus(UNSTARTED),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u64) -> Moment {
+        Moment::default().plus(Duration::from_secs(seconds))
+    }
+
+    fn front(started: Option<u64>, items: usize, since: u64) -> FrontTask {
+        FrontTask {
+            timeout: LIMIT,
+            started: started.map(at),
+            due: Some((items, at(since))),
+        }
+    }
+
+    #[test]
+    fn time_counts_from_the_start() {
+        assert_eq!(front(Some(10), 1, 9).ends(at(10)), at(11));
+        assert_eq!(front(None, 1, 10).ends(at(12)), at(13));
+    }
+
+    #[test]
+    fn start_in_the_future_counts_as_now() {
+        assert_eq!(front(Some(u64::MAX >> 34), 1, 10).ends(at(11)), at(12));
+    }
+
+    #[test]
+    fn worker_that_stamps_nothing_or_again_and_again_has_a_bound() {
+        assert_eq!(front(None, 1, 10).ends(at(17)), at(16));
+        assert_eq!(front(Some(19), 3, 10).ends(at(19)), at(18));
+        assert!(front(None, 1, 10).is_ignored(at(16)));
+        assert!(!front(None, 1, 10).is_ignored(at(15)));
+        assert!(!front(Some(15), 1, 10).is_ignored(at(16)));
+    }
+
+    #[test]
+    fn worker_that_has_something_else_to_do_has_no_bound() {
+        let waiting = FrontTask {
+            due: None,
+            ..front(None, 1, 0)
+        };
+        assert_eq!(waiting.ends(at(100)), at(101));
+    }
+}

@@ -1,0 +1,114 @@
+//! A task that closes all descriptors of its process has an outcome, whatever it does afterwards, and what it writes into
+//! files that it then opens stays as it is.
+
+#![allow(unsafe_code, reason = "no safe function closes foreign descriptors")]
+
+use std::io::Write as _;
+use std::os::fd::IntoRawFd as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use procession::{JoinError, Pool, Process, Receiver, StartMethod};
+
+use crate::deadline::within;
+
+const METHODS: [StartMethod; 2] = [StartMethod::ForkServer, StartMethod::Exec];
+
+fn close_all() -> u32 {
+    // Until the application sleeps, and must be woken.
+    std::thread::sleep(Duration::from_millis(50));
+    // SAFETY: what this process does with its descriptors afterwards is what the tests are about.
+    unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+    5
+}
+
+async fn close_all_and_wait() {
+    close_all();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+}
+
+fn close_all_and_receive(receiver: Receiver<u32>) -> bool {
+    close_all();
+    receiver.blocking_recv().is_ok()
+}
+
+/// The files get the numbers of what was closed.
+fn close_all_and_write(directory: PathBuf) -> u32 {
+    close_all();
+    for number in 0..16 {
+        let mut file = std::fs::File::create(directory.join(number.to_string())).unwrap();
+        file.write_all(b"mine").unwrap();
+        let _ = file.into_raw_fd();
+    }
+    5
+}
+
+fn pool_by(method: StartMethod) -> Pool {
+    let pool = Pool::builder().workers(1).start_method(method);
+    pool.build().unwrap()
+}
+
+fn assert_told<T: std::fmt::Debug>(outcome: Result<T, JoinError>) {
+    let error = outcome.unwrap_err();
+    assert!(error.is_crashed() && error.started(), "{error}");
+    assert!(
+        error.to_string().contains("descriptors were closed"),
+        "{error}"
+    );
+}
+
+#[procession::test]
+async fn worker_whose_descriptors_were_closed_is_replaced() {
+    for method in METHODS {
+        let pool = pool_by(method);
+        assert_eq!(within(pool.run(|x: u32| x, 1)).await.unwrap(), 1);
+        assert_told(within(pool.run(close_all, ())).await);
+        assert_eq!(within(pool.run(|x: u32| x, 2)).await.unwrap(), 2);
+        assert_told(within(pool.run(close_all_and_wait, ())).await);
+        assert_eq!(within(pool.run(|x: u32| x, 3)).await.unwrap(), 3);
+        let (_sender, receiver) = procession::queue::<u32>(1).unwrap();
+        assert_told(within(pool.run(close_all_and_receive, receiver)).await);
+        // A result that needs a descriptor of its own.
+        let large = || {
+            close_all();
+            vec![1_u64; 1 << 20]
+        };
+        assert_told(within(pool.run(large, ())).await);
+        // Of several items in one request, those that have returned have their values.
+        let _ = within(pool.map(|_: u32| close_all(), 0..3).chunk_size(3)).await;
+        assert_eq!(within(pool.run(|x: u32| x, 4)).await.unwrap(), 4);
+    }
+}
+
+#[procession::test]
+async fn files_opened_after_all_was_closed_keep_their_contents() {
+    for method in METHODS {
+        let directory = std::env::temp_dir().join(format!(
+            "procession-closed-{}-{method:?}",
+            std::process::id()
+        ));
+        std::fs::create_dir_all(&directory).unwrap();
+        let pool = pool_by(method);
+        assert_told(within(pool.run(close_all_and_write, directory.clone())).await);
+        for number in 0..16 {
+            let content = std::fs::read(directory.join(number.to_string())).unwrap();
+            assert_eq!(content, b"mine", "file {number}");
+        }
+        let process = Process::builder().start_method(method);
+        let single = process.spawn(close_all_and_write, directory.clone());
+        assert_eq!(within(single).await.unwrap(), 5);
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+}
+
+#[procession::test]
+async fn process_whose_descriptors_were_closed_has_an_outcome() {
+    for method in METHODS {
+        let process = || Process::builder().start_method(method);
+        // Its only outcome needs no descriptor.
+        assert_eq!(within(process().spawn(close_all, ())).await.unwrap(), 5);
+        assert_told(within(process().spawn(close_all_and_wait, ())).await);
+        let (_sender, receiver) = procession::queue::<u32>(1).unwrap();
+        assert_told(within(process().spawn(close_all_and_receive, receiver)).await);
+    }
+}
