@@ -27,7 +27,7 @@ use crate::own_runtime::{Stay, Timer};
 const REACTION: Duration = Duration::from_millis(100);
 
 /// The longest time between two looks at a runtime that is driven.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Futures that belong together.
 #[derive(Debug)]
@@ -166,7 +166,7 @@ async fn watch(background: Weak<Background>, is_needed: impl Fn() -> bool, stay:
         }
         drop(watched);
         let end = tokio::time::Instant::now() + pause;
-        pause = LONGEST_PAUSE.min(2 * pause);
+        pause = LONGEST_LOOK_PAUSE.min(2 * pause);
         if !is_needed() {
             let Some(watched) = background.upgrade() else {
                 return;

@@ -14,6 +14,8 @@ use std::time::Duration;
 use futures::future::{Either, select};
 
 use super::link::Ties;
+use crate::own_runtime;
+use crate::own_runtime::Timer;
 use crate::sys::clock::Moment;
 use crate::sys::exit_cause::ExitCause;
 use crate::sys::procfs::ProgramState;
@@ -92,7 +94,7 @@ async fn suspicion(hang_up: &Option<HangUp>, pause: Option<Duration>) -> Suspici
             return std::future::pending().await;
         };
         let began = Moment::now();
-        tokio::time::sleep(pause).await;
+        Timer::after(pause).await;
         Moment::now().since(began) >= pause / 2
     };
     match select(pin!(closed), pin!(passed)).await {
@@ -107,7 +109,6 @@ async fn within<T>(
     limit: Duration,
     event: impl Future<Output = io::Result<T>>,
 ) -> io::Result<Option<T>> {
-    tokio::time::timeout(limit, event)
-        .await
-        .map_or(Ok(None), |happened| happened.map(Some))
+    let happened = own_runtime::timeout(limit, event).await;
+    happened.transpose()
 }
