@@ -25,6 +25,7 @@ mod pool_guard;
 mod shutdown;
 
 mod call_options;
+mod reply_inbox;
 mod run;
 mod task_handle;
 

@@ -37,6 +37,8 @@ const MODULES: &[(&str, Layer)] = &[
     ("queue", Layer::Faces),
     ("pipe", Layer::Faces),
     ("init", Layer::Entry),
+    // What the fuzz targets call, of every layer below.
+    ("fuzzing", Layer::Entry),
     ("spawn", Layer::Work),
     ("child", Layer::Work),
     ("schedule", Layer::Work),
