@@ -1,5 +1,6 @@
 //! A queue takes as many messages as its capacity, of any size, although no process receives.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use procession::{
@@ -239,9 +240,12 @@ fn queue_memory() -> u64 {
     });
     let blocks = queues.filter_map(|path| {
         let file = std::fs::File::open(path).ok()?;
-        Some(rustix::fs::fstat(file).ok()?.st_blocks as u64)
+        let stat = rustix::fs::fstat(file).ok()?;
+        Some((stat.st_ino, stat.st_blocks as u64))
     });
-    blocks.sum::<u64>() * 512
+    // A process has several descriptors of one memory.
+    let blocks: BTreeMap<u64, u64> = blocks.collect();
+    blocks.values().sum::<u64>() * 512
 }
 
 #[procession::test]
