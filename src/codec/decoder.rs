@@ -70,15 +70,19 @@ impl<'de> Decoder<'de> {
         visitor.visit_seq(ReadParts { of, left: len })
     }
 
-    /// Lets `visitor` read `len` parts of one byte each: the position stays in a register.
+    /// Lets `visitor` read `len` parts of one byte each: the position stays in a register, if all bytes are at hand.
     #[inline]
     fn bytes<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value> {
-        let mut parts = ReadParts {
-            of: Self { ..*self },
+        let Some(bytes) = self.input.whole() else {
+            return self.parts(len, visitor);
+        };
+        let mut parts = ReadBytes {
+            bytes,
             left: len,
+            stack_limit: self.stack_limit,
         };
         let value = visitor.visit_seq(&mut parts)?;
-        self.input = parts.of.input;
+        self.input = Input::of(parts.bytes);
         Ok(value)
     }
 }
@@ -236,6 +240,38 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     #[inline]
     fn is_human_readable(&self) -> bool {
         false
+    }
+}
+
+/// Reads the parts of a tuple from bytes that are all at hand.
+struct ReadBytes<'de> {
+    bytes: &'de [u8],
+    left: usize,
+    stack_limit: usize,
+}
+
+impl<'de> SeqAccess<'de> for ReadBytes<'de> {
+    type Error = Error;
+
+    #[inline]
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let mut decoder = Decoder {
+            input: Input::of(self.bytes),
+            stack_limit: self.stack_limit,
+        };
+        let part = seed.deserialize(&mut decoder)?;
+        // No part has taken more than there was.
+        self.bytes = decoder.input.whole().unwrap_or_default();
+        Ok(Some(part))
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left)
     }
 }
 

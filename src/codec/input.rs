@@ -41,24 +41,34 @@ impl<'de> Input<'de> {
         self.bytes.len() + self.more.map_or(0, SharedInput::remaining)
     }
 
-    /// Has at least `wanted` bytes at hand, or all that are left.
+    /// All bytes that were not read, if all of them are at hand.
     #[inline]
-    fn have(&mut self, wanted: usize) -> Result<()> {
-        match self.bytes.len() < wanted {
-            true => self.refill(wanted),
-            false => Ok(()),
+    pub(super) fn whole(&self) -> Option<&'de [u8]> {
+        match self.more {
+            None => Some(self.bytes),
+            Some(_) => None,
+        }
+    }
+
+    /// The input with at least `wanted` bytes at hand, or all that are left. By value, so that the position can stay in
+    /// registers.
+    #[inline]
+    fn with_more(self, wanted: usize) -> Result<Self> {
+        match self.more {
+            None => Err(Error::DeserializeUnexpectedEnd),
+            Some(input) => self.refilled(input, wanted),
         }
     }
 
     #[cold]
-    fn refill(&mut self, wanted: usize) -> Result<()> {
-        let input = self.more.ok_or(Error::DeserializeUnexpectedEnd)?;
+    #[inline(never)]
+    fn refilled(self, input: &'de SharedInput<'de>, wanted: usize) -> Result<Self> {
         if input.remaining() == 0 {
-            return Ok(());
+            return Ok(self);
         }
         let wanted = wanted.min(self.left());
-        self.bytes = input.refill(self.bytes, wanted).ok_or(NO_MEMORY)?;
-        Ok(())
+        let bytes = input.refill(self.bytes, wanted).ok_or(NO_MEMORY)?;
+        Ok(Self { bytes, ..self })
     }
 
     /// The next `len` bytes as a buffer of its own, if they are not at hand.
@@ -81,7 +91,9 @@ impl<'de> Input<'de> {
 
     #[inline]
     pub(super) fn take_byte(&mut self) -> Result<u8> {
-        self.have(1)?;
+        if self.bytes.is_empty() {
+            *self = self.with_more(1)?;
+        }
         let (byte, rest) = self
             .bytes
             .split_first()
@@ -92,7 +104,9 @@ impl<'de> Input<'de> {
 
     #[inline]
     pub(super) fn take(&mut self, len: usize) -> Result<&'de [u8]> {
-        self.have(len)?;
+        if self.bytes.len() < len {
+            *self = self.with_more(len)?;
+        }
         let taken = self.bytes.split_at_checked(len);
         let (taken, rest) = taken.ok_or(Error::DeserializeUnexpectedEnd)?;
         self.bytes = rest;
@@ -101,7 +115,9 @@ impl<'de> Input<'de> {
 
     #[inline]
     pub(super) fn take_array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        self.have(N)?;
+        if self.bytes.len() < N {
+            *self = self.with_more(N)?;
+        }
         let taken = self.bytes.split_first_chunk();
         let (taken, rest) = taken.ok_or(Error::DeserializeUnexpectedEnd)?;
         self.bytes = rest;
@@ -113,7 +129,7 @@ impl<'de> Input<'de> {
     pub(super) fn take_number(&mut self, bits: u32) -> Result<u64> {
         match varint::take(&mut self.bytes, bits) {
             Err(Error::DeserializeUnexpectedEnd) => {
-                self.refill(LONGEST_NUMBER)?;
+                *self = self.with_more(LONGEST_NUMBER)?;
                 varint::take(&mut self.bytes, bits)
             }
             taken => taken,
@@ -122,8 +138,8 @@ impl<'de> Input<'de> {
 
     #[inline]
     pub(super) fn take_long_number(&mut self) -> Result<u128> {
-        if self.more.is_some() {
-            self.have(LONGEST_NUMBER)?;
+        if self.more.is_some() && self.bytes.len() < LONGEST_NUMBER {
+            *self = self.with_more(LONGEST_NUMBER)?;
         }
         varint::take_long(&mut self.bytes)
     }
