@@ -273,7 +273,8 @@ pub(super) struct WriteParts<'a, O> {
 }
 
 impl<O: Output> WriteParts<'_, O> {
-    #[inline]
+    // Always inlined, as is what calls it: a part is often one byte, and an array has many.
+    #[inline(always)]
     fn put<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
         value.serialize(&mut self.own)
     }
@@ -292,7 +293,7 @@ macro_rules! write_parts {
             type Error = Error;
 
             $(
-                #[inline]
+                #[inline(always)]
                 fn $method<T: Serialize + ?Sized>(
                     &mut self,
                     $(_: $key,)?
