@@ -19,8 +19,8 @@ fn scribble_and_die(seed: u64) {
         0 => std::process::abort(),
         1 => std::process::exit(3),
         _ => {
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
-                .unwrap()
+            let own = rustix::process::getpid();
+            rustix::process::kill_process(own, rustix::process::Signal::KILL).unwrap();
         }
     }
     std::process::abort()
