@@ -22,7 +22,13 @@ pub(super) enum Inbox {
     Descriptors,
     /// The end of the socket, or an error.
     Unknown,
+    /// More rings than a socket holds: a process sends them without end.
+    Flooded,
 }
+
+/// More messages than a socket holds. What is taken at a time is bounded, so that a process that sends without end does
+/// not keep a thread of this process.
+const MOST_AT_ONCE: usize = 4096;
 
 /// Wakes the other side for any reason.
 pub(super) fn ring(socket: &OwnedFd) -> io::Result<()> {
@@ -41,14 +47,15 @@ pub(super) fn ring_for_data(socket: &OwnedFd, last_tag: u64) -> io::Result<()> {
     socket::send(socket, &bytes, &[])
 }
 
-/// Takes everything out of the socket, and closes descriptors among it.
+/// Takes what is in the socket out of it, and closes descriptors among it.
 pub(super) fn drain(socket: &OwnedFd) {
     let mut buffer = SocketBuf::default();
     let mut fds = Vec::new();
-    while let Ok(ReceiveResult::Message(_) | ReceiveResult::WithoutFds(_)) =
-        socket::receive(socket, &mut buffer, &mut fds, false)
-    {
-        fds.clear();
+    for _ in 0..MOST_AT_ONCE {
+        match socket::receive(socket, &mut buffer, &mut fds, false) {
+            Ok(ReceiveResult::Message(_) | ReceiveResult::WithoutFds(_)) => fds.clear(),
+            Ok(ReceiveResult::End) | Err(_) => return,
+        }
     }
 }
 
@@ -56,7 +63,7 @@ pub(super) fn drain(socket: &OwnedFd) {
 pub(super) fn take_rings(socket: &OwnedFd) -> (bool, Inbox) {
     let mut took = false;
     let mut buffer = SocketBuf::default();
-    loop {
+    for _ in 0..MOST_AT_ONCE {
         match socket::peek(socket, &mut buffer) {
             Ok(ReceiveResult::Message(TAG_BYTES)) => return (took, Inbox::Descriptors),
             Ok(ReceiveResult::Message(_) | ReceiveResult::WithoutFds(_)) => {}
@@ -67,4 +74,5 @@ pub(super) fn take_rings(socket: &OwnedFd) -> (bool, Inbox) {
         let _ = socket::receive(socket, &mut buffer, &mut Vec::new(), false);
         took = true;
     }
+    (took, Inbox::Flooded)
 }

@@ -23,6 +23,10 @@ pub(super) const TAG_BYTES: usize = 8;
 /// one byte more. A ring of the senders' doorbell is shorter than a tag.
 pub(super) const DATA_RING_BYTES: usize = TAG_BYTES + 1;
 
+/// The most socket messages that are taken in search of one tag. A socket holds fewer, unless a process sends without
+/// end.
+const MOST_BEFORE: usize = 4096;
+
 /// Room for every socket message of a channel.
 pub(super) type SocketBuf = [u8; 2 * TAG_BYTES];
 
@@ -59,7 +63,7 @@ pub(super) fn receive(socket: &OwnedFd, tag: u64, is_bundle: bool) -> Vec<OwnedF
 
 fn receive_message(socket: &OwnedFd, tag: u64) -> Vec<OwnedFd> {
     let mut has_seen_end = false;
-    loop {
+    for _ in 0..MOST_BEFORE {
         let mut buffer = SocketBuf::default();
         let mut fds = Vec::new();
         match socket::receive(socket, &mut buffer, &mut fds, false) {
@@ -77,6 +81,7 @@ fn receive_message(socket: &OwnedFd, tag: u64) -> Vec<OwnedFd> {
             Ok(ReceiveResult::End) | Err(_) => return Vec::new(),
         }
     }
+    Vec::new()
 }
 
 /// Whether the descriptors sent under `tag` were taken: the next socket message was sent after them.

@@ -306,7 +306,7 @@ impl Spsc {
         }
         match inbox {
             // The sender is about to commit, or was stopped. The socket stays readable, so it says nothing new.
-            Inbox::Descriptors => (Arming::RetryLater, false),
+            Inbox::Descriptors | Inbox::Flooded => (Arming::RetryLater, false),
             _ => (Arming::Armed, false),
         }
     }

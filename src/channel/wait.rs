@@ -121,6 +121,9 @@ pub(crate) fn poll_news<F: Flavor>(
     end.waiters().poll_news(end.socket().as_fd(), waiter, cx)
 }
 
+/// How often a poll looks whether the channel is closed while there is news of it.
+const MOST_LOOKS: usize = 64;
+
 /// Resolves when the channel is closed, or the other side is gone.
 pub(super) fn until_closed<F: Flavor>(
     flavor: &F,
@@ -130,7 +133,7 @@ pub(super) fn until_closed<F: Flavor>(
 }
 
 fn poll_closed<F: Flavor>(flavor: &F, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<()> {
-    loop {
+    for _ in 0..MOST_LOOKS {
         // First to be woken for news, then to look whether there are any.
         let has_news = poll_news(flavor, waiter, cx).is_ready();
         if flavor.is_closed() {
@@ -140,6 +143,9 @@ fn poll_closed<F: Flavor>(flavor: &F, waiter: &mut Waiter, cx: &mut Context<'_>)
             return Poll::Pending;
         }
     }
+    // Other tasks first: a process may ring without end.
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 /// Waits for room for `wanted` bytes, or for a message.
