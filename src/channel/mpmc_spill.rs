@@ -79,6 +79,7 @@ pub(super) fn read(
 mod tests {
     use super::super::bounds::Bounds;
     use super::*;
+    use crate::channel::attempt::Taken;
 
     #[test]
     fn frame_that_names_nonsense_is_not_received() {
@@ -96,7 +97,10 @@ mod tests {
             writer.commit(frame::IS_SPILLED);
             let (consumer, frame) = receiver.peek_frame().unwrap();
             let read = read(&receiver, &consumer, frame, usize::MAX);
-            assert!(matches!(read, Err(Attempt::Closed)), "{place} {len}");
+            assert!(
+                matches!(read, Err(Attempt::Done(Taken::Overwritten))),
+                "{place} {len}"
+            );
         }
     }
 
@@ -108,6 +112,6 @@ mod tests {
         producer.resume().commit(frame::IS_SPILLED);
         let (consumer, frame) = receiver.peek_frame().unwrap();
         let read = read(&receiver, &consumer, frame, usize::MAX);
-        assert!(matches!(read, Err(Attempt::Closed)));
+        assert!(matches!(read, Err(Attempt::Done(Taken::Overwritten))));
     }
 }
