@@ -11,7 +11,6 @@
 //! Never here: what the futures do. What they wait for follows them by itself: see [`reactor`](crate::sys::reactor) and
 //! [`Timer`](crate::own_runtime::Timer).
 
-use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
@@ -111,23 +110,9 @@ impl Background {
     }
 
     /// Whether the current task is in the runtime in which this was made.
-    ///
-    /// Asking for the current runtime counts a reference, which threads would do at the same time. A task never changes its
-    /// runtime, so each thread remembers the last task.
     #[inline]
     fn is_here(&self) -> bool {
-        thread_local! {
-            static LAST: Cell<Option<(tokio::task::Id, Id)>> = const { Cell::new(None) };
-        }
-        let asked = tokio::task::try_id().map(|task| (task, self.id));
-        if asked.is_some() && asked == LAST.get() {
-            return true;
-        }
-        let is_here = Handle::try_current().is_ok_and(|here| here.id() == self.id);
-        if is_here {
-            LAST.set(asked);
-        }
-        is_here
+        Handle::try_current().is_ok_and(|here| here.id() == self.id)
     }
 
     #[cold]
