@@ -5,7 +5,7 @@
 //! task before it is over, and the worker need not be killed.
 
 use super::core::Core;
-use super::ledger::SentRequest;
+use super::ledger::{Ledger, SentRequest};
 use super::records::Place;
 use super::time_limit::FrontTask;
 use super::worker_state::{PendingKill, WorkerLife};
@@ -116,6 +116,14 @@ impl Core {
         }
     }
 
+    /// Whether the worker says, or has said, that it has started the task.
+    fn was_seen_to_start(&self, worker: WorkerKey, task: TaskKey, stamp: Option<Moment>) -> bool {
+        let ledger = self.workers.get(worker).map(|it| &it.ledger);
+        let sent = ledger.and_then(Ledger::front);
+        let sent = sent.filter(|sent| sent.task() == task);
+        sent.map_or(stamp, |sent| sent.started(stamp)).is_some()
+    }
+
     /// Whether the worker says that it has not started the task, when it should have ended.
     fn is_ignored(&self, worker: WorkerKey, task: TaskKey) -> bool {
         let limit = self.front_task(worker);
@@ -174,9 +182,10 @@ impl Core {
         if requests.released(position) {
             return; // likewise
         }
-        let has_started = requests.started(position).is_some();
+        let stamp = requests.started(position);
         let claimed = requests.revoke(position);
         if claimed == 0 {
+            let has_started = self.was_seen_to_start(worker, task, stamp);
             self.on_revoked(worker, task);
             self.fail_unstarted(task, kind);
             if has_started {
