@@ -15,7 +15,7 @@ use crate::transfer::entry_point::EntryPoint;
 /// If it was not called, or was called while other threads were running, the first spawn fails with
 /// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and an error that says what to write; building a pool fails likewise.
 ///
-/// A program whose file gives it rights (set-user-ID, set-group-ID, file capabilities) is nobody's child but its own.
+/// A program whose file gives it rights (set-user-ID, set-group-ID, file capabilities) is never taken for a child.
 /// Executed children and the fork server have the user and the groups of the application, without the capabilities that
 /// the file gives, and cannot gain rights by executing such files (`no_new_privs`).
 ///

@@ -7,14 +7,17 @@ use std::fmt;
 
 use crate::ring::Corrupt;
 
-/// What cannot be, as the end of the sentence "the memory shared with the process was overwritten: …".
+/// What cannot be, as the end of the sentence in [`Nonsense::explain`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Nonsense(pub(crate) &'static str);
 
 impl Nonsense {
     /// The error's text for the task that the child ran.
     pub(crate) fn explain(self) -> String {
-        format!("the process wrote what cannot be, and was not trusted any more: {self}")
+        format!(
+            "its process wrote what cannot be into the memory or the socket that it shares with the application, and was \
+             killed: {self}"
+        )
     }
 }
 

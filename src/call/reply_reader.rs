@@ -300,7 +300,11 @@ impl ReplyReader {
 
     /// Whether the worker, which has exited, was ready for its first request.
     pub(crate) fn was_ready(&mut self) -> bool {
-        while !self.heard && self.receive().is_ok() {}
+        // A process that has left the worker's group may still send.
+        let mut left = MOST_CONTROL_MESSAGES;
+        while !self.heard && left > 0 && self.receive().is_ok() {
+            left -= 1;
+        }
         self.heard
     }
 

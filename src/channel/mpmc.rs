@@ -1,8 +1,10 @@
 //! The protocol of a queue: any number of processes have either side.
 //!
 //! A sender takes the senders' lock, a receiver the receivers' lock. Both locks are only tried, never waited for, and
-//! tell the next holder when the last one died. A holder looks whether it still has the lock before it commits. The steps of the protocol are numbered in the documentation of
-//! [`channel`](super). What must stay true: nothing is left half done that the next holder of the lock cannot finish.
+//! tell the next holder when the last holder died. A holder looks whether it still has the lock before it commits. The
+//! steps of the protocol are numbered in the documentation of [`channel`](super).
+//!
+//! Must stay true: nothing is left half done that the next holder of the lock cannot finish.
 
 use std::io;
 use std::os::fd::OwnedFd;

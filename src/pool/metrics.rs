@@ -105,7 +105,7 @@ impl Metrics {
     }
 
     /// The number of workers that were killed because they wrote what no worker writes into the memory or the socket
-    /// that they share with the application: a library in them, or whoever has taken them over, has overwritten it.
+    /// that they share with the application: a library in them, or an attacker, has overwritten it.
     ///
     /// The call that such a worker ran ends as [`ErrorKind::Crashed`]. No other call is affected.
     pub fn corrupted(&self) -> u64 {

@@ -46,8 +46,8 @@ impl Core {
         }
     }
 
-    /// A worker has died that would have started the task at the `front`, or has and had overwritten the word that says
-    /// so. The task is tried again, but not for ever: it may be what kills the workers.
+    /// A worker has died of itself before it said that it had started the task at the `front`. The task may have been the
+    /// cause, and may have overwritten the word that says so. It is tried again, but not for ever.
     fn blame(&mut self, dead: &Worker, front: Option<&QueuedTask>, status: Option<ExitStatus>) {
         let Some(key) = front.map(|queued| queued.task) else {
             return;

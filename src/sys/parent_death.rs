@@ -133,8 +133,8 @@ impl Drop for ParentDeathSignal {
 /// that, in case the task has closed the pipe.
 ///
 /// Called by the thread that runs tasks: the request is a thread's (`PR_SET_PDEATHSIG(2const)`). The signal also comes at
-/// the end of the parent's *thread* that has started this process. So it is one that has a handler here, and that ends a
-/// program which has none.
+/// the end of the parent's *thread* that has started this process. So it is a signal for which this process has a handler,
+/// and which ends a program without a handler.
 pub(crate) fn end_replacement(kills_group: bool) -> io::Result<()> {
     // SAFETY: takes and returns integers.
     PARENT.store(unsafe { libc::getppid() }, Ordering::Release);

@@ -3,8 +3,8 @@
 //! A process registers at the memory under a number: it opens the memory's file again and locks the byte with that number
 //! for its own open file description ("Open file description locks", `fcntl_locking(2)`). The kernel removes the lock
 //! when the last descriptor of the description is closed. For a killed process it closes them after all threads have
-//! stopped: who finds no lock can rely on it that the process changes nothing in the memory any more. A stopped process
-//! keeps its lock.
+//! stopped. So a process that finds no lock knows that the other changes nothing in the memory any more. A stopped
+//! process keeps its lock.
 //!
 //! Nothing of this lies in the memory, so no process can overwrite it. Nothing depends on process numbers, which are used
 //! again and differ between pid namespaces, or on the right to see other processes in `/proc`. Only registering needs

@@ -163,7 +163,7 @@ impl HangUp {
     /// Registers `socket` with the current runtime, which is not told of messages.
     pub(crate) fn new(socket: Arc<LocalFd>) -> io::Result<Self> {
         check_runtime()?;
-        // SAFETY: the `AsyncFd` keeps the `LocalFd`, which nobody can change, so it stays open until it is deregistered.
+        // SAFETY: the `AsyncFd` keeps the `LocalFd`, which no code can change, so it stays open until it is deregistered.
         let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::PRIORITY) };
         registered.map(Self).map_err(|error| error.into_parts().1)
     }

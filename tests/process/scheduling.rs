@@ -34,10 +34,10 @@ async fn cpu_affinity_is_applied() {
             assert_eq!(within(handle).await.unwrap(), [*processor]);
         }
         assert_eq!(within(by(method).spawn(processors, ())).await.unwrap(), all);
-        for nowhere in [vec![1000], vec![5000], vec![]] {
+        for missing in [vec![1000], vec![5000], vec![]] {
             let handle = by(method)
                 .stderr(Stdio::null())
-                .cpu_affinity(nowhere)
+                .cpu_affinity(missing)
                 .spawn(processors, ());
             let error = within(handle).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Spawn, "{error}");
