@@ -47,7 +47,10 @@ pub use channel::{RecvError, SendError, TryRecvError, TrySendError};
 pub use codec::Descriptor;
 pub use error::{ErrorKind, JoinError, PanicReport};
 pub use init::init;
-pub use pipe::{BytePipe, Pipe, PipeReceiver, PipeSender, byte_pipe, channel, pipe};
+pub use pipe::{
+    BytePipe, Pipe, PipeOptions, PipeReceiver, PipeSender, byte_pipe, channel, channel_with, pipe,
+    pipe_with,
+};
 pub use pool::{
     Histogram, Map, MapFuture, Metrics, Pool, PoolBuilder, Run, Shutdown, TaskHandle, WorkerInfo,
     WorkerState,
