@@ -34,6 +34,7 @@ use crate::sys::cpu_timer::CpuTimer;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::image;
 use crate::sys::image::{Enter, Entry};
+use crate::sys::limits;
 use crate::task::{Call, enter_task};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::mapped_blobs::MappedBlobs;
@@ -158,6 +159,7 @@ impl Executor {
         match self.requests.arguments::<C::Args>() {
             Ok(arguments) => {
                 self.step = ItemStep::Running;
+                limits::forget_failed_allocations();
                 let result = C::call(arguments);
                 if self.requests.is_single() {
                     self.replies.check_doorbell();
