@@ -17,16 +17,16 @@ use super::initializer::Initializer;
 use super::pool::Pool;
 use super::pool_guard::PoolGuard;
 use super::shared::Shared;
-use crate::spawn::{ChildSource, ForkServer, StartMethod};
+use super::worker_surroundings;
+use super::worker_surroundings::EnvPerWorker;
+use crate::spawn::{ChildSource, ForkServer, StartMethod, Surroundings};
+use crate::sys::cpu_count;
 use crate::sys::doorbell::DoorbellSet;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
 use crate::sys::text;
 use crate::task::{Plain, Setup};
 use crate::transfer::entry_point::EntryPoint;
-
-/// The nice increment of workers. With 5, the executor's timers under full load are as late as on an idle machine.
-const NICE: i32 = 5;
 
 /// The most workers of a pool: a larger number is a mistake, or stands for "as many as possible", which no machine has
 /// room for.
@@ -45,8 +45,9 @@ pub struct PoolBuilder {
     workers: Option<usize>,
     name: Option<String>,
     start_method: StartMethod,
-    nice: i32,
-    memory_limit: Option<u64>,
+    pub(super) surroundings: Surroundings,
+    pub(super) env_per_worker: Option<EnvPerWorker>,
+    pub(super) inner_threads: Option<usize>,
     result_limit: Option<u64>,
     task_timeout: Option<Duration>,
     cancel_grace: Duration,
@@ -58,7 +59,7 @@ pub struct PoolBuilder {
 impl Pool {
     /// Builds a pool with the default options.
     ///
-    /// It has as many workers as this process may use processors, by affinity and cgroup quota.
+    /// It has as many workers as this process may use processors: [`cpu_count`](crate::cpu_count).
     ///
     /// # Errors
     ///
@@ -88,8 +89,9 @@ impl Default for PoolBuilder {
             workers: None,
             name: None,
             start_method: StartMethod::default(),
-            nice: NICE,
-            memory_limit: None,
+            surroundings: worker_surroundings::defaults(),
+            env_per_worker: None,
+            inner_threads: None,
             result_limit: None,
             task_timeout: None,
             cancel_grace: Duration::ZERO,
@@ -103,7 +105,8 @@ impl Default for PoolBuilder {
 impl PoolBuilder {
     /// Sets the number of workers (minimum 1).
     ///
-    /// By default it is the number of processors that this process may use, by affinity and cgroup quota.
+    /// By default it is [`cpu_count`](crate::cpu_count): the number of processors that this process may use, by affinity
+    /// and cgroup quota.
     #[doc(alias = "processes")]
     #[doc(alias = "max_workers")]
     pub fn workers(mut self, workers: usize) -> Self {
@@ -217,26 +220,6 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets the nice increment of the workers (`nice(1)`).
-    ///
-    /// By default 5, so that a saturated pool does not delay the application's timers.
-    pub fn nice(mut self, nice: i32) -> Self {
-        self.nice = nice;
-        self
-    }
-
-    /// Limits how much memory each worker may allocate, in bytes, beyond what it has when it starts.
-    ///
-    /// All private writable memory counts, touched or not; memory that a [`preload`](Self::preload) loaded does
-    /// not. The task whose allocation fails ends with
-    /// [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded), no other task is affected, and the worker
-    /// is replaced. By default there is no limit.
-    #[doc(alias = "RLIMIT_DATA")]
-    pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.memory_limit = Some(bytes);
-        self
-    }
-
     /// Limits how long a result may be, in bytes as it is encoded.
     ///
     /// A longer result is not read, and its task ends with [`ErrorKind::Decode`](crate::ErrorKind::Decode): a worker must
@@ -256,7 +239,8 @@ impl PoolBuilder {
     /// - This is not called inside a Tokio runtime with its I/O and time drivers enabled.
     /// - Children cannot be started, because [`init`](crate::init) was not called.
     /// - No descriptors are left.
-    /// - It has more than 32,768 workers ([`io::ErrorKind::InvalidInput`]).
+    /// - It has more than 32,768 workers, or the number is left to `PROCESSION_WORKERS`, which is no number
+    ///   ([`io::ErrorKind::InvalidInput`]).
     pub fn build(self) -> io::Result<Pool> {
         EntryPoint::of_this_process()?;
         reactor::check_runtime()?;
@@ -282,8 +266,10 @@ impl PoolBuilder {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
             }
             Some(workers) => workers.max(1),
-            None => std::thread::available_parallelism()?.get(),
+            None => cpu_count::checked()?.min(MOST_WORKERS),
         };
+        let mut surroundings = self.surroundings;
+        worker_surroundings::limit_inner_threads(&mut surroundings, self.inner_threads, workers);
         let source = match (self.start_method, &self.preload) {
             (StartMethod::ForkServer, Some(preload)) => {
                 let preload = initializer::preload(Arc::clone(preload));
@@ -298,8 +284,8 @@ impl PoolBuilder {
                 .map(|name| text::prefix(&name, LONGEST_POOL_NAME).to_owned()),
             source,
             preload: self.preload,
-            nice: self.nice,
-            memory_limit: self.memory_limit,
+            surroundings,
+            env_per_worker: self.env_per_worker,
             result_limit: self.result_limit,
             task_timeout: self.task_timeout,
             cancel_grace: self.cancel_grace,
@@ -315,8 +301,7 @@ impl fmt::Debug for PoolBuilder {
             .field("workers", &self.workers)
             .field("name", &self.name)
             .field("start_method", &self.start_method)
-            .field("nice", &self.nice)
-            .field("memory_limit", &self.memory_limit)
+            .field("surroundings", &self.surroundings)
             .field("task_timeout", &self.task_timeout)
             .field("cancel_grace", &self.cancel_grace)
             .field("retries", &self.retries)

@@ -1,6 +1,6 @@
 //! Many calls on a few processes. Runs in the application.
 //!
-//! What users hold: `pool`, `builder`, `run`, `task_handle`, `map` and its parts, `info`, `metrics`, `shutdown`.
+//! What users hold: `pool`, `builder` with `worker_options`, `run`, `task_handle`, `map` and its parts, `info`, `metrics`, `shutdown`.
 //! `pool_guard` keeps the pool alive; `shared` is what all parts of a pool share.
 //!
 //! The one task that waits: `driver` reads replies (`worker_replies`) and events (`events`), reports what it has found
@@ -23,6 +23,7 @@ mod metrics;
 mod pool;
 mod pool_guard;
 mod shutdown;
+mod worker_options;
 
 mod call_options;
 mod reply_inbox;
@@ -59,6 +60,7 @@ mod replies;
 mod tick;
 mod worker_exit;
 mod worker_state;
+mod worker_surroundings;
 mod worker_table;
 mod workers;
 
