@@ -52,6 +52,8 @@ pub struct PoolBuilder {
     task_timeout: Option<Duration>,
     cancel_grace: Duration,
     retries: u32,
+    queue_limit: Option<usize>,
+    queue_bytes: Option<u64>,
     preload: Option<Initializer>,
     initializer: Option<Initializer>,
 }
@@ -96,6 +98,8 @@ impl Default for PoolBuilder {
             task_timeout: None,
             cancel_grace: Duration::ZERO,
             retries: 0,
+            queue_limit: None,
+            queue_bytes: None,
             preload: None,
             initializer: None,
         }
@@ -220,6 +224,47 @@ impl PoolBuilder {
         self
     }
 
+    /// Limits how many tasks may wait. By default there is no limit.
+    ///
+    /// The pool takes as many tasks as it has workers, and `tasks` more that wait. A task waits until it is known to be
+    /// the next of its worker. A batch of map items is one task. At the limit:
+    ///
+    /// - [`Pool::run`] waits for a place before it encodes its arguments, and so do [`Pool::map`] and
+    ///   [`Pool::reserve`]. Each priority is served in order, and the priorities take turns as waiting tasks do.
+    /// - [`Pool::try_spawn`] fails with [`Full`](crate::Full).
+    /// - [`Pool::spawn`] queues the task all the same.
+    ///
+    /// A task that is run again, or in another worker, keeps its place. When the pool is closed, what waits for a place
+    /// fails with [`ErrorKind::Closed`](crate::ErrorKind::Closed); when it is terminated, with
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
+    ///
+    /// ```
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = procession::Pool::builder().workers(1).queue_limit(0).build()?;
+    /// let running = pool.spawn(|| std::thread::sleep(std::time::Duration::from_millis(50)), ());
+    /// let refused = pool.try_spawn(|n: u32| n, 7).unwrap_err();
+    /// assert_eq!(refused.into_inner(), 7);
+    /// running.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "backpressure")]
+    pub fn queue_limit(mut self, tasks: usize) -> Self {
+        self.queue_limit = Some(tasks);
+        self
+    }
+
+    /// Limits how many bytes the encoded arguments of waiting tasks may have. By default there is no limit.
+    ///
+    /// At the limit the same happens as at [`queue_limit`](Self::queue_limit). Arguments that are longer than the limit
+    /// pass when no others wait. A map may exceed the limit by one batch. Arguments that travel as a descriptor count the
+    /// few bytes that name it.
+    pub fn queue_bytes(mut self, bytes: u64) -> Self {
+        self.queue_bytes = Some(bytes);
+        self
+    }
+
     /// Limits how long a result may be, in bytes as it is encoded.
     ///
     /// A longer result is not read, and its task ends with [`ErrorKind::Decode`](crate::ErrorKind::Decode): a worker must
@@ -290,6 +335,8 @@ impl PoolBuilder {
             task_timeout: self.task_timeout,
             cancel_grace: self.cancel_grace,
             retries: self.retries,
+            queue_limit: self.queue_limit,
+            queue_bytes: self.queue_bytes,
             initializer: self.initializer,
         })
     }
@@ -305,6 +352,8 @@ impl fmt::Debug for PoolBuilder {
             .field("task_timeout", &self.task_timeout)
             .field("cancel_grace", &self.cancel_grace)
             .field("retries", &self.retries)
+            .field("queue_limit", &self.queue_limit)
+            .field("queue_bytes", &self.queue_bytes)
             .field("preload", &self.preload.is_some())
             .field("initializer", &self.initializer.is_some())
             .finish()

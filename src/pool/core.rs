@@ -7,10 +7,12 @@
 //! Must stay true: no user code runs here; a record that is removed has had an outcome for every item.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::admission::Admission;
 use super::call_options::CallOptions;
 use super::initializer::Initializer;
 use super::metrics::Counts;
@@ -40,7 +42,17 @@ pub(super) struct Settings {
     pub(super) task_timeout: Option<Duration>,
     pub(super) cancel_grace: Duration,
     pub(super) retries: u32,
+    pub(super) queue_limit: Option<usize>,
+    pub(super) queue_bytes: Option<u64>,
     pub(super) initializer: Option<Initializer>,
+}
+
+impl Settings {
+    /// Whether a call may have to wait before it is submitted.
+    #[inline]
+    pub(super) fn has_queue_limits(&self) -> bool {
+        self.queue_limit.is_some() || self.queue_bytes.is_some()
+    }
 }
 
 impl std::fmt::Debug for Settings {
@@ -67,6 +79,8 @@ pub(super) enum Effect {
     ForgetArguments(Arc<dyn Job>),
     /// Give the blob of encoded arguments back.
     ReturnBlob(PackedBlob),
+    /// Wake a task that waited for a place in the queue.
+    WakeTask(Waker),
     /// Wake the driver: something has changed that it waits for.
     WakeDriver,
 }
@@ -95,6 +109,7 @@ pub(super) struct Core {
     pub(super) settings: Arc<Settings>,
     pub(super) schedule: Schedule,
     pub(super) records: Records,
+    pub(super) admission: Admission,
     pub(super) workers: WorkerTable,
     pub(super) breaker: StartBreaker,
     pub(super) phase: Phase,
@@ -120,6 +135,7 @@ impl Core {
             settings,
             schedule: Schedule::default(),
             records: Records::default(),
+            admission: Admission::default(),
             workers: WorkerTable::default(),
             breaker: StartBreaker::default(),
             phase: Phase::Open,

@@ -26,15 +26,19 @@ mod shutdown;
 mod worker_options;
 
 mod call_options;
+mod full;
+mod permit;
 mod reply_inbox;
 mod run;
 mod task_handle;
+mod ticket;
 
 mod ledger;
 mod map;
 mod map_batch;
 mod map_future;
 mod map_input;
+mod map_places;
 mod map_results;
 mod read_ahead;
 
@@ -50,6 +54,7 @@ mod time_limit;
 mod trim;
 mod worker_replies;
 
+mod admission;
 mod balance;
 mod cancel;
 mod close;
@@ -57,6 +62,7 @@ mod core;
 mod dispatch;
 mod records;
 mod replies;
+mod room;
 mod tick;
 mod worker_exit;
 mod worker_state;
@@ -68,10 +74,12 @@ mod workers;
 mod tests;
 
 pub use builder::PoolBuilder;
+pub use full::Full;
 pub use info::{WorkerInfo, WorkerState};
 pub use map::Map;
 pub use map_future::MapFuture;
 pub use metrics::{Histogram, Metrics};
+pub use permit::{Permit, Reserve};
 pub use pool::Pool;
 pub use run::Run;
 pub use shutdown::Shutdown;
