@@ -52,8 +52,8 @@ pub use pipe::{
     pipe_with,
 };
 pub use pool::{
-    Histogram, Map, MapFuture, Metrics, Pool, PoolBuilder, Run, Shutdown, TaskHandle, WorkerInfo,
-    WorkerState,
+    Full, Histogram, Map, MapFuture, Metrics, Permit, Pool, PoolBuilder, Reserve, Run, Shutdown,
+    TaskHandle, WorkerInfo, WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,
@@ -62,6 +62,7 @@ pub use procession_macros::{main, test};
 pub use queue::{Abandoned, NotReceived, QueueOptions, Receiver, Sender, queue, queue_with};
 pub use schedule::Priority;
 pub use spawn::{ChildInfo, StartMethod, active_children, warm_up};
+pub use sys::cpu_count::cpu_count;
 pub use task::{CurrentProcess, Setup, Task, TaskId, current};
 
 #[cfg(doc)]

@@ -241,7 +241,9 @@ impl Core {
         }
         let encoded = record.split_encoded(claimed);
         let (rest, options) = (record.job.split(claimed), record.options);
-        if kind == ErrorKind::Cancelled || record.cancelled {
+        let cancelled = record.cancelled;
+        self.records.recount(task);
+        if kind == ErrorKind::Cancelled || cancelled {
             self.fail_all(&rest, JoinError::new(ErrorKind::Cancelled, rest.name()));
         } else {
             self.enqueue_front(rest, encoded, options);

@@ -7,14 +7,17 @@
 //! Must stay true: no user code runs here; a record that is removed has had an outcome for every item.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::admission::Admission;
 use super::call_options::CallOptions;
 use super::initializer::Initializer;
 use super::metrics::Counts;
 use super::records::{Order, Records, TaskArguments, TaskRecord};
+use super::worker_surroundings::EnvPerWorker;
 use super::worker_table::WorkerTable;
 use crate::call::RequestWriter;
 use crate::call::encoded_items::EncodedItems;
@@ -22,7 +25,7 @@ use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
 use crate::schedule::{Schedule, StartBreaker, TaskKey, WorkerKey};
-use crate::spawn::{ChildSource, ChildSpec};
+use crate::spawn::{ChildSource, ChildSpec, Surroundings};
 use crate::sys::clock::Moment;
 use crate::transfer::blob::{BlobStore, PackedBlob};
 
@@ -33,13 +36,23 @@ pub(super) struct Settings {
     pub(super) source: ChildSource,
     /// What each worker runs before its initializer.
     pub(super) preload: Option<Initializer>,
-    pub(super) nice: i32,
-    pub(super) memory_limit: Option<u64>,
+    pub(super) surroundings: Surroundings,
+    pub(super) env_per_worker: Option<EnvPerWorker>,
     pub(super) result_limit: Option<u64>,
     pub(super) task_timeout: Option<Duration>,
     pub(super) cancel_grace: Duration,
     pub(super) retries: u32,
+    pub(super) queue_limit: Option<usize>,
+    pub(super) queue_bytes: Option<u64>,
     pub(super) initializer: Option<Initializer>,
+}
+
+impl Settings {
+    /// Whether a call may have to wait before it is submitted.
+    #[inline]
+    pub(super) fn has_queue_limits(&self) -> bool {
+        self.queue_limit.is_some() || self.queue_bytes.is_some()
+    }
 }
 
 impl std::fmt::Debug for Settings {
@@ -66,6 +79,8 @@ pub(super) enum Effect {
     ForgetArguments(Arc<dyn Job>),
     /// Give the blob of encoded arguments back.
     ReturnBlob(PackedBlob),
+    /// Wake a task that waited for a place in the queue.
+    WakeTask(Waker),
     /// Wake the driver: something has changed that it waits for.
     WakeDriver,
 }
@@ -94,6 +109,7 @@ pub(super) struct Core {
     pub(super) settings: Arc<Settings>,
     pub(super) schedule: Schedule,
     pub(super) records: Records,
+    pub(super) admission: Admission,
     pub(super) workers: WorkerTable,
     pub(super) breaker: StartBreaker,
     pub(super) phase: Phase,
@@ -119,6 +135,7 @@ impl Core {
             settings,
             schedule: Schedule::default(),
             records: Records::default(),
+            admission: Admission::default(),
             workers: WorkerTable::default(),
             breaker: StartBreaker::default(),
             phase: Phase::Open,

@@ -1,6 +1,6 @@
 //! Many calls on a few processes. Runs in the application.
 //!
-//! What users hold: `pool`, `builder`, `run`, `task_handle`, `map` and its parts, `info`, `metrics`, `shutdown`.
+//! What users hold: `pool`, `builder` with `worker_options`, `run`, `task_handle`, `map` and its parts, `info`, `metrics`, `shutdown`.
 //! `pool_guard` keeps the pool alive; `shared` is what all parts of a pool share.
 //!
 //! The one task that waits: `driver` reads replies (`worker_replies`) and events (`events`), reports what it has found
@@ -23,17 +23,22 @@ mod metrics;
 mod pool;
 mod pool_guard;
 mod shutdown;
+mod worker_options;
 
 mod call_options;
+mod full;
+mod permit;
 mod reply_inbox;
 mod run;
 mod task_handle;
+mod ticket;
 
 mod ledger;
 mod map;
 mod map_batch;
 mod map_future;
 mod map_input;
+mod map_places;
 mod map_results;
 mod read_ahead;
 
@@ -49,6 +54,7 @@ mod time_limit;
 mod trim;
 mod worker_replies;
 
+mod admission;
 mod balance;
 mod cancel;
 mod close;
@@ -56,9 +62,11 @@ mod core;
 mod dispatch;
 mod records;
 mod replies;
+mod room;
 mod tick;
 mod worker_exit;
 mod worker_state;
+mod worker_surroundings;
 mod worker_table;
 mod workers;
 
@@ -66,10 +74,12 @@ mod workers;
 mod tests;
 
 pub use builder::PoolBuilder;
+pub use full::Full;
 pub use info::{WorkerInfo, WorkerState};
 pub use map::Map;
 pub use map_future::MapFuture;
 pub use metrics::{Histogram, Metrics};
+pub use permit::{Permit, Reserve};
 pub use pool::Pool;
 pub use run::Run;
 pub use shutdown::Shutdown;

@@ -175,9 +175,8 @@ impl Core {
             name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
             pool,
             number: Some(number),
-            nice: self.settings.nice,
-            memory_limit: self.settings.memory_limit,
-            ..ChildSpec::default()
+            detached: false,
+            surroundings: self.settings.surroundings.clone(),
         };
         self.effects
             .push(Effect::Launch(key, Box::new(spec), unwanted));
