@@ -30,9 +30,11 @@ use super::request_reader::RequestReader;
 use super::result_blobs::ResultBlobs;
 use crate::codec::codec;
 use crate::ring::{Consumer, Corrupt, Producer};
+use crate::sys::cpu_timer::CpuTimer;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::image;
 use crate::sys::image::{Enter, Entry};
+use crate::sys::limits;
 use crate::task::{Call, enter_task};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::mapped_blobs::MappedBlobs;
@@ -56,6 +58,8 @@ pub(crate) struct Executor {
     requests: RequestReader,
     replies: ReplyWriter,
     step: ItemStep,
+    /// Runs while an item of a task does, if the pool limits processor time.
+    cpu_timer: Option<CpuTimer>,
 }
 
 /// How far an item has come. Says what its outcome is if it panics.
@@ -89,7 +93,13 @@ impl Executor {
             requests: RequestReader::new(requests),
             replies: ReplyWriter::new(replies, parent, control),
             step: ItemStep::Between,
+            cpu_timer: None,
         }
+    }
+
+    /// Limits the processor time of each item of a task by this timer.
+    pub(crate) fn limit_cpu_time(&mut self, timer: CpuTimer) {
+        self.cpu_timer = Some(timer);
     }
 
     /// Takes the blobs and attachments that arrive over the control socket.
@@ -149,6 +159,7 @@ impl Executor {
         match self.requests.arguments::<C::Args>() {
             Ok(arguments) => {
                 self.step = ItemStep::Running;
+                limits::forget_failed_allocations();
                 let result = C::call(arguments);
                 if self.requests.is_single() {
                     self.replies.check_doorbell();
@@ -209,6 +220,7 @@ impl Executor {
             None => return false,
             Some(0) => self.on_first_item(),
             Some(_) => {
+                self.arm_cpu_timer();
                 if is_timed {
                     self.requests.stamp_start(self.replies.read_clock());
                 }
@@ -225,6 +237,10 @@ impl Executor {
             return;
         };
         enter_task(head.task);
+        // Initializers have no limit.
+        if head.task != 0 {
+            self.arm_cpu_timer();
+        }
         self.requests.stamp_start(self.replies.clock());
         if head.attachments != 0 {
             // The parent still has the same descriptors, and closes them when it sees that the item was claimed.
@@ -232,8 +248,18 @@ impl Executor {
         }
     }
 
+    #[inline]
+    fn arm_cpu_timer(&self) {
+        if let Some(timer) = &self.cpu_timer {
+            timer.arm();
+        }
+    }
+
     /// Ends the current request.
     fn finish(&mut self) {
+        if let Some(timer) = &self.cpu_timer {
+            timer.disarm();
+        }
         self.requests.close_attachments();
         if self.requests.claimed() > 0 {
             enter_task(0);

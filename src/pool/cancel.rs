@@ -10,10 +10,10 @@ use super::records::Place;
 use super::time_limit::FrontTask;
 use super::worker_state::{PendingKill, WorkerLife};
 use crate::call::job::GroupId;
-use crate::call::nonsense::Nonsense;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{RunQueue, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
+use crate::transfer::nonsense::Nonsense;
 
 impl Core {
     /// The caller does not want a task any more, wherever it is.

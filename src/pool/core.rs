@@ -17,6 +17,7 @@ use super::call_options::CallOptions;
 use super::initializer::Initializer;
 use super::metrics::Counts;
 use super::records::{Order, Records, TaskArguments, TaskRecord};
+use super::worker_surroundings::EnvPerWorker;
 use super::worker_table::WorkerTable;
 use crate::call::RequestWriter;
 use crate::call::encoded_items::EncodedItems;
@@ -24,7 +25,7 @@ use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
 use crate::schedule::{Schedule, StartBreaker, TaskKey, WorkerKey};
-use crate::spawn::{ChildSource, ChildSpec};
+use crate::spawn::{ChildSource, ChildSpec, Surroundings};
 use crate::sys::clock::Moment;
 use crate::transfer::blob::{BlobStore, PackedBlob};
 
@@ -35,8 +36,8 @@ pub(super) struct Settings {
     pub(super) source: ChildSource,
     /// What each worker runs before its initializer.
     pub(super) preload: Option<Initializer>,
-    pub(super) nice: i32,
-    pub(super) memory_limit: Option<u64>,
+    pub(super) surroundings: Surroundings,
+    pub(super) env_per_worker: Option<EnvPerWorker>,
     pub(super) result_limit: Option<u64>,
     pub(super) task_timeout: Option<Duration>,
     pub(super) cancel_grace: Duration,

@@ -1,6 +1,7 @@
 //! Many calls on a few processes. Runs in the application.
 //!
-//! What users hold: `pool`, `builder`, `run`, `task_handle`, `map` and its parts, `info`, `metrics`, `shutdown`.
+//! What users hold: `pool`, `builder` with `worker_options` and `flow_options`, `run`, `task_handle`, `permit`, `map` and
+//! its parts, `info`, `metrics`, `shutdown`. A call in a queue with limits has a `ticket`, a map its `map_places`.
 //! `pool_guard` keeps the pool alive; `shared` is what all parts of a pool share.
 //!
 //! The one task that waits: `driver` reads replies (`worker_replies`) and events (`events`), reports what it has found
@@ -9,7 +10,7 @@
 //!
 //! What is known, under one lock: `core`, with `records` of tasks and the `worker_table`. A worker's life is in
 //! `worker_state`. The core's topics are files of their own: `dispatch`, `replies`, `cancel`, `balance`, `workers`,
-//! `worker_exit`, `close`, and `tick`, which has the order of the driver's steps. `effects` performs what the core
+//! `worker_exit`, `close`, `room` with `admission`, and `tick`, which has the order of the driver's steps. `effects` performs what the core
 //! decided. Which task runs where is the [`schedule`](crate::schedule)'s to decide.
 //!
 //! Must stay true: every accepted task gets exactly one outcome. The core's lock is held no longer than it takes to
@@ -17,12 +18,14 @@
 //! encoded before the lock is taken. Only the driver waits.
 
 mod builder;
+mod flow_options;
 mod info;
 mod metrics;
 #[expect(clippy::module_inception, reason = "the pool itself")]
 mod pool;
 mod pool_guard;
 mod shutdown;
+mod worker_options;
 
 mod call_options;
 mod full;
@@ -65,6 +68,7 @@ mod room;
 mod tick;
 mod worker_exit;
 mod worker_state;
+mod worker_surroundings;
 mod worker_table;
 mod workers;
 

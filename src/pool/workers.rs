@@ -10,13 +10,13 @@ use super::ledger::Ledger;
 use super::records::TaskArguments;
 use super::worker_state::{NextStep, WorkerIo, WorkerLife};
 use super::worker_table::Worker;
-use crate::call::nonsense::Nonsense;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildSpec;
 use crate::sys::clock::Moment;
 use crate::transfer::blob::BlobStore;
 use crate::transfer::messages::ToWorker;
+use crate::transfer::nonsense::Nonsense;
 
 /// States.
 impl Core {
@@ -175,9 +175,8 @@ impl Core {
             name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
             pool,
             number: Some(number),
-            nice: self.settings.nice,
-            memory_limit: self.settings.memory_limit,
-            ..ChildSpec::default()
+            detached: false,
+            surroundings: self.settings.surroundings.clone(),
         };
         self.effects
             .push(Effect::Launch(key, Box::new(spec), unwanted));

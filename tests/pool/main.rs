@@ -35,6 +35,7 @@ mod run;
 mod runtimes;
 mod shutdown;
 mod start_limits;
+mod surroundings;
 mod timeout;
 mod values;
 mod worker_crash;
