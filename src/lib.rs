@@ -49,8 +49,8 @@ pub use error::{ErrorKind, JoinError, PanicReport};
 pub use init::init;
 pub use pipe::{BytePipe, Pipe, PipeReceiver, PipeSender, byte_pipe, channel, pipe};
 pub use pool::{
-    Full, Histogram, Map, MapFuture, Metrics, Permit, Pool, PoolBuilder, Reserve, Run, Shutdown,
-    TaskHandle, WorkerInfo, WorkerState,
+    Full, Histogram, Map, MapFuture, Metrics, Permit, Pool, PoolBuilder, Reservation, Run,
+    Shutdown, TaskHandle, WorkerInfo, WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,

@@ -81,7 +81,7 @@ pub use info::{WorkerInfo, WorkerState};
 pub use map::Map;
 pub use map_future::MapFuture;
 pub use metrics::{Histogram, Metrics};
-pub use permit::{Permit, Reserve};
+pub use permit::{Permit, Reservation};
 pub use pool::Pool;
 pub use run::Run;
 pub use shutdown::Shutdown;
