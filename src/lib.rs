@@ -52,8 +52,8 @@ pub use pipe::{
     pipe_with,
 };
 pub use pool::{
-    Full, Histogram, Map, MapFuture, Metrics, Permit, Pool, PoolBuilder, Reserve, Run, Shutdown,
-    TaskHandle, WorkerInfo, WorkerState,
+    Full, Histogram, Map, MapFuture, Metrics, Permit, Pool, PoolBuilder, Reservation, Run,
+    Shutdown, TaskHandle, WorkerInfo, WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,

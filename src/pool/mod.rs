@@ -1,6 +1,7 @@
 //! Many calls on a few processes. Runs in the application.
 //!
-//! What users hold: `pool`, `builder` with `worker_options`, `run`, `task_handle`, `map` and its parts, `info`, `metrics`, `shutdown`.
+//! What users hold: `pool`, `builder` with `worker_options` and `flow_options`, `run`, `task_handle`, `permit`, `map` and
+//! its parts, `info`, `metrics`, `shutdown`. A call in a queue with limits has a `ticket`, a map its `map_places`.
 //! `pool_guard` keeps the pool alive; `shared` is what all parts of a pool share.
 //!
 //! The one task that waits: `driver` reads replies (`worker_replies`) and events (`events`), reports what it has found
@@ -9,7 +10,7 @@
 //!
 //! What is known, under one lock: `core`, with `records` of tasks and the `worker_table`. A worker's life is in
 //! `worker_state`. The core's topics are files of their own: `dispatch`, `replies`, `cancel`, `balance`, `workers`,
-//! `worker_exit`, `close`, and `tick`, which has the order of the driver's steps. `effects` performs what the core
+//! `worker_exit`, `close`, `room` with `admission`, and `tick`, which has the order of the driver's steps. `effects` performs what the core
 //! decided. Which task runs where is the [`schedule`](crate::schedule)'s to decide.
 //!
 //! Must stay true: every accepted task gets exactly one outcome. The core's lock is held no longer than it takes to
@@ -17,6 +18,7 @@
 //! encoded before the lock is taken. Only the driver waits.
 
 mod builder;
+mod flow_options;
 mod info;
 mod metrics;
 #[expect(clippy::module_inception, reason = "the pool itself")]
@@ -79,7 +81,7 @@ pub use info::{WorkerInfo, WorkerState};
 pub use map::Map;
 pub use map_future::MapFuture;
 pub use metrics::{Histogram, Metrics};
-pub use permit::{Permit, Reserve};
+pub use permit::{Permit, Reservation};
 pub use pool::Pool;
 pub use run::Run;
 pub use shutdown::Shutdown;

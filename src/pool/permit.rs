@@ -30,53 +30,53 @@ const RESERVE_NAME: &str = "procession::Pool::reserve";
 ///
 /// # Cancel safety
 ///
-/// Dropping it gives up its turn, and the place if it has one. Awaiting `&mut reserve` in a `select!` that another branch
+/// Dropping it gives up its turn, and the place if it has one. Awaiting `&mut reservation` in a `select!` that another branch
 /// wins keeps its turn.
 ///
 /// # Panics
 ///
 /// If it is polled after it has resolved.
 #[must_use = "a place is reserved when this is awaited"]
-pub struct Reserve {
+pub struct Reservation {
     guard: Arc<PoolGuard>,
     defaults: CallOptions,
-    stage: ReserveStage,
+    stage: ReservationStage,
 }
 
 #[derive(Debug)]
-enum ReserveStage {
+enum ReservationStage {
     New,
     Held(Ticket),
     Over,
 }
 
-impl Reserve {
+impl Reservation {
     pub(super) fn new(guard: &Arc<PoolGuard>, defaults: CallOptions) -> Self {
         Self {
             guard: Arc::clone(guard),
             defaults,
-            stage: ReserveStage::New,
+            stage: ReservationStage::New,
         }
     }
 
     /// The ticket, which is taken at the first poll.
     fn ticket(&mut self, cx: &Context<'_>) -> Result<&mut Ticket, JoinError> {
-        if let ReserveStage::New = self.stage {
+        if let ReservationStage::New = self.stage {
             let need = Need {
                 priority: Priority::Normal,
                 bytes: 0,
             };
             let ticket = Ticket::take(&self.guard.shared, need, RESERVE_NAME, cx)?;
-            self.stage = ReserveStage::Held(ticket);
+            self.stage = ReservationStage::Held(ticket);
         }
         match &mut self.stage {
-            ReserveStage::Held(ticket) => Ok(ticket),
-            _ => panic!("`Reserve` was polled after it had resolved"),
+            ReservationStage::Held(ticket) => Ok(ticket),
+            _ => panic!("`Reservation` was polled after it had resolved"),
         }
     }
 }
 
-impl Future for Reserve {
+impl Future for Reservation {
     type Output = Result<Permit, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -86,7 +86,7 @@ impl Future for Reserve {
             Ok(ticket) => std::task::ready!(ticket.poll(&guard.shared, RESERVE_NAME, cx)),
             Err(error) => Err(error),
         };
-        this.stage = ReserveStage::Over;
+        this.stage = ReservationStage::Over;
         Poll::Ready(outcome.map(|()| Permit {
             guard,
             defaults: this.defaults,
@@ -95,17 +95,17 @@ impl Future for Reserve {
     }
 }
 
-impl Drop for Reserve {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        if let ReserveStage::Held(ticket) = self.stage {
+        if let ReservationStage::Held(ticket) = self.stage {
             ticket.leave(&self.guard.shared);
         }
     }
 }
 
-impl fmt::Debug for Reserve {
+impl fmt::Debug for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reserve")
+        f.debug_struct("Reservation")
             .field("stage", &self.stage)
             .finish_non_exhaustive()
     }
