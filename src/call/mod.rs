@@ -22,6 +22,7 @@
 //! | `outcomes` | parent | decodes the outcomes of one reply |
 //! | `checksum` | both | finds replies that were overwritten before they were read |
 //! | `nonsense` | parent | what a child wrote and no child of this program writes |
+//! | `unsendable` | worker | how a function ends that gives a value which cannot be encoded |
 //! | `slot` | parent | where one outcome waits for the handle that awaits it |
 //!
 //! Must stay true: an item is claimed before its arguments are decoded; every claimed item gets exactly one outcome;
@@ -48,6 +49,7 @@ pub(crate) mod result_blobs;
 pub(crate) mod rings;
 pub(crate) mod single;
 mod slot;
+pub(crate) mod unsendable;
 
 pub(crate) use last_words::LastWords;
 pub(crate) use reply_reader::ReplyReader;

@@ -1,6 +1,6 @@
 //! Many calls on a few processes. Runs in the application.
 //!
-//! What users hold: `pool`, `builder`, `run`, `task_handle`, `map` and its parts, `info`, `metrics`, `shutdown`.
+//! What users hold: `pool`, `builder`, `run`, `task_handle`, `task_set`, `task_stream` with `emit` and `stream_task`, `map` and its parts, `info`, `metrics`, `shutdown`.
 //! `pool_guard` keeps the pool alive; `shared` is what all parts of a pool share.
 //!
 //! The one task that waits: `driver` reads replies (`worker_replies`) and events (`events`), reports what it has found
@@ -9,7 +9,7 @@
 //!
 //! What is known, under one lock: `core`, with `records` of tasks and the `worker_table`. A worker's life is in
 //! `worker_state`. The core's topics are files of their own: `dispatch`, `replies`, `cancel`, `balance`, `workers`,
-//! `worker_exit`, `close`, and `tick`, which has the order of the driver's steps. `effects` performs what the core
+//! `worker_exit`, `retry`, `close`, and `tick`, which has the order of the driver's steps. `effects` performs what the core
 //! decided. Which task runs where is the [`schedule`](crate::schedule)'s to decide.
 //!
 //! Must stay true: every accepted task gets exactly one outcome. The core's lock is held no longer than it takes to
@@ -29,6 +29,12 @@ mod reply_inbox;
 mod run;
 mod task_handle;
 
+mod emit;
+mod stream_task;
+mod task_set;
+mod task_stream;
+
+mod collect_all;
 mod ledger;
 mod map;
 mod map_batch;
@@ -49,6 +55,7 @@ mod time_limit;
 mod trim;
 mod worker_replies;
 
+mod backoff;
 mod balance;
 mod cancel;
 mod close;
@@ -56,6 +63,7 @@ mod core;
 mod dispatch;
 mod records;
 mod replies;
+mod retry;
 mod tick;
 mod worker_exit;
 mod worker_state;
@@ -66,6 +74,8 @@ mod workers;
 mod tests;
 
 pub use builder::PoolBuilder;
+pub use collect_all::CollectAll;
+pub use emit::Emit;
 pub use info::{WorkerInfo, WorkerState};
 pub use map::Map;
 pub use map_future::MapFuture;
@@ -73,4 +83,7 @@ pub use metrics::{Histogram, Metrics};
 pub use pool::Pool;
 pub use run::Run;
 pub use shutdown::Shutdown;
+pub use stream_task::StreamTask;
 pub use task_handle::TaskHandle;
+pub use task_set::TaskSet;
+pub use task_stream::TaskStream;
