@@ -52,8 +52,9 @@ pub use pipe::{
     pipe_with,
 };
 pub use pool::{
-    Full, Histogram, Map, MapFuture, Metrics, Permit, Pool, PoolBuilder, Reservation, Run,
-    Shutdown, TaskHandle, WorkerInfo, WorkerState,
+    CollectAll, Emit, Full, Histogram, Map, MapFuture, Metrics, Permit, Pool, PoolBuilder,
+    Reservation, Run, Shutdown, StreamTask, TaskHandle, TaskSet, TaskStream, WorkerInfo,
+    WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,

@@ -28,6 +28,7 @@ use super::panic_capture;
 use super::reply_writer::ReplyWriter;
 use super::request_reader::RequestReader;
 use super::result_blobs::ResultBlobs;
+use super::unsendable::Unsendable;
 use crate::codec::codec;
 use crate::ring::{Consumer, Corrupt, Producer};
 use crate::sys::cpu_timer::CpuTimer;
@@ -185,6 +186,12 @@ impl Executor {
                 let why = codec::decode_panicked(&*payload);
                 replies.put_text(requests, Status::DecodeFailed, &why);
             }
+            ItemStep::Running if payload.is::<Unsendable>() => {
+                if let Ok(unsendable) = payload.downcast::<Unsendable>() {
+                    replies.put_text(requests, Status::EncodeFailed, &unsendable.0);
+                }
+                return;
+            }
             ItemStep::Running => {
                 let report = panic_capture::report_of(payload);
                 return replies.put_panic(requests, &report);
@@ -241,6 +248,7 @@ impl Executor {
         if head.task != 0 {
             self.arm_cpu_timer();
         }
+        self.requests.clear_progress();
         self.requests.stamp_start(self.replies.clock());
         if head.attachments != 0 {
             // The parent still has the same descriptors, and closes them when it sees that the item was claimed.

@@ -27,7 +27,7 @@ impl Core {
                 self.schedule.cancel_waiting(key);
                 self.fail_unstarted(key, ErrorKind::Cancelled);
             }
-            Place::Encoding => self.fail_unstarted(key, ErrorKind::Cancelled),
+            Place::Encoding | Place::Delayed => self.fail_unstarted(key, ErrorKind::Cancelled),
             Place::Sent { worker, .. } => self.stop_running(worker, key, ErrorKind::Cancelled),
         }
     }
@@ -87,12 +87,15 @@ impl Core {
         let it = self.workers.get(worker)?;
         let front = self.schedule.run_queue(worker)?.front()?;
         let record = self.records.get(front.task)?;
-        let timeout = record.options.timeout?;
-        let stamp = it.life.io()?.requests.started(record.position()?);
+        record.options.first_limit()?;
+        let requests = &it.life.io()?.requests;
+        let stamp = requests.started(record.position()?);
         // What the worker was sent before and was revoked may still be in its ring.
         let sent = it.ledger.front().filter(|sent| sent.task() == front.task);
         Some(FrontTask {
-            timeout,
+            timeout: record.options.timeout,
+            progress_timeout: record.options.progress_timeout,
+            sign: requests.progress(),
             started: sent.map_or(stamp, |sent| sent.started(stamp)),
             due: sent.map(SentRequest::due),
         })

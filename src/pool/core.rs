@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::admission::Admission;
+use super::backoff::Delayed;
 use super::call_options::CallOptions;
 use super::initializer::Initializer;
 use super::metrics::Counts;
@@ -116,6 +117,8 @@ pub(super) struct Core {
     /// The pool's runtime was shut down, and the driver with it.
     pub(super) lost_runtime: bool,
     pub(super) counts: Counts,
+    /// Tasks that wait for another try.
+    pub(super) delayed: Delayed,
     pub(super) effects: Vec<Effect>,
     /// Apart from the effects: the driver delivers what it has read between the two.
     failures: Vec<Failure>,
@@ -141,6 +144,7 @@ impl Core {
             phase: Phase::Open,
             lost_runtime: false,
             counts: Counts::default(),
+            delayed: Delayed::new(),
             effects: Vec::new(),
             failures: Vec::new(),
             must_wake: Vec::new(),
@@ -191,7 +195,8 @@ impl Core {
     /// Ends a task that was never started.
     pub(super) fn fail_unstarted(&mut self, key: TaskKey, kind: ErrorKind) {
         if let Some(record) = self.records.remove(key) {
-            self.fail_all(&record.job, JoinError::new(kind, record.job.name()));
+            let error = JoinError::new(kind, record.job.name()).after_start(record.options.tried);
+            self.fail_all(&record.job, error);
             self.discard(record);
         }
     }

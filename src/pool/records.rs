@@ -18,6 +18,8 @@ use crate::transfer::blob::PackedBlob;
 pub(super) enum Place {
     /// In the schedule's queue.
     Waiting,
+    /// Nowhere: it is tried again after a while.
+    Delayed,
     /// On a thread that encodes its arguments, outside the core's lock.
     Encoding,
     /// In a worker's request ring, at `position`. Outcomes of `received` items have arrived.

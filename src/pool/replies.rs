@@ -85,6 +85,7 @@ impl Core {
         }
         if let Some(record) = self.records.get_mut(key) {
             record.options.timeout = None;
+            record.options.progress_timeout = None;
         }
         self.schedule.workers_changed();
         self.fail(job, job.items() - 1, 1, error);

@@ -1,7 +1,7 @@
 //! The functions that can be called in another process, and what a running task can ask about itself.
 //!
 //! `callable` and `setup` turn functions and their arguments into types, in the parent; the child calls them there.
-//! `current` and `async_runtime` run in the child.
+//! `current`, `progress` and `async_runtime` run in the child.
 //!
 //! Must stay true: a child finds a function only through the table of the program's image.
 //!
@@ -10,12 +10,17 @@
 mod async_runtime;
 mod callable;
 mod current;
+mod progress;
 mod setup;
 
 pub use callable::{Async, Call, Diverging, Never, Sync, Task};
+#[doc(hidden)]
+pub use callable::{AsyncCall, SyncCall};
 pub use current::{CurrentProcess, TaskId, cancelled, current, is_cancelled};
+pub use progress::alive;
 #[doc(hidden)]
 pub use setup::Plain;
 pub use setup::Setup;
 
 pub(crate) use current::{Identity, cancel_current, enter_task, set_identity};
+pub(crate) use progress::{WaitForRoom, progress, report_progress_in};
