@@ -49,8 +49,8 @@ pub use error::{ErrorKind, JoinError, PanicReport};
 pub use init::init;
 pub use pipe::{BytePipe, Pipe, PipeReceiver, PipeSender, byte_pipe, channel, pipe};
 pub use pool::{
-    Histogram, Map, MapFuture, Metrics, Pool, PoolBuilder, Run, Shutdown, TaskHandle, WorkerInfo,
-    WorkerState,
+    Histogram, Map, MapFuture, Metrics, Pool, PoolBuilder, Run, Shutdown, StatePool,
+    StatePoolBuilder, TaskHandle, WorkerInfo, WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,
@@ -59,7 +59,7 @@ pub use procession_macros::{main, test};
 pub use queue::{Abandoned, NotReceived, QueueOptions, Receiver, Sender, queue, queue_with};
 pub use schedule::Priority;
 pub use spawn::{ChildInfo, StartMethod, active_children, warm_up};
-pub use task::{CurrentProcess, Setup, Task, TaskId, current};
+pub use task::{CurrentProcess, Setup, StateSetup, StateTask, Task, TaskId, current};
 
 #[cfg(doc)]
 #[doc = include_str!("../docs/security.md")]

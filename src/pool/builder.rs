@@ -53,6 +53,7 @@ pub struct PoolBuilder {
     retries: u32,
     preload: Option<Initializer>,
     initializer: Option<Initializer>,
+    pub(super) state: Option<Initializer>,
 }
 
 impl Pool {
@@ -96,6 +97,7 @@ impl Default for PoolBuilder {
             retries: 0,
             preload: None,
             initializer: None,
+            state: None,
         }
     }
 }
@@ -305,6 +307,7 @@ impl PoolBuilder {
             cancel_grace: self.cancel_grace,
             retries: self.retries,
             initializer: self.initializer,
+            state: self.state,
         })
     }
 }
@@ -322,6 +325,7 @@ impl fmt::Debug for PoolBuilder {
             .field("retries", &self.retries)
             .field("preload", &self.preload.is_some())
             .field("initializer", &self.initializer.is_some())
+            .field("state", &self.state.is_some())
             .finish()
     }
 }

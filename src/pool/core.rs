@@ -40,6 +40,8 @@ pub(super) struct Settings {
     pub(super) cancel_grace: Duration,
     pub(super) retries: u32,
     pub(super) initializer: Option<Initializer>,
+    /// What each worker runs last before its first task: it makes the worker's state.
+    pub(super) state: Option<Initializer>,
 }
 
 impl std::fmt::Debug for Settings {

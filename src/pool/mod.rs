@@ -1,6 +1,7 @@
 //! Many calls on a few processes. Runs in the application.
 //!
-//! What users hold: `pool`, `builder`, `run`, `task_handle`, `map` and its parts, `info`, `metrics`, `shutdown`.
+//! What users hold: `pool`, `builder`, `run`, `task_handle`, `map` and its parts, `state_pool`, `info`, `metrics`,
+//! `shutdown`.
 //! `pool_guard` keeps the pool alive; `shared` is what all parts of a pool share.
 //!
 //! The one task that waits: `driver` reads replies (`worker_replies`) and events (`events`), reports what it has found
@@ -27,6 +28,7 @@ mod shutdown;
 mod call_options;
 mod reply_inbox;
 mod run;
+mod state_pool;
 mod task_handle;
 
 mod ledger;
@@ -73,4 +75,5 @@ pub use metrics::{Histogram, Metrics};
 pub use pool::Pool;
 pub use run::Run;
 pub use shutdown::Shutdown;
+pub use state_pool::{StatePool, StatePoolBuilder};
 pub use task_handle::TaskHandle;
