@@ -53,8 +53,8 @@ pub use pipe::{
 };
 pub use pool::{
     CollectAll, Emit, Full, Histogram, Map, MapFuture, Metrics, Permit, Pool, PoolBuilder,
-    Reservation, Run, Shutdown, StreamTask, TaskHandle, TaskSet, TaskStream, WorkerInfo,
-    WorkerState,
+    Reservation, Run, Shutdown, StatePool, StatePoolBuilder, StreamTask, TaskHandle, TaskSet,
+    TaskStream, WorkerInfo, WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,
@@ -64,7 +64,7 @@ pub use queue::{Abandoned, NotReceived, QueueOptions, Receiver, Sender, queue, q
 pub use schedule::Priority;
 pub use spawn::{ChildInfo, StartMethod, active_children, warm_up};
 pub use sys::cpu_count::cpu_count;
-pub use task::{CurrentProcess, Setup, Task, TaskId, current};
+pub use task::{CurrentProcess, Setup, StateSetup, StateTask, Task, TaskId, current};
 
 #[cfg(doc)]
 #[doc = include_str!("../docs/security.md")]

@@ -56,6 +56,7 @@ pub struct PoolBuilder {
     pub(super) queue_bytes: Option<u64>,
     preload: Option<Initializer>,
     initializer: Option<Initializer>,
+    pub(super) state: Option<Initializer>,
 }
 
 impl Pool {
@@ -102,6 +103,7 @@ impl Default for PoolBuilder {
             queue_bytes: None,
             preload: None,
             initializer: None,
+            state: None,
         }
     }
 }
@@ -297,6 +299,7 @@ impl PoolBuilder {
             queue_limit: self.queue_limit,
             queue_bytes: self.queue_bytes,
             initializer: self.initializer,
+            state: self.state,
         })
     }
 }
@@ -315,6 +318,7 @@ impl fmt::Debug for PoolBuilder {
             .field("queue_bytes", &self.queue_bytes)
             .field("preload", &self.preload.is_some())
             .field("initializer", &self.initializer.is_some())
+            .field("state", &self.state.is_some())
             .finish()
     }
 }

@@ -76,9 +76,9 @@ impl Core {
     /// When the time of the worker's task or grace is over, if it is limited.
     pub(super) fn deadline(&self, worker: WorkerKey) -> Option<Moment> {
         let life = &self.workers.get(worker)?.life;
-        match life.kill_reason() {
-            Some(_) => life.kill_at(),
-            None => Some(self.front_task(worker)?.ends(self.now)),
+        match (life.kill_at(), life.kill_reason()) {
+            (None, None) => Some(self.front_task(worker)?.ends(self.now)),
+            (kill_at, _) => kill_at,
         }
     }
 

@@ -46,6 +46,8 @@ pub(super) struct Settings {
     pub(super) queue_limit: Option<usize>,
     pub(super) queue_bytes: Option<u64>,
     pub(super) initializer: Option<Initializer>,
+    /// What each worker runs last before its first task: it makes the worker's state.
+    pub(super) state: Option<Initializer>,
 }
 
 impl Settings {

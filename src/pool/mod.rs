@@ -1,8 +1,8 @@
 //! Many calls on a few processes. Runs in the application.
 //!
 //! What users hold: `pool`, `builder` with `worker_options` and `flow_options`, `run`, `task_handle`, `permit`, `task_set`,
-//! `task_stream` with `emit` and `stream_task`, `map` and its parts, `info`, `metrics`, `shutdown`. A call in a queue with
-//! limits has a `ticket`, a map its `map_places`.
+//! `task_stream` with `emit` and `stream_task`, `map` and its parts, `state_pool`, `info`, `metrics`, `shutdown`. A call in
+//! a queue with limits has a `ticket`, a map its `map_places`.
 //! `pool_guard` keeps the pool alive; `shared` is what all parts of a pool share.
 //!
 //! The one task that waits: `driver` reads replies (`worker_replies`) and events (`events`), reports what it has found
@@ -34,6 +34,7 @@ mod full;
 mod permit;
 mod reply_inbox;
 mod run;
+mod state_pool;
 mod task_handle;
 mod ticket;
 
@@ -97,6 +98,7 @@ pub use permit::{Permit, Reservation};
 pub use pool::Pool;
 pub use run::Run;
 pub use shutdown::Shutdown;
+pub use state_pool::{StatePool, StatePoolBuilder};
 pub use stream_task::StreamTask;
 pub use task_handle::TaskHandle;
 pub use task_set::TaskSet;
