@@ -49,7 +49,7 @@ pub use error::{ErrorKind, JoinError, PanicReport};
 pub use init::init;
 pub use pipe::{BytePipe, Pipe, PipeReceiver, PipeSender, byte_pipe, channel, pipe};
 pub use pool::{
-    Full, Histogram, Map, MapFuture, Metrics, Permit, Pool, PoolBuilder, Reservation, Run,
+    Full, Histogram, Map, MapFuture, Metrics, Permit, PermitFuture, Pool, PoolBuilder, Run,
     Shutdown, TaskHandle, WorkerInfo, WorkerState,
 };
 pub use process::{
