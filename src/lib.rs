@@ -52,8 +52,8 @@ pub use pipe::{
     pipe_with,
 };
 pub use pool::{
-    CollectAll, Emit, Full, Histogram, Map, MapFuture, Metrics, Permit, Pool, PoolBuilder,
-    Reservation, Run, Shutdown, StatePool, StatePoolBuilder, StreamTask, TaskHandle, TaskSet,
+    CollectAll, Emit, Full, Histogram, Map, MapFuture, Metrics, Permit, PermitFuture, Pool,
+    PoolBuilder, Run, Shutdown, StatePool, StatePoolBuilder, StreamTask, TaskHandle, TaskSet,
     TaskStream, WorkerInfo, WorkerState,
 };
 pub use process::{

@@ -151,7 +151,10 @@ impl RequestWriter {
         };
         head.flags = if timed { envelope::TIMED } else { 0 };
         head.items = count as u32;
-        head.attachments = match self.control.send_attachments(std::mem::take(fds)) {
+        head.attachments = match self
+            .control
+            .send_attachments(fds.take().map(|fds| fds.0).unwrap_or_default())
+        {
             Ok(id) => id,
             Err(error) => return Written::not_sent(&error),
         };

@@ -17,6 +17,7 @@ impl Core {
             .chain(self.next_balance())
             .chain(self.next_look())
             .chain(half_open_at)
+            .chain(self.next_deadline())
             .chain(self.admission.next_lapse())
             .chain(self.next_delayed())
             .min()
@@ -104,7 +105,7 @@ impl Core {
             if items >= share {
                 let kept = items - items / share;
                 let encoded = record.split_encoded(kept);
-                let (rest, options) = (record.job.split(kept), record.options);
+                let (rest, options) = (record.job.split(kept), record.call_options());
                 self.records.recount(first);
                 self.enqueue_front(rest, encoded, options);
             }

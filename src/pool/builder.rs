@@ -16,6 +16,7 @@ use super::initializer;
 use super::initializer::Initializer;
 use super::pool::Pool;
 use super::pool_guard::PoolGuard;
+use super::retry_rule::RetryRule;
 use super::shared::Shared;
 use super::worker_surroundings;
 use super::worker_surroundings::EnvPerWorker;
@@ -54,6 +55,8 @@ pub struct PoolBuilder {
     retries: u32,
     pub(super) queue_limit: Option<usize>,
     pub(super) queue_bytes: Option<u64>,
+    pub(super) queue_timeout: Option<Duration>,
+    pub(super) retry_if: Option<RetryRule>,
     preload: Option<Initializer>,
     initializer: Option<Initializer>,
     pub(super) state: Option<Initializer>,
@@ -101,6 +104,8 @@ impl Default for PoolBuilder {
             retries: 0,
             queue_limit: None,
             queue_bytes: None,
+            queue_timeout: None,
+            retry_if: None,
             preload: None,
             initializer: None,
             state: None,
@@ -220,7 +225,8 @@ impl PoolBuilder {
 
     /// Sets how often a task is run again if its worker crashes or exits while the task runs. By default 0.
     ///
-    /// Tasks that had not started are always run elsewhere and do not count.
+    /// Tasks that had not started are always run elsewhere and do not count. See [`Run::retries`](crate::Run::retries), and
+    /// [`retry_if`](Self::retry_if) for another rule.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
@@ -298,6 +304,8 @@ impl PoolBuilder {
             retries: self.retries,
             queue_limit: self.queue_limit,
             queue_bytes: self.queue_bytes,
+            queue_timeout: self.queue_timeout,
+            retry_if: self.retry_if,
             initializer: self.initializer,
             state: self.state,
         })
@@ -316,6 +324,8 @@ impl fmt::Debug for PoolBuilder {
             .field("retries", &self.retries)
             .field("queue_limit", &self.queue_limit)
             .field("queue_bytes", &self.queue_bytes)
+            .field("queue_timeout", &self.queue_timeout)
+            .field("retry_if", &self.retry_if)
             .field("preload", &self.preload.is_some())
             .field("initializer", &self.initializer.is_some())
             .field("state", &self.state.is_some())

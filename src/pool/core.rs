@@ -15,9 +15,11 @@ use tokio::sync::oneshot;
 use super::admission::Admission;
 use super::backoff::Delayed;
 use super::call_options::CallOptions;
+use super::deadlines::Deadlines;
 use super::initializer::Initializer;
 use super::metrics::Counts;
 use super::records::{Order, Records, TaskArguments, TaskRecord};
+use super::retry_rule::RetryRule;
 use super::worker_surroundings::EnvPerWorker;
 use super::worker_table::WorkerTable;
 use crate::call::RequestWriter;
@@ -45,6 +47,8 @@ pub(super) struct Settings {
     pub(super) retries: u32,
     pub(super) queue_limit: Option<usize>,
     pub(super) queue_bytes: Option<u64>,
+    pub(super) queue_timeout: Option<Duration>,
+    pub(super) retry_if: Option<RetryRule>,
     pub(super) initializer: Option<Initializer>,
     /// What each worker runs last before its first task: it makes the worker's state.
     pub(super) state: Option<Initializer>,
@@ -82,6 +86,8 @@ pub(super) enum Effect {
     ForgetArguments(Arc<dyn Job>),
     /// Give the blob of encoded arguments back.
     ReturnBlob(PackedBlob),
+    /// Ask the pool's rule whether this task, which has failed so, runs again.
+    Decide(TaskKey, JoinError),
     /// Wake a task that waited for a place in the queue.
     WakeTask(Waker),
     /// Wake the driver: something has changed that it waits for.
@@ -113,6 +119,8 @@ pub(super) struct Core {
     pub(super) schedule: Schedule,
     pub(super) records: Records,
     pub(super) admission: Admission,
+    /// Until when waiting tasks must have started.
+    pub(super) deadlines: Deadlines<TaskKey>,
     pub(super) workers: WorkerTable,
     pub(super) breaker: StartBreaker,
     pub(super) phase: Phase,
@@ -141,6 +149,7 @@ impl Core {
             schedule: Schedule::default(),
             records: Records::default(),
             admission: Admission::default(),
+            deadlines: Deadlines::default(),
             workers: WorkerTable::default(),
             breaker: StartBreaker::default(),
             phase: Phase::Open,
@@ -190,8 +199,22 @@ impl Core {
         options: CallOptions,
     ) {
         let arguments = encoded.map_or(TaskArguments::Unencoded, TaskArguments::Encoded);
-        let key = self.records.insert(job, arguments, options, self.now);
+        let key = self.insert(job, arguments, options);
         self.enqueue(key, options.priority, Order::First);
+    }
+
+    /// Adds a task.
+    pub(super) fn insert(
+        &mut self,
+        job: Arc<dyn Job>,
+        arguments: TaskArguments,
+        options: CallOptions,
+    ) -> TaskKey {
+        let key = self.records.insert(job, arguments, options, self.now);
+        if let Some(at) = options.start_by {
+            self.add_deadline(at, key);
+        }
+        key
     }
 
     /// Ends a task that was never started.
@@ -228,7 +251,7 @@ impl Core {
     /// Drops a record after the lock is released, because the job is user code's.
     pub(super) fn discard(&mut self, record: TaskRecord) {
         if let TaskArguments::Packed(packed) = record.arguments {
-            self.effects.push(Effect::ReturnBlob(packed));
+            self.effects.push(Effect::ReturnBlob(*packed));
         }
         self.effects.push(Effect::Drop(record.job));
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::call_options::CallOptions;
 use super::core::{Core, Effect, Phase};
-use super::records::{Order, Place, TaskArguments};
+use super::records::{Order, Place, TaskArguments, TaskRecord};
 use crate::call::Written;
 use crate::call::encoded_items::{EncodeResult, EncodedItems, NotEncoded};
 use crate::call::job::Job;
@@ -29,7 +29,7 @@ impl Core {
             Err(NotEncoded::TooLarge(len)) => (TaskArguments::Large(len), None),
             Err(NotEncoded::Refused(why)) => (TaskArguments::Unencoded, Some(why)),
         };
-        let key = self.records.insert(job, arguments, options, self.now);
+        let key = self.insert(job, arguments, options);
         if let Some(why) = refused {
             self.refuse(key, &why);
             return Some(key);
@@ -91,7 +91,7 @@ impl Core {
 
     /// Sends waiting tasks to workers, and starts missing workers. Follows every change, before the lock is released.
     pub(super) fn pump(&mut self) {
-        while let Some((worker, task)) = self.schedule.next(&self.workers) {
+        while let Some((worker, task)) = self.schedule.next(&self.workers, self.now) {
             self.dispatch(worker, task);
         }
         if self.admission.has_waiting() {
@@ -126,9 +126,10 @@ impl Core {
         if self.must_encode(key) {
             return self.encode(key);
         }
+        let affinity = self.records.get(key).and_then(TaskRecord::affinity);
         match order {
-            Order::First => self.schedule.submit_front(key, priority),
-            Order::Last => self.schedule.submit(key, priority),
+            Order::First => self.schedule.submit_front(key, priority, affinity),
+            Order::Last => self.schedule.submit(key, priority, affinity),
         }
         self.run_driver_by(self.breaker.half_open_at());
     }
@@ -162,7 +163,7 @@ impl Core {
         self.schedule.unreserve(worker);
         match (packed, self.records.get_mut(key)) {
             (Ok(packed), Some(record)) => {
-                record.arguments = TaskArguments::Packed(packed);
+                record.arguments = TaskArguments::Packed(Box::new(packed));
                 record.place = Place::Waiting;
                 let cancelled = record.cancelled;
                 self.records.recount(key);
@@ -307,7 +308,7 @@ impl Core {
         // What was packed for another worker is not sent to this one.
         let large = TaskArguments::Large(record.bytes());
         if let TaskArguments::Packed(packed) = std::mem::replace(&mut record.arguments, large) {
-            self.effects.push(Effect::ReturnBlob(packed));
+            self.effects.push(Effect::ReturnBlob(*packed));
         }
         let (store, job) = (Arc::clone(io.requests.blobs()), Arc::clone(&record.job));
         self.effects.push(Effect::Pack(key, worker, store, job));
@@ -320,7 +321,7 @@ impl Core {
             return;
         };
         if record.job.items() > kept {
-            let (rest, options) = (record.job.split(kept), record.options);
+            let (rest, options) = (record.job.split(kept), record.call_options());
             self.enqueue_front(rest, encoded, options);
         }
     }

@@ -46,7 +46,13 @@ pub(super) enum WorkerChange {
 }
 
 /// A job, and how many of the outcomes in a reply count.
-pub(super) type JobOutcomes = (Arc<dyn Job>, u32);
+#[derive(Debug)]
+pub(super) struct JobOutcomes {
+    pub(super) job: Arc<dyn Job>,
+    pub(super) count: u32,
+    /// Whether the pool's rule is asked about an error, and the core told what it says.
+    pub(super) asks_rule: bool,
+}
 
 /// A reply to a task that was read.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use super::full::Full;
 use super::info::WorkerInfo;
 use super::map::Map;
 use super::metrics::Metrics;
-use super::permit::Reservation;
+use super::permit::PermitFuture;
 use super::pool_guard::PoolGuard;
 use super::run::Run;
 use super::shutdown::Shutdown;
@@ -136,8 +136,8 @@ impl Pool {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn reserve(&self) -> Reservation {
-        Reservation::new(&self.guard, self.defaults())
+    pub fn reserve(&self) -> PermitFuture {
+        PermitFuture::new(&self.guard, self.defaults())
     }
 
     /// Runs `f` in one of the workers, and gives the items that it sends while it runs.
@@ -270,6 +270,7 @@ impl Pool {
         let settings = &self.guard.shared.settings;
         CallOptions {
             timeout: settings.task_timeout,
+            queue_timeout: settings.queue_timeout,
             retries: settings.retries,
             ..CallOptions::default()
         }
