@@ -49,8 +49,8 @@ pub use error::{ErrorKind, JoinError, PanicReport};
 pub use init::init;
 pub use pipe::{BytePipe, Pipe, PipeReceiver, PipeSender, byte_pipe, channel, pipe};
 pub use pool::{
-    Histogram, Map, MapFuture, Metrics, Pool, PoolBuilder, Run, Shutdown, TaskHandle, WorkerInfo,
-    WorkerState,
+    Histogram, Map, MapFuture, Metrics, Pool, PoolBuilder, RecycleReason, Restart, Run, Shutdown,
+    TaskHandle, WorkerInfo, WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,

@@ -15,6 +15,8 @@ impl Core {
             .chain(self.next_balance())
             .chain(self.next_look())
             .chain(half_open_at)
+            .chain(self.next_expiry())
+            .chain(self.next_adaption())
             .min()
     }
 

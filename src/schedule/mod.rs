@@ -10,6 +10,7 @@
 //! future, the life of a worker. Time is a number that comes with the event; whether a worker takes tasks is asked
 //! ([`TakesTasks`]).
 
+mod growth;
 mod mean_time;
 mod priority;
 mod run_queue;
