@@ -13,7 +13,16 @@ use crate::codec::attachments;
 use crate::codec::codec::EncodeFault;
 
 /// The encoded items of a job, or why its first item was not encoded.
-pub(crate) type EncodeResult = Result<EncodedItems, EncodeFault>;
+pub(crate) type EncodeResult = Result<EncodedItems, NotEncoded>;
+
+/// Why an item was not encoded.
+#[derive(Debug)]
+pub(crate) enum NotEncoded {
+    /// It does not fit a request. It takes so many bytes, or more if it has very many parts.
+    TooLarge(u64),
+    /// It cannot be carried at all.
+    Refused(String),
+}
 
 /// Encoded items of a job, from its first on, and their attachments.
 #[derive(Debug)]
@@ -31,7 +40,7 @@ impl EncodedItems {
     ///
     /// Why the first item cannot be encoded, or that it does not fit.
     #[inline]
-    pub(crate) fn of(job: &dyn Job) -> Result<Self, EncodeFault> {
+    pub(crate) fn of(job: &dyn Job) -> EncodeResult {
         let mut fds = Vec::new();
         item_writer::with(|writer| {
             let written = attachments::collect_lent(&mut fds, || job.write(writer));
@@ -41,6 +50,10 @@ impl EncodedItems {
             }
         })
         .map(|(bytes, items)| Self { bytes, items, fds })
+        .map_err(|fault| match fault {
+            EncodeFault::Full => NotEncoded::TooLarge(job.measure()),
+            EncodeFault::Refused(why) => NotEncoded::Refused(why),
+        })
     }
 
     /// Encodes all items of `job`, cut into as many jobs as it takes.
@@ -52,6 +65,11 @@ impl EncodedItems {
             left = (job.items() > kept).then(|| job.split(kept));
             jobs.push((job, encoded));
         }
+    }
+
+    /// How many bytes they take.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// How many items there are.

@@ -14,13 +14,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::control_queue::ControlQueue;
-use super::encoded_items::EncodedItems;
+use super::encoded_items::{EncodedItems, NotEncoded};
 use super::envelope;
 use super::envelope::{LONGEST_BODY, Request};
 use super::job::Job;
 use super::last_words::LastWords;
 use crate::codec::codec;
-use crate::codec::codec::EncodeFault;
 use crate::error::PanicReport;
 use crate::ring::{Cursor, Producer};
 use crate::sys::clock::Moment;
@@ -108,8 +107,8 @@ impl RequestWriter {
     pub(crate) fn write(&mut self, task: u64, job: &dyn Job, timed: bool) -> Written {
         match EncodedItems::of(job) {
             Ok(mut items) => self.write_items(task, job, &mut items, timed),
-            Err(EncodeFault::Full) => Written::TooLarge,
-            Err(EncodeFault::Refused(why)) => Written::Refused(why),
+            Err(NotEncoded::TooLarge(_)) => Written::TooLarge,
+            Err(NotEncoded::Refused(why)) => Written::Refused(why),
         }
     }
 
@@ -304,6 +303,11 @@ impl RequestWriter {
             0 => None,
             bits => Some(Moment::from_bits(bits)),
         }
+    }
+
+    /// The last sign of life of a task of the worker; it may be of an earlier task, or in the future.
+    pub(crate) fn progress(&self) -> Moment {
+        Moment::from_bits(self.ring.progress())
     }
 
     /// Sends a control message. If the socket does not take it now, it is sent later, in order.

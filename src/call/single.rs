@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use super::Slot;
 use super::executor::EntryOf;
 use super::item_writer::ItemWriter;
-use super::job::{ItemsWritten, Job, pack_item};
+use super::job::{ItemsWritten, Job, measure_item, pack_item};
 use super::outcomes::Outcomes;
 use crate::codec::codec::EncodeFault;
 use crate::error::JoinError;
@@ -63,6 +63,10 @@ impl<J: OneCall> Job for J {
             items: usize::from(written.is_ok()),
             stopped: written.err(),
         }
+    }
+
+    fn measure(&self) -> u64 {
+        self.with_arguments(measure_item).unwrap_or(0)
     }
 
     fn pack(&self, store: &BlobStore) -> Result<PackedBlob, String> {

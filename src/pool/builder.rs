@@ -50,8 +50,11 @@ pub struct PoolBuilder {
     task_timeout: Option<Duration>,
     cancel_grace: Duration,
     retries: u32,
+    pub(super) queue_limit: Option<usize>,
+    pub(super) queue_bytes: Option<u64>,
     preload: Option<Initializer>,
     initializer: Option<Initializer>,
+    pub(super) state: Option<Initializer>,
 }
 
 impl Pool {
@@ -95,8 +98,11 @@ impl Default for PoolBuilder {
             task_timeout: None,
             cancel_grace: Duration::ZERO,
             retries: 0,
+            queue_limit: None,
+            queue_bytes: None,
             preload: None,
             initializer: None,
+            state: None,
         }
     }
 }
@@ -272,7 +278,10 @@ impl PoolBuilder {
             task_timeout: self.task_timeout,
             cancel_grace: self.cancel_grace,
             retries: self.retries,
+            queue_limit: self.queue_limit,
+            queue_bytes: self.queue_bytes,
             initializer: self.initializer,
+            state: self.state,
         })
     }
 }
@@ -288,8 +297,11 @@ impl fmt::Debug for PoolBuilder {
             .field("task_timeout", &self.task_timeout)
             .field("cancel_grace", &self.cancel_grace)
             .field("retries", &self.retries)
+            .field("queue_limit", &self.queue_limit)
+            .field("queue_bytes", &self.queue_bytes)
             .field("preload", &self.preload.is_some())
             .field("initializer", &self.initializer.is_some())
+            .field("state", &self.state.is_some())
             .finish()
     }
 }

@@ -5,14 +5,28 @@
 
 use std::time::Duration;
 
+use super::backoff::Backoff;
 use crate::schedule::Priority;
 
 /// The options of one call, or of every item of a map.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct CallOptions {
     pub(super) timeout: Option<Duration>,
+    /// How long it may run without a sign of life.
+    pub(super) progress_timeout: Option<Duration>,
     pub(super) retries: u32,
     pub(super) priority: Priority,
+    /// How long an item waits before it is tried again; `None` if it does not.
+    pub(super) backoff: Option<Backoff>,
+    /// Whether it was run before, in a worker that has ended.
+    pub(super) tried: bool,
+}
+
+impl CallOptions {
+    /// The shortest time after its start at which a call may have to end.
+    pub(super) fn first_limit(&self) -> Option<Duration> {
+        self.timeout.into_iter().chain(self.progress_timeout).min()
+    }
 }
 
 /// Defines the public setters of a type with a field `options`. `$subject` is what the options apply to.

@@ -16,6 +16,7 @@ impl Core {
         }
         self.effects.push(Effect::WakeDriver);
         self.restarts.clear();
+        self.refuse_waiting();
         if self.phase == Phase::Over {
             self.cancel_everything();
         }

@@ -7,10 +7,13 @@
 //! Must stay true: no user code runs here; a record that is removed has had an outcome for every item.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::admission::Admission;
+use super::backoff::Delayed;
 use super::call_options::CallOptions;
 use super::initializer::Initializer;
 use super::metrics::Counts;
@@ -43,7 +46,19 @@ pub(super) struct Settings {
     pub(super) task_timeout: Option<Duration>,
     pub(super) cancel_grace: Duration,
     pub(super) retries: u32,
+    pub(super) queue_limit: Option<usize>,
+    pub(super) queue_bytes: Option<u64>,
     pub(super) initializer: Option<Initializer>,
+    /// What each worker runs last before its first task: it makes the worker's state.
+    pub(super) state: Option<Initializer>,
+}
+
+impl Settings {
+    /// Whether a call may have to wait before it is submitted.
+    #[inline]
+    pub(super) fn has_queue_limits(&self) -> bool {
+        self.queue_limit.is_some() || self.queue_bytes.is_some()
+    }
 }
 
 impl std::fmt::Debug for Settings {
@@ -70,6 +85,8 @@ pub(super) enum Effect {
     ForgetArguments(Arc<dyn Job>),
     /// Give the blob of encoded arguments back.
     ReturnBlob(PackedBlob),
+    /// Wake a task that waited for a place in the queue.
+    WakeTask(Waker),
     /// Wake the driver: something has changed that it waits for.
     WakeDriver,
 }
@@ -98,6 +115,7 @@ pub(super) struct Core {
     pub(super) settings: Arc<Settings>,
     pub(super) schedule: Schedule,
     pub(super) records: Records,
+    pub(super) admission: Admission,
     pub(super) workers: WorkerTable,
     pub(super) bounds: WorkerBounds,
     /// How many workers were started.
@@ -108,6 +126,8 @@ pub(super) struct Core {
     /// The pool's runtime was shut down, and the driver with it.
     pub(super) lost_runtime: bool,
     pub(super) counts: Counts,
+    /// Tasks that wait for another try.
+    pub(super) delayed: Delayed,
     pub(super) effects: Vec<Effect>,
     /// Apart from the effects: the driver delivers what it has read between the two.
     failures: Vec<Failure>,
@@ -130,11 +150,13 @@ impl Core {
             settings,
             schedule: Schedule::default(),
             records: Records::default(),
+            admission: Admission::default(),
             workers: WorkerTable::default(),
             breaker: StartBreaker::default(),
             phase: Phase::Open,
             lost_runtime: false,
             counts: Counts::default(),
+            delayed: Delayed::new(),
             effects: Vec::new(),
             failures: Vec::new(),
             must_wake: Vec::new(),
@@ -185,7 +207,8 @@ impl Core {
     /// Ends a task that was never started.
     pub(super) fn fail_unstarted(&mut self, key: TaskKey, kind: ErrorKind) {
         if let Some(record) = self.records.remove(key) {
-            self.fail_all(&record.job, JoinError::new(kind, record.job.name()));
+            let error = JoinError::new(kind, record.job.name()).after_start(record.options.tried);
+            self.fail_all(&record.job, error);
             self.discard(record);
         }
     }

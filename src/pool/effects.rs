@@ -60,6 +60,7 @@ impl Shared {
                     shared.with(|core| core.on_packed(task, worker, packed));
                 });
             }
+            Effect::WakeTask(waker) => waker.wake(),
             Effect::WakeDriver => self.tell_driver(Event::Wake),
         }
     }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::worker_state::WorkerIo;
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
-use crate::call::nonsense::Nonsense;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildEnd;
 use crate::transfer::blob::PackedBlob;
+use crate::transfer::nonsense::Nonsense;
 
 /// Everything that the driver reports to one tick.
 #[derive(Debug, Default)]

@@ -12,16 +12,22 @@ use tokio::sync::oneshot;
 use super::call_options::CallOptions;
 use super::core::Phase;
 use super::events::Event;
+use super::full::Full;
 use super::info::WorkerInfo;
 use super::map::Map;
 use super::metrics::Metrics;
+use super::permit::Reservation;
 use super::pool_guard::PoolGuard;
 use super::restart_future::Restart;
 use super::run::Run;
 use super::shutdown::Shutdown;
+use super::stream_task::StreamTask;
 use super::task_handle::TaskHandle;
+use super::task_stream::TaskStream;
+use super::ticket::Ticket;
 use super::worker_limits::MOST_WORKERS;
 use super::worker_table::Worker;
+use crate::call::job;
 use crate::call::single::Single;
 use crate::schedule::{RunQueue, WorkerKey};
 use crate::task::{Task, TaskId};
@@ -82,6 +88,76 @@ impl Pool {
         F: Task<M, A>,
     {
         self.run(f, args).spawn()
+    }
+
+    /// Submits a call of `f` with `args` at once, as [`Pool::spawn`], if the queue has room.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if so many tasks wait as [`queue_limit`](crate::PoolBuilder::queue_limit) allows, if their arguments and
+    /// these have more bytes than [`queue_bytes`](crate::PoolBuilder::queue_bytes) allows, or if something else waits for
+    /// a place. It gives the arguments back, which were not encoded: a full pool refuses within a microsecond. In a
+    /// closed pool it is the handle that fails, with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    pub fn try_spawn<F, M, A>(&self, f: F, args: A) -> Result<TaskHandle<F::Output>, Full<A>>
+    where
+        F: Task<M, A>,
+    {
+        let _ = f; // has no bytes: its type is the function
+        let shared = &self.guard.shared;
+        if !shared.settings.has_queue_limits() || shared.look(|core| core.phase != Phase::Open) {
+            return Ok(self.spawn(f, args));
+        }
+        if !shared.look(|core| core.would_admit(0)) {
+            return Err(Full(args));
+        }
+        let args = F::arguments(args);
+        let bytes = match shared.settings.queue_bytes {
+            Some(_) => job::measure_item(&args),
+            None => 0,
+        };
+        if !shared.lock().try_give_place(bytes) {
+            return Err(Full(F::give_back(args)));
+        }
+        let job = Arc::new(Single::<F::Call>::new(args));
+        let place = Ticket::HasPlace(bytes);
+        Ok(Run::with_ticket(&self.guard, job, self.defaults(), place).spawn())
+    }
+
+    /// Waits for a place in the queue, and reserves it.
+    ///
+    /// The place can be filled later, by [`Permit::run`](crate::Permit::run) or [`Permit::spawn`](crate::Permit::spawn),
+    /// so that arguments are made only when there is room for them. Dropping the permit gives the place back. Without
+    /// [`queue_limit`](crate::PoolBuilder::queue_limit) there is always room. It waits in order with calls of
+    /// [`Priority::Normal`](crate::Priority::Normal).
+    ///
+    /// ```
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = procession::Pool::builder().workers(1).queue_limit(8).build()?;
+    /// let permit = pool.reserve().await?;
+    /// let text = "made when there is room for it".to_owned();
+    /// assert_eq!(permit.run(|text: String| text.len(), text).await?, 30);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reserve(&self) -> Reservation {
+        Reservation::new(&self.guard, self.defaults())
+    }
+
+    /// Runs `f` in one of the workers, and gives the items that it sends while it runs.
+    ///
+    /// The first parameter of `f` is an [`Emit`](crate::Emit), `args` are those behind it. The function is submitted when
+    /// the stream is first polled. Dropping the stream stops the function.
+    #[doc(alias = "imap")]
+    pub fn stream<F, M, A>(&self, f: F, args: A) -> TaskStream<F::Item>
+    where
+        F: StreamTask<M, A>,
+        A: Send + 'static,
+    {
+        let _ = f; // has no bytes: its type is the function
+        TaskStream::new::<F::Call>(&self.guard, self.defaults(), |emit| {
+            F::arguments(emit, args)
+        })
     }
 
     /// Runs `f` on every item, in the workers.

@@ -8,10 +8,13 @@ use super::findings::JobOutcomes;
 use super::records::{Place, TaskRecord};
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
-use crate::call::nonsense::Nonsense;
 use crate::error::JoinError;
 use crate::schedule::{TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
+use crate::transfer::nonsense::Nonsense;
+
+/// How long a worker may take to drop its state before it is killed. Unloading the largest model takes a few seconds.
+const LONGEST_LEAVING: Duration = Duration::from_secs(10);
 
 impl Core {
     /// Accounts for a reply of a task. Returns the job, and how many of the outcomes in the reply count. `None` if the
@@ -51,7 +54,27 @@ impl Core {
         }
         let ended = head.count > 0 && end == items;
         let replaced = ended && self.ended_within_grace(worker, head.task, &job);
+        if head.leaves {
+            self.on_leaving(worker)?;
+        }
         Ok(Some((job, head.count - u32::from(replaced))))
+    }
+
+    /// The worker begins nothing more: a call has panicked while it had the state. What it was sent runs elsewhere, and
+    /// another worker takes its place.
+    fn on_leaving(&mut self, worker: WorkerKey) -> Result<(), Nonsense> {
+        if self.settings.state.is_none() {
+            return Err(Nonsense("it leaves and has no reason to"));
+        }
+        let kill_at = self.now.plus(LONGEST_LEAVING);
+        self.transition(worker, |life| life.leave(kill_at));
+        let queue = self.schedule.run_queue(worker);
+        let tasks = queue.map(|queue| queue.tasks().rev().map(|queued| queued.task));
+        // From the last to the first, so that they wait in their old order.
+        for task in tasks.map(Vec::from_iter).unwrap_or_default() {
+            self.revoke(worker, task);
+        }
+        Ok(())
     }
 
     /// The last reply of a task has arrived: all its items have outcomes.
@@ -85,6 +108,7 @@ impl Core {
         }
         if let Some(record) = self.records.get_mut(key) {
             record.options.timeout = None;
+            record.options.progress_timeout = None;
         }
         self.schedule.workers_changed();
         self.fail(job, job.items() - 1, 1, error);

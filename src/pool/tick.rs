@@ -64,6 +64,7 @@ impl Core {
     fn on_time(&mut self) {
         self.drop_started_arguments();
         self.expire();
+        self.end_delays();
         // Before tasks are moved: a worker that runs may take them.
         self.clear_suspicions();
         self.rebalance();

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::departure::Departure;
 use super::ledger::Ledger;
 use super::worker_state::{WorkerIo, WorkerLife};
-use crate::call::nonsense::Nonsense;
 use crate::schedule::{TakesTasks, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
+use crate::transfer::nonsense::Nonsense;
 
 /// A worker is asked to look at itself when its task has run for so long. Then after twice the time each time, but not
 /// later than this after the last look.

@@ -12,13 +12,13 @@ use super::records::TaskArguments;
 use super::worker_limits::WorkerLimits;
 use super::worker_state::{NextStep, WorkerIo, WorkerLife};
 use super::worker_table::Worker;
-use crate::call::nonsense::Nonsense;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildSpec;
 use crate::sys::clock::Moment;
 use crate::transfer::blob::BlobStore;
 use crate::transfer::messages::ToWorker;
+use crate::transfer::nonsense::Nonsense;
 
 /// States.
 impl Core {
