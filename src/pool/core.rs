@@ -19,7 +19,9 @@ use super::deadlines::Deadlines;
 use super::initializer::Initializer;
 use super::metrics::Counts;
 use super::records::{Order, Records, TaskArguments, TaskRecord};
+use super::restart::Restarts;
 use super::retry_rule::RetryRule;
+use super::worker_limits::{WorkerBounds, WorkerLimits};
 use super::worker_surroundings::EnvPerWorker;
 use super::worker_table::WorkerTable;
 use crate::call::RequestWriter;
@@ -34,7 +36,8 @@ use crate::transfer::blob::{BlobStore, PackedBlob};
 
 /// How a pool was built.
 pub(super) struct Settings {
-    pub(super) workers: usize,
+    pub(super) bounds: WorkerBounds,
+    pub(super) limits: WorkerLimits,
     pub(super) name: Option<String>,
     pub(super) source: ChildSource,
     /// What each worker runs before its initializer.
@@ -65,7 +68,7 @@ impl Settings {
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
-            .field("workers", &self.workers)
+            .field("bounds", &self.bounds)
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
@@ -122,6 +125,10 @@ pub(super) struct Core {
     /// Until when waiting tasks must have started.
     pub(super) deadlines: Deadlines<TaskKey>,
     pub(super) workers: WorkerTable,
+    pub(super) bounds: WorkerBounds,
+    /// How many workers were started.
+    pub(super) started: u64,
+    pub(super) restarts: Restarts,
     pub(super) breaker: StartBreaker,
     pub(super) phase: Phase,
     /// The pool's runtime was shut down, and the driver with it.
@@ -145,6 +152,9 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
         Self {
+            bounds: settings.bounds,
+            started: 0,
+            restarts: Restarts::default(),
             settings,
             schedule: Schedule::default(),
             records: Records::default(),

@@ -101,6 +101,7 @@ impl Core {
         while let Some(worker) = self.must_wake.pop() {
             self.wake(worker);
         }
+        self.check_missing |= self.bounds.is_elastic() && self.schedule.waiting() > 0;
         if std::mem::take(&mut self.check_missing) {
             self.start_missing();
         }
@@ -179,6 +180,7 @@ impl Core {
     }
 
     fn dispatch(&mut self, worker: WorkerKey, key: TaskKey) {
+        self.cut_to_quota(worker, key);
         // Items with descriptors may have been split off while it waited.
         if self.must_encode(key) {
             return self.encode(key);
@@ -211,6 +213,7 @@ impl Core {
                     record.arguments = TaskArguments::Unencoded;
                 }
                 self.on_sent(worker, key, position, items, has_fds);
+                self.use_quota(worker, items);
                 self.schedule.sent(worker, key, items, self.now);
                 self.run_driver_by(self.next_balance());
                 if is_split {
@@ -316,7 +319,7 @@ impl Core {
     }
 
     /// The items of a task behind the first `kept` wait as a task of their own. They may be `encoded` already.
-    fn queue_rest(&mut self, key: TaskKey, kept: usize, encoded: Option<EncodedItems>) {
+    pub(super) fn queue_rest(&mut self, key: TaskKey, kept: usize, encoded: Option<EncodedItems>) {
         let Some(record) = self.records.get(key) else {
             return;
         };

@@ -17,6 +17,8 @@ use crate::transfer::nonsense::Nonsense;
 pub(super) struct Findings {
     pub(super) changes: Vec<WorkerChange>,
     pub(super) replies: Vec<FoundReply>,
+    /// Workers that have more memory than they may have.
+    pub(super) overgrown: Vec<WorkerKey>,
     pub(super) exits: Vec<FoundExit>,
 }
 

@@ -12,6 +12,7 @@
 //! ([`TakesTasks`]).
 
 mod affinity;
+mod growth;
 mod keyed;
 mod mean_time;
 mod priority;

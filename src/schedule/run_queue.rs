@@ -142,6 +142,11 @@ impl RunQueue {
         self.tasks.iter().map(|queued| queued.items).sum()
     }
 
+    /// Whether nothing is in the queue, nor will be sent.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.expected() == 0
+    }
+
     /// The time since the front task was sent or outcomes have arrived.
     pub(crate) fn since_progress(&self, now: Moment) -> Duration {
         now.since(self.last_progress)
