@@ -28,12 +28,15 @@ use super::panic_capture;
 use super::reply_writer::ReplyWriter;
 use super::request_reader::RequestReader;
 use super::result_blobs::ResultBlobs;
+use super::unsendable::Unsendable;
 use crate::codec::codec;
 use crate::ring::{Consumer, Corrupt, Producer};
+use crate::sys::cpu_timer::CpuTimer;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::image;
 use crate::sys::image::{Enter, Entry};
-use crate::task::{Call, enter_task};
+use crate::sys::limits;
+use crate::task::{Call, enter_task, is_state_spoiled};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::mapped_blobs::MappedBlobs;
 
@@ -56,6 +59,10 @@ pub(crate) struct Executor {
     requests: RequestReader,
     replies: ReplyWriter,
     step: ItemStep,
+    /// Runs while an item of a task does, if the pool limits processor time.
+    cpu_timer: Option<CpuTimer>,
+    /// Whether this process begins nothing more, and exits.
+    leaves: bool,
 }
 
 /// How far an item has come. Says what its outcome is if it panics.
@@ -89,7 +96,14 @@ impl Executor {
             requests: RequestReader::new(requests),
             replies: ReplyWriter::new(replies, parent, control),
             step: ItemStep::Between,
+            cpu_timer: None,
+            leaves: false,
         }
+    }
+
+    /// Limits the processor time of each item of a task by this timer.
+    pub(crate) fn limit_cpu_time(&mut self, timer: CpuTimer) {
+        self.cpu_timer = Some(timer);
     }
 
     /// Takes the blobs and attachments that arrive over the control socket.
@@ -108,6 +122,9 @@ impl Executor {
     ///
     /// The parent's memory is corrupt, and this process must exit.
     pub(crate) fn next(&mut self) -> Result<NextRequest, Corrupt> {
+        if self.leaves {
+            return Ok(NextRequest::Stop);
+        }
         loop {
             let arrival = self.requests.wait()?;
             if arrival.waited {
@@ -129,8 +146,23 @@ impl Executor {
         // One `catch_unwind` for all items and not for each: so it costs nothing per item.
         while let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.run_items::<C>())) {
             self.put_panicked(payload);
+            if is_state_spoiled() {
+                return self.leave();
+            }
         }
         self.finish();
+    }
+
+    /// Ends the current request, and this process with it: a call has panicked while it had the state.
+    /// Items that are not claimed run in other workers.
+    #[cold]
+    fn leave(&mut self) {
+        self.leaves = true;
+        self.replies.leave();
+        match self.requests.has_more() {
+            true => self.replies.commit(false),
+            false => self.finish(),
+        }
     }
 
     fn run_items<C: Call>(&mut self) {
@@ -149,6 +181,7 @@ impl Executor {
         match self.requests.arguments::<C::Args>() {
             Ok(arguments) => {
                 self.step = ItemStep::Running;
+                limits::forget_failed_allocations();
                 let result = C::call(arguments);
                 if self.requests.is_single() {
                     self.replies.check_doorbell();
@@ -173,6 +206,12 @@ impl Executor {
             ItemStep::Decoding => {
                 let why = codec::decode_panicked(&*payload);
                 replies.put_text(requests, Status::DecodeFailed, &why);
+            }
+            ItemStep::Running if payload.is::<Unsendable>() => {
+                if let Ok(unsendable) = payload.downcast::<Unsendable>() {
+                    replies.put_text(requests, Status::EncodeFailed, &unsendable.0);
+                }
+                return;
             }
             ItemStep::Running => {
                 let report = panic_capture::report_of(payload);
@@ -209,6 +248,7 @@ impl Executor {
             None => return false,
             Some(0) => self.on_first_item(),
             Some(_) => {
+                self.arm_cpu_timer();
                 if is_timed {
                     self.requests.stamp_start(self.replies.read_clock());
                 }
@@ -225,6 +265,11 @@ impl Executor {
             return;
         };
         enter_task(head.task);
+        // Initializers have no limit.
+        if head.task != 0 {
+            self.arm_cpu_timer();
+        }
+        self.requests.clear_progress();
         self.requests.stamp_start(self.replies.clock());
         if head.attachments != 0 {
             // The parent still has the same descriptors, and closes them when it sees that the item was claimed.
@@ -232,8 +277,18 @@ impl Executor {
         }
     }
 
+    #[inline]
+    fn arm_cpu_timer(&self) {
+        if let Some(timer) = &self.cpu_timer {
+            timer.arm();
+        }
+    }
+
     /// Ends the current request.
     fn finish(&mut self) {
+        if let Some(timer) = &self.cpu_timer {
+            timer.disarm();
+        }
         self.requests.close_attachments();
         if self.requests.claimed() > 0 {
             enter_task(0);

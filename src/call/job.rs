@@ -12,7 +12,9 @@ use serde::Serialize;
 
 use super::item_writer::ItemWriter;
 use super::outcomes::Outcomes;
+use crate::codec::attachments;
 use crate::codec::attachments::Attachments;
+use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
 use crate::error::JoinError;
 use crate::sys::image::Token;
@@ -36,11 +38,24 @@ pub(crate) trait Job: Send + Sync + fmt::Debug {
     /// Encodes items from the first on, as many as fit.
     fn write(&self, writer: &mut ItemWriter) -> ItemsWritten;
 
+    /// How many bytes the first item takes. Of an item with very many parts, how many those take that were counted.
+    fn measure(&self) -> u64;
+
     /// Encodes the first item, which does not fit a frame, into a blob. May take long: not on a runtime thread.
     fn pack(&self, store: &BlobStore) -> Result<PackedBlob, String>;
 
     /// Takes the outcomes of the items from `first` on. Returns how many of them were failures.
-    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize;
+    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize {
+        self.deliver_unless(first, outcomes, &mut |_| false)
+    }
+
+    /// As [`Job::deliver`], but does not take a failure that `holds` says true of: its item runs again.
+    fn deliver_unless(
+        &self,
+        first: usize,
+        outcomes: Outcomes<'_>,
+        holds: &mut dyn FnMut(&JoinError) -> bool,
+    ) -> usize;
 
     /// Ends the `count` items from `first` on with an error.
     fn fail(&self, first: usize, count: usize, error: &JoinError);
@@ -58,7 +73,7 @@ pub(crate) trait Job: Send + Sync + fmt::Debug {
 }
 
 /// Names a group of jobs that can be cancelled together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct GroupId(u64);
 
 impl GroupId {
@@ -75,6 +90,12 @@ pub(crate) struct ItemsWritten {
     pub(crate) items: usize,
     /// Why not all items were written.
     pub(crate) stopped: Option<EncodeFault>,
+}
+
+/// How many bytes `arguments` take; of very many parts, the bytes of the first. Attaches nothing.
+pub(crate) fn measure_item<A: Serialize>(arguments: &A) -> u64 {
+    let mut attached = Attachments::default();
+    attachments::collect(&mut attached, || codec::measure_bounded(arguments)) as u64
 }
 
 /// Encodes `arguments` into a blob from `store`.

@@ -14,13 +14,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::control_queue::ControlQueue;
-use super::encoded_items::EncodedItems;
+use super::encoded_items::{EncodedItems, NotEncoded};
 use super::envelope;
 use super::envelope::{LONGEST_BODY, Request};
 use super::job::Job;
 use super::last_words::LastWords;
 use crate::codec::codec;
-use crate::codec::codec::EncodeFault;
 use crate::error::PanicReport;
 use crate::ring::{Cursor, Producer};
 use crate::sys::clock::Moment;
@@ -108,8 +107,8 @@ impl RequestWriter {
     pub(crate) fn write(&mut self, task: u64, job: &dyn Job, timed: bool) -> Written {
         match EncodedItems::of(job) {
             Ok(mut items) => self.write_items(task, job, &mut items, timed),
-            Err(EncodeFault::Full) => Written::TooLarge,
-            Err(EncodeFault::Refused(why)) => Written::Refused(why),
+            Err(NotEncoded::TooLarge(_)) => Written::TooLarge,
+            Err(NotEncoded::Refused(why)) => Written::Refused(why),
         }
     }
 
@@ -152,7 +151,10 @@ impl RequestWriter {
         };
         head.flags = if timed { envelope::TIMED } else { 0 };
         head.items = count as u32;
-        head.attachments = match self.control.send_attachments(std::mem::take(fds)) {
+        head.attachments = match self
+            .control
+            .send_attachments(fds.take().map(|fds| fds.0).unwrap_or_default())
+        {
             Ok(id) => id,
             Err(error) => return Written::not_sent(&error),
         };
@@ -304,6 +306,11 @@ impl RequestWriter {
             0 => None,
             bits => Some(Moment::from_bits(bits)),
         }
+    }
+
+    /// The last sign of life of a task of the worker; it may be of an earlier task, or in the future.
+    pub(crate) fn progress(&self) -> Moment {
+        Moment::from_bits(self.ring.progress())
     }
 
     /// Sends a control message. If the socket does not take it now, it is sent later, in order.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use super::Slot;
 use super::executor::EntryOf;
 use super::item_writer::ItemWriter;
-use super::job::{ItemsWritten, Job, pack_item};
+use super::job::{ItemsWritten, Job, measure_item, pack_item};
 use super::outcomes::Outcomes;
 use crate::codec::codec::EncodeFault;
 use crate::error::JoinError;
@@ -65,16 +65,27 @@ impl<J: OneCall> Job for J {
         }
     }
 
+    fn measure(&self) -> u64 {
+        self.with_arguments(measure_item).unwrap_or(0)
+    }
+
     fn pack(&self, store: &BlobStore) -> Result<PackedBlob, String> {
         self.with_arguments(|arguments| pack_item(arguments, store))
             .unwrap_or_else(|| Err(IS_SETTLED.to_owned()))
     }
 
-    fn deliver(&self, _: usize, outcomes: Outcomes<'_>) -> usize {
+    fn deliver_unless(
+        &self,
+        _: usize,
+        outcomes: Outcomes<'_>,
+        holds: &mut dyn FnMut(&JoinError) -> bool,
+    ) -> usize {
         let mut failed = 0;
         outcomes.for_each(J::Call::name(), |outcome| {
             failed = usize::from(outcome.is_err());
-            self.settle(outcome);
+            if !outcome.as_ref().is_err_and(&mut *holds) {
+                self.settle(outcome);
+            }
         });
         failed
     }

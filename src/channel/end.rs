@@ -25,6 +25,8 @@ use super::message::{Incoming, Outgoing, Refused};
 use super::patience::Patience;
 use super::peer::Peer;
 use super::shm::Shm;
+use super::trust;
+use super::trust::Trust;
 use super::waiters::Waiters;
 use crate::codec::attachments;
 use crate::ring::{Consumer, Frame, Producer, Ring};
@@ -32,6 +34,7 @@ use crate::sys::buffer::{STACK_BUF_BYTES, StackBuf};
 use crate::sys::socket;
 use crate::transfer::blob::BlobPool;
 use crate::transfer::mapped_blob::RecentBlobs;
+use crate::transfer::nonsense::Nonsense;
 
 /// Which side of a channel an end is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,7 @@ pub(crate) struct End {
     side: Side,
     waiters: Waiters,
     patience: Patience,
+    trust: Trust,
     blobs: Mutex<BlobPool>,
     recent_blobs: Mutex<RecentBlobs>,
     /// The socket had no room for descriptors. Receiving makes room in it.
@@ -95,6 +99,7 @@ impl End {
             side,
             waiters: Waiters::default(),
             patience: Patience::default(),
+            trust: Trust::default(),
             blobs: Mutex::new(message::blob_pool()),
             recent_blobs: Mutex::default(),
             is_socket_full: AtomicBool::new(false),
@@ -102,6 +107,15 @@ impl End {
             received_at: AtomicU64::new(0),
             owner_pid: std::process::id(),
         }
+    }
+
+    /// Another end of the same side, which takes messages of any length for right.
+    #[cfg(test)]
+    pub(super) fn without_limit(&self) -> Self {
+        let memory = self.shm.as_fd().try_clone_to_owned().unwrap();
+        let shm = Shm::open(memory, u64::MAX).unwrap();
+        let socket = self.socket().try_clone().unwrap();
+        Self::new(Arc::new(shm), socket, self.side)
     }
 
     /// The largest number of messages in the ring.
@@ -150,12 +164,12 @@ impl End {
     /// Whether the channel was marked as closed for all processes.
     #[inline]
     pub(super) fn is_marked_closed(&self) -> bool {
-        self.shm.closed().load(Ordering::Acquire) != 0
+        trust::has_ended(self.shm.closed())
     }
 
     /// Marks the channel as closed for all processes. Waiting sides are woken by the caller.
     pub(super) fn mark_closed(&self) {
-        self.shm.closed().store(1, Ordering::Release);
+        trust::mark_closed(self.shm.closed());
     }
 
     /// Closes the channel for all processes.
@@ -199,9 +213,15 @@ impl End {
         doorbell::ring(self.socket())
     }
 
+    /// Why a message of `len` bytes is not sent, or not received, if it is too long.
+    #[inline]
+    pub(super) fn check_length(&self, len: usize) -> Result<(), String> {
+        self.shm.bounds().check_length(len as u64)
+    }
+
     /// Encodes a message into shared memory of its own. May take long.
     pub(crate) fn encode_long<T: Serialize>(&self, value: &T) -> Result<Outgoing, Refused> {
-        Outgoing::long(value, &self.blobs)
+        Outgoing::long(value, &self.blobs, self.shm.bounds().longest)
     }
 
     /// Whether a long message can be encoded without memory that was never used before.
@@ -283,8 +303,13 @@ impl End {
         let known = self.shm.known_head();
         let limit = known.load(Ordering::Relaxed);
         let mut consumer = Consumer::take_over(self.shm.ring(), limit);
-        let first = consumer.peek().map_err(|_| self.found_overwritten())?;
+        let first = consumer.peek();
+        let first = first.map_err(|corrupt| self.found_nonsense(corrupt.into()))?;
         let frame = first.ok_or(Attempt::NotNow)?;
+        if !frame::is_plain(frame, self.shm.bounds()) {
+            let checked = frame::check(frame, self.shm.bounds(), self.shm.spills());
+            checked.map_err(|nonsense| self.found_nonsense(nonsense))?;
+        }
         if consumer.limit() != limit {
             known.store(consumer.limit(), Ordering::Relaxed);
         }
@@ -313,13 +338,17 @@ impl End {
         consumer.copy(frame, skipped, frame.len() - skipped, &mut body);
         let fds = tag.map(|tag| self.receive_fds(tag, frame::has_bundle(frame)));
         match frame.kind() & frame::IS_LONG {
-            0 => Incoming::short(body, fds),
+            0 => match self.check_length(body.len()) {
+                Ok(()) => Incoming::short(body, fds),
+                Err(why) => Incoming::faulty(why),
+            },
             _ => {
                 let mut recent = self
                     .recent_blobs
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner);
-                Incoming::long(&body, fds.unwrap_or_default(), &mut recent)
+                let longest = self.shm.bounds().longest;
+                Incoming::long(&body, fds.unwrap_or_default(), &mut recent, longest)
             }
         }
     }
@@ -343,15 +372,34 @@ impl End {
         fds::receive(self.socket(), tag, is_bundle)
     }
 
-    /// Ends a channel whose ring no process can read any more. The process that finds it says so, and only once.
+    /// Ends a channel in whose memory is what cannot be, for all processes.
     #[cold]
-    pub(super) fn found_overwritten(&self) -> Popped {
-        if self.is_marked_closed() {
-            return Attempt::Closed;
-        }
+    pub(super) fn found_nonsense<T>(&self, nonsense: Nonsense) -> Attempt<T> {
+        self.trust.lose(nonsense, self.shm.closed());
         self.shut_down();
-        self.mark_closed();
-        Attempt::Done(Taken::Overwritten)
+        Attempt::Closed
+    }
+
+    /// Ends a channel whose receivers cannot be where they say.
+    #[cold]
+    pub(super) fn found_impossible_position(&self) {
+        let nonsense = Nonsense("its receivers have released what was not sent");
+        let _: Pushed = self.found_nonsense(nonsense);
+    }
+
+    /// Why the channel has ended, if that is because it was overwritten.
+    pub(super) fn nonsense(&self) -> Option<Nonsense> {
+        self.trust.nonsense(self.shm.closed())
+    }
+
+    /// The same, once: a receiver tells its users, and then that the channel is closed.
+    pub(super) fn tell_nonsense(&self) -> Option<Nonsense> {
+        self.trust.tell_once(self.shm.closed())
+    }
+
+    /// Whether the channel has ended because it was overwritten.
+    pub(crate) fn is_overwritten(&self) -> bool {
+        self.nonsense().is_some()
     }
 
     /// Notes that the other side is gone, as a failed send has told.
@@ -399,16 +447,17 @@ impl Serialize for End {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let memory = attachments::attach(self.shm.as_fd()).map_err(ser::Error::custom)?;
         let socket = attachments::attach(self.socket().as_fd()).map_err(ser::Error::custom)?;
-        (memory, socket, self.side == Side::Send).serialize(serializer)
+        let longest = self.shm.bounds().longest;
+        (memory, socket, self.side == Side::Send, longest).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for End {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (memory, socket, sends) = <(u32, u32, bool)>::deserialize(deserializer)?;
+        let (memory, socket, sends, longest) = <(u32, u32, bool, u64)>::deserialize(deserializer)?;
         let memory = attachments::take(memory).map_err(de::Error::custom)?;
         let socket = attachments::take(socket).map_err(de::Error::custom)?;
-        let shm = Shm::open(memory).map_err(de::Error::custom)?;
+        let shm = Shm::open(memory, longest).map_err(de::Error::custom)?;
         let side = if sends { Side::Send } else { Side::Receive };
         Ok(Self::new(Arc::new(shm), socket, side))
     }

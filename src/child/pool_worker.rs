@@ -20,9 +20,11 @@ use super::task_thread;
 use crate::call::executor::{Executor, NextRequest};
 use crate::call::result_blobs::ResultBlobs;
 use crate::call::rings::RingLayout;
+use crate::sys::cpu_timer::CpuTimer;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::exit_cause::ExitCause;
 use crate::sys::{exit_cause, identity, process_tree, procfs, signal};
+use crate::task;
 use crate::transfer::control::{ControlSocket, exactly};
 use crate::transfer::greeting::Greeting;
 use crate::transfer::mapped_blobs::MappedBlobs;
@@ -57,7 +59,10 @@ pub(super) fn run(
         task_thread: AtomicU32::new(0),
         memory_limit: greeting.memory_limit,
     });
-    let executor = executor(rings, Some(Doorbell::from(doorbell)), &control);
+    let mut executor = executor(rings, Some(Doorbell::from(doorbell)), &control);
+    if let Some(limit) = greeting.task_cpu_time {
+        executor.limit_cpu_time(CpuTimer::new(limit)?);
+    }
     set_identity(greeting);
     let (blobs, results) = (executor.blobs(), executor.result_blobs());
     let watching = Arc::clone(&shared);
@@ -106,8 +111,10 @@ fn run_requests(mut executor: Executor, shared: &WorkerShared) -> Never {
     }
 }
 
-/// Has the other thread exit.
+/// Drops what this thread holds, and has the other thread exit.
 fn stop(shared: &WorkerShared) -> ! {
+    // Here, and not by the other thread: the state is this thread's.
+    task::drop_state();
     shared.is_stopping.store(true, Ordering::Release);
     if shared.control.stop_receiving().is_err() {
         std::process::exit(0); // the parent has ended

@@ -16,21 +16,19 @@ use super::initializer;
 use super::initializer::Initializer;
 use super::pool::Pool;
 use super::pool_guard::PoolGuard;
+use super::retry_rule::RetryRule;
 use super::shared::Shared;
-use crate::spawn::{ChildSource, ForkServer, StartMethod};
+use super::worker_limits::{ChosenBounds, WorkerLimits};
+use super::worker_surroundings;
+use super::worker_surroundings::EnvPerWorker;
+use crate::spawn::{ChildSource, ForkServer, StartMethod, Surroundings};
+use crate::sys::cpu_count;
 use crate::sys::doorbell::DoorbellSet;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
 use crate::sys::text;
 use crate::task::{Plain, Setup};
 use crate::transfer::entry_point::EntryPoint;
-
-/// The nice increment of workers. With 5, the executor's timers under full load are as late as on an idle machine.
-const NICE: i32 = 5;
-
-/// The most workers of a pool: a larger number is a mistake, or stands for "as many as possible", which no machine has
-/// room for.
-const MOST_WORKERS: usize = 1 << 15;
 
 /// The longest name of a pool, in bytes: the names of its workers are longer by a number.
 const LONGEST_POOL_NAME: usize = 200;
@@ -42,23 +40,30 @@ const INITIALIZER_NAME: &str = "the initializer";
 /// The options of a [`Pool`]. Made by [`Pool::builder`]; later calls override earlier ones.
 #[must_use = "a builder does nothing until `build`"]
 pub struct PoolBuilder {
-    workers: Option<usize>,
+    pub(super) bounds: ChosenBounds,
+    pub(super) limits: WorkerLimits,
     name: Option<String>,
     start_method: StartMethod,
-    nice: i32,
-    memory_limit: Option<u64>,
+    pub(super) surroundings: Surroundings,
+    pub(super) env_per_worker: Option<EnvPerWorker>,
+    pub(super) inner_threads: Option<usize>,
     result_limit: Option<u64>,
     task_timeout: Option<Duration>,
     cancel_grace: Duration,
     retries: u32,
+    pub(super) queue_limit: Option<usize>,
+    pub(super) queue_bytes: Option<u64>,
+    pub(super) queue_timeout: Option<Duration>,
+    pub(super) retry_if: Option<RetryRule>,
     preload: Option<Initializer>,
     initializer: Option<Initializer>,
+    pub(super) state: Option<Initializer>,
 }
 
 impl Pool {
     /// Builds a pool with the default options.
     ///
-    /// It has as many workers as this process may use processors, by affinity and cgroup quota.
+    /// It has as many workers as this process may use processors: [`cpu_count`](crate::cpu_count).
     ///
     /// # Errors
     ///
@@ -85,32 +90,29 @@ impl Pool {
 impl Default for PoolBuilder {
     fn default() -> Self {
         Self {
-            workers: None,
+            bounds: ChosenBounds::default(),
+            limits: WorkerLimits::default(),
             name: None,
             start_method: StartMethod::default(),
-            nice: NICE,
-            memory_limit: None,
+            surroundings: worker_surroundings::defaults(),
+            env_per_worker: None,
+            inner_threads: None,
             result_limit: None,
             task_timeout: None,
             cancel_grace: Duration::ZERO,
             retries: 0,
+            queue_limit: None,
+            queue_bytes: None,
+            queue_timeout: None,
+            retry_if: None,
             preload: None,
             initializer: None,
+            state: None,
         }
     }
 }
 
 impl PoolBuilder {
-    /// Sets the number of workers (minimum 1).
-    ///
-    /// By default it is the number of processors that this process may use, by affinity and cgroup quota.
-    #[doc(alias = "processes")]
-    #[doc(alias = "max_workers")]
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = Some(workers);
-        self
-    }
-
     /// Names the pool. Its workers are named `name/0`, `name/1` and so on, in `ps` and `top` too.
     ///
     /// A name of more than 200 bytes is shortened.
@@ -211,29 +213,10 @@ impl PoolBuilder {
 
     /// Sets how often a task is run again if its worker crashes or exits while the task runs. By default 0.
     ///
-    /// Tasks that had not started are always run elsewhere and do not count.
+    /// Tasks that had not started are always run elsewhere and do not count. See [`Run::retries`](crate::Run::retries), and
+    /// [`retry_if`](Self::retry_if) for another rule.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
-        self
-    }
-
-    /// Sets the nice increment of the workers (`nice(1)`).
-    ///
-    /// By default 5, so that a saturated pool does not delay the application's timers.
-    pub fn nice(mut self, nice: i32) -> Self {
-        self.nice = nice;
-        self
-    }
-
-    /// Limits how much memory each worker may allocate, in bytes, beyond what it has when it starts.
-    ///
-    /// All private writable memory counts, touched or not; memory that a [`preload`](Self::preload) loaded does
-    /// not. The task whose allocation fails ends with
-    /// [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded), no other task is affected, and the worker
-    /// is replaced. By default there is no limit.
-    #[doc(alias = "RLIMIT_DATA")]
-    pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.memory_limit = Some(bytes);
         self
     }
 
@@ -256,7 +239,8 @@ impl PoolBuilder {
     /// - This is not called inside a Tokio runtime with its I/O and time drivers enabled.
     /// - Children cannot be started, because [`init`](crate::init) was not called.
     /// - No descriptors are left.
-    /// - It has more than 32,768 workers ([`io::ErrorKind::InvalidInput`]).
+    /// - It has more than 32,768 workers, the least number of workers is above the largest, or the number is left to `PROCESSION_WORKERS`, which is no number
+    ///   ([`io::ErrorKind::InvalidInput`]).
     pub fn build(self) -> io::Result<Pool> {
         EntryPoint::of_this_process()?;
         reactor::check_runtime()?;
@@ -276,14 +260,9 @@ impl PoolBuilder {
     }
 
     fn settings(self) -> io::Result<Settings> {
-        let workers = match self.workers {
-            Some(workers) if workers > MOST_WORKERS => {
-                let why = format!("a pool has at most {MOST_WORKERS} workers, not {workers}");
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-            }
-            Some(workers) => workers.max(1),
-            None => std::thread::available_parallelism()?.get(),
-        };
+        let bounds = self.bounds.resolve(cpu_count::checked)?;
+        let mut surroundings = self.surroundings;
+        worker_surroundings::limit_inner_threads(&mut surroundings, self.inner_threads, bounds.max);
         let source = match (self.start_method, &self.preload) {
             (StartMethod::ForkServer, Some(preload)) => {
                 let preload = initializer::preload(Arc::clone(preload));
@@ -292,19 +271,25 @@ impl PoolBuilder {
             (method, _) => ChildSource::of(method),
         };
         Ok(Settings {
-            workers,
+            bounds,
+            limits: self.limits,
             name: self
                 .name
                 .map(|name| text::prefix(&name, LONGEST_POOL_NAME).to_owned()),
             source,
             preload: self.preload,
-            nice: self.nice,
-            memory_limit: self.memory_limit,
+            surroundings,
+            env_per_worker: self.env_per_worker,
             result_limit: self.result_limit,
             task_timeout: self.task_timeout,
             cancel_grace: self.cancel_grace,
             retries: self.retries,
+            queue_limit: self.queue_limit,
+            queue_bytes: self.queue_bytes,
+            queue_timeout: self.queue_timeout,
+            retry_if: self.retry_if,
             initializer: self.initializer,
+            state: self.state,
         })
     }
 }
@@ -312,16 +297,21 @@ impl PoolBuilder {
 impl fmt::Debug for PoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolBuilder")
-            .field("workers", &self.workers)
+            .field("bounds", &self.bounds)
+            .field("limits", &self.limits)
             .field("name", &self.name)
             .field("start_method", &self.start_method)
-            .field("nice", &self.nice)
-            .field("memory_limit", &self.memory_limit)
+            .field("surroundings", &self.surroundings)
             .field("task_timeout", &self.task_timeout)
             .field("cancel_grace", &self.cancel_grace)
             .field("retries", &self.retries)
+            .field("queue_limit", &self.queue_limit)
+            .field("queue_bytes", &self.queue_bytes)
+            .field("queue_timeout", &self.queue_timeout)
+            .field("retry_if", &self.retry_if)
             .field("preload", &self.preload.is_some())
             .field("initializer", &self.initializer.is_some())
+            .field("state", &self.state.is_some())
             .finish()
     }
 }

@@ -15,6 +15,8 @@ impl Core {
             self.phase = phase;
         }
         self.effects.push(Effect::WakeDriver);
+        self.restarts.clear();
+        self.refuse_waiting();
         if self.phase == Phase::Over {
             self.cancel_everything();
         }

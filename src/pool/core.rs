@@ -7,14 +7,22 @@
 //! Must stay true: no user code runs here; a record that is removed has had an outcome for every item.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::admission::Admission;
+use super::backoff::Delayed;
 use super::call_options::CallOptions;
+use super::deadlines::Deadlines;
 use super::initializer::Initializer;
 use super::metrics::Counts;
 use super::records::{Order, Records, TaskArguments, TaskRecord};
+use super::restart::Restarts;
+use super::retry_rule::RetryRule;
+use super::worker_limits::{WorkerBounds, WorkerLimits};
+use super::worker_surroundings::EnvPerWorker;
 use super::worker_table::WorkerTable;
 use crate::call::RequestWriter;
 use crate::call::encoded_items::EncodedItems;
@@ -22,30 +30,45 @@ use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
 use crate::schedule::{Schedule, StartBreaker, TaskKey, WorkerKey};
-use crate::spawn::{ChildSource, ChildSpec};
+use crate::spawn::{ChildSource, ChildSpec, Surroundings};
 use crate::sys::clock::Moment;
 use crate::transfer::blob::{BlobStore, PackedBlob};
 
 /// How a pool was built.
 pub(super) struct Settings {
-    pub(super) workers: usize,
+    pub(super) bounds: WorkerBounds,
+    pub(super) limits: WorkerLimits,
     pub(super) name: Option<String>,
     pub(super) source: ChildSource,
     /// What each worker runs before its initializer.
     pub(super) preload: Option<Initializer>,
-    pub(super) nice: i32,
-    pub(super) memory_limit: Option<u64>,
+    pub(super) surroundings: Surroundings,
+    pub(super) env_per_worker: Option<EnvPerWorker>,
     pub(super) result_limit: Option<u64>,
     pub(super) task_timeout: Option<Duration>,
     pub(super) cancel_grace: Duration,
     pub(super) retries: u32,
+    pub(super) queue_limit: Option<usize>,
+    pub(super) queue_bytes: Option<u64>,
+    pub(super) queue_timeout: Option<Duration>,
+    pub(super) retry_if: Option<RetryRule>,
     pub(super) initializer: Option<Initializer>,
+    /// What each worker runs last before its first task: it makes the worker's state.
+    pub(super) state: Option<Initializer>,
+}
+
+impl Settings {
+    /// Whether a call may have to wait before it is submitted.
+    #[inline]
+    pub(super) fn has_queue_limits(&self) -> bool {
+        self.queue_limit.is_some() || self.queue_bytes.is_some()
+    }
 }
 
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
-            .field("workers", &self.workers)
+            .field("bounds", &self.bounds)
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
@@ -66,6 +89,10 @@ pub(super) enum Effect {
     ForgetArguments(Arc<dyn Job>),
     /// Give the blob of encoded arguments back.
     ReturnBlob(PackedBlob),
+    /// Ask the pool's rule whether this task, which has failed so, runs again.
+    Decide(TaskKey, JoinError),
+    /// Wake a task that waited for a place in the queue.
+    WakeTask(Waker),
     /// Wake the driver: something has changed that it waits for.
     WakeDriver,
 }
@@ -94,12 +121,21 @@ pub(super) struct Core {
     pub(super) settings: Arc<Settings>,
     pub(super) schedule: Schedule,
     pub(super) records: Records,
+    pub(super) admission: Admission,
+    /// Until when waiting tasks must have started.
+    pub(super) deadlines: Deadlines<TaskKey>,
     pub(super) workers: WorkerTable,
+    pub(super) bounds: WorkerBounds,
+    /// How many workers were started.
+    pub(super) started: u64,
+    pub(super) restarts: Restarts,
     pub(super) breaker: StartBreaker,
     pub(super) phase: Phase,
     /// The pool's runtime was shut down, and the driver with it.
     pub(super) lost_runtime: bool,
     pub(super) counts: Counts,
+    /// Tasks that wait for another try.
+    pub(super) delayed: Delayed,
     pub(super) effects: Vec<Effect>,
     /// Apart from the effects: the driver delivers what it has read between the two.
     failures: Vec<Failure>,
@@ -116,14 +152,20 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
         Self {
+            bounds: settings.bounds,
+            started: 0,
+            restarts: Restarts::default(),
             settings,
             schedule: Schedule::default(),
             records: Records::default(),
+            admission: Admission::default(),
+            deadlines: Deadlines::default(),
             workers: WorkerTable::default(),
             breaker: StartBreaker::default(),
             phase: Phase::Open,
             lost_runtime: false,
             counts: Counts::default(),
+            delayed: Delayed::new(),
             effects: Vec::new(),
             failures: Vec::new(),
             must_wake: Vec::new(),
@@ -167,14 +209,29 @@ impl Core {
         options: CallOptions,
     ) {
         let arguments = encoded.map_or(TaskArguments::Unencoded, TaskArguments::Encoded);
-        let key = self.records.insert(job, arguments, options, self.now);
+        let key = self.insert(job, arguments, options);
         self.enqueue(key, options.priority, Order::First);
+    }
+
+    /// Adds a task.
+    pub(super) fn insert(
+        &mut self,
+        job: Arc<dyn Job>,
+        arguments: TaskArguments,
+        options: CallOptions,
+    ) -> TaskKey {
+        let key = self.records.insert(job, arguments, options, self.now);
+        if let Some(at) = options.start_by {
+            self.add_deadline(at, key);
+        }
+        key
     }
 
     /// Ends a task that was never started.
     pub(super) fn fail_unstarted(&mut self, key: TaskKey, kind: ErrorKind) {
         if let Some(record) = self.records.remove(key) {
-            self.fail_all(&record.job, JoinError::new(kind, record.job.name()));
+            let error = JoinError::new(kind, record.job.name()).after_start(record.options.tried);
+            self.fail_all(&record.job, error);
             self.discard(record);
         }
     }
@@ -204,7 +261,7 @@ impl Core {
     /// Drops a record after the lock is released, because the job is user code's.
     pub(super) fn discard(&mut self, record: TaskRecord) {
         if let TaskArguments::Packed(packed) = record.arguments {
-            self.effects.push(Effect::ReturnBlob(packed));
+            self.effects.push(Effect::ReturnBlob(*packed));
         }
         self.effects.push(Effect::Drop(record.job));
     }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use super::call_options::CallOptions;
 use super::core::{Core, Effect, Phase};
-use super::records::{Order, Place, TaskArguments};
+use super::records::{Order, Place, TaskArguments, TaskRecord};
 use crate::call::Written;
-use crate::call::encoded_items::{EncodeResult, EncodedItems};
+use crate::call::encoded_items::{EncodeResult, EncodedItems, NotEncoded};
 use crate::call::job::Job;
-use crate::codec::codec::EncodeFault;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
 use crate::schedule::{Priority, TakesTasks as _, TaskKey, WorkerKey};
@@ -27,10 +26,10 @@ impl Core {
         }
         let (arguments, refused) = match encoded {
             Ok(items) => (TaskArguments::Encoded(items), None),
-            Err(EncodeFault::Full) => (TaskArguments::Large, None),
-            Err(EncodeFault::Refused(why)) => (TaskArguments::Unencoded, Some(why)),
+            Err(NotEncoded::TooLarge(len)) => (TaskArguments::Large(len), None),
+            Err(NotEncoded::Refused(why)) => (TaskArguments::Unencoded, Some(why)),
         };
-        let key = self.records.insert(job, arguments, options, self.now);
+        let key = self.insert(job, arguments, options);
         if let Some(why) = refused {
             self.refuse(key, &why);
             return Some(key);
@@ -44,12 +43,43 @@ impl Core {
         Some(key)
     }
 
-    /// Takes all tasks out of `tasks`. False if the pool takes no new tasks; then `tasks` keeps them.
+    /// Takes a task that has a place for `place` bytes. `None` if the pool takes no new tasks.
+    ///
+    /// # Errors
+    ///
+    /// The place is for unknown bytes, and there is no room for those of the task: the encoded items, and how long they
+    /// are. The place is given back.
+    pub(super) fn submit_placed(
+        &mut self,
+        job: Arc<dyn Job>,
+        encoded: EncodeResult,
+        options: CallOptions,
+        place: u64,
+    ) -> Result<Option<TaskKey>, (EncodeResult, u64)> {
+        self.admission.take_back(place);
+        let bytes = match &encoded {
+            Ok(items) => items.len() as u64,
+            Err(NotEncoded::TooLarge(len)) => *len,
+            Err(NotEncoded::Refused(_)) => 0,
+        };
+        let is_open = self.phase == Phase::Open;
+        if is_open && place == 0 && bytes > 0 && !self.has_room_for_bytes(bytes) {
+            return Err((encoded, bytes));
+        }
+        Ok(self.submit(job, encoded, options))
+    }
+
+    /// Takes all tasks out of `tasks`, for which so many places were given. False if the pool takes no new tasks; then
+    /// `tasks` keeps them.
     pub(super) fn submit_all(
         &mut self,
         tasks: &mut Vec<(Arc<dyn Job>, EncodeResult)>,
         options: CallOptions,
+        places: usize,
     ) -> bool {
+        for _ in 0..places {
+            self.admission.take_back(0);
+        }
         if self.phase != Phase::Open {
             return false;
         }
@@ -61,13 +91,17 @@ impl Core {
 
     /// Sends waiting tasks to workers, and starts missing workers. Follows every change, before the lock is released.
     pub(super) fn pump(&mut self) {
-        while let Some((worker, task)) = self.schedule.next(&self.workers) {
+        while let Some((worker, task)) = self.schedule.next(&self.workers, self.now) {
             self.dispatch(worker, task);
+        }
+        if self.admission.has_waiting() {
+            self.admit();
         }
         // Once after all requests: a wake-up is a system call.
         while let Some(worker) = self.must_wake.pop() {
             self.wake(worker);
         }
+        self.check_missing |= self.bounds.is_elastic() && self.schedule.waiting() > 0;
         if std::mem::take(&mut self.check_missing) {
             self.start_missing();
         }
@@ -93,9 +127,10 @@ impl Core {
         if self.must_encode(key) {
             return self.encode(key);
         }
+        let affinity = self.records.get(key).and_then(TaskRecord::affinity);
         match order {
-            Order::First => self.schedule.submit_front(key, priority),
-            Order::Last => self.schedule.submit(key, priority),
+            Order::First => self.schedule.submit_front(key, priority, affinity),
+            Order::Last => self.schedule.submit(key, priority, affinity),
         }
         self.run_driver_by(self.breaker.half_open_at());
     }
@@ -108,12 +143,13 @@ impl Core {
         let kept = encoded.as_ref().map_or(1, EncodedItems::items);
         match encoded {
             Ok(items) => record.arguments = TaskArguments::Encoded(items),
-            Err(EncodeFault::Full) => record.arguments = TaskArguments::Large,
-            Err(EncodeFault::Refused(why)) => {
+            Err(NotEncoded::TooLarge(len)) => record.arguments = TaskArguments::Large(len),
+            Err(NotEncoded::Refused(why)) => {
                 self.queue_rest(key, 1, None);
                 return self.refuse(key, &why);
             }
         }
+        self.records.recount(key);
         self.queue_rest(key, kept, None);
         self.requeue(key);
     }
@@ -128,9 +164,11 @@ impl Core {
         self.schedule.unreserve(worker);
         match (packed, self.records.get_mut(key)) {
             (Ok(packed), Some(record)) => {
-                record.arguments = TaskArguments::Packed(packed);
+                record.arguments = TaskArguments::Packed(Box::new(packed));
                 record.place = Place::Waiting;
-                match self.workers.takes_tasks(worker) && !record.cancelled {
+                let cancelled = record.cancelled;
+                self.records.recount(key);
+                match self.workers.takes_tasks(worker) && !cancelled {
                     true => self.dispatch(worker, key),
                     false => self.requeue(key),
                 }
@@ -142,6 +180,7 @@ impl Core {
     }
 
     fn dispatch(&mut self, worker: WorkerKey, key: TaskKey) {
+        self.cut_to_quota(worker, key);
         // Items with descriptors may have been split off while it waited.
         if self.must_encode(key) {
             return self.encode(key);
@@ -152,13 +191,13 @@ impl Core {
         let Some(io) = self.workers.io_mut(worker) else {
             return self.requeue(key);
         };
-        let timed = record.options.timeout.is_some();
+        let timed = record.options.first_limit().is_some();
         let written = match &mut record.arguments {
             TaskArguments::Packed(packed) => io.requests.write_blob(key, &*record.job, packed),
             TaskArguments::Encoded(items) => {
                 io.requests.write_items(key, &*record.job, items, timed)
             }
-            TaskArguments::Large => Written::TooLarge,
+            TaskArguments::Large(_) => Written::TooLarge,
             TaskArguments::Unencoded => return self.encode(key),
         };
         match written {
@@ -168,13 +207,18 @@ impl Core {
                 has_fds,
             } => {
                 let rest = record.split_encoded(items);
+                let is_split = rest.is_some();
                 if has_fds && matches!(record.arguments, TaskArguments::Encoded(_)) {
                     // The descriptors are the worker's now: to be sent again, they are duplicated again.
                     record.arguments = TaskArguments::Unencoded;
                 }
                 self.on_sent(worker, key, position, items, has_fds);
+                self.use_quota(worker, items);
                 self.schedule.sent(worker, key, items, self.now);
                 self.run_driver_by(self.next_balance());
+                if is_split {
+                    self.records.recount(key);
+                }
                 self.queue_rest(key, items, rest);
             }
             Written::NoSpace => {
@@ -198,7 +242,7 @@ impl Core {
         match &record.arguments {
             TaskArguments::Unencoded => true,
             TaskArguments::Encoded(items) => items.items() != record.job.items(),
-            TaskArguments::Large | TaskArguments::Packed(_) => false,
+            TaskArguments::Large(_) | TaskArguments::Packed(_) => false,
         }
     }
 
@@ -238,7 +282,8 @@ impl Core {
             position,
             received: 0,
         };
-        let expires = record.options.timeout.map(|limit| self.now.plus(limit));
+        let first_limit = record.options.first_limit();
+        let expires = first_limit.map(|limit| self.now.plus(limit));
         self.run_driver_by(expires);
     }
 
@@ -264,10 +309,9 @@ impl Core {
         };
         record.place = Place::Encoding;
         // What was packed for another worker is not sent to this one.
-        if let TaskArguments::Packed(packed) =
-            std::mem::replace(&mut record.arguments, TaskArguments::Large)
-        {
-            self.effects.push(Effect::ReturnBlob(packed));
+        let large = TaskArguments::Large(record.bytes());
+        if let TaskArguments::Packed(packed) = std::mem::replace(&mut record.arguments, large) {
+            self.effects.push(Effect::ReturnBlob(*packed));
         }
         let (store, job) = (Arc::clone(io.requests.blobs()), Arc::clone(&record.job));
         self.effects.push(Effect::Pack(key, worker, store, job));
@@ -275,12 +319,12 @@ impl Core {
     }
 
     /// The items of a task behind the first `kept` wait as a task of their own. They may be `encoded` already.
-    fn queue_rest(&mut self, key: TaskKey, kept: usize, encoded: Option<EncodedItems>) {
+    pub(super) fn queue_rest(&mut self, key: TaskKey, kept: usize, encoded: Option<EncodedItems>) {
         let Some(record) = self.records.get(key) else {
             return;
         };
         if record.job.items() > kept {
-            let (rest, options) = (record.job.split(kept), record.options);
+            let (rest, options) = (record.job.split(kept), record.call_options());
             self.enqueue_front(rest, encoded, options);
         }
     }

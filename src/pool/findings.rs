@@ -6,17 +6,19 @@ use std::sync::Arc;
 use super::worker_state::WorkerIo;
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
-use crate::call::nonsense::Nonsense;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildEnd;
 use crate::transfer::blob::PackedBlob;
+use crate::transfer::nonsense::Nonsense;
 
 /// Everything that the driver reports to one tick.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) changes: Vec<WorkerChange>,
     pub(super) replies: Vec<FoundReply>,
+    /// Workers that have more memory than they may have.
+    pub(super) overgrown: Vec<WorkerKey>,
     pub(super) exits: Vec<FoundExit>,
 }
 
@@ -46,7 +48,13 @@ pub(super) enum WorkerChange {
 }
 
 /// A job, and how many of the outcomes in a reply count.
-pub(super) type JobOutcomes = (Arc<dyn Job>, u32);
+#[derive(Debug)]
+pub(super) struct JobOutcomes {
+    pub(super) job: Arc<dyn Job>,
+    pub(super) count: u32,
+    /// Whether the pool's rule is asked about an error, and the core told what it says.
+    pub(super) asks_rule: bool,
+}
 
 /// A reply to a task that was read.
 #[derive(Debug)]

@@ -14,8 +14,10 @@ use std::time::Duration;
 use futures::Stream;
 use pin_project::{pin_project, pinned_drop};
 
+use super::backoff::Backoff;
 use super::call_options::{CallOptions, option_setters};
 use super::map_input::{IteratorInput, MapInput, StreamInput};
+use super::map_places::MapPlaces;
 use super::map_results::{MapResults, Span, Take};
 use super::pool_guard::PoolGuard;
 use super::read_ahead::{MapProgress, ReadAhead};
@@ -40,7 +42,8 @@ const JOBS_AT_ONCE: usize = 64;
 /// The input is read as results are taken: [`Map::concurrency`] bounds how far ahead. By default a map reads as
 /// many items as keep the workers busy for about 1.5 ms, at least two for each worker. Items whose outcome waits
 /// behind a slow item count towards a limit that is sixteen times as large. Short items are sent to workers in
-/// batches; [`Map::chunk_size`] sets their size, which otherwise follows from how long items run.
+/// batches; [`Map::chunk_size`] sets their size, which otherwise follows from how long items run. While the pool's queue
+/// is full ([`queue_limit`](crate::PoolBuilder::queue_limit)), no input is read; a batch takes one place.
 ///
 /// Dropping a map cancels every item that has no outcome: waiting items are removed, and the workers of running
 /// ones are killed.
@@ -85,6 +88,7 @@ pub struct Map<'a, R> {
     span: std::vec::IntoIter<Result<R, JoinError>>,
     /// Jobs that were read and not submitted.
     jobs: Vec<(Arc<dyn Job>, EncodeResult)>,
+    places: MapPlaces,
 }
 
 type OnProgress<'a> = Box<dyn FnMut(usize, Option<usize>) + Send + 'a>;
@@ -131,7 +135,7 @@ impl<'a, R> Map<'a, R> {
             options,
             ordered: true,
             read_ahead: ReadAhead {
-                workers: guard.shared.settings.workers,
+                workers: guard.shared.look(|core| core.bounds.max),
                 concurrency: None,
                 chunk_size: None,
             },
@@ -141,6 +145,7 @@ impl<'a, R> Map<'a, R> {
             reported: 0,
             span: Vec::new().into_iter(),
             jobs: Vec::new(),
+            places: MapPlaces::default(),
         }
     }
 
@@ -172,11 +177,28 @@ impl<'a, R> Map<'a, R> {
 
     option_setters!("each item");
 
+    /// Lets an item wait before it is run again, if it has [`retries`](Map::retries).
+    ///
+    /// Before the second try it waits for `first`, and before each further try `factor` times as long as before, but at
+    /// most an hour. Each wait is shortened by up to a half, at random, so that items which failed together do not all
+    /// come back together. While an item waits, other items run. A factor below 1 counts as 1. By default an item is run
+    /// again at once.
+    pub fn backoff(mut self, first: Duration, factor: f64) -> Self {
+        self.options.backoff = Some(Backoff::new(first, factor));
+        self
+    }
+
     /// Calls `f` when items have finished, with the number of finished items and, if known, of all items.
     ///
     /// `f` is called in the task that polls the map, at most once per poll.
     pub fn on_progress(mut self, f: impl FnMut(usize, Option<usize>) + Send + 'a) -> Self {
         self.on_progress = Some(Box::new(f));
+        self
+    }
+
+    /// The same map, whose outcomes come in the order of the input.
+    pub(super) fn in_order(mut self) -> Self {
+        self.ordered = true;
         self
     }
 
@@ -227,6 +249,7 @@ impl<'a, R> Map<'a, R> {
         let this = self.project();
         *this.input = None;
         this.jobs.clear();
+        this.places.give_back(&this.guard.shared);
         if this.taken < this.read {
             let group = this.results.group();
             this.guard.shared.with(|core| core.cancel_group(group));
@@ -258,17 +281,27 @@ impl<'a, R> Map<'a, R> {
         let progress = self.progress();
         let room = self.read_ahead.room(progress);
         if room == 0 {
+            self.places.stop_waiting(&self.guard.shared);
             return Poll::Pending;
         }
         if self.jobs.len() >= JOBS_AT_ONCE {
             self.submit_jobs();
         }
+        let (shared, priority) = (&self.guard.shared, self.options.priority);
+        ready!(self.places.poll_next(shared, priority, cx));
         let size = self
             .read_ahead
             .batch_size(progress.mean, input.exact_len())
             .min(room);
-        let batch = ready!(input.poll_batch(self.read, size, &self.results, cx));
+        // The rule is asked about one item at a time, which then has a task of its own.
+        let asks_rule = self.options.retries > 0 && shared.settings.retry_if.is_some();
+        let size = if asks_rule { 1 } else { size };
+        let Poll::Ready(batch) = input.poll_batch(self.read, size, &self.results, cx) else {
+            self.places.give_next_back(&self.guard.shared);
+            return Poll::Pending;
+        };
         Poll::Ready(batch.map(|job| {
+            self.places.use_next();
             self.read += job.items();
             // Before the core's lock is taken: it runs the `Serialize` of the items.
             EncodedItems::of_all(job, &mut self.jobs);
@@ -276,12 +309,13 @@ impl<'a, R> Map<'a, R> {
     }
 
     fn submit_jobs(&mut self) {
-        if self.jobs.is_empty() {
-            return;
-        }
-        let (jobs, options) = (&mut self.jobs, self.options);
         let shared = &self.guard.shared;
-        if !shared.with(|core| core.submit_all(jobs, options)) {
+        if self.jobs.is_empty() {
+            return self.places.give_next_back(shared);
+        }
+        let (jobs, mut options, places) = (&mut self.jobs, self.options, &mut self.places);
+        options.begin_wait();
+        if !shared.with(|core| core.submit_all(jobs, options, places.take_used())) {
             for (job, _) in jobs.drain(..) {
                 let closed = shared.look(|core| core.refusal(job.name()));
                 job.fail(0, job.items(), &closed);

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::map_results::MapResults;
 use crate::call::executor::EntryOf;
 use crate::call::item_writer::ItemWriter;
-use crate::call::job::{GroupId, ItemsWritten, Job, pack_item};
+use crate::call::job::{GroupId, ItemsWritten, Job, measure_item, pack_item};
 use crate::call::outcomes::Outcomes;
 use crate::error::JoinError;
 use crate::sys::image;
@@ -85,6 +85,10 @@ impl<C: Call> Job for Batch<C> {
         })
     }
 
+    fn measure(&self) -> u64 {
+        self.with_items(|items| items.first().map_or(0, measure_item))
+    }
+
     fn pack(&self, store: &BlobStore) -> Result<PackedBlob, String> {
         self.with_items(|items| match items.first() {
             Some(item) => pack_item(item, store),
@@ -92,13 +96,20 @@ impl<C: Call> Job for Batch<C> {
         })
     }
 
-    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize {
+    fn deliver_unless(
+        &self,
+        first: usize,
+        outcomes: Outcomes<'_>,
+        holds: &mut dyn FnMut(&JoinError) -> bool,
+    ) -> usize {
         let ran = outcomes.ran();
         let mut failed = 0;
         let mut span = Vec::with_capacity(outcomes.len());
         outcomes.for_each(C::name(), |outcome| {
             failed += usize::from(outcome.is_err());
-            span.push(outcome);
+            if !outcome.as_ref().is_err_and(&mut *holds) {
+                span.push(outcome);
+            }
         });
         // Outcomes salvaged from an uncommitted reply have no run time.
         let ran = (!ran.is_zero()).then_some(ran);

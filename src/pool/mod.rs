@@ -1,6 +1,8 @@
 //! Many calls on a few processes. Runs in the application.
 //!
-//! What users hold: `pool`, `builder`, `run`, `task_handle`, `map` and its parts, `info`, `metrics`, `shutdown`.
+//! What users hold: `pool`, `builder` with `worker_options` and `flow_options`, `run`, `task_handle`, `permit`, `task_set`,
+//! `task_stream` with `emit` and `stream_task`, `map` and its parts, `state_pool`, `info`, `metrics`, `shutdown`. A call in
+//! a queue with limits has a `ticket`, a map its `map_places`.
 //! `pool_guard` keeps the pool alive; `shared` is what all parts of a pool share.
 //!
 //! The one task that waits: `driver` reads replies (`worker_replies`) and events (`events`), reports what it has found
@@ -9,7 +11,8 @@
 //!
 //! What is known, under one lock: `core`, with `records` of tasks and the `worker_table`. A worker's life is in
 //! `worker_state`. The core's topics are files of their own: `dispatch`, `replies`, `cancel`, `balance`, `workers`,
-//! `worker_exit`, `close`, and `tick`, which has the order of the driver's steps. `effects` performs what the core
+//! `worker_count`, `recycling` with `departure` and `restart`, `worker_exit`, `retry`, `close`, `room` with `admission`,
+//! and `tick`, which has the order of the driver's steps. `effects` performs what the core
 //! decided. Which task runs where is the [`schedule`](crate::schedule)'s to decide.
 //!
 //! Must stay true: every accepted task gets exactly one outcome. The core's lock is held no longer than it takes to
@@ -17,23 +20,38 @@
 //! encoded before the lock is taken. Only the driver waits.
 
 mod builder;
+mod flow_options;
 mod info;
 mod metrics;
 #[expect(clippy::module_inception, reason = "the pool itself")]
 mod pool;
 mod pool_guard;
+mod recycle_reason;
+mod restart_future;
 mod shutdown;
+mod worker_options;
 
 mod call_options;
+mod full;
+mod permit;
 mod reply_inbox;
 mod run;
+mod state_pool;
 mod task_handle;
+mod ticket;
 
+mod emit;
+mod stream_task;
+mod task_set;
+mod task_stream;
+
+mod collect_all;
 mod ledger;
 mod map;
 mod map_batch;
 mod map_future;
 mod map_input;
+mod map_places;
 mod map_results;
 mod read_ahead;
 
@@ -43,22 +61,39 @@ mod effects;
 mod events;
 mod findings;
 mod initializer;
+mod memory_watch;
 mod shared;
 mod start_worker;
 mod time_limit;
 mod trim;
 mod worker_replies;
 
+mod admission;
+mod backoff;
 mod balance;
 mod cancel;
 mod close;
 mod core;
+mod deadlines;
+mod departure;
 mod dispatch;
+mod expiry;
 mod records;
+mod recycling;
 mod replies;
+mod rerun;
+mod restart;
+mod retry;
+mod retry_rule;
+mod room;
+mod segments;
+mod shared_options;
 mod tick;
+mod worker_count;
 mod worker_exit;
+mod worker_limits;
 mod worker_state;
+mod worker_surroundings;
 mod worker_table;
 mod workers;
 
@@ -66,11 +101,21 @@ mod workers;
 mod tests;
 
 pub use builder::PoolBuilder;
+pub use collect_all::CollectAll;
+pub use emit::Emit;
+pub use full::Full;
 pub use info::{WorkerInfo, WorkerState};
 pub use map::Map;
 pub use map_future::MapFuture;
 pub use metrics::{Histogram, Metrics};
+pub use permit::{Permit, PermitFuture};
 pub use pool::Pool;
+pub use recycle_reason::RecycleReason;
+pub use restart_future::Restart;
 pub use run::Run;
 pub use shutdown::Shutdown;
+pub use state_pool::{StatePool, StatePoolBuilder};
+pub use stream_task::StreamTask;
 pub use task_handle::TaskHandle;
+pub use task_set::TaskSet;
+pub use task_stream::TaskStream;

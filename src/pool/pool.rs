@@ -7,17 +7,27 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::Stream;
+use tokio::sync::oneshot;
 
 use super::call_options::CallOptions;
 use super::core::Phase;
+use super::events::Event;
+use super::full::Full;
 use super::info::WorkerInfo;
 use super::map::Map;
 use super::metrics::Metrics;
+use super::permit::PermitFuture;
 use super::pool_guard::PoolGuard;
+use super::restart_future::Restart;
 use super::run::Run;
 use super::shutdown::Shutdown;
+use super::stream_task::StreamTask;
 use super::task_handle::TaskHandle;
+use super::task_stream::TaskStream;
+use super::ticket::Ticket;
+use super::worker_limits::MOST_WORKERS;
 use super::worker_table::Worker;
+use crate::call::job;
 use crate::call::single::Single;
 use crate::schedule::{RunQueue, WorkerKey};
 use crate::task::{Task, TaskId};
@@ -80,6 +90,76 @@ impl Pool {
         self.run(f, args).spawn()
     }
 
+    /// Submits a call of `f` with `args` at once, as [`Pool::spawn`], if the queue has room.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if so many tasks wait as [`queue_limit`](crate::PoolBuilder::queue_limit) allows, if their arguments and
+    /// these have more bytes than [`queue_bytes`](crate::PoolBuilder::queue_bytes) allows, or if something else waits for
+    /// a place. It gives the arguments back, which were not encoded: a full pool refuses within a microsecond. In a
+    /// closed pool it is the handle that fails, with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    pub fn try_spawn<F, M, A>(&self, f: F, args: A) -> Result<TaskHandle<F::Output>, Full<A>>
+    where
+        F: Task<M, A>,
+    {
+        let _ = f; // has no bytes: its type is the function
+        let shared = &self.guard.shared;
+        if !shared.settings.has_queue_limits() || shared.look(|core| core.phase != Phase::Open) {
+            return Ok(self.spawn(f, args));
+        }
+        if !shared.look(|core| core.would_admit(0)) {
+            return Err(Full(args));
+        }
+        let args = F::arguments(args);
+        let bytes = match shared.settings.queue_bytes {
+            Some(_) => job::measure_item(&args),
+            None => 0,
+        };
+        if !shared.lock().try_give_place(bytes) {
+            return Err(Full(F::give_back(args)));
+        }
+        let job = Arc::new(Single::<F::Call>::new(args));
+        let place = Ticket::HasPlace(bytes);
+        Ok(Run::with_ticket(&self.guard, job, self.defaults(), place).spawn())
+    }
+
+    /// Waits for a place in the queue, and reserves it.
+    ///
+    /// The place can be filled later, by [`Permit::run`](crate::Permit::run) or [`Permit::spawn`](crate::Permit::spawn),
+    /// so that arguments are made only when there is room for them. Dropping the permit gives the place back. Without
+    /// [`queue_limit`](crate::PoolBuilder::queue_limit) there is always room. It waits in order with calls of
+    /// [`Priority::Normal`](crate::Priority::Normal).
+    ///
+    /// ```
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = procession::Pool::builder().workers(1).queue_limit(8).build()?;
+    /// let permit = pool.reserve().await?;
+    /// let text = "made when there is room for it".to_owned();
+    /// assert_eq!(permit.run(|text: String| text.len(), text).await?, 30);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reserve(&self) -> PermitFuture {
+        PermitFuture::new(&self.guard, self.defaults())
+    }
+
+    /// Runs `f` in one of the workers, and gives the items that it sends while it runs.
+    ///
+    /// The first parameter of `f` is an [`Emit`](crate::Emit), `args` are those behind it. The function is submitted when
+    /// the stream is first polled. Dropping the stream stops the function.
+    #[doc(alias = "imap")]
+    pub fn stream<F, M, A>(&self, f: F, args: A) -> TaskStream<F::Item>
+    where
+        F: StreamTask<M, A>,
+        A: Send + 'static,
+    {
+        let _ = f; // has no bytes: its type is the function
+        TaskStream::new::<F::Call>(&self.guard, self.defaults(), |emit| {
+            F::arguments(emit, args)
+        })
+    }
+
     /// Runs `f` on every item, in the workers.
     ///
     /// The map begins when it is first polled, as a future or as a stream. It reads the input as far ahead as
@@ -124,7 +204,11 @@ impl Pool {
             counts.completed += shared.completed.load(Ordering::Relaxed);
             counts.failed += shared.failed.load(Ordering::Relaxed);
             Metrics {
-                workers: core.workers.iter().filter(|(_, it)| it.is_alive()).count(),
+                workers: core
+                    .workers
+                    .iter()
+                    .filter(|(_, it)| it.is_alive() && !it.standby)
+                    .count(),
                 busy: running.iter().filter(|&&len| len > 0).count(),
                 queued: core.schedule.waiting(),
                 running: running.iter().sum(),
@@ -148,6 +232,42 @@ impl Pool {
             };
             core.workers.iter().map(info).collect()
         })
+    }
+
+    /// Changes the number of workers to `workers` (minimum 1, maximum 32,768).
+    ///
+    /// It sets both bounds, as [`PoolBuilder::workers`](crate::PoolBuilder::workers) does. New workers start at once.
+    /// Workers that are too many finish the task that they run, and leave; tasks that they have not started run elsewhere.
+    /// Those with the highest numbers leave first. A closed pool is not changed.
+    pub fn resize(&self, workers: usize) {
+        let workers = workers.clamp(1, MOST_WORKERS);
+        let shared = &self.guard.shared;
+        shared.with(|core| core.resize(workers));
+        shared.tell_driver(Event::Wake);
+    }
+
+    /// Replaces all workers that there are now, one after the other, each when its task is done.
+    ///
+    /// This happens whether or not the future is awaited; it resolves when the last of them has finished its last task. A
+    /// worker takes tasks until its replacement is ready, so none waits longer because of this, and no task is lost or
+    /// refused. The replacement has the same number, and its [`initializer`](crate::PoolBuilder::initializer) runs; a
+    /// [`preload`](crate::PoolBuilder::preload) does not run again.
+    ///
+    /// If replacements cannot be started several times in a row, the restart ends: the workers that are left stay.
+    /// Closing the pool ends it too.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropping the future does not stop the restart.
+    pub fn restart_workers(&self) -> Restart {
+        let (sender, done) = oneshot::channel();
+        let shared = &self.guard.shared;
+        shared.with(|core| match core.phase {
+            Phase::Open => core.restarts.add(&core.workers, sender),
+            _ => drop(sender),
+        });
+        shared.tell_driver(Event::Wake);
+        Restart::new(&self.guard, done)
     }
 
     /// Closes the pool: it takes no new tasks, finishes the tasks it has, and its workers exit.
@@ -194,6 +314,7 @@ impl Pool {
         let settings = &self.guard.shared.settings;
         CallOptions {
             timeout: settings.task_timeout,
+            queue_timeout: settings.queue_timeout,
             retries: settings.retries,
             ..CallOptions::default()
         }

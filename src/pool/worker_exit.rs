@@ -1,5 +1,6 @@
 //! The core's topic: the exit of a worker, and what becomes of the tasks it had.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ impl Core {
             return;
         };
         self.check_missing = true;
+        self.promote_successor(dead.number);
         // It died of itself, when it looked for its next task or ran it.
         let was_running = exit.was_ready && exit.init.is_none();
         let was_wanted = dead.is_alive() || dead.unresponsive || dead.nonsense.is_some();
@@ -83,19 +85,28 @@ impl Core {
             self.requeue(key);
             return false;
         }
+        let only = record
+            .filter(|it| it.job.items() == 1)
+            .map(|it| it.job.name());
+        if let Some(name) = only.filter(|_| claimed > received) {
+            let error = self.cause_of(dead, key, name, end);
+            self.end_or_rerun(key, error);
+            return true;
+        }
         let Some(mut record) = self.records.remove(key) else {
             return false;
         };
         if claimed < record.job.items() {
             let encoded = record.split_encoded(claimed);
-            self.enqueue_front(record.job.split(claimed), encoded, record.options);
+            let options = record.call_options();
+            self.enqueue_front(record.job.split(claimed), encoded, options);
         }
         if claimed > received {
             let error = self.cause_of(dead, key, record.job.name(), end);
             let crashed = matches!(error.kind(), ErrorKind::Crashed | ErrorKind::Exited);
             let wanted = !record.cancelled && self.phase != Phase::Over;
             if crashed && wanted && record.options.retries > 0 {
-                self.retry(&record.job, received, record.options);
+                self.retry(&record.job, received, record.call_options());
             } else {
                 self.fail(&record.job, received, claimed - received, error);
             }
@@ -104,15 +115,17 @@ impl Core {
         true
     }
 
-    /// Runs the item at `index` of a job once more.
+    /// Runs the item at `index` of a job with several once more.
     fn retry(&mut self, job: &Arc<dyn Job>, index: usize, mut options: CallOptions) {
         options.retries -= 1;
+        options.tried = true;
+        options.start_by = None;
         self.counts.retried += 1;
         let item = match index {
             0 => Arc::clone(job),
             _ => job.split(index),
         };
-        self.enqueue_front(item, None, options);
+        self.try_again(item, options);
     }
 
     /// Why the worker exited while it ran a task.
@@ -129,15 +142,25 @@ impl Core {
             (Some(kill), _) if kill.task == key => kill.kind,
             _ if self.phase == Phase::Over => ErrorKind::Cancelled,
             _ if dead.nonsense.is_some() => ErrorKind::Crashed,
+            _ if self.is_out_of_cpu_time(end.status) => ErrorKind::TimedOut,
             (_, Some(_)) => ErrorKind::Exited,
             (_, None) => words.kind(),
         };
         let error = JoinError::new(kind, name).after_start(true);
         let error = match (kind, dead.nonsense) {
             (ErrorKind::Crashed, Some(nonsense)) => error.because(nonsense.explain()),
+            (ErrorKind::TimedOut, _) if self.is_out_of_cpu_time(end.status) => {
+                error.because("it has used all the processor time that the pool allows a task")
+            }
             _ => words.explain(error),
         };
         with_exit(error, dead, end.status)
+    }
+
+    /// Whether a worker has ended because its task has used too much processor time.
+    fn is_out_of_cpu_time(&self, status: Option<ExitStatus>) -> bool {
+        let is_limited = self.settings.surroundings.cpu_time.is_some();
+        is_limited && status.is_some_and(|status| status.signal() == Some(libc::SIGXCPU))
     }
 }
 

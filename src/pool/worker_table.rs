@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::departure::Departure;
 use super::ledger::Ledger;
 use super::worker_state::{WorkerIo, WorkerLife};
-use crate::call::nonsense::Nonsense;
 use crate::schedule::{TakesTasks, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
+use crate::transfer::nonsense::Nonsense;
 
 /// A worker is asked to look at itself when its task has run for so long. Then after twice the time each time, but not
 /// later than this after the last look.
@@ -37,6 +38,17 @@ pub(super) struct Worker {
     pub(super) unresponsive: bool,
     /// Why nothing is read from it any more.
     pub(super) nonsense: Option<Nonsense>,
+    /// No other worker of the pool has, or had, this one.
+    pub(super) serial: u64,
+    pub(super) departure: Departure,
+    /// Whether it waits for a worker with its number to finish its last task.
+    pub(super) standby: bool,
+    /// How many tasks it may be sent.
+    pub(super) quota: u64,
+    /// When it is old enough to be replaced.
+    pub(super) expires: Option<Moment>,
+    /// When it became ready to take tasks, if it had none since.
+    pub(super) idle_since: Moment,
 }
 
 impl Worker {
@@ -48,6 +60,11 @@ impl Worker {
     /// Whether the worker was neither killed nor told to exit.
     pub(super) fn is_alive(&self) -> bool {
         !self.life.is_stopping()
+    }
+
+    /// Whether it may be given a task now.
+    pub(super) fn takes_tasks(&self) -> bool {
+        self.departure.allows_tasks() && !self.standby && self.life.takes_tasks()
     }
 
     /// After which run time of its task the worker is asked again to look at itself.
@@ -124,6 +141,6 @@ impl WorkerTable {
 
 impl TakesTasks for WorkerTable {
     fn takes_tasks(&self, worker: WorkerKey) -> bool {
-        self.get(worker).is_some_and(|it| it.life.takes_tasks())
+        self.get(worker).is_some_and(Worker::takes_tasks)
     }
 }

@@ -6,17 +6,19 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::core::{Core, Effect, Phase};
+use super::departure::Departure;
 use super::ledger::Ledger;
 use super::records::TaskArguments;
+use super::worker_limits::WorkerLimits;
 use super::worker_state::{NextStep, WorkerIo, WorkerLife};
 use super::worker_table::Worker;
-use crate::call::nonsense::Nonsense;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildSpec;
 use crate::sys::clock::Moment;
 use crate::transfer::blob::BlobStore;
 use crate::transfer::messages::ToWorker;
+use crate::transfer::nonsense::Nonsense;
 
 /// States.
 impl Core {
@@ -30,7 +32,14 @@ impl Core {
             return;
         };
         let next = transition(&mut it.life);
-        self.check_missing |= it.life.is_stopping();
+        if it.life.is_stopping() {
+            let number = it.number;
+            self.check_missing = true;
+            self.promote_successor(number);
+        }
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
         let Some(io) = it.life.io_mut() else {
             return;
         };
@@ -55,8 +64,16 @@ impl Core {
             Some(_) => self.transition(worker, |life| life.on_started(io, has_init)),
             None => io.signal_handle.kill(),
         }
+        self.note_idle(worker);
         if self.phase == Phase::Over {
             self.transition(worker, WorkerLife::kill);
+        }
+    }
+
+    /// A worker is ready for its first task.
+    fn note_idle(&mut self, worker: WorkerKey) {
+        if let Some(it) = self.workers.get_mut(worker) {
+            it.idle_since = self.now;
         }
     }
 
@@ -79,6 +96,7 @@ impl Core {
         match result {
             Ok(()) => {
                 self.transition(worker, WorkerLife::on_initialized);
+                self.note_idle(worker);
                 self.on_proven(worker);
             }
             Err(cause) => {
@@ -135,26 +153,15 @@ impl Core {
 
 /// Starting.
 impl Core {
-    /// Starts as many workers as are missing.
-    pub(super) fn start_missing(&mut self) {
-        if self.phase == Phase::Over || self.phase == Phase::Closing && self.records.is_empty() {
-            return;
-        }
-        let alive = self.workers.iter().filter(|(_, it)| it.is_alive());
-        let missing = self.settings.workers.saturating_sub(alive.count());
-        if missing == 0 || !self.breaker.allows(self.now) {
-            return;
-        }
-        let starting = self.workers.iter().filter(|(_, it)| it.is_starting());
-        let at_once = self.breaker.max_starting().saturating_sub(starting.count());
-        for _ in 0..missing.min(at_once) {
-            self.start_worker();
-        }
-    }
-
-    fn start_worker(&mut self) {
+    pub(super) fn start_worker(&mut self) {
         let key = self.schedule.add_worker();
-        let number = self.free_number();
+        let number = self.next_number();
+        let standby = self
+            .workers
+            .iter()
+            .any(|(_, it)| it.number == number && it.is_alive());
+        let age = self.limits().age_of_one();
+        self.started += 1;
         let (wanted, unwanted) = oneshot::channel();
         let worker = Worker {
             number,
@@ -168,6 +175,12 @@ impl Core {
             ledger: Ledger::default(),
             unresponsive: false,
             nonsense: None,
+            serial: self.started,
+            departure: Departure::No,
+            standby,
+            quota: self.limits().tasks.unwrap_or(u64::MAX),
+            expires: age.map(|age| self.now.plus(age)),
+            idle_since: self.now,
         };
         self.workers.insert(key, worker);
         let pool = self.settings.name.clone();
@@ -175,21 +188,15 @@ impl Core {
             name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
             pool,
             number: Some(number),
-            nice: self.settings.nice,
-            memory_limit: self.settings.memory_limit,
-            ..ChildSpec::default()
+            detached: false,
+            surroundings: self.settings.surroundings.clone(),
         };
         self.effects
             .push(Effect::Launch(key, Box::new(spec), unwanted));
     }
 
-    /// The lowest number that no worker has, except workers that are stopping.
-    fn free_number(&self) -> usize {
-        let taken = |number| {
-            let mut workers = self.workers.iter();
-            workers.any(|(_, it)| it.number == number && it.is_alive())
-        };
-        (0..).find(|&number| !taken(number)).unwrap_or(0)
+    fn limits(&self) -> WorkerLimits {
+        self.settings.limits
     }
 }
 

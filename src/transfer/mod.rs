@@ -17,3 +17,4 @@ pub(crate) mod longest_value;
 pub(crate) mod mapped_blob;
 pub(crate) mod mapped_blobs;
 pub(crate) mod messages;
+pub(crate) mod nonsense;
