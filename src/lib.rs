@@ -49,8 +49,9 @@ pub use error::{ErrorKind, JoinError, PanicReport};
 pub use init::init;
 pub use pipe::{BytePipe, Pipe, PipeReceiver, PipeSender, byte_pipe, channel, pipe};
 pub use pool::{
-    CollectAll, Emit, Histogram, Map, MapFuture, Metrics, Pool, PoolBuilder, Run, Shutdown,
-    StreamTask, TaskHandle, TaskSet, TaskStream, WorkerInfo, WorkerState,
+    Broadcast, Cached, CollectAll, Emit, Full, Histogram, Lease, LeaseRequest, Map, MapFuture,
+    Metrics, Permit, Pool, PoolBuilder, Reserve, Run, Shutdown, StreamTask, TaskHandle, TaskSet,
+    TaskStream, WorkerInfo, WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,
@@ -59,6 +60,7 @@ pub use procession_macros::{main, test};
 pub use queue::{Abandoned, NotReceived, QueueOptions, Receiver, Sender, queue, queue_with};
 pub use schedule::Priority;
 pub use spawn::{ChildInfo, StartMethod, active_children, warm_up};
+pub use sys::cpu_count::cpu_count;
 pub use task::{CurrentProcess, Setup, Task, TaskId, current};
 
 #[cfg(doc)]

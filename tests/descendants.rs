@@ -130,7 +130,7 @@ fn sleep(time: String) {
 #[procession::test]
 async fn detached_process_of_a_killed_task_is_left_alone() {
     let start_detached = async |time: String| {
-        let _detached = Process::builder().detach().spawn(sleep, time);
+        let _detached = Process::builder().detach(true).spawn(sleep, time);
         std::future::pending::<()>().await;
     };
     let time = unique_time();

@@ -10,10 +10,21 @@ use super::envelope::ITEM_PREFIX;
 use super::item_writer;
 use super::job::Job;
 use crate::codec::attachments;
+use crate::codec::cached;
+use crate::codec::cached::CachedMemory;
 use crate::codec::codec::EncodeFault;
 
 /// The encoded items of a job, or why its first item was not encoded.
-pub(crate) type EncodeResult = Result<EncodedItems, EncodeFault>;
+pub(crate) type EncodeResult = Result<EncodedItems, NotEncoded>;
+
+/// Why an item was not encoded.
+#[derive(Debug)]
+pub(crate) enum NotEncoded {
+    /// It does not fit a request. It takes so many bytes, or more if it has very many parts.
+    TooLarge(u64),
+    /// It cannot be carried at all.
+    Refused(String),
+}
 
 /// Encoded items of a job, from its first on, and their attachments.
 #[derive(Debug)]
@@ -22,6 +33,8 @@ pub(crate) struct EncodedItems {
     items: usize,
     /// Places among these are in the bytes, so that items with attachments are sent all at once.
     fds: Vec<OwnedFd>,
+    /// The cached values that the items name.
+    cached: Vec<Arc<CachedMemory>>,
 }
 
 impl EncodedItems {
@@ -31,16 +44,27 @@ impl EncodedItems {
     ///
     /// Why the first item cannot be encoded, or that it does not fit.
     #[inline]
-    pub(crate) fn of(job: &dyn Job) -> Result<Self, EncodeFault> {
-        let mut fds = Vec::new();
+    pub(crate) fn of(job: &dyn Job) -> EncodeResult {
+        let (mut fds, mut cached) = (Vec::new(), Vec::new());
         item_writer::with(|writer| {
-            let written = attachments::collect_lent(&mut fds, || job.write(writer));
+            let written = attachments::collect_lent(&mut fds, || {
+                cached::collect(&mut cached, || job.write(writer))
+            });
             match (written.items, written.stopped) {
                 (0, Some(fault)) => Err(fault),
                 (items, _) => Ok((writer.bytes().to_vec(), items)),
             }
         })
-        .map(|(bytes, items)| Self { bytes, items, fds })
+        .map(|(bytes, items)| Self {
+            bytes,
+            items,
+            fds,
+            cached,
+        })
+        .map_err(|fault| match fault {
+            EncodeFault::Full => NotEncoded::TooLarge(job.measure()),
+            EncodeFault::Refused(why) => NotEncoded::Refused(why),
+        })
     }
 
     /// Encodes all items of `job`, cut into as many jobs as it takes.
@@ -52,6 +76,21 @@ impl EncodedItems {
             left = (job.items() > kept).then(|| job.split(kept));
             jobs.push((job, encoded));
         }
+    }
+
+    /// The cached values that the items name.
+    pub(crate) fn cached(&self) -> &[Arc<CachedMemory>] {
+        &self.cached
+    }
+
+    /// Takes the handles on the cached values, to be kept for longer than the items.
+    pub(crate) fn take_cached(&mut self) -> Vec<Arc<CachedMemory>> {
+        std::mem::take(&mut self.cached)
+    }
+
+    /// How many bytes they take.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// How many items there are.
@@ -69,6 +108,7 @@ impl EncodedItems {
             bytes: self.bytes.split_off(end),
             items: self.items.saturating_sub(at),
             fds: Vec::new(),
+            cached: self.cached.clone(),
         };
         self.items = self.items.min(at);
         Some(rest)
@@ -120,8 +160,12 @@ mod tests {
             bytes.resize(bytes.len() + *len as usize, 7);
         }
         let items = lengths.len();
-        let fds = Vec::new();
-        EncodedItems { bytes, items, fds }
+        EncodedItems {
+            bytes,
+            items,
+            fds: Vec::new(),
+            cached: Vec::new(),
+        }
     }
 
     fn lengths(items: &EncodedItems) -> Vec<usize> {

@@ -31,9 +31,11 @@ use super::result_blobs::ResultBlobs;
 use super::unsendable::Unsendable;
 use crate::codec::codec;
 use crate::ring::{Consumer, Corrupt, Producer};
+use crate::sys::cpu_timer::CpuTimer;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::image;
 use crate::sys::image::{Enter, Entry};
+use crate::sys::limits;
 use crate::task::{Call, enter_task};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::mapped_blobs::MappedBlobs;
@@ -57,6 +59,8 @@ pub(crate) struct Executor {
     requests: RequestReader,
     replies: ReplyWriter,
     step: ItemStep,
+    /// Runs while an item of a task does, if the pool limits processor time.
+    cpu_timer: Option<CpuTimer>,
 }
 
 /// How far an item has come. Says what its outcome is if it panics.
@@ -90,7 +94,13 @@ impl Executor {
             requests: RequestReader::new(requests),
             replies: ReplyWriter::new(replies, parent, control),
             step: ItemStep::Between,
+            cpu_timer: None,
         }
+    }
+
+    /// Limits the processor time of each item of a task by this timer.
+    pub(crate) fn limit_cpu_time(&mut self, timer: CpuTimer) {
+        self.cpu_timer = Some(timer);
     }
 
     /// Takes the blobs and attachments that arrive over the control socket.
@@ -150,6 +160,7 @@ impl Executor {
         match self.requests.arguments::<C::Args>() {
             Ok(arguments) => {
                 self.step = ItemStep::Running;
+                limits::forget_failed_allocations();
                 let result = C::call(arguments);
                 if self.requests.is_single() {
                     self.replies.check_doorbell();
@@ -216,6 +227,7 @@ impl Executor {
             None => return false,
             Some(0) => self.on_first_item(),
             Some(_) => {
+                self.arm_cpu_timer();
                 if is_timed {
                     self.requests.stamp_start(self.replies.read_clock());
                 }
@@ -233,6 +245,10 @@ impl Executor {
         };
         enter_task(head.task);
         self.requests.clear_progress();
+        // Initializers have no limit.
+        if head.task != 0 {
+            self.arm_cpu_timer();
+        }
         self.requests.stamp_start(self.replies.clock());
         if head.attachments != 0 {
             // The parent still has the same descriptors, and closes them when it sees that the item was claimed.
@@ -240,8 +256,18 @@ impl Executor {
         }
     }
 
+    #[inline]
+    fn arm_cpu_timer(&self) {
+        if let Some(timer) = &self.cpu_timer {
+            timer.arm();
+        }
+    }
+
     /// Ends the current request.
     fn finish(&mut self) {
+        if let Some(timer) = &self.cpu_timer {
+            timer.disarm();
+        }
         self.requests.close_attachments();
         if self.requests.claimed() > 0 {
             enter_task(0);

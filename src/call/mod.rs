@@ -10,6 +10,7 @@
 //! | `encoded_items` | parent | items of a job as bytes, before they are in a ring |
 //! | `request_writer` | parent | copies encoded arguments into the request ring; revokes them |
 //! | `control_queue` | parent | sends what goes beside requests over the control socket |
+//! | `shared_values` | parent | sends a worker the cached values that requests name |
 //! | `rings` | both | the memory of the two rings |
 //! | `envelope` | both | the layout of requests and replies; claim and revoke |
 //! | `request_reader` | worker | waits for requests, decodes arguments |
@@ -21,7 +22,6 @@
 //! | `last_words` | parent | what a child has left that a signal has ended |
 //! | `outcomes` | parent | decodes the outcomes of one reply |
 //! | `checksum` | both | finds replies that were overwritten before they were read |
-//! | `nonsense` | parent | what a child wrote and no child of this program writes |
 //! | `unsendable` | worker | how a function ends that gives a value which cannot be encoded |
 //! | `slot` | parent | where one outcome waits for the handle that awaits it |
 //!
@@ -38,7 +38,6 @@ pub(crate) mod executor;
 pub(crate) mod item_writer;
 pub(crate) mod job;
 mod last_words;
-pub(crate) mod nonsense;
 pub(crate) mod outcomes;
 pub(crate) mod panic_capture;
 pub(crate) mod reply_reader;
@@ -47,6 +46,7 @@ mod request_reader;
 pub(crate) mod request_writer;
 pub(crate) mod result_blobs;
 pub(crate) mod rings;
+mod shared_values;
 pub(crate) mod single;
 mod slot;
 pub(crate) mod unsendable;

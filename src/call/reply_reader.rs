@@ -14,7 +14,6 @@ use std::sync::atomic::Ordering;
 
 use super::envelope;
 use super::envelope::{Reply, Status, next_outcome};
-use super::nonsense::Nonsense;
 use super::outcomes::{NOT_ARRIVED, Outcomes, ReplyBody, Source};
 use crate::codec::codec;
 use crate::ring::Consumer;
@@ -24,6 +23,7 @@ use crate::transfer::longest_value::longest_value;
 use crate::transfer::mapped_blob::MappedBlob;
 use crate::transfer::mapped_blobs::MappedBlobs;
 use crate::transfer::messages::{FromChild, FromWorker};
+use crate::transfer::nonsense::Nonsense;
 
 /// The most control messages that are received while a blob or an attachment is looked for. A socket holds fewer.
 const MOST_CONTROL_MESSAGES: usize = 4096;

@@ -14,13 +14,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::control_queue::ControlQueue;
-use super::encoded_items::EncodedItems;
+use super::encoded_items::{EncodedItems, NotEncoded};
 use super::envelope;
 use super::envelope::{LONGEST_BODY, Request};
 use super::job::Job;
 use super::last_words::LastWords;
+use super::shared_values::SharedValues;
 use crate::codec::codec;
-use crate::codec::codec::EncodeFault;
 use crate::error::PanicReport;
 use crate::ring::{Cursor, Producer};
 use crate::sys::clock::Moment;
@@ -36,6 +36,8 @@ use crate::transfer::messages::ToWorker;
 pub(crate) struct RequestWriter {
     ring: Producer,
     control: ControlQueue,
+    /// The cached values that the worker was sent.
+    values: SharedValues,
     /// Memory for arguments that do not fit the ring. No other worker is sent any of it.
     blobs: BlobStore,
     /// The ids of the blobs whose memory the worker was sent.
@@ -99,6 +101,7 @@ impl RequestWriter {
         Self {
             ring,
             control: ControlQueue::new(control),
+            values: SharedValues::default(),
             blobs: BlobStore::default(),
             announced: Vec::new(),
         }
@@ -108,8 +111,8 @@ impl RequestWriter {
     pub(crate) fn write(&mut self, task: u64, job: &dyn Job, timed: bool) -> Written {
         match EncodedItems::of(job) {
             Ok(mut items) => self.write_items(task, job, &mut items, timed),
-            Err(EncodeFault::Full) => Written::TooLarge,
-            Err(EncodeFault::Refused(why)) => Written::Refused(why),
+            Err(NotEncoded::TooLarge(_)) => Written::TooLarge,
+            Err(NotEncoded::Refused(why)) => Written::Refused(why),
         }
     }
 
@@ -142,6 +145,10 @@ impl RequestWriter {
             Ok(head) => head,
             Err(error) => return Written::Refused(error.to_string()),
         };
+        if let Err(error) = self.values.send_all(items.cached(), &mut self.control) {
+            return Written::not_sent(&error);
+        }
+        let names_cached = !items.cached().is_empty();
         let room = self.ring.room().min(LONGEST_BODY);
         let fitting = room.checked_sub(Request::BYTES);
         let Some((count, bytes, fds)) = fitting.and_then(|room| items.fitting(room)) else {
@@ -150,7 +157,7 @@ impl RequestWriter {
         let Some(mut writer) = self.ring.begin(Request::BYTES + bytes.len()) else {
             return Written::NoSpace;
         };
-        head.flags = if timed { envelope::TIMED } else { 0 };
+        head.flags = flags(timed, names_cached);
         head.items = count as u32;
         head.attachments = match self.control.send_attachments(std::mem::take(fds)) {
             Ok(id) => id,
@@ -194,6 +201,10 @@ impl RequestWriter {
                 return Written::NoSpace;
             }
         }
+        if let Err(error) = self.values.send_all(&packed.cached, &mut self.control) {
+            return Written::not_sent(&error);
+        }
+        head.flags = flags(false, !packed.cached.is_empty());
         head.items = 1;
         head.blob = packed.blob.lease.id();
         head.blob_len = packed.blob.len as u64;
@@ -311,6 +322,16 @@ impl RequestWriter {
         Moment::from_bits(self.ring.progress())
     }
 
+    /// The worker is one of this pool, whose cached values it may be sent.
+    pub(crate) fn belong_to(&mut self, pool: u64) {
+        self.values.belong_to(pool);
+    }
+
+    /// Has the worker drop a cached value, if it was sent it.
+    pub(crate) fn forget_cached(&mut self, id: u64) {
+        self.values.forget(id, &mut self.control);
+    }
+
     /// Sends a control message. If the socket does not take it now, it is sent later, in order.
     pub(crate) fn send(&mut self, message: ToWorker) {
         self.control.send(message, Vec::new());
@@ -360,6 +381,13 @@ impl RequestWriter {
             }
         }
     }
+}
+
+/// The flags of a request.
+#[inline]
+fn flags(timed: bool, names_cached: bool) -> u64 {
+    let flag = |is_set: bool, bit: u64| if is_set { bit } else { 0 };
+    flag(timed, envelope::TIMED) | flag(names_cached, envelope::NAMES_CACHED)
 }
 
 /// The head of a request for `job`, without items.

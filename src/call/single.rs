@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use super::Slot;
 use super::executor::EntryOf;
 use super::item_writer::ItemWriter;
-use super::job::{ItemsWritten, Job, pack_item};
+use super::job::{ItemsWritten, Job, measure_item, pack_item};
 use super::outcomes::Outcomes;
 use crate::codec::codec::EncodeFault;
 use crate::error::JoinError;
@@ -37,6 +37,17 @@ pub(crate) trait OneCall: Send + Sync + fmt::Debug {
 
     /// Drops the arguments, unless other jobs need them.
     fn drop_arguments(&self) {}
+
+    /// As [`Job::wants_worker`].
+    fn wants_worker(&self) -> bool {
+        false
+    }
+
+    /// As [`Job::lend`].
+    fn lend(&self, _worker: u64, _pid: u32) {}
+
+    /// As [`Job::skip`].
+    fn skip(&self) {}
 }
 
 /// Why arguments that were dropped are not written.
@@ -65,6 +76,10 @@ impl<J: OneCall> Job for J {
         }
     }
 
+    fn measure(&self) -> u64 {
+        self.with_arguments(measure_item).unwrap_or(0)
+    }
+
     fn pack(&self, store: &BlobStore) -> Result<PackedBlob, String> {
         self.with_arguments(|arguments| pack_item(arguments, store))
             .unwrap_or_else(|| Err(IS_SETTLED.to_owned()))
@@ -85,6 +100,18 @@ impl<J: OneCall> Job for J {
 
     fn forget_arguments(&self) {
         self.drop_arguments();
+    }
+
+    fn wants_worker(&self) -> bool {
+        OneCall::wants_worker(self)
+    }
+
+    fn lend(&self, worker: u64, pid: u32) {
+        OneCall::lend(self, worker, pid);
+    }
+
+    fn skip(&self) {
+        OneCall::skip(self);
     }
 
     fn split(&self, _: usize) -> Arc<dyn Job> {

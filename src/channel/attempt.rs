@@ -29,6 +29,4 @@ pub(crate) enum Taken {
     Short,
     /// It is longer than that buffer, or descriptors or shared memory belong to it.
     Long(Box<Incoming>),
-    /// There is no message: a process has overwritten the channel's memory, and the channel has ended.
-    Overwritten,
 }

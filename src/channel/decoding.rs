@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 
 use super::attempt::{Attempt, Taken};
 use super::flavor::Flavor;
-use super::message::{Incoming, OVERWRITTEN};
+use super::message::Incoming;
 use super::patience::LOOK_INTERVAL;
 use crate::sys::buffer::StackBuf;
 use crate::threads;
@@ -150,9 +150,6 @@ impl<T: DeserializeOwned, F: Flavor> DecodeJob<T, F> {
                 Attempt::Done(Taken::Long(incoming)) => return Some(*incoming),
                 Attempt::Done(Taken::Short) => {
                     return Some(Incoming::short(buf.bytes().to_vec(), None));
-                }
-                Attempt::Done(Taken::Overwritten) => {
-                    return Some(Incoming::faulty(OVERWRITTEN.to_owned()));
                 }
                 Attempt::Busy => std::thread::sleep(LOOK_INTERVAL),
                 Attempt::NotNow | Attempt::Closed | Attempt::Elsewhere => return None,

@@ -45,7 +45,7 @@ impl<T: Serialize + Send + 'static> Encoding<T> {
             Ok(Some((Ok(outgoing), value))) => Ok((outgoing, value)),
             Ok(Some((Err(Refused(why)), value))) => Err(SendError::refused(Some(value), why)),
             // The channel is gone, or no thread has taken the value.
-            Ok(None) | Err(_) => Err(SendError::closed(take(&self.value))),
+            Ok(None) | Err(_) => Err(SendError::closed(take(&self.value), None)),
         })
     }
 }

@@ -25,6 +25,8 @@ use super::message::{Incoming, Outgoing, Refused};
 use super::patience::Patience;
 use super::peer::Peer;
 use super::shm::Shm;
+use super::trust;
+use super::trust::Trust;
 use super::waiters::Waiters;
 use crate::codec::attachments;
 use crate::ring::{Consumer, Frame, Producer, Ring};
@@ -32,6 +34,7 @@ use crate::sys::buffer::{STACK_BUF_BYTES, StackBuf};
 use crate::sys::socket;
 use crate::transfer::blob::BlobPool;
 use crate::transfer::mapped_blob::RecentBlobs;
+use crate::transfer::nonsense::Nonsense;
 
 /// Which side of a channel an end is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,7 @@ pub(crate) struct End {
     side: Side,
     waiters: Waiters,
     patience: Patience,
+    trust: Trust,
     blobs: Mutex<BlobPool>,
     recent_blobs: Mutex<RecentBlobs>,
     /// The socket had no room for descriptors. Receiving makes room in it.
@@ -95,6 +99,7 @@ impl End {
             side,
             waiters: Waiters::default(),
             patience: Patience::default(),
+            trust: Trust::default(),
             blobs: Mutex::new(message::blob_pool()),
             recent_blobs: Mutex::default(),
             is_socket_full: AtomicBool::new(false),
@@ -150,12 +155,12 @@ impl End {
     /// Whether the channel was marked as closed for all processes.
     #[inline]
     pub(super) fn is_marked_closed(&self) -> bool {
-        self.shm.closed().load(Ordering::Acquire) != 0
+        trust::has_ended(self.shm.closed())
     }
 
     /// Marks the channel as closed for all processes. Waiting sides are woken by the caller.
     pub(super) fn mark_closed(&self) {
-        self.shm.closed().store(1, Ordering::Release);
+        trust::mark_closed(self.shm.closed());
     }
 
     /// Closes the channel for all processes.
@@ -283,8 +288,13 @@ impl End {
         let known = self.shm.known_head();
         let limit = known.load(Ordering::Relaxed);
         let mut consumer = Consumer::take_over(self.shm.ring(), limit);
-        let first = consumer.peek().map_err(|_| self.found_overwritten())?;
+        let first = consumer.peek();
+        let first = first.map_err(|corrupt| self.found_nonsense(corrupt.into()))?;
         let frame = first.ok_or(Attempt::NotNow)?;
+        if !frame::is_plain(frame, self.shm.bounds()) {
+            let checked = frame::check(frame, self.shm.bounds(), self.shm.spills());
+            checked.map_err(|nonsense| self.found_nonsense(nonsense))?;
+        }
         if consumer.limit() != limit {
             known.store(consumer.limit(), Ordering::Relaxed);
         }
@@ -343,15 +353,34 @@ impl End {
         fds::receive(self.socket(), tag, is_bundle)
     }
 
-    /// Ends a channel whose ring no process can read any more. The process that finds it says so, and only once.
+    /// Ends a channel in whose memory is what cannot be, for all processes.
     #[cold]
-    pub(super) fn found_overwritten(&self) -> Popped {
-        if self.is_marked_closed() {
-            return Attempt::Closed;
-        }
+    pub(super) fn found_nonsense<T>(&self, nonsense: Nonsense) -> Attempt<T> {
+        self.trust.lose(nonsense, self.shm.closed());
         self.shut_down();
-        self.mark_closed();
-        Attempt::Done(Taken::Overwritten)
+        Attempt::Closed
+    }
+
+    /// Ends a channel whose receivers cannot be where they say.
+    #[cold]
+    pub(super) fn found_impossible_position(&self) {
+        let nonsense = Nonsense("its receivers have released what was not sent");
+        let _: Pushed = self.found_nonsense(nonsense);
+    }
+
+    /// Why the channel has ended, if that is because it was overwritten.
+    pub(super) fn nonsense(&self) -> Option<Nonsense> {
+        self.trust.nonsense(self.shm.closed())
+    }
+
+    /// The same, once: a receiver tells its users, and then that the channel is closed.
+    pub(super) fn tell_nonsense(&self) -> Option<Nonsense> {
+        self.trust.tell_once(self.shm.closed())
+    }
+
+    /// Whether the channel has ended because it was overwritten.
+    pub(crate) fn is_overwritten(&self) -> bool {
+        self.nonsense().is_some()
     }
 
     /// Notes that the other side is gone, as a failed send has told.

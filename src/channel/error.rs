@@ -2,37 +2,36 @@
 
 use std::fmt;
 
+use crate::transfer::nonsense::Nonsense;
+
 /// A message was not sent. The error has the message.
 pub struct SendError<T> {
     value: Option<T>,
-    /// Why the message cannot be sent; `None` if the channel is closed.
-    refused: Option<String>,
+    cause: Cause,
 }
 
 impl<T> SendError<T> {
-    pub(crate) fn closed(value: Option<T>) -> Self {
-        Self {
-            value,
-            refused: None,
-        }
+    /// The channel is closed: because it was overwritten, if there is `nonsense`.
+    pub(crate) fn closed(value: Option<T>, nonsense: Option<Nonsense>) -> Self {
+        let cause = Cause::Closed(nonsense);
+        Self { value, cause }
     }
 
     pub(crate) fn refused(value: Option<T>, why: String) -> Self {
-        Self {
-            value,
-            refused: Some(why),
-        }
+        let cause = Cause::Refused(why);
+        Self { value, cause }
     }
 
-    /// Whether the queue or pipe was closed, or no process can receive any more.
+    /// Whether the queue or pipe was closed, or no process can receive any more, or a process has overwritten the shared
+    /// memory: the error's text says which.
     pub fn is_closed(&self) -> bool {
-        self.refused.is_none()
+        matches!(self.cause, Cause::Closed(_))
     }
 
     /// Whether the message cannot be sent at all, for example because its `Serialize` fails. Other messages can be
     /// sent.
     pub fn is_encode(&self) -> bool {
-        self.refused.is_some()
+        matches!(self.cause, Cause::Refused(_))
     }
 
     /// Returns the message. `None` only for an error of a sink's `poll_ready`, `poll_flush` or `poll_close`.
@@ -50,7 +49,8 @@ pub struct TrySendError<T> {
 #[derive(Debug)]
 enum Cause {
     Full,
-    Closed,
+    /// Because a process has overwritten the channel, if it has.
+    Closed(Option<Nonsense>),
     Refused(String),
 }
 
@@ -60,8 +60,8 @@ impl<T> TrySendError<T> {
         Self { value, cause }
     }
 
-    pub(crate) fn closed(value: T) -> Self {
-        let cause = Cause::Closed;
+    pub(crate) fn closed(value: T, nonsense: Option<Nonsense>) -> Self {
+        let cause = Cause::Closed(nonsense);
         Self { value, cause }
     }
 
@@ -75,9 +75,10 @@ impl<T> TrySendError<T> {
         matches!(self.cause, Cause::Full)
     }
 
-    /// Whether the queue or pipe was closed, or no process can receive any more.
+    /// Whether the queue or pipe was closed, or no process can receive any more, or a process has overwritten the shared
+    /// memory: the error's text says which.
     pub fn is_closed(&self) -> bool {
-        matches!(self.cause, Cause::Closed)
+        matches!(self.cause, Cause::Closed(_))
     }
 
     /// Whether the message cannot be sent at all, for example because its `Serialize` fails. Other messages can be
@@ -99,8 +100,9 @@ pub enum RecvError {
     /// received.
     Closed,
     /// A message was received and cannot be decoded, for this reason. It is lost; later messages can be received. Or a
-    /// process has overwritten the shared memory, so that the messages in it are lost: then this is told once, and
-    /// `Closed` follows.
+    /// process wrote what cannot be into the shared memory, so that the messages in it are lost: then each receiving end
+    /// tells this once, and `Closed` follows. With the feature `tracing` it is a warning too. Nothing counts such queues
+    /// and pipes, as [`Metrics::corrupted`](crate::Metrics::corrupted) counts workers: every end tells its own users.
     Decode(String),
 }
 
@@ -113,8 +115,9 @@ pub enum TryRecvError {
     /// received.
     Closed,
     /// A message was received and cannot be decoded, for this reason. It is lost; later messages can be received. Or a
-    /// process has overwritten the shared memory, so that the messages in it are lost: then this is told once, and
-    /// `Closed` follows.
+    /// process wrote what cannot be into the shared memory, so that the messages in it are lost: then each receiving end
+    /// tells this once, and `Closed` follows. With the feature `tracing` it is a warning too. Nothing counts such queues
+    /// and pipes, as [`Metrics::corrupted`](crate::Metrics::corrupted) counts workers: every end tells its own users.
     Decode(String),
 }
 
@@ -130,22 +133,28 @@ impl From<RecvError> for TryRecvError {
 const IS_CLOSED: &str = "the channel is closed";
 const HAS_NO_RECEIVER: &str = "no process can receive the message any more";
 
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("there is no room for the message now"),
+            Self::Closed(None) => f.write_str(HAS_NO_RECEIVER),
+            Self::Closed(Some(nonsense)) => {
+                write!(f, "{HAS_NO_RECEIVER}: {}", nonsense.explain_channel())
+            }
+            Self::Refused(why) => write!(f, "the message cannot be sent: {why}"),
+        }
+    }
+}
+
 impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.refused {
-            None => f.write_str(HAS_NO_RECEIVER),
-            Some(why) => write!(f, "the message cannot be sent: {why}"),
-        }
+        self.cause.fmt(f)
     }
 }
 
 impl<T> fmt::Display for TrySendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
-            Cause::Full => f.write_str("there is no room for the message now"),
-            Cause::Closed => f.write_str(HAS_NO_RECEIVER),
-            Cause::Refused(why) => write!(f, "the message cannot be sent: {why}"),
-        }
+        self.cause.fmt(f)
     }
 }
 
@@ -171,7 +180,7 @@ impl fmt::Display for TryRecvError {
 impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SendError")
-            .field("refused", &self.refused)
+            .field("cause", &self.cause)
             .finish_non_exhaustive()
     }
 }

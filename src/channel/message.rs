@@ -28,10 +28,6 @@ use crate::transfer::mapped_blob::{MappedBlob, RecentBlobs};
 /// it takes less time than waking another thread and being woken by it.
 pub(super) const LONGEST_HANDLED_HERE: usize = (1 << 20) + 4096;
 
-/// Why a channel ends whose memory makes no sense.
-pub(super) const OVERWRITTEN: &str =
-    "a process has overwritten the memory of the queue or pipe, which has ended: messages are lost";
-
 /// How many blobs a sender keeps for its next long messages.
 const MOST_BLOBS: usize = 8;
 

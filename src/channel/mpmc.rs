@@ -223,7 +223,7 @@ impl Mpmc {
         // In this order: a message that leaves the ring in between is counted twice. In the other order it would not
         // be counted at all.
         let waiting = self.end.len();
-        waiting + self.unfinished.received()
+        waiting.saturating_add(self.unfinished.received())
     }
 
     /// How many messages were received by processes that have ended, and are not done.

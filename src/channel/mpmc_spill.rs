@@ -17,6 +17,7 @@ use crate::lock::LockGuard;
 use crate::ring::{Consumer, Frame, Ring};
 use crate::transfer::longest_value;
 use crate::transfer::longest_value::longest_value;
+use crate::transfer::nonsense::Nonsense;
 
 /// Sends `outgoing` beside the ring. `may_commit` is asked last: if it refuses, nothing is sent.
 pub(super) fn push(
@@ -60,7 +61,9 @@ pub(super) fn read(
     most: usize,
 ) -> Result<(SpillPlace, Incoming), Popped> {
     let place = frame::place_of(consumer, frame);
-    let place = place.ok_or_else(|| end.found_overwritten())?;
+    let place = place.ok_or_else(|| {
+        end.found_nonsense(Nonsense("a frame names a message elsewhere and no place"))
+    })?;
     if place.len() > longest_value() {
         let why = longest_value::too_long(place.len(), longest_value());
         return Ok((place, Incoming::faulty(why)));
@@ -70,7 +73,7 @@ pub(super) fn read(
     }
     match spill::read(end.shm(), place) {
         Ok(Some(bytes)) => Ok((place, Incoming::short(bytes, None))),
-        Ok(None) => Err(end.found_overwritten()),
+        Ok(None) => Err(end.found_nonsense(Nonsense("a frame names a place where no message is"))),
         Err(error) => Ok((place, Incoming::faulty(format!("its memory: {error}")))),
     }
 }
@@ -79,7 +82,6 @@ pub(super) fn read(
 mod tests {
     use super::super::bounds::Bounds;
     use super::*;
-    use crate::channel::attempt::Taken;
 
     #[test]
     fn frame_that_names_nonsense_is_not_received() {
@@ -97,10 +99,8 @@ mod tests {
             writer.commit(frame::IS_SPILLED);
             let (consumer, frame) = receiver.peek_frame().unwrap();
             let read = read(&receiver, &consumer, frame, usize::MAX);
-            assert!(
-                matches!(read, Err(Attempt::Done(Taken::Overwritten))),
-                "{place} {len}"
-            );
+            assert!(matches!(read, Err(Attempt::Closed)), "{place} {len}");
+            assert!(receiver.tell_nonsense().is_some() && receiver.tell_nonsense().is_none());
         }
     }
 
@@ -112,6 +112,7 @@ mod tests {
         producer.resume().commit(frame::IS_SPILLED);
         let (consumer, frame) = receiver.peek_frame().unwrap();
         let read = read(&receiver, &consumer, frame, usize::MAX);
-        assert!(matches!(read, Err(Attempt::Done(Taken::Overwritten))));
+        assert!(matches!(read, Err(Attempt::Closed)));
+        assert!(sender.nonsense().is_some());
     }
 }

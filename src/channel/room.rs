@@ -13,6 +13,10 @@ use crate::ring::{Producer, Ring};
 /// Whether a sender has to wait for room. The doorbell is one for all senders: it may be armed without a limit of time
 /// only if no sender that waits would have room now. Otherwise a sender with a smaller message could miss its wake-up.
 pub(super) fn look_for_room(end: &End, producer: &mut Producer<&Ring>, wanted: Wanted) -> Arming {
+    if !producer.is_possible() {
+        end.found_impossible_position();
+        return Arming::Closed;
+    }
     let was_socket_full = end.take_socket_full();
     let was_refused = end.take_spill_refused();
     let shm = end.shm();

@@ -17,7 +17,7 @@ use super::decoding;
 use super::decoding::{DecodeQueue, DecodeState, StillDecoding};
 use super::error::{RecvError, TryRecvError};
 use super::flavor::Flavor;
-use super::message::{Incoming, LONGEST_HANDLED_HERE, OVERWRITTEN};
+use super::message::{Incoming, LONGEST_HANDLED_HERE};
 use super::patience::LOOK_INTERVAL;
 use super::wait;
 use super::waiters::Waiter;
@@ -60,7 +60,7 @@ impl<T: DeserializeOwned, F: Flavor> Rx<T, F> {
         match wait::pop_now(&*self.flavor, &mut buf) {
             Attempt::Done(message) => self.decode(message, &buf).map_err(TryRecvError::Decode),
             Attempt::NotNow | Attempt::Busy | Attempt::Elsewhere => Err(TryRecvError::Empty),
-            Attempt::Closed => Err(TryRecvError::Closed),
+            Attempt::Closed => Err(self.ended().into()),
         }
     }
 
@@ -76,7 +76,7 @@ impl<T: DeserializeOwned, F: Flavor> Rx<T, F> {
         let mut buf = StackBuf::new();
         match wait::pop_blocking(&*self.flavor, &mut buf) {
             Attempt::Done(message) => self.decode(message, &buf).map_err(RecvError::Decode),
-            _ => Err(RecvError::Closed),
+            _ => Err(self.ended()),
         }
     }
 
@@ -104,7 +104,15 @@ impl<T: DeserializeOwned, F: Flavor> Rx<T, F> {
         match message {
             Taken::Short => codec::decode(buf.bytes()),
             Taken::Long(incoming) => self.decode_long(*incoming),
-            Taken::Overwritten => Err(OVERWRITTEN.to_owned()),
+        }
+    }
+
+    /// Why nothing will be received any more.
+    #[cold]
+    fn ended(&self) -> RecvError {
+        match self.flavor.end().tell_nonsense() {
+            Some(nonsense) => RecvError::Decode(nonsense.explain_channel()),
+            None => RecvError::Closed,
         }
     }
 
@@ -143,7 +151,7 @@ impl<T: DeserializeOwned + Send + 'static, F: Flavor> Rx<T, F> {
                     let decoded = self.decode(message, &buf);
                     return Poll::Ready(decoded.map_err(RecvError::Decode));
                 }
-                _ => return Poll::Ready(Err(RecvError::Closed)),
+                _ => return Poll::Ready(Err(self.ended())),
             }
         }
     }

@@ -126,6 +126,11 @@ impl Shm {
         self.head.word(FLAVOR).load(Ordering::Relaxed)
     }
 
+    /// Whether messages that do not fit the ring are in the unmapped part of the memory.
+    pub(super) fn spills(&self) -> bool {
+        self.reserve > 0
+    }
+
     /// How much the channel holds.
     #[inline]
     pub(super) fn bounds(&self) -> Bounds {
@@ -174,7 +179,7 @@ impl Shm {
         self.head.half_word(SPACE_BELL)
     }
 
-    /// Not 0 once the channel was closed, or a process has found that a side is gone.
+    /// How the channel has ended, if it has; see `trust`.
     #[inline]
     pub(super) fn closed(&self) -> &AtomicU32 {
         self.head.half_word(CLOSED_FLAG)

@@ -315,6 +315,10 @@ impl Spsc {
     fn look_for_room(&self, wanted: usize, inbox: Inbox) -> (Arming, bool) {
         let was_socket_full = self.end.take_socket_full();
         let mut producer = Producer::new(self.shm().ring());
+        if !producer.is_possible() {
+            self.end.found_impossible_position();
+            return (Arming::Closed, false);
+        }
         let has_place = producer.frames() < self.end.capacity();
         let room = producer.room();
         let arming = match has_place && room >= wanted {

@@ -25,6 +25,7 @@ use super::spilling::Spilling;
 use super::wait;
 use super::waiters::Waiter;
 use crate::sys::buffer::StackBuf;
+use crate::transfer::nonsense::Nonsense;
 
 /// The sending side of a channel, for messages of type `T`.
 pub(crate) struct Tx<T, F> {
@@ -64,12 +65,12 @@ impl<T: Serialize, F: Flavor> Tx<T, F> {
         match pushed {
             Ok(Attempt::Done(Ok(()))) => Ok(()),
             Ok(Attempt::NotNow | Attempt::Busy | Attempt::Elsewhere) if self.flavor.is_closed() => {
-                Err(TrySendError::closed(value))
+                Err(TrySendError::closed(value, self.nonsense()))
             }
             Ok(Attempt::NotNow | Attempt::Busy | Attempt::Elsewhere) => {
                 Err(TrySendError::full(value))
             }
-            Ok(Attempt::Closed) => Err(TrySendError::closed(value)),
+            Ok(Attempt::Closed) => Err(TrySendError::closed(value, self.nonsense())),
             Ok(Attempt::Done(Err(Refused(why)))) | Err(Refused(why)) => {
                 Err(TrySendError::refused(value, why))
             }
@@ -90,10 +91,16 @@ impl<T: Serialize, F: Flavor> Tx<T, F> {
             Ok(None) => Ok(()),
             Ok(Some(mut outgoing)) => {
                 let pushed = wait::push_blocking(&*self.flavor, &mut outgoing);
-                result_of(pushed, value)
+                result_of(pushed, value, &*self.flavor)
             }
             Err(Refused(why)) => Err(SendError::refused(Some(value), why)),
         }
+    }
+
+    /// Why the channel has ended, if that is because it was overwritten.
+    #[cold]
+    fn nonsense(&self) -> Option<Nonsense> {
+        self.flavor.end().nonsense()
     }
 
     /// Encodes `value`, and sends it if it is short and that can be done at once.
@@ -192,7 +199,7 @@ impl<T: Serialize + Send + 'static> SendState<T> {
                             let spilling = Spilling::start(flavor, outgoing);
                             SendStep::Next(Self::Spilling(spilling, value))
                         }
-                        Poll::Ready(pushed) => SendStep::Ready(result_of(pushed, value)),
+                        Poll::Ready(pushed) => SendStep::Ready(result_of(pushed, value, &**flavor)),
                         Poll::Pending => SendStep::Pending(Self::Encoded(outgoing, value)),
                     }
                 }
@@ -283,17 +290,17 @@ impl<T: Serialize + Send + 'static> SendState<T> {
                 flavor.end().waiters().retry_later(waiter, cx);
                 SendStep::Pending(Self::Encoded(outgoing, value))
             }
-            Poll::Ready(Some((pushed, _))) => SendStep::Ready(result_of(pushed, value)),
-            Poll::Ready(None) => SendStep::Ready(Err(SendError::closed(Some(value)))),
+            Poll::Ready(Some((pushed, _))) => SendStep::Ready(result_of(pushed, value, flavor)),
+            Poll::Ready(None) => SendStep::Ready(result_of(Attempt::Closed, value, flavor)),
         }
     }
 }
 
-fn result_of<T>(pushed: Pushed, value: T) -> Result<(), SendError<T>> {
+fn result_of<T, F: Flavor>(pushed: Pushed, value: T, flavor: &F) -> Result<(), SendError<T>> {
     match pushed {
         Attempt::Done(Ok(())) => Ok(()),
         Attempt::Done(Err(Refused(why))) => Err(SendError::refused(Some(value), why)),
-        _ => Err(SendError::closed(Some(value))),
+        _ => Err(SendError::closed(Some(value), flavor.end().nonsense())),
     }
 }
 
@@ -328,11 +335,11 @@ impl<T: Serialize + Send + 'static> Outbox<T> {
             Ok(Encoded::TooLong) => SendState::Given(value),
             Ok(Encoded::Short(bytes)) => match tx.flavor.try_push_bytes(bytes, None) {
                 Attempt::NotNow | Attempt::Busy => SendState::Encoded(Outgoing::of(bytes), value),
-                done => return result_of(done, value),
+                done => return result_of(done, value, &*tx.flavor),
             },
             Ok(Encoded::Outgoing(mut outgoing)) => match tx.flavor.try_push(&mut outgoing) {
                 Attempt::NotNow | Attempt::Busy => SendState::Encoded(outgoing, value),
-                done => return result_of(done, value),
+                done => return result_of(done, value, &*tx.flavor),
             },
         };
         let waiting = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);

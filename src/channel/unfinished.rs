@@ -146,7 +146,7 @@ impl Unfinished {
     fn count(&self, of: impl Fn(usize) -> bool) -> usize {
         let rows = (0..ROWS).map(|row| (row, self.undone(row)));
         let counted = rows.filter(|(row, undone)| *undone > 0 && of(*row));
-        counted.map(|(_, undone)| undone).sum()
+        counted.fold(0, |sum, (_, undone)| sum.saturating_add(undone))
     }
 
     /// How many messages were received in `row` and are not done.

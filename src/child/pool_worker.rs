@@ -20,6 +20,7 @@ use super::task_thread;
 use crate::call::executor::{Executor, NextRequest};
 use crate::call::result_blobs::ResultBlobs;
 use crate::call::rings::RingLayout;
+use crate::sys::cpu_timer::CpuTimer;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::exit_cause::ExitCause;
 use crate::sys::{exit_cause, identity, process_tree, procfs, signal};
@@ -57,7 +58,10 @@ pub(super) fn run(
         task_thread: AtomicU32::new(0),
         memory_limit: greeting.memory_limit,
     });
-    let executor = executor(rings, Some(Doorbell::from(doorbell)), &control);
+    let mut executor = executor(rings, Some(Doorbell::from(doorbell)), &control);
+    if let Some(limit) = greeting.task_cpu_time {
+        executor.limit_cpu_time(CpuTimer::new(limit)?);
+    }
     set_identity(greeting);
     let (blobs, results) = (executor.blobs(), executor.result_blobs());
     let watching = Arc::clone(&shared);

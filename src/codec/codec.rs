@@ -64,6 +64,23 @@ pub(crate) fn measure<T: Serialize + ?Sized>(value: &T) -> Result<usize, EncodeF
     Ok(len)
 }
 
+/// Counts at most so many parts of a value: about a millisecond's work.
+const MOST_MEASURED_PARTS: usize = 1 << 20;
+
+/// The number of bytes that `value` takes, or its first [`MOST_MEASURED_PARTS`] parts. 0 if it cannot be encoded.
+pub(crate) fn measure_bounded<T: Serialize + ?Sized>(value: &T) -> usize {
+    let (mut len, mut parts) = (0, 0);
+    let measured = encode_with(value, |piece| {
+        len += piece.len();
+        parts += 1;
+        parts < MOST_MEASURED_PARTS
+    });
+    match measured {
+        Err(EncodeFault::Refused(_)) => 0,
+        _ => len,
+    }
+}
+
 /// Appends `value` to `out`.
 pub(crate) fn encode_to_vec<T: Serialize + ?Sized>(
     value: &T,

@@ -7,15 +7,19 @@ use crate::sys::clock::Moment;
 
 impl Core {
     /// When the driver must run even if nothing happens.
-    pub(super) fn next_run(&self) -> Option<Moment> {
+    pub(super) fn next_run(&mut self) -> Option<Moment> {
         let deadlines = self.workers.keys().filter_map(|it| self.deadline(it));
         let half_open_at = self.breaker.half_open_at();
-        let half_open_at = half_open_at.filter(|_| self.schedule.waiting() > 0);
-        deadlines
+        let half_open_at =
+            half_open_at.filter(|_| self.schedule.waiting() > 0 || !self.unplaced.is_empty());
+        let first_deadline = deadlines.min();
+        first_deadline
+            .into_iter()
             .chain(self.next_balance())
             .chain(self.next_look())
             .chain(half_open_at)
             .chain(self.next_delayed())
+            .chain(self.admission.next_lapse())
             .min()
     }
 
@@ -102,6 +106,7 @@ impl Core {
                 let kept = items - items / share;
                 let encoded = record.split_encoded(kept);
                 let (rest, options) = (record.job.split(kept), record.options);
+                self.records.recount(first);
                 self.enqueue_front(rest, encoded, options);
             }
         }

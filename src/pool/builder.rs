@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -17,16 +18,16 @@ use super::initializer::Initializer;
 use super::pool::Pool;
 use super::pool_guard::PoolGuard;
 use super::shared::Shared;
-use crate::spawn::{ChildSource, ForkServer, StartMethod};
+use super::worker_surroundings;
+use super::worker_surroundings::EnvPerWorker;
+use crate::spawn::{ChildSource, ForkServer, StartMethod, Surroundings};
+use crate::sys::cpu_count;
 use crate::sys::doorbell::DoorbellSet;
 use crate::sys::reactor;
 use crate::sys::reactor::Watched;
 use crate::sys::text;
 use crate::task::{Plain, Setup};
 use crate::transfer::entry_point::EntryPoint;
-
-/// The nice increment of workers. With 5, the executor's timers under full load are as late as on an idle machine.
-const NICE: i32 = 5;
 
 /// The most workers of a pool: a larger number is a mistake, or stands for "as many as possible", which no machine has
 /// room for.
@@ -45,12 +46,15 @@ pub struct PoolBuilder {
     workers: Option<usize>,
     name: Option<String>,
     start_method: StartMethod,
-    nice: i32,
-    memory_limit: Option<u64>,
+    pub(super) surroundings: Surroundings,
+    pub(super) env_per_worker: Option<EnvPerWorker>,
+    pub(super) inner_threads: Option<usize>,
     result_limit: Option<u64>,
     task_timeout: Option<Duration>,
     cancel_grace: Duration,
     retries: u32,
+    queue_limit: Option<usize>,
+    queue_bytes: Option<u64>,
     preload: Option<Initializer>,
     initializer: Option<Initializer>,
 }
@@ -58,7 +62,7 @@ pub struct PoolBuilder {
 impl Pool {
     /// Builds a pool with the default options.
     ///
-    /// It has as many workers as this process may use processors, by affinity and cgroup quota.
+    /// It has as many workers as this process may use processors: [`cpu_count`](crate::cpu_count).
     ///
     /// # Errors
     ///
@@ -88,12 +92,15 @@ impl Default for PoolBuilder {
             workers: None,
             name: None,
             start_method: StartMethod::default(),
-            nice: NICE,
-            memory_limit: None,
+            surroundings: worker_surroundings::defaults(),
+            env_per_worker: None,
+            inner_threads: None,
             result_limit: None,
             task_timeout: None,
             cancel_grace: Duration::ZERO,
             retries: 0,
+            queue_limit: None,
+            queue_bytes: None,
             preload: None,
             initializer: None,
         }
@@ -103,7 +110,8 @@ impl Default for PoolBuilder {
 impl PoolBuilder {
     /// Sets the number of workers (minimum 1).
     ///
-    /// By default it is the number of processors that this process may use, by affinity and cgroup quota.
+    /// By default it is [`cpu_count`](crate::cpu_count): the number of processors that this process may use, by affinity
+    /// and cgroup quota.
     #[doc(alias = "processes")]
     #[doc(alias = "max_workers")]
     pub fn workers(mut self, workers: usize) -> Self {
@@ -217,23 +225,44 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets the nice increment of the workers (`nice(1)`).
+    /// Limits how many tasks may wait. By default there is no limit.
     ///
-    /// By default 5, so that a saturated pool does not delay the application's timers.
-    pub fn nice(mut self, nice: i32) -> Self {
-        self.nice = nice;
+    /// The pool takes as many tasks as it has workers, and `tasks` more that wait. A task waits until it is known to be
+    /// the next of its worker. A batch of map items is one task. At the limit:
+    ///
+    /// - [`Pool::run`] waits for a place before it encodes its arguments, and so do [`Pool::map`] and
+    ///   [`Pool::reserve`]. Each priority is served in order, and the priorities take turns as waiting tasks do.
+    /// - [`Pool::try_spawn`] fails with [`Full`](crate::Full).
+    /// - [`Pool::spawn`] queues the task all the same.
+    ///
+    /// A task that is run again, or in another worker, keeps its place. When the pool is closed, what waits for a place
+    /// fails with [`ErrorKind::Closed`](crate::ErrorKind::Closed); when it is terminated, with
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
+    ///
+    /// ```
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = procession::Pool::builder().workers(1).queue_limit(0).build()?;
+    /// let running = pool.spawn(|| std::thread::sleep(std::time::Duration::from_millis(50)), ());
+    /// let refused = pool.try_spawn(|n: u32| n, 7).unwrap_err();
+    /// assert_eq!(refused.into_inner(), 7);
+    /// running.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "backpressure")]
+    pub fn queue_limit(mut self, tasks: usize) -> Self {
+        self.queue_limit = Some(tasks);
         self
     }
 
-    /// Limits how much memory each worker may allocate, in bytes, beyond what it has when it starts.
+    /// Limits how many bytes the encoded arguments of waiting tasks may have. By default there is no limit.
     ///
-    /// All private writable memory counts, touched or not; memory that a [`preload`](Self::preload) loaded does
-    /// not. The task whose allocation fails ends with
-    /// [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded), no other task is affected, and the worker
-    /// is replaced. By default there is no limit.
-    #[doc(alias = "RLIMIT_DATA")]
-    pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.memory_limit = Some(bytes);
+    /// At the limit the same happens as at [`queue_limit`](Self::queue_limit). Arguments that are longer than the limit
+    /// pass when no others wait. A map may exceed the limit by one batch. Arguments that travel as a descriptor count the
+    /// few bytes that name it.
+    pub fn queue_bytes(mut self, bytes: u64) -> Self {
+        self.queue_bytes = Some(bytes);
         self
     }
 
@@ -256,7 +285,8 @@ impl PoolBuilder {
     /// - This is not called inside a Tokio runtime with its I/O and time drivers enabled.
     /// - Children cannot be started, because [`init`](crate::init) was not called.
     /// - No descriptors are left.
-    /// - It has more than 32,768 workers ([`io::ErrorKind::InvalidInput`]).
+    /// - It has more than 32,768 workers, or the number is left to `PROCESSION_WORKERS`, which is no number
+    ///   ([`io::ErrorKind::InvalidInput`]).
     pub fn build(self) -> io::Result<Pool> {
         EntryPoint::of_this_process()?;
         reactor::check_runtime()?;
@@ -282,8 +312,10 @@ impl PoolBuilder {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
             }
             Some(workers) => workers.max(1),
-            None => std::thread::available_parallelism()?.get(),
+            None => cpu_count::checked()?.min(MOST_WORKERS),
         };
+        let mut surroundings = self.surroundings;
+        worker_surroundings::limit_inner_threads(&mut surroundings, self.inner_threads, workers);
         let source = match (self.start_method, &self.preload) {
             (StartMethod::ForkServer, Some(preload)) => {
                 let preload = initializer::preload(Arc::clone(preload));
@@ -292,21 +324,30 @@ impl PoolBuilder {
             (method, _) => ChildSource::of(method),
         };
         Ok(Settings {
+            id: next_id(),
             workers,
             name: self
                 .name
                 .map(|name| text::prefix(&name, LONGEST_POOL_NAME).to_owned()),
             source,
             preload: self.preload,
-            nice: self.nice,
-            memory_limit: self.memory_limit,
+            surroundings,
+            env_per_worker: self.env_per_worker,
             result_limit: self.result_limit,
             task_timeout: self.task_timeout,
             cancel_grace: self.cancel_grace,
             retries: self.retries,
+            queue_limit: self.queue_limit,
+            queue_bytes: self.queue_bytes,
             initializer: self.initializer,
         })
     }
+}
+
+/// An id that no other pool of this process has.
+fn next_id() -> u64 {
+    static LAST_ID: AtomicU64 = AtomicU64::new(0);
+    LAST_ID.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 impl fmt::Debug for PoolBuilder {
@@ -315,11 +356,12 @@ impl fmt::Debug for PoolBuilder {
             .field("workers", &self.workers)
             .field("name", &self.name)
             .field("start_method", &self.start_method)
-            .field("nice", &self.nice)
-            .field("memory_limit", &self.memory_limit)
+            .field("surroundings", &self.surroundings)
             .field("task_timeout", &self.task_timeout)
             .field("cancel_grace", &self.cancel_grace)
             .field("retries", &self.retries)
+            .field("queue_limit", &self.queue_limit)
+            .field("queue_bytes", &self.queue_bytes)
             .field("preload", &self.preload.is_some())
             .field("initializer", &self.initializer.is_some())
             .finish()

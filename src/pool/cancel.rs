@@ -10,10 +10,10 @@ use super::records::Place;
 use super::time_limit::FrontTask;
 use super::worker_state::{PendingKill, WorkerLife};
 use crate::call::job::GroupId;
-use crate::call::nonsense::Nonsense;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{RunQueue, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
+use crate::transfer::nonsense::Nonsense;
 
 impl Core {
     /// The caller does not want a task any more, wherever it is.
@@ -25,6 +25,10 @@ impl Core {
         match record.place {
             Place::Waiting => {
                 self.schedule.cancel_waiting(key);
+                self.fail_unstarted(key, ErrorKind::Cancelled);
+            }
+            Place::Pinned => {
+                self.forget_pinned(key);
                 self.fail_unstarted(key, ErrorKind::Cancelled);
             }
             Place::Encoding | Place::Delayed => self.fail_unstarted(key, ErrorKind::Cancelled),
@@ -244,7 +248,9 @@ impl Core {
         }
         let encoded = record.split_encoded(claimed);
         let (rest, options) = (record.job.split(claimed), record.options);
-        if kind == ErrorKind::Cancelled || record.cancelled {
+        let cancelled = record.cancelled;
+        self.records.recount(task);
+        if kind == ErrorKind::Cancelled || cancelled {
             self.fail_all(&rest, JoinError::new(ErrorKind::Cancelled, rest.name()));
         } else {
             self.enqueue_front(rest, encoded, options);

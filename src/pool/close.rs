@@ -15,6 +15,8 @@ impl Core {
             self.phase = phase;
         }
         self.effects.push(Effect::WakeDriver);
+        self.refuse_waiting();
+        self.end_leases();
         if self.phase == Phase::Over {
             self.cancel_everything();
         }

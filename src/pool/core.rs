@@ -7,15 +7,19 @@
 //! Must stay true: no user code runs here; a record that is removed has had an outcome for every item.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::admission::Admission;
 use super::backoff::Delayed;
 use super::call_options::CallOptions;
 use super::initializer::Initializer;
 use super::metrics::Counts;
 use super::records::{Order, Records, TaskArguments, TaskRecord};
+use super::target::WorkerId;
+use super::worker_surroundings::EnvPerWorker;
 use super::worker_table::WorkerTable;
 use crate::call::RequestWriter;
 use crate::call::encoded_items::EncodedItems;
@@ -23,24 +27,47 @@ use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
 use crate::schedule::{Schedule, StartBreaker, TaskKey, WorkerKey};
-use crate::spawn::{ChildSource, ChildSpec};
+use crate::spawn::{ChildSource, ChildSpec, Surroundings};
 use crate::sys::clock::Moment;
 use crate::transfer::blob::{BlobStore, PackedBlob};
 
 /// How a pool was built.
 pub(super) struct Settings {
+    /// No other pool of this process has it. Not 0.
+    pub(super) id: u64,
     pub(super) workers: usize,
     pub(super) name: Option<String>,
     pub(super) source: ChildSource,
     /// What each worker runs before its initializer.
     pub(super) preload: Option<Initializer>,
-    pub(super) nice: i32,
-    pub(super) memory_limit: Option<u64>,
+    pub(super) surroundings: Surroundings,
+    pub(super) env_per_worker: Option<EnvPerWorker>,
     pub(super) result_limit: Option<u64>,
     pub(super) task_timeout: Option<Duration>,
     pub(super) cancel_grace: Duration,
     pub(super) retries: u32,
+    pub(super) queue_limit: Option<usize>,
+    pub(super) queue_bytes: Option<u64>,
     pub(super) initializer: Option<Initializer>,
+}
+
+impl Settings {
+    /// Whether a call may have to wait before it is submitted.
+    #[inline]
+    pub(super) fn has_queue_limits(&self) -> bool {
+        self.queue_limit.is_some() || self.queue_bytes.is_some()
+    }
+}
+
+impl Settings {
+    /// What the builder set for calls that do not choose themselves.
+    pub(super) fn defaults(&self) -> CallOptions {
+        CallOptions {
+            timeout: self.task_timeout,
+            retries: self.retries,
+            ..CallOptions::default()
+        }
+    }
 }
 
 impl std::fmt::Debug for Settings {
@@ -65,8 +92,14 @@ pub(super) enum Effect {
     Drop(Arc<dyn Job>),
     /// Drop the job's arguments, which may run user code.
     ForgetArguments(Arc<dyn Job>),
+    /// Lend this worker, with the pid of its process, to the request for one.
+    Lend(Arc<dyn Job>, WorkerId, u32),
+    /// Tell the caller that the job will not run, which is no failure.
+    Skip(Arc<dyn Job>),
     /// Give the blob of encoded arguments back.
     ReturnBlob(PackedBlob),
+    /// Wake a task that waited for a place in the queue.
+    WakeTask(Waker),
     /// Wake the driver: something has changed that it waits for.
     WakeDriver,
 }
@@ -95,6 +128,7 @@ pub(super) struct Core {
     pub(super) settings: Arc<Settings>,
     pub(super) schedule: Schedule,
     pub(super) records: Records,
+    pub(super) admission: Admission,
     pub(super) workers: WorkerTable,
     pub(super) breaker: StartBreaker,
     pub(super) phase: Phase,
@@ -103,6 +137,16 @@ pub(super) struct Core {
     pub(super) counts: Counts,
     /// Tasks that wait for another try.
     pub(super) delayed: Delayed,
+    /// Tasks that only one worker may run, while they wait for it.
+    pub(super) pinned: Vec<TaskKey>,
+    /// Those whose worker is gone, with its number: its replacement will run them.
+    pub(super) unplaced: Vec<(usize, TaskKey)>,
+    /// How many workers are promised.
+    pub(super) promised: usize,
+    /// Whether pinned tasks or promises must be looked at again.
+    pub(super) unserved: bool,
+    /// How many workers were started.
+    pub(super) started: u64,
     pub(super) effects: Vec<Effect>,
     /// Apart from the effects: the driver delivers what it has read between the two.
     failures: Vec<Failure>,
@@ -122,12 +166,18 @@ impl Core {
             settings,
             schedule: Schedule::default(),
             records: Records::default(),
+            admission: Admission::default(),
             workers: WorkerTable::default(),
             breaker: StartBreaker::default(),
             phase: Phase::Open,
             lost_runtime: false,
             counts: Counts::default(),
             delayed: Delayed::new(),
+            pinned: Vec::new(),
+            unplaced: Vec::new(),
+            promised: 0,
+            unserved: false,
+            started: 0,
             effects: Vec::new(),
             failures: Vec::new(),
             must_wake: Vec::new(),

@@ -6,12 +6,11 @@ use super::call_options::CallOptions;
 use super::core::{Core, Effect, Phase};
 use super::records::{Order, Place, TaskArguments};
 use crate::call::Written;
-use crate::call::encoded_items::{EncodeResult, EncodedItems};
+use crate::call::encoded_items::{EncodeResult, EncodedItems, NotEncoded};
 use crate::call::job::Job;
-use crate::codec::codec::EncodeFault;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
-use crate::schedule::{Priority, TakesTasks as _, TaskKey, WorkerKey};
+use crate::schedule::{Priority, TaskKey, WorkerKey};
 use crate::transfer::blob::PackedBlob;
 
 impl Core {
@@ -25,10 +24,13 @@ impl Core {
         if self.phase != Phase::Open {
             return None;
         }
+        if !self.has_target(&options) {
+            return None;
+        }
         let (arguments, refused) = match encoded {
             Ok(items) => (TaskArguments::Encoded(items), None),
-            Err(EncodeFault::Full) => (TaskArguments::Large, None),
-            Err(EncodeFault::Refused(why)) => (TaskArguments::Unencoded, Some(why)),
+            Err(NotEncoded::TooLarge(len)) => (TaskArguments::Large(len), None),
+            Err(NotEncoded::Refused(why)) => (TaskArguments::Unencoded, Some(why)),
         };
         let key = self.records.insert(job, arguments, options, self.now);
         if let Some(why) = refused {
@@ -44,12 +46,43 @@ impl Core {
         Some(key)
     }
 
-    /// Takes all tasks out of `tasks`. False if the pool takes no new tasks; then `tasks` keeps them.
+    /// Takes a task that has a place for `place` bytes. `None` if the pool takes no new tasks.
+    ///
+    /// # Errors
+    ///
+    /// The place is for unknown bytes, and there is no room for those of the task: the encoded items, and how long they
+    /// are. The place is given back.
+    pub(super) fn submit_placed(
+        &mut self,
+        job: Arc<dyn Job>,
+        encoded: EncodeResult,
+        options: CallOptions,
+        place: u64,
+    ) -> Result<Option<TaskKey>, (EncodeResult, u64)> {
+        self.admission.take_back(place);
+        let bytes = match &encoded {
+            Ok(items) => items.len() as u64,
+            Err(NotEncoded::TooLarge(len)) => *len,
+            Err(NotEncoded::Refused(_)) => 0,
+        };
+        let is_open = self.phase == Phase::Open;
+        if is_open && place == 0 && bytes > 0 && !self.has_room_for_bytes(bytes) {
+            return Err((encoded, bytes));
+        }
+        Ok(self.submit(job, encoded, options))
+    }
+
+    /// Takes all tasks out of `tasks`, for which so many places were given. False if the pool takes no new tasks; then
+    /// `tasks` keeps them.
     pub(super) fn submit_all(
         &mut self,
         tasks: &mut Vec<(Arc<dyn Job>, EncodeResult)>,
         options: CallOptions,
+        places: usize,
     ) -> bool {
+        for _ in 0..places {
+            self.admission.take_back(0);
+        }
         if self.phase != Phase::Open {
             return false;
         }
@@ -61,8 +94,17 @@ impl Core {
 
     /// Sends waiting tasks to workers, and starts missing workers. Follows every change, before the lock is released.
     pub(super) fn pump(&mut self) {
-        while let Some((worker, task)) = self.schedule.next(&self.workers) {
-            self.dispatch(worker, task);
+        loop {
+            self.serve_pinned();
+            while let Some((worker, task)) = self.schedule.next(&self.workers) {
+                self.dispatch(worker, task);
+            }
+            if !self.has_unserved() {
+                break;
+            }
+        }
+        if self.admission.has_waiting() {
+            self.admit();
         }
         // Once after all requests: a wake-up is a system call.
         while let Some(worker) = self.must_wake.pop() {
@@ -93,6 +135,9 @@ impl Core {
         if self.must_encode(key) {
             return self.encode(key);
         }
+        if let Some(target) = self.target(key) {
+            return self.pin(key, target, order);
+        }
         match order {
             Order::First => self.schedule.submit_front(key, priority),
             Order::Last => self.schedule.submit(key, priority),
@@ -108,12 +153,13 @@ impl Core {
         let kept = encoded.as_ref().map_or(1, EncodedItems::items);
         match encoded {
             Ok(items) => record.arguments = TaskArguments::Encoded(items),
-            Err(EncodeFault::Full) => record.arguments = TaskArguments::Large,
-            Err(EncodeFault::Refused(why)) => {
+            Err(NotEncoded::TooLarge(len)) => record.arguments = TaskArguments::Large(len),
+            Err(NotEncoded::Refused(why)) => {
                 self.queue_rest(key, 1, None);
                 return self.refuse(key, &why);
             }
         }
+        self.records.recount(key);
         self.queue_rest(key, kept, None);
         self.requeue(key);
     }
@@ -130,7 +176,9 @@ impl Core {
             (Ok(packed), Some(record)) => {
                 record.arguments = TaskArguments::Packed(packed);
                 record.place = Place::Waiting;
-                match self.workers.takes_tasks(worker) && !record.cancelled {
+                let cancelled = record.cancelled;
+                self.records.recount(key);
+                match self.may_send(worker, key) && !cancelled {
                     true => self.dispatch(worker, key),
                     false => self.requeue(key),
                 }
@@ -141,7 +189,7 @@ impl Core {
         }
     }
 
-    fn dispatch(&mut self, worker: WorkerKey, key: TaskKey) {
+    pub(super) fn dispatch(&mut self, worker: WorkerKey, key: TaskKey) {
         // Items with descriptors may have been split off while it waited.
         if self.must_encode(key) {
             return self.encode(key);
@@ -149,6 +197,9 @@ impl Core {
         let Some(record) = self.records.get_mut(key) else {
             return;
         };
+        if record.job.wants_worker() {
+            return self.promise(worker, key);
+        }
         let Some(io) = self.workers.io_mut(worker) else {
             return self.requeue(key);
         };
@@ -158,7 +209,7 @@ impl Core {
             TaskArguments::Encoded(items) => {
                 io.requests.write_items(key, &*record.job, items, timed)
             }
-            TaskArguments::Large => Written::TooLarge,
+            TaskArguments::Large(_) => Written::TooLarge,
             TaskArguments::Unencoded => return self.encode(key),
         };
         match written {
@@ -168,13 +219,18 @@ impl Core {
                 has_fds,
             } => {
                 let rest = record.split_encoded(items);
-                if has_fds && matches!(record.arguments, TaskArguments::Encoded(_)) {
+                let is_split = rest.is_some();
+                if let (true, TaskArguments::Encoded(items)) = (has_fds, &mut record.arguments) {
+                    record.cached = items.take_cached();
                     // The descriptors are the worker's now: to be sent again, they are duplicated again.
                     record.arguments = TaskArguments::Unencoded;
                 }
                 self.on_sent(worker, key, position, items, has_fds);
                 self.schedule.sent(worker, key, items, self.now);
                 self.run_driver_by(self.next_balance());
+                if is_split {
+                    self.records.recount(key);
+                }
                 self.queue_rest(key, items, rest);
             }
             Written::NoSpace => {
@@ -198,7 +254,7 @@ impl Core {
         match &record.arguments {
             TaskArguments::Unencoded => true,
             TaskArguments::Encoded(items) => items.items() != record.job.items(),
-            TaskArguments::Large | TaskArguments::Packed(_) => false,
+            TaskArguments::Large(_) | TaskArguments::Packed(_) => false,
         }
     }
 
@@ -265,9 +321,8 @@ impl Core {
         };
         record.place = Place::Encoding;
         // What was packed for another worker is not sent to this one.
-        if let TaskArguments::Packed(packed) =
-            std::mem::replace(&mut record.arguments, TaskArguments::Large)
-        {
+        let large = TaskArguments::Large(record.bytes());
+        if let TaskArguments::Packed(packed) = std::mem::replace(&mut record.arguments, large) {
             self.effects.push(Effect::ReturnBlob(packed));
         }
         let (store, job) = (Arc::clone(io.requests.blobs()), Arc::clone(&record.job));

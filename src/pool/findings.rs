@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::worker_state::WorkerIo;
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
-use crate::call::nonsense::Nonsense;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildEnd;
 use crate::transfer::blob::PackedBlob;
+use crate::transfer::nonsense::Nonsense;
 
 /// Everything that the driver reports to one tick.
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub(super) struct Findings {
     pub(super) changes: Vec<WorkerChange>,
     pub(super) replies: Vec<FoundReply>,
     pub(super) exits: Vec<FoundExit>,
+    /// Cached values without a handle.
+    pub(super) uncached: Vec<u64>,
 }
 
 /// A worker that was started, is ready, or must not go on.

@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 
 use crate::call::envelope::Reply;
-use crate::call::nonsense::Nonsense;
 use crate::schedule::TaskKey;
 use crate::sys::clock::Moment;
+use crate::transfer::nonsense::Nonsense;
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -17,6 +17,7 @@ use pin_project::{pin_project, pinned_drop};
 use super::backoff::Backoff;
 use super::call_options::{CallOptions, option_setters};
 use super::map_input::{IteratorInput, MapInput, StreamInput};
+use super::map_places::MapPlaces;
 use super::map_results::{MapResults, Span, Take};
 use super::pool_guard::PoolGuard;
 use super::read_ahead::{MapProgress, ReadAhead};
@@ -41,7 +42,8 @@ const JOBS_AT_ONCE: usize = 64;
 /// The input is read as results are taken: [`Map::concurrency`] bounds how far ahead. By default a map reads as
 /// many items as keep the workers busy for about 1.5 ms, at least two for each worker. Items whose outcome waits
 /// behind a slow item count towards a limit that is sixteen times as large. Short items are sent to workers in
-/// batches; [`Map::chunk_size`] sets their size, which otherwise follows from how long items run.
+/// batches; [`Map::chunk_size`] sets their size, which otherwise follows from how long items run. While the pool's queue
+/// is full ([`queue_limit`](crate::PoolBuilder::queue_limit)), no input is read; a batch takes one place.
 ///
 /// Dropping a map cancels every item that has no outcome: waiting items are removed, and the workers of running
 /// ones are killed.
@@ -86,6 +88,7 @@ pub struct Map<'a, R> {
     span: std::vec::IntoIter<Result<R, JoinError>>,
     /// Jobs that were read and not submitted.
     jobs: Vec<(Arc<dyn Job>, EncodeResult)>,
+    places: MapPlaces,
 }
 
 type OnProgress<'a> = Box<dyn FnMut(usize, Option<usize>) + Send + 'a>;
@@ -142,6 +145,7 @@ impl<'a, R> Map<'a, R> {
             reported: 0,
             span: Vec::new().into_iter(),
             jobs: Vec::new(),
+            places: MapPlaces::default(),
         }
     }
 
@@ -245,6 +249,7 @@ impl<'a, R> Map<'a, R> {
         let this = self.project();
         *this.input = None;
         this.jobs.clear();
+        this.places.give_back(&this.guard.shared);
         if this.taken < this.read {
             let group = this.results.group();
             this.guard.shared.with(|core| core.cancel_group(group));
@@ -276,17 +281,24 @@ impl<'a, R> Map<'a, R> {
         let progress = self.progress();
         let room = self.read_ahead.room(progress);
         if room == 0 {
+            self.places.stop_waiting(&self.guard.shared);
             return Poll::Pending;
         }
         if self.jobs.len() >= JOBS_AT_ONCE {
             self.submit_jobs();
         }
+        let (shared, priority) = (&self.guard.shared, self.options.priority);
+        ready!(self.places.poll_next(shared, priority, cx));
         let size = self
             .read_ahead
             .batch_size(progress.mean, input.exact_len())
             .min(room);
-        let batch = ready!(input.poll_batch(self.read, size, &self.results, cx));
+        let Poll::Ready(batch) = input.poll_batch(self.read, size, &self.results, cx) else {
+            self.places.give_next_back(&self.guard.shared);
+            return Poll::Pending;
+        };
         Poll::Ready(batch.map(|job| {
+            self.places.use_next();
             self.read += job.items();
             // Before the core's lock is taken: it runs the `Serialize` of the items.
             EncodedItems::of_all(job, &mut self.jobs);
@@ -294,12 +306,12 @@ impl<'a, R> Map<'a, R> {
     }
 
     fn submit_jobs(&mut self) {
-        if self.jobs.is_empty() {
-            return;
-        }
-        let (jobs, options) = (&mut self.jobs, self.options);
         let shared = &self.guard.shared;
-        if !shared.with(|core| core.submit_all(jobs, options)) {
+        if self.jobs.is_empty() {
+            return self.places.give_next_back(shared);
+        }
+        let (jobs, options, places) = (&mut self.jobs, self.options, &mut self.places);
+        if !shared.with(|core| core.submit_all(jobs, options, places.take_used())) {
             for (job, _) in jobs.drain(..) {
                 let closed = shared.look(|core| core.refusal(job.name()));
                 job.fail(0, job.items(), &closed);

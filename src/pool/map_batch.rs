@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::map_results::MapResults;
 use crate::call::executor::EntryOf;
 use crate::call::item_writer::ItemWriter;
-use crate::call::job::{GroupId, ItemsWritten, Job, pack_item};
+use crate::call::job::{GroupId, ItemsWritten, Job, measure_item, pack_item};
 use crate::call::outcomes::Outcomes;
 use crate::error::JoinError;
 use crate::sys::image;
@@ -83,6 +83,10 @@ impl<C: Call> Job for Batch<C> {
                 stopped: None,
             }
         })
+    }
+
+    fn measure(&self) -> u64 {
+        self.with_items(|items| items.first().map_or(0, measure_item))
     }
 
     fn pack(&self, store: &BlobStore) -> Result<PackedBlob, String> {

@@ -1,6 +1,7 @@
 //! Many calls on a few processes. Runs in the application.
 //!
-//! What users hold: `pool`, `builder`, `run`, `task_handle`, `task_set`, `task_stream` with `emit` and `stream_task`, `map` and its parts, `info`, `metrics`, `shutdown`.
+//! What users hold: `pool`, `builder` with `worker_options`, `run`, `task_handle`, `task_set`, `task_stream` with `emit`
+//! and `stream_task`, `lease`, `broadcast`, `map` and its parts, `info`, `metrics`, `shutdown`.
 //! `pool_guard` keeps the pool alive; `shared` is what all parts of a pool share.
 //!
 //! The one task that waits: `driver` reads replies (`worker_replies`) and events (`events`), reports what it has found
@@ -9,7 +10,7 @@
 //!
 //! What is known, under one lock: `core`, with `records` of tasks and the `worker_table`. A worker's life is in
 //! `worker_state`. The core's topics are files of their own: `dispatch`, `replies`, `cancel`, `balance`, `workers`,
-//! `worker_exit`, `retry`, `close`, and `tick`, which has the order of the driver's steps. `effects` performs what the core
+//! `worker_exit`, `retry`, `pinned`, `close`, and `tick`, which has the order of the driver's steps. `effects` performs what the core
 //! decided. Which task runs where is the [`schedule`](crate::schedule)'s to decide.
 //!
 //! Must stay true: every accepted task gets exactly one outcome. The core's lock is held no longer than it takes to
@@ -23,13 +24,20 @@ mod metrics;
 mod pool;
 mod pool_guard;
 mod shutdown;
+mod worker_options;
 
 mod call_options;
+mod full;
+mod permit;
 mod reply_inbox;
 mod run;
 mod task_handle;
+mod ticket;
 
+mod broadcast;
+mod cached;
 mod emit;
+mod lease;
 mod stream_task;
 mod task_set;
 mod task_stream;
@@ -40,6 +48,7 @@ mod map;
 mod map_batch;
 mod map_future;
 mod map_input;
+mod map_places;
 mod map_results;
 mod read_ahead;
 
@@ -55,31 +64,41 @@ mod time_limit;
 mod trim;
 mod worker_replies;
 
+mod admission;
 mod backoff;
 mod balance;
 mod cancel;
 mod close;
 mod core;
 mod dispatch;
+mod pinned;
 mod records;
 mod replies;
 mod retry;
+mod room;
+mod target;
 mod tick;
 mod worker_exit;
 mod worker_state;
+mod worker_surroundings;
 mod worker_table;
 mod workers;
 
 #[cfg(test)]
 mod tests;
 
+pub use broadcast::Broadcast;
 pub use builder::PoolBuilder;
+pub use cached::Cached;
 pub use collect_all::CollectAll;
 pub use emit::Emit;
+pub use full::Full;
 pub use info::{WorkerInfo, WorkerState};
+pub use lease::{Lease, LeaseRequest};
 pub use map::Map;
 pub use map_future::MapFuture;
 pub use metrics::{Histogram, Metrics};
+pub use permit::{Permit, Reserve};
 pub use pool::Pool;
 pub use run::Run;
 pub use shutdown::Shutdown;

@@ -10,16 +10,20 @@ use futures::Stream;
 
 use super::call_options::CallOptions;
 use super::core::Phase;
+use super::full::Full;
 use super::info::WorkerInfo;
 use super::map::Map;
 use super::metrics::Metrics;
+use super::permit::Reserve;
 use super::pool_guard::PoolGuard;
 use super::run::Run;
 use super::shutdown::Shutdown;
 use super::stream_task::StreamTask;
 use super::task_handle::TaskHandle;
 use super::task_stream::TaskStream;
+use super::ticket::Ticket;
 use super::worker_table::Worker;
+use crate::call::job;
 use crate::call::single::Single;
 use crate::schedule::{RunQueue, WorkerKey};
 use crate::task::{Task, TaskId};
@@ -98,6 +102,60 @@ impl Pool {
         })
     }
 
+    /// Submits a call of `f` with `args` at once, as [`Pool::spawn`], if the queue has room.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if so many tasks wait as [`queue_limit`](crate::PoolBuilder::queue_limit) allows, if their arguments and
+    /// these have more bytes than [`queue_bytes`](crate::PoolBuilder::queue_bytes) allows, or if something else waits for
+    /// a place. It gives the arguments back, which were not encoded: a full pool refuses within a microsecond. In a
+    /// closed pool it is the handle that fails, with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    pub fn try_spawn<F, M, A>(&self, f: F, args: A) -> Result<TaskHandle<F::Output>, Full<A>>
+    where
+        F: Task<M, A>,
+    {
+        let _ = f; // has no bytes: its type is the function
+        let shared = &self.guard.shared;
+        if !shared.settings.has_queue_limits() || shared.look(|core| core.phase != Phase::Open) {
+            return Ok(self.spawn(f, args));
+        }
+        if !shared.look(|core| core.would_admit(0)) {
+            return Err(Full(args));
+        }
+        let args = F::arguments(args);
+        let bytes = match shared.settings.queue_bytes {
+            Some(_) => job::measure_item(&args),
+            None => 0,
+        };
+        if !shared.lock().try_give_place(bytes) {
+            return Err(Full(F::give_back(args)));
+        }
+        let job = Arc::new(Single::<F::Call>::new(args));
+        let place = Ticket::HasPlace(bytes);
+        Ok(Run::with_ticket(&self.guard, job, self.defaults(), place).spawn())
+    }
+
+    /// Waits for a place in the queue, and reserves it.
+    ///
+    /// The place can be filled later, by [`Permit::run`](crate::Permit::run) or [`Permit::spawn`](crate::Permit::spawn),
+    /// so that arguments are made only when there is room for them. Dropping the permit gives the place back. Without
+    /// [`queue_limit`](crate::PoolBuilder::queue_limit) there is always room. It waits in order with calls of
+    /// [`Priority::Normal`](crate::Priority::Normal).
+    ///
+    /// ```
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = procession::Pool::builder().workers(1).queue_limit(8).build()?;
+    /// let permit = pool.reserve().await?;
+    /// let text = "made when there is room for it".to_owned();
+    /// assert_eq!(permit.run(|text: String| text.len(), text).await?, 30);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reserve(&self) -> Reserve {
+        Reserve::new(&self.guard, self.defaults())
+    }
+
     /// Runs `f` on every item, in the workers.
     ///
     /// The map begins when it is first polled, as a future or as a stream. It reads the input as far ahead as
@@ -158,7 +216,7 @@ impl Pool {
                 let front = core.schedule.run_queue(key).and_then(RunQueue::front);
                 WorkerInfo {
                     pid: it.pid(),
-                    state: it.life.public(front.is_some()),
+                    state: it.life.public(front.is_some() || it.is_lent()),
                     tasks_done: it.done,
                     age: core.now.since(it.since),
                     current_task: front.map(|queued| TaskId(queued.task)),
@@ -209,11 +267,6 @@ impl Pool {
 
     /// What the builder set for calls that do not choose themselves.
     fn defaults(&self) -> CallOptions {
-        let settings = &self.guard.shared.settings;
-        CallOptions {
-            timeout: settings.task_timeout,
-            retries: settings.retries,
-            ..CallOptions::default()
-        }
+        self.guard.shared.settings.defaults()
     }
 }

@@ -8,6 +8,7 @@ use slab::Slab;
 use super::call_options::CallOptions;
 use crate::call::encoded_items::EncodedItems;
 use crate::call::job::Job;
+use crate::codec::cached::CachedMemory;
 use crate::ring::Cursor;
 use crate::schedule::{TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
@@ -18,6 +19,8 @@ use crate::transfer::blob::PackedBlob;
 pub(super) enum Place {
     /// In the schedule's queue.
     Waiting,
+    /// At the one worker that may run it, until that has nothing else to do.
+    Pinned,
     /// Nowhere: it is tried again after a while.
     Delayed,
     /// On a thread that encodes its arguments, outside the core's lock.
@@ -43,10 +46,23 @@ pub(super) enum TaskArguments {
     /// They are not encoded, or cannot be sent again as they were encoded.
     Unencoded,
     Encoded(EncodedItems),
-    /// The first item is too large for a ring. It is encoded into a blob when a worker has room for it.
-    Large,
+    /// The first item is too large for a ring. It is encoded into a blob when a worker has room for it. It takes so
+    /// many bytes, as far as is known.
+    Large(u64),
     /// The first item, which is too large for a ring.
     Packed(PackedBlob),
+}
+
+impl TaskArguments {
+    /// How many bytes they take, as far as is known.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Unencoded => 0,
+            Self::Encoded(items) => items.len() as u64,
+            Self::Large(bytes) => *bytes,
+            Self::Packed(packed) => packed.blob.len as u64,
+        }
+    }
 }
 
 /// One task.
@@ -57,6 +73,8 @@ pub(super) struct TaskRecord {
     pub(super) place: Place,
     pub(super) arguments: TaskArguments,
     pub(super) submitted: Moment,
+    /// The cached values that its arguments name, if the encoded arguments were dropped.
+    pub(super) cached: Vec<Arc<CachedMemory>>,
     /// How long its items have run.
     pub(super) ran: Duration,
     /// Whether the caller has cancelled it.
@@ -64,6 +82,8 @@ pub(super) struct TaskRecord {
     /// How many workers have died when it was their next task, before they said that they had started it.
     pub(super) deaths: u32,
     serial: u32,
+    /// What is counted of its arguments.
+    bytes: u64,
 }
 
 impl TaskRecord {
@@ -73,6 +93,11 @@ impl TaskRecord {
             TaskArguments::Encoded(items) => items.split_off(at),
             _ => None,
         }
+    }
+
+    /// How many bytes its arguments take.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The position of its request, if that is in a ring.
@@ -108,6 +133,8 @@ impl TaskRecord {
 pub(super) struct Records {
     slab: Slab<TaskRecord>,
     serial: u32,
+    /// How many bytes the arguments of all take.
+    bytes: u64,
 }
 
 impl Records {
@@ -121,16 +148,20 @@ impl Records {
         // Never 0, so that no task has the key 0.
         self.serial = self.serial.wrapping_add(1).max(1);
         let serial = self.serial;
+        let bytes = arguments.bytes();
+        self.bytes += bytes;
         let index = self.slab.insert(TaskRecord {
             job,
             options,
             place: Place::Waiting,
             arguments,
             submitted: now,
+            cached: Vec::new(),
             ran: Duration::ZERO,
             cancelled: false,
             deaths: 0,
             serial,
+            bytes,
         });
         key(index, serial)
     }
@@ -148,7 +179,29 @@ impl Records {
 
     pub(super) fn remove(&mut self, key: TaskKey) -> Option<TaskRecord> {
         self.get(key)?;
-        self.slab.try_remove(index(key))
+        let record = self.slab.try_remove(index(key))?;
+        self.bytes = self.bytes.saturating_sub(record.bytes);
+        Some(record)
+    }
+
+    /// The arguments of a task were encoded, or some were split off: counts their bytes anew.
+    pub(super) fn recount(&mut self, key: TaskKey) {
+        let Some(record) = self.get_mut(key) else {
+            return;
+        };
+        let before = std::mem::replace(&mut record.bytes, record.arguments.bytes());
+        let after = record.bytes;
+        self.bytes = self.bytes.saturating_sub(before).saturating_add(after);
+    }
+
+    /// How many tasks there are.
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// How many bytes the arguments of all tasks take.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     pub(super) fn keys(&self) -> Vec<TaskKey> {

@@ -8,10 +8,10 @@ use super::findings::JobOutcomes;
 use super::records::{Place, TaskRecord};
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
-use crate::call::nonsense::Nonsense;
 use crate::error::JoinError;
 use crate::schedule::{TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
+use crate::transfer::nonsense::Nonsense;
 
 impl Core {
     /// Accounts for a reply of a task. Returns the job, and how many of the outcomes in the reply count. `None` if the

@@ -6,14 +6,16 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project::{pin_project, pinned_drop};
 
+use super::admission::Need;
 use super::call_options::{CallOptions, option_setters};
 use super::pool_guard::PoolGuard;
 use super::task_handle::TaskHandle;
+use super::ticket::Ticket;
 use crate::call::encoded_items::EncodedItems;
 use crate::call::single::Awaited;
 use crate::error::JoinError;
@@ -22,7 +24,7 @@ use crate::schedule::{Priority, TaskKey};
 /// A call in one of a pool's workers. Made by [`Pool::run`](crate::Pool::run).
 ///
 /// The call is submitted to the pool when it is first polled, or by [`Run::spawn`]. It resolves to the function's
-/// result.
+/// result. In a pool whose queue is full ([`queue_limit`](crate::PoolBuilder::queue_limit)) it first waits for a place.
 ///
 /// Dropping it cancels the call: a waiting task is removed; a running task is killed with every process it
 /// started, and no other task is affected.
@@ -65,6 +67,8 @@ pub struct Run<R> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     New,
+    /// It waits for a place in the queue, or has one.
+    Held(Ticket),
     Submitted(TaskKey),
     /// The call has its outcome, or belongs to a [`TaskHandle`]. Nothing is cancelled at the drop.
     Over,
@@ -84,6 +88,18 @@ impl<R> Run<R> {
         }
     }
 
+    /// A call that has a place in the queue.
+    pub(super) fn with_ticket(
+        guard: &Arc<PoolGuard>,
+        job: Arc<dyn Awaited<R>>,
+        options: CallOptions,
+        ticket: Ticket,
+    ) -> Self {
+        let mut run = Self::new(guard, job, options);
+        run.stage = Stage::Held(ticket);
+        run
+    }
+
     option_setters!("the call");
 
     /// Limits how long the call may run without a sign of life.
@@ -97,32 +113,118 @@ impl<R> Run<R> {
     }
 
     /// Submits the call now and returns a handle to its task. Dropping the handle detaches the task.
+    ///
+    /// The task is queued also if the queue is full.
     pub fn spawn(mut self) -> TaskHandle<R> {
-        let key = match self.stage {
-            Stage::New => self.submit(),
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        let key = match stage {
+            Stage::New => self.submit(None),
+            Stage::Held(ticket) => self.submit(Some(ticket)),
             Stage::Submitted(key) => Some(key),
             Stage::Over => None,
         };
-        self.stage = Stage::Over;
         TaskHandle::new(&self.guard, Arc::clone(&self.job), key)
     }
 
-    /// Hands the call to the pool. `None` if the pool is closed; the call then has its outcome.
-    fn submit(&self) -> Option<TaskKey> {
+    /// Hands the call to the pool, in the place of a ticket if there is one. `None` if the pool is closed; the call then
+    /// has its outcome.
+    fn submit(&self, ticket: Option<Ticket>) -> Option<TaskKey> {
         let job = Arc::clone(&self.job).into_job();
         let options = self.options;
         // Before the lock is taken: it runs the `Serialize` of the arguments.
         let encoded = EncodedItems::of(&*job);
-        let shared = &self.guard.shared;
-        let key = shared.with(|core| core.submit(job, encoded, options));
+        let (key, waker) = self.guard.shared.with(|core| {
+            let waker = ticket.and_then(|ticket| core.give_back(ticket));
+            (core.submit(job, encoded, options), waker)
+        });
+        drop(waker);
         if key.is_none() {
-            let error = match shared.is_elsewhere() {
-                true => JoinError::elsewhere(self.job.name()),
-                false => shared.look(|core| core.refusal(self.job.name())),
-            };
-            self.job.slot().set(Err(error));
+            self.refuse();
         }
         key
+    }
+
+    /// The pool has not taken the call.
+    #[cold]
+    fn refuse(&self) {
+        let shared = &self.guard.shared;
+        let error = match shared.is_elsewhere() {
+            true => JoinError::elsewhere(self.job.name()),
+            false => shared.look(|core| core.refusal(self.job.name())),
+        };
+        self.job.slot().set(Err(error));
+    }
+
+    /// Submits the call, once there is room for it. Afterwards it has an outcome or will have one.
+    fn poll_submit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // What one worker must run does not wait behind what the others may run.
+        let has_room =
+            !self.guard.shared.settings.has_queue_limits() || self.options.target.is_some();
+        if self.stage == Stage::New && has_room {
+            self.stage = self.submit(None).map_or(Stage::Over, Stage::Submitted);
+            return Poll::Ready(());
+        }
+        while matches!(self.stage, Stage::New | Stage::Held(_)) {
+            self.stage = match ready!(self.poll_place(cx)) {
+                Ok(place) => self.submit_placed(place, cx),
+                Err(error) => {
+                    self.job.slot().set(Err(error));
+                    Stage::Over
+                }
+            };
+        }
+        Poll::Ready(())
+    }
+
+    /// Waits for a place. Returns the bytes for which it is.
+    fn poll_place(&mut self, cx: &Context<'_>) -> Poll<Result<u64, JoinError>> {
+        let (shared, task) = (&self.guard.shared, self.job.name());
+        if self.stage == Stage::New {
+            match Ticket::take(shared, self.need(0), task, cx) {
+                Ok(ticket) => self.stage = Stage::Held(ticket),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        let Stage::Held(ticket) = &mut self.stage else {
+            return Poll::Pending;
+        };
+        ready!(ticket.poll(shared, task, cx))?;
+        match *ticket {
+            Ticket::HasPlace(bytes) => Poll::Ready(Ok(bytes)),
+            Ticket::Waits(_) => Poll::Pending,
+        }
+    }
+
+    /// Submits the call in a place for so many bytes. If the arguments are longer than there is room, they are encoded
+    /// again when there is.
+    fn submit_placed(&self, place: u64, cx: &Context<'_>) -> Stage {
+        let job = Arc::clone(&self.job).into_job();
+        let (shared, options) = (&self.guard.shared, self.options);
+        let encoded = EncodedItems::of(&*job);
+        match shared.with(|core| core.submit_placed(job, encoded, options, place)) {
+            Ok(Some(key)) => Stage::Submitted(key),
+            Ok(None) => {
+                self.refuse();
+                Stage::Over
+            }
+            Err((_, bytes)) => {
+                let waits = Ticket::wait(shared, self.need(bytes), self.job.name(), cx, true);
+                waits.map_or_else(
+                    |error| {
+                        self.job.slot().set(Err(error));
+                        Stage::Over
+                    },
+                    Stage::Held,
+                )
+            }
+        }
+    }
+
+    fn need(&self, bytes: u64) -> Need {
+        Need {
+            priority: self.options.priority,
+            bytes,
+        }
     }
 }
 
@@ -130,10 +232,7 @@ impl<R> Future for Run<R> {
     type Output = Result<R, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.stage == Stage::New {
-            let key = self.submit();
-            *self.as_mut().project().stage = key.map_or(Stage::Over, Stage::Submitted);
-        }
+        ready!(self.poll_submit(cx));
         let this = self.project();
         let outcome = this.job.poll_outcome(cx);
         match outcome.is_ready() {
@@ -147,11 +246,13 @@ impl<R> Future for Run<R> {
 #[pinned_drop]
 impl<R> PinnedDrop for Run<R> {
     fn drop(self: Pin<&mut Self>) {
-        let Stage::Submitted(key) = self.stage else {
-            return;
-        };
-        if !self.job.slot().is_set() {
-            self.guard.shared.with(|core| core.cancel(key));
+        let shared = &self.guard.shared;
+        match self.stage {
+            Stage::Held(ticket) => ticket.leave(shared),
+            Stage::Submitted(key) if !self.job.slot().is_set() => {
+                shared.with(|core| core.cancel(key));
+            }
+            _ => {}
         }
     }
 }

@@ -39,8 +39,15 @@ pub(super) fn spawn_start(
     });
 }
 
-async fn start(shared: &Shared, worker: WorkerKey, spec: ChildSpec) -> io::Result<StartedWorker> {
+async fn start(
+    shared: &Shared,
+    worker: WorkerKey,
+    mut spec: ChildSpec,
+) -> io::Result<StartedWorker> {
     let settings = &shared.settings;
+    if let (Some(variables), Some(number)) = (&settings.env_per_worker, spec.number) {
+        variables.add_to(&mut spec.surroundings, number)?;
+    }
     let mut init = initializers(settings, true);
     // With two initializers, the first is not written before there is a process: it may need a blob, and the second
     // must not overtake it.

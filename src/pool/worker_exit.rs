@@ -1,5 +1,6 @@
 //! The core's topic: the exit of a worker, and what becomes of the tasks it had.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ impl Core {
             return;
         };
         self.check_missing = true;
+        self.unpin_all(&dead);
         // It died of itself, when it looked for its next task or ran it.
         let was_running = exit.was_ready && exit.init.is_none();
         let was_wanted = dead.is_alive() || dead.unresponsive || dead.nonsense.is_some();
@@ -129,15 +131,25 @@ impl Core {
             (Some(kill), _) if kill.task == key => kill.kind,
             _ if self.phase == Phase::Over => ErrorKind::Cancelled,
             _ if dead.nonsense.is_some() => ErrorKind::Crashed,
+            _ if self.is_out_of_cpu_time(end.status) => ErrorKind::TimedOut,
             (_, Some(_)) => ErrorKind::Exited,
             (_, None) => words.kind(),
         };
         let error = JoinError::new(kind, name).after_start(true);
         let error = match (kind, dead.nonsense) {
             (ErrorKind::Crashed, Some(nonsense)) => error.because(nonsense.explain()),
+            (ErrorKind::TimedOut, _) if self.is_out_of_cpu_time(end.status) => {
+                error.because("it has used all the processor time that the pool allows a task")
+            }
             _ => words.explain(error),
         };
         with_exit(error, dead, end.status)
+    }
+
+    /// Whether a worker has ended because its task has used too much processor time.
+    fn is_out_of_cpu_time(&self, status: Option<ExitStatus>) -> bool {
+        let is_limited = self.settings.surroundings.cpu_time.is_some();
+        is_limited && status.is_some_and(|status| status.signal() == Some(libc::SIGXCPU))
     }
 }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::initializer::InitJob;
 use crate::call::ReplyReader;
 use crate::call::envelope::Reply;
-use crate::call::nonsense::Nonsense;
 use crate::call::outcomes::ReplyBody;
 use crate::error::{ErrorKind, JoinError};
 use crate::transfer::blob::PackedBlob;
+use crate::transfer::nonsense::Nonsense;
 
 /// A worker that was found so often to have rung without a reply rings on purpose.
 const MOST_IDLE_RINGS: u32 = 200;

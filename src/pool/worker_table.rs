@@ -1,12 +1,14 @@
 //! All workers of a pool, by the schedule's keys.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::ledger::Ledger;
+use super::target::{Reservation, WorkerId};
 use super::worker_state::{WorkerIo, WorkerLife};
-use crate::call::nonsense::Nonsense;
 use crate::schedule::{TakesTasks, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
+use crate::transfer::nonsense::Nonsense;
 
 /// A worker is asked to look at itself when its task has run for so long. Then after twice the time each time, but not
 /// later than this after the last look.
@@ -16,6 +18,10 @@ const LONGEST_UNTIL_LOOK: Duration = Duration::from_secs(30);
 /// One worker.
 #[derive(Debug)]
 pub(super) struct Worker {
+    pub(super) id: WorkerId,
+    /// Tasks that only this worker may run, and that it was not sent.
+    pub(super) pinned: VecDeque<TaskKey>,
+    pub(super) reservation: Reservation,
     /// The number in its name. A worker that replaces another has the same.
     pub(super) number: usize,
     pub(super) life: WorkerLife,
@@ -48,6 +54,16 @@ impl Worker {
     /// Whether the worker was neither killed nor told to exit.
     pub(super) fn is_alive(&self) -> bool {
         !self.life.is_stopping()
+    }
+
+    /// Whether it is kept for pinned tasks or for the holder of a lease.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.reservation != Reservation::None || !self.pinned.is_empty()
+    }
+
+    /// Whether it is lent out.
+    pub(super) fn is_lent(&self) -> bool {
+        self.reservation == Reservation::Lent
     }
 
     /// After which run time of its task the worker is asked again to look at itself.
@@ -124,6 +140,7 @@ impl WorkerTable {
 
 impl TakesTasks for WorkerTable {
     fn takes_tasks(&self, worker: WorkerKey) -> bool {
-        self.get(worker).is_some_and(|it| it.life.takes_tasks())
+        self.get(worker)
+            .is_some_and(|it| it.life.takes_tasks() && !it.is_reserved())
     }
 }

@@ -1,5 +1,6 @@
 //! The core's topic: starting workers, and what is sent to them beside tasks.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,15 +9,16 @@ use tokio::sync::oneshot;
 use super::core::{Core, Effect, Phase};
 use super::ledger::Ledger;
 use super::records::TaskArguments;
+use super::target::{Reservation, WorkerId};
 use super::worker_state::{NextStep, WorkerIo, WorkerLife};
 use super::worker_table::Worker;
-use crate::call::nonsense::Nonsense;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildSpec;
 use crate::sys::clock::Moment;
 use crate::transfer::blob::BlobStore;
 use crate::transfer::messages::ToWorker;
+use crate::transfer::nonsense::Nonsense;
 
 /// States.
 impl Core {
@@ -50,7 +52,8 @@ impl Core {
     }
 
     /// A worker's process was started. Without initializers it takes tasks at once, which wait in its ring.
-    pub(super) fn on_started(&mut self, worker: WorkerKey, io: WorkerIo, has_init: bool) {
+    pub(super) fn on_started(&mut self, worker: WorkerKey, mut io: WorkerIo, has_init: bool) {
+        io.requests.belong_to(self.settings.id);
         match self.workers.get(worker) {
             Some(_) => self.transition(worker, |life| life.on_started(io, has_init)),
             None => io.signal_handle.kill(),
@@ -64,6 +67,9 @@ impl Core {
     pub(super) fn on_start_failed(&mut self, worker: WorkerKey, cause: &JoinError) {
         self.schedule.remove_worker(worker);
         let dead = self.workers.remove(worker);
+        if let Some(dead) = &dead {
+            self.unpin_all(dead);
+        }
         // The start of a worker that is not wanted any more says nothing about other starts.
         if let Some(dead) = dead.filter(Worker::is_alive) {
             self.count_failed_start(dead.since, cause);
@@ -124,6 +130,7 @@ impl Core {
         if !self.breaker.failed(began, self.now) || self.workers.any_alive() {
             return;
         }
+        self.fail_numbered(cause);
         for key in self.schedule.take_waiting() {
             if let Some(record) = self.records.remove(key) {
                 self.fail_all(&record.job, cause.clone());
@@ -140,8 +147,10 @@ impl Core {
         if self.phase == Phase::Over || self.phase == Phase::Closing && self.records.is_empty() {
             return;
         }
-        let alive = self.workers.iter().filter(|(_, it)| it.is_alive());
-        let missing = self.settings.workers.saturating_sub(alive.count());
+        let missing = self.missing_workers();
+        if missing == 0 {
+            self.skip_unplaced();
+        }
         if missing == 0 || !self.breaker.allows(self.now) {
             return;
         }
@@ -152,11 +161,21 @@ impl Core {
         }
     }
 
+    /// How many workers fewer than it should have the pool has.
+    pub(super) fn missing_workers(&self) -> usize {
+        let alive = self.workers.iter().filter(|(_, it)| it.is_alive());
+        self.settings.workers.saturating_sub(alive.count())
+    }
+
     fn start_worker(&mut self) {
         let key = self.schedule.add_worker();
         let number = self.free_number();
         let (wanted, unwanted) = oneshot::channel();
+        self.started += 1;
         let worker = Worker {
+            id: WorkerId(self.started),
+            pinned: VecDeque::new(),
+            reservation: Reservation::None,
             number,
             life: WorkerLife::Starting { _wanted: wanted },
             proven: false,
@@ -170,14 +189,14 @@ impl Core {
             nonsense: None,
         };
         self.workers.insert(key, worker);
+        self.place_pinned(number);
         let pool = self.settings.name.clone();
         let spec = ChildSpec {
             name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
             pool,
             number: Some(number),
-            nice: self.settings.nice,
-            memory_limit: self.settings.memory_limit,
-            ..ChildSpec::default()
+            detached: false,
+            surroundings: self.settings.surroundings.clone(),
         };
         self.effects
             .push(Effect::Launch(key, Box::new(spec), unwanted));
@@ -244,6 +263,15 @@ impl Core {
         let mut all = all.by_ref().filter_map(|(_, it)| it.life.io_mut());
         if let Some(io) = all.find(|io| Arc::ptr_eq(io.requests.blobs(), store)) {
             io.requests.forget(&[id]);
+        }
+    }
+
+    /// Has all workers drop a cached value.
+    pub(super) fn forget_cached(&mut self, id: u64) {
+        for (_, it) in self.workers.iter_mut() {
+            if let Some(io) = it.life.io_mut() {
+                io.requests.forget_cached(id);
+            }
         }
     }
 

@@ -2,8 +2,6 @@
 //!
 //! Runs in the parent.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +12,9 @@ use super::stdio::{ChildStderr, ChildStdin, ChildStdout, PipeSenders};
 use super::supervisor;
 use super::supervisor::SpawnRequest;
 use crate::call::single::Single;
-use crate::spawn::{ChildSource, ChildSpec, StartMethod, StdioSpec};
-use crate::sys::limits;
+use crate::spawn::{
+    ChildSource, ChildSpec, StartMethod, StdioSpec, Surroundings, surroundings_setters,
+};
 use crate::task::{Call, Task};
 
 /// Runs `f` in a process of its own, with the default options of [`Process::builder`].
@@ -49,6 +48,7 @@ impl Process {
     pub fn builder() -> ProcessBuilder {
         ProcessBuilder {
             spec: ChildSpec::default(),
+            surroundings: Surroundings::default(),
             start_method: StartMethod::default(),
             stdin: None,
             stdout: None,
@@ -58,9 +58,6 @@ impl Process {
         }
     }
 }
-
-/// The longest limit of processor time that is one, in seconds: 292 years.
-const LONGEST_CPU_TIME: u64 = i64::MAX as u64 / 1_000_000_000;
 
 /// The options of a process. Made by [`Process::builder`]; later calls override earlier ones.
 ///
@@ -81,6 +78,7 @@ const LONGEST_CPU_TIME: u64 = i64::MAX as u64 / 1_000_000_000;
 #[must_use = "a builder does nothing until `spawn`"]
 pub struct ProcessBuilder {
     spec: ChildSpec,
+    surroundings: Surroundings,
     start_method: StartMethod,
     stdin: Option<Stdio>,
     stdout: Option<Stdio>,
@@ -104,50 +102,7 @@ impl ProcessBuilder {
         self
     }
 
-    /// Sets a variable of the child's environment.
-    ///
-    /// Other variables are those of the application at the time of the spawn.
-    pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        let variable = (key.into(), Some(value.into()));
-        self.spec.environment.push(variable);
-        self
-    }
-
-    /// Sets several variables of the child's environment.
-    pub fn envs<I, K, V>(mut self, variables: I) -> Self
-    where
-        I: IntoIterator<Item = (K, V)>,
-        K: Into<OsString>,
-        V: Into<OsString>,
-    {
-        for (key, value) in variables {
-            self = self.env(key, value);
-        }
-        self
-    }
-
-    /// Removes a variable from the child's environment.
-    pub fn env_remove(mut self, key: impl Into<OsString>) -> Self {
-        self.spec.environment.push((key.into(), None));
-        self
-    }
-
-    /// Starts the child with an empty environment, to which later calls of [`env`](Self::env) add variables.
-    ///
-    /// Earlier calls of `env` are undone.
-    pub fn env_clear(mut self) -> Self {
-        self.spec.environment.clear();
-        self.spec.clear_environment = true;
-        self
-    }
-
-    /// Sets the child's working directory. By default it is the application's.
-    ///
-    /// If the directory does not exist, the handle resolves to [`ErrorKind::Spawn`](crate::ErrorKind::Spawn).
-    pub fn current_dir(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.spec.directory = Some(directory.into());
-        self
-    }
+    surroundings_setters!("the process", "the handle resolves to");
 
     /// Sets the child's stdin. By default it is `/dev/null`.
     ///
@@ -173,28 +128,7 @@ impl ProcessBuilder {
     ///
     /// An increment that the system refuses, such as a negative one without the right to it, is ignored.
     pub fn nice(mut self, nice: i32) -> Self {
-        self.spec.nice = nice;
-        self
-    }
-
-    /// Sets the processors that the process may run on, by number. By default they are the application's.
-    ///
-    /// If none of them is available, the handle resolves to [`ErrorKind::Spawn`](crate::ErrorKind::Spawn).
-    pub fn cpu_affinity(mut self, processors: impl IntoIterator<Item = usize>) -> Self {
-        let number = |processor| u32::try_from(processor).unwrap_or(u32::MAX);
-        let processors = processors.into_iter().map(number).collect();
-        self.spec.processors = Some(processors);
-        self
-    }
-
-    /// Limits how much memory the process may allocate, in bytes, beyond the few mebibytes it has when it starts.
-    ///
-    /// All private writable memory counts, touched or not; memory shared with other processes does not. Beyond the
-    /// limit, allocations fail. A failed allocation ends a Rust program, unless it was made with `try_reserve`. The
-    /// handle then resolves to [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded).
-    #[doc(alias = "RLIMIT_DATA")]
-    pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.spec.memory_limit = Some(bytes);
+        self.surroundings.nice = nice;
         self
     }
 
@@ -213,58 +147,20 @@ impl ProcessBuilder {
     /// Beyond the limit the kernel ends the process with SIGXCPU, and the handle resolves to
     /// [`ErrorKind::Crashed`](crate::ErrorKind::Crashed).
     #[doc(alias = "RLIMIT_CPU")]
-    pub fn cpu_time_limit(self, time: Duration) -> Self {
-        let seconds = time
-            .as_secs()
-            .saturating_add(u64::from(time.subsec_nanos() > 0));
-        // The kernel counts in nanoseconds and lets them overflow.
-        let seconds = match seconds {
-            0..=LONGEST_CPU_TIME => seconds.max(1),
-            _ => limits::UNLIMITED,
-        };
-        self.limit(limits::CPU_TIME, seconds)
-    }
-
-    /// Limits how many descriptors the process may have open.
-    #[doc(alias = "RLIMIT_NOFILE")]
-    pub fn descriptor_limit(self, descriptors: u64) -> Self {
-        self.limit(limits::DESCRIPTORS, descriptors)
-    }
-
-    /// Limits the size of files that the process writes, in bytes.
-    ///
-    /// Beyond the limit the kernel ends the process with SIGXFSZ, and the handle resolves to
-    /// [`ErrorKind::Crashed`](crate::ErrorKind::Crashed).
-    ///
-    /// It is the soft limit; the hard limit stays the application's. Results, messages and channels may be larger: the
-    /// process lifts the limit while it makes shared memory.
-    #[doc(alias = "RLIMIT_FSIZE")]
-    pub fn file_size_limit(self, bytes: u64) -> Self {
-        self.limit(limits::FILE_SIZE, bytes)
-    }
-
-    /// Limits the size of the process's core dump, in bytes; 0 disables core dumps.
-    #[doc(alias = "RLIMIT_CORE")]
-    pub fn core_size_limit(self, bytes: u64) -> Self {
-        self.limit(limits::CORE_SIZE, bytes)
-    }
-
-    /// Replaces an earlier limit of the same kind. The child never raises a limit above the application's own.
-    fn limit(mut self, kind: u32, amount: u64) -> Self {
-        self.spec.limits.retain(|(other, _)| *other != kind);
-        self.spec.limits.push((kind, amount));
+    pub fn cpu_time_limit(mut self, time: Duration) -> Self {
+        self.surroundings.cpu_time = Some(time);
         self
     }
 
-    /// Lets the process outlive the application.
+    /// Sets whether the process outlives the application. By default it does not.
     ///
-    /// The process leads a session of its own, so closing the terminal does not end it. While the application and
+    /// A detached process leads a session of its own, so closing the terminal does not end it. While the application and
     /// its runtime live, the handle gives the outcome and can abort the process. Afterwards the process runs until
     /// its function returns, and its outcome is lost. By default it writes to the application's stdout and stderr.
     #[doc(alias = "daemon")]
     #[doc(alias = "setsid")]
-    pub fn detach(mut self) -> Self {
-        self.spec.detached = true;
+    pub fn detach(mut self, detach: bool) -> Self {
+        self.spec.detached = detach;
         self
     }
 
@@ -291,6 +187,7 @@ impl ProcessBuilder {
         let job = Arc::new(Single::<F::Call>::new(F::arguments(args)));
         let state = Arc::new(ProcessState::new());
         let mut spec = self.spec;
+        spec.surroundings = self.surroundings;
         let name = spec
             .name
             .get_or_insert_with(|| <F::Call as Call>::name().to_owned())

@@ -13,7 +13,6 @@ use super::state::ProcessState;
 use super::stdio::PipeSenders;
 use crate::background::Background;
 use crate::call::job::Job;
-use crate::call::nonsense::Nonsense;
 use crate::call::outcomes::ReplyBody;
 use crate::call::request_writer::{SendFault, SentJob};
 use crate::call::{LastWords, ReplyReader, Written};
@@ -27,6 +26,7 @@ use crate::sys::reactor;
 use crate::sys::reactor::Watched;
 use crate::threads;
 use crate::transfer::entry_point::{ENTRY_TIMEOUT, NEVER_ENTERED};
+use crate::transfer::nonsense::Nonsense;
 
 /// The key of the only task of a process.
 const ONLY_TASK: u64 = 1;
@@ -256,7 +256,15 @@ fn no_result(outcome: &OutcomeGuard, ended: EndedProcess, nonsense: Option<Nonse
         .in_process(ended.pid)
         .after_start(ended.started || nonsense.is_some());
     let error = match (kind, nonsense) {
-        (ErrorKind::Crashed, Some(nonsense)) => error.because(nonsense.explain()),
+        (ErrorKind::Crashed, Some(nonsense)) => {
+            #[cfg(feature = "tracing")]
+            tracing::warn!(
+                task = outcome.job().name(),
+                pid = ended.pid,
+                "a process wrote what cannot be: {nonsense}"
+            );
+            error.because(nonsense.explain())
+        }
         _ => ended.words.explain(error),
     };
     match ended.status {

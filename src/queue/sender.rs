@@ -52,7 +52,8 @@ impl<T> Sender<T> {
     /// # Errors
     ///
     /// The messages that are left will never be marked: the processes that received them have died, or no process can
-    /// receive any more. Deaths are noticed within 50 ms.
+    /// receive any more. Deaths are noticed within 50 ms. Or a process has overwritten the queue's memory; then the number
+    /// of messages is not reliable.
     ///
     /// # Cancel safety
     ///
@@ -74,19 +75,28 @@ async fn join(flavor: &Mpmc) -> Result<(), Abandoned> {
     loop {
         let unfinished = flavor.unfinished();
         if unfinished == 0 {
-            return Ok(());
+            return all_done(flavor);
         }
         if flavor.is_closed() || flavor.lost() == unfinished {
             // Count again: a message that was marked in between is not lost.
-            return match flavor.unfinished() {
-                0 => Ok(()),
-                left if left == unfinished => Err(Abandoned(left)),
-                _ => continue,
-            };
+            match flavor.unfinished() {
+                0 => return all_done(flavor),
+                left if left == unfinished => return Err(Abandoned(left)),
+                // Not at once: a process that has gone mad can make every count another one.
+                _ => {}
+            }
         }
         let news = poll_fn(|cx| poll_news(flavor, &mut waiter, cx));
         // Look again in either case.
         let _ = own_runtime::timeout(DEATH_CHECK_INTERVAL, news).await;
+    }
+}
+
+/// The counts say that all is done. The counts of an overwritten queue say nothing.
+fn all_done(flavor: &Mpmc) -> Result<(), Abandoned> {
+    match flavor.end().is_overwritten() {
+        true => Err(Abandoned(1)),
+        false => Ok(()),
     }
 }
 

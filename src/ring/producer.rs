@@ -62,6 +62,17 @@ impl<R: Borrow<Ring>> Producer<R> {
         self.ring().left_aside()
     }
 
+    /// Whether the consumer's position is possible. Bytes and frames are counted in one word, and must agree.
+    pub(crate) fn is_possible(&self) -> bool {
+        let (bytes, frames) = (
+            self.head.bytes_since(self.tail),
+            self.head.frames_since(self.tail),
+        );
+        bytes <= self.ring().capacity() as u64
+            && frames as u64 * HEADER_BYTES as u64 <= bytes
+            && (frames == 0) == (bytes == 0)
+    }
+
     /// The number of frames that are committed and not released.
     pub(crate) fn frames(&mut self) -> usize {
         self.refresh();

@@ -1,6 +1,6 @@
 //! Which task runs where, and when. A pure state machine: events in, decisions out.
 //!
-//! Waiting tasks are in three queues, one for each priority. Every worker has a **run queue**: the task it runs and a
+//! Waiting tasks are in three queues, one for each priority ([`PriorityQueue`]). Every worker has a **run queue**: the task it runs and a
 //! few tasks behind it (the *prefetch*), so that a worker never waits for the parent between two tasks. The depth
 //! follows from how long tasks take: the prefetch lasts longer than the parent takes to notice a reply, and no
 //! longer. A prefetched task that was not started can be revoked, when another worker is idle and this worker has
@@ -12,6 +12,7 @@
 
 mod mean_time;
 mod priority;
+mod priority_queue;
 mod run_queue;
 mod start_breaker;
 
@@ -22,6 +23,7 @@ use slab::Slab;
 
 pub(crate) use mean_time::MeanTime;
 pub use priority::Priority;
+pub(crate) use priority_queue::PriorityQueue;
 pub(crate) use run_queue::{QueuedTask, RunQueue};
 pub(crate) use start_breaker::StartBreaker;
 
@@ -72,8 +74,7 @@ const NEWEST_SHARE: f64 = 1.0 / 8.0;
 /// The queues of a pool. See the module.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    /// Waiting tasks by priority, low first.
-    waiting: [VecDeque<TaskKey>; 3],
+    waiting: PriorityQueue<TaskKey>,
     /// Tasks that were cancelled while they waited, and are skipped when their turn comes.
     cancelled: HashSet<TaskKey>,
     run_queues: Slab<RunQueue>,
@@ -85,7 +86,7 @@ pub(crate) struct Schedule {
 impl Default for Schedule {
     fn default() -> Self {
         Self {
-            waiting: Default::default(),
+            waiting: PriorityQueue::default(),
             cancelled: HashSet::new(),
             run_queues: Slab::new(),
             mean_time: MeanTime::new(NEWEST_SHARE),
@@ -114,6 +115,12 @@ impl Schedule {
         self.run_queues.get(worker)
     }
 
+    /// Whether the worker has no task, has space for one, and will not be sent one that is not ready yet.
+    pub(crate) fn is_idle(&self, worker: WorkerKey) -> bool {
+        let queue = self.run_queues.get(worker);
+        queue.is_some_and(|queue| queue.expected() == 0 && !queue.is_full())
+    }
+
     /// Some worker takes tasks that did not before.
     pub(crate) fn workers_changed(&mut self) {
         self.no_room = false;
@@ -133,12 +140,12 @@ impl Schedule {
 impl Schedule {
     /// A task was submitted.
     pub(crate) fn submit(&mut self, task: TaskKey, priority: Priority) {
-        self.waiting[priority as usize].push_back(task);
+        self.waiting.push_back(task, priority);
     }
 
     /// A task that had been sent to a worker waits again, before all others of its priority.
     pub(crate) fn submit_front(&mut self, task: TaskKey, priority: Priority) {
-        self.waiting[priority as usize].push_front(task);
+        self.waiting.push_front(task, priority);
     }
 
     /// A waiting task was cancelled.
@@ -147,32 +154,31 @@ impl Schedule {
         // While no worker takes tasks, cancelled ones must not pile up.
         if self.cancelled.len() > MAX_CANCELLED && self.waiting() < self.cancelled.len() {
             let cancelled = std::mem::take(&mut self.cancelled);
-            for queue in &mut self.waiting {
-                queue.retain(|task| !cancelled.contains(task));
-            }
+            self.waiting.retain(|task| !cancelled.contains(task));
         }
     }
 
     /// How many tasks wait for a worker.
     pub(crate) fn waiting(&self) -> usize {
-        let queued: usize = self.waiting.iter().map(VecDeque::len).sum();
-        queued - self.cancelled.len()
+        self.waiting.len() - self.cancelled.len()
     }
 
     /// The waiting task that is sent next.
     pub(crate) fn first_waiting(&self) -> Option<TaskKey> {
-        let mut queues = self.waiting.iter().rev().flatten();
-        queues.find(|task| !self.cancelled.contains(task)).copied()
+        let first = self.waiting.first();
+        let first = first.filter(|task| !self.cancelled.contains(task));
+        let mut all = self.waiting.iter();
+        first
+            .or_else(|| all.find(|task| !self.cancelled.contains(task)))
+            .copied()
     }
 
     /// Takes every waiting task.
     pub(crate) fn take_waiting(&mut self) -> Vec<TaskKey> {
         let cancelled = std::mem::take(&mut self.cancelled);
-        let queues = self.waiting.iter_mut().rev();
-        queues
-            .flat_map(|queue| queue.drain(..))
-            .filter(|task| !cancelled.contains(task))
-            .collect()
+        let mut waiting = self.waiting.take_all();
+        waiting.retain(|task| !cancelled.contains(task));
+        waiting
     }
 
     /// The next task, and the worker to send it to. The caller reports the result with [`Schedule::sent`],
@@ -211,14 +217,14 @@ impl Schedule {
     }
 
     fn pop_waiting(&mut self) -> Option<TaskKey> {
-        for queue in self.waiting.iter_mut().rev() {
-            while let Some(task) = queue.pop_front() {
-                if self.cancelled.is_empty() || !self.cancelled.remove(&task) {
-                    return Some(task);
-                }
+        while !self.cancelled.is_empty() {
+            let first = self.waiting.first()?;
+            if !self.cancelled.remove(first) {
+                break;
             }
+            self.waiting.discard_first();
         }
-        None
+        self.waiting.pop()
     }
 }
 

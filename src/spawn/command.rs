@@ -29,10 +29,10 @@ pub(super) fn command(spec: &ChildSpec, slot: u32) -> io::Result<async_process::
     if !spec.detached {
         command.process_group(0); // the leader of a group cannot become the leader of a session
     }
-    if spec.clear_environment {
+    if spec.surroundings.clear_environment {
         command.env_clear();
     }
-    for (key, value) in &spec.environment {
+    for (key, value) in &spec.surroundings.environment {
         match value {
             Some(value) => command.env(key, value),
             None => command.env_remove(key),
@@ -43,7 +43,7 @@ pub(super) fn command(spec: &ChildSpec, slot: u32) -> io::Result<async_process::
         hook::CHILD,
         format!("{}{inheritable}", entry_point.env_value(slot)),
     );
-    if let Some(directory) = &spec.directory {
+    if let Some(directory) = &spec.surroundings.directory {
         command.current_dir(directory);
     }
     // Before its streams are set: this conversion resets them.

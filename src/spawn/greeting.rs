@@ -1,7 +1,7 @@
 //! The greeting of a child, made from what is known about it.
 
 use super::spec::ChildSpec;
-use crate::sys::{image, sched, text};
+use crate::sys::{image, limits, sched, text};
 use crate::transfer::greeting::{Greeting, Role};
 
 /// The longest name that a child is told, in bytes.
@@ -9,6 +9,12 @@ const LONGEST_NAME: usize = 10_000;
 
 /// The greeting of a child in this role. The descriptors of `stdio_slots` go with it.
 pub(super) fn greeting(spec: &ChildSpec, role: Role, stdio_slots: &[u32]) -> Greeting {
+    let surroundings = &spec.surroundings;
+    let mut limits = surroundings.limits.clone();
+    if role != Role::Worker {
+        let seconds = surroundings.cpu_seconds();
+        limits.extend(seconds.map(|seconds| (limits::CPU_TIME, seconds)));
+    }
     Greeting {
         fingerprint: image::fingerprint(),
         role,
@@ -16,10 +22,14 @@ pub(super) fn greeting(spec: &ChildSpec, role: Role, stdio_slots: &[u32]) -> Gre
         name: spec.name.as_deref().map(shortened),
         pool: spec.pool.as_deref().map(shortened),
         number: spec.number,
-        nice: sched::nice_below(spec.nice),
-        processors: spec.processors.clone().unwrap_or_else(sched::affinity),
-        memory_limit: spec.memory_limit,
-        limits: spec.limits.clone(),
+        nice: sched::nice_below(surroundings.nice),
+        processors: surroundings
+            .processors
+            .clone()
+            .unwrap_or_else(sched::affinity),
+        memory_limit: surroundings.memory_limit,
+        task_cpu_time: surroundings.cpu_time.filter(|_| role == Role::Worker),
+        limits,
         detached: spec.detached,
         stdio_slots: stdio_slots.to_vec(),
     }

@@ -44,7 +44,7 @@ impl InheritedState {
         };
         let spec = ForkSpec {
             environment,
-            directory: spec.directory.clone().map(OsString::from),
+            directory: spec.surroundings.directory.clone().map(OsString::from),
             limits: limits::all(),
             detached: spec.detached,
         };
@@ -124,6 +124,7 @@ const LONGEST_VARIABLE: usize = 128 * 1024;
 
 /// The environment of a child of this spec.
 fn environment(spec: &ChildSpec) -> io::Result<EnvBlock> {
+    let spec = &spec.surroundings;
     if spec.environment.is_empty() && !spec.clear_environment {
         return Ok(EnvBlock::of_this_process());
     }
@@ -183,20 +184,17 @@ mod tests {
             detached: true,
             ..ChildSpec::default()
         }));
-        assert!(!fits(&ChildSpec {
-            directory: Some("/".into()),
-            ..ChildSpec::default()
-        }));
+        let mut elsewhere = ChildSpec::default();
+        elsewhere.surroundings.directory = Some("/".into());
+        assert!(!fits(&elsewhere));
     }
 
     #[test]
     fn environment_that_the_fork_server_has_is_not_sent() {
-        let state = InheritedState::of(&ChildSpec {
-            clear_environment: true,
-            environment: vec![("A".into(), Some("1".into()))],
-            ..ChildSpec::default()
-        });
-        let state = state.unwrap();
+        let mut spec = ChildSpec::default();
+        spec.surroundings.clear_environment = true;
+        spec.surroundings.set("A", Some("1".into()));
+        let state = InheritedState::of(&spec).unwrap();
         let same = EnvBlock::from_bytes(b"A=1\0".to_vec());
         let spec = state.spec_for(Some(&same));
         assert!(matches!(spec.environment, EnvSource::OfForkServer));

@@ -63,7 +63,7 @@ pub(crate) async fn launch(
     write_first: WriteFirst<'_>,
 ) -> io::Result<Launched> {
     spec.check()?;
-    sched::check_affinity(spec.processors.as_deref())?;
+    sched::check_affinity(spec.surroundings.processors.as_deref())?;
     let can_fork = streams.is_default() && !spec.needs_exec();
     if let Some(server) = source.fork_server().filter(|_| can_fork) {
         // The fork server reports why it cannot fork, if that concerns all children.

@@ -3,7 +3,8 @@
 //! [`launch`](launch::launch) starts a child. It asks a fork server for a fork, or executes the program again:
 //!
 //! - `fork_request` is complete before a fork server is chosen; `inherited_state` is its part that an executed child
-//!   would have by itself, `greeting` its part that every child gets.
+//!   would have by itself, `greeting` its part that every child gets. Both are made of the child's `spec`, whose part that
+//!   users choose is `surroundings`.
 //! - `fork_server` starts and replaces fork servers, `connection` is a running fork server with its `preload` and its `spare`s,
 //!   whose number follows from `demand`.
 //! - `pending` is a child until it is known whether it exists; `release` is the message that a spare waits for.
@@ -39,6 +40,7 @@ mod spare;
 mod spec;
 mod start_method;
 mod stdio_plan;
+mod surroundings;
 mod tree_kill;
 
 pub use fork_server::warm_up;
@@ -52,3 +54,4 @@ pub(crate) use launched::Launched;
 pub(crate) use link::Ties;
 pub(crate) use preload::Preload;
 pub(crate) use spec::{ChildSpec, StdioSpec};
+pub(crate) use surroundings::{Surroundings, surroundings_setters};

@@ -1,9 +1,10 @@
 //! What is known about a child before it starts.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
-use std::path::PathBuf;
 use std::process::Stdio;
+
+use super::surroundings::Surroundings;
 
 /// Everything about a child that does not depend on how it is started.
 #[derive(Debug, Clone, Default)]
@@ -13,21 +14,9 @@ pub(crate) struct ChildSpec {
     pub(crate) pool: Option<String>,
     /// The worker's number in its pool.
     pub(crate) number: Option<usize>,
-    /// Added to the application's nice value.
-    pub(crate) nice: i32,
-    /// The processors the child may run on; `None` for the application's.
-    pub(crate) processors: Option<Vec<u32>>,
-    /// In bytes, beyond the child's memory at its start.
-    pub(crate) memory_limit: Option<u64>,
-    /// Other limits, by the kernel's numbers.
-    pub(crate) limits: Vec<(u32, u64)>,
     /// Whether the child outlives this process.
     pub(crate) detached: bool,
-    /// Variables to set, and without a value to remove.
-    pub(crate) environment: Vec<(OsString, Option<OsString>)>,
-    /// Whether the child inherits no variable.
-    pub(crate) clear_environment: bool,
-    pub(crate) directory: Option<PathBuf>,
+    pub(crate) surroundings: Surroundings,
 }
 
 /// Variables that are read before the program's first instruction, by the dynamic linker and by the C library's
@@ -38,7 +27,7 @@ impl ChildSpec {
     /// Checks what no process can have: a forked child would have another environment without a word.
     pub(super) fn check(&self) -> io::Result<()> {
         let has_zero = |text: &OsStr| text.as_encoded_bytes().contains(&0);
-        for (key, value) in &self.environment {
+        for (key, value) in &self.surroundings.environment {
             if has_zero(key) || value.as_deref().is_some_and(has_zero) {
                 let why = format!("the environment variable {key:?} has a zero byte");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
@@ -56,8 +45,8 @@ impl ChildSpec {
     /// Whether only an executed child can obey the environment. A forked child has a variable of the linker too late, and
     /// keeps in its memory, and in `/proc/PID/environ`, what it should not have inherited.
     pub(super) fn needs_exec(&self) -> bool {
-        self.clear_environment
-            || self.environment.iter().any(|(key, _)| {
+        self.surroundings.clear_environment
+            || self.surroundings.environment.iter().any(|(key, _)| {
                 let key = key.as_encoded_bytes();
                 READ_AT_EXEC.iter().any(|it| key.starts_with(it.as_bytes()))
             })
@@ -84,9 +73,11 @@ mod tests {
 
     #[test]
     fn variables_of_the_linker_need_exec() {
-        let with = |key: &str| ChildSpec {
-            environment: vec![("A".into(), None), (key.into(), Some("1".into()))],
-            ..ChildSpec::default()
+        let with = |key: &str| {
+            let mut spec = ChildSpec::default();
+            spec.surroundings.set("A", None);
+            spec.surroundings.set(key, Some("1".into()));
+            spec
         };
         assert!(with("LD_PRELOAD").needs_exec());
         assert!(with("MALLOC_ARENA_MAX").needs_exec());
@@ -96,10 +87,8 @@ mod tests {
 
     #[test]
     fn cleared_environment_needs_exec() {
-        let spec = ChildSpec {
-            clear_environment: true,
-            ..ChildSpec::default()
-        };
+        let mut spec = ChildSpec::default();
+        spec.surroundings.clear_environment = true;
         assert!(spec.needs_exec());
     }
 }

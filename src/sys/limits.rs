@@ -169,6 +169,16 @@ pub(crate) fn report_out_of_memory() -> io::Result<()> {
     }
 }
 
+/// Makes an abort of this thread later on say nothing about allocations that have failed before. Successful calls leave
+/// `errno` as it was (`errno(3)`).
+#[inline]
+pub(crate) fn forget_failed_allocations() {
+    // SAFETY: takes nothing.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: the address of this thread's own `errno`.
+    unsafe { errno.write(0) };
+}
+
 extern "C" fn on_abort(_: libc::c_int) {
     let no_memory = io::Error::last_os_error().raw_os_error() == Some(libc::ENOMEM);
     if no_memory || is_allocation_error() {

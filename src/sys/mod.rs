@@ -20,6 +20,8 @@ pub(crate) mod futex;
 pub(crate) mod reactor;
 
 pub(crate) mod clock;
+pub(crate) mod cpu_count;
+pub(crate) mod cpu_timer;
 pub(crate) mod exit;
 pub(crate) mod exit_cause;
 pub(crate) mod fork;

@@ -49,6 +49,10 @@ pub trait Task<M, A>: Copy + Send + std::marker::Sync + 'static {
 
     #[doc(hidden)]
     fn arguments(arguments: A) -> <Self::Call as Call>::Args;
+
+    /// What [`Task::arguments`] was given.
+    #[doc(hidden)]
+    fn give_back(arguments: <Self::Call as Call>::Args) -> A;
 }
 
 /// A function and its argument types as one type, without the marker.
@@ -105,7 +109,7 @@ type Bang = <fn() -> ! as Returns>::Output;
 pub struct DivergingCall<F, A>(PhantomData<(F, A)>);
 
 macro_rules! callable {
-    ($arguments:ty, $pattern:pat, $($name:ident: $kind:ident),*) => {
+    ($arguments:ty, $pattern:tt, $($name:ident: $kind:ident),*) => {
         impl<F, R, $($kind),*> Task<Sync<fn($($kind),*) -> R>, $arguments> for F
         where
             F: Fn($($kind),*) -> R + Copy + Send + std::marker::Sync + 'static,
@@ -118,6 +122,11 @@ macro_rules! callable {
             #[allow(clippy::unused_unit)]
             fn arguments($pattern: $arguments) -> ($($kind,)*) {
                 ($($name,)*)
+            }
+
+            #[allow(clippy::unused_unit)]
+            fn give_back(($($name,)*): ($($kind,)*)) -> $arguments {
+                $pattern
             }
         }
 
@@ -152,6 +161,11 @@ macro_rules! callable {
             fn arguments($pattern: $arguments) -> ($($kind,)*) {
                 ($($name,)*)
             }
+
+            #[allow(clippy::unused_unit)]
+            fn give_back(($($name,)*): ($($kind,)*)) -> $arguments {
+                $pattern
+            }
         }
 
         impl<F, $($kind),*> Call for DivergingCall<F, ($($kind,)*)>
@@ -183,6 +197,11 @@ macro_rules! callable {
             #[allow(clippy::unused_unit)]
             fn arguments($pattern: $arguments) -> ($($kind,)*) {
                 ($($name,)*)
+            }
+
+            #[allow(clippy::unused_unit)]
+            fn give_back(($($name,)*): ($($kind,)*)) -> $arguments {
+                $pattern
             }
         }
 

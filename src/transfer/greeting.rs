@@ -1,5 +1,7 @@
 //! The first message to a child: who it is and what it does.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Everything a child needs to know before it does anything.
@@ -21,6 +23,8 @@ pub(crate) struct Greeting {
     pub(crate) processors: Vec<u32>,
     /// In bytes, beyond the child's memory at its start.
     pub(crate) memory_limit: Option<u64>,
+    /// How much processor time each task of a worker may use.
+    pub(crate) task_cpu_time: Option<Duration>,
     /// Other limits, by the kernel's numbers.
     pub(crate) limits: Vec<(u32, u64)>,
     /// Whether the child outlives its parent.

@@ -8,6 +8,7 @@
 //! Never here: what is done about a message.
 
 pub(crate) mod blob;
+pub(crate) mod cached_values;
 pub(crate) mod control;
 pub(crate) mod entry_point;
 pub(crate) mod env_block;
@@ -17,3 +18,4 @@ pub(crate) mod longest_value;
 pub(crate) mod mapped_blob;
 pub(crate) mod mapped_blobs;
 pub(crate) mod messages;
+pub(crate) mod nonsense;

@@ -34,7 +34,7 @@ async fn detached_process_outlives_the_runtime() {
             let start = move || {
                 let runtime = tokio::runtime::Runtime::new().unwrap();
                 runtime.block_on(async {
-                    let handle = by(method).detach().spawn(write_pid_when_told, given);
+                    let handle = by(method).detach(true).spawn(write_pid_when_told, given);
                     until(|| handle.pid().is_some()).await;
                     until(|| begun.exists()).await;
                     handle.pid().unwrap()
@@ -61,7 +61,9 @@ async fn detached_process_outlives_the_application() {
         let path = scratch(&format!("application-{method:?}"));
         let application = move |path: PathBuf, forks: bool| async move {
             let method = METHODS[usize::from(!forks)];
-            let detached = by(method).detach().spawn(write_pid_when_told, path.clone());
+            let detached = by(method)
+                .detach(true)
+                .spawn(write_pid_when_told, path.clone());
             let other = by(method).spawn(parked, ());
             until(|| detached.pid().is_some() && other.pid().is_some()).await;
             let (detached, other) = (detached.pid().unwrap(), other.pid().unwrap());
@@ -99,16 +101,18 @@ async fn detached_process_returns_and_aborts_like_any_other() {
         "detach::detached_process_returns_and_aborts_like_any_other",
         async {
             for method in METHODS {
-                let handle = by(method).detach().spawn(|a: u32, b: u32| a + b, (1, 2));
+                let handle = by(method)
+                    .detach(true)
+                    .spawn(|a: u32, b: u32| a + b, (1, 2));
                 assert_eq!(within(handle).await.unwrap(), 3);
-                let handle = by(method).detach().spawn(parked, ());
+                let handle = by(method).detach(true).spawn(parked, ());
                 until(|| handle.pid().is_some()).await;
                 let exited = handle.exited();
                 handle.abort();
                 assert!(within(handle).await.unwrap_err().is_cancelled());
                 let status = within(exited).await.unwrap();
                 assert_eq!(status.signal(), Some(libc::SIGKILL));
-                let dropped = by(method).detach().kill_on_drop(true).spawn(parked, ());
+                let dropped = by(method).detach(true).kill_on_drop(true).spawn(parked, ());
                 until(|| dropped.pid().is_some()).await;
                 let pid = dropped.pid().unwrap();
                 drop(dropped);

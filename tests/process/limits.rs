@@ -118,6 +118,24 @@ async fn memory_limit_of_a_pool_fails_the_exceeding_task_only() {
     .await;
 }
 
+/// What a task has handled says nothing about the crash of a later task.
+#[procession::test]
+async fn memory_limit_forgets_what_an_earlier_task_has_handled() {
+    for method in METHODS {
+        let pool = procession::Pool::builder()
+            .workers(1)
+            .start_method(method)
+            .memory_limit(64 * MIB)
+            .build()
+            .unwrap();
+        let careful = || Vec::<u8>::new().try_reserve(1 << 30).is_err();
+        assert!(within(pool.run(careful, ())).await.unwrap());
+        let aborts = || -> () { std::process::abort() };
+        let error = within(pool.run(aborts, ())).await.unwrap_err();
+        assert!(error.is_crashed(), "{method:?}: {error}");
+    }
+}
+
 #[procession::test]
 async fn limits_are_what_the_builder_was_given() {
     for method in METHODS {

@@ -77,7 +77,7 @@ async fn program_in_the_place_of_a_detached_process_runs_on() {
         let error = Command::new("sh").args(script).exec();
         panic!("{error}");
     };
-    let error = within(Process::builder().detach().spawn(exits, ()))
+    let error = within(Process::builder().detach(true).spawn(exits, ()))
         .await
         .unwrap_err();
     assert_eq!(error.exit_code(), Some(3), "{error}");

@@ -94,7 +94,7 @@ async fn application() {
 #[procession::test]
 async fn terminal_stops_no_process() {
     // A detached process leads a session, in which it can take a terminal.
-    within(Process::builder().detach().spawn(application, ()))
+    within(Process::builder().detach(true).spawn(application, ()))
         .await
         .unwrap();
 }

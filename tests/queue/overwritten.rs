@@ -178,11 +178,13 @@ async fn queue_ends_after_its_locks_were_overwritten() {
     assert_eq!(rx.try_recv(), Ok(8));
 }
 
-/// The words of a queue's ring (`src/ring/layout.rs`), in the first page of the ring's mapping.
+/// The words of a queue's ring (`src/ring/layout.rs`), in the first page of the ring's mapping: how much was sent, and how
+/// much was received.
 const HEAD: u64 = 0;
+const TAIL: u64 = 128;
 
-/// Adds to the count of bytes and frames that were sent into the only queue of this process.
-fn add_to_head(sum: u64) {
+/// Adds to a word of the ring of the only queue of this process.
+fn add(word: u64, sum: u64) {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let is_ring = |line: &&str| {
         let fields: Vec<_> = line.split_ascii_whitespace().collect();
@@ -195,16 +197,23 @@ fn add_to_head(sum: u64) {
         .write(true)
         .open("/proc/self/mem")
         .unwrap();
-    let mut head = [0; 8];
-    memory.read_exact_at(&mut head, base + HEAD).unwrap();
-    let head = u64::from_ne_bytes(head).wrapping_add(sum);
+    let mut bytes = [0; 8];
+    memory.read_exact_at(&mut bytes, base + word).unwrap();
+    let now = u64::from_ne_bytes(bytes).wrapping_add(sum);
     memory
-        .write_all_at(&head.to_ne_bytes(), base + HEAD)
+        .write_all_at(&now.to_ne_bytes(), base + word)
         .unwrap();
 }
 
-fn is_overwritten(received: &Result<u64, RecvError>) -> bool {
-    matches!(received, Err(RecvError::Decode(why)) if why.contains("overwritten"))
+fn add_to_head(tx: Sender<u64>, sum: u64) {
+    add(HEAD, sum);
+    drop(tx);
+}
+
+const SAID: &str = "wrote what cannot be";
+
+fn is_told(received: &Result<u64, RecvError>) -> bool {
+    matches!(received, Err(RecvError::Decode(why)) if why.contains(SAID) && why.contains("overwritten"))
 }
 
 /// Bytes that no ring holds; bytes without a frame.
@@ -214,16 +223,74 @@ const SUMS: [u64; 2] = [1 << 30, 1];
 async fn overwritten_queue_says_so_once_and_ends() {
     for sum in SUMS {
         let (tx, rx) = queue::<u64>(8).unwrap();
-        let overwrite = |tx: Sender<u64>, sum: u64| {
-            add_to_head(sum);
-            drop(tx);
-        };
-        within(spawn(overwrite, (tx.clone(), sum))).await.unwrap();
+        within(spawn(add_to_head, (tx.clone(), sum))).await.unwrap();
         let received = within(rx.recv()).await;
-        assert!(is_overwritten(&received), "{received:?}");
+        assert!(is_told(&received), "{received:?}");
         assert_eq!(within(rx.recv()).await, Err(RecvError::Closed));
-        assert!(within(tx.send(1)).await.unwrap_err().is_closed());
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Closed));
+        let error = within(tx.send(1)).await.unwrap_err();
+        assert!(
+            error.is_closed() && error.to_string().contains(SAID),
+            "{error}"
+        );
+        let error = tx.try_send(1).unwrap_err();
+        assert!(
+            error.is_closed() && error.to_string().contains(SAID),
+            "{error}"
+        );
+        assert!(within(tx.join()).await.is_err());
     }
+}
+
+/// What two receives at this end say.
+fn receive_twice(rx: Receiver<u64>) -> [bool; 2] {
+    let told = is_told(&rx.blocking_recv());
+    [told, rx.blocking_recv() == Err(RecvError::Closed)]
+}
+
+#[procession::test]
+async fn overwritten_queue_says_so_in_every_process() {
+    let (tx, rx) = queue::<u64>(8).unwrap();
+    let elsewhere = spawn(receive_twice, rx.clone());
+    within(spawn(add_to_head, (tx.clone(), SUMS[0])))
+        .await
+        .unwrap();
+    // Wakes the others, if they sleep.
+    let _ = tx.try_send(1);
+    assert!(is_told(&within(rx.recv()).await));
+    assert_eq!(within(elsewhere).await.unwrap(), [true; 2]);
+    // Also where an end arrives later.
+    let late = spawn(receive_twice, rx.clone());
+    assert_eq!(within(late).await.unwrap(), [true; 2]);
+}
+
+#[procession::test]
+async fn queue_that_was_overwritten_after_it_was_closed_says_so() {
+    let (tx, rx) = queue::<u64>(8).unwrap();
+    tx.try_send(1).unwrap();
+    tx.close();
+    within(spawn(add_to_head, (tx, SUMS[0]))).await.unwrap();
+    assert!(is_told(&within(rx.recv()).await));
+    assert_eq!(within(rx.recv()).await, Err(RecvError::Closed));
+}
+
+#[procession::test]
+async fn full_queue_that_was_overwritten_ends_for_its_senders() {
+    let (tx, rx) = queue::<u64>(8).unwrap();
+    while tx.try_send(1).is_ok() {}
+    let overwrite = |tx: Sender<u64>, sum: u64| {
+        add(TAIL, sum);
+        drop(tx);
+    };
+    within(spawn(overwrite, (tx.clone(), SUMS[0])))
+        .await
+        .unwrap();
+    let error = within(tx.send(1)).await.unwrap_err();
+    assert!(
+        error.is_closed() && error.to_string().contains(SAID),
+        "{error}"
+    );
+    assert!(is_told(&within(rx.recv()).await));
 }
 
 #[procession::test]
@@ -231,12 +298,12 @@ async fn overwritten_pipe_says_so_once_and_ends() {
     for sum in SUMS {
         let (tx, rx) = channel::<u64>().unwrap();
         let overwrite = |tx: PipeSender<u64>, sum: u64| {
-            add_to_head(sum);
+            add(HEAD, sum);
             drop(tx);
         };
         within(spawn(overwrite, (tx, sum))).await.unwrap();
         let received = within(rx.recv()).await;
-        assert!(is_overwritten(&received), "{received:?}");
+        assert!(is_told(&received), "{received:?}");
         assert_eq!(within(rx.recv()).await, Err(RecvError::Closed));
     }
 }
