@@ -30,12 +30,21 @@ pub(crate) enum NotEncoded {
 #[derive(Debug)]
 pub(crate) struct EncodedItems {
     bytes: Vec<u8>,
-    items: usize,
-    /// Places among these are in the bytes, so that items with attachments are sent all at once.
-    fds: Vec<OwnedFd>,
-    /// The cached values that the items name.
-    cached: Vec<Arc<CachedMemory>>,
+    items: u32,
+    /// Places among these are in the bytes, so that items with attachments are sent all at once. Most items have none,
+    /// and many may wait.
+    fds: Option<Box<ItemFds>>,
+    /// The cached values that the items name. Most name none.
+    cached: Option<Box<NamedValues>>,
 }
+
+/// The attachments of items.
+#[derive(Debug, Default)]
+pub(super) struct ItemFds(pub(super) Vec<OwnedFd>);
+
+/// The cached values that items name.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedValues(Vec<Arc<CachedMemory>>);
 
 impl EncodedItems {
     /// Encodes as many items of `job` as fit one request.
@@ -57,9 +66,9 @@ impl EncodedItems {
         })
         .map(|(bytes, items)| Self {
             bytes,
-            items,
-            fds,
-            cached,
+            items: items as u32,
+            fds: (!fds.is_empty()).then(|| Box::new(ItemFds(fds))),
+            cached: (!cached.is_empty()).then(|| Box::new(NamedValues(cached))),
         })
         .map_err(|fault| match fault {
             EncodeFault::Full => NotEncoded::TooLarge(job.measure()),
@@ -72,7 +81,7 @@ impl EncodedItems {
         let mut left = Some(job);
         while let Some(job) = left.take() {
             let encoded = Self::of(&*job);
-            let kept = encoded.as_ref().map_or(1, |it| it.items);
+            let kept = encoded.as_ref().map_or(1, Self::items);
             left = (job.items() > kept).then(|| job.split(kept));
             jobs.push((job, encoded));
         }
@@ -80,12 +89,12 @@ impl EncodedItems {
 
     /// The cached values that the items name.
     pub(crate) fn cached(&self) -> &[Arc<CachedMemory>] {
-        &self.cached
+        self.cached.as_ref().map_or(&[], |named| &named.0)
     }
 
     /// Takes the handles on the cached values, to be kept for longer than the items.
-    pub(crate) fn take_cached(&mut self) -> Vec<Arc<CachedMemory>> {
-        std::mem::take(&mut self.cached)
+    pub(crate) fn take_cached(&mut self) -> Option<Box<NamedValues>> {
+        self.cached.take()
     }
 
     /// How many bytes they take.
@@ -95,32 +104,36 @@ impl EncodedItems {
 
     /// How many items there are.
     pub(crate) fn items(&self) -> usize {
-        self.items
+        self.items as usize
     }
 
     /// Removes the items from `at` on, and returns them. `None` if they cannot be sent without the others.
     pub(crate) fn split_off(&mut self, at: usize) -> Option<Self> {
-        if !self.fds.is_empty() {
+        if self.fds.is_some() {
             return None;
         }
         let end = self.end_of(at);
+        let kept = self.items().min(at);
         let rest = Self {
             bytes: self.bytes.split_off(end),
-            items: self.items.saturating_sub(at),
-            fds: Vec::new(),
+            items: self.items - kept as u32,
+            fds: None,
             cached: self.cached.clone(),
         };
-        self.items = self.items.min(at);
+        self.items = kept as u32;
         Some(rest)
     }
 
     /// How many items fit into `room` bytes, their bytes, and their attachments. `None` if not one fits.
     #[inline]
-    pub(super) fn fitting(&mut self, room: usize) -> Option<(usize, &[u8], &mut Vec<OwnedFd>)> {
+    pub(super) fn fitting(
+        &mut self,
+        room: usize,
+    ) -> Option<(usize, &[u8], &mut Option<Box<ItemFds>>)> {
         if self.bytes.len() <= room {
-            return Some((self.items, &self.bytes, &mut self.fds));
+            return Some((self.items as usize, &self.bytes, &mut self.fds));
         }
-        if !self.fds.is_empty() {
+        if self.fds.is_some() {
             return None;
         }
         let ends = self.ends().take_while(|end| *end <= room);
@@ -159,12 +172,12 @@ mod tests {
             bytes.extend_from_slice(&len.to_le_bytes());
             bytes.resize(bytes.len() + *len as usize, 7);
         }
-        let items = lengths.len();
+        let items = lengths.len() as u32;
         EncodedItems {
             bytes,
             items,
-            fds: Vec::new(),
-            cached: Vec::new(),
+            fds: None,
+            cached: None,
         }
     }
 
@@ -201,8 +214,8 @@ mod tests {
     #[test]
     fn items_with_attachments_stay_together() {
         let mut all = items(&[3, 0, 10]);
-        all.fds
-            .push(std::fs::File::open("/dev/null").unwrap().into());
+        let fd = std::fs::File::open("/dev/null").unwrap().into();
+        all.fds = Some(Box::new(ItemFds(vec![fd])));
         assert!(all.split_off(1).is_none());
         assert!(all.fitting(20).is_none() && all.fitting(1000).is_some());
     }

@@ -46,7 +46,17 @@ pub(crate) trait Job: Send + Sync + fmt::Debug {
     fn pack(&self, store: &BlobStore) -> Result<PackedBlob, String>;
 
     /// Takes the outcomes of the items from `first` on. Returns how many of them were failures.
-    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize;
+    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize {
+        self.deliver_unless(first, outcomes, &mut |_| false)
+    }
+
+    /// As [`Job::deliver`], but does not take a failure that `holds` says true of: its item runs again.
+    fn deliver_unless(
+        &self,
+        first: usize,
+        outcomes: Outcomes<'_>,
+        holds: &mut dyn FnMut(&JoinError) -> bool,
+    ) -> usize;
 
     /// Ends the `count` items from `first` on with an error.
     fn fail(&self, first: usize, count: usize, error: &JoinError);
@@ -75,7 +85,7 @@ pub(crate) trait Job: Send + Sync + fmt::Debug {
 }
 
 /// Names a group of jobs that can be cancelled together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct GroupId(u64);
 
 impl GroupId {

@@ -159,7 +159,10 @@ impl RequestWriter {
         };
         head.flags = flags(timed, names_cached);
         head.items = count as u32;
-        head.attachments = match self.control.send_attachments(std::mem::take(fds)) {
+        head.attachments = match self
+            .control
+            .send_attachments(fds.take().map(|fds| fds.0).unwrap_or_default())
+        {
             Ok(id) => id,
             Err(error) => return Written::not_sent(&error),
         };

@@ -85,11 +85,18 @@ impl<J: OneCall> Job for J {
             .unwrap_or_else(|| Err(IS_SETTLED.to_owned()))
     }
 
-    fn deliver(&self, _: usize, outcomes: Outcomes<'_>) -> usize {
+    fn deliver_unless(
+        &self,
+        _: usize,
+        outcomes: Outcomes<'_>,
+        holds: &mut dyn FnMut(&JoinError) -> bool,
+    ) -> usize {
         let mut failed = 0;
         outcomes.for_each(J::Call::name(), |outcome| {
             failed = usize::from(outcome.is_err());
-            self.settle(outcome);
+            if !outcome.as_ref().is_err_and(&mut *holds) {
+                self.settle(outcome);
+            }
         });
         failed
     }

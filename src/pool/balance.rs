@@ -18,8 +18,11 @@ impl Core {
             .chain(self.next_balance())
             .chain(self.next_look())
             .chain(half_open_at)
-            .chain(self.next_delayed())
+            .chain(self.next_deadline())
+            .chain(self.next_expiry())
+            .chain(self.next_adaption())
             .chain(self.admission.next_lapse())
+            .chain(self.next_delayed())
             .min()
     }
 
@@ -105,7 +108,7 @@ impl Core {
             if items >= share {
                 let kept = items - items / share;
                 let encoded = record.split_encoded(kept);
-                let (rest, options) = (record.job.split(kept), record.options);
+                let (rest, options) = (record.job.split(kept), record.call_options());
                 self.records.recount(first);
                 self.enqueue_front(rest, encoded, options);
             }

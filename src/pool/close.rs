@@ -15,6 +15,7 @@ impl Core {
             self.phase = phase;
         }
         self.effects.push(Effect::WakeDriver);
+        self.restarts.clear();
         self.refuse_waiting();
         self.end_leases();
         if self.phase == Phase::Over {

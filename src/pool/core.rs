@@ -15,10 +15,14 @@ use tokio::sync::oneshot;
 use super::admission::Admission;
 use super::backoff::Delayed;
 use super::call_options::CallOptions;
+use super::deadlines::Deadlines;
 use super::initializer::Initializer;
 use super::metrics::Counts;
 use super::records::{Order, Records, TaskArguments, TaskRecord};
+use super::restart::Restarts;
+use super::retry_rule::RetryRule;
 use super::target::WorkerId;
+use super::worker_limits::{WorkerBounds, WorkerLimits};
 use super::worker_surroundings::EnvPerWorker;
 use super::worker_table::WorkerTable;
 use crate::call::RequestWriter;
@@ -35,7 +39,8 @@ use crate::transfer::blob::{BlobStore, PackedBlob};
 pub(super) struct Settings {
     /// No other pool of this process has it. Not 0.
     pub(super) id: u64,
-    pub(super) workers: usize,
+    pub(super) bounds: WorkerBounds,
+    pub(super) limits: WorkerLimits,
     pub(super) name: Option<String>,
     pub(super) source: ChildSource,
     /// What each worker runs before its initializer.
@@ -48,7 +53,11 @@ pub(super) struct Settings {
     pub(super) retries: u32,
     pub(super) queue_limit: Option<usize>,
     pub(super) queue_bytes: Option<u64>,
+    pub(super) queue_timeout: Option<Duration>,
+    pub(super) retry_if: Option<RetryRule>,
     pub(super) initializer: Option<Initializer>,
+    /// What each worker runs last before its first task: it makes the worker's state.
+    pub(super) state: Option<Initializer>,
 }
 
 impl Settings {
@@ -64,6 +73,7 @@ impl Settings {
     pub(super) fn defaults(&self) -> CallOptions {
         CallOptions {
             timeout: self.task_timeout,
+            queue_timeout: self.queue_timeout,
             retries: self.retries,
             ..CallOptions::default()
         }
@@ -73,7 +83,7 @@ impl Settings {
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
-            .field("workers", &self.workers)
+            .field("bounds", &self.bounds)
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
@@ -98,6 +108,8 @@ pub(super) enum Effect {
     Skip(Arc<dyn Job>),
     /// Give the blob of encoded arguments back.
     ReturnBlob(PackedBlob),
+    /// Ask the pool's rule whether this task, which has failed so, runs again.
+    Decide(TaskKey, JoinError),
     /// Wake a task that waited for a place in the queue.
     WakeTask(Waker),
     /// Wake the driver: something has changed that it waits for.
@@ -129,7 +141,11 @@ pub(super) struct Core {
     pub(super) schedule: Schedule,
     pub(super) records: Records,
     pub(super) admission: Admission,
+    /// Until when waiting tasks must have started.
+    pub(super) deadlines: Deadlines<TaskKey>,
     pub(super) workers: WorkerTable,
+    pub(super) bounds: WorkerBounds,
+    pub(super) restarts: Restarts,
     pub(super) breaker: StartBreaker,
     pub(super) phase: Phase,
     /// The pool's runtime was shut down, and the driver with it.
@@ -163,10 +179,13 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
         Self {
+            bounds: settings.bounds,
+            restarts: Restarts::default(),
             settings,
             schedule: Schedule::default(),
             records: Records::default(),
             admission: Admission::default(),
+            deadlines: Deadlines::default(),
             workers: WorkerTable::default(),
             breaker: StartBreaker::default(),
             phase: Phase::Open,
@@ -221,8 +240,22 @@ impl Core {
         options: CallOptions,
     ) {
         let arguments = encoded.map_or(TaskArguments::Unencoded, TaskArguments::Encoded);
-        let key = self.records.insert(job, arguments, options, self.now);
+        let key = self.insert(job, arguments, options);
         self.enqueue(key, options.priority, Order::First);
+    }
+
+    /// Adds a task.
+    pub(super) fn insert(
+        &mut self,
+        job: Arc<dyn Job>,
+        arguments: TaskArguments,
+        options: CallOptions,
+    ) -> TaskKey {
+        let key = self.records.insert(job, arguments, options, self.now);
+        if let Some(at) = options.start_by {
+            self.add_deadline(at, key);
+        }
+        key
     }
 
     /// Ends a task that was never started.
@@ -259,7 +292,7 @@ impl Core {
     /// Drops a record after the lock is released, because the job is user code's.
     pub(super) fn discard(&mut self, record: TaskRecord) {
         if let TaskArguments::Packed(packed) = record.arguments {
-            self.effects.push(Effect::ReturnBlob(packed));
+            self.effects.push(Effect::ReturnBlob(*packed));
         }
         self.effects.push(Effect::Drop(record.job));
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::call_options::CallOptions;
 use super::core::{Core, Effect, Phase};
-use super::records::{Order, Place, TaskArguments};
+use super::records::{Order, Place, TaskArguments, TaskRecord};
 use crate::call::Written;
 use crate::call::encoded_items::{EncodeResult, EncodedItems, NotEncoded};
 use crate::call::job::Job;
@@ -32,7 +32,7 @@ impl Core {
             Err(NotEncoded::TooLarge(len)) => (TaskArguments::Large(len), None),
             Err(NotEncoded::Refused(why)) => (TaskArguments::Unencoded, Some(why)),
         };
-        let key = self.records.insert(job, arguments, options, self.now);
+        let key = self.insert(job, arguments, options);
         if let Some(why) = refused {
             self.refuse(key, &why);
             return Some(key);
@@ -96,7 +96,7 @@ impl Core {
     pub(super) fn pump(&mut self) {
         loop {
             self.serve_pinned();
-            while let Some((worker, task)) = self.schedule.next(&self.workers) {
+            while let Some((worker, task)) = self.schedule.next(&self.workers, self.now) {
                 self.dispatch(worker, task);
             }
             if !self.has_unserved() {
@@ -110,6 +110,7 @@ impl Core {
         while let Some(worker) = self.must_wake.pop() {
             self.wake(worker);
         }
+        self.check_missing |= self.bounds.is_elastic() && self.schedule.waiting() > 0;
         if std::mem::take(&mut self.check_missing) {
             self.start_missing();
         }
@@ -138,9 +139,10 @@ impl Core {
         if let Some(target) = self.target(key) {
             return self.pin(key, target, order);
         }
+        let affinity = self.records.get(key).and_then(TaskRecord::affinity);
         match order {
-            Order::First => self.schedule.submit_front(key, priority),
-            Order::Last => self.schedule.submit(key, priority),
+            Order::First => self.schedule.submit_front(key, priority, affinity),
+            Order::Last => self.schedule.submit(key, priority, affinity),
         }
         self.run_driver_by(self.breaker.half_open_at());
     }
@@ -174,7 +176,7 @@ impl Core {
         self.schedule.unreserve(worker);
         match (packed, self.records.get_mut(key)) {
             (Ok(packed), Some(record)) => {
-                record.arguments = TaskArguments::Packed(packed);
+                record.arguments = TaskArguments::Packed(Box::new(packed));
                 record.place = Place::Waiting;
                 let cancelled = record.cancelled;
                 self.records.recount(key);
@@ -190,6 +192,7 @@ impl Core {
     }
 
     pub(super) fn dispatch(&mut self, worker: WorkerKey, key: TaskKey) {
+        self.cut_to_quota(worker, key);
         // Items with descriptors may have been split off while it waited.
         if self.must_encode(key) {
             return self.encode(key);
@@ -226,6 +229,7 @@ impl Core {
                     record.arguments = TaskArguments::Unencoded;
                 }
                 self.on_sent(worker, key, position, items, has_fds);
+                self.use_quota(worker, items);
                 self.schedule.sent(worker, key, items, self.now);
                 self.run_driver_by(self.next_balance());
                 if is_split {
@@ -323,7 +327,7 @@ impl Core {
         // What was packed for another worker is not sent to this one.
         let large = TaskArguments::Large(record.bytes());
         if let TaskArguments::Packed(packed) = std::mem::replace(&mut record.arguments, large) {
-            self.effects.push(Effect::ReturnBlob(packed));
+            self.effects.push(Effect::ReturnBlob(*packed));
         }
         let (store, job) = (Arc::clone(io.requests.blobs()), Arc::clone(&record.job));
         self.effects.push(Effect::Pack(key, worker, store, job));
@@ -331,12 +335,12 @@ impl Core {
     }
 
     /// The items of a task behind the first `kept` wait as a task of their own. They may be `encoded` already.
-    fn queue_rest(&mut self, key: TaskKey, kept: usize, encoded: Option<EncodedItems>) {
+    pub(super) fn queue_rest(&mut self, key: TaskKey, kept: usize, encoded: Option<EncodedItems>) {
         let Some(record) = self.records.get(key) else {
             return;
         };
         if record.job.items() > kept {
-            let (rest, options) = (record.job.split(kept), record.options);
+            let (rest, options) = (record.job.split(kept), record.call_options());
             self.enqueue_front(rest, encoded, options);
         }
     }

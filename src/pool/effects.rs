@@ -62,6 +62,11 @@ impl Shared {
                     shared.with(|core| core.on_packed(task, worker, packed));
                 });
             }
+            Effect::Decide(task, error) => {
+                let again = self.settings.retry_if.as_ref();
+                let again = again.is_some_and(|rule| rule.allows(&error));
+                self.with(|core| core.on_decided(task, again, Some(error)));
+            }
             Effect::WakeTask(waker) => waker.wake(),
             Effect::WakeDriver => self.tell_driver(Event::Wake),
         }

@@ -1,7 +1,8 @@
 //! Many calls on a few processes. Runs in the application.
 //!
-//! What users hold: `pool`, `builder` with `worker_options`, `run`, `task_handle`, `task_set`, `task_stream` with `emit`
-//! and `stream_task`, `lease`, `broadcast`, `map` and its parts, `info`, `metrics`, `shutdown`.
+//! What users hold: `pool`, `builder` with `worker_options` and `flow_options`, `run`, `task_handle`, `permit`, `task_set`,
+//! `task_stream` with `emit` and `stream_task`, `lease`, `broadcast`, `cached`, `map` and its parts, `state_pool`, `info`, `metrics`, `shutdown`. A call in
+//! a queue with limits has a `ticket`, a map its `map_places`.
 //! `pool_guard` keeps the pool alive; `shared` is what all parts of a pool share.
 //!
 //! The one task that waits: `driver` reads replies (`worker_replies`) and events (`events`), reports what it has found
@@ -10,7 +11,8 @@
 //!
 //! What is known, under one lock: `core`, with `records` of tasks and the `worker_table`. A worker's life is in
 //! `worker_state`. The core's topics are files of their own: `dispatch`, `replies`, `cancel`, `balance`, `workers`,
-//! `worker_exit`, `retry`, `pinned`, `close`, and `tick`, which has the order of the driver's steps. `effects` performs what the core
+//! `worker_count`, `recycling` with `departure` and `restart`, `worker_exit`, `retry`, `pinned`, `close`, `room` with `admission`,
+//! and `tick`, which has the order of the driver's steps. `effects` performs what the core
 //! decided. Which task runs where is the [`schedule`](crate::schedule)'s to decide.
 //!
 //! Must stay true: every accepted task gets exactly one outcome. The core's lock is held no longer than it takes to
@@ -18,11 +20,14 @@
 //! encoded before the lock is taken. Only the driver waits.
 
 mod builder;
+mod flow_options;
 mod info;
 mod metrics;
 #[expect(clippy::module_inception, reason = "the pool itself")]
 mod pool;
 mod pool_guard;
+mod recycle_reason;
+mod restart_future;
 mod shutdown;
 mod worker_options;
 
@@ -31,6 +36,7 @@ mod full;
 mod permit;
 mod reply_inbox;
 mod run;
+mod state_pool;
 mod task_handle;
 mod ticket;
 
@@ -58,6 +64,7 @@ mod effects;
 mod events;
 mod findings;
 mod initializer;
+mod memory_watch;
 mod shared;
 mod start_worker;
 mod time_limit;
@@ -70,15 +77,26 @@ mod balance;
 mod cancel;
 mod close;
 mod core;
+mod deadlines;
+mod departure;
 mod dispatch;
+mod expiry;
 mod pinned;
 mod records;
+mod recycling;
 mod replies;
+mod rerun;
+mod restart;
 mod retry;
+mod retry_rule;
 mod room;
+mod segments;
+mod shared_options;
 mod target;
 mod tick;
+mod worker_count;
 mod worker_exit;
+mod worker_limits;
 mod worker_state;
 mod worker_surroundings;
 mod worker_table;
@@ -98,10 +116,13 @@ pub use lease::{Lease, LeaseRequest};
 pub use map::Map;
 pub use map_future::MapFuture;
 pub use metrics::{Histogram, Metrics};
-pub use permit::{Permit, Reserve};
+pub use permit::{Permit, PermitFuture};
 pub use pool::Pool;
+pub use recycle_reason::RecycleReason;
+pub use restart_future::Restart;
 pub use run::Run;
 pub use shutdown::Shutdown;
+pub use state_pool::{StatePool, StatePoolBuilder};
 pub use stream_task::StreamTask;
 pub use task_handle::TaskHandle;
 pub use task_set::TaskSet;

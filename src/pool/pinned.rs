@@ -99,7 +99,7 @@ impl Core {
     fn next_pinned(&self, worker: WorkerKey) -> Option<TaskKey> {
         let it = self.workers.get(worker)?;
         let key = *it.pinned.front()?;
-        (it.life.takes_tasks() && self.schedule.is_idle(worker)).then_some(key)
+        (it.takes_pinned() && self.schedule.has_nothing(worker)).then_some(key)
     }
 
     /// A pinned task waits no longer.
@@ -128,7 +128,7 @@ impl Core {
         match self.target(key) {
             Some(_) => {
                 let it = self.workers.get(worker);
-                it.is_some_and(|it| it.life.takes_tasks())
+                it.is_some_and(Worker::takes_pinned)
             }
             None => self.workers.takes_tasks(worker),
         }
@@ -187,13 +187,14 @@ impl Core {
 
     fn worker_of(&self, id: WorkerId) -> Option<WorkerKey> {
         let mut workers = self.workers.iter();
-        workers.find(|(_, it)| it.id == id).map(|(key, _)| key)
+        workers.find(|(_, it)| it.id() == id).map(|(key, _)| key)
     }
 
     fn worker_with(&self, number: usize) -> Option<WorkerKey> {
-        let mut workers = self.workers.iter();
-        let found = workers.find(|(_, it)| it.number == number && it.is_alive());
-        found.map(|(key, _)| key)
+        let workers = self.workers.iter();
+        let alive = workers.filter(|(_, it)| it.number == number && it.is_alive());
+        // One that waits for another with its number to leave comes after that.
+        alive.min_by_key(|(_, it)| it.standby).map(|(key, _)| key)
     }
 }
 
@@ -228,7 +229,7 @@ impl Core {
             self.promised -= 1;
             return self.requeue(key);
         }
-        let free = it.life.takes_tasks() && it.pinned.is_empty() && self.schedule.is_idle(worker);
+        let free = it.takes_pinned() && it.pinned.is_empty() && self.schedule.has_nothing(worker);
         let lent = match free {
             true => Some(worker),
             false => self.idle_worker(),
@@ -242,7 +243,7 @@ impl Core {
     /// A worker that takes tasks and has none.
     fn idle_worker(&self) -> Option<WorkerKey> {
         let mut keys = self.workers.keys();
-        keys.find(|&key| self.workers.takes_tasks(key) && self.schedule.is_idle(key))
+        keys.find(|&key| self.workers.takes_tasks(key) && self.schedule.has_nothing(key))
     }
 
     fn lend(&mut self, worker: WorkerKey, key: TaskKey) {
@@ -255,7 +256,7 @@ impl Core {
         };
         if let Some(record) = self.records.remove(key) {
             it.reservation = Reservation::Lent;
-            let id = it.id;
+            let id = it.id();
             let job = Arc::clone(&record.job);
             self.effects.push(Effect::Lend(job, id, pid));
             self.discard(record);
@@ -296,6 +297,8 @@ impl Core {
     pub(super) fn worker_numbers(&self) -> Vec<usize> {
         let alive = self.workers.iter().filter(|(_, it)| it.is_alive());
         let mut numbers: Vec<_> = alive.map(|(_, it)| it.number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
         let missing = self.missing_workers();
         let free = (0..).filter(|number| !numbers.contains(number));
         let starting: Vec<_> = free.take(missing).collect();

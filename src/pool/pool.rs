@@ -7,21 +7,25 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::Stream;
+use tokio::sync::oneshot;
 
 use super::call_options::CallOptions;
 use super::core::Phase;
+use super::events::Event;
 use super::full::Full;
 use super::info::WorkerInfo;
 use super::map::Map;
 use super::metrics::Metrics;
-use super::permit::Reserve;
+use super::permit::PermitFuture;
 use super::pool_guard::PoolGuard;
+use super::restart_future::Restart;
 use super::run::Run;
 use super::shutdown::Shutdown;
 use super::stream_task::StreamTask;
 use super::task_handle::TaskHandle;
 use super::task_stream::TaskStream;
 use super::ticket::Ticket;
+use super::worker_limits::MOST_WORKERS;
 use super::worker_table::Worker;
 use crate::call::job;
 use crate::call::single::Single;
@@ -86,22 +90,6 @@ impl Pool {
         self.run(f, args).spawn()
     }
 
-    /// Runs `f` in one of the workers, and gives the items that it sends while it runs.
-    ///
-    /// The first parameter of `f` is an [`Emit`](crate::Emit), `args` are those behind it. The function is submitted when
-    /// the stream is first polled. Dropping the stream stops the function.
-    #[doc(alias = "imap")]
-    pub fn stream<F, M, A>(&self, f: F, args: A) -> TaskStream<F::Item>
-    where
-        F: StreamTask<M, A>,
-        A: Send + 'static,
-    {
-        let _ = f; // has no bytes: its type is the function
-        TaskStream::new::<F::Call>(&self.guard, self.defaults(), |emit| {
-            F::arguments(emit, args)
-        })
-    }
-
     /// Submits a call of `f` with `args` at once, as [`Pool::spawn`], if the queue has room.
     ///
     /// # Errors
@@ -152,8 +140,24 @@ impl Pool {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn reserve(&self) -> Reserve {
-        Reserve::new(&self.guard, self.defaults())
+    pub fn reserve(&self) -> PermitFuture {
+        PermitFuture::new(&self.guard, self.defaults())
+    }
+
+    /// Runs `f` in one of the workers, and gives the items that it sends while it runs.
+    ///
+    /// The first parameter of `f` is an [`Emit`](crate::Emit), `args` are those behind it. The function is submitted when
+    /// the stream is first polled. Dropping the stream stops the function.
+    #[doc(alias = "imap")]
+    pub fn stream<F, M, A>(&self, f: F, args: A) -> TaskStream<F::Item>
+    where
+        F: StreamTask<M, A>,
+        A: Send + 'static,
+    {
+        let _ = f; // has no bytes: its type is the function
+        TaskStream::new::<F::Call>(&self.guard, self.defaults(), |emit| {
+            F::arguments(emit, args)
+        })
     }
 
     /// Runs `f` on every item, in the workers.
@@ -200,7 +204,11 @@ impl Pool {
             counts.completed += shared.completed.load(Ordering::Relaxed);
             counts.failed += shared.failed.load(Ordering::Relaxed);
             Metrics {
-                workers: core.workers.iter().filter(|(_, it)| it.is_alive()).count(),
+                workers: core
+                    .workers
+                    .iter()
+                    .filter(|(_, it)| it.is_alive() && !it.standby)
+                    .count(),
                 busy: running.iter().filter(|&&len| len > 0).count(),
                 queued: core.schedule.waiting(),
                 running: running.iter().sum(),
@@ -224,6 +232,42 @@ impl Pool {
             };
             core.workers.iter().map(info).collect()
         })
+    }
+
+    /// Changes the number of workers to `workers` (minimum 1, maximum 32,768).
+    ///
+    /// It sets both bounds, as [`PoolBuilder::workers`](crate::PoolBuilder::workers) does. New workers start at once.
+    /// Workers that are too many finish the task that they run, and leave; tasks that they have not started run elsewhere.
+    /// Those with the highest numbers leave first. A closed pool is not changed.
+    pub fn resize(&self, workers: usize) {
+        let workers = workers.clamp(1, MOST_WORKERS);
+        let shared = &self.guard.shared;
+        shared.with(|core| core.resize(workers));
+        shared.tell_driver(Event::Wake);
+    }
+
+    /// Replaces all workers that there are now, one after the other, each when its task is done.
+    ///
+    /// This happens whether or not the future is awaited; it resolves when the last of them has finished its last task. A
+    /// worker takes tasks until its replacement is ready, so none waits longer because of this, and no task is lost or
+    /// refused. The replacement has the same number, and its [`initializer`](crate::PoolBuilder::initializer) runs; a
+    /// [`preload`](crate::PoolBuilder::preload) does not run again.
+    ///
+    /// If replacements cannot be started several times in a row, the restart ends: the workers that are left stay.
+    /// Closing the pool ends it too.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropping the future does not stop the restart.
+    pub fn restart_workers(&self) -> Restart {
+        let (sender, done) = oneshot::channel();
+        let shared = &self.guard.shared;
+        shared.with(|core| match core.phase {
+            Phase::Open => core.restarts.add(&core.workers, sender),
+            _ => drop(sender),
+        });
+        shared.tell_driver(Event::Wake);
+        Restart::new(&self.guard, done)
     }
 
     /// Closes the pool: it takes no new tasks, finishes the tasks it has, and its workers exit.

@@ -1,6 +1,7 @@
 //! The core's topic: how much room a queue with limits has, and the waits for it.
 
 use super::core::{Core, Effect, Phase};
+use super::records::TaskRecord;
 use crate::error::ErrorKind;
 use crate::schedule::{QueuedTask, RunQueue};
 
@@ -56,7 +57,7 @@ impl Core {
             return true;
         };
         let tasks = self.records.len() + self.admission.places();
-        tasks < limit.saturating_add(self.settings.workers)
+        tasks < limit.saturating_add(self.bounds.max)
     }
 
     /// Arguments that are longer than the limit have room when no others wait.
@@ -78,7 +79,10 @@ impl Core {
         let keys = self.workers.keys();
         let queues = keys.filter_map(|worker| self.schedule.run_queue(worker));
         let fronts = queues.filter_map(RunQueue::front);
-        let bytes = |front: QueuedTask| self.records.get(front.task).map_or(0, |it| it.bytes());
+        let bytes = |front: QueuedTask| {
+            let record = self.records.get(front.task);
+            record.map_or(0, TaskRecord::bytes)
+        };
         self.records.bytes().saturating_sub(fronts.map(bytes).sum())
     }
 }

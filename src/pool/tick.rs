@@ -2,6 +2,7 @@
 
 use super::core::{Core, Effect};
 use super::findings::{Findings, WorkerChange};
+use super::recycle_reason::RecycleReason;
 use crate::schedule::WorkerKey;
 
 impl Core {
@@ -26,6 +27,9 @@ impl Core {
                     None
                 }
             };
+        }
+        for worker in findings.overgrown.drain(..) {
+            self.leave_after_this_task(worker, Some(RecycleReason::MaxMemory));
         }
         for exit in &findings.exits {
             self.on_exit(exit);
@@ -64,10 +68,13 @@ impl Core {
         self.drop_started_arguments();
         self.expire();
         self.end_delays();
+        self.expire_waiting();
         // Before tasks are moved: a worker that runs may take them.
         self.clear_suspicions();
         self.rebalance();
         self.stop_idle();
+        self.recycle();
+        self.adapt_worker_count();
         self.look_at_long_tasks();
         self.flush();
         if self.breaker.half_open_at().is_some_and(|at| at <= self.now) {

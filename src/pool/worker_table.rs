@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::departure::Departure;
 use super::ledger::Ledger;
 use super::target::{Reservation, WorkerId};
 use super::worker_state::{WorkerIo, WorkerLife};
@@ -18,7 +19,6 @@ const LONGEST_UNTIL_LOOK: Duration = Duration::from_secs(30);
 /// One worker.
 #[derive(Debug)]
 pub(super) struct Worker {
-    pub(super) id: WorkerId,
     /// Tasks that only this worker may run, and that it was not sent.
     pub(super) pinned: VecDeque<TaskKey>,
     pub(super) reservation: Reservation,
@@ -43,6 +43,17 @@ pub(super) struct Worker {
     pub(super) unresponsive: bool,
     /// Why nothing is read from it any more.
     pub(super) nonsense: Option<Nonsense>,
+    /// No other worker of the pool has, or had, this one.
+    pub(super) serial: u64,
+    pub(super) departure: Departure,
+    /// Whether it waits for a worker with its number to finish its last task.
+    pub(super) standby: bool,
+    /// How many tasks it may be sent.
+    pub(super) quota: u64,
+    /// When it is old enough to be replaced.
+    pub(super) expires: Option<Moment>,
+    /// When it became ready to take tasks, if it had none since.
+    pub(super) idle_since: Moment,
 }
 
 impl Worker {
@@ -61,9 +72,27 @@ impl Worker {
         self.reservation != Reservation::None || !self.pinned.is_empty()
     }
 
+    /// Its id.
+    pub(super) fn id(&self) -> WorkerId {
+        WorkerId(self.serial)
+    }
+
     /// Whether it is lent out.
     pub(super) fn is_lent(&self) -> bool {
         self.reservation == Reservation::Lent
+    }
+
+    /// Whether it may be given a pinned task, also if it is to leave.
+    pub(super) fn takes_pinned(&self) -> bool {
+        !self.standby && self.life.takes_tasks()
+    }
+
+    /// Whether it may be given a task now.
+    pub(super) fn takes_tasks(&self) -> bool {
+        !self.is_reserved()
+            && self.departure.allows_tasks()
+            && !self.standby
+            && self.life.takes_tasks()
     }
 
     /// After which run time of its task the worker is asked again to look at itself.
@@ -140,7 +169,6 @@ impl WorkerTable {
 
 impl TakesTasks for WorkerTable {
     fn takes_tasks(&self, worker: WorkerKey) -> bool {
-        self.get(worker)
-            .is_some_and(|it| it.life.takes_tasks() && !it.is_reserved())
+        self.get(worker).is_some_and(Worker::takes_tasks)
     }
 }

@@ -7,9 +7,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::core::{Core, Effect, Phase};
+use super::departure::Departure;
 use super::ledger::Ledger;
 use super::records::TaskArguments;
-use super::target::{Reservation, WorkerId};
+use super::target::Reservation;
+use super::worker_limits::WorkerLimits;
 use super::worker_state::{NextStep, WorkerIo, WorkerLife};
 use super::worker_table::Worker;
 use crate::error::JoinError;
@@ -32,7 +34,14 @@ impl Core {
             return;
         };
         let next = transition(&mut it.life);
-        self.check_missing |= it.life.is_stopping();
+        if it.life.is_stopping() {
+            let number = it.number;
+            self.check_missing = true;
+            self.promote_successor(number);
+        }
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
         let Some(io) = it.life.io_mut() else {
             return;
         };
@@ -58,8 +67,16 @@ impl Core {
             Some(_) => self.transition(worker, |life| life.on_started(io, has_init)),
             None => io.signal_handle.kill(),
         }
+        self.note_idle(worker);
         if self.phase == Phase::Over {
             self.transition(worker, WorkerLife::kill);
+        }
+    }
+
+    /// A worker is ready for its first task.
+    fn note_idle(&mut self, worker: WorkerKey) {
+        if let Some(it) = self.workers.get_mut(worker) {
+            it.idle_since = self.now;
         }
     }
 
@@ -85,6 +102,7 @@ impl Core {
         match result {
             Ok(()) => {
                 self.transition(worker, WorkerLife::on_initialized);
+                self.note_idle(worker);
                 self.on_proven(worker);
             }
             Err(cause) => {
@@ -142,38 +160,17 @@ impl Core {
 
 /// Starting.
 impl Core {
-    /// Starts as many workers as are missing.
-    pub(super) fn start_missing(&mut self) {
-        if self.phase == Phase::Over || self.phase == Phase::Closing && self.records.is_empty() {
-            return;
-        }
-        let missing = self.missing_workers();
-        if missing == 0 {
-            self.skip_unplaced();
-        }
-        if missing == 0 || !self.breaker.allows(self.now) {
-            return;
-        }
-        let starting = self.workers.iter().filter(|(_, it)| it.is_starting());
-        let at_once = self.breaker.max_starting().saturating_sub(starting.count());
-        for _ in 0..missing.min(at_once) {
-            self.start_worker();
-        }
-    }
-
-    /// How many workers fewer than it should have the pool has.
-    pub(super) fn missing_workers(&self) -> usize {
-        let alive = self.workers.iter().filter(|(_, it)| it.is_alive());
-        self.settings.workers.saturating_sub(alive.count())
-    }
-
-    fn start_worker(&mut self) {
+    pub(super) fn start_worker(&mut self) {
         let key = self.schedule.add_worker();
-        let number = self.free_number();
-        let (wanted, unwanted) = oneshot::channel();
+        let number = self.next_number();
+        let standby = self
+            .workers
+            .iter()
+            .any(|(_, it)| it.number == number && it.is_alive());
+        let age = self.limits().age_of_one();
         self.started += 1;
+        let (wanted, unwanted) = oneshot::channel();
         let worker = Worker {
-            id: WorkerId(self.started),
             pinned: VecDeque::new(),
             reservation: Reservation::None,
             number,
@@ -187,6 +184,12 @@ impl Core {
             ledger: Ledger::default(),
             unresponsive: false,
             nonsense: None,
+            serial: self.started,
+            departure: Departure::No,
+            standby,
+            quota: self.limits().tasks.unwrap_or(u64::MAX),
+            expires: age.map(|age| self.now.plus(age)),
+            idle_since: self.now,
         };
         self.workers.insert(key, worker);
         self.place_pinned(number);
@@ -202,13 +205,8 @@ impl Core {
             .push(Effect::Launch(key, Box::new(spec), unwanted));
     }
 
-    /// The lowest number that no worker has, except workers that are stopping.
-    fn free_number(&self) -> usize {
-        let taken = |number| {
-            let mut workers = self.workers.iter();
-            workers.any(|(_, it)| it.number == number && it.is_alive())
-        };
-        (0..).find(|&number| !taken(number)).unwrap_or(0)
+    fn limits(&self) -> WorkerLimits {
+        self.settings.limits
     }
 }
 
