@@ -53,9 +53,10 @@ pub use pipe::{
     pipe_with,
 };
 pub use pool::{
-    CollectAll, Emit, Full, Histogram, Map, MapFuture, Metrics, Permit, PermitFuture, Pool,
-    PoolBuilder, RecycleReason, Restart, Run, Shutdown, StatePool, StatePoolBuilder, StreamTask,
-    TaskHandle, TaskSet, TaskStream, WorkerInfo, WorkerState,
+    Broadcast, Cached, CollectAll, Emit, Full, Histogram, Lease, LeaseRequest, Map, MapFuture,
+    Metrics, Permit, PermitFuture, Pool, PoolBuilder, RecycleReason, Restart, Run, Shutdown,
+    StatePool, StatePoolBuilder, StreamTask, TaskHandle, TaskSet, TaskStream, WorkerInfo,
+    WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -271,6 +272,7 @@ impl PoolBuilder {
             (method, _) => ChildSource::of(method),
         };
         Ok(Settings {
+            id: next_id(),
             bounds,
             limits: self.limits,
             name: self
@@ -292,6 +294,12 @@ impl PoolBuilder {
             state: self.state,
         })
     }
+}
+
+/// An id that no other pool of this process has.
+fn next_id() -> u64 {
+    static LAST_ID: AtomicU64 = AtomicU64::new(0);
+    LAST_ID.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 impl fmt::Debug for PoolBuilder {

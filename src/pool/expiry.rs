@@ -50,6 +50,10 @@ impl Core {
                 self.schedule.cancel_waiting(key);
                 self.fail_unstarted(key, ErrorKind::TimedOut);
             }
+            Place::Pinned => {
+                self.forget_pinned(key);
+                self.fail_unstarted(key, ErrorKind::TimedOut);
+            }
             Place::Encoding => self.fail_unstarted(key, ErrorKind::TimedOut),
             // It has started before.
             Place::Deciding | Place::Delayed => {}

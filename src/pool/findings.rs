@@ -20,6 +20,8 @@ pub(super) struct Findings {
     /// Workers that have more memory than they may have.
     pub(super) overgrown: Vec<WorkerKey>,
     pub(super) exits: Vec<FoundExit>,
+    /// Cached values without a handle.
+    pub(super) uncached: Vec<u64>,
 }
 
 /// A worker that was started, is ready, or must not go on.

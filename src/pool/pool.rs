@@ -224,7 +224,7 @@ impl Pool {
                 let front = core.schedule.run_queue(key).and_then(RunQueue::front);
                 WorkerInfo {
                     pid: it.pid(),
-                    state: it.life.public(front.is_some()),
+                    state: it.life.public(front.is_some() || it.is_lent()),
                     tasks_done: it.done,
                     age: core.now.since(it.since),
                     current_task: front.map(|queued| TaskId(queued.task)),
@@ -311,12 +311,6 @@ impl Pool {
 
     /// What the builder set for calls that do not choose themselves.
     fn defaults(&self) -> CallOptions {
-        let settings = &self.guard.shared.settings;
-        CallOptions {
-            timeout: settings.task_timeout,
-            queue_timeout: settings.queue_timeout,
-            retries: settings.retries,
-            ..CallOptions::default()
-        }
+        self.guard.shared.settings.defaults()
     }
 }

@@ -110,7 +110,8 @@ impl Core {
         let Some(it) = self.workers.get(worker) else {
             return;
         };
-        let leaves = it.is_alive() && it.departure.is_final() && it.life.is_settled();
+        let leaves =
+            it.is_alive() && !it.is_reserved() && it.departure.is_final() && it.life.is_settled();
         let queue = self.schedule.run_queue(worker);
         if leaves && queue.is_none_or(RunQueue::is_finished) {
             self.transition(worker, WorkerLife::stop);

@@ -138,6 +138,12 @@ impl Schedule {
         self.run_queues.get(worker)
     }
 
+    /// Whether the worker has no task, has space for one, and will not be sent one that is not ready yet.
+    pub(crate) fn has_nothing(&self, worker: WorkerKey) -> bool {
+        let queue = self.run_queues.get(worker);
+        queue.is_some_and(|queue| queue.expected() == 0 && !queue.is_full())
+    }
+
     /// Some worker takes tasks that did not before.
     pub(crate) fn workers_changed(&mut self) {
         self.no_room = false;

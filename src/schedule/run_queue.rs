@@ -87,6 +87,10 @@ impl RunQueue {
         !self.full && !self.front_runs && self.expected() < depth
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
     pub(super) fn set_full(&mut self, full: bool) {
         self.full = full;
     }

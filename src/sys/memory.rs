@@ -49,6 +49,24 @@ fn sealed_memfd(name: &str, len: usize, seals: SealFlags) -> io::Result<OwnedFd>
     Ok(fd)
 }
 
+/// Creates anonymous memory with these bytes, and a page at least, which can be neither written nor resized.
+pub(crate) fn sealed_copy(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let len = bytes.len().max(1);
+    limits::with_file_size(len, || {
+        rustix::fs::ftruncate(&fd, len as u64)?;
+        let mut left = bytes;
+        while !left.is_empty() {
+            let written = rustix::io::retry_on_intr(|| rustix::io::write(&fd, left))?;
+            left = &left[written..];
+        }
+        Ok(())
+    })?;
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&fd, seals)?;
+    Ok(fd)
+}
+
 /// The size of the memory behind `fd`, in bytes. Memory whose size is not sealed is an error.
 pub(crate) fn sealed_len(fd: &OwnedFd) -> io::Result<usize> {
     len_with_seals(fd, SealFlags::SHRINK | SealFlags::GROW)
@@ -112,6 +130,22 @@ impl Mapping {
         // SAFETY: a fresh range chosen by the kernel; nothing existing is replaced.
         let base = unsafe {
             rustix::mm::mmap(ptr::null_mut(), len, read_write(), MapFlags::SHARED, fd, 0)?
+        };
+        Ok(Self::own(base, len))
+    }
+
+    /// Maps `len` bytes of `fd` from the start, for reading only: a write is a segmentation fault.
+    pub(crate) fn read_only(fd: impl AsFd, len: usize) -> io::Result<Self> {
+        // SAFETY: a fresh range chosen by the kernel; nothing existing is replaced.
+        let base = unsafe {
+            rustix::mm::mmap(
+                ptr::null_mut(),
+                len,
+                ProtFlags::READ,
+                MapFlags::SHARED,
+                fd,
+                0,
+            )?
         };
         Ok(Self::own(base, len))
     }

@@ -17,6 +17,8 @@ mod pools;
 #[path = "../tasks/mod.rs"]
 mod tasks;
 
+mod broadcast;
+mod cached;
 mod cancel;
 mod descriptors;
 mod drop;
@@ -26,6 +28,7 @@ mod initializer;
 mod initializer_errors;
 mod key;
 mod late_arguments;
+mod lease;
 mod many;
 mod map;
 mod metrics;
