@@ -65,6 +65,12 @@ impl Core {
         if record.deaths <= MOST_DEATHS || record.cancelled {
             return;
         }
+        // It may have hidden its starts, so each counts as a try.
+        if record.options.retries > 0 {
+            record.options.retries -= 1;
+            self.counts.retried += 1;
+            return;
+        }
         if let Some(record) = self.records.remove(key) {
             let why = "several workers in a row have ended when this was their next task";
             let error = JoinError::new(ErrorKind::Crashed, record.job.name())
