@@ -47,10 +47,14 @@ pub use channel::{RecvError, SendError, TryRecvError, TrySendError};
 pub use codec::Descriptor;
 pub use error::{ErrorKind, JoinError, PanicReport};
 pub use init::init;
-pub use pipe::{BytePipe, Pipe, PipeReceiver, PipeSender, byte_pipe, channel, pipe};
+pub use pipe::{
+    BytePipe, Pipe, PipeOptions, PipeReceiver, PipeSender, byte_pipe, channel, channel_with, pipe,
+    pipe_with,
+};
 pub use pool::{
-    Full, Histogram, Map, MapFuture, Metrics, Permit, PermitFuture, Pool, PoolBuilder, Run,
-    Shutdown, TaskHandle, WorkerInfo, WorkerState,
+    CollectAll, Emit, Full, Histogram, Map, MapFuture, Metrics, Permit, PermitFuture, Pool,
+    PoolBuilder, Run, Shutdown, StatePool, StatePoolBuilder, StreamTask, TaskHandle, TaskSet,
+    TaskStream, WorkerInfo, WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,
@@ -60,7 +64,7 @@ pub use queue::{Abandoned, NotReceived, QueueOptions, Receiver, Sender, queue, q
 pub use schedule::Priority;
 pub use spawn::{ChildInfo, StartMethod, active_children, warm_up};
 pub use sys::cpu_count::cpu_count;
-pub use task::{CurrentProcess, Setup, Task, TaskId, current};
+pub use task::{CurrentProcess, Setup, StateSetup, StateTask, Task, TaskId, current};
 
 #[cfg(doc)]
 #[doc = include_str!("../docs/security.md")]

@@ -125,6 +125,8 @@ pub(crate) struct Reply {
     pub(crate) has_attachments: bool,
     /// Whether its only outcome is in a blob.
     pub(crate) in_blob: bool,
+    /// Whether the worker begins nothing more, and exits.
+    pub(crate) leaves: bool,
     /// The time its items took together.
     pub(crate) run_nanos: u64,
     /// The number of outcomes.
@@ -138,6 +140,7 @@ pub(crate) struct Reply {
 const LAST: u32 = 1;
 const HAS_ATTACHMENTS: u32 = 2;
 const IN_BLOB: u32 = 4;
+const LEAVES: u32 = 8;
 
 impl Reply {
     /// Where the word is that counts whole outcomes and their bytes.
@@ -183,6 +186,7 @@ impl Reply {
             last: flags & LAST != 0,
             has_attachments: flags & HAS_ATTACHMENTS != 0,
             in_blob: flags & IN_BLOB != 0,
+            leaves: flags & LEAVES != 0,
             run_nanos: words[4],
             count,
             bytes,
@@ -195,7 +199,8 @@ impl Reply {
         let flag = |is_set: bool, bit: u32| if is_set { bit } else { 0 };
         let flags = flag(self.last, LAST)
             | flag(self.has_attachments, HAS_ATTACHMENTS)
-            | flag(self.in_blob, IN_BLOB);
+            | flag(self.in_blob, IN_BLOB)
+            | flag(self.leaves, LEAVES);
         pair(self.first, flags)
     }
 }
@@ -377,7 +382,7 @@ mod tests {
         };
         assert_eq!(Request::from_bytes(&request.to_bytes()), Some(request));
         assert_eq!(Request::from_bytes(&request.to_bytes()[1..]), None);
-        for bits in 0..8 {
+        for bits in 0..16 {
             let reply = Reply {
                 sequence: 1,
                 task: 2,
@@ -385,6 +390,7 @@ mod tests {
                 last: bits & 1 != 0,
                 has_attachments: bits & 2 != 0,
                 in_blob: bits & 4 != 0,
+                leaves: bits & 8 != 0,
                 run_nanos: 4,
                 count: 5,
                 bytes: 6,

@@ -28,6 +28,7 @@ use super::panic_capture;
 use super::reply_writer::ReplyWriter;
 use super::request_reader::RequestReader;
 use super::result_blobs::ResultBlobs;
+use super::unsendable::Unsendable;
 use crate::codec::codec;
 use crate::ring::{Consumer, Corrupt, Producer};
 use crate::sys::cpu_timer::CpuTimer;
@@ -35,7 +36,7 @@ use crate::sys::doorbell::Doorbell;
 use crate::sys::image;
 use crate::sys::image::{Enter, Entry};
 use crate::sys::limits;
-use crate::task::{Call, enter_task};
+use crate::task::{Call, enter_task, is_state_spoiled};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::mapped_blobs::MappedBlobs;
 
@@ -60,6 +61,8 @@ pub(crate) struct Executor {
     step: ItemStep,
     /// Runs while an item of a task does, if the pool limits processor time.
     cpu_timer: Option<CpuTimer>,
+    /// Whether this process begins nothing more, and exits.
+    leaves: bool,
 }
 
 /// How far an item has come. Says what its outcome is if it panics.
@@ -94,6 +97,7 @@ impl Executor {
             replies: ReplyWriter::new(replies, parent, control),
             step: ItemStep::Between,
             cpu_timer: None,
+            leaves: false,
         }
     }
 
@@ -118,6 +122,9 @@ impl Executor {
     ///
     /// The parent's memory is corrupt, and this process must exit.
     pub(crate) fn next(&mut self) -> Result<NextRequest, Corrupt> {
+        if self.leaves {
+            return Ok(NextRequest::Stop);
+        }
         loop {
             let arrival = self.requests.wait()?;
             if arrival.waited {
@@ -139,8 +146,23 @@ impl Executor {
         // One `catch_unwind` for all items and not for each: so it costs nothing per item.
         while let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.run_items::<C>())) {
             self.put_panicked(payload);
+            if is_state_spoiled() {
+                return self.leave();
+            }
         }
         self.finish();
+    }
+
+    /// Ends the current request, and this process with it: a call has panicked while it had the state.
+    /// Items that are not claimed run in other workers.
+    #[cold]
+    fn leave(&mut self) {
+        self.leaves = true;
+        self.replies.leave();
+        match self.requests.has_more() {
+            true => self.replies.commit(false),
+            false => self.finish(),
+        }
     }
 
     fn run_items<C: Call>(&mut self) {
@@ -184,6 +206,12 @@ impl Executor {
             ItemStep::Decoding => {
                 let why = codec::decode_panicked(&*payload);
                 replies.put_text(requests, Status::DecodeFailed, &why);
+            }
+            ItemStep::Running if payload.is::<Unsendable>() => {
+                if let Ok(unsendable) = payload.downcast::<Unsendable>() {
+                    replies.put_text(requests, Status::EncodeFailed, &unsendable.0);
+                }
+                return;
             }
             ItemStep::Running => {
                 let report = panic_capture::report_of(payload);
@@ -241,6 +269,7 @@ impl Executor {
         if head.task != 0 {
             self.arm_cpu_timer();
         }
+        self.requests.clear_progress();
         self.requests.stamp_start(self.replies.clock());
         if head.attachments != 0 {
             // The parent still has the same descriptors, and closes them when it sees that the item was claimed.

@@ -21,6 +21,7 @@
 //! | `last_words` | parent | what a child has left that a signal has ended |
 //! | `outcomes` | parent | decodes the outcomes of one reply |
 //! | `checksum` | both | finds replies that were overwritten before they were read |
+//! | `unsendable` | worker | how a function ends that gives a value which cannot be encoded |
 //! | `slot` | parent | where one outcome waits for the handle that awaits it |
 //!
 //! Must stay true: an item is claimed before its arguments are decoded; every claimed item gets exactly one outcome;
@@ -46,6 +47,7 @@ pub(crate) mod result_blobs;
 pub(crate) mod rings;
 pub(crate) mod single;
 mod slot;
+pub(crate) mod unsendable;
 
 pub(crate) use last_words::LastWords;
 pub(crate) use reply_reader::ReplyReader;

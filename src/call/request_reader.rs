@@ -187,6 +187,12 @@ impl RequestReader {
         }
     }
 
+    /// Forgets the signs of life of earlier tasks: the last may say that its task waits for a reader.
+    #[inline]
+    pub(super) fn clear_progress(&self) {
+        self.ring.clear_progress();
+    }
+
     /// Erases when the current item started: what follows must not count against the time limit.
     pub(super) fn clear_start(&self) {
         self.stamp_start(Moment::default());

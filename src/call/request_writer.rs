@@ -308,6 +308,11 @@ impl RequestWriter {
         }
     }
 
+    /// The last sign of life of a task of the worker; it may be of an earlier task, or in the future.
+    pub(crate) fn progress(&self) -> Moment {
+        Moment::from_bits(self.ring.progress())
+    }
+
     /// Sends a control message. If the socket does not take it now, it is sent later, in order.
     pub(crate) fn send(&mut self, message: ToWorker) {
         self.control.send(message, Vec::new());

@@ -1,8 +1,12 @@
-//! How much a channel holds: a number of messages, and a number of bytes if that is bounded too.
+//! How much a channel holds: a number of messages, and a number of bytes if that is bounded too; and how long a message
+//! may be.
 //!
 //! In a channel that bounds bytes each frame begins with the number of bytes that were sent before it. So a sender that
 //! reads the oldest frame knows how many bytes wait, and no process that is killed leaves a wrong count behind. Never
 //! here: the ring.
+
+use crate::transfer::longest_value;
+use crate::transfer::longest_value::longest_value;
 
 /// The bytes of a frame that say how many bytes were sent before it.
 pub(super) const SUM_BYTES: usize = 8;
@@ -17,6 +21,8 @@ pub(crate) struct Bounds {
     pub(crate) items: usize,
     /// Bytes of all messages together; a larger message passes alone.
     pub(crate) bytes: u64,
+    /// Bytes of one message. A longer message is not sent, and not received.
+    pub(crate) longest: u64,
 }
 
 impl Bounds {
@@ -25,6 +31,16 @@ impl Bounds {
         Self {
             items,
             bytes: u64::MAX,
+            longest: longest_value(),
+        }
+    }
+
+    /// Why a message of `len` bytes is not sent, or not received, if it is too long.
+    #[inline]
+    pub(super) fn check_length(self, len: u64) -> Result<(), String> {
+        match len <= self.longest {
+            true => Ok(()),
+            false => Err(longest_value::too_long(len, self.longest)),
         }
     }
 
@@ -57,4 +73,65 @@ pub(crate) struct Wanted {
     pub(super) frame: usize,
     /// The bytes of the message, wherever they are.
     pub(super) bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_bytes::ByteBuf;
+
+    use super::*;
+    use crate::channel::{Flavor, Mpmc, Rx, Spsc, TryRecvError, Tx, create_within};
+
+    /// On the stack, in the ring, in memory of its own, and so long that a thread decodes it.
+    const LENGTHS: [usize; 4] = [100, 10_000, 300_000, 3_000_000];
+
+    /// A sender that knows no limit sends a message of each length, and one that is short enough behind each.
+    fn beyond_limit<F: Flavor>() {
+        for len in LENGTHS {
+            let bounds = Bounds {
+                longest: len as u64 - 1,
+                ..Bounds::of_items(4)
+            };
+            let (sender, receiver) = create_within::<F>(bounds).unwrap();
+            let foe = Tx::<ByteBuf, F>::new(F::new(sender.end().without_limit()).unwrap());
+            let rx = Rx::<ByteBuf, F>::new(receiver);
+            for _ in 0..2 {
+                foe.try_send(ByteBuf::from(vec![7; len])).unwrap();
+                foe.try_send(ByteBuf::from(vec![7; 9])).unwrap();
+                match rx.try_recv() {
+                    Err(TryRecvError::Decode(why)) if why.contains("at most") => {}
+                    other => panic!("{len}: {other:?}"),
+                }
+                assert_eq!(rx.try_recv().unwrap().len(), 9);
+            }
+            // The memory of a message that was not read is its sender's again.
+            assert!(foe.flavor().end().has_memory());
+        }
+    }
+
+    #[test]
+    fn message_beyond_the_limit_is_not_received_and_no_other_is_lost() {
+        beyond_limit::<Mpmc>();
+        beyond_limit::<Spsc>();
+    }
+
+    #[test]
+    fn message_beyond_the_limit_is_not_received_beside_the_ring() {
+        let bounds = Bounds {
+            longest: 50_000,
+            ..Bounds::of_items(64)
+        };
+        let (sender, receiver) = create_within::<Mpmc>(bounds).unwrap();
+        let foe = Tx::<ByteBuf, Mpmc>::new(Mpmc::new(sender.end().without_limit()).unwrap());
+        // More than the ring has room for.
+        for _ in 0..20 {
+            foe.try_send(ByteBuf::from(vec![7; 60_000])).unwrap();
+        }
+        foe.try_send(ByteBuf::from(vec![7; 9])).unwrap();
+        let rx = Rx::<ByteBuf, Mpmc>::new(receiver);
+        for _ in 0..20 {
+            assert!(matches!(rx.try_recv(), Err(TryRecvError::Decode(_))));
+        }
+        assert_eq!(rx.try_recv().unwrap().len(), 9);
+    }
 }

@@ -109,6 +109,15 @@ impl End {
         }
     }
 
+    /// Another end of the same side, which takes messages of any length for right.
+    #[cfg(test)]
+    pub(super) fn without_limit(&self) -> Self {
+        let memory = self.shm.as_fd().try_clone_to_owned().unwrap();
+        let shm = Shm::open(memory, u64::MAX).unwrap();
+        let socket = self.socket().try_clone().unwrap();
+        Self::new(Arc::new(shm), socket, self.side)
+    }
+
     /// The largest number of messages in the ring.
     #[inline]
     pub(crate) fn capacity(&self) -> usize {
@@ -204,9 +213,15 @@ impl End {
         doorbell::ring(self.socket())
     }
 
+    /// Why a message of `len` bytes is not sent, or not received, if it is too long.
+    #[inline]
+    pub(super) fn check_length(&self, len: usize) -> Result<(), String> {
+        self.shm.bounds().check_length(len as u64)
+    }
+
     /// Encodes a message into shared memory of its own. May take long.
     pub(crate) fn encode_long<T: Serialize>(&self, value: &T) -> Result<Outgoing, Refused> {
-        Outgoing::long(value, &self.blobs)
+        Outgoing::long(value, &self.blobs, self.shm.bounds().longest)
     }
 
     /// Whether a long message can be encoded without memory that was never used before.
@@ -323,13 +338,17 @@ impl End {
         consumer.copy(frame, skipped, frame.len() - skipped, &mut body);
         let fds = tag.map(|tag| self.receive_fds(tag, frame::has_bundle(frame)));
         match frame.kind() & frame::IS_LONG {
-            0 => Incoming::short(body, fds),
+            0 => match self.check_length(body.len()) {
+                Ok(()) => Incoming::short(body, fds),
+                Err(why) => Incoming::faulty(why),
+            },
             _ => {
                 let mut recent = self
                     .recent_blobs
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner);
-                Incoming::long(&body, fds.unwrap_or_default(), &mut recent)
+                let longest = self.shm.bounds().longest;
+                Incoming::long(&body, fds.unwrap_or_default(), &mut recent, longest)
             }
         }
     }
@@ -428,16 +447,17 @@ impl Serialize for End {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let memory = attachments::attach(self.shm.as_fd()).map_err(ser::Error::custom)?;
         let socket = attachments::attach(self.socket().as_fd()).map_err(ser::Error::custom)?;
-        (memory, socket, self.side == Side::Send).serialize(serializer)
+        let longest = self.shm.bounds().longest;
+        (memory, socket, self.side == Side::Send, longest).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for End {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (memory, socket, sends) = <(u32, u32, bool)>::deserialize(deserializer)?;
+        let (memory, socket, sends, longest) = <(u32, u32, bool, u64)>::deserialize(deserializer)?;
         let memory = attachments::take(memory).map_err(de::Error::custom)?;
         let socket = attachments::take(socket).map_err(de::Error::custom)?;
-        let shm = Shm::open(memory).map_err(de::Error::custom)?;
+        let shm = Shm::open(memory, longest).map_err(de::Error::custom)?;
         let side = if sends { Side::Send } else { Side::Receive };
         Ok(Self::new(Arc::new(shm), socket, side))
     }

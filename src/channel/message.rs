@@ -21,7 +21,6 @@ use crate::sys::buffer::{STACK_BUF_BYTES, StackBuf};
 use crate::sys::memory::SharedBytes;
 use crate::transfer::blob;
 use crate::transfer::blob::{BlobPool, EncodedBlob};
-use crate::transfer::longest_value::longest_value;
 use crate::transfer::mapped_blob::{MappedBlob, RecentBlobs};
 
 /// The longest message that is copied or decoded where it is sent or received, in bytes: 1 MiB and its framing. Copying
@@ -127,10 +126,14 @@ impl Outgoing {
         }
     }
 
-    /// Encodes `value` into a blob. May take long.
-    pub(super) fn long<T: Serialize>(value: &T, pool: &Mutex<BlobPool>) -> Result<Self, Refused> {
+    /// Encodes `value` into a blob, if it takes at most `longest` bytes. May take long.
+    pub(super) fn long<T: Serialize>(
+        value: &T,
+        pool: &Mutex<BlobPool>,
+        longest: u64,
+    ) -> Result<Self, Refused> {
         let mut attached = Attachments::default();
-        let encoded = blob::encode(value, pool, &mut attached).map_err(Refused)?;
+        let encoded = blob::encode_within(longest, value, pool, &mut attached).map_err(Refused)?;
         Ok(Self {
             body: (encoded.len as u64).to_ne_bytes().to_vec(),
             blob: Some(encoded),
@@ -230,7 +233,13 @@ impl Incoming {
         faulty
     }
 
-    pub(super) fn long(body: &[u8], mut fds: Vec<OwnedFd>, recent: &mut RecentBlobs) -> Self {
+    /// A message in the blob that is the first of `fds`, if it has at most `longest` bytes.
+    pub(super) fn long(
+        body: &[u8],
+        mut fds: Vec<OwnedFd>,
+        recent: &mut RecentBlobs,
+        longest: u64,
+    ) -> Self {
         let len = body.try_into().map(u64::from_ne_bytes);
         let opened = match (len, fds.is_empty()) {
             (Ok(len), false) => {
@@ -242,10 +251,11 @@ impl Incoming {
             )),
         };
         let (blob, fault) = match opened {
-            Ok((blob, len)) => match blob.check(len, longest_value()) {
-                Ok(()) => (Some((blob, len)), None),
-                Err(why) => (None, Some(why)),
-            },
+            // Its sender gets the memory back in either case.
+            Ok((blob, len)) => {
+                let fault = blob.check(len, longest).err();
+                (Some((blob, len)), fault)
+            }
             Err(error) => (None, Some(format!("its shared memory: {error}"))),
         };
         Self {
@@ -259,6 +269,11 @@ impl Incoming {
     /// The number of encoded bytes.
     pub(crate) fn len(&self) -> usize {
         self.blob.as_ref().map_or(self.body.len(), |(_, len)| *len)
+    }
+
+    /// Whether it is known not to decode.
+    pub(super) fn is_faulty(&self) -> bool {
+        self.fault.is_some()
     }
 
     /// Whether it is in shared memory of its own, which its sender may wait for.

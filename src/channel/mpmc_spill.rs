@@ -15,8 +15,6 @@ use super::spill;
 use super::spill::SpillPlace;
 use crate::lock::LockGuard;
 use crate::ring::{Consumer, Frame, Ring};
-use crate::transfer::longest_value;
-use crate::transfer::longest_value::longest_value;
 use crate::transfer::nonsense::Nonsense;
 
 /// Sends `outgoing` beside the ring. `may_commit` is asked last: if it refuses, nothing is sent.
@@ -64,8 +62,7 @@ pub(super) fn read(
     let place = place.ok_or_else(|| {
         end.found_nonsense(Nonsense("a frame names a message elsewhere and no place"))
     })?;
-    if place.len() > longest_value() {
-        let why = longest_value::too_long(place.len(), longest_value());
+    if let Err(why) = end.shm().bounds().check_length(place.len()) {
         return Ok((place, Incoming::faulty(why)));
     }
     if place.len() > most as u64 {

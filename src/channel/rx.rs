@@ -102,7 +102,11 @@ impl<T: DeserializeOwned, F: Flavor> Rx<T, F> {
     #[inline]
     fn decode(&self, message: Taken, buf: &StackBuf) -> Result<T, String> {
         match message {
-            Taken::Short => codec::decode(buf.bytes()),
+            Taken::Short => {
+                let bytes = buf.bytes();
+                let checked = self.flavor.end().check_length(bytes.len());
+                checked.and_then(|()| codec::decode(bytes))
+            }
             Taken::Long(incoming) => self.decode_long(*incoming),
         }
     }
@@ -185,7 +189,7 @@ impl<T: DeserializeOwned + Send + 'static, F: Flavor> Rx<T, F> {
 
 /// Whether a message is so long that a thread that may block decodes it, if there are any.
 fn is_decoded_elsewhere(incoming: &Incoming) -> bool {
-    incoming.len() > LONGEST_HANDLED_HERE && Handle::try_current().is_ok()
+    incoming.len() > LONGEST_HANDLED_HERE && !incoming.is_faulty() && Handle::try_current().is_ok()
 }
 
 impl<T, F> Clone for Rx<T, F> {

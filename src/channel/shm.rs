@@ -90,11 +90,12 @@ impl Shm {
         set(SPILLS, spills.into());
         set(FLAVOR, flavor);
         set(SMALLEST_WAIT, u64::MAX);
-        Self::open(memory)
+        Self::open(memory, bounds.longest)
     }
 
-    /// Maps the memory of a channel that another process made.
-    pub(super) fn open(memory: OwnedFd) -> io::Result<Self> {
+    /// Maps the memory of a channel that another process made. The limit of one message's length is not in the memory,
+    /// where any process could raise it.
+    pub(super) fn open(memory: OwnedFd, longest: u64) -> io::Result<Self> {
         let invalid = || io::Error::from(io::ErrorKind::InvalidData);
         let len = memory::least_len(&memory)?;
         if len < HEAD_BYTES + Ring::footprint(LEAST_RING_BYTES) {
@@ -105,6 +106,7 @@ impl Shm {
         let bounds = Bounds {
             items: (get(CAPACITY) as usize).min(MOST_FRAMES),
             bytes: get(MOST_BYTES),
+            longest,
         };
         let reserve = reserve(bounds, get(SPILLS) != 0);
         let ring_bytes = ring_bytes(reserve);

@@ -107,7 +107,7 @@ impl<T: Serialize, F: Flavor> Tx<T, F> {
     #[inline]
     fn start(&self, value: &T) -> Result<Started, Refused> {
         let mut buf = StackBuf::new();
-        Ok(match Outgoing::encode(value, &mut buf)? {
+        Ok(match encode(&*self.flavor, value, &mut buf)? {
             Encoded::Short(bytes) => match self.flavor.try_push_bytes(bytes, None) {
                 Attempt::Done(Ok(())) => Started::Sent,
                 _ => Started::Unsent(Outgoing::of(bytes)),
@@ -229,7 +229,7 @@ impl<T: Serialize + Send + 'static> SendState<T> {
             return None;
         };
         let mut buf = StackBuf::new();
-        let encoded = match Outgoing::encode(value, &mut buf) {
+        let encoded = match encode(flavor, value, &mut buf) {
             Ok(Encoded::Short(bytes)) if wait::push_at_once(flavor, bytes, cx) => {
                 *state = None;
                 return Some(Ok(()));
@@ -296,6 +296,24 @@ impl<T: Serialize + Send + 'static> SendState<T> {
     }
 }
 
+/// Encodes `value`, unless it is longer than a message of the channel may be.
+#[inline]
+fn encode<'b, T: Serialize, F: Flavor>(
+    flavor: &F,
+    value: &T,
+    buf: &'b mut StackBuf,
+) -> Result<Encoded<'b>, Refused> {
+    let encoded = Outgoing::encode(value, buf)?;
+    let len = match &encoded {
+        Encoded::Short(bytes) => bytes.len(),
+        Encoded::Outgoing(outgoing) => outgoing.body().len(),
+        // It is measured before it is encoded.
+        Encoded::TooLong => 0,
+    };
+    flavor.end().check_length(len).map_err(Refused)?;
+    Ok(encoded)
+}
+
 fn result_of<T, F: Flavor>(pushed: Pushed, value: T, flavor: &F) -> Result<(), SendError<T>> {
     match pushed {
         Attempt::Done(Ok(())) => Ok(()),
@@ -329,7 +347,7 @@ impl<T: Serialize + Send + 'static> Outbox<T> {
         value: T,
     ) -> Result<(), SendError<T>> {
         let mut buf = StackBuf::new();
-        let state = match Outgoing::encode(&value, &mut buf) {
+        let state = match encode(&*tx.flavor, &value, &mut buf) {
             Err(Refused(why)) => return Err(SendError::refused(Some(value), why)),
             // To be encoded by a thread that may block.
             Ok(Encoded::TooLong) => SendState::Given(value),

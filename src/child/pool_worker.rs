@@ -24,6 +24,7 @@ use crate::sys::cpu_timer::CpuTimer;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::exit_cause::ExitCause;
 use crate::sys::{exit_cause, identity, process_tree, procfs, signal};
+use crate::task;
 use crate::transfer::control::{ControlSocket, exactly};
 use crate::transfer::greeting::Greeting;
 use crate::transfer::mapped_blobs::MappedBlobs;
@@ -110,8 +111,10 @@ fn run_requests(mut executor: Executor, shared: &WorkerShared) -> Never {
     }
 }
 
-/// Has the other thread exit.
+/// Drops what this thread holds, and has the other thread exit.
 fn stop(shared: &WorkerShared) -> ! {
+    // Here, and not by the other thread: the state is this thread's.
+    task::drop_state();
     shared.is_stopping.store(true, Ordering::Release);
     if shared.control.stop_receiving().is_err() {
         std::process::exit(0); // the parent has ended

@@ -37,6 +37,7 @@ pub(super) fn take_stdio(
 /// Lets this process leave for its parent why it ends, and notice that its control socket was closed.
 pub(super) fn watch_connection(control: &ControlSocket, rings: &[Ring; 2]) -> io::Result<()> {
     panic_capture::leave_reports_in(Some(rings[0].clone()));
+    task::report_progress_in(rings[0].clone());
     let ring = WATCHED.get_or_init(|| rings[0].clone());
     exit_cause::watch(control, ring.note())
 }

@@ -7,14 +7,16 @@
 mod bytes;
 mod duplex;
 mod half;
+mod options;
 
 use std::io;
 
 pub use bytes::{BytePipe, byte_pipe};
 pub use duplex::Pipe;
 pub use half::{PipeReceiver, PipeSender};
+pub use options::PipeOptions;
 
-use crate::channel::{self, MOST_MESSAGES};
+use crate::channel::{MOST_MESSAGES, create, create_within};
 
 /// Makes a pipe: two ends, each of which sends what the other receives.
 ///
@@ -47,8 +49,31 @@ use crate::channel::{self, MOST_MESSAGES};
 #[doc(alias = "Pipe")]
 #[doc(alias = "Connection")]
 pub fn pipe<A, B>() -> io::Result<(Pipe<A, B>, Pipe<B, A>)> {
-    let (tx_a, rx_a) = channel()?;
-    let (tx_b, rx_b) = channel()?;
+    pipe_with(PipeOptions::new())
+}
+
+/// Makes a pipe whose messages are as long as `options` say, in both directions.
+///
+/// All else is as [`pipe()`] says.
+///
+/// # Errors
+///
+/// As [`pipe()`].
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use procession::PipeOptions;
+///
+/// let options = PipeOptions::new().message_limit(1 << 20);
+/// let (a, b) = procession::pipe_with::<String, String>(options)?;
+/// assert!(a.try_send("x".repeat(2 << 20)).unwrap_err().is_encode());
+/// # drop(b);
+/// # Ok(())
+/// # }
+/// ```
+pub fn pipe_with<A, B>(options: PipeOptions) -> io::Result<(Pipe<A, B>, Pipe<B, A>)> {
+    let (tx_a, rx_a) = channel_with(options.clone())?;
+    let (tx_b, rx_b) = channel_with(options)?;
     Ok((Pipe::new(tx_a, rx_b), Pipe::new(tx_b, rx_a)))
 }
 
@@ -59,6 +84,16 @@ pub fn pipe<A, B>() -> io::Result<(Pipe<A, B>, Pipe<B, A>)> {
 /// The kernel has no memory or descriptors left. One direction takes three descriptors, and another one for each end at
 /// which a thread was ever blocked.
 pub fn channel<T>() -> io::Result<(PipeSender<T>, PipeReceiver<T>)> {
-    let (sender, receiver) = channel::create(MOST_MESSAGES)?;
+    let (sender, receiver) = create(MOST_MESSAGES)?;
+    Ok((PipeSender::new(sender), PipeReceiver::new(receiver)))
+}
+
+/// Makes one direction of a [`pipe_with()`]: an end that sends and an end that receives.
+///
+/// # Errors
+///
+/// As [`channel()`].
+pub fn channel_with<T>(options: PipeOptions) -> io::Result<(PipeSender<T>, PipeReceiver<T>)> {
+    let (sender, receiver) = create_within(options.bounds())?;
     Ok((PipeSender::new(sender), PipeReceiver::new(receiver)))
 }

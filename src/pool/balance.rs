@@ -19,6 +19,7 @@ impl Core {
             .chain(half_open_at)
             .chain(self.next_deadline())
             .chain(self.admission.next_lapse())
+            .chain(self.next_delayed())
             .min()
     }
 

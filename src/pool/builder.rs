@@ -59,6 +59,7 @@ pub struct PoolBuilder {
     pub(super) retry_if: Option<RetryRule>,
     preload: Option<Initializer>,
     initializer: Option<Initializer>,
+    pub(super) state: Option<Initializer>,
 }
 
 impl Pool {
@@ -107,6 +108,7 @@ impl Default for PoolBuilder {
             retry_if: None,
             preload: None,
             initializer: None,
+            state: None,
         }
     }
 }
@@ -305,6 +307,7 @@ impl PoolBuilder {
             queue_timeout: self.queue_timeout,
             retry_if: self.retry_if,
             initializer: self.initializer,
+            state: self.state,
         })
     }
 }
@@ -325,6 +328,7 @@ impl fmt::Debug for PoolBuilder {
             .field("retry_if", &self.retry_if)
             .field("preload", &self.preload.is_some())
             .field("initializer", &self.initializer.is_some())
+            .field("state", &self.state.is_some())
             .finish()
     }
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::backoff::Backoff;
 use crate::schedule::{AffinityKey, Priority};
 use crate::sys::clock::Moment;
 
@@ -12,18 +13,27 @@ use crate::sys::clock::Moment;
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct CallOptions {
     pub(super) timeout: Option<Duration>,
+    /// How long it may run without a sign of life.
+    pub(super) progress_timeout: Option<Duration>,
     /// How long it may wait before it starts.
     pub(super) queue_timeout: Option<Duration>,
     /// Until when it must have started, once it waits.
     pub(super) start_by: Option<Moment>,
     pub(super) retries: u32,
     pub(super) priority: Priority,
+    /// How long an item waits before it is tried again; `None` if it does not.
+    pub(super) backoff: Option<Backoff>,
     /// Whether it was run before, in a worker that has ended.
     pub(super) tried: bool,
     pub(super) key: Option<AffinityKey>,
 }
 
 impl CallOptions {
+    /// The shortest time after its start at which a call may have to end.
+    pub(super) fn first_limit(&self) -> Option<Duration> {
+        self.timeout.into_iter().chain(self.progress_timeout).min()
+    }
+
     /// The wait begins, unless it has begun.
     #[inline]
     pub(super) fn begin_wait(&mut self) {

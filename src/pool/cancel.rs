@@ -31,7 +31,9 @@ impl Core {
                 self.schedule.cancel_waiting(key);
                 self.fail_unstarted(key, ErrorKind::Cancelled);
             }
-            Place::Encoding | Place::Deciding => self.fail_unstarted(key, ErrorKind::Cancelled),
+            Place::Encoding | Place::Delayed | Place::Deciding => {
+                self.fail_unstarted(key, ErrorKind::Cancelled);
+            }
             Place::Sent { worker, .. } => self.stop_running(worker, key, ErrorKind::Cancelled),
         }
     }
@@ -80,9 +82,9 @@ impl Core {
     /// When the time of the worker's task or grace is over, if it is limited.
     pub(super) fn deadline(&self, worker: WorkerKey) -> Option<Moment> {
         let life = &self.workers.get(worker)?.life;
-        match life.kill_reason() {
-            Some(_) => life.kill_at(),
-            None => Some(self.front_task(worker)?.ends(self.now)),
+        match (life.kill_at(), life.kill_reason()) {
+            (None, None) => Some(self.front_task(worker)?.ends(self.now)),
+            (kill_at, _) => kill_at,
         }
     }
 
@@ -91,12 +93,15 @@ impl Core {
         let it = self.workers.get(worker)?;
         let front = self.schedule.run_queue(worker)?.front()?;
         let record = self.records.get(front.task)?;
-        let timeout = record.options.timeout?;
-        let stamp = it.life.io()?.requests.started(record.position()?);
+        record.options.first_limit()?;
+        let requests = &it.life.io()?.requests;
+        let stamp = requests.started(record.position()?);
         // What the worker was sent before and was revoked may still be in its ring.
         let sent = it.ledger.front().filter(|sent| sent.task() == front.task);
         Some(FrontTask {
-            timeout,
+            timeout: record.options.timeout,
+            progress_timeout: record.options.progress_timeout,
+            sign: requests.progress(),
             started: sent.map_or(stamp, |sent| sent.started(stamp)),
             due: sent.map(SentRequest::due),
         })

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::admission::Admission;
+use super::backoff::Delayed;
 use super::call_options::CallOptions;
 use super::deadlines::Deadlines;
 use super::initializer::Initializer;
@@ -49,6 +50,8 @@ pub(super) struct Settings {
     pub(super) queue_timeout: Option<Duration>,
     pub(super) retry_if: Option<RetryRule>,
     pub(super) initializer: Option<Initializer>,
+    /// What each worker runs last before its first task: it makes the worker's state.
+    pub(super) state: Option<Initializer>,
 }
 
 impl Settings {
@@ -124,6 +127,8 @@ pub(super) struct Core {
     /// The pool's runtime was shut down, and the driver with it.
     pub(super) lost_runtime: bool,
     pub(super) counts: Counts,
+    /// Tasks that wait for another try.
+    pub(super) delayed: Delayed,
     pub(super) effects: Vec<Effect>,
     /// Apart from the effects: the driver delivers what it has read between the two.
     failures: Vec<Failure>,
@@ -150,6 +155,7 @@ impl Core {
             phase: Phase::Open,
             lost_runtime: false,
             counts: Counts::default(),
+            delayed: Delayed::new(),
             effects: Vec::new(),
             failures: Vec::new(),
             must_wake: Vec::new(),

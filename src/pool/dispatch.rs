@@ -189,7 +189,7 @@ impl Core {
         let Some(io) = self.workers.io_mut(worker) else {
             return self.requeue(key);
         };
-        let timed = record.options.timeout.is_some();
+        let timed = record.options.first_limit().is_some();
         let written = match &mut record.arguments {
             TaskArguments::Packed(packed) => io.requests.write_blob(key, &*record.job, packed),
             TaskArguments::Encoded(items) => {
@@ -279,7 +279,8 @@ impl Core {
             position,
             received: 0,
         };
-        let expires = record.options.timeout.map(|limit| self.now.plus(limit));
+        let first_limit = record.options.first_limit();
+        let expires = first_limit.map(|limit| self.now.plus(limit));
         self.run_driver_by(expires);
     }
 

@@ -51,7 +51,7 @@ impl Core {
                 self.fail_unstarted(key, ErrorKind::TimedOut);
             }
             Place::Encoding => self.fail_unstarted(key, ErrorKind::TimedOut),
-            Place::Deciding => {}
+            Place::Delayed | Place::Deciding => {}
             Place::Sent { worker, .. } => self.expire_sent(worker, key),
         }
     }

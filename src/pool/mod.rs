@@ -1,7 +1,8 @@
 //! Many calls on a few processes. Runs in the application.
 //!
-//! What users hold: `pool`, `builder` with `worker_options` and `flow_options`, `run`, `task_handle`, `permit`, `map` and
-//! its parts, `info`, `metrics`, `shutdown`. A call in a queue with limits has a `ticket`, a map its `map_places`.
+//! What users hold: `pool`, `builder` with `worker_options` and `flow_options`, `run`, `task_handle`, `permit`, `task_set`,
+//! `task_stream` with `emit` and `stream_task`, `map` and its parts, `state_pool`, `info`, `metrics`, `shutdown`. A call in
+//! a queue with limits has a `ticket`, a map its `map_places`.
 //! `pool_guard` keeps the pool alive; `shared` is what all parts of a pool share.
 //!
 //! The one task that waits: `driver` reads replies (`worker_replies`) and events (`events`), reports what it has found
@@ -10,7 +11,8 @@
 //!
 //! What is known, under one lock: `core`, with `records` of tasks and the `worker_table`. A worker's life is in
 //! `worker_state`. The core's topics are files of their own: `dispatch`, `replies`, `cancel`, `balance`, `workers`,
-//! `worker_exit`, `close`, `room` with `admission`, and `tick`, which has the order of the driver's steps. `effects` performs what the core
+//! `worker_exit`, `retry`, `close`, `room` with `admission`, and `tick`, which has the order of the driver's steps.
+//! `effects` performs what the core
 //! decided. Which task runs where is the [`schedule`](crate::schedule)'s to decide.
 //!
 //! Must stay true: every accepted task gets exactly one outcome. The core's lock is held no longer than it takes to
@@ -32,9 +34,16 @@ mod full;
 mod permit;
 mod reply_inbox;
 mod run;
+mod state_pool;
 mod task_handle;
 mod ticket;
 
+mod emit;
+mod stream_task;
+mod task_set;
+mod task_stream;
+
+mod collect_all;
 mod ledger;
 mod map;
 mod map_batch;
@@ -57,6 +66,7 @@ mod trim;
 mod worker_replies;
 
 mod admission;
+mod backoff;
 mod balance;
 mod cancel;
 mod close;
@@ -67,6 +77,7 @@ mod expiry;
 mod records;
 mod replies;
 mod rerun;
+mod retry;
 mod retry_rule;
 mod room;
 mod segments;
@@ -82,6 +93,8 @@ mod workers;
 mod tests;
 
 pub use builder::PoolBuilder;
+pub use collect_all::CollectAll;
+pub use emit::Emit;
 pub use full::Full;
 pub use info::{WorkerInfo, WorkerState};
 pub use map::Map;
@@ -91,4 +104,8 @@ pub use permit::{Permit, PermitFuture};
 pub use pool::Pool;
 pub use run::Run;
 pub use shutdown::Shutdown;
+pub use state_pool::{StatePool, StatePoolBuilder};
+pub use stream_task::StreamTask;
 pub use task_handle::TaskHandle;
+pub use task_set::TaskSet;
+pub use task_stream::TaskStream;

@@ -18,7 +18,9 @@ use super::permit::PermitFuture;
 use super::pool_guard::PoolGuard;
 use super::run::Run;
 use super::shutdown::Shutdown;
+use super::stream_task::StreamTask;
 use super::task_handle::TaskHandle;
+use super::task_stream::TaskStream;
 use super::ticket::Ticket;
 use super::worker_table::Worker;
 use crate::call::job;
@@ -136,6 +138,22 @@ impl Pool {
     /// ```
     pub fn reserve(&self) -> PermitFuture {
         PermitFuture::new(&self.guard, self.defaults())
+    }
+
+    /// Runs `f` in one of the workers, and gives the items that it sends while it runs.
+    ///
+    /// The first parameter of `f` is an [`Emit`](crate::Emit), `args` are those behind it. The function is submitted when
+    /// the stream is first polled. Dropping the stream stops the function.
+    #[doc(alias = "imap")]
+    pub fn stream<F, M, A>(&self, f: F, args: A) -> TaskStream<F::Item>
+    where
+        F: StreamTask<M, A>,
+        A: Send + 'static,
+    {
+        let _ = f; // has no bytes: its type is the function
+        TaskStream::new::<F::Call>(&self.guard, self.defaults(), |emit| {
+            F::arguments(emit, args)
+        })
     }
 
     /// Runs `f` on every item, in the workers.

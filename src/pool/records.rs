@@ -19,6 +19,8 @@ use crate::transfer::blob::PackedBlob;
 pub(super) enum Place {
     /// In the schedule's queue.
     Waiting,
+    /// Nowhere: it is tried again after a while.
+    Delayed,
     /// On a thread that encodes its arguments, outside the core's lock.
     Encoding,
     /// It has failed, and the pool's rule is asked whether it runs again.

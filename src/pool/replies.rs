@@ -13,6 +13,9 @@ use crate::schedule::{TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 use crate::transfer::nonsense::Nonsense;
 
+/// How long a worker may take to drop its state before it is killed. Unloading the largest model takes a few seconds.
+const LONGEST_LEAVING: Duration = Duration::from_secs(10);
+
 impl Core {
     /// Accounts for a reply of a task. Returns the job, and how many of the outcomes in the reply count. `None` if the
     /// task has an outcome, or was moved to another worker.
@@ -61,11 +64,31 @@ impl Core {
             Some(error) => self.fail(&job, job.items() - 1, 1, error),
             None => {}
         }
+        if head.leaves {
+            self.on_leaving(worker)?;
+        }
         Ok(Some(JobOutcomes {
             job,
             count: head.count - u32::from(is_replaced),
             asks_rule: asks_rule && !is_replaced,
         }))
+    }
+
+    /// The worker begins nothing more: a call has panicked while it had the state. What it was sent runs elsewhere, and
+    /// another worker takes its place.
+    fn on_leaving(&mut self, worker: WorkerKey) -> Result<(), Nonsense> {
+        if self.settings.state.is_none() {
+            return Err(Nonsense("it leaves and has no reason to"));
+        }
+        let kill_at = self.now.plus(LONGEST_LEAVING);
+        self.transition(worker, |life| life.leave(kill_at));
+        let queue = self.schedule.run_queue(worker);
+        let tasks = queue.map(|queue| queue.tasks().rev().map(|queued| queued.task));
+        // From the last to the first, so that they wait in their old order.
+        for task in tasks.map(Vec::from_iter).unwrap_or_default() {
+            self.revoke(worker, task);
+        }
+        Ok(())
     }
 
     /// The last reply of a task has arrived: all its items have outcomes. If the pool's rule is asked about it, the task
@@ -104,8 +127,11 @@ impl Core {
         if let Some(pid) = it.pid() {
             error = error.in_process(pid);
         }
-        if let Some(record) = self.records.get_mut(key) {
+        // A task that may run again keeps its limits.
+        let record = self.records.get_mut(key);
+        if let Some(record) = record.filter(|it| it.place != Place::Deciding) {
             record.options.timeout = None;
+            record.options.progress_timeout = None;
         }
         self.schedule.workers_changed();
         Some(error)

@@ -102,6 +102,16 @@ impl<R> Run<R> {
 
     option_setters!("the call");
 
+    /// Limits how long the call may run without a sign of life.
+    ///
+    /// The function gives a sign with [`task::alive`](crate::task::alive). The time counts from the last sign, and at first
+    /// from the start of the call, on the application's clock. After the limit the call ends as after its
+    /// [`timeout`](Run::timeout), which holds as well. By default there is no such limit.
+    pub fn progress_timeout(mut self, limit: Duration) -> Self {
+        self.options.progress_timeout = Some(limit);
+        self
+    }
+
     /// Submits the call now and returns a handle to its task. Dropping the handle detaches the task.
     ///
     /// The task is queued also if the queue is full.

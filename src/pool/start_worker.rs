@@ -49,7 +49,7 @@ async fn start(
         variables.add_to(&mut spec.surroundings, number)?;
     }
     let mut init = initializers(settings, true);
-    // With two initializers, the first is not written before there is a process: it may need a blob, and the second
+    // With several initializers, the first is not written before there is a process: it may need a blob, and the next
     // must not overtake it.
     let first = |requests: &mut RequestWriter| match &init[..] {
         [only] => {
@@ -84,6 +84,7 @@ fn initializers(settings: &Settings, forked: bool) -> Vec<Arc<dyn InitJob>> {
     let has_preload = forked && settings.source.has_preload();
     let preload = settings.preload.as_ref().filter(|_| !has_preload);
     let all = preload.into_iter().chain(&settings.initializer);
+    let all = all.chain(&settings.state);
     all.map(|make| make()).collect()
 }
 

@@ -61,6 +61,7 @@ impl Core {
         self.drop_started_arguments();
         self.expire();
         self.expire_waiting();
+        self.end_delays();
         // Before tasks are moved: a worker that runs may take them.
         self.clear_suspicions();
         self.rebalance();

@@ -124,7 +124,7 @@ impl Core {
             0 => Arc::clone(job),
             _ => job.split(index),
         };
-        self.enqueue_front(item, None, options);
+        self.try_again(item, options);
     }
 
     /// Why the worker exited while it ran a task.

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+use super::longest_value::too_long;
 use crate::codec::attachments;
 use crate::codec::attachments::Attachments;
 use crate::codec::codec;
@@ -196,8 +197,21 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     pool: &Mutex<BlobPool>,
     attached: &mut Attachments,
 ) -> Result<EncodedBlob, String> {
+    encode_within(u64::MAX, value, pool, attached)
+}
+
+/// The same, for a value that may take at most `longest` bytes.
+pub(crate) fn encode_within<T: Serialize + ?Sized>(
+    longest: u64,
+    value: &T,
+    pool: &Mutex<BlobPool>,
+    attached: &mut Attachments,
+) -> Result<EncodedBlob, String> {
     let measured = attachments::collect(&mut Attachments::default(), || codec::measure(value));
     let len = measured.map_err(explain)?;
+    if len as u64 > longest {
+        return Err(too_long(len as u64, longest));
+    }
     let taken = pool
         .lock()
         .unwrap_or_else(PoisonError::into_inner)

@@ -22,6 +22,7 @@ mod codec;
 mod dropped;
 mod join;
 mod large;
+mod message_limit;
 mod model;
 mod order;
 mod other_executors;
