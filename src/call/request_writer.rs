@@ -25,6 +25,7 @@ use crate::ring::{Cursor, Producer};
 use crate::sys::clock::Moment;
 use crate::sys::exit_cause::ExitCause;
 use crate::sys::futex;
+use crate::task::Traceparent;
 use crate::threads;
 use crate::transfer::blob::{BlobLease, BlobPool, BlobStore, PackedBlob};
 use crate::transfer::control::ControlSocket;
@@ -39,6 +40,8 @@ pub(crate) struct RequestWriter {
     blobs: BlobStore,
     /// The ids of the blobs whose memory the worker was sent.
     announced: Vec<u64>,
+    /// The trace context of the next requests.
+    trace: Option<Traceparent>,
 }
 
 /// The result of writing a job.
@@ -100,6 +103,19 @@ impl RequestWriter {
             control: ControlQueue::new(control),
             blobs: BlobStore::default(),
             announced: Vec::new(),
+            trace: None,
+        }
+    }
+
+    /// The trace context of the requests that are written from now on.
+    pub(crate) fn set_trace(&mut self, trace: Option<Traceparent>) {
+        self.trace = trace;
+    }
+
+    fn trace_flag(&self) -> u64 {
+        match self.trace {
+            Some(_) => envelope::TRACED,
+            None => 0,
         }
     }
 
@@ -141,15 +157,17 @@ impl RequestWriter {
             Ok(head) => head,
             Err(error) => return Written::Refused(error.to_string()),
         };
+        let trace_flag = self.trace_flag();
+        let traced = self.trace.map_or(0, |_| Traceparent::BYTES);
         let room = self.ring.room().min(LONGEST_BODY);
-        let fitting = room.checked_sub(Request::BYTES);
+        let fitting = room.checked_sub(Request::BYTES + traced);
         let Some((count, bytes, fds)) = fitting.and_then(|room| items.fitting(room)) else {
             return Written::NoSpace;
         };
-        let Some(mut writer) = self.ring.begin(Request::BYTES + bytes.len()) else {
+        let Some(mut writer) = self.ring.begin(Request::BYTES + traced + bytes.len()) else {
             return Written::NoSpace;
         };
-        head.flags = if timed { envelope::TIMED } else { 0 };
+        head.flags = if timed { envelope::TIMED } else { 0 } | trace_flag;
         head.items = count as u32;
         head.attachments = match self
             .control
@@ -159,6 +177,9 @@ impl RequestWriter {
             Err(error) => return Written::not_sent(&error),
         };
         writer.extend(&head.to_bytes());
+        if let Some(trace) = self.trace {
+            writer.extend(&trace.to_bytes());
+        }
         writer.extend(bytes);
         Written::Sent {
             position: writer.commit(envelope::REQUEST),
@@ -190,12 +211,17 @@ impl RequestWriter {
                 return Written::not_sent(&error);
             }
         };
-        while self.ring.begin(Request::BYTES).is_none() {
+        while self
+            .ring
+            .begin(Request::BYTES + Traceparent::BYTES)
+            .is_none()
+        {
             // As in `write`: space that came before the announcement rings no doorbell.
             if self.ring.announce_sleep(LONGEST_BODY) {
                 return Written::NoSpace;
             }
         }
+        head.flags = self.trace_flag();
         head.items = 1;
         head.blob = packed.blob.lease.id();
         head.blob_len = packed.blob.len as u64;
@@ -205,6 +231,9 @@ impl RequestWriter {
         };
         let mut writer = self.ring.resume();
         writer.extend(&head.to_bytes());
+        if let Some(trace) = self.trace {
+            writer.extend(&trace.to_bytes());
+        }
         Written::Sent {
             position: writer.commit(envelope::REQUEST),
             items: 1,

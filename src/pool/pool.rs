@@ -203,6 +203,7 @@ impl Pool {
                 workers: core.workers.iter().filter(|(_, it)| it.is_alive()).count(),
                 busy: running.iter().filter(|&&len| len > 0).count(),
                 queued: core.schedule.waiting(),
+                queued_bytes: core.waiting_bytes(),
                 running: running.iter().sum(),
                 counts,
             }
