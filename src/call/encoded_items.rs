@@ -10,6 +10,8 @@ use super::envelope::ITEM_PREFIX;
 use super::item_writer;
 use super::job::Job;
 use crate::codec::attachments;
+use crate::codec::cached;
+use crate::codec::cached::CachedMemory;
 use crate::codec::codec::EncodeFault;
 
 /// The encoded items of a job, or why its first item was not encoded.
@@ -32,11 +34,17 @@ pub(crate) struct EncodedItems {
     /// Places among these are in the bytes, so that items with attachments are sent all at once. Most items have none,
     /// and many may wait.
     fds: Option<Box<ItemFds>>,
+    /// The cached values that the items name. Most name none.
+    cached: Option<Box<NamedValues>>,
 }
 
 /// The attachments of items.
 #[derive(Debug, Default)]
 pub(super) struct ItemFds(pub(super) Vec<OwnedFd>);
+
+/// The cached values that items name.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedValues(Vec<Arc<CachedMemory>>);
 
 impl EncodedItems {
     /// Encodes as many items of `job` as fit one request.
@@ -46,9 +54,11 @@ impl EncodedItems {
     /// Why the first item cannot be encoded, or that it does not fit.
     #[inline]
     pub(crate) fn of(job: &dyn Job) -> EncodeResult {
-        let mut fds = Vec::new();
+        let (mut fds, mut cached) = (Vec::new(), Vec::new());
         item_writer::with(|writer| {
-            let written = attachments::collect_lent(&mut fds, || job.write(writer));
+            let written = attachments::collect_lent(&mut fds, || {
+                cached::collect(&mut cached, || job.write(writer))
+            });
             match (written.items, written.stopped) {
                 (0, Some(fault)) => Err(fault),
                 (items, _) => Ok((writer.bytes().to_vec(), items)),
@@ -58,6 +68,7 @@ impl EncodedItems {
             bytes,
             items: items as u32,
             fds: (!fds.is_empty()).then(|| Box::new(ItemFds(fds))),
+            cached: (!cached.is_empty()).then(|| Box::new(NamedValues(cached))),
         })
         .map_err(|fault| match fault {
             EncodeFault::Full => NotEncoded::TooLarge(job.measure()),
@@ -74,6 +85,16 @@ impl EncodedItems {
             left = (job.items() > kept).then(|| job.split(kept));
             jobs.push((job, encoded));
         }
+    }
+
+    /// The cached values that the items name.
+    pub(crate) fn cached(&self) -> &[Arc<CachedMemory>] {
+        self.cached.as_ref().map_or(&[], |named| &named.0)
+    }
+
+    /// Takes the handles on the cached values, to be kept for longer than the items.
+    pub(crate) fn take_cached(&mut self) -> Option<Box<NamedValues>> {
+        self.cached.take()
     }
 
     /// How many bytes they take.
@@ -97,6 +118,7 @@ impl EncodedItems {
             bytes: self.bytes.split_off(end),
             items: self.items - kept as u32,
             fds: None,
+            cached: self.cached.clone(),
         };
         self.items = kept as u32;
         Some(rest)
@@ -151,8 +173,12 @@ mod tests {
             bytes.resize(bytes.len() + *len as usize, 7);
         }
         let items = lengths.len() as u32;
-        let fds = None;
-        EncodedItems { bytes, items, fds }
+        EncodedItems {
+            bytes,
+            items,
+            fds: None,
+            cached: None,
+        }
     }
 
     fn lengths(items: &EncodedItems) -> Vec<usize> {

@@ -62,6 +62,9 @@ pub(crate) const EAGER: u64 = 2;
 /// Flag of a request: a trace context follows the head.
 pub(crate) const TRACED: u64 = 4;
 
+/// Flag of a request: its items name cached values.
+pub(crate) const NAMES_CACHED: u64 = 1 << 8;
+
 /// The head of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Request {
@@ -72,7 +75,7 @@ pub(crate) struct Request {
     /// The id of the blob that holds the only item, or 0.
     pub(crate) blob: u64,
     pub(crate) blob_len: u64,
-    /// [`TIMED`], [`EAGER`] and [`TRACED`].
+    /// [`TIMED`], [`EAGER`], [`TRACED`] and [`NAMES_CACHED`].
     pub(crate) flags: u64,
     /// The id under which its attachments come over the control socket, or 0.
     pub(crate) attachments: u64,

@@ -14,6 +14,7 @@ use super::item_writer::ItemWriter;
 use super::outcomes::Outcomes;
 use crate::codec::attachments;
 use crate::codec::attachments::Attachments;
+use crate::codec::cached;
 use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
 use crate::error::JoinError;
@@ -68,6 +69,17 @@ pub(crate) trait Job: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether it is a request for a worker, which is lent out instead of being sent the job.
+    fn wants_worker(&self) -> bool {
+        false
+    }
+
+    /// The worker with this id, whose process has this `pid`, was lent out for the job.
+    fn lend(&self, _worker: u64, _pid: u32) {}
+
+    /// The job will not run, because its worker is gone, and that is no failure.
+    fn skip(&self) {}
+
     /// Moves the items from `at` on, of which there is at least one, to a job of their own.
     fn split(&self, at: usize) -> Arc<dyn Job>;
 }
@@ -95,7 +107,9 @@ pub(crate) struct ItemsWritten {
 /// How many bytes `arguments` take; of very many parts, the bytes of the first. Attaches nothing.
 pub(crate) fn measure_item<A: Serialize>(arguments: &A) -> u64 {
     let mut attached = Attachments::default();
-    attachments::collect(&mut attached, || codec::measure_bounded(arguments)) as u64
+    attachments::collect(&mut attached, || {
+        cached::collect(&mut Vec::new(), || codec::measure_bounded(arguments))
+    }) as u64
 }
 
 /// Encodes `arguments` into a blob from `store`.
@@ -104,10 +118,12 @@ pub(crate) fn pack_item<A: Serialize>(
     store: &BlobStore,
 ) -> Result<PackedBlob, String> {
     let mut attached = Attachments::default();
-    let blob = blob::encode(arguments, store, &mut attached)?;
+    let mut named = Vec::new();
+    let blob = cached::collect(&mut named, || blob::encode(arguments, store, &mut attached))?;
     Ok(PackedBlob {
         store: Arc::clone(store),
         blob,
         attachments: attached.lend(),
+        cached: named,
     })
 }

@@ -19,6 +19,7 @@ use super::envelope;
 use super::envelope::{LONGEST_BODY, Request};
 use super::job::Job;
 use super::last_words::LastWords;
+use super::shared_values::SharedValues;
 use crate::codec::codec;
 use crate::error::PanicReport;
 use crate::ring::{Cursor, Producer};
@@ -36,6 +37,8 @@ use crate::transfer::messages::ToWorker;
 pub(crate) struct RequestWriter {
     ring: Producer,
     control: ControlQueue,
+    /// The cached values that the worker was sent.
+    values: SharedValues,
     /// Memory for arguments that do not fit the ring. No other worker is sent any of it.
     blobs: BlobStore,
     /// The ids of the blobs whose memory the worker was sent.
@@ -101,6 +104,7 @@ impl RequestWriter {
         Self {
             ring,
             control: ControlQueue::new(control),
+            values: SharedValues::default(),
             blobs: BlobStore::default(),
             announced: Vec::new(),
             trace: None,
@@ -159,6 +163,10 @@ impl RequestWriter {
         };
         let trace_flag = self.trace_flag();
         let traced = self.trace.map_or(0, |_| Traceparent::BYTES);
+        if let Err(error) = self.values.send_all(items.cached(), &mut self.control) {
+            return Written::not_sent(&error);
+        }
+        let names_cached = !items.cached().is_empty();
         let room = self.ring.room().min(LONGEST_BODY);
         let fitting = room.checked_sub(Request::BYTES + traced);
         let Some((count, bytes, fds)) = fitting.and_then(|room| items.fitting(room)) else {
@@ -167,7 +175,7 @@ impl RequestWriter {
         let Some(mut writer) = self.ring.begin(Request::BYTES + traced + bytes.len()) else {
             return Written::NoSpace;
         };
-        head.flags = if timed { envelope::TIMED } else { 0 } | trace_flag;
+        head.flags = flags(timed, names_cached) | trace_flag;
         head.items = count as u32;
         head.attachments = match self
             .control
@@ -221,7 +229,10 @@ impl RequestWriter {
                 return Written::NoSpace;
             }
         }
-        head.flags = self.trace_flag();
+        if let Err(error) = self.values.send_all(&packed.cached, &mut self.control) {
+            return Written::not_sent(&error);
+        }
+        head.flags = flags(false, !packed.cached.is_empty()) | self.trace_flag();
         head.items = 1;
         head.blob = packed.blob.lease.id();
         head.blob_len = packed.blob.len as u64;
@@ -342,6 +353,16 @@ impl RequestWriter {
         Moment::from_bits(self.ring.progress())
     }
 
+    /// The worker is one of this pool, whose cached values it may be sent.
+    pub(crate) fn belong_to(&mut self, pool: u64) {
+        self.values.belong_to(pool);
+    }
+
+    /// Has the worker drop a cached value, if it was sent it.
+    pub(crate) fn forget_cached(&mut self, id: u64) {
+        self.values.forget(id, &mut self.control);
+    }
+
     /// Sends a control message. If the socket does not take it now, it is sent later, in order.
     pub(crate) fn send(&mut self, message: ToWorker) {
         self.control.send(message, Vec::new());
@@ -391,6 +412,13 @@ impl RequestWriter {
             }
         }
     }
+}
+
+/// The flags of a request.
+#[inline]
+fn flags(timed: bool, names_cached: bool) -> u64 {
+    let flag = |is_set: bool, bit: u64| if is_set { bit } else { 0 };
+    flag(timed, envelope::TIMED) | flag(names_cached, envelope::NAMES_CACHED)
 }
 
 /// The head of a request for `job`, without items.

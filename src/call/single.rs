@@ -37,6 +37,17 @@ pub(crate) trait OneCall: Send + Sync + fmt::Debug {
 
     /// Drops the arguments, unless other jobs need them.
     fn drop_arguments(&self) {}
+
+    /// As [`Job::wants_worker`].
+    fn wants_worker(&self) -> bool {
+        false
+    }
+
+    /// As [`Job::lend`].
+    fn lend(&self, _worker: u64, _pid: u32) {}
+
+    /// As [`Job::skip`].
+    fn skip(&self) {}
 }
 
 /// Why arguments that were dropped are not written.
@@ -96,6 +107,18 @@ impl<J: OneCall> Job for J {
 
     fn forget_arguments(&self) {
         self.drop_arguments();
+    }
+
+    fn wants_worker(&self) -> bool {
+        OneCall::wants_worker(self)
+    }
+
+    fn lend(&self, worker: u64, pid: u32) {
+        OneCall::lend(self, worker, pid);
+    }
+
+    fn skip(&self) {
+        OneCall::skip(self);
     }
 
     fn split(&self, _: usize) -> Arc<dyn Job> {

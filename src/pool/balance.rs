@@ -10,7 +10,8 @@ impl Core {
     pub(super) fn next_run(&mut self) -> Option<Moment> {
         let deadlines = self.workers.keys().filter_map(|it| self.deadline(it));
         let half_open_at = self.breaker.half_open_at();
-        let half_open_at = half_open_at.filter(|_| self.schedule.waiting() > 0);
+        let half_open_at =
+            half_open_at.filter(|_| self.schedule.waiting() > 0 || !self.unplaced.is_empty());
         let first_deadline = deadlines.min();
         first_deadline
             .into_iter()
@@ -18,6 +19,8 @@ impl Core {
             .chain(self.next_look())
             .chain(half_open_at)
             .chain(self.next_deadline())
+            .chain(self.next_expiry())
+            .chain(self.next_adaption())
             .chain(self.admission.next_lapse())
             .chain(self.next_delayed())
             .min()

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +19,7 @@ use super::pool::Pool;
 use super::pool_guard::PoolGuard;
 use super::retry_rule::RetryRule;
 use super::shared::Shared;
+use super::worker_limits::{ChosenBounds, WorkerLimits};
 use super::worker_surroundings;
 use super::worker_surroundings::EnvPerWorker;
 use crate::spawn::{ChildSource, ForkServer, StartMethod, Surroundings};
@@ -29,10 +31,6 @@ use crate::sys::text;
 use crate::task::{Plain, Setup};
 use crate::transfer::entry_point::EntryPoint;
 
-/// The most workers of a pool: a larger number is a mistake, or stands for "as many as possible", which no machine has
-/// room for.
-const MOST_WORKERS: usize = 1 << 15;
-
 /// The longest name of a pool, in bytes: the names of its workers are longer by a number.
 const LONGEST_POOL_NAME: usize = 200;
 
@@ -43,7 +41,8 @@ const INITIALIZER_NAME: &str = "the initializer";
 /// The options of a [`Pool`]. Made by [`Pool::builder`]; later calls override earlier ones.
 #[must_use = "a builder does nothing until `build`"]
 pub struct PoolBuilder {
-    workers: Option<usize>,
+    pub(super) bounds: ChosenBounds,
+    pub(super) limits: WorkerLimits,
     name: Option<String>,
     start_method: StartMethod,
     pub(super) surroundings: Surroundings,
@@ -92,7 +91,8 @@ impl Pool {
 impl Default for PoolBuilder {
     fn default() -> Self {
         Self {
-            workers: None,
+            bounds: ChosenBounds::default(),
+            limits: WorkerLimits::default(),
             name: None,
             start_method: StartMethod::default(),
             surroundings: worker_surroundings::defaults(),
@@ -114,17 +114,6 @@ impl Default for PoolBuilder {
 }
 
 impl PoolBuilder {
-    /// Sets the number of workers (minimum 1).
-    ///
-    /// By default it is [`cpu_count`](crate::cpu_count): the number of processors that this process may use, by affinity
-    /// and cgroup quota.
-    #[doc(alias = "processes")]
-    #[doc(alias = "max_workers")]
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = Some(workers);
-        self
-    }
-
     /// Names the pool. Its workers are named `name/0`, `name/1` and so on, in `ps` and `top` too.
     ///
     /// A name of more than 200 bytes is shortened.
@@ -251,7 +240,7 @@ impl PoolBuilder {
     /// - This is not called inside a Tokio runtime with its I/O and time drivers enabled.
     /// - Children cannot be started, because [`init`](crate::init) was not called.
     /// - No descriptors are left.
-    /// - It has more than 32,768 workers, or the number is left to `PROCESSION_WORKERS`, which is no number
+    /// - It has more than 32,768 workers, the least number of workers is above the largest, or the number is left to `PROCESSION_WORKERS`, which is no number
     ///   ([`io::ErrorKind::InvalidInput`]).
     pub fn build(self) -> io::Result<Pool> {
         EntryPoint::of_this_process()?;
@@ -272,16 +261,9 @@ impl PoolBuilder {
     }
 
     fn settings(self) -> io::Result<Settings> {
-        let workers = match self.workers {
-            Some(workers) if workers > MOST_WORKERS => {
-                let why = format!("a pool has at most {MOST_WORKERS} workers, not {workers}");
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-            }
-            Some(workers) => workers.max(1),
-            None => cpu_count::checked()?.min(MOST_WORKERS),
-        };
+        let bounds = self.bounds.resolve(cpu_count::checked)?;
         let mut surroundings = self.surroundings;
-        worker_surroundings::limit_inner_threads(&mut surroundings, self.inner_threads, workers);
+        worker_surroundings::limit_inner_threads(&mut surroundings, self.inner_threads, bounds.max);
         let source = match (self.start_method, &self.preload) {
             (StartMethod::ForkServer, Some(preload)) => {
                 let preload = initializer::preload(Arc::clone(preload));
@@ -290,7 +272,9 @@ impl PoolBuilder {
             (method, _) => ChildSource::of(method),
         };
         Ok(Settings {
-            workers,
+            id: next_id(),
+            bounds,
+            limits: self.limits,
             name: self
                 .name
                 .map(|name| text::prefix(&name, LONGEST_POOL_NAME).to_owned()),
@@ -312,10 +296,17 @@ impl PoolBuilder {
     }
 }
 
+/// An id that no other pool of this process has.
+fn next_id() -> u64 {
+    static LAST_ID: AtomicU64 = AtomicU64::new(0);
+    LAST_ID.fetch_add(1, Ordering::Relaxed) + 1
+}
+
 impl fmt::Debug for PoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolBuilder")
-            .field("workers", &self.workers)
+            .field("bounds", &self.bounds)
+            .field("limits", &self.limits)
             .field("name", &self.name)
             .field("start_method", &self.start_method)
             .field("surroundings", &self.surroundings)

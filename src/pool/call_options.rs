@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::backoff::Backoff;
+use super::target::Target;
 use crate::schedule::{AffinityKey, Priority};
 use crate::sys::clock::Moment;
 use crate::task::Traceparent;
@@ -22,6 +23,8 @@ pub(super) struct CallOptions {
     pub(super) start_by: Option<Moment>,
     pub(super) retries: u32,
     pub(super) priority: Priority,
+    /// The only worker that may run it; `None` if any may.
+    pub(super) target: Option<Target>,
     /// How long an item waits before it is tried again; `None` if it does not.
     pub(super) backoff: Option<Backoff>,
     /// Whether it was run before, in a worker that has ended.

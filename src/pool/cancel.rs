@@ -31,6 +31,10 @@ impl Core {
                 self.schedule.cancel_waiting(key);
                 self.fail_unstarted(key, ErrorKind::Cancelled);
             }
+            Place::Pinned => {
+                self.forget_pinned(key);
+                self.fail_unstarted(key, ErrorKind::Cancelled);
+            }
             Place::Encoding | Place::Delayed | Place::Deciding => {
                 self.fail_unstarted(key, ErrorKind::Cancelled);
             }

@@ -15,7 +15,9 @@ impl Core {
             self.phase = phase;
         }
         self.effects.push(Effect::WakeDriver);
+        self.restarts.clear();
         self.refuse_waiting();
+        self.end_leases();
         if self.phase == Phase::Over {
             self.cancel_everything();
         }

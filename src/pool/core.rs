@@ -19,7 +19,10 @@ use super::deadlines::Deadlines;
 use super::initializer::Initializer;
 use super::metrics::Counts;
 use super::records::{Order, Records, TaskArguments, TaskRecord};
+use super::restart::Restarts;
 use super::retry_rule::RetryRule;
+use super::target::WorkerId;
+use super::worker_limits::{WorkerBounds, WorkerLimits};
 use super::worker_surroundings::EnvPerWorker;
 use super::worker_table::WorkerTable;
 use crate::call::RequestWriter;
@@ -34,7 +37,10 @@ use crate::transfer::blob::{BlobStore, PackedBlob};
 
 /// How a pool was built.
 pub(super) struct Settings {
-    pub(super) workers: usize,
+    /// No other pool of this process has it. Not 0.
+    pub(super) id: u64,
+    pub(super) bounds: WorkerBounds,
+    pub(super) limits: WorkerLimits,
     pub(super) name: Option<String>,
     pub(super) source: ChildSource,
     /// What each worker runs before its initializer.
@@ -62,10 +68,22 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// What the builder set for calls that do not choose themselves.
+    pub(super) fn defaults(&self) -> CallOptions {
+        CallOptions {
+            timeout: self.task_timeout,
+            queue_timeout: self.queue_timeout,
+            retries: self.retries,
+            ..CallOptions::default()
+        }
+    }
+}
+
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
-            .field("workers", &self.workers)
+            .field("bounds", &self.bounds)
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
@@ -84,6 +102,10 @@ pub(super) enum Effect {
     Drop(Arc<dyn Job>),
     /// Drop the job's arguments, which may run user code.
     ForgetArguments(Arc<dyn Job>),
+    /// Lend this worker, with the pid of its process, to the request for one.
+    Lend(Arc<dyn Job>, WorkerId, u32),
+    /// Tell the caller that the job will not run, which is no failure.
+    Skip(Arc<dyn Job>),
     /// Give the blob of encoded arguments back.
     ReturnBlob(PackedBlob),
     /// Ask the pool's rule whether this task, which has failed so, runs again.
@@ -122,6 +144,8 @@ pub(super) struct Core {
     /// Until when waiting tasks must have started.
     pub(super) deadlines: Deadlines<TaskKey>,
     pub(super) workers: WorkerTable,
+    pub(super) bounds: WorkerBounds,
+    pub(super) restarts: Restarts,
     pub(super) breaker: StartBreaker,
     pub(super) phase: Phase,
     /// The pool's runtime was shut down, and the driver with it.
@@ -129,6 +153,16 @@ pub(super) struct Core {
     pub(super) counts: Counts,
     /// Tasks that wait for another try.
     pub(super) delayed: Delayed,
+    /// Tasks that only one worker may run, while they wait for it.
+    pub(super) pinned: Vec<TaskKey>,
+    /// Those whose worker is gone, with its number: its replacement will run them.
+    pub(super) unplaced: Vec<(usize, TaskKey)>,
+    /// How many workers are promised.
+    pub(super) promised: usize,
+    /// Whether pinned tasks or promises must be looked at again.
+    pub(super) unserved: bool,
+    /// How many workers were started.
+    pub(super) started: u64,
     pub(super) effects: Vec<Effect>,
     /// Apart from the effects: the driver delivers what it has read between the two.
     failures: Vec<Failure>,
@@ -145,6 +179,8 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
         Self {
+            bounds: settings.bounds,
+            restarts: Restarts::default(),
             settings,
             schedule: Schedule::default(),
             records: Records::default(),
@@ -156,6 +192,11 @@ impl Core {
             lost_runtime: false,
             counts: Counts::default(),
             delayed: Delayed::new(),
+            pinned: Vec::new(),
+            unplaced: Vec::new(),
+            promised: 0,
+            unserved: false,
+            started: 0,
             effects: Vec::new(),
             failures: Vec::new(),
             must_wake: Vec::new(),

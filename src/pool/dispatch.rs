@@ -10,7 +10,7 @@ use crate::call::encoded_items::{EncodeResult, EncodedItems, NotEncoded};
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
-use crate::schedule::{Priority, TakesTasks as _, TaskKey, WorkerKey};
+use crate::schedule::{Priority, TaskKey, WorkerKey};
 use crate::transfer::blob::PackedBlob;
 
 impl Core {
@@ -22,6 +22,9 @@ impl Core {
         options: CallOptions,
     ) -> Option<TaskKey> {
         if self.phase != Phase::Open {
+            return None;
+        }
+        if !self.has_target(&options) {
             return None;
         }
         let (arguments, refused) = match encoded {
@@ -91,8 +94,14 @@ impl Core {
 
     /// Sends waiting tasks to workers, and starts missing workers. Follows every change, before the lock is released.
     pub(super) fn pump(&mut self) {
-        while let Some((worker, task)) = self.schedule.next(&self.workers, self.now) {
-            self.dispatch(worker, task);
+        loop {
+            self.serve_pinned();
+            while let Some((worker, task)) = self.schedule.next(&self.workers, self.now) {
+                self.dispatch(worker, task);
+            }
+            if !self.has_unserved() {
+                break;
+            }
         }
         if self.admission.has_waiting() {
             self.admit();
@@ -101,6 +110,7 @@ impl Core {
         while let Some(worker) = self.must_wake.pop() {
             self.wake(worker);
         }
+        self.check_missing |= self.bounds.is_elastic() && self.schedule.waiting() > 0;
         if std::mem::take(&mut self.check_missing) {
             self.start_missing();
         }
@@ -125,6 +135,9 @@ impl Core {
     pub(super) fn enqueue(&mut self, key: TaskKey, priority: Priority, order: Order) {
         if self.must_encode(key) {
             return self.encode(key);
+        }
+        if let Some(target) = self.target(key) {
+            return self.pin(key, target, order);
         }
         let affinity = self.records.get(key).and_then(TaskRecord::affinity);
         match order {
@@ -167,7 +180,7 @@ impl Core {
                 record.place = Place::Waiting;
                 let cancelled = record.cancelled;
                 self.records.recount(key);
-                match self.workers.takes_tasks(worker) && !cancelled {
+                match self.may_send(worker, key) && !cancelled {
                     true => self.dispatch(worker, key),
                     false => self.requeue(key),
                 }
@@ -178,7 +191,8 @@ impl Core {
         }
     }
 
-    fn dispatch(&mut self, worker: WorkerKey, key: TaskKey) {
+    pub(super) fn dispatch(&mut self, worker: WorkerKey, key: TaskKey) {
+        self.cut_to_quota(worker, key);
         // Items with descriptors may have been split off while it waited.
         if self.must_encode(key) {
             return self.encode(key);
@@ -186,6 +200,9 @@ impl Core {
         let Some(record) = self.records.get_mut(key) else {
             return;
         };
+        if record.job.wants_worker() {
+            return self.promise(worker, key);
+        }
         let Some(io) = self.workers.io_mut(worker) else {
             return self.requeue(key);
         };
@@ -207,11 +224,13 @@ impl Core {
             } => {
                 let rest = record.split_encoded(items);
                 let is_split = rest.is_some();
-                if has_fds && matches!(record.arguments, TaskArguments::Encoded(_)) {
+                if let (true, TaskArguments::Encoded(items)) = (has_fds, &mut record.arguments) {
+                    record.cached = items.take_cached();
                     // The descriptors are the worker's now: to be sent again, they are duplicated again.
                     record.arguments = TaskArguments::Unencoded;
                 }
                 self.on_sent(worker, key, position, items, has_fds);
+                self.use_quota(worker, items);
                 self.schedule.sent(worker, key, items, self.now);
                 self.run_driver_by(self.next_balance());
                 if is_split {
@@ -317,7 +336,7 @@ impl Core {
     }
 
     /// The items of a task behind the first `kept` wait as a task of their own. They may be `encoded` already.
-    fn queue_rest(&mut self, key: TaskKey, kept: usize, encoded: Option<EncodedItems>) {
+    pub(super) fn queue_rest(&mut self, key: TaskKey, kept: usize, encoded: Option<EncodedItems>) {
         let Some(record) = self.records.get(key) else {
             return;
         };

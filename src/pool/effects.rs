@@ -43,6 +43,8 @@ impl Shared {
         match effect {
             Effect::Drop(job) => drop(job),
             Effect::ForgetArguments(job) => job.forget_arguments(),
+            Effect::Lend(job, worker, pid) => job.lend(worker.0, pid),
+            Effect::Skip(job) => job.skip(),
             Effect::ReturnBlob(packed) => self.return_blob(packed),
             Effect::Launch(worker, spec, unwanted) => {
                 start_worker::spawn_start(self, worker, spec, unwanted);

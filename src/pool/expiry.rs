@@ -50,8 +50,13 @@ impl Core {
                 self.schedule.cancel_waiting(key);
                 self.fail_unstarted(key, ErrorKind::TimedOut);
             }
+            Place::Pinned => {
+                self.forget_pinned(key);
+                self.fail_unstarted(key, ErrorKind::TimedOut);
+            }
             Place::Encoding => self.fail_unstarted(key, ErrorKind::TimedOut),
-            Place::Delayed | Place::Deciding => {}
+            // It has started before.
+            Place::Deciding | Place::Delayed => {}
             Place::Sent { worker, .. } => self.expire_sent(worker, key),
         }
     }

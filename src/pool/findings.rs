@@ -17,7 +17,11 @@ use crate::transfer::nonsense::Nonsense;
 pub(super) struct Findings {
     pub(super) changes: Vec<WorkerChange>,
     pub(super) replies: Vec<FoundReply>,
+    /// Workers that have more memory than they may have.
+    pub(super) overgrown: Vec<WorkerKey>,
     pub(super) exits: Vec<FoundExit>,
+    /// Cached values without a handle.
+    pub(super) uncached: Vec<u64>,
 }
 
 /// A worker that was started, is ready, or must not go on.

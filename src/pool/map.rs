@@ -135,7 +135,7 @@ impl<'a, R> Map<'a, R> {
             options,
             ordered: true,
             read_ahead: ReadAhead {
-                workers: guard.shared.settings.workers,
+                workers: guard.shared.look(|core| core.bounds.max),
                 concurrency: None,
                 chunk_size: None,
             },

@@ -8,6 +8,7 @@ use super::call_options::CallOptions;
 use super::segments::Segments;
 use super::shared_options::{KnownOptions, SharedOptions};
 use crate::call::encoded_items::EncodedItems;
+use crate::call::encoded_items::NamedValues;
 use crate::call::job::{GroupId, Job};
 use crate::ring::Cursor;
 use crate::schedule::{AffinityKey, TaskKey, WorkerKey};
@@ -20,6 +21,8 @@ use crate::transfer::blob::PackedBlob;
 pub(super) enum Place {
     /// In the schedule's queue.
     Waiting,
+    /// At the one worker that may run it, until that has nothing else to do.
+    Pinned,
     /// Nowhere: it is tried again after a while.
     Delayed,
     /// On a thread that encodes its arguments, outside the core's lock.
@@ -81,6 +84,8 @@ pub(super) struct TaskRecord {
     pub(super) place: Place,
     pub(super) arguments: TaskArguments,
     pub(super) submitted: Moment,
+    /// The cached values that its arguments name, if the encoded arguments were dropped.
+    pub(super) cached: Option<Box<NamedValues>>,
     /// How long its items have run, in nanoseconds.
     ran: u64,
     /// Whether the caller has cancelled it.
@@ -224,6 +229,7 @@ impl Records {
             place: Place::Waiting,
             arguments,
             submitted: now,
+            cached: None,
             ran: 0,
             cancelled: false,
             deaths: 0,

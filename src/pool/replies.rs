@@ -127,9 +127,10 @@ impl Core {
         if let Some(pid) = it.pid() {
             error = error.in_process(pid);
         }
-        // A task that may run again keeps its limits.
+        // A task that may run again keeps its limits. Options that are changed are not shared with other tasks any more.
         let record = self.records.get_mut(key);
-        if let Some(record) = record.filter(|it| it.place != Place::Deciding) {
+        let record = record.filter(|it| it.place != Place::Deciding);
+        if let Some(record) = record.filter(|it| it.options.first_limit().is_some()) {
             record.options.timeout = None;
             record.options.progress_timeout = None;
         }

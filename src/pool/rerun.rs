@@ -61,12 +61,8 @@ impl Core {
         };
         record.options.retries = record.options.retries.saturating_sub(1);
         record.note_try();
-        let is_delayed = record.options.backoff.is_some();
         self.counts.retried += 1;
-        match is_delayed {
-            true => self.delay(key),
-            false => self.requeue(key),
-        }
+        self.requeue_later(key);
     }
 
     fn end(&mut self, key: TaskKey, error: Option<JoinError>) {

@@ -159,7 +159,10 @@ impl<R> Run<R> {
     /// Submits the call, once there is room for it. Afterwards it has an outcome or will have one.
     fn poll_submit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.options.begin_wait();
-        if self.stage == Stage::New && !self.guard.shared.settings.has_queue_limits() {
+        // What one worker must run does not wait behind what the others may run.
+        let has_room =
+            !self.guard.shared.settings.has_queue_limits() || self.options.target.is_some();
+        if self.stage == Stage::New && has_room {
             self.stage = self.submit(None).map_or(Stage::Over, Stage::Submitted);
             return Poll::Ready(());
         }

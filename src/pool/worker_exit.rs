@@ -28,6 +28,8 @@ impl Core {
             return;
         };
         self.check_missing = true;
+        self.unpin_all(&dead);
+        self.promote_successor(dead.number);
         // It died of itself, when it looked for its next task or ran it.
         let was_running = exit.was_ready && exit.init.is_none();
         let was_wanted = dead.is_alive() || dead.unresponsive || dead.nonsense.is_some();

@@ -12,6 +12,7 @@
 //! ([`TakesTasks`]).
 
 mod affinity;
+mod growth;
 mod keyed;
 mod mean_time;
 mod priority;
@@ -125,6 +126,12 @@ impl Schedule {
     /// The worker's run queue.
     pub(crate) fn run_queue(&self, worker: WorkerKey) -> Option<&RunQueue> {
         self.run_queues.get(worker)
+    }
+
+    /// Whether the worker has no task, has space for one, and will not be sent one that is not ready yet.
+    pub(crate) fn has_nothing(&self, worker: WorkerKey) -> bool {
+        let queue = self.run_queues.get(worker);
+        queue.is_some_and(|queue| queue.expected() == 0 && !queue.is_full())
     }
 
     /// Some worker takes tasks that did not before.

@@ -87,6 +87,10 @@ impl RunQueue {
         !self.full && !self.front_runs && self.expected() < depth
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
     pub(super) fn set_full(&mut self, full: bool) {
         self.full = full;
     }
@@ -140,6 +144,11 @@ impl RunQueue {
     /// How many items have no outcome, the running item among them.
     pub(super) fn backlog(&self) -> usize {
         self.tasks.iter().map(|queued| queued.items).sum()
+    }
+
+    /// Whether nothing is in the queue, nor will be sent.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.expected() == 0
     }
 
     /// The time since the front task was sent or outcomes have arrived.

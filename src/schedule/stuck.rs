@@ -6,7 +6,7 @@ use super::{RunQueue, Schedule, TakesTasks, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 
 /// A worker without progress for this long runs a long task: the tasks behind it are given to idle workers.
-const STUCK_AFTER: Duration = Duration::from_micros(500);
+pub(super) const STUCK_AFTER: Duration = Duration::from_micros(500);
 
 /// A batch without outcomes for this long is slow. Several times what a batch is made to last: on a busy machine a
 /// worker waits for its turn, and asking for every outcome at once costs more than it gains.

@@ -17,14 +17,18 @@ mod pools;
 #[path = "../tasks/mod.rs"]
 mod tasks;
 
+mod broadcast;
+mod cached;
 mod cancel;
 mod descriptors;
 mod drop;
+mod elastic;
 mod grace;
 mod initializer;
 mod initializer_errors;
 mod key;
 mod late_arguments;
+mod lease;
 mod many;
 mod map;
 mod metrics;
@@ -33,6 +37,7 @@ mod priority;
 mod progress_timeout;
 mod queue_limit;
 mod queue_timeout;
+mod recycling;
 mod reentrance;
 mod reserve;
 mod retry;
