@@ -16,7 +16,7 @@ use crate::schedule::{QueuedTask, TaskKey};
 use crate::spawn::ChildEnd;
 
 /// How many workers may die before they say that they have started a task, which is then tried again.
-const MOST_DEATHS: u32 = 2;
+const MOST_DEATHS: u8 = 2;
 
 impl Core {
     /// A worker has exited, and all its replies were read. Its unstarted tasks run in other workers. The item that it

@@ -49,6 +49,7 @@ mod stream;
 mod surroundings;
 mod task_set;
 mod timeout;
+mod traceparent;
 mod values;
 mod worker_crash;
 mod worker_killed;
