@@ -53,8 +53,8 @@ pub use pipe::{
 };
 pub use pool::{
     CollectAll, Emit, Full, Histogram, Map, MapFuture, Metrics, Permit, Pool, PoolBuilder,
-    RecycleReason, Reservation, Restart, Run, Shutdown, StatePool, StatePoolBuilder, StreamTask,
-    TaskHandle, TaskSet, TaskStream, WorkerInfo, WorkerState,
+    RecycleReason, Reservation, Restart, Run, Shutdown, ShutdownReport, StatePool,
+    StatePoolBuilder, StreamTask, TaskHandle, TaskSet, TaskStream, WorkerInfo, WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,

@@ -18,6 +18,7 @@ impl Core {
             .chain(self.next_look())
             .chain(half_open_at)
             .chain(self.next_expiry())
+            .chain(self.next_exit_limit())
             .chain(self.next_adaption())
             .chain(self.admission.next_lapse())
             .chain(self.next_delayed())

@@ -44,6 +44,7 @@ mod task_set;
 mod timeout;
 mod values;
 mod worker_crash;
+mod worker_exit_function;
 mod worker_killed;
 mod worker_replaced;
 mod worker_stopped;
