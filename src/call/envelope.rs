@@ -58,6 +58,9 @@ pub(crate) const TIMED: u64 = 1;
 /// Flag of a request: the worker commits every outcome at once. The parent sets it while a slow request runs.
 pub(crate) const EAGER: u64 = 2;
 
+/// Flag of a request: its items name cached values.
+pub(crate) const NAMES_CACHED: u64 = 1 << 8;
+
 /// The head of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Request {
@@ -68,7 +71,7 @@ pub(crate) struct Request {
     /// The id of the blob that holds the only item, or 0.
     pub(crate) blob: u64,
     pub(crate) blob_len: u64,
-    /// [`TIMED`] and [`EAGER`].
+    /// [`TIMED`], [`EAGER`] and [`NAMES_CACHED`].
     pub(crate) flags: u64,
     /// The id under which its attachments come over the control socket, or 0.
     pub(crate) attachments: u64,

@@ -17,6 +17,7 @@ use super::envelope;
 use super::envelope::{ITEM_PREFIX, Request};
 use crate::codec::attachments;
 use crate::codec::attachments::ReceivedAttachments;
+use crate::codec::cached;
 use crate::codec::codec;
 use crate::ring::{Consumer, Corrupt, Frame};
 use crate::sys::clock::Moment;
@@ -201,6 +202,16 @@ impl RequestReader {
     /// Decodes the arguments of the last claimed item. A panic of a `Deserialize` passes through.
     #[inline]
     pub(super) fn arguments<A: DeserializeOwned>(&mut self) -> Result<A, String> {
+        match self.item() {
+            Some((head, _)) if head.flags & envelope::NAMES_CACHED != 0 => {
+                cached::receive(|| self.decode_arguments())
+            }
+            _ => self.decode_arguments(),
+        }
+    }
+
+    #[inline]
+    fn decode_arguments<A: DeserializeOwned>(&mut self) -> Result<A, String> {
         let Some(current) = &mut self.current else {
             return Err("there is no request".to_owned());
         };

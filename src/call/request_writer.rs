@@ -19,6 +19,7 @@ use super::envelope;
 use super::envelope::{LONGEST_BODY, Request};
 use super::job::Job;
 use super::last_words::LastWords;
+use super::shared_values::SharedValues;
 use crate::codec::codec;
 use crate::error::PanicReport;
 use crate::ring::{Cursor, Producer};
@@ -35,6 +36,8 @@ use crate::transfer::messages::ToWorker;
 pub(crate) struct RequestWriter {
     ring: Producer,
     control: ControlQueue,
+    /// The cached values that the worker was sent.
+    values: SharedValues,
     /// Memory for arguments that do not fit the ring. No other worker is sent any of it.
     blobs: BlobStore,
     /// The ids of the blobs whose memory the worker was sent.
@@ -98,6 +101,7 @@ impl RequestWriter {
         Self {
             ring,
             control: ControlQueue::new(control),
+            values: SharedValues::default(),
             blobs: BlobStore::default(),
             announced: Vec::new(),
         }
@@ -141,6 +145,10 @@ impl RequestWriter {
             Ok(head) => head,
             Err(error) => return Written::Refused(error.to_string()),
         };
+        if let Err(error) = self.values.send_all(items.cached(), &mut self.control) {
+            return Written::not_sent(&error);
+        }
+        let names_cached = !items.cached().is_empty();
         let room = self.ring.room().min(LONGEST_BODY);
         let fitting = room.checked_sub(Request::BYTES);
         let Some((count, bytes, fds)) = fitting.and_then(|room| items.fitting(room)) else {
@@ -149,9 +157,12 @@ impl RequestWriter {
         let Some(mut writer) = self.ring.begin(Request::BYTES + bytes.len()) else {
             return Written::NoSpace;
         };
-        head.flags = if timed { envelope::TIMED } else { 0 };
+        head.flags = flags(timed, names_cached);
         head.items = count as u32;
-        head.attachments = match self.control.send_attachments(std::mem::take(fds)) {
+        head.attachments = match self
+            .control
+            .send_attachments(fds.take().map(|fds| fds.0).unwrap_or_default())
+        {
             Ok(id) => id,
             Err(error) => return Written::not_sent(&error),
         };
@@ -193,6 +204,10 @@ impl RequestWriter {
                 return Written::NoSpace;
             }
         }
+        if let Err(error) = self.values.send_all(&packed.cached, &mut self.control) {
+            return Written::not_sent(&error);
+        }
+        head.flags = flags(false, !packed.cached.is_empty());
         head.items = 1;
         head.blob = packed.blob.lease.id();
         head.blob_len = packed.blob.len as u64;
@@ -310,6 +325,16 @@ impl RequestWriter {
         Moment::from_bits(self.ring.progress())
     }
 
+    /// The worker is one of this pool, whose cached values it may be sent.
+    pub(crate) fn belong_to(&mut self, pool: u64) {
+        self.values.belong_to(pool);
+    }
+
+    /// Has the worker drop a cached value, if it was sent it.
+    pub(crate) fn forget_cached(&mut self, id: u64) {
+        self.values.forget(id, &mut self.control);
+    }
+
     /// Sends a control message. If the socket does not take it now, it is sent later, in order.
     pub(crate) fn send(&mut self, message: ToWorker) {
         self.control.send(message, Vec::new());
@@ -359,6 +384,13 @@ impl RequestWriter {
             }
         }
     }
+}
+
+/// The flags of a request.
+#[inline]
+fn flags(timed: bool, names_cached: bool) -> u64 {
+    let flag = |is_set: bool, bit: u64| if is_set { bit } else { 0 };
+    flag(timed, envelope::TIMED) | flag(names_cached, envelope::NAMES_CACHED)
 }
 
 /// The head of a request for `job`, without items.

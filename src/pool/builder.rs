@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +19,7 @@ use super::initializer;
 use super::initializer::Initializer;
 use super::pool::Pool;
 use super::pool_guard::PoolGuard;
+use super::retry_rule::RetryRule;
 use super::shared::Shared;
 use super::worker_limits::{ChosenBounds, WorkerLimits};
 use super::worker_surroundings;
@@ -54,6 +56,8 @@ pub struct PoolBuilder {
     retries: u32,
     pub(super) queue_limit: Option<usize>,
     pub(super) queue_bytes: Option<u64>,
+    pub(super) queue_timeout: Option<Duration>,
+    pub(super) retry_if: Option<RetryRule>,
     preload: Option<Initializer>,
     initializer: Option<Initializer>,
     worker_exit: Option<ExitFunction>,
@@ -103,6 +107,8 @@ impl Default for PoolBuilder {
             retries: 0,
             queue_limit: None,
             queue_bytes: None,
+            queue_timeout: None,
+            retry_if: None,
             preload: None,
             initializer: None,
             worker_exit: None,
@@ -247,7 +253,8 @@ impl PoolBuilder {
 
     /// Sets how often a task is run again if its worker crashes or exits while the task runs. By default 0.
     ///
-    /// Tasks that had not started are always run elsewhere and do not count.
+    /// Tasks that had not started are always run elsewhere and do not count. See [`Run::retries`](crate::Run::retries), and
+    /// [`retry_if`](Self::retry_if) for another rule.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
@@ -304,6 +311,7 @@ impl PoolBuilder {
             (method, _) => ChildSource::of(method),
         };
         Ok(Settings {
+            id: next_id(),
             bounds,
             limits: self.limits,
             name: self
@@ -319,12 +327,20 @@ impl PoolBuilder {
             retries: self.retries,
             queue_limit: self.queue_limit,
             queue_bytes: self.queue_bytes,
+            queue_timeout: self.queue_timeout,
+            retry_if: self.retry_if,
             initializer: self.initializer,
             worker_exit: self.worker_exit,
             exit_results: Arc::default(),
             state: self.state,
         })
     }
+}
+
+/// An id that no other pool of this process has.
+fn next_id() -> u64 {
+    static LAST_ID: AtomicU64 = AtomicU64::new(0);
+    LAST_ID.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 impl fmt::Debug for PoolBuilder {
@@ -340,6 +356,8 @@ impl fmt::Debug for PoolBuilder {
             .field("retries", &self.retries)
             .field("queue_limit", &self.queue_limit)
             .field("queue_bytes", &self.queue_bytes)
+            .field("queue_timeout", &self.queue_timeout)
+            .field("retry_if", &self.retry_if)
             .field("preload", &self.preload.is_some())
             .field("initializer", &self.initializer.is_some())
             .field("worker_exit", &self.worker_exit.is_some())

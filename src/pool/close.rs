@@ -17,6 +17,7 @@ impl Core {
         self.effects.push(Effect::WakeDriver);
         self.restarts.clear();
         self.refuse_waiting();
+        self.end_leases();
         if self.phase == Phase::Over {
             self.cancel_everything();
         }

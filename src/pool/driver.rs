@@ -194,6 +194,7 @@ impl Driver {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Wake => {}
+            Event::Uncached(id) => self.inbox.findings.uncached.push(id),
             Event::Started(worker, Ok(started)) => self.on_started(worker, *started),
             Event::Started(worker, Err(error)) => self.on_start_failed(worker, &error),
             Event::Exited(worker, end) => self.on_exited(worker, end),

@@ -46,6 +46,8 @@ impl Shared {
         match effect {
             Effect::Drop(job) => drop(job),
             Effect::ForgetArguments(job) => job.forget_arguments(),
+            Effect::Lend(job, worker, pid) => job.lend(worker.0, pid),
+            Effect::Skip(job) => job.skip(),
             Effect::ReturnBlob(packed) => self.return_blob(packed),
             Effect::Launch(worker, spec, unwanted) => {
                 start_worker::spawn_start(self, worker, spec, unwanted);
@@ -64,6 +66,11 @@ impl Shared {
                 });
             }
             Effect::EncodeExit(serial, store, job) => self.encode_exit(serial, store, job),
+            Effect::Decide(task, error) => {
+                let again = self.settings.retry_if.as_ref();
+                let again = again.is_some_and(|rule| rule.allows(&error));
+                self.with(|core| core.on_decided(task, again, Some(error)));
+            }
             Effect::WakeTask(waker) => waker.wake(),
             Effect::WakeDriver => self.tell_driver(Event::Wake),
         }

@@ -28,7 +28,8 @@ impl Core {
         let Some(it) = self.workers.get(worker) else {
             return;
         };
-        let leaves = it.is_alive() && it.departure.is_final() && it.life.is_settled();
+        let leaves =
+            it.is_alive() && !it.is_reserved() && it.departure.is_final() && it.life.is_settled();
         let queue = self.schedule.run_queue(worker);
         if !leaves || !queue.is_none_or(RunQueue::is_finished) {
             return;
@@ -109,7 +110,11 @@ impl Core {
         if head.last {
             self.transition(worker, WorkerLife::stop);
         }
-        Some((job?, head.count))
+        Some(JobOutcomes {
+            job: job?,
+            count: head.count,
+            asks_rule: false,
+        })
     }
 
     /// A worker has ended, or is killed, before its exit function had an outcome.

@@ -1,7 +1,7 @@
 //! Many calls on a few processes. Runs in the application.
 //!
 //! What users hold: `pool`, `builder` with `worker_options` and `flow_options`, `run`, `task_handle`, `permit`, `task_set`,
-//! `task_stream` with `emit` and `stream_task`, `map` and its parts, `state_pool`, `info`, `metrics`, `shutdown`. A call in
+//! `task_stream` with `emit` and `stream_task`, `lease`, `broadcast`, `cached`, `map` and its parts, `state_pool`, `info`, `metrics`, `shutdown`. A call in
 //! a queue with limits has a `ticket`, a map its `map_places`.
 //! `pool_guard` keeps the pool alive; `shared` is what all parts of a pool share.
 //!
@@ -11,7 +11,8 @@
 //!
 //! What is known, under one lock: `core`, with `records` of tasks and the `worker_table`. A worker's life is in
 //! `worker_state`. The core's topics are files of their own: `dispatch`, `replies`, `cancel`, `balance`, `workers`,
-//! `worker_count`, `recycling` with `departure` and `restart`, `exit_request`, `worker_exit`, `retry`, `close`, `room` with `admission`,
+//! `worker_count`, `recycling` with `departure` and `restart`, `exit_request`, `worker_exit`, `retry`, `pinned`, `close`,
+//! `room` with `admission`,
 //! and `tick`, which has the order of the driver's steps. `effects` performs what the core
 //! decided. Which task runs where is the [`schedule`](crate::schedule)'s to decide.
 //!
@@ -41,7 +42,10 @@ mod state_pool;
 mod task_handle;
 mod ticket;
 
+mod broadcast;
+mod cached;
 mod emit;
+mod lease;
 mod stream_task;
 mod task_set;
 mod task_stream;
@@ -77,15 +81,23 @@ mod balance;
 mod cancel;
 mod close;
 mod core;
+mod deadlines;
 mod departure;
 mod dispatch;
 mod exit_request;
+mod expiry;
+mod pinned;
 mod records;
 mod recycling;
 mod replies;
+mod rerun;
 mod restart;
 mod retry;
+mod retry_rule;
 mod room;
+mod segments;
+mod shared_options;
+mod target;
 mod tick;
 mod worker_count;
 mod worker_exit;
@@ -98,15 +110,18 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
+pub use broadcast::Broadcast;
 pub use builder::PoolBuilder;
+pub use cached::Cached;
 pub use collect_all::CollectAll;
 pub use emit::Emit;
 pub use full::Full;
 pub use info::{WorkerInfo, WorkerState};
+pub use lease::{Lease, LeaseRequest};
 pub use map::Map;
 pub use map_future::MapFuture;
 pub use metrics::{Histogram, Metrics};
-pub use permit::{Permit, Reservation};
+pub use permit::{Permit, PermitFuture};
 pub use pool::Pool;
 pub use recycle_reason::RecycleReason;
 pub use restart_future::Restart;

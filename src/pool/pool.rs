@@ -16,7 +16,7 @@ use super::full::Full;
 use super::info::WorkerInfo;
 use super::map::Map;
 use super::metrics::Metrics;
-use super::permit::Reservation;
+use super::permit::PermitFuture;
 use super::pool_guard::PoolGuard;
 use super::restart_future::Restart;
 use super::run::Run;
@@ -140,8 +140,8 @@ impl Pool {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn reserve(&self) -> Reservation {
-        Reservation::new(&self.guard, self.defaults())
+    pub fn reserve(&self) -> PermitFuture {
+        PermitFuture::new(&self.guard, self.defaults())
     }
 
     /// Runs `f` in one of the workers, and gives the items that it sends while it runs.
@@ -224,7 +224,7 @@ impl Pool {
                 let front = core.schedule.run_queue(key).and_then(RunQueue::front);
                 WorkerInfo {
                     pid: it.pid(),
-                    state: it.life.public(front.is_some()),
+                    state: it.life.public(front.is_some() || it.is_lent()),
                     tasks_done: it.done,
                     age: core.now.since(it.since),
                     current_task: front.map(|queued| TaskId(queued.task)),
@@ -311,11 +311,6 @@ impl Pool {
 
     /// What the builder set for calls that do not choose themselves.
     fn defaults(&self) -> CallOptions {
-        let settings = &self.guard.shared.settings;
-        CallOptions {
-            timeout: settings.task_timeout,
-            retries: settings.retries,
-            ..CallOptions::default()
-        }
+        self.guard.shared.settings.defaults()
     }
 }

@@ -13,6 +13,9 @@ impl Core {
     /// next tick, and not sleep. Then what time brings waits for that tick, which knows what was salvaged.
     #[must_use]
     pub(super) fn tick(&mut self, findings: &mut Findings) -> Vec<WorkerKey> {
+        for id in findings.uncached.drain(..) {
+            self.forget_cached(id);
+        }
         for change in findings.changes.drain(..) {
             self.on_change(change);
         }
@@ -65,6 +68,7 @@ impl Core {
         self.drop_started_arguments();
         self.expire();
         self.end_delays();
+        self.expire_waiting();
         // Before tasks are moved: a worker that runs may take them.
         self.clear_suspicions();
         self.rebalance();

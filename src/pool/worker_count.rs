@@ -29,11 +29,10 @@ impl Core {
         if self.phase == Phase::Over || self.phase == Phase::Closing && self.records.is_empty() {
             return;
         }
-        let staying = self.staying().len();
-        // A replacement is wanted although the worker it replaces may be idle.
-        let replacing = (staying + self.unreplaced().count()).min(self.bounds.max);
-        let wanted = self.bounds.wanted(self.demand()).max(replacing);
-        let missing = wanted.saturating_sub(staying);
+        let missing = self.missing_workers();
+        if missing == 0 {
+            self.skip_unplaced();
+        }
         if missing == 0 || !self.breaker.allows(self.now) {
             return;
         }
@@ -42,6 +41,15 @@ impl Core {
         for _ in 0..missing.min(at_once) {
             self.start_worker();
         }
+    }
+
+    /// How many workers fewer than it should have the pool has.
+    pub(super) fn missing_workers(&self) -> usize {
+        let staying = self.staying().len();
+        // A replacement is wanted although the worker it replaces may be idle.
+        let replacing = (staying + self.unreplaced().count()).min(self.bounds.max);
+        let wanted = self.bounds.wanted(self.demand()).max(replacing);
+        wanted.saturating_sub(staying)
     }
 
     /// The number of the next worker: of one that leaves and must be replaced, or the lowest that is free.
@@ -77,11 +85,13 @@ impl Core {
         }
     }
 
-    /// Whether a worker that stays has a task.
+    /// Whether a worker that stays has a task, or is kept for one.
     fn is_busy(&self, worker: WorkerKey) -> bool {
         let it = self.workers.get(worker);
-        it.is_some_and(|it| it.is_alive() && !it.departure.is_decided())
-            && self.schedule.idle_for(worker, self.now).is_none()
+        it.is_some_and(|it| {
+            let has_work = it.is_reserved() || self.schedule.idle_for(worker, self.now).is_none();
+            has_work && it.is_alive() && !it.departure.is_decided()
+        })
     }
 
     /// The workers that stay, with their numbers.

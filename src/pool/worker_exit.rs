@@ -40,6 +40,7 @@ impl Core {
             return;
         };
         self.check_missing = true;
+        self.unpin_all(&dead);
         self.promote_successor(dead.number);
         // It died of itself, when it looked for its next task or ran it.
         let was_running = exit.was_ready && exit.init.is_none();
@@ -97,19 +98,28 @@ impl Core {
             self.requeue(key);
             return false;
         }
+        let only = record
+            .filter(|it| it.job.items() == 1)
+            .map(|it| it.job.name());
+        if let Some(name) = only.filter(|_| claimed > received) {
+            let error = self.cause_of(dead, key, name, end);
+            self.end_or_rerun(key, error);
+            return true;
+        }
         let Some(mut record) = self.records.remove(key) else {
             return false;
         };
         if claimed < record.job.items() {
             let encoded = record.split_encoded(claimed);
-            self.enqueue_front(record.job.split(claimed), encoded, record.options);
+            let options = record.call_options();
+            self.enqueue_front(record.job.split(claimed), encoded, options);
         }
         if claimed > received {
             let error = self.cause_of(dead, key, record.job.name(), end);
             let crashed = matches!(error.kind(), ErrorKind::Crashed | ErrorKind::Exited);
             let wanted = !record.cancelled && self.phase != Phase::Over;
             if crashed && wanted && record.options.retries > 0 {
-                self.retry(&record.job, received, record.options);
+                self.retry(&record.job, received, record.call_options());
             } else {
                 self.fail(&record.job, received, claimed - received, error);
             }
@@ -118,9 +128,11 @@ impl Core {
         true
     }
 
-    /// Runs the item at `index` of a job once more.
+    /// Runs the item at `index` of a job with several once more.
     fn retry(&mut self, job: &Arc<dyn Job>, index: usize, mut options: CallOptions) {
         options.retries -= 1;
+        options.tried = true;
+        options.start_by = None;
         self.counts.retried += 1;
         let item = match index {
             0 => Arc::clone(job),

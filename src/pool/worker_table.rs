@@ -1,11 +1,13 @@
 //! All workers of a pool, by the schedule's keys.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::departure::Departure;
 use super::exit_stage::ExitStage;
 use super::ledger::Ledger;
+use super::target::{Reservation, WorkerId};
 use super::worker_state::{WorkerIo, WorkerLife};
 use crate::call::job::Job;
 use crate::schedule::{TakesTasks, TaskKey, WorkerKey};
@@ -21,6 +23,9 @@ const LONGEST_UNTIL_LOOK: Duration = Duration::from_secs(30);
 /// One worker.
 #[derive(Debug)]
 pub(super) struct Worker {
+    /// Tasks that only this worker may run, and that it was not sent.
+    pub(super) pinned: VecDeque<TaskKey>,
+    pub(super) reservation: Reservation,
     /// The number in its name. A worker that replaces another has the same.
     pub(super) number: usize,
     pub(super) life: WorkerLife,
@@ -71,9 +76,32 @@ impl Worker {
         !self.life.is_stopping()
     }
 
+    /// Whether it is kept for pinned tasks or for the holder of a lease.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.reservation != Reservation::None || !self.pinned.is_empty()
+    }
+
+    /// Its id.
+    pub(super) fn id(&self) -> WorkerId {
+        WorkerId(self.serial)
+    }
+
+    /// Whether it is lent out.
+    pub(super) fn is_lent(&self) -> bool {
+        self.reservation == Reservation::Lent
+    }
+
+    /// Whether it may be given a pinned task, also if it is to leave.
+    pub(super) fn takes_pinned(&self) -> bool {
+        !self.standby && self.life.takes_tasks()
+    }
+
     /// Whether it may be given a task now.
     pub(super) fn takes_tasks(&self) -> bool {
-        self.departure.allows_tasks() && !self.standby && self.life.takes_tasks()
+        !self.is_reserved()
+            && self.departure.allows_tasks()
+            && !self.standby
+            && self.life.takes_tasks()
     }
 
     /// After which run time of its task the worker is asked again to look at itself.

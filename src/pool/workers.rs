@@ -1,5 +1,6 @@
 //! The core's topic: starting workers, and what is sent to them beside tasks.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::departure::Departure;
 use super::exit_stage::ExitStage;
 use super::ledger::Ledger;
 use super::records::TaskArguments;
+use super::target::Reservation;
 use super::worker_limits::WorkerLimits;
 use super::worker_state::{NextStep, WorkerIo, WorkerLife};
 use super::worker_table::Worker;
@@ -61,7 +63,8 @@ impl Core {
     }
 
     /// A worker's process was started. Without initializers it takes tasks at once, which wait in its ring.
-    pub(super) fn on_started(&mut self, worker: WorkerKey, io: WorkerIo, has_init: bool) {
+    pub(super) fn on_started(&mut self, worker: WorkerKey, mut io: WorkerIo, has_init: bool) {
+        io.requests.belong_to(self.settings.id);
         match self.workers.get(worker) {
             Some(_) => self.transition(worker, |life| life.on_started(io, has_init)),
             None => io.signal_handle.kill(),
@@ -83,6 +86,9 @@ impl Core {
     pub(super) fn on_start_failed(&mut self, worker: WorkerKey, cause: &JoinError) {
         self.schedule.remove_worker(worker);
         let dead = self.workers.remove(worker);
+        if let Some(dead) = &dead {
+            self.unpin_all(dead);
+        }
         // The start of a worker that is not wanted any more says nothing about other starts.
         if let Some(dead) = dead.filter(Worker::is_alive) {
             self.count_failed_start(dead.since, cause);
@@ -144,6 +150,7 @@ impl Core {
         if !self.breaker.failed(began, self.now) || self.workers.any_alive() {
             return;
         }
+        self.fail_numbered(cause);
         for key in self.schedule.take_waiting() {
             if let Some(record) = self.records.remove(key) {
                 self.fail_all(&record.job, cause.clone());
@@ -166,6 +173,8 @@ impl Core {
         self.started += 1;
         let (wanted, unwanted) = oneshot::channel();
         let worker = Worker {
+            pinned: VecDeque::new(),
+            reservation: Reservation::None,
             number,
             life: WorkerLife::Starting { _wanted: wanted },
             proven: false,
@@ -188,6 +197,7 @@ impl Core {
             idle_since: self.now,
         };
         self.workers.insert(key, worker);
+        self.place_pinned(number);
         let pool = self.settings.name.clone();
         let spec = ChildSpec {
             name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
@@ -261,6 +271,15 @@ impl Core {
         let mut all = all.by_ref().filter_map(|(_, it)| it.life.io_mut());
         if let Some(io) = all.find(|io| Arc::ptr_eq(io.requests.blobs(), store)) {
             io.requests.forget(&[id]);
+        }
+    }
+
+    /// Has all workers drop a cached value.
+    pub(super) fn forget_cached(&mut self, id: u64) {
+        for (_, it) in self.workers.iter_mut() {
+            if let Some(io) = it.life.io_mut() {
+                io.requests.forget_cached(id);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Which task runs where, and when. A pure state machine: events in, decisions out.
 //!
-//! Waiting tasks are in three queues, one for each priority ([`PriorityQueue`]). Every worker has a **run queue**: the task it runs and a
+//! Waiting tasks are in three queues, one for each priority ([`PriorityQueue`]). A task with a key is held back for a
+//! while, if the worker that last had the key is busy (`keyed`, `affinity`). Every worker has a **run queue**: the task it runs and a
 //! few tasks behind it (the *prefetch*), so that a worker never waits for the parent between two tasks. The depth
 //! follows from how long tasks take: the prefetch lasts longer than the parent takes to notice a reply, and no
 //! longer. A prefetched task that was not started can be revoked, when another worker is idle and this worker has
@@ -10,7 +11,9 @@
 //! future, the life of a worker. Time is a number that comes with the event; whether a worker takes tasks is asked
 //! ([`TakesTasks`]).
 
+mod affinity;
 mod growth;
+mod keyed;
 mod mean_time;
 mod priority;
 mod priority_queue;
@@ -20,8 +23,10 @@ mod start_breaker;
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
+use affinity::{HeldTask, Homes};
 use slab::Slab;
 
+pub(crate) use affinity::AffinityKey;
 pub(crate) use mean_time::MeanTime;
 pub use priority::Priority;
 pub(crate) use priority_queue::PriorityQueue;
@@ -72,10 +77,23 @@ const UNSTARTED_AFTER: Duration = Duration::from_millis(20);
 /// The share of the newest task in the mean time of a task.
 const NEWEST_SHARE: f64 = 1.0 / 8.0;
 
+/// A task that waits for a worker.
+#[derive(Debug, Clone, Copy)]
+struct WaitingTask {
+    task: TaskKey,
+    /// Tasks with the same key go to the same worker, if it is free soon.
+    key: Option<AffinityKey>,
+}
+
 /// The queues of a pool. See the module.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    waiting: PriorityQueue<TaskKey>,
+    waiting: PriorityQueue<WaitingTask>,
+    /// Tasks that had their turn, from the first on, and wait for the worker that last had their key.
+    held: Vec<HeldTask>,
+    homes: Homes,
+    /// How many workers were added.
+    born: u64,
     /// Tasks that were cancelled while they waited, and are skipped when their turn comes.
     cancelled: HashSet<TaskKey>,
     run_queues: Slab<RunQueue>,
@@ -88,6 +106,9 @@ impl Default for Schedule {
     fn default() -> Self {
         Self {
             waiting: PriorityQueue::default(),
+            held: Vec::new(),
+            homes: Homes::default(),
+            born: 0,
             cancelled: HashSet::new(),
             run_queues: Slab::new(),
             mean_time: MeanTime::new(NEWEST_SHARE),
@@ -100,7 +121,8 @@ impl Default for Schedule {
 impl Schedule {
     /// A worker is being started.
     pub(crate) fn add_worker(&mut self) -> WorkerKey {
-        self.run_queues.insert(RunQueue::default())
+        self.born += 1;
+        self.run_queues.insert(RunQueue::new(self.born))
     }
 
     /// The worker is gone. Returns its run queue, in order.
@@ -114,6 +136,12 @@ impl Schedule {
     /// The worker's run queue.
     pub(crate) fn run_queue(&self, worker: WorkerKey) -> Option<&RunQueue> {
         self.run_queues.get(worker)
+    }
+
+    /// Whether the worker has no task, has space for one, and will not be sent one that is not ready yet.
+    pub(crate) fn has_nothing(&self, worker: WorkerKey) -> bool {
+        let queue = self.run_queues.get(worker);
+        queue.is_some_and(|queue| queue.expected() == 0 && !queue.is_full())
     }
 
     /// Some worker takes tasks that did not before.
@@ -134,51 +162,67 @@ impl Schedule {
 /// Waiting tasks.
 impl Schedule {
     /// A task was submitted.
-    pub(crate) fn submit(&mut self, task: TaskKey, priority: Priority) {
-        self.waiting.push_back(task, priority);
+    pub(crate) fn submit(&mut self, task: TaskKey, priority: Priority, key: Option<AffinityKey>) {
+        self.waiting.push_back(WaitingTask { task, key }, priority);
     }
 
     /// A task that had been sent to a worker waits again, before all others of its priority.
-    pub(crate) fn submit_front(&mut self, task: TaskKey, priority: Priority) {
-        self.waiting.push_front(task, priority);
+    pub(crate) fn submit_front(
+        &mut self,
+        task: TaskKey,
+        priority: Priority,
+        key: Option<AffinityKey>,
+    ) {
+        self.waiting.push_front(WaitingTask { task, key }, priority);
     }
 
     /// A waiting task was cancelled.
     pub(crate) fn cancel_waiting(&mut self, task: TaskKey) {
+        if self.forget_held(task) {
+            return;
+        }
         self.cancelled.insert(task);
         // While no worker takes tasks, cancelled ones must not pile up.
         if self.cancelled.len() > MAX_CANCELLED && self.waiting() < self.cancelled.len() {
             let cancelled = std::mem::take(&mut self.cancelled);
-            self.waiting.retain(|task| !cancelled.contains(task));
+            self.waiting.retain(|it| !cancelled.contains(&it.task));
         }
     }
 
     /// How many tasks wait for a worker.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len() - self.cancelled.len()
+        self.waiting.len() - self.cancelled.len() + self.held.len()
     }
 
     /// The waiting task that is sent next.
     pub(crate) fn first_waiting(&self) -> Option<TaskKey> {
-        let first = self.waiting.first();
-        let first = first.filter(|task| !self.cancelled.contains(task));
-        let mut all = self.waiting.iter();
-        first
-            .or_else(|| all.find(|task| !self.cancelled.contains(task)))
-            .copied()
+        let is_wanted = |it: &&WaitingTask| !self.cancelled.contains(&it.task);
+        let first = self.waiting.first().filter(is_wanted);
+        let first = first.or_else(|| self.waiting.iter().find(is_wanted));
+        first.map(|it| it.task)
     }
 
     /// Takes every waiting task.
     pub(crate) fn take_waiting(&mut self) -> Vec<TaskKey> {
         let cancelled = std::mem::take(&mut self.cancelled);
-        let mut waiting = self.waiting.take_all();
-        waiting.retain(|task| !cancelled.contains(task));
-        waiting
+        let held = std::mem::take(&mut self.held).into_iter();
+        let waiting = self.waiting.take_all().into_iter();
+        let mut tasks: Vec<_> = held.map(|it| it.task).collect();
+        tasks.extend(
+            waiting
+                .map(|it| it.task)
+                .filter(|it| !cancelled.contains(it)),
+        );
+        tasks
     }
 
     /// The next task, and the worker to send it to. The caller reports the result with [`Schedule::sent`],
     /// [`Schedule::no_space`] or [`Schedule::submit_front`].
-    pub(crate) fn next(&mut self, workers: &impl TakesTasks) -> Option<(WorkerKey, TaskKey)> {
+    pub(crate) fn next(
+        &mut self,
+        workers: &impl TakesTasks,
+        now: Moment,
+    ) -> Option<(WorkerKey, TaskKey)> {
         if self.no_room || self.waiting() == 0 {
             return None;
         }
@@ -186,8 +230,24 @@ impl Schedule {
             self.no_room = true;
             return None;
         };
-        let task = self.pop_waiting()?;
-        Some((worker, task))
+        if !self.held.is_empty() {
+            if let Some(held) = self.next_held(worker, workers, now) {
+                return Some(held);
+            }
+        }
+        while let Some(next) = self.pop_waiting() {
+            match next.key {
+                None => return Some((worker, next.task)),
+                Some(key) => {
+                    let assigned = self.assign(next.task, key, worker, workers, now);
+                    if assigned.is_some() {
+                        return assigned;
+                    }
+                }
+            }
+        }
+        // Only tasks that are held back wait.
+        self.first_held(worker)
     }
 
     fn shortest_queue(&self, workers: &impl TakesTasks) -> Option<WorkerKey> {
@@ -211,10 +271,10 @@ impl Schedule {
         }
     }
 
-    fn pop_waiting(&mut self) -> Option<TaskKey> {
+    fn pop_waiting(&mut self) -> Option<WaitingTask> {
         while !self.cancelled.is_empty() {
             let first = self.waiting.first()?;
-            if !self.cancelled.remove(first) {
+            if !self.cancelled.remove(&first.task) {
                 break;
             }
             self.waiting.discard_first();
@@ -376,5 +436,7 @@ impl Others {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;
