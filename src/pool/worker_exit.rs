@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::call_options::CallOptions;
 use super::core::{Core, Phase};
+use super::exit_stage::ExitStage;
 use super::findings::FoundExit;
 use super::records::TaskRecord;
 use super::worker_table::Worker;
@@ -24,6 +25,17 @@ impl Core {
     pub(super) fn on_exit(&mut self, exit: &FoundExit) {
         let (worker, end) = (exit.worker, exit.end);
         let queue = self.schedule.remove_worker(worker);
+        let ran_exit = matches!(
+            self.workers.get(worker).map(|it| it.exit_stage),
+            Some(ExitStage::Runs { .. })
+        );
+        if ran_exit {
+            let kind = match self.phase {
+                Phase::Over => ErrorKind::Cancelled,
+                _ => ErrorKind::Crashed,
+            };
+            self.fail_exit_function(worker, kind);
+        }
         let Some(dead) = self.workers.remove(worker) else {
             return;
         };
@@ -37,7 +49,7 @@ impl Core {
             self.blame(&dead, queue.front(), end.status);
         }
         // From the last to the first, each before all others: so they wait in their old order.
-        let mut started = dead.proven || was_running && !queue.is_empty();
+        let mut started = dead.proven || ran_exit || was_running && !queue.is_empty();
         for (ahead, queued) in queue.into_iter().enumerate().rev() {
             // The first has no last reply, so the worker has not come to the others, whatever it says.
             let is_first = ahead == 0;

@@ -52,6 +52,7 @@ mod timeout;
 mod traceparent;
 mod values;
 mod worker_crash;
+mod worker_exit_function;
 mod worker_killed;
 mod worker_replaced;
 mod worker_stopped;
