@@ -12,6 +12,7 @@ pub(crate) mod buffer;
 pub(crate) mod bundle;
 pub(crate) mod hugepages;
 pub(crate) mod memory;
+pub(crate) mod scratch;
 pub(crate) mod socket;
 pub(crate) mod stack;
 
