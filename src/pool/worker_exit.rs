@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use super::call_options::CallOptions;
-use super::core::{Core, Phase};
+use super::core::{Core, Effect, Phase};
 use super::exit_stage::ExitStage;
 use super::findings::FoundExit;
 use super::records::TaskRecord;
@@ -15,6 +15,7 @@ use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{QueuedTask, TaskKey};
 use crate::spawn::ChildEnd;
+use crate::sys::scratch;
 
 /// How many workers may die before they say that they have started a task, which is then tried again.
 const MOST_DEATHS: u8 = 2;
@@ -41,6 +42,10 @@ impl Core {
         };
         self.check_missing = true;
         self.unpin_all(&dead);
+        if dead.life.io().is_some_and(|io| io.requests.has_scratch()) {
+            let path = scratch::path(self.settings.id, dead.serial);
+            self.effects.push(Effect::RemoveScratch(path));
+        }
         self.promote_successor(dead.number);
         // It died of itself, when it looked for its next task or ran it.
         let was_running = exit.was_ready && exit.init.is_none();

@@ -20,6 +20,7 @@ use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildSpec;
 use crate::sys::clock::Moment;
+use crate::sys::scratch;
 use crate::transfer::blob::BlobStore;
 use crate::transfer::messages::ToWorker;
 use crate::transfer::nonsense::Nonsense;
@@ -203,6 +204,8 @@ impl Core {
             name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
             pool,
             number: Some(number),
+            seed: Some(self.settings.seed),
+            scratch: Some(scratch::path(self.settings.id, self.started)),
             detached: false,
             surroundings: self.settings.surroundings.clone(),
         };

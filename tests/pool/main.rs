@@ -43,6 +43,8 @@ mod reserve;
 mod retry;
 mod run;
 mod runtimes;
+mod scratch;
+mod seed;
 mod shutdown;
 mod start_limits;
 mod stream;
