@@ -8,6 +8,7 @@
 )))]
 compile_error!("procession runs on Linux, on x86-64 and aarch64, so far");
 
+pub mod memory;
 mod pipe;
 mod pool;
 mod process;
@@ -52,9 +53,10 @@ pub use pipe::{
     pipe_with,
 };
 pub use pool::{
-    CollectAll, Emit, Full, Histogram, Map, MapFuture, Metrics, Permit, Pool, PoolBuilder,
-    Reservation, Run, Shutdown, StatePool, StatePoolBuilder, StreamTask, TaskHandle, TaskSet,
-    TaskStream, WorkerInfo, WorkerState,
+    Broadcast, Cached, CollectAll, Emit, Full, Histogram, Lease, LeaseRequest, Map, MapFuture,
+    Metrics, Permit, PermitFuture, Pool, PoolBuilder, RecycleReason, Restart, Run, Shutdown,
+    ShutdownReport, StatePool, StatePoolBuilder, StreamTask, TaskHandle, TaskSet, TaskStream,
+    WorkerInfo, WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,

@@ -10,6 +10,7 @@
 //! | `encoded_items` | parent | items of a job as bytes, before they are in a ring |
 //! | `request_writer` | parent | copies encoded arguments into the request ring; revokes them |
 //! | `control_queue` | parent | sends what goes beside requests over the control socket |
+//! | `shared_values` | parent | sends a worker the cached values that requests name |
 //! | `rings` | both | the memory of the two rings |
 //! | `envelope` | both | the layout of requests and replies; claim and revoke |
 //! | `request_reader` | worker | waits for requests, decodes arguments |
@@ -45,6 +46,7 @@ mod request_reader;
 pub(crate) mod request_writer;
 pub(crate) mod result_blobs;
 pub(crate) mod rings;
+mod shared_values;
 pub(crate) mod single;
 mod slot;
 pub(crate) mod unsendable;

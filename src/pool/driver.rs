@@ -20,6 +20,7 @@ use super::core::{Effect, Failure};
 use super::effects;
 use super::events::{Event, StartedWorker};
 use super::findings::WorkerChange;
+use super::memory_watch::MemoryWatch;
 use super::reply_inbox::ReplyInbox;
 use super::shared::Shared;
 use super::trim::Trim;
@@ -85,6 +86,9 @@ impl Driver {
         let told = self.take_events(cx);
         let replied = self.inbox.read_all();
         self.inbox.find_idle_ringers(rung, replied);
+        if let Some(limit) = self.shared.settings.limits.memory.filter(|_| replied) {
+            self.inbox.find_overgrown(limit);
+        }
         let busy = salvaged || told || replied;
         let turn = self.turn(busy);
         self.shared.perform(turn.effects);
@@ -187,6 +191,7 @@ impl Driver {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Wake => {}
+            Event::Uncached(id) => self.inbox.findings.uncached.push(id),
             Event::Started(worker, Ok(started)) => self.on_started(worker, *started),
             Event::Started(worker, Err(error)) => self.on_start_failed(worker, &error),
             Event::Exited(worker, end) => self.on_exited(worker, end),
@@ -212,7 +217,9 @@ impl Driver {
         let has_init = !started.init.is_empty();
         let pid = signal_handle.pid();
         replies.limit_results(self.shared.settings.result_limit);
-        let replies = WorkerReplies::new(replies, bell, pid, started.init, started.packed);
+        let mut replies = WorkerReplies::new(replies, bell, pid, started.init, started.packed);
+        let is_limited = self.shared.settings.limits.memory.is_some();
+        replies.memory = is_limited.then(|| MemoryWatch::new(pid));
         self.inbox.add(worker, replies);
         let events = self.shared.events.clone();
         self.shared.background.spawn(async move {

@@ -16,6 +16,8 @@ pub(super) enum Event {
     Started(WorkerKey, io::Result<Box<StartedWorker>>),
     /// A worker has exited.
     Exited(WorkerKey, ChildEnd),
+    /// The last handle on a cached value was dropped.
+    Uncached(u64),
     /// Something has changed in the core.
     Wake,
 }

@@ -2,7 +2,11 @@
 //!
 //! Runs in the application.
 
+use std::time::Duration;
+
 use super::builder::PoolBuilder;
+use super::retry_rule::RetryRule;
+use crate::error::JoinError;
 
 impl PoolBuilder {
     /// Limits how many tasks may wait. By default there is no limit.
@@ -43,6 +47,41 @@ impl PoolBuilder {
     /// few bytes that name it.
     pub fn queue_bytes(mut self, bytes: u64) -> Self {
         self.queue_bytes = Some(bytes);
+        self
+    }
+
+    /// Limits how long a task may wait: for room in the queue, and for a worker. By default there is no limit.
+    ///
+    /// See [`Run::queue_timeout`](crate::Run::queue_timeout). It holds for [`Pool::reserve`] too.
+    pub fn queue_timeout(mut self, limit: Duration) -> Self {
+        self.queue_timeout = Some(limit);
+        self
+    }
+
+    /// Says which failed tasks are run again, instead of those whose worker crashed or exited.
+    ///
+    /// `rule` is asked after each failure of a task that has started, as long as it has
+    /// [`retries`](Self::retries) left. It may allow another try after a panic, a timeout, a result that cannot be
+    /// decoded. It is not asked about tasks that were cancelled. Work that had not started always runs elsewhere. `rule`
+    /// runs on a thread of the runtime and must not block; if it panics, the task is not run again. Items of a map with
+    /// retries are then sent one by one.
+    ///
+    /// ```
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = procession::Pool::builder()
+    ///     .workers(1)
+    ///     .retries(2)
+    ///     .retry_if(|error| error.is_panic() || error.is_timed_out())
+    ///     .build()?;
+    /// let error = pool.run(|| -> u32 { panic!("each time") }, ()).await.unwrap_err();
+    /// assert!(error.is_panic());
+    /// assert_eq!(pool.metrics().retried(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn retry_if(mut self, rule: impl Fn(&JoinError) -> bool + Send + Sync + 'static) -> Self {
+        self.retry_if = Some(RetryRule::new(rule));
         self
     }
 }

@@ -15,7 +15,7 @@ pub enum WorkerState {
     Starting,
     /// The worker waits for a task.
     Idle,
-    /// The worker runs a task.
+    /// The worker runs a task, or is leased.
     Busy,
     /// The worker was told to stop, or was killed, and has not ended yet.
     Stopping,

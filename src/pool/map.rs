@@ -135,7 +135,7 @@ impl<'a, R> Map<'a, R> {
             options,
             ordered: true,
             read_ahead: ReadAhead {
-                workers: guard.shared.settings.workers,
+                workers: guard.shared.look(|core| core.bounds.max),
                 concurrency: None,
                 chunk_size: None,
             },
@@ -293,6 +293,9 @@ impl<'a, R> Map<'a, R> {
             .read_ahead
             .batch_size(progress.mean, input.exact_len())
             .min(room);
+        // The rule is asked about one item at a time, which then has a task of its own.
+        let asks_rule = self.options.retries > 0 && shared.settings.retry_if.is_some();
+        let size = if asks_rule { 1 } else { size };
         let Poll::Ready(batch) = input.poll_batch(self.read, size, &self.results, cx) else {
             self.places.give_next_back(&self.guard.shared);
             return Poll::Pending;
@@ -310,7 +313,8 @@ impl<'a, R> Map<'a, R> {
         if self.jobs.is_empty() {
             return self.places.give_next_back(shared);
         }
-        let (jobs, options, places) = (&mut self.jobs, self.options, &mut self.places);
+        let (jobs, mut options, places) = (&mut self.jobs, self.options, &mut self.places);
+        options.begin_wait();
         if !shared.with(|core| core.submit_all(jobs, options, places.take_used())) {
             for (job, _) in jobs.drain(..) {
                 let closed = shared.look(|core| core.refusal(job.name()));

@@ -16,6 +16,7 @@ pub struct Metrics {
     pub(super) busy: usize,
     pub(super) queued: usize,
     pub(super) running: usize,
+    pub(super) queued_bytes: u64,
     pub(super) counts: Counts,
 }
 
@@ -29,6 +30,7 @@ pub(super) struct Counts {
     pub(super) cancelled: u64,
     pub(super) retried: u64,
     pub(super) corrupted: u64,
+    pub(super) recycled: u64,
     pub(super) wait_time: Histogram,
     pub(super) run_time: Histogram,
 }
@@ -51,6 +53,8 @@ impl Counts {
 
 impl Metrics {
     /// The number of workers that are ready or starting.
+    ///
+    /// A replacement that waits for a recycled worker to finish its last task does not count.
     pub fn workers(&self) -> usize {
         self.workers
     }
@@ -63,6 +67,13 @@ impl Metrics {
     /// The number of tasks that wait for a worker. A batch of map items that waits counts as one task.
     pub fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// How many bytes the encoded arguments of all tasks have that wait: for a worker, or behind another task in one.
+    ///
+    /// This is what [`queue_bytes`](crate::PoolBuilder::queue_bytes) limits.
+    pub fn queued_bytes(&self) -> u64 {
+        self.queued_bytes
     }
 
     /// The number of tasks that were sent to a worker and have no outcome.
@@ -112,9 +123,13 @@ impl Metrics {
         self.counts.corrupted
     }
 
-    /// Always 0: this version has no option that recycles workers.
+    /// The number of workers that were replaced although nothing was wrong with them: because of
+    /// [`max_tasks_per_worker`](crate::PoolBuilder::max_tasks_per_worker),
+    /// [`max_worker_memory`](crate::PoolBuilder::max_worker_memory),
+    /// [`max_worker_age`](crate::PoolBuilder::max_worker_age) or
+    /// [`restart_workers`](crate::Pool::restart_workers).
     pub fn recycled(&self) -> u64 {
-        0
+        self.counts.recycled
     }
 
     /// The times between the submission and the end of finished tasks, without the time they ran.

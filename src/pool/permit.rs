@@ -25,8 +25,10 @@ const RESERVE_NAME: &str = "procession::Pool::reserve";
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the pool was closed, and
-/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) if it was terminated while this waited.
+/// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the pool was closed,
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) if it was terminated while this waited, and
+/// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) after the pool's
+/// [`queue_timeout`](crate::PoolBuilder::queue_timeout).
 ///
 /// # Cancel safety
 ///
@@ -37,46 +39,48 @@ const RESERVE_NAME: &str = "procession::Pool::reserve";
 ///
 /// If it is polled after it has resolved.
 #[must_use = "a place is reserved when this is awaited"]
-pub struct Reservation {
+pub struct PermitFuture {
     guard: Arc<PoolGuard>,
     defaults: CallOptions,
-    stage: ReservationStage,
+    stage: PermitStage,
 }
 
 #[derive(Debug)]
-enum ReservationStage {
+enum PermitStage {
     New,
     Held(Ticket),
     Over,
 }
 
-impl Reservation {
+impl PermitFuture {
     pub(super) fn new(guard: &Arc<PoolGuard>, defaults: CallOptions) -> Self {
         Self {
             guard: Arc::clone(guard),
             defaults,
-            stage: ReservationStage::New,
+            stage: PermitStage::New,
         }
     }
 
     /// The ticket, which is taken at the first poll.
     fn ticket(&mut self, cx: &Context<'_>) -> Result<&mut Ticket, JoinError> {
-        if let ReservationStage::New = self.stage {
+        if let PermitStage::New = self.stage {
+            self.defaults.begin_wait();
             let need = Need {
                 priority: Priority::Normal,
                 bytes: 0,
+                start_by: self.defaults.start_by,
             };
             let ticket = Ticket::take(&self.guard.shared, need, RESERVE_NAME, cx)?;
-            self.stage = ReservationStage::Held(ticket);
+            self.stage = PermitStage::Held(ticket);
         }
         match &mut self.stage {
-            ReservationStage::Held(ticket) => Ok(ticket),
-            _ => panic!("`Reservation` was polled after it had resolved"),
+            PermitStage::Held(ticket) => Ok(ticket),
+            _ => panic!("`PermitFuture` was polled after it had resolved"),
         }
     }
 }
 
-impl Future for Reservation {
+impl Future for PermitFuture {
     type Output = Result<Permit, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -86,26 +90,29 @@ impl Future for Reservation {
             Ok(ticket) => std::task::ready!(ticket.poll(&guard.shared, RESERVE_NAME, cx)),
             Err(error) => Err(error),
         };
-        this.stage = ReservationStage::Over;
+        this.stage = PermitStage::Over;
         Poll::Ready(outcome.map(|()| Permit {
             guard,
-            defaults: this.defaults,
+            defaults: CallOptions {
+                start_by: None,
+                ..this.defaults
+            },
             is_filled: false,
         }))
     }
 }
 
-impl Drop for Reservation {
+impl Drop for PermitFuture {
     fn drop(&mut self) {
-        if let ReservationStage::Held(ticket) = self.stage {
+        if let PermitStage::Held(ticket) = self.stage {
             ticket.leave(&self.guard.shared);
         }
     }
 }
 
-impl fmt::Debug for Reservation {
+impl fmt::Debug for PermitFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reservation")
+        f.debug_struct("PermitFuture")
             .field("stage", &self.stage)
             .finish_non_exhaustive()
     }

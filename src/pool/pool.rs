@@ -7,21 +7,25 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::Stream;
+use tokio::sync::oneshot;
 
 use super::call_options::CallOptions;
 use super::core::Phase;
+use super::events::Event;
 use super::full::Full;
 use super::info::WorkerInfo;
 use super::map::Map;
 use super::metrics::Metrics;
-use super::permit::Reservation;
+use super::permit::PermitFuture;
 use super::pool_guard::PoolGuard;
+use super::restart_future::Restart;
 use super::run::Run;
 use super::shutdown::Shutdown;
 use super::stream_task::StreamTask;
 use super::task_handle::TaskHandle;
 use super::task_stream::TaskStream;
 use super::ticket::Ticket;
+use super::worker_limits::MOST_WORKERS;
 use super::worker_table::Worker;
 use crate::call::job;
 use crate::call::single::Single;
@@ -136,8 +140,8 @@ impl Pool {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn reserve(&self) -> Reservation {
-        Reservation::new(&self.guard, self.defaults())
+    pub fn reserve(&self) -> PermitFuture {
+        PermitFuture::new(&self.guard, self.defaults())
     }
 
     /// Runs `f` in one of the workers, and gives the items that it sends while it runs.
@@ -200,9 +204,14 @@ impl Pool {
             counts.completed += shared.completed.load(Ordering::Relaxed);
             counts.failed += shared.failed.load(Ordering::Relaxed);
             Metrics {
-                workers: core.workers.iter().filter(|(_, it)| it.is_alive()).count(),
+                workers: core
+                    .workers
+                    .iter()
+                    .filter(|(_, it)| it.is_alive() && !it.standby)
+                    .count(),
                 busy: running.iter().filter(|&&len| len > 0).count(),
                 queued: core.schedule.waiting(),
+                queued_bytes: core.waiting_bytes(),
                 running: running.iter().sum(),
                 counts,
             }
@@ -216,7 +225,7 @@ impl Pool {
                 let front = core.schedule.run_queue(key).and_then(RunQueue::front);
                 WorkerInfo {
                     pid: it.pid(),
-                    state: it.life.public(front.is_some()),
+                    state: it.life.public(front.is_some() || it.is_lent()),
                     tasks_done: it.done,
                     age: core.now.since(it.since),
                     current_task: front.map(|queued| TaskId(queued.task)),
@@ -224,6 +233,42 @@ impl Pool {
             };
             core.workers.iter().map(info).collect()
         })
+    }
+
+    /// Changes the number of workers to `workers` (minimum 1, maximum 32,768).
+    ///
+    /// It sets both bounds, as [`PoolBuilder::workers`](crate::PoolBuilder::workers) does. New workers start at once.
+    /// Workers that are too many finish the task that they run, and leave; tasks that they have not started run elsewhere.
+    /// Those with the highest numbers leave first. A closed pool is not changed.
+    pub fn resize(&self, workers: usize) {
+        let workers = workers.clamp(1, MOST_WORKERS);
+        let shared = &self.guard.shared;
+        shared.with(|core| core.resize(workers));
+        shared.tell_driver(Event::Wake);
+    }
+
+    /// Replaces all workers that there are now, one after the other, each when its task is done.
+    ///
+    /// This happens whether or not the future is awaited; it resolves when the last of them has finished its last task. A
+    /// worker takes tasks until its replacement is ready, so none waits longer because of this, and no task is lost or
+    /// refused. The replacement has the same number, and its [`initializer`](crate::PoolBuilder::initializer) runs; a
+    /// [`preload`](crate::PoolBuilder::preload) does not run again.
+    ///
+    /// If replacements cannot be started several times in a row, the restart ends: the workers that are left stay.
+    /// Closing the pool ends it too.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropping the future does not stop the restart.
+    pub fn restart_workers(&self) -> Restart {
+        let (sender, done) = oneshot::channel();
+        let shared = &self.guard.shared;
+        shared.with(|core| match core.phase {
+            Phase::Open => core.restarts.add(&core.workers, sender),
+            _ => drop(sender),
+        });
+        shared.tell_driver(Event::Wake);
+        Restart::new(&self.guard, done)
     }
 
     /// Closes the pool: it takes no new tasks, finishes the tasks it has, and its workers exit.
@@ -267,11 +312,6 @@ impl Pool {
 
     /// What the builder set for calls that do not choose themselves.
     fn defaults(&self) -> CallOptions {
-        let settings = &self.guard.shared.settings;
-        CallOptions {
-            timeout: settings.task_timeout,
-            retries: settings.retries,
-            ..CallOptions::default()
-        }
+        self.guard.shared.settings.defaults()
     }
 }

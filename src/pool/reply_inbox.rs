@@ -17,6 +17,7 @@ use super::worker_replies::WorkerReplies;
 use crate::call::envelope::{Reply, WORKER_RING_BYTES};
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildEnd;
+use crate::sys::clock::Moment;
 
 /// Replies read from one worker before the next worker's are read.
 const REPLIES_PER_TURN: usize = 64;
@@ -178,6 +179,22 @@ impl ReplyInbox {
         match replies.reader.salvage(&mut self.bytes) {
             Some(head) => add_reply(findings, worker, replies, head, &self.bytes[from..], from),
             None => drop(report_nonsense(findings, worker, replies)),
+        }
+    }
+
+    /// Finds workers that have finished a task and have more than `limit` bytes of memory.
+    pub(super) fn find_overgrown(&mut self, limit: u64) {
+        let now = Moment::now();
+        for found in self.findings.replies.iter().filter(|it| it.head.last) {
+            let replies = self.workers.get_mut(found.worker).and_then(Option::as_mut);
+            let Some(replies) = replies else {
+                continue;
+            };
+            let pid = replies.pid;
+            let memory = replies.memory.as_mut();
+            if memory.is_some_and(|memory| memory.is_over(pid, limit, now)) {
+                self.findings.overgrown.push(found.worker);
+            }
         }
     }
 

@@ -57,7 +57,7 @@ impl Core {
             return true;
         };
         let tasks = self.records.len() + self.admission.places();
-        tasks < limit.saturating_add(self.settings.workers)
+        tasks < limit.saturating_add(self.bounds.max)
     }
 
     /// Arguments that are longer than the limit have room when no others wait.

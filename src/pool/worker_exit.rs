@@ -5,7 +5,8 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use super::call_options::CallOptions;
-use super::core::{Core, Phase};
+use super::core::{Core, Effect, Phase};
+use super::exit_stage::ExitStage;
 use super::findings::FoundExit;
 use super::records::TaskRecord;
 use super::worker_table::Worker;
@@ -14,9 +15,10 @@ use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{QueuedTask, TaskKey};
 use crate::spawn::ChildEnd;
+use crate::sys::scratch;
 
 /// How many workers may die before they say that they have started a task, which is then tried again.
-const MOST_DEATHS: u32 = 2;
+const MOST_DEATHS: u8 = 2;
 
 impl Core {
     /// A worker has exited, and all its replies were read. Its unstarted tasks run in other workers. The item that it
@@ -24,10 +26,27 @@ impl Core {
     pub(super) fn on_exit(&mut self, exit: &FoundExit) {
         let (worker, end) = (exit.worker, exit.end);
         let queue = self.schedule.remove_worker(worker);
+        let ran_exit = matches!(
+            self.workers.get(worker).map(|it| it.exit_stage),
+            Some(ExitStage::Runs { .. })
+        );
+        if ran_exit {
+            let kind = match self.phase {
+                Phase::Over => ErrorKind::Cancelled,
+                _ => ErrorKind::Crashed,
+            };
+            self.fail_exit_function(worker, kind);
+        }
         let Some(dead) = self.workers.remove(worker) else {
             return;
         };
         self.check_missing = true;
+        self.unpin_all(&dead);
+        if dead.life.io().is_some_and(|io| io.requests.has_scratch()) {
+            let path = scratch::path(self.settings.id, dead.serial);
+            self.effects.push(Effect::RemoveScratch(path));
+        }
+        self.promote_successor(dead.number);
         // It died of itself, when it looked for its next task or ran it.
         let was_running = exit.was_ready && exit.init.is_none();
         let was_wanted = dead.is_alive() || dead.unresponsive || dead.nonsense.is_some();
@@ -35,7 +54,7 @@ impl Core {
             self.blame(&dead, queue.front(), end.status);
         }
         // From the last to the first, each before all others: so they wait in their old order.
-        let mut started = dead.proven || was_running && !queue.is_empty();
+        let mut started = dead.proven || ran_exit || was_running && !queue.is_empty();
         for (ahead, queued) in queue.into_iter().enumerate().rev() {
             // The first has no last reply, so the worker has not come to the others, whatever it says.
             let is_first = ahead == 0;
@@ -63,6 +82,12 @@ impl Core {
         if record.deaths <= MOST_DEATHS || record.cancelled {
             return;
         }
+        // It may have hidden its starts, so each counts as a try.
+        if record.options.retries > 0 {
+            record.options.retries -= 1;
+            self.counts.retried += 1;
+            return;
+        }
         if let Some(record) = self.records.remove(key) {
             let why = "several workers in a row have ended when this was their next task";
             let error = JoinError::new(ErrorKind::Crashed, record.job.name())
@@ -84,19 +109,28 @@ impl Core {
             self.requeue(key);
             return false;
         }
+        let only = record
+            .filter(|it| it.job.items() == 1)
+            .map(|it| it.job.name());
+        if let Some(name) = only.filter(|_| claimed > received) {
+            let error = self.cause_of(dead, key, name, end);
+            self.end_or_rerun(key, error);
+            return true;
+        }
         let Some(mut record) = self.records.remove(key) else {
             return false;
         };
         if claimed < record.job.items() {
             let encoded = record.split_encoded(claimed);
-            self.enqueue_front(record.job.split(claimed), encoded, record.options);
+            let options = record.call_options();
+            self.enqueue_front(record.job.split(claimed), encoded, options);
         }
         if claimed > received {
             let error = self.cause_of(dead, key, record.job.name(), end);
             let crashed = matches!(error.kind(), ErrorKind::Crashed | ErrorKind::Exited);
             let wanted = !record.cancelled && self.phase != Phase::Over;
             if crashed && wanted && record.options.retries > 0 {
-                self.retry(&record.job, received, record.options);
+                self.retry(&record.job, received, record.call_options());
             } else {
                 self.fail(&record.job, received, claimed - received, error);
             }
@@ -105,9 +139,11 @@ impl Core {
         true
     }
 
-    /// Runs the item at `index` of a job once more.
+    /// Runs the item at `index` of a job with several once more.
     fn retry(&mut self, job: &Arc<dyn Job>, index: usize, mut options: CallOptions) {
         options.retries -= 1;
+        options.tried = true;
+        options.start_by = None;
         self.counts.retried += 1;
         let item = match index {
             0 => Arc::clone(job),

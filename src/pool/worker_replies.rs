@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::initializer::InitJob;
+use super::memory_watch::MemoryWatch;
 use super::worker_bell::WorkerBell;
 use crate::call::ReplyReader;
 use crate::call::envelope::Reply;
@@ -26,6 +27,8 @@ pub(super) struct WorkerReplies {
     packed: Vec<PackedBlob>,
     /// How often it was found to have rung without a reply.
     idle_rings: u32,
+    /// If the pool limits the memory of workers.
+    pub(super) memory: Option<MemoryWatch>,
     /// Whether the core knows that the worker wrote nonsense.
     pub(super) reported: bool,
 }
@@ -45,6 +48,7 @@ impl WorkerReplies {
             init: init.into(),
             packed,
             idle_rings: 0,
+            memory: None,
             reported: false,
         }
     }

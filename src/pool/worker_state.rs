@@ -237,6 +237,21 @@ impl<I> WorkerLife<I> {
         }
     }
 
+    /// Whether it is not ready for its first task.
+    pub(super) fn is_on_the_way(&self) -> bool {
+        matches!(self, Self::Starting { .. } | Self::Preparing { .. })
+    }
+
+    /// Whether it reads requests, and none of its tasks is being cancelled.
+    pub(super) fn takes_requests(&self) -> bool {
+        matches!(self, Self::Ready { .. })
+    }
+
+    /// Whether no kill of it is scheduled.
+    pub(super) fn is_settled(&self) -> bool {
+        !matches!(self, Self::Cancelling { .. })
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         matches!(self, Self::Stopping { .. })
     }
