@@ -8,6 +8,7 @@
 )))]
 compile_error!("procession runs on Linux, on x86-64 and aarch64, so far");
 
+pub mod memory;
 mod pipe;
 mod pool;
 mod process;

@@ -111,11 +111,9 @@ mod tests {
         }
         assert_eq!(it.len(), 1_000);
         assert!(it.segments.len() <= 1_000 / SEGMENT + 1);
-        for (n, place) in places.iter().enumerate() {
-            assert_eq!(
-                (it.get(*place), it.get_mut(*place).copied()),
-                (Some(&n), Some(n))
-            );
+        for (n, &place) in places.iter().enumerate() {
+            assert_eq!(it.get(place).copied(), Some(n));
+            assert_eq!(it.get_mut(place).copied(), Some(n));
         }
         assert_eq!(it.iter().count(), 1_000);
         for place in places {

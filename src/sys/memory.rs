@@ -25,18 +25,27 @@ use super::limits;
 
 /// Creates anonymous memory of `len` bytes, whose size is sealed.
 pub(crate) fn memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
+    sealed_memfd(
+        name,
+        len,
+        SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
+    )
+}
+
+/// Creates anonymous memory of `len` bytes, whose size is sealed, and whose content can be sealed later.
+pub(super) fn sealable_memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
     sealed_memfd(name, len, SealFlags::SHRINK | SealFlags::GROW)
 }
 
 /// Creates anonymous memory of `len` bytes, which can grow and never shrinks.
 pub(crate) fn growing_memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
-    sealed_memfd(name, len, SealFlags::SHRINK)
+    sealed_memfd(name, len, SealFlags::SHRINK | SealFlags::SEAL)
 }
 
 fn sealed_memfd(name: &str, len: usize, seals: SealFlags) -> io::Result<OwnedFd> {
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     limits::with_file_size(len, || Ok(rustix::fs::ftruncate(&fd, len as u64)?))?;
-    rustix::fs::fcntl_add_seals(&fd, seals | SealFlags::SEAL)?;
+    rustix::fs::fcntl_add_seals(&fd, seals)?;
     Ok(fd)
 }
 
@@ -81,7 +90,7 @@ fn len_with_seals(fd: &OwnedFd, wanted: SealFlags) -> io::Result<usize> {
 }
 
 /// The inode number of the memory behind `fd`, which is unique while a process holds the memory.
-pub(crate) fn identity(fd: &OwnedFd) -> io::Result<u64> {
+pub(crate) fn identity(fd: impl AsFd) -> io::Result<u64> {
     Ok(rustix::fs::fstat(fd)?.st_ino)
 }
 
