@@ -16,6 +16,7 @@ pub struct Metrics {
     pub(super) busy: usize,
     pub(super) queued: usize,
     pub(super) running: usize,
+    pub(super) queued_bytes: u64,
     pub(super) counts: Counts,
 }
 
@@ -66,6 +67,13 @@ impl Metrics {
     /// The number of tasks that wait for a worker. A batch of map items that waits counts as one task.
     pub fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// How many bytes the encoded arguments of all tasks have that wait: for a worker, or behind another task in one.
+    ///
+    /// This is what [`queue_bytes`](crate::PoolBuilder::queue_bytes) limits.
+    pub fn queued_bytes(&self) -> u64 {
+        self.queued_bytes
     }
 
     /// The number of tasks that were sent to a worker and have no outcome.

@@ -211,6 +211,7 @@ impl Pool {
                     .count(),
                 busy: running.iter().filter(|&&len| len > 0).count(),
                 queued: core.schedule.waiting(),
+                queued_bytes: core.waiting_bytes(),
                 running: running.iter().sum(),
                 counts,
             }

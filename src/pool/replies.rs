@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::{Core, Effect};
+use super::exit_call::EXIT_TASK;
 use super::findings::JobOutcomes;
 use super::records::{Place, TaskRecord};
 use crate::call::envelope::Reply;
@@ -37,6 +38,9 @@ impl Core {
             return Ok(None);
         };
         it.ledger.replied(head, now)?;
+        if head.task == EXIT_TASK {
+            return Ok(self.on_exit_reply(worker, head));
+        }
         let Some(record) = self.records.get_mut(head.task) else {
             return Ok(None);
         };
@@ -127,12 +131,12 @@ impl Core {
         if let Some(pid) = it.pid() {
             error = error.in_process(pid);
         }
-        if let Some(record) = self.records.get_mut(key) {
-            // Options that are changed are not shared with other tasks any more.
-            if record.options.first_limit().is_some() {
-                record.options.timeout = None;
-                record.options.progress_timeout = None;
-            }
+        // A task that may run again keeps its limits. Options that are changed are not shared with other tasks any more.
+        let record = self.records.get_mut(key);
+        let record = record.filter(|it| it.place != Place::Deciding);
+        if let Some(record) = record.filter(|it| it.options.first_limit().is_some()) {
+            record.options.timeout = None;
+            record.options.progress_timeout = None;
         }
         self.schedule.workers_changed();
         Some(error)

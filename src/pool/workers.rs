@@ -8,12 +8,14 @@ use tokio::sync::oneshot;
 
 use super::core::{Core, Effect, Phase};
 use super::departure::Departure;
+use super::exit_stage::ExitStage;
 use super::ledger::Ledger;
 use super::records::TaskArguments;
 use super::target::Reservation;
 use super::worker_limits::WorkerLimits;
 use super::worker_state::{NextStep, WorkerIo, WorkerLife};
 use super::worker_table::Worker;
+use crate::call::job::Job;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildSpec;
@@ -188,6 +190,9 @@ impl Core {
             serial: self.started,
             departure: Departure::No,
             standby,
+            exit_job: self.exit_job(),
+            exit_stage: ExitStage::Unsent,
+            exit_blob: None,
             quota: self.limits().tasks.unwrap_or(u64::MAX),
             expires: age.map(|age| self.now.plus(age)),
             idle_since: self.now,
@@ -206,6 +211,11 @@ impl Core {
         };
         self.effects
             .push(Effect::Launch(key, Box::new(spec), unwanted));
+    }
+
+    fn exit_job(&self) -> Option<Arc<dyn Job>> {
+        let make = self.settings.worker_exit.as_ref()?;
+        Some(make(&self.settings.exit_results))
     }
 
     fn limits(&self) -> WorkerLimits {
