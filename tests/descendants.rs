@@ -37,6 +37,28 @@ fn sleeping(time: &str) -> usize {
     found.len()
 }
 
+/// Starts three programs whose parents have ended: in the group of this process, in another group, and in a session.
+fn start_daemons(time: String) {
+    for script in [
+        format!("(sleep {time} &)"),
+        format!("set -m; (sleep {time} &)"),
+        format!("(setsid sleep {time} &)"),
+    ] {
+        let mut shell = Command::new("sh");
+        assert!(shell.args(["-c", &script]).status().unwrap().success());
+    }
+    while sleeping(&time) < 3 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn start_daemons_and_spin(time: String) {
+    start_daemons(time);
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
 /// Starts five programs and does not wait for them, three of them outside the group of this process, one of these by a shell.
 #[expect(
     clippy::zombie_processes,
@@ -100,6 +122,31 @@ async fn task_that_times_out_takes_its_descendants_along() {
         assert!(within(task).await.unwrap().unwrap_err().is_timed_out());
         until(|| sleeping(&time) == 0).await;
         assert_eq!(within(pool.run(|| 1, ())).await.unwrap(), 1);
+    }
+}
+
+#[procession::test]
+async fn daemons_of_a_killed_task_are_killed() {
+    for method in METHODS {
+        let time = unique_time();
+        let process = Process::builder().start_method(method);
+        let process = process.spawn(start_daemons_and_spin, time.clone());
+        until(|| sleeping(&time) == 3).await;
+        process.abort();
+        assert!(within(process).await.unwrap_err().is_cancelled());
+        until(|| sleeping(&time) == 0).await;
+
+        let pool = Pool::builder().workers(1).start_method(method);
+        let pool = pool.build().unwrap();
+        let task = pool.run(start_daemons_and_spin, time.clone()).spawn();
+        until(|| sleeping(&time) == 3).await;
+        task.abort();
+        assert!(within(task).await.unwrap_err().is_cancelled());
+        until(|| sleeping(&time) == 0).await;
+        // Of an earlier task, when the worker ends.
+        within(pool.run(start_daemons, time.clone())).await.unwrap();
+        within(pool.shutdown()).await;
+        until(|| sleeping(&time) == 0).await;
     }
 }
 

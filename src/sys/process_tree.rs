@@ -2,7 +2,10 @@
 //!
 //! A group takes along what stays in it. What leads a group or a session of its own (`setpgid(2)`, `setsid(2)`) is found
 //! by its parent (`proc_tid_children(5)`): the child and all below it are stopped, until no new process is found, and then
-//! killed. A process whose parent has ended before belongs to `init` or to a subreaper (`prctl(2)`), and is not found.
+//! killed. A process whose parent has ended, as a daemon's has, becomes a child of the nearest subreaper above it
+//! (`prctl(2)`), which every child of this crate is. It is found as long as that child exists: what a child that crashes
+//! has left in another group or session belongs to `init`, and is not found. A daemon that has ended is a zombie until its
+//! worker ends, because the worker cannot know whether a task waits for it.
 //!
 //! Must stay true: a process is signalled by a pidfd, and only if it was a child of the tree after the pidfd was opened,
 //! so a number that is used again does no harm.
@@ -34,6 +37,13 @@ pub(crate) fn may_have_children(pid: u32) -> bool {
         return false;
     };
     threads.len() > MOST_THREADS_ASKED || threads.iter().any(|it| !children(pid, *it).is_empty())
+}
+
+/// Makes this process the parent of all processes below it whose parents have ended.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(
+        rustix::process::getpid(),
+    ))?)
 }
 
 /// Kills what is below this process and outside its group, because this process ends.
