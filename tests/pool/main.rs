@@ -23,6 +23,7 @@ mod cancel;
 mod descriptors;
 mod drop;
 mod elastic;
+mod flow_mix;
 mod grace;
 mod initializer;
 mod initializer_errors;
