@@ -55,8 +55,8 @@ pub use pipe::{
 pub use pool::{
     Broadcast, Cached, CollectAll, Emit, Full, Histogram, Lease, LeaseRequest, Map, MapFuture,
     Metrics, Permit, PermitFuture, Pool, PoolBuilder, RecycleReason, Restart, Run, Shutdown,
-    StatePool, StatePoolBuilder, StreamTask, TaskHandle, TaskSet, TaskStream, WorkerInfo,
-    WorkerState,
+    ShutdownReport, StatePool, StatePoolBuilder, StreamTask, TaskHandle, TaskSet, TaskStream,
+    WorkerInfo, WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,

@@ -65,6 +65,9 @@ pub(crate) const TRACED: u64 = 4;
 /// Flag of a request: its items name cached values.
 pub(crate) const NAMES_CACHED: u64 = 1 << 8;
 
+/// Where in the flags of a request the place of its first item in the input of its map begins.
+pub(crate) const PLACE_SHIFT: u32 = 16;
+
 /// The head of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Request {
@@ -75,7 +78,7 @@ pub(crate) struct Request {
     /// The id of the blob that holds the only item, or 0.
     pub(crate) blob: u64,
     pub(crate) blob_len: u64,
-    /// [`TIMED`], [`EAGER`], [`TRACED`] and [`NAMES_CACHED`].
+    /// [`TIMED`], [`EAGER`], [`TRACED`] and [`NAMES_CACHED`], and from [`PLACE_SHIFT`] on the place of its first item.
     pub(crate) flags: u64,
     /// The id under which its attachments come over the control socket, or 0.
     pub(crate) attachments: u64,

@@ -36,7 +36,7 @@ use crate::sys::doorbell::Doorbell;
 use crate::sys::image;
 use crate::sys::image::{Enter, Entry};
 use crate::sys::limits;
-use crate::task::{Call, enter_task, enter_trace, is_state_spoiled};
+use crate::task::{Call, enter_item, enter_task, enter_trace, is_state_spoiled};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::mapped_blobs::MappedBlobs;
 
@@ -260,6 +260,7 @@ impl Executor {
                 }
             }
         }
+        enter_item(self.requests.place());
         true
     }
 

@@ -162,6 +162,14 @@ impl RequestReader {
         Traceparent::from_bytes(bytes.get(..Traceparent::BYTES)?)
     }
 
+    /// The place of the last claimed item in the input of its map.
+    #[inline]
+    pub(super) fn place(&self) -> u64 {
+        self.item().map_or(0, |(head, index)| {
+            (head.flags >> envelope::PLACE_SHIFT) + u64::from(index)
+        })
+    }
+
     /// Whether the current request has items behind the last claimed item.
     #[inline]
     pub(super) fn has_more(&self) -> bool {

@@ -175,7 +175,7 @@ impl RequestWriter {
         let Some(mut writer) = self.ring.begin(Request::BYTES + traced + bytes.len()) else {
             return Written::NoSpace;
         };
-        head.flags = flags(timed, names_cached) | trace_flag;
+        head.flags |= flags(timed, names_cached) | trace_flag;
         head.items = count as u32;
         head.attachments = match self
             .control
@@ -232,7 +232,7 @@ impl RequestWriter {
         if let Err(error) = self.values.send_all(&packed.cached, &mut self.control) {
             return Written::not_sent(&error);
         }
-        head.flags = flags(false, !packed.cached.is_empty()) | self.trace_flag();
+        head.flags |= flags(false, !packed.cached.is_empty()) | self.trace_flag();
         head.items = 1;
         head.blob = packed.blob.lease.id();
         head.blob_len = packed.blob.len as u64;
@@ -348,6 +348,11 @@ impl RequestWriter {
         }
     }
 
+    /// Whether the worker says that it has made a directory.
+    pub(crate) fn has_scratch(&self) -> bool {
+        self.ring.mark() != 0
+    }
+
     /// The last sign of life of a task of the worker; it may be of an earlier task, or in the future.
     pub(crate) fn progress(&self) -> Moment {
         Moment::from_bits(self.ring.progress())
@@ -426,6 +431,7 @@ fn head_of(task: u64, job: &dyn Job) -> io::Result<Request> {
     Ok(Request {
         task,
         token: job.token()?.to_bits(),
+        flags: job.place() << envelope::PLACE_SHIFT,
         ..Request::default()
     })
 }

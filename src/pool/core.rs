@@ -6,6 +6,7 @@
 //!
 //! Must stay true: no user code runs here; a record that is removed has had an outcome for every item.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::admission::Admission;
 use super::backoff::Delayed;
 use super::call_options::CallOptions;
 use super::deadlines::Deadlines;
+use super::exit_call::{ExitFunction, ExitResults};
 use super::initializer::Initializer;
 use super::metrics::Counts;
 use super::records::{Order, Records, TaskArguments, TaskRecord};
@@ -39,6 +41,7 @@ use crate::transfer::blob::{BlobStore, PackedBlob};
 pub(super) struct Settings {
     /// No other pool of this process has it. Not 0.
     pub(super) id: u64,
+    pub(super) seed: u64,
     pub(super) bounds: WorkerBounds,
     pub(super) limits: WorkerLimits,
     pub(super) name: Option<String>,
@@ -56,6 +59,9 @@ pub(super) struct Settings {
     pub(super) queue_timeout: Option<Duration>,
     pub(super) retry_if: Option<RetryRule>,
     pub(super) initializer: Option<Initializer>,
+    /// What each worker runs before it leaves, and what it has returned.
+    pub(super) worker_exit: Option<ExitFunction>,
+    pub(super) exit_results: Arc<ExitResults>,
     /// What each worker runs last before its first task: it makes the worker's state.
     pub(super) state: Option<Initializer>,
 }
@@ -98,6 +104,8 @@ pub(super) enum Effect {
     Encode(TaskKey, Arc<dyn Job>),
     /// Encode this task's first item into a blob from the worker's store.
     Pack(TaskKey, WorkerKey, BlobStore, Arc<dyn Job>),
+    /// Encode the arguments of the exit function of the worker with this serial number, which has this memory.
+    EncodeExit(u64, BlobStore, Arc<dyn Job>),
     /// Drop the job, which may run user code.
     Drop(Arc<dyn Job>),
     /// Drop the job's arguments, which may run user code.
@@ -106,6 +114,8 @@ pub(super) enum Effect {
     Lend(Arc<dyn Job>, WorkerId, u32),
     /// Tell the caller that the job will not run, which is no failure.
     Skip(Arc<dyn Job>),
+    /// Remove the directory of a worker that has ended, if it has made one.
+    RemoveScratch(PathBuf),
     /// Give the blob of encoded arguments back.
     ReturnBlob(PackedBlob),
     /// Ask the pool's rule whether this task, which has failed so, runs again.
@@ -280,13 +290,21 @@ impl Core {
         count: usize,
         error: JoinError,
     ) {
-        self.counts.add_failed(error.kind(), count as u64);
-        self.failures.push(Failure {
+        // A request for a worker is no task of the user.
+        if !job.wants_worker() {
+            self.counts.add_failed(error.kind(), count as u64);
+        }
+        self.fail_uncounted(Failure {
             job: Arc::clone(job),
             first,
             count,
             error,
         });
+    }
+
+    /// Gives items of a job that is no task an error.
+    pub(super) fn fail_uncounted(&mut self, failure: Failure) {
+        self.failures.push(failure);
     }
 
     /// Drops a record after the lock is released, because the job is user code's.

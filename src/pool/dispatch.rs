@@ -24,7 +24,7 @@ impl Core {
         if self.phase != Phase::Open {
             return None;
         }
-        if !self.has_target(&options) {
+        if !self.takes_calls(&options) {
             return None;
         }
         let (arguments, refused) = match encoded {

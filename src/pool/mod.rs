@@ -11,7 +11,8 @@
 //!
 //! What is known, under one lock: `core`, with `records` of tasks and the `worker_table`. A worker's life is in
 //! `worker_state`. The core's topics are files of their own: `dispatch`, `replies`, `cancel`, `balance`, `workers`,
-//! `worker_count`, `recycling` with `departure` and `restart`, `worker_exit`, `retry`, `pinned`, `close`, `room` with `admission`,
+//! `worker_count`, `recycling` with `departure` and `restart`, `exit_request`, `worker_exit`, `retry`, `pinned`, `close`,
+//! `room` with `admission`,
 //! and `tick`, which has the order of the driver's steps. `effects` performs what the core
 //! decided. Which task runs where is the [`schedule`](crate::schedule)'s to decide.
 //!
@@ -29,6 +30,7 @@ mod pool_guard;
 mod recycle_reason;
 mod restart_future;
 mod shutdown;
+mod shutdown_report;
 mod worker_options;
 
 mod call_options;
@@ -56,12 +58,16 @@ mod map_future;
 mod map_input;
 mod map_places;
 mod map_results;
+#[cfg(feature = "indicatif")]
+mod progress_bar;
 mod read_ahead;
 
 mod delivery;
 mod driver;
 mod effects;
 mod events;
+mod exit_call;
+mod exit_stage;
 mod findings;
 mod initializer;
 mod memory_watch;
@@ -80,6 +86,7 @@ mod core;
 mod deadlines;
 mod departure;
 mod dispatch;
+mod exit_request;
 mod expiry;
 mod pinned;
 mod records;
@@ -122,6 +129,7 @@ pub use recycle_reason::RecycleReason;
 pub use restart_future::Restart;
 pub use run::Run;
 pub use shutdown::Shutdown;
+pub use shutdown_report::ShutdownReport;
 pub use state_pool::{StatePool, StatePoolBuilder};
 pub use stream_task::StreamTask;
 pub use task_handle::TaskHandle;

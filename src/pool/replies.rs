@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::{Core, Effect};
+use super::exit_call::EXIT_TASK;
 use super::findings::JobOutcomes;
 use super::records::{Place, TaskRecord};
 use crate::call::envelope::Reply;
@@ -37,6 +38,9 @@ impl Core {
             return Ok(None);
         };
         it.ledger.replied(head, now)?;
+        if head.task == EXIT_TASK {
+            return Ok(self.on_exit_reply(worker, head));
+        }
         let Some(record) = self.records.get_mut(head.task) else {
             return Ok(None);
         };

@@ -5,7 +5,6 @@
 
 use super::core::{Core, Effect, Phase};
 use super::records::Place;
-use super::target::Target;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::TaskKey;
 
@@ -51,13 +50,9 @@ impl Core {
     }
 
     fn has_retries(&self, key: TaskKey) -> bool {
-        let Some(record) = self.records.get(key) else {
-            return false;
-        };
-        // A call of a lease ends with the lease's worker.
-        let is_lent = matches!(record.options.target, Some(Target::Lease(_)));
-        let may_run = !record.cancelled && !is_lent && self.phase != Phase::Over;
-        may_run && record.options.retries > 0
+        let record = self.records.get(key);
+        let has_retries = record.is_some_and(|it| it.options.retries > 0 && !it.cancelled);
+        has_retries && self.phase != Phase::Over && self.has_target(key)
     }
 
     fn rerun(&mut self, key: TaskKey) {

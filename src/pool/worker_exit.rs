@@ -5,7 +5,8 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use super::call_options::CallOptions;
-use super::core::{Core, Phase};
+use super::core::{Core, Effect, Phase};
+use super::exit_stage::ExitStage;
 use super::findings::FoundExit;
 use super::records::TaskRecord;
 use super::worker_table::Worker;
@@ -14,6 +15,7 @@ use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{QueuedTask, TaskKey};
 use crate::spawn::ChildEnd;
+use crate::sys::scratch;
 
 /// How many workers may die before they say that they have started a task, which is then tried again.
 const MOST_DEATHS: u8 = 2;
@@ -24,11 +26,26 @@ impl Core {
     pub(super) fn on_exit(&mut self, exit: &FoundExit) {
         let (worker, end) = (exit.worker, exit.end);
         let queue = self.schedule.remove_worker(worker);
+        let ran_exit = matches!(
+            self.workers.get(worker).map(|it| it.exit_stage),
+            Some(ExitStage::Runs { .. })
+        );
+        if ran_exit {
+            let kind = match self.phase {
+                Phase::Over => ErrorKind::Cancelled,
+                _ => ErrorKind::Crashed,
+            };
+            self.fail_exit_function(worker, kind);
+        }
         let Some(dead) = self.workers.remove(worker) else {
             return;
         };
         self.check_missing = true;
         self.unpin_all(&dead);
+        if dead.life.io().is_some_and(|io| io.requests.has_scratch()) {
+            let path = scratch::path(self.settings.id, dead.serial);
+            self.effects.push(Effect::RemoveScratch(path));
+        }
         self.promote_successor(dead.number);
         // It died of itself, when it looked for its next task or ran it.
         let was_running = exit.was_ready && exit.init.is_none();
@@ -37,7 +54,7 @@ impl Core {
             self.blame(&dead, queue.front(), end.status);
         }
         // From the last to the first, each before all others: so they wait in their old order.
-        let mut started = dead.proven || was_running && !queue.is_empty();
+        let mut started = dead.proven || ran_exit || was_running && !queue.is_empty();
         for (ahead, queued) in queue.into_iter().enumerate().rev() {
             // The first has no last reply, so the worker has not come to the others, whatever it says.
             let is_first = ahead == 0;
@@ -63,6 +80,12 @@ impl Core {
         };
         record.deaths += 1;
         if record.deaths <= MOST_DEATHS || record.cancelled {
+            return;
+        }
+        // It may have hidden its starts, so each counts as a try.
+        if record.options.retries > 0 {
+            record.options.retries -= 1;
+            self.counts.retried += 1;
             return;
         }
         if let Some(record) = self.records.remove(key) {

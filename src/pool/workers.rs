@@ -8,16 +8,19 @@ use tokio::sync::oneshot;
 
 use super::core::{Core, Effect, Phase};
 use super::departure::Departure;
+use super::exit_stage::ExitStage;
 use super::ledger::Ledger;
 use super::records::TaskArguments;
 use super::target::Reservation;
 use super::worker_limits::WorkerLimits;
 use super::worker_state::{NextStep, WorkerIo, WorkerLife};
 use super::worker_table::Worker;
+use crate::call::job::Job;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildSpec;
 use crate::sys::clock::Moment;
+use crate::sys::scratch;
 use crate::transfer::blob::BlobStore;
 use crate::transfer::messages::ToWorker;
 use crate::transfer::nonsense::Nonsense;
@@ -187,6 +190,9 @@ impl Core {
             serial: self.started,
             departure: Departure::No,
             standby,
+            exit_job: self.exit_job(),
+            exit_stage: ExitStage::Unsent,
+            exit_blob: None,
             quota: self.limits().tasks.unwrap_or(u64::MAX),
             expires: age.map(|age| self.now.plus(age)),
             idle_since: self.now,
@@ -198,11 +204,18 @@ impl Core {
             name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
             pool,
             number: Some(number),
+            seed: Some(self.settings.seed),
+            scratch: Some(scratch::path(self.settings.id, self.started)),
             detached: false,
             surroundings: self.settings.surroundings.clone(),
         };
         self.effects
             .push(Effect::Launch(key, Box::new(spec), unwanted));
+    }
+
+    fn exit_job(&self) -> Option<Arc<dyn Job>> {
+        let make = self.settings.worker_exit.as_ref()?;
+        Some(make(&self.settings.exit_results))
     }
 
     fn limits(&self) -> WorkerLimits {

@@ -10,6 +10,7 @@
 mod async_runtime;
 mod callable;
 mod current;
+mod place;
 mod progress;
 mod setup;
 mod state_setup;
@@ -21,6 +22,7 @@ pub use callable::{Async, Call, Diverging, Never, Sync, Task};
 #[doc(hidden)]
 pub use callable::{AsyncCall, SyncCall};
 pub use current::{CurrentProcess, TaskId, cancelled, current, is_cancelled};
+pub use place::{scratch_dir, seed};
 pub use progress::alive;
 #[doc(hidden)]
 pub use setup::Plain;
@@ -30,6 +32,7 @@ pub use state_task::StateTask;
 pub use traceparent::traceparent;
 
 pub(crate) use current::{Identity, cancel_current, enter_task, set_identity};
+pub(crate) use place::{abandon_scratch, enter_item, remove_scratch};
 pub(crate) use progress::{WaitForRoom, progress, report_progress_in};
 pub(crate) use state_slot::{drop_state, is_state_spoiled};
 pub(crate) use state_task::{OverState, WithState};
