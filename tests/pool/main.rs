@@ -17,12 +17,14 @@ mod pools;
 #[path = "../tasks/mod.rs"]
 mod tasks;
 
+mod breaker;
 mod broadcast;
 mod cached;
 mod cancel;
 mod descriptors;
 mod drop;
 mod elastic;
+mod events;
 mod grace;
 mod initializer;
 mod initializer_errors;
@@ -44,6 +46,7 @@ mod retry;
 mod run;
 mod runtimes;
 mod shutdown;
+mod sight;
 mod start_limits;
 mod stream;
 mod surroundings;
