@@ -36,7 +36,7 @@ use crate::sys::doorbell::Doorbell;
 use crate::sys::image;
 use crate::sys::image::{Enter, Entry};
 use crate::sys::limits;
-use crate::task::{Call, enter_task, is_state_spoiled};
+use crate::task::{Call, enter_item, enter_task, enter_trace, is_state_spoiled};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::mapped_blobs::MappedBlobs;
 
@@ -63,6 +63,8 @@ pub(crate) struct Executor {
     cpu_timer: Option<CpuTimer>,
     /// Whether this process begins nothing more, and exits.
     leaves: bool,
+    /// Whether the task has a trace context.
+    is_traced: bool,
 }
 
 /// How far an item has come. Says what its outcome is if it panics.
@@ -98,6 +100,7 @@ impl Executor {
             step: ItemStep::Between,
             cpu_timer: None,
             leaves: false,
+            is_traced: false,
         }
     }
 
@@ -257,6 +260,7 @@ impl Executor {
                 }
             }
         }
+        enter_item(self.requests.place());
         true
     }
 
@@ -265,6 +269,10 @@ impl Executor {
             return;
         };
         enter_task(head.task);
+        self.is_traced = head.flags & envelope::TRACED != 0;
+        if self.is_traced {
+            enter_trace(self.requests.trace());
+        }
         // Initializers have no limit.
         if head.task != 0 {
             self.arm_cpu_timer();
@@ -292,6 +300,9 @@ impl Executor {
         self.requests.close_attachments();
         if self.requests.claimed() > 0 {
             enter_task(0);
+            if self.is_traced {
+                enter_trace(None);
+            }
             self.replies.commit_last(&self.requests);
         }
         if self.requests.release() {

@@ -79,6 +79,8 @@ pub(super) fn set_identity(greeting: Greeting) {
         parent: greeting.parent,
         pool: greeting.pool,
         number: greeting.number,
+        seed: greeting.seed,
+        scratch: greeting.scratch,
     });
     panic_capture::install();
 }

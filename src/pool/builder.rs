@@ -4,6 +4,7 @@
 //! spawns its driver.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,6 +59,7 @@ pub struct PoolBuilder {
     pub(super) queue_bytes: Option<u64>,
     pub(super) queue_timeout: Option<Duration>,
     pub(super) retry_if: Option<RetryRule>,
+    seed: Option<u64>,
     preload: Option<Initializer>,
     initializer: Option<Initializer>,
     worker_exit: Option<ExitFunction>,
@@ -109,6 +111,7 @@ impl Default for PoolBuilder {
             queue_bytes: None,
             queue_timeout: None,
             retry_if: None,
+            seed: None,
             preload: None,
             initializer: None,
             worker_exit: None,
@@ -251,6 +254,15 @@ impl PoolBuilder {
         self
     }
 
+    /// Sets what [`task::seed`](crate::task::seed) follows from in the workers. By default it is random.
+    ///
+    /// A map whose items seed their generators so gives the same results at each run, whatever the number of workers is
+    /// and however often an item was tried.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// Sets how often a task is run again if its worker crashes or exits while the task runs. By default 0.
     ///
     /// Tasks that had not started are always run elsewhere and do not count. See [`Run::retries`](crate::Run::retries), and
@@ -312,6 +324,7 @@ impl PoolBuilder {
         };
         Ok(Settings {
             id: next_id(),
+            seed: self.seed.unwrap_or_else(|| RandomState::new().hash_one(0)),
             bounds,
             limits: self.limits,
             name: self

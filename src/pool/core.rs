@@ -6,6 +6,7 @@
 //!
 //! Must stay true: no user code runs here; a record that is removed has had an outcome for every item.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -42,6 +43,7 @@ use crate::transfer::blob::{BlobStore, PackedBlob};
 pub(super) struct Settings {
     /// No other pool of this process has it. Not 0.
     pub(super) id: u64,
+    pub(super) seed: u64,
     pub(super) bounds: WorkerBounds,
     pub(super) limits: WorkerLimits,
     pub(super) name: Option<String>,
@@ -114,6 +116,8 @@ pub(super) enum Effect {
     Lend(Arc<dyn Job>, WorkerId, u32),
     /// Tell the caller that the job will not run, which is no failure.
     Skip(Arc<dyn Job>),
+    /// Remove the directory of a worker that has ended, if it has made one.
+    RemoveScratch(PathBuf),
     /// Give the blob of encoded arguments back.
     ReturnBlob(PackedBlob),
     /// Ask the pool's rule whether this task, which has failed so, runs again.
@@ -298,9 +302,12 @@ impl Core {
         count: usize,
         error: JoinError,
     ) {
-        self.counts.add_failed(error.kind(), count as u64);
-        if error.kind() == ErrorKind::TimedOut {
-            (0..count).for_each(|_| self.tell(|| PoolEvent::TaskTimedOut));
+        // A request for a worker is no task of the user.
+        if !job.wants_worker() {
+            self.counts.add_failed(error.kind(), count as u64);
+            if error.kind() == ErrorKind::TimedOut {
+                (0..count).for_each(|_| self.tell(|| PoolEvent::TaskTimedOut));
+            }
         }
         self.fail_uncounted(Failure {
             job: Arc::clone(job),

@@ -24,7 +24,7 @@ impl Core {
         if self.phase != Phase::Open {
             return None;
         }
-        if !self.has_target(&options) {
+        if !self.takes_calls(&options) {
             return None;
         }
         let (arguments, refused) = match encoded {
@@ -207,6 +207,7 @@ impl Core {
             return self.requeue(key);
         };
         let timed = record.options.first_limit().is_some();
+        io.requests.set_trace(record.trace());
         let written = match &mut record.arguments {
             TaskArguments::Packed(packed) => io.requests.write_blob(key, &*record.job, packed),
             TaskArguments::Encoded(items) => {

@@ -13,6 +13,7 @@ use super::start_worker;
 use crate::call::encoded_items::{EncodedItems, NotEncoded};
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
+use crate::sys::scratch;
 use crate::threads;
 use crate::transfer::blob::{BlobStore, PackedBlob};
 
@@ -48,6 +49,10 @@ impl Shared {
             Effect::ForgetArguments(job) => job.forget_arguments(),
             Effect::Lend(job, worker, pid) => job.lend(worker.0, pid),
             Effect::Skip(job) => job.skip(),
+            Effect::RemoveScratch(path) => {
+                let runtime = self.background.runtime().clone();
+                threads::spawn(Some(runtime), move || scratch::remove(&path));
+            }
             Effect::ReturnBlob(packed) => self.return_blob(packed),
             Effect::Launch(worker, spec, unwanted) => {
                 start_worker::spawn_start(self, worker, spec, unwanted);

@@ -70,16 +70,18 @@ impl Metrics {
         self.queued
     }
 
+    /// How many bytes the encoded arguments of all tasks have that wait: for a worker, or behind another task in one.
+    ///
+    /// This is what [`queue_bytes`](crate::PoolBuilder::queue_bytes) limits.
+    pub fn queued_bytes(&self) -> u64 {
+        self.queued_bytes
+    }
+
     /// The number of tasks that were sent to a worker and have no outcome.
     ///
     /// A few tasks are sent ahead to every worker, so this may be larger than [`Metrics::busy`].
     pub fn running(&self) -> usize {
         self.running
-    }
-
-    /// How many bytes the encoded arguments of the tasks take that wait for a worker.
-    pub fn queued_bytes(&self) -> u64 {
-        self.queued_bytes
     }
 
     /// The share of the last ten seconds of all workers in which they ran tasks, between 0 and 1.

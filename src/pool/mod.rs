@@ -60,6 +60,8 @@ mod map_future;
 mod map_input;
 mod map_places;
 mod map_results;
+#[cfg(feature = "indicatif")]
+mod progress_bar;
 mod read_ahead;
 
 mod delivery;

@@ -132,12 +132,12 @@ impl Core {
         if let Some(pid) = it.pid() {
             error = error.in_process(pid);
         }
-        if let Some(record) = self.records.get_mut(key) {
-            // Options that are changed are not shared with other tasks any more.
-            if record.options.first_limit().is_some() {
-                record.options.timeout = None;
-                record.options.progress_timeout = None;
-            }
+        // A task that may run again keeps its limits. Options that are changed are not shared with other tasks any more.
+        let record = self.records.get_mut(key);
+        let record = record.filter(|it| it.place != Place::Deciding);
+        if let Some(record) = record.filter(|it| it.options.first_limit().is_some()) {
+            record.options.timeout = None;
+            record.options.progress_timeout = None;
         }
         self.schedule.workers_changed();
         Some(error)

@@ -25,7 +25,7 @@ use crate::call::single::{Awaited, Single};
 use crate::channel;
 use crate::channel::{Flavor as _, MOST_MESSAGES, Mpmc, RecvError, Rx, Waiter};
 use crate::error::{ErrorKind, JoinError};
-use crate::schedule::Priority;
+use crate::schedule::{AffinityKey, Priority};
 use crate::task::Call;
 
 /// How many items a function may be ahead of its reader, unless the stream says otherwise.
@@ -155,6 +155,19 @@ impl<T> TaskStream<T> {
     /// [`Run::progress_timeout`](crate::Run::progress_timeout).
     pub fn progress_timeout(mut self, limit: Duration) -> Self {
         self.options.progress_timeout = Some(limit);
+        self
+    }
+
+    /// Limits how long the function may wait before it starts. As [`Run::queue_timeout`](crate::Run::queue_timeout).
+    pub fn queue_timeout(mut self, limit: Duration) -> Self {
+        self.options.queue_timeout = Some(limit);
+        self
+    }
+
+    /// Sends the function to the worker that last had the same key, if that is free soon. As
+    /// [`Run::key`](crate::Run::key).
+    pub fn key(mut self, key: impl std::hash::Hash) -> Self {
+        self.options.key = Some(AffinityKey::of(&key));
         self
     }
 

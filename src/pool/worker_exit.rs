@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use super::call_options::CallOptions;
-use super::core::{Core, Phase};
+use super::core::{Core, Effect, Phase};
 use super::exit_stage::ExitStage;
 use super::findings::FoundExit;
 use super::pool_event::PoolEvent;
@@ -16,6 +16,7 @@ use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{QueuedTask, TaskKey};
 use crate::spawn::ChildEnd;
+use crate::sys::scratch;
 
 /// What a worker is called in errors that are of no task.
 const WORKER_NAME: &str = "procession::worker";
@@ -24,7 +25,7 @@ const WORKER_NAME: &str = "procession::worker";
 const NO_TASK: TaskKey = 0;
 
 /// How many workers may die before they say that they have started a task, which is then tried again.
-const MOST_DEATHS: u32 = 2;
+const MOST_DEATHS: u8 = 2;
 
 impl Core {
     /// A worker has exited, and all its replies were read. Its unstarted tasks run in other workers. The item that it
@@ -50,6 +51,10 @@ impl Core {
         self.count_exited_time(&dead, ran);
         self.check_missing = true;
         self.unpin_all(&dead);
+        if dead.life.io().is_some_and(|io| io.requests.has_scratch()) {
+            let path = scratch::path(self.settings.id, dead.serial);
+            self.effects.push(Effect::RemoveScratch(path));
+        }
         self.promote_successor(dead.number);
         // It died of itself, when it looked for its next task or ran it.
         let was_running = exit.was_ready && exit.init.is_none();
@@ -101,6 +106,12 @@ impl Core {
         };
         record.deaths += 1;
         if record.deaths <= MOST_DEATHS || record.cancelled {
+            return;
+        }
+        // It may have hidden its starts, so each counts as a try.
+        if record.options.retries > 0 {
+            record.options.retries -= 1;
+            self.counts.retried += 1;
             return;
         }
         if let Some(record) = self.records.remove(key) {

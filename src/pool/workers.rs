@@ -21,6 +21,7 @@ use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildSpec;
 use crate::sys::clock::Moment;
+use crate::sys::scratch;
 use crate::transfer::blob::BlobStore;
 use crate::transfer::messages::ToWorker;
 use crate::transfer::nonsense::Nonsense;
@@ -227,6 +228,8 @@ impl Core {
             name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
             pool,
             number: Some(number),
+            seed: Some(self.settings.seed),
+            scratch: Some(scratch::path(self.settings.id, self.started)),
             detached: false,
             surroundings: self.settings.surroundings.clone(),
         };
