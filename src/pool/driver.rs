@@ -288,5 +288,6 @@ impl Drop for Driver {
             core.lose_driver();
             core.workers.clear();
         });
+        self.shared.event_log.end();
     }
 }

@@ -17,6 +17,7 @@ mod pools;
 #[path = "../tasks/mod.rs"]
 mod tasks;
 
+mod breaker;
 mod broadcast;
 mod cached;
 mod cancel;
@@ -24,6 +25,7 @@ mod descriptors;
 mod drop;
 mod elastic;
 mod flow_mix;
+mod events;
 mod grace;
 mod initializer;
 mod initializer_errors;
@@ -47,6 +49,7 @@ mod runtimes;
 mod scratch;
 mod seed;
 mod shutdown;
+mod sight;
 mod start_limits;
 mod stream;
 mod surroundings;
