@@ -7,6 +7,7 @@
 
 use super::core::Core;
 use super::departure::Departure;
+use super::pool_event::PoolEvent;
 use super::recycle_reason::RecycleReason;
 use super::restart::RestartStep;
 use crate::schedule::{TaskKey, WorkerKey};
@@ -34,7 +35,10 @@ impl Core {
             return;
         }
         it.departure = Departure::AfterLastTask(why);
-        self.counts.recycled += u64::from(why.is_some());
+        if let Some(why) = why {
+            self.counts.recycled += 1;
+            self.tell(|| PoolEvent::WorkerRecycled { why });
+        }
         self.check_missing = true;
     }
 

@@ -17,12 +17,15 @@ mod pools;
 #[path = "../tasks/mod.rs"]
 mod tasks;
 
+mod breaker;
 mod broadcast;
 mod cached;
 mod cancel;
 mod descriptors;
 mod drop;
 mod elastic;
+mod events;
+mod flow_mix;
 mod grace;
 mod initializer;
 mod initializer_errors;
@@ -46,6 +49,7 @@ mod runtimes;
 mod scratch;
 mod seed;
 mod shutdown;
+mod sight;
 mod start_limits;
 mod stream;
 mod surroundings;
