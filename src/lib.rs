@@ -54,9 +54,9 @@ pub use pipe::{
 };
 pub use pool::{
     Broadcast, Cached, CollectAll, Emit, Full, Histogram, Lease, LeaseRequest, Map, MapFuture,
-    Metrics, Permit, PermitFuture, Pool, PoolBuilder, RecycleReason, Restart, Run, Shutdown,
-    StatePool, StatePoolBuilder, StreamTask, TaskHandle, TaskSet, TaskStream, WorkerInfo,
-    WorkerState,
+    Metrics, Permit, PermitFuture, Pool, PoolBuilder, PoolEvent, PoolEvents, RecycleReason,
+    Restart, Run, Shutdown, ShutdownReport, StatePool, StatePoolBuilder, StreamTask, TaskHandle,
+    TaskSet, TaskStream, WorkerInfo, WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! request   span | started | task | token | blob | blob_len | flags | attachments    64 bytes
+//!           if the flag TRACED is set: the trace context, 64 bytes
 //!           then, unless blob is set, for every item: length (4 bytes), encoded arguments
 //! reply     published | sequence | task | first + flags | run_nanos | checksum       48 bytes
 //!           then for every outcome: status and length (4 bytes), body
@@ -58,8 +59,14 @@ pub(crate) const TIMED: u64 = 1;
 /// Flag of a request: the worker commits every outcome at once. The parent sets it while a slow request runs.
 pub(crate) const EAGER: u64 = 2;
 
+/// Flag of a request: a trace context follows the head.
+pub(crate) const TRACED: u64 = 4;
+
 /// Flag of a request: its items name cached values.
 pub(crate) const NAMES_CACHED: u64 = 1 << 8;
+
+/// Where in the flags of a request the place of its first item in the input of its map begins.
+pub(crate) const PLACE_SHIFT: u32 = 16;
 
 /// The head of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,7 +78,7 @@ pub(crate) struct Request {
     /// The id of the blob that holds the only item, or 0.
     pub(crate) blob: u64,
     pub(crate) blob_len: u64,
-    /// [`TIMED`], [`EAGER`] and [`NAMES_CACHED`].
+    /// [`TIMED`], [`EAGER`], [`TRACED`] and [`NAMES_CACHED`], and from [`PLACE_SHIFT`] on the place of its first item.
     pub(crate) flags: u64,
     /// The id under which its attachments come over the control socket, or 0.
     pub(crate) attachments: u64,

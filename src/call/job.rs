@@ -80,6 +80,11 @@ pub(crate) trait Job: Send + Sync + fmt::Debug {
     /// The job will not run, because its worker is gone, and that is no failure.
     fn skip(&self) {}
 
+    /// The place of the first item in the input of its map.
+    fn place(&self) -> u64 {
+        0
+    }
+
     /// Moves the items from `at` on, of which there is at least one, to a job of their own.
     fn split(&self, at: usize) -> Arc<dyn Job>;
 }

@@ -26,6 +26,7 @@ use crate::ring::{Cursor, Producer};
 use crate::sys::clock::Moment;
 use crate::sys::exit_cause::ExitCause;
 use crate::sys::futex;
+use crate::task::Traceparent;
 use crate::threads;
 use crate::transfer::blob::{BlobLease, BlobPool, BlobStore, PackedBlob};
 use crate::transfer::control::ControlSocket;
@@ -37,11 +38,13 @@ pub(crate) struct RequestWriter {
     ring: Producer,
     control: ControlQueue,
     /// The cached values that the worker was sent.
-    values: SharedValues,
+    values: Box<SharedValues>,
     /// Memory for arguments that do not fit the ring. No other worker is sent any of it.
     blobs: BlobStore,
     /// The ids of the blobs whose memory the worker was sent.
     announced: Vec<u64>,
+    /// The trace context of the next requests.
+    trace: Option<Traceparent>,
 }
 
 /// The result of writing a job.
@@ -101,9 +104,22 @@ impl RequestWriter {
         Self {
             ring,
             control: ControlQueue::new(control),
-            values: SharedValues::default(),
+            values: Box::default(),
             blobs: BlobStore::default(),
             announced: Vec::new(),
+            trace: None,
+        }
+    }
+
+    /// The trace context of the requests that are written from now on.
+    pub(crate) fn set_trace(&mut self, trace: Option<Traceparent>) {
+        self.trace = trace;
+    }
+
+    fn trace_flag(&self) -> u64 {
+        match self.trace {
+            Some(_) => envelope::TRACED,
+            None => 0,
         }
     }
 
@@ -145,19 +161,21 @@ impl RequestWriter {
             Ok(head) => head,
             Err(error) => return Written::Refused(error.to_string()),
         };
+        let trace_flag = self.trace_flag();
+        let traced = self.trace.map_or(0, |_| Traceparent::BYTES);
         if let Err(error) = self.values.send_all(items.cached(), &mut self.control) {
             return Written::not_sent(&error);
         }
         let names_cached = !items.cached().is_empty();
         let room = self.ring.room().min(LONGEST_BODY);
-        let fitting = room.checked_sub(Request::BYTES);
+        let fitting = room.checked_sub(Request::BYTES + traced);
         let Some((count, bytes, fds)) = fitting.and_then(|room| items.fitting(room)) else {
             return Written::NoSpace;
         };
-        let Some(mut writer) = self.ring.begin(Request::BYTES + bytes.len()) else {
+        let Some(mut writer) = self.ring.begin(Request::BYTES + traced + bytes.len()) else {
             return Written::NoSpace;
         };
-        head.flags = flags(timed, names_cached);
+        head.flags |= flags(timed, names_cached) | trace_flag;
         head.items = count as u32;
         head.attachments = match self
             .control
@@ -167,6 +185,9 @@ impl RequestWriter {
             Err(error) => return Written::not_sent(&error),
         };
         writer.extend(&head.to_bytes());
+        if let Some(trace) = self.trace {
+            writer.extend(&trace.to_bytes());
+        }
         writer.extend(bytes);
         Written::Sent {
             position: writer.commit(envelope::REQUEST),
@@ -198,7 +219,11 @@ impl RequestWriter {
                 return Written::not_sent(&error);
             }
         };
-        while self.ring.begin(Request::BYTES).is_none() {
+        while self
+            .ring
+            .begin(Request::BYTES + Traceparent::BYTES)
+            .is_none()
+        {
             // As in `write`: space that came before the announcement rings no doorbell.
             if self.ring.announce_sleep(LONGEST_BODY) {
                 return Written::NoSpace;
@@ -207,7 +232,7 @@ impl RequestWriter {
         if let Err(error) = self.values.send_all(&packed.cached, &mut self.control) {
             return Written::not_sent(&error);
         }
-        head.flags = flags(false, !packed.cached.is_empty());
+        head.flags |= flags(false, !packed.cached.is_empty()) | self.trace_flag();
         head.items = 1;
         head.blob = packed.blob.lease.id();
         head.blob_len = packed.blob.len as u64;
@@ -217,6 +242,9 @@ impl RequestWriter {
         };
         let mut writer = self.ring.resume();
         writer.extend(&head.to_bytes());
+        if let Some(trace) = self.trace {
+            writer.extend(&trace.to_bytes());
+        }
         Written::Sent {
             position: writer.commit(envelope::REQUEST),
             items: 1,
@@ -320,6 +348,11 @@ impl RequestWriter {
         }
     }
 
+    /// Whether the worker says that it has made a directory.
+    pub(crate) fn has_scratch(&self) -> bool {
+        self.ring.mark() != 0
+    }
+
     /// The last sign of life of a task of the worker; it may be of an earlier task, or in the future.
     pub(crate) fn progress(&self) -> Moment {
         Moment::from_bits(self.ring.progress())
@@ -398,6 +431,7 @@ fn head_of(task: u64, job: &dyn Job) -> io::Result<Request> {
     Ok(Request {
         task,
         token: job.token()?.to_bits(),
+        flags: job.place() << envelope::PLACE_SHIFT,
         ..Request::default()
     })
 }

@@ -115,6 +115,7 @@ fn run_requests(mut executor: Executor, shared: &WorkerShared) -> Never {
 fn stop(shared: &WorkerShared) -> ! {
     // Here, and not by the other thread: the state is this thread's.
     task::drop_state();
+    task::remove_scratch();
     shared.is_stopping.store(true, Ordering::Release);
     if shared.control.stop_receiving().is_err() {
         std::process::exit(0); // the parent has ended
@@ -150,6 +151,7 @@ fn watch(shared: &WorkerShared, blobs: &MappedBlobs, results: &ResultBlobs) -> N
                 // The socket may have been closed since the look above.
                 exit_cause::end_if_disconnected();
                 process_tree::kill_escaped();
+                task::abandon_scratch();
                 signal::kill_own_group()
             }
         }

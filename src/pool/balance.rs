@@ -20,6 +20,7 @@ impl Core {
             .chain(half_open_at)
             .chain(self.next_deadline())
             .chain(self.next_expiry())
+            .chain(self.next_exit_limit())
             .chain(self.next_adaption())
             .chain(self.admission.next_lapse())
             .chain(self.next_delayed())

@@ -4,6 +4,7 @@
 //! spawns its driver.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::core::Settings;
 use super::driver::Driver;
+use super::exit_call;
+use super::exit_call::ExitFunction;
 use super::initializer;
 use super::initializer::Initializer;
 use super::pool::Pool;
@@ -24,11 +27,9 @@ use super::worker_surroundings;
 use super::worker_surroundings::EnvPerWorker;
 use crate::spawn::{ChildSource, ForkServer, StartMethod, Surroundings};
 use crate::sys::cpu_count;
-use crate::sys::doorbell::DoorbellSet;
 use crate::sys::reactor;
-use crate::sys::reactor::Watched;
 use crate::sys::text;
-use crate::task::{Plain, Setup};
+use crate::task::{Plain, Setup, Task};
 use crate::transfer::entry_point::EntryPoint;
 
 /// The longest name of a pool, in bytes: the names of its workers are longer by a number.
@@ -56,8 +57,10 @@ pub struct PoolBuilder {
     pub(super) queue_bytes: Option<u64>,
     pub(super) queue_timeout: Option<Duration>,
     pub(super) retry_if: Option<RetryRule>,
+    seed: Option<u64>,
     preload: Option<Initializer>,
     initializer: Option<Initializer>,
+    worker_exit: Option<ExitFunction>,
     pub(super) state: Option<Initializer>,
 }
 
@@ -106,8 +109,10 @@ impl Default for PoolBuilder {
             queue_bytes: None,
             queue_timeout: None,
             retry_if: None,
+            seed: None,
             preload: None,
             initializer: None,
+            worker_exit: None,
             state: None,
         }
     }
@@ -193,6 +198,41 @@ impl PoolBuilder {
         self
     }
 
+    /// Runs a function in every worker that leaves in an orderly way, after its last task.
+    ///
+    /// That is when the pool is shut down, and when a worker is recycled, restarted, idle for too long, or one too many
+    /// after [`resize`](Pool::resize). What it returns is in the [`ShutdownReport`](crate::ShutdownReport). A worker that
+    /// was killed, crashed, or belongs to a pool that was terminated or dropped does not run it. If it panics, its error is
+    /// in the report and the worker leaves all the same. It may run as long as a task
+    /// ([`task_timeout`](Self::task_timeout)), or a minute if tasks may run for ever. It is no task: metrics do not count
+    /// it. Arguments of which there is only one, such as the end of a pipe, can be sent to one worker.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// static SUM: AtomicU64 = AtomicU64::new(0);
+    ///
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = procession::Pool::builder()
+    ///     .workers(2)
+    ///     .worker_exit(|| SUM.load(Ordering::Relaxed), ())
+    ///     .build()?;
+    /// pool.map(|n: u64| SUM.fetch_add(n, Ordering::Relaxed), 0..100).await?;
+    /// let sums = pool.shutdown().await.results::<u64>();
+    /// assert_eq!(sums.iter().sum::<u64>(), 4950);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn worker_exit<F, M, A>(mut self, f: F, args: A) -> Self
+    where
+        F: Task<M, A>,
+    {
+        let _ = f; // zero-sized: its type is the function
+        self.worker_exit = Some(exit_call::exit_function::<F::Call>(F::arguments(args)));
+        self
+    }
+
     /// Limits how long every task may run, unless the task has a limit of its own. By default there is no limit.
     ///
     /// The time counts from the moment a worker starts the task; the wait for a worker does not count. A task
@@ -209,6 +249,15 @@ impl PoolBuilder {
     /// outcome is the cancellation or timeout all the same. By default 0: the worker is killed at once.
     pub fn cancel_grace(mut self, grace: Duration) -> Self {
         self.cancel_grace = grace;
+        self
+    }
+
+    /// Sets what [`task::seed`](crate::task::seed) follows from in the workers. By default it is random.
+    ///
+    /// A map whose items seed their generators so gives the same results at each run, whatever the number of workers is
+    /// and however often an item was tried.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 
@@ -245,13 +294,11 @@ impl PoolBuilder {
     pub fn build(self) -> io::Result<Pool> {
         EntryPoint::of_this_process()?;
         reactor::check_runtime()?;
-        let doorbells = DoorbellSet::new()?;
-        let rung = Watched::new(doorbells.try_clone()?)?;
         let settings = self.settings()?;
         let (events, told) = mpsc::unbounded_channel();
         let (ends, ended) = oneshot::channel();
-        let shared = Arc::new(Shared::new(settings, events, ended, doorbells));
-        let driver = Driver::new(Arc::clone(&shared), rung, told, ends);
+        let shared = Arc::new(Shared::new(settings, events, ended));
+        let driver = Driver::new(Arc::clone(&shared), told, ends);
         shared.background.spawn(driver);
         // Starts the workers.
         shared.with(|_| ());
@@ -273,6 +320,7 @@ impl PoolBuilder {
         };
         Ok(Settings {
             id: next_id(),
+            seed: self.seed.unwrap_or_else(|| RandomState::new().hash_one(0)),
             bounds,
             limits: self.limits,
             name: self
@@ -291,6 +339,8 @@ impl PoolBuilder {
             queue_timeout: self.queue_timeout,
             retry_if: self.retry_if,
             initializer: self.initializer,
+            worker_exit: self.worker_exit,
+            exit_results: Arc::default(),
             state: self.state,
         })
     }
@@ -319,6 +369,7 @@ impl fmt::Debug for PoolBuilder {
             .field("retry_if", &self.retry_if)
             .field("preload", &self.preload.is_some())
             .field("initializer", &self.initializer.is_some())
+            .field("worker_exit", &self.worker_exit.is_some())
             .field("state", &self.state.is_some())
             .finish()
     }

@@ -9,6 +9,7 @@ use super::backoff::Backoff;
 use super::target::Target;
 use crate::schedule::{AffinityKey, Priority};
 use crate::sys::clock::Moment;
+use crate::task::Traceparent;
 
 /// The options of one call, or of every item of a map.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -29,6 +30,7 @@ pub(super) struct CallOptions {
     /// Whether it was run before, in a worker that has ended.
     pub(super) tried: bool,
     pub(super) key: Option<AffinityKey>,
+    pub(super) trace: Option<Traceparent>,
 }
 
 impl CallOptions {
@@ -86,10 +88,22 @@ macro_rules! option_setters {
 
         #[doc = concat!("Sets whether ", $subject, " goes before or after other waiting tasks.")]
         ///
-        /// The priority orders the tasks that wait for a worker. It does not change the operating system's
-        /// priority of the worker. By default [`Priority::Normal`].
+        /// The priority orders the tasks that wait for a worker, and those that wait for room in a full queue
+        /// ([`queue_limit`](crate::PoolBuilder::queue_limit)). Within a priority the order is that of submission, and no
+        /// priority starves. It does not change the operating system's priority of the worker, and stops no task that
+        /// runs. By default [`Priority::Normal`].
         pub fn priority(mut self, priority: Priority) -> Self {
             self.options.priority = priority;
+            self
+        }
+
+        #[doc = concat!("Gives the worker the trace context of ", $subject, ".")]
+        ///
+        /// The task reads it with [`task::traceparent`](crate::task::traceparent). It is opaque: usually the value of the
+        /// header `traceparent` of the [W3C's Trace Context](https://www.w3.org/TR/trace-context/). A text of more than 63
+        /// bytes is not sent.
+        pub fn traceparent(mut self, traceparent: &str) -> Self {
+            self.options.trace = crate::task::Traceparent::new(traceparent);
             self
         }
 

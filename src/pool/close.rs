@@ -42,7 +42,8 @@ impl Core {
             return;
         }
         for worker in self.workers.keys() {
-            self.transition(worker, WorkerLife::stop);
+            self.leave_after_last_task(worker, None);
+            self.end_if_finished(worker);
         }
     }
 

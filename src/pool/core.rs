@@ -6,6 +6,7 @@
 //!
 //! Must stay true: no user code runs here; a record that is removed has had an outcome for every item.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -16,8 +17,11 @@ use super::admission::Admission;
 use super::backoff::Delayed;
 use super::call_options::CallOptions;
 use super::deadlines::Deadlines;
+use super::exit_call::{ExitFunction, ExitResults};
 use super::initializer::Initializer;
 use super::metrics::Counts;
+use super::pool_event::PoolEvent;
+use super::recent_time::RecentTime;
 use super::records::{Order, Records, TaskArguments, TaskRecord};
 use super::restart::Restarts;
 use super::retry_rule::RetryRule;
@@ -39,6 +43,7 @@ use crate::transfer::blob::{BlobStore, PackedBlob};
 pub(super) struct Settings {
     /// No other pool of this process has it. Not 0.
     pub(super) id: u64,
+    pub(super) seed: u64,
     pub(super) bounds: WorkerBounds,
     pub(super) limits: WorkerLimits,
     pub(super) name: Option<String>,
@@ -56,6 +61,9 @@ pub(super) struct Settings {
     pub(super) queue_timeout: Option<Duration>,
     pub(super) retry_if: Option<RetryRule>,
     pub(super) initializer: Option<Initializer>,
+    /// What each worker runs before it leaves, and what it has returned.
+    pub(super) worker_exit: Option<ExitFunction>,
+    pub(super) exit_results: Arc<ExitResults>,
     /// What each worker runs last before its first task: it makes the worker's state.
     pub(super) state: Option<Initializer>,
 }
@@ -98,6 +106,8 @@ pub(super) enum Effect {
     Encode(TaskKey, Arc<dyn Job>),
     /// Encode this task's first item into a blob from the worker's store.
     Pack(TaskKey, WorkerKey, BlobStore, Arc<dyn Job>),
+    /// Encode the arguments of the exit function of the worker with this serial number, which has this memory.
+    EncodeExit(u64, BlobStore, Arc<dyn Job>),
     /// Drop the job, which may run user code.
     Drop(Arc<dyn Job>),
     /// Drop the job's arguments, which may run user code.
@@ -106,12 +116,16 @@ pub(super) enum Effect {
     Lend(Arc<dyn Job>, WorkerId, u32),
     /// Tell the caller that the job will not run, which is no failure.
     Skip(Arc<dyn Job>),
+    /// Remove the directory of a worker that has ended, if it has made one.
+    RemoveScratch(PathBuf),
     /// Give the blob of encoded arguments back.
     ReturnBlob(PackedBlob),
     /// Ask the pool's rule whether this task, which has failed so, runs again.
     Decide(TaskKey, JoinError),
     /// Wake a task that waited for a place in the queue.
     WakeTask(Waker),
+    /// Tell the readers of the pool's events.
+    Tell(Box<PoolEvent>),
     /// Wake the driver: something has changed that it waits for.
     WakeDriver,
 }
@@ -151,6 +165,11 @@ pub(super) struct Core {
     /// The pool's runtime was shut down, and the driver with it.
     pub(super) lost_runtime: bool,
     pub(super) counts: Counts,
+    /// The time in which workers ran tasks, and the lives of workers that have exited.
+    pub(super) busy_time: RecentTime,
+    pub(super) exited_time: RecentTime,
+    /// Whether the events of the pool have had a reader.
+    pub(super) has_readers: bool,
     /// Tasks that wait for another try.
     pub(super) delayed: Delayed,
     /// Tasks that only one worker may run, while they wait for it.
@@ -191,6 +210,9 @@ impl Core {
             phase: Phase::Open,
             lost_runtime: false,
             counts: Counts::default(),
+            busy_time: RecentTime::default(),
+            exited_time: RecentTime::default(),
+            has_readers: false,
             delayed: Delayed::new(),
             pinned: Vec::new(),
             unplaced: Vec::new(),
@@ -280,13 +302,24 @@ impl Core {
         count: usize,
         error: JoinError,
     ) {
-        self.counts.add_failed(error.kind(), count as u64);
-        self.failures.push(Failure {
+        // A request for a worker is no task of the user.
+        if !job.wants_worker() {
+            self.counts.add_failed(error.kind(), count as u64);
+            if error.kind() == ErrorKind::TimedOut {
+                (0..count).for_each(|_| self.tell(|| PoolEvent::TaskTimedOut));
+            }
+        }
+        self.fail_uncounted(Failure {
             job: Arc::clone(job),
             first,
             count,
             error,
         });
+    }
+
+    /// Gives items of a job that is no task an error.
+    pub(super) fn fail_uncounted(&mut self, failure: Failure) {
+        self.failures.push(failure);
     }
 
     /// Drops a record after the lock is released, because the job is user code's.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::close::LOST_RUNTIME;
+use super::exit_call::EXIT_TASK;
 use super::findings::FoundReply;
 use super::shared::Shared;
 use super::worker_replies::WorkerReplies;
@@ -86,6 +87,9 @@ fn decode(
             failed as u64
         }
     };
+    if head.task == EXIT_TASK {
+        return; // no task
+    }
     let completed = u64::from(head.count).saturating_sub(failed);
     shared.completed.fetch_add(completed, Ordering::Relaxed);
     shared.failed.fetch_add(failed, Ordering::Relaxed);
@@ -111,7 +115,9 @@ struct BlobDelivery {
 impl BlobDelivery {
     /// Decodes the result here, or on a thread that may block if it is long.
     fn dispatch(self) {
-        if self.outcomes.as_ref().is_some_and(Outcomes::is_long) {
+        // The results of exit functions must be there before the pool has ended.
+        let may_wait = self.head.task != EXIT_TASK;
+        if may_wait && self.outcomes.as_ref().is_some_and(Outcomes::is_long) {
             let runtime = self.shared.background.runtime().clone();
             threads::spawn(Some(runtime), move || self.run());
         } else {

@@ -24,7 +24,7 @@ impl Core {
         if self.phase != Phase::Open {
             return None;
         }
-        if !self.has_target(&options) {
+        if !self.takes_calls(&options) {
             return None;
         }
         let (arguments, refused) = match encoded {
@@ -207,6 +207,7 @@ impl Core {
             return self.requeue(key);
         };
         let timed = record.options.first_limit().is_some();
+        io.requests.set_trace(record.trace());
         let written = match &mut record.arguments {
             TaskArguments::Packed(packed) => io.requests.write_blob(key, &*record.job, packed),
             TaskArguments::Encoded(items) => {
@@ -224,7 +225,8 @@ impl Core {
                 let rest = record.split_encoded(items);
                 let is_split = rest.is_some();
                 if let (true, TaskArguments::Encoded(items)) = (has_fds, &mut record.arguments) {
-                    record.cached = items.take_cached();
+                    let cached = items.take_cached();
+                    record.keep_cached(cached);
                     // The descriptors are the worker's now: to be sent again, they are duplicated again.
                     record.arguments = TaskArguments::Unencoded;
                 }

@@ -127,6 +127,10 @@ impl<C: Call> Job for Batch<C> {
         Some(self.results.group())
     }
 
+    fn place(&self) -> u64 {
+        self.base as u64
+    }
+
     fn split(&self, at: usize) -> Arc<dyn Job> {
         let tail = self.lock().split_off(at);
         self.len.store(at, Ordering::Relaxed);

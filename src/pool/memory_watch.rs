@@ -9,7 +9,7 @@ use crate::sys::procfs::MemoryUse;
 
 /// The least time between two looks at one worker: a look takes the kernel some microseconds. In this time no worker can
 /// touch more than some mebibytes.
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+const MEMORY_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// See the module.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl MemoryWatch {
     /// Whether a worker that has finished a task has had more than `limit` bytes. False as well if it was looked at a
     /// moment ago.
     pub(super) fn is_over(&mut self, pid: u32, limit: u64, now: Moment) -> bool {
-        if now.since(self.looked) < LOOK_INTERVAL {
+        if now.since(self.looked) < MEMORY_LOOK_INTERVAL {
             return false;
         }
         self.looked = now;

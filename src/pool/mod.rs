@@ -11,7 +11,8 @@
 //!
 //! What is known, under one lock: `core`, with `records` of tasks and the `worker_table`. A worker's life is in
 //! `worker_state`. The core's topics are files of their own: `dispatch`, `replies`, `cancel`, `balance`, `workers`,
-//! `worker_count`, `recycling` with `departure` and `restart`, `worker_exit`, `retry`, `pinned`, `close`, `room` with `admission`,
+//! `worker_count`, `recycling` with `departure` and `restart`, `exit_request`, `observation`, `utilisation`, `worker_exit`, `retry`, `pinned`, `close`,
+//! `room` with `admission`,
 //! and `tick`, which has the order of the driver's steps. `effects` performs what the core
 //! decided. Which task runs where is the [`schedule`](crate::schedule)'s to decide.
 //!
@@ -21,14 +22,17 @@
 
 mod builder;
 mod flow_options;
+mod histogram;
 mod info;
 mod metrics;
 #[expect(clippy::module_inception, reason = "the pool itself")]
 mod pool;
+mod pool_event;
 mod pool_guard;
 mod recycle_reason;
 mod restart_future;
 mod shutdown;
+mod shutdown_report;
 mod worker_options;
 
 mod call_options;
@@ -56,12 +60,17 @@ mod map_future;
 mod map_input;
 mod map_places;
 mod map_results;
+#[cfg(feature = "indicatif")]
+mod progress_bar;
 mod read_ahead;
 
 mod delivery;
 mod driver;
 mod effects;
+mod event_log;
 mod events;
+mod exit_call;
+mod exit_stage;
 mod findings;
 mod initializer;
 mod memory_watch;
@@ -69,6 +78,7 @@ mod shared;
 mod start_worker;
 mod time_limit;
 mod trim;
+mod worker_bell;
 mod worker_replies;
 
 mod admission;
@@ -80,8 +90,11 @@ mod core;
 mod deadlines;
 mod departure;
 mod dispatch;
+mod exit_request;
 mod expiry;
+mod observation;
 mod pinned;
+mod recent_time;
 mod records;
 mod recycling;
 mod replies;
@@ -94,6 +107,7 @@ mod segments;
 mod shared_options;
 mod target;
 mod tick;
+mod utilisation;
 mod worker_count;
 mod worker_exit;
 mod worker_limits;
@@ -110,18 +124,22 @@ pub use builder::PoolBuilder;
 pub use cached::Cached;
 pub use collect_all::CollectAll;
 pub use emit::Emit;
+pub use event_log::PoolEvents;
 pub use full::Full;
+pub use histogram::Histogram;
 pub use info::{WorkerInfo, WorkerState};
 pub use lease::{Lease, LeaseRequest};
 pub use map::Map;
 pub use map_future::MapFuture;
-pub use metrics::{Histogram, Metrics};
+pub use metrics::Metrics;
 pub use permit::{Permit, PermitFuture};
 pub use pool::Pool;
+pub use pool_event::PoolEvent;
 pub use recycle_reason::RecycleReason;
 pub use restart_future::Restart;
 pub use run::Run;
 pub use shutdown::Shutdown;
+pub use shutdown_report::ShutdownReport;
 pub use state_pool::{StatePool, StatePoolBuilder};
 pub use stream_task::StreamTask;
 pub use task_handle::TaskHandle;

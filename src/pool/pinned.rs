@@ -21,13 +21,21 @@ use crate::schedule::{TakesTasks as _, TaskKey, WorkerKey};
 
 /// Pinned tasks.
 impl Core {
-    /// Whether a task may run: a call of a lease may not after the lease has ended.
-    pub(super) fn has_target(&self, options: &CallOptions) -> bool {
+    /// Whether a call may be submitted: one of a lease may not after the lease has ended.
+    pub(super) fn takes_calls(&self, options: &CallOptions) -> bool {
         match options.target {
             Some(Target::Lease(id)) => self
                 .worker_of(id)
                 .and_then(|worker| self.workers.get(worker))
-                .is_some_and(|it| it.is_alive() && it.reservation == Reservation::Lent),
+                .is_some_and(|it| it.is_alive() && it.is_lent()),
+            _ => true,
+        }
+    }
+
+    /// Whether the worker of a task is there, or will be.
+    pub(super) fn has_target(&self, key: TaskKey) -> bool {
+        match self.target(key) {
+            Some(Target::Lease(id)) => self.worker_of(id).is_some(),
             _ => true,
         }
     }

@@ -13,6 +13,7 @@ use crate::call::job::{GroupId, Job};
 use crate::ring::Cursor;
 use crate::schedule::{AffinityKey, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
+use crate::task::Traceparent;
 use crate::transfer::blob::PackedBlob;
 
 /// Where a task is.
@@ -58,13 +59,14 @@ pub(super) enum TaskArguments {
 
 impl TaskArguments {
     /// How many bytes they take, as far as is known.
-    fn bytes(&self) -> u64 {
-        match self {
+    fn bytes(&self) -> u32 {
+        let bytes = match self {
             Self::Unencoded => 0,
             Self::Encoded(items) => items.len() as u64,
             Self::Large(bytes) => *bytes,
             Self::Packed(packed) => packed.blob.len as u64,
-        }
+        };
+        u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 }
 
@@ -73,27 +75,34 @@ impl TaskArguments {
 pub(super) struct TaskRecord {
     pub(super) job: Arc<dyn Job>,
     pub(super) options: SharedOptions,
-    /// What differs from call to call is not among the options it shares.
-    affinity: Option<AffinityKey>,
+    /// What few tasks have.
+    rare: Option<Box<RareDetails>>,
     /// Until when it must have started, or [`NEVER`].
     start_by: Moment,
     pub(super) place: Place,
     pub(super) arguments: TaskArguments,
     pub(super) submitted: Moment,
-    /// The cached values that its arguments name, if the encoded arguments were dropped.
-    pub(super) cached: Option<Box<NamedValues>>,
     /// How long its items have run, in nanoseconds.
     ran: u64,
     /// Whether the caller has cancelled it.
     pub(super) cancelled: bool,
     /// How many workers have died when it was their next task, before they said that they had started it.
-    pub(super) deaths: u32,
+    pub(super) deaths: u8,
     serial: u32,
-    /// What is counted of its arguments.
-    bytes: u64,
+    /// What is counted of its arguments, which are hardly ever longer than this can say.
+    bytes: u32,
     /// The places of the tasks before and after it in its group, or [`NOWHERE`].
     before: u32,
     after: u32,
+}
+
+/// What few tasks have, and what differs from call to call: so it is not among the options that tasks share.
+#[derive(Debug, Default)]
+struct RareDetails {
+    affinity: Option<AffinityKey>,
+    trace: Option<Traceparent>,
+    /// The cached values that the arguments name, if the encoded arguments were dropped.
+    _cached: Option<Box<NamedValues>>,
 }
 
 /// No place.
@@ -106,14 +115,26 @@ impl TaskRecord {
     /// The options of what is split off.
     pub(super) fn call_options(&self) -> CallOptions {
         CallOptions {
-            key: self.affinity,
+            key: self.affinity(),
+            trace: self.trace(),
             start_by: self.start_by(),
             ..*self.options
         }
     }
 
+    pub(super) fn trace(&self) -> Option<Traceparent> {
+        self.rare.as_ref()?.trace
+    }
+
     pub(super) fn affinity(&self) -> Option<AffinityKey> {
-        self.affinity
+        self.rare.as_ref()?.affinity
+    }
+
+    /// Keeps the cached values that its arguments name.
+    pub(super) fn keep_cached(&mut self, cached: Option<Box<NamedValues>>) {
+        if cached.is_some() {
+            self.rare.get_or_insert_default()._cached = cached;
+        }
     }
 
     /// Until when it must have started.
@@ -150,7 +171,7 @@ impl TaskRecord {
 
     /// How many bytes its arguments take.
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes
+        u64::from(self.bytes)
     }
 
     /// The position of its request, if that is in a ring.
@@ -206,19 +227,26 @@ impl Records {
         self.serial = self.serial.wrapping_add(1).max(1);
         let serial = self.serial;
         let bytes = arguments.bytes();
-        self.bytes += bytes;
+        self.bytes += u64::from(bytes);
         let group = job.group();
-        let affinity = options.key.take();
+        let (affinity, trace) = (options.key.take(), options.trace.take());
+        let is_rare = affinity.is_some() || trace.is_some();
+        let rare = is_rare.then(|| {
+            Box::new(RareDetails {
+                affinity,
+                trace,
+                _cached: None,
+            })
+        });
         let start_by = options.start_by.take().unwrap_or(NEVER);
         let index = self.tasks.insert(TaskRecord {
             job,
             options: self.options.share(options),
-            affinity,
+            rare,
             start_by,
             place: Place::Waiting,
             arguments,
             submitted: now,
-            cached: None,
             ran: 0,
             cancelled: false,
             deaths: 0,
@@ -247,7 +275,7 @@ impl Records {
     pub(super) fn remove(&mut self, key: TaskKey) -> Option<TaskRecord> {
         self.get(key)?;
         let record = self.tasks.remove(index(key))?;
-        self.bytes = self.bytes.saturating_sub(record.bytes);
+        self.bytes = self.bytes.saturating_sub(record.bytes());
         if let Some(group) = record.job.group() {
             self.leave(group, &record);
         }
@@ -298,8 +326,9 @@ impl Records {
         let Some(record) = self.get_mut(key) else {
             return;
         };
-        let before = std::mem::replace(&mut record.bytes, record.arguments.bytes());
-        let after = record.bytes;
+        let before = record.bytes();
+        record.bytes = record.arguments.bytes();
+        let after = record.bytes();
         self.bytes = self.bytes.saturating_sub(before).saturating_add(after);
     }
 

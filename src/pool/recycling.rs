@@ -7,10 +7,10 @@
 
 use super::core::Core;
 use super::departure::Departure;
+use super::pool_event::PoolEvent;
 use super::recycle_reason::RecycleReason;
 use super::restart::RestartStep;
-use super::worker_state::WorkerLife;
-use crate::schedule::{RunQueue, TaskKey, WorkerKey};
+use crate::schedule::{TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 
 /// Decisions.
@@ -35,7 +35,10 @@ impl Core {
             return;
         }
         it.departure = Departure::AfterLastTask(why);
-        self.counts.recycled += u64::from(why.is_some());
+        if let Some(why) = why {
+            self.counts.recycled += 1;
+            self.tell(|| PoolEvent::WorkerRecycled { why });
+        }
         self.check_missing = true;
     }
 
@@ -103,19 +106,6 @@ impl Core {
         let staying = self.workers.iter().map(|(_, it)| it);
         let staying = staying.filter(|it| it.is_alive() && !it.departure.is_decided());
         staying.filter_map(|it| it.expires).min()
-    }
-
-    /// Ends a worker that leaves, if it has finished its last task.
-    pub(super) fn end_if_finished(&mut self, worker: WorkerKey) {
-        let Some(it) = self.workers.get(worker) else {
-            return;
-        };
-        let leaves =
-            it.is_alive() && !it.is_reserved() && it.departure.is_final() && it.life.is_settled();
-        let queue = self.schedule.run_queue(worker);
-        if leaves && queue.is_none_or(RunQueue::is_finished) {
-            self.transition(worker, WorkerLife::stop);
-        }
     }
 
     /// Whether a replacement of the worker with this number could take tasks.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::{Core, Effect};
+use super::exit_call::EXIT_TASK;
 use super::findings::JobOutcomes;
 use super::records::{Place, TaskRecord};
 use crate::call::envelope::Reply;
@@ -37,13 +38,17 @@ impl Core {
             return Ok(None);
         };
         it.ledger.replied(head, now)?;
+        if head.task == EXIT_TASK {
+            return Ok(self.on_exit_reply(worker, head));
+        }
         let Some(record) = self.records.get_mut(head.task) else {
             return Ok(None);
         };
-        let Some((items, end)) = received(record, worker, head, now) else {
+        let Some((items, end, ran)) = received(record, worker, head, now) else {
             return Ok(None);
         };
         let job = Arc::clone(&record.job);
+        self.busy_time.add(ran, now);
         let asks_rule = head.last && head.count == 1 && items == 1 && self.asks_rule(head.task);
         if head.last && end < items {
             return Err(Nonsense("its last reply leaves items out"));
@@ -127,26 +132,26 @@ impl Core {
         if let Some(pid) = it.pid() {
             error = error.in_process(pid);
         }
-        if let Some(record) = self.records.get_mut(key) {
-            // Options that are changed are not shared with other tasks any more.
-            if record.options.first_limit().is_some() {
-                record.options.timeout = None;
-                record.options.progress_timeout = None;
-            }
+        // A task that may run again keeps its limits. Options that are changed are not shared with other tasks any more.
+        let record = self.records.get_mut(key);
+        let record = record.filter(|it| it.place != Place::Deciding);
+        if let Some(record) = record.filter(|it| it.options.first_limit().is_some()) {
+            record.options.timeout = None;
+            record.options.progress_timeout = None;
         }
         self.schedule.workers_changed();
         Some(error)
     }
 }
 
-/// Adds the outcomes of a reply to the task's record. Returns how many items the task has, and how many of them have
-/// outcomes. `None` if `worker` does not have the task, or the reply is not the next.
+/// Adds the outcomes of a reply to the task's record. Returns how many items the task has, how many of them have outcomes,
+/// and how long those of this reply ran. `None` if `worker` does not have the task, or the reply is not the next.
 fn received(
     record: &mut TaskRecord,
     worker: WorkerKey,
     head: &Reply,
     now: Moment,
-) -> Option<(usize, usize)> {
+) -> Option<(usize, usize, Duration)> {
     let items = record.job.items();
     let end = (head.first as usize).saturating_add(head.count as usize);
     match &mut record.place {
@@ -162,5 +167,5 @@ fn received(
     // No worker can have run it longer than there was a task.
     let ran = Duration::from_nanos(head.run_nanos).min(now.since(record.submitted));
     record.add_run_time(ran);
-    Some((items, end))
+    Some((items, end, ran))
 }

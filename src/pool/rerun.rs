@@ -52,7 +52,7 @@ impl Core {
     fn has_retries(&self, key: TaskKey) -> bool {
         let record = self.records.get(key);
         let has_retries = record.is_some_and(|it| it.options.retries > 0 && !it.cancelled);
-        has_retries && self.phase != Phase::Over
+        has_retries && self.phase != Phase::Over && self.has_target(key)
     }
 
     fn rerun(&mut self, key: TaskKey) {

@@ -25,7 +25,7 @@ use crate::call::single::{Awaited, Single};
 use crate::channel;
 use crate::channel::{Flavor as _, MOST_MESSAGES, Mpmc, RecvError, Rx, Waiter};
 use crate::error::{ErrorKind, JoinError};
-use crate::schedule::Priority;
+use crate::schedule::{AffinityKey, Priority};
 use crate::task::Call;
 
 /// How many items a function may be ahead of its reader, unless the stream says otherwise.
@@ -94,7 +94,7 @@ type MakeCall<T> = Box<dyn FnOnce(Emit<T>) -> Arc<dyn Awaited<()>> + Send>;
 enum StreamStage<T> {
     New(MakeCall<T>),
     /// The call has no outcome. There are no items once the function has dropped its end.
-    Running(Run<()>, Option<Items<T>>),
+    Running(Box<Run<()>>, Option<Items<T>>),
     /// The call has its outcome, which comes after the items that are left.
     Ended(Result<(), JoinError>, Option<Items<T>>),
     Over,
@@ -158,6 +158,19 @@ impl<T> TaskStream<T> {
         self
     }
 
+    /// Limits how long the function may wait before it starts. As [`Run::queue_timeout`](crate::Run::queue_timeout).
+    pub fn queue_timeout(mut self, limit: Duration) -> Self {
+        self.options.queue_timeout = Some(limit);
+        self
+    }
+
+    /// Sends the function to the worker that last had the same key, if that is free soon. As
+    /// [`Run::key`](crate::Run::key).
+    pub fn key(mut self, key: impl std::hash::Hash) -> Self {
+        self.options.key = Some(AffinityKey::of(&key));
+        self
+    }
+
     /// Sets whether the function goes before or after other waiting tasks. By default [`Priority::Normal`].
     pub fn priority(mut self, priority: Priority) -> Self {
         self.options.priority = priority;
@@ -175,7 +188,7 @@ impl<T: DeserializeOwned + Send + 'static> TaskStream<T> {
         self.stage = match channel::create::<Mpmc>(self.buffer) {
             Ok((sender, receiver)) => {
                 let run = Run::new(&self.guard, make(Emit::new(sender)), self.options);
-                StreamStage::Running(run, Some(Items::new(receiver)))
+                StreamStage::Running(Box::new(run), Some(Items::new(receiver)))
             }
             Err(error) => {
                 let why = format!("there is no channel for its items: {error}");
@@ -256,7 +269,7 @@ impl<T: DeserializeOwned + Send + 'static> Stream for TaskStream<T> {
             if let Poll::Ready(Some(item)) = poll_item(items, cx) {
                 return Poll::Ready(this.give(item));
             }
-            let outcome = ready!(Pin::new(run).poll(cx));
+            let outcome = ready!(Pin::new(&mut **run).poll(cx));
             this.end(outcome);
         }
         if let StreamStage::Ended(_, items) = &mut this.stage {

@@ -3,7 +3,7 @@
 //! The bounds of a pool are one number, or two: then the pool grows while work waits and shrinks when workers are idle.
 
 use super::core::{Core, Phase};
-use super::worker_limits::Demand;
+use super::worker_limits::WorkerDemand;
 use crate::schedule::WorkerKey;
 use crate::sys::clock::Moment;
 
@@ -76,9 +76,9 @@ impl Core {
         workers.any(|it| it.number == number && it.is_alive() && !it.departure.is_decided())
     }
 
-    fn demand(&self) -> Demand {
+    fn demand(&self) -> WorkerDemand {
         let busy = self.workers.keys().filter(|&worker| self.is_busy(worker));
-        Demand {
+        WorkerDemand {
             busy: busy.count(),
             waiting: self.schedule.waiting(),
             mean: self.schedule.mean_time(),

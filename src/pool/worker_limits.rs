@@ -72,7 +72,7 @@ pub(super) struct WorkerBounds {
 
 /// What there is to do, in tasks.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Demand {
+pub(super) struct WorkerDemand {
     /// Workers that have tasks.
     pub(super) busy: usize,
     /// Tasks that wait.
@@ -88,7 +88,7 @@ impl WorkerBounds {
     }
 
     /// How many workers there should be at least.
-    pub(super) fn wanted(self, demand: Demand) -> usize {
+    pub(super) fn wanted(self, demand: WorkerDemand) -> usize {
         let wanted = match demand.waiting {
             0 => demand.busy,
             waiting => demand.busy + worth_workers(waiting, demand.mean, demand.busy),
@@ -141,7 +141,7 @@ mod tests {
     };
 
     fn wanted(busy: usize, waiting: usize, mean: Option<Duration>) -> usize {
-        BOUNDS.wanted(Demand {
+        BOUNDS.wanted(WorkerDemand {
             busy,
             waiting,
             mean,
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(wanted(1, 50, short), 1);
         assert_eq!(wanted(1, 700, short), 4);
         let none = WorkerBounds { min: 0, ..BOUNDS };
-        let demand = |waiting| Demand {
+        let demand = |waiting| WorkerDemand {
             busy: 0,
             waiting,
             mean: short,

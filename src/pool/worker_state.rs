@@ -242,6 +242,11 @@ impl<I> WorkerLife<I> {
         matches!(self, Self::Starting { .. } | Self::Preparing { .. })
     }
 
+    /// Whether it reads requests, and none of its tasks is being cancelled.
+    pub(super) fn takes_requests(&self) -> bool {
+        matches!(self, Self::Ready { .. })
+    }
+
     /// Whether no kill of it is scheduled.
     pub(super) fn is_settled(&self) -> bool {
         !matches!(self, Self::Cancelling { .. })

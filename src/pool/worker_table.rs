@@ -1,14 +1,18 @@
 //! All workers of a pool, by the schedule's keys.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::departure::Departure;
+use super::exit_stage::ExitStage;
 use super::ledger::Ledger;
 use super::target::{Reservation, WorkerId};
 use super::worker_state::{WorkerIo, WorkerLife};
+use crate::call::job::Job;
 use crate::schedule::{TakesTasks, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
+use crate::transfer::blob::PackedBlob;
 use crate::transfer::nonsense::Nonsense;
 
 /// A worker is asked to look at itself when its task has run for so long. Then after twice the time each time, but not
@@ -48,6 +52,11 @@ pub(super) struct Worker {
     pub(super) departure: Departure,
     /// Whether it waits for a worker with its number to finish its last task.
     pub(super) standby: bool,
+    /// The call of its exit function, until that has an outcome. `None` if it has none.
+    pub(super) exit_job: Option<Arc<dyn Job>>,
+    pub(super) exit_stage: ExitStage,
+    /// The arguments of its exit function, if they were large.
+    pub(super) exit_blob: Option<PackedBlob>,
     /// How many tasks it may be sent.
     pub(super) quota: u64,
     /// When it is old enough to be replaced.

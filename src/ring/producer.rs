@@ -57,6 +57,11 @@ impl<R: Borrow<Ring>> Producer<R> {
         self.ring().progress().load(Ordering::Acquire)
     }
 
+    /// The value that the consumer stored in [`Ring::mark`].
+    pub(crate) fn mark(&self) -> u64 {
+        self.ring().mark().load(Ordering::Acquire)
+    }
+
     /// The bytes that the consumer has left aside.
     pub(crate) fn left_aside(&self) -> Vec<u8> {
         self.ring().left_aside()

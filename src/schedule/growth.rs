@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{STUCK_AFTER, Schedule, TakesTasks, WorkerKey};
+use super::stuck::STUCK_AFTER;
+use super::{Schedule, TakesTasks, WorkerKey};
 use crate::schedule::run_queue::RunQueue;
 use crate::sys::clock::Moment;
 

@@ -16,6 +16,7 @@ pub(crate) mod hugepages;
 pub(crate) mod memory;
 mod page_range;
 mod populate;
+pub(crate) mod scratch;
 pub(crate) mod sealed_memory;
 pub(crate) mod socket;
 pub(crate) mod stack;

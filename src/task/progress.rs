@@ -54,6 +54,13 @@ pub fn alive() {
     store(Moment::now().to_bits());
 }
 
+/// This process has made a directory, which must be removed when it has ended.
+pub(super) fn report_scratch() {
+    if let Some(ring) = PROGRESS_RING.get() {
+        ring.mark().store(1, Ordering::Release);
+    }
+}
+
 /// The task has made progress at about this moment.
 #[inline]
 pub(crate) fn progress() {

@@ -105,7 +105,7 @@ async fn recycled_worker_takes_its_number_and_name_along() {
 }
 
 fn leak(bytes: usize) -> u32 {
-    std::mem::forget(vec![1_u8; bytes]);
+    vec![1_u8; bytes].leak();
     pid()
 }
 
@@ -305,6 +305,10 @@ async fn restart_workers_ends_when_no_replacement_can_start() {
     let first = within(pool.run(pid, ())).await.unwrap();
     within(pool.restart_workers()).await;
     assert_eq!(within(pool.run(pid, ())).await.unwrap(), first);
-    let states: Vec<_> = pool.workers().iter().map(|it| it.state()).collect();
+    let states: Vec<_> = pool
+        .workers()
+        .iter()
+        .map(procession::WorkerInfo::state)
+        .collect();
     assert!(states.contains(&WorkerState::Idle), "{states:?}");
 }
