@@ -38,7 +38,7 @@ pub(crate) struct RequestWriter {
     ring: Producer,
     control: ControlQueue,
     /// The cached values that the worker was sent.
-    values: SharedValues,
+    values: Box<SharedValues>,
     /// Memory for arguments that do not fit the ring. No other worker is sent any of it.
     blobs: BlobStore,
     /// The ids of the blobs whose memory the worker was sent.
@@ -104,7 +104,7 @@ impl RequestWriter {
         Self {
             ring,
             control: ControlQueue::new(control),
-            values: SharedValues::default(),
+            values: Box::default(),
             blobs: BlobStore::default(),
             announced: Vec::new(),
             trace: None,

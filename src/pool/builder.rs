@@ -27,9 +27,7 @@ use super::worker_surroundings;
 use super::worker_surroundings::EnvPerWorker;
 use crate::spawn::{ChildSource, ForkServer, Output, StartMethod, Surroundings};
 use crate::sys::cpu_count;
-use crate::sys::doorbell::DoorbellSet;
 use crate::sys::reactor;
-use crate::sys::reactor::Watched;
 use crate::sys::text;
 use crate::task::{Plain, Setup, Task};
 use crate::transfer::entry_point::EntryPoint;
@@ -298,13 +296,11 @@ impl PoolBuilder {
     pub fn build(self) -> io::Result<Pool> {
         EntryPoint::of_this_process()?;
         reactor::check_runtime()?;
-        let doorbells = DoorbellSet::new()?;
-        let rung = Watched::new(doorbells.try_clone()?)?;
         let settings = self.settings()?;
         let (events, told) = mpsc::unbounded_channel();
         let (ends, ended) = oneshot::channel();
-        let shared = Arc::new(Shared::new(settings, events, ended, doorbells));
-        let driver = Driver::new(Arc::clone(&shared), rung, told, ends);
+        let shared = Arc::new(Shared::new(settings, events, ended));
+        let driver = Driver::new(Arc::clone(&shared), told, ends);
         shared.background.spawn(driver);
         // Starts the workers.
         shared.with(|_| ());

@@ -79,6 +79,7 @@ mod shared;
 mod start_worker;
 mod time_limit;
 mod trim;
+mod worker_bell;
 mod worker_replies;
 
 mod admission;

@@ -104,11 +104,13 @@ impl Pool {
     {
         let _ = f; // has no bytes: its type is the function
         let shared = &self.guard.shared;
-        if !shared.settings.has_queue_limits() || shared.look(|core| core.phase != Phase::Open) {
+        if !shared.settings.has_queue_limits() {
             return Ok(self.spawn(f, args));
         }
-        if !shared.look(|core| core.would_admit(0)) {
-            return Err(Full(args));
+        match shared.look(|core| (core.phase, core.would_admit(0))) {
+            (Phase::Open, true) => {}
+            (Phase::Open, false) => return Err(Full(args)),
+            _ => return Ok(self.spawn(f, args)),
         }
         let args = F::arguments(args);
         let bytes = match shared.settings.queue_bytes {

@@ -5,7 +5,9 @@
 //!
 //! Never here: the core, and when the driver sleeps.
 
+use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use super::delivery::deliver;
 use super::findings::{Findings, FoundExit, FoundReply, WorkerChange};
@@ -16,7 +18,6 @@ use crate::call::envelope::{Reply, WORKER_RING_BYTES};
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildEnd;
 use crate::sys::clock::Moment;
-use crate::sys::doorbell::DoorbellSet;
 
 /// Replies read from one worker before the next worker's are read.
 const REPLIES_PER_TURN: usize = 64;
@@ -93,13 +94,29 @@ impl ReplyInbox {
         }
     }
 
+    /// Ready if a doorbell has rung since the last poll.
+    ///
+    /// # Errors
+    ///
+    /// The runtime is shutting down.
+    pub(super) fn poll_bells(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let mut rung = Poll::Pending;
+        // All of them: each must know whom to wake.
+        for replies in self.workers.iter_mut().flatten() {
+            if let Poll::Ready(polled) = replies.bell.poll(cx) {
+                rung = Poll::Ready(polled);
+            }
+        }
+        rung
+    }
+
     /// A doorbell was rung while the driver fell asleep.
     pub(super) fn on_fruitless_ring(&mut self) {
         self.fruitless += 1;
     }
 
     /// Finds workers that ring without a reply again and again, which would keep the driver running.
-    pub(super) fn find_idle_ringers(&mut self, doorbells: &DoorbellSet, rung: bool, replied: bool) {
+    pub(super) fn find_idle_ringers(&mut self, rung: bool, replied: bool) {
         self.fruitless = match (rung, replied) {
             (true, false) => self.fruitless + 1,
             (_, true) => self.fruitless.saturating_sub(RINGS_PER_REPLY),
@@ -109,11 +126,13 @@ impl ReplyInbox {
             return;
         }
         self.fruitless -= 1;
-        for worker in doorbells.take_rung::<16>() {
-            let replies = self.workers.get_mut(worker as WorkerKey);
-            if let Some(replies) = replies.and_then(Option::as_mut) {
+        for (worker, replies) in self.workers.iter_mut().enumerate() {
+            let Some(replies) = replies else {
+                continue;
+            };
+            if replies.bell.take_rung() {
                 replies.on_idle_ring();
-                report_nonsense(&mut self.findings, worker as WorkerKey, replies);
+                report_nonsense(&mut self.findings, worker, replies);
             }
         }
     }

@@ -14,7 +14,6 @@ use super::event_log::EventLog;
 use super::events::Event;
 use crate::background::Background;
 use crate::sys::clock::Moment;
-use crate::sys::doorbell::DoorbellSet;
 use crate::sys::process_mark::ProcessMark;
 
 /// Resolves when the driver is dropped, which drops the sender.
@@ -32,8 +31,6 @@ pub(super) struct Shared {
     pub(super) background: Arc<Background>,
     /// Where the driver is told events.
     pub(super) events: mpsc::UnboundedSender<Event>,
-    /// One for each worker, rung when it has replied while the driver sleeps.
-    pub(super) doorbells: DoorbellSet,
     pub(super) ended: Ended,
     /// The readers of the pool's events.
     pub(super) event_log: EventLog,
@@ -54,7 +51,6 @@ impl Shared {
         settings: Settings,
         events: mpsc::UnboundedSender<Event>,
         ended: oneshot::Receiver<()>,
-        doorbells: DoorbellSet,
     ) -> Self {
         let settings = Arc::new(settings);
         Self {
@@ -64,7 +60,6 @@ impl Shared {
             settings,
             background: Background::here(),
             events,
-            doorbells,
             ended: ended.shared(),
             event_log: EventLog::default(),
             completed: AtomicU64::new(0),

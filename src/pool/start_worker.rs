@@ -20,6 +20,7 @@ use super::shared::Shared;
 use crate::call::{RequestWriter, Written};
 use crate::schedule::WorkerKey;
 use crate::spawn::{ChildSpec, Launched, Output, OutputFds, StdioSpec, launch};
+use crate::sys::doorbell::Doorbell;
 use crate::transfer::blob::PackedBlob;
 
 /// Starts a worker, unless the sender of `unwanted` is dropped before it has started.
@@ -32,7 +33,7 @@ pub(super) fn spawn_start(
     let shared = Arc::clone(shared);
     let background = Arc::clone(&shared.background);
     background.spawn(async move {
-        let started = match select(pin!(start(&shared, worker, *spec)), unwanted).await {
+        let started = match select(pin!(start(&shared, *spec)), unwanted).await {
             Either::Left((started, _)) => started.map(Box::new),
             Either::Right(_) => Err(io::Error::other("the pool was ended before it had started")),
         };
@@ -41,11 +42,7 @@ pub(super) fn spawn_start(
     });
 }
 
-async fn start(
-    shared: &Shared,
-    worker: WorkerKey,
-    mut spec: ChildSpec,
-) -> io::Result<StartedWorker> {
+async fn start(shared: &Shared, mut spec: ChildSpec) -> io::Result<StartedWorker> {
     let settings = &shared.settings;
     if let (Some(variables), Some(number)) = (&settings.env_per_worker, spec.number) {
         variables.add_to(&mut spec.surroundings, number)?;
@@ -73,7 +70,7 @@ async fn start(
         }
         _ => None,
     };
-    let (stdio, doorbell) = (StdioSpec::default(), shared.doorbells.add(worker as u64)?);
+    let (stdio, doorbell) = (StdioSpec::default(), Doorbell::new()?);
     let mut launched = launch(&settings.source, spec, stdio, Some(&doorbell), &first).await?;
     if let Some(pipes) = pipes {
         capture(shared, pipes, number, launched.guard.signal_handle().pid());
@@ -92,6 +89,7 @@ async fn start(
     launched.requests.wake();
     Ok(StartedWorker {
         launched,
+        doorbell,
         init,
         packed,
     })

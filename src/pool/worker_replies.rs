@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::initializer::InitJob;
 use super::memory_watch::MemoryWatch;
+use super::worker_bell::WorkerBell;
 use crate::call::ReplyReader;
 use crate::call::envelope::Reply;
 use crate::call::outcomes::ReplyBody;
@@ -18,6 +19,7 @@ const MOST_IDLE_RINGS: u32 = 200;
 /// See the module.
 pub(super) struct WorkerReplies {
     pub(super) reader: ReplyReader,
+    pub(super) bell: WorkerBell,
     pub(super) pid: u32,
     /// Initializers that have not returned, in the order of their requests.
     init: VecDeque<Arc<dyn InitJob>>,
@@ -34,12 +36,14 @@ pub(super) struct WorkerReplies {
 impl WorkerReplies {
     pub(super) fn new(
         reader: ReplyReader,
+        bell: WorkerBell,
         pid: u32,
         init: Vec<Arc<dyn InitJob>>,
         packed: Vec<PackedBlob>,
     ) -> Self {
         Self {
             reader,
+            bell,
             pid,
             init: init.into(),
             packed,
