@@ -64,7 +64,7 @@ pub use process::{
 pub use procession_macros::{main, test};
 pub use queue::{Abandoned, NotReceived, QueueOptions, Receiver, Sender, queue, queue_with};
 pub use schedule::Priority;
-pub use spawn::{ChildInfo, StartMethod, active_children, warm_up};
+pub use spawn::{ChildInfo, Output, StartMethod, active_children, warm_up};
 pub use sys::cpu_count::cpu_count;
 pub use task::{CurrentProcess, Setup, StateSetup, StateTask, Task, TaskId, current};
 

@@ -35,7 +35,7 @@ use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
 use crate::schedule::{Schedule, StartBreaker, TaskKey, WorkerKey};
-use crate::spawn::{ChildSource, ChildSpec, Surroundings};
+use crate::spawn::{ChildSource, ChildSpec, Output, Surroundings};
 use crate::sys::clock::Moment;
 use crate::transfer::blob::{BlobStore, PackedBlob};
 
@@ -52,6 +52,7 @@ pub(super) struct Settings {
     pub(super) preload: Option<Initializer>,
     pub(super) surroundings: Surroundings,
     pub(super) env_per_worker: Option<EnvPerWorker>,
+    pub(super) output: Output,
     pub(super) result_limit: Option<u64>,
     pub(super) task_timeout: Option<Duration>,
     pub(super) cancel_grace: Duration,

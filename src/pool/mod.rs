@@ -64,6 +64,7 @@ mod map_results;
 mod progress_bar;
 mod read_ahead;
 
+mod captured_output;
 mod delivery;
 mod driver;
 mod effects;

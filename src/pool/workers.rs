@@ -19,7 +19,7 @@ use super::worker_table::Worker;
 use crate::call::job::Job;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
-use crate::spawn::ChildSpec;
+use crate::spawn::{ChildSpec, OutputFds};
 use crate::sys::clock::Moment;
 use crate::sys::scratch;
 use crate::transfer::blob::BlobStore;
@@ -232,6 +232,7 @@ impl Core {
             scratch: Some(scratch::path(self.settings.id, self.started)),
             detached: false,
             surroundings: self.settings.surroundings.clone(),
+            output: OutputFds::default(),
         };
         self.effects
             .push(Effect::Launch(key, Box::new(spec), unwanted));
