@@ -150,6 +150,25 @@ async fn daemons_of_a_killed_task_are_killed() {
     }
 }
 
+/// Ended daemons do not pile up in a worker.
+#[procession::test]
+async fn ended_daemons_of_a_worker_are_reaped() {
+    /// Leaves an orphan that ends at once. Returns how many ended children the worker has.
+    fn leave_orphan(_: u32) -> usize {
+        let status = Command::new("sh").args(["-c", "(true &)"]).status();
+        assert!(status.unwrap().success());
+        let pid = std::process::id();
+        let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        list.unwrap().split_whitespace().count()
+    }
+    let pool = Pool::with_workers(1).unwrap();
+    let counts = within(pool.map(leave_orphan, 0..700).chunk_size(1))
+        .await
+        .unwrap();
+    assert!(counts.iter().all(|count| *count < 400), "{counts:?}");
+    within(pool.shutdown()).await;
+}
+
 #[procession::test]
 async fn worker_that_ends_takes_its_descendants_along() {
     for method in METHODS {
@@ -162,7 +181,7 @@ async fn worker_that_ends_takes_its_descendants_along() {
             assert_eq!(sleeping(&time), 5);
             match kill {
                 true => drop(pool),
-                false => within(pool.shutdown()).await,
+                false => drop(within(pool.shutdown()).await),
             }
             until(|| sleeping(&time) == 0).await;
         }
