@@ -54,9 +54,9 @@ pub use pipe::{
 };
 pub use pool::{
     Broadcast, Cached, CollectAll, Emit, Full, Histogram, Lease, LeaseRequest, Map, MapFuture,
-    Metrics, Permit, PermitFuture, Pool, PoolBuilder, RecycleReason, Restart, Run, Shutdown,
-    ShutdownReport, StatePool, StatePoolBuilder, StreamTask, TaskHandle, TaskSet, TaskStream,
-    WorkerInfo, WorkerState,
+    Metrics, Permit, PermitFuture, Pool, PoolBuilder, PoolEvent, PoolEvents, RecycleReason,
+    Restart, Run, Shutdown, ShutdownReport, StatePool, StatePoolBuilder, StreamTask, TaskHandle,
+    TaskSet, TaskStream, WorkerInfo, WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,
@@ -64,7 +64,7 @@ pub use process::{
 pub use procession_macros::{main, test};
 pub use queue::{Abandoned, NotReceived, QueueOptions, Receiver, Sender, queue, queue_with};
 pub use schedule::Priority;
-pub use spawn::{ChildInfo, StartMethod, active_children, warm_up};
+pub use spawn::{ChildInfo, Output, StartMethod, active_children, warm_up};
 pub use sys::cpu_count::cpu_count;
 pub use task::{CurrentProcess, Setup, StateSetup, StateTask, Task, TaskId, current};
 

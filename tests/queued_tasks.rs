@@ -1,35 +1,40 @@
 //! What many waiting tasks cost: memory, and the time to submit one more.
 //!
-//! A binary of its own: its allocator counts.
+//! A binary of its own: its allocator counts, for each thread.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(unsafe_code, reason = "an allocator has no other interface")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 
-use procession::{Pool, TaskHandle, WorkerState};
+use procession::{Pool, PoolBuilder, TaskHandle, WorkerState};
 
 #[path = "deadline/mod.rs"]
 mod deadline;
 
 use deadline::{until, within};
 
-/// The bytes that are allocated now.
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// The bytes that this thread has allocated and not given back.
+    static ALLOCATED: Cell<isize> = const { Cell::new(0) };
+    /// How often it has allocated memory.
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
 
 struct Counting;
 
 // SAFETY: all is done by the system's allocator, as the caller asks for it.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
+        ALLOCATED.set(ALLOCATED.get() + layout.size() as isize);
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         // SAFETY: the caller's contract is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
+        ALLOCATED.set(ALLOCATED.get() - layout.size() as isize);
         // SAFETY: as above.
         unsafe { System.dealloc(memory, layout) }
     }
@@ -38,8 +43,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-fn allocated() -> usize {
-    ALLOCATED.load(Ordering::Relaxed)
+fn allocated() -> isize {
+    ALLOCATED.get()
 }
 
 const TASKS: usize = 100_000;
@@ -51,8 +56,8 @@ const MOST_PER_TASK: usize = 250;
 const ARGUMENTS: usize = size_of::<(u64, u64)>() + 4 + 3 + 3;
 
 /// A pool whose only worker runs a task that does not end.
-async fn busy() -> Pool {
-    let pool = Pool::with_workers(1).unwrap();
+async fn busy(builder: PoolBuilder) -> Pool {
+    let pool = builder.workers(1).build().unwrap();
     let forever = || -> u64 {
         loop {
             std::thread::park();
@@ -80,18 +85,18 @@ fn submit(pool: &Pool, handles: &mut Vec<TaskHandle<u64>>, count: usize) {
 
 #[procession::test]
 async fn queued_task_takes_few_bytes_beside_its_arguments() {
-    let pool = busy().await;
+    let pool = busy(Pool::builder()).await;
     let mut handles = Vec::with_capacity(2 * TASKS);
     submit(&pool, &mut handles, 1_000);
     let before = allocated();
     submit(&pool, &mut handles, TASKS);
-    let each = (allocated() - before) / TASKS;
-    assert!(each <= MOST_PER_TASK + ARGUMENTS, "{each} bytes");
+    let each = (allocated() - before) / TASKS as isize;
+    assert!(each <= (MOST_PER_TASK + ARGUMENTS) as isize, "{each} bytes");
     // It is given back.
     handles.iter().for_each(TaskHandle::abort);
     handles.clear();
-    let left = allocated().saturating_sub(before);
-    assert!(left < TASKS, "{left} bytes are kept");
+    let left = allocated() - before;
+    assert!(left < TASKS as isize, "{left} bytes are kept");
     within(pool.terminate()).await;
 }
 
@@ -110,7 +115,7 @@ fn median(times: &[i128]) -> i128 {
 
 #[procession::test]
 async fn submission_costs_the_same_however_many_tasks_wait() {
-    let pool = busy().await;
+    let pool = busy(Pool::builder()).await;
     let mut handles = Vec::with_capacity(TASKS);
     let times: Vec<_> = (0..200)
         .map(|_| {
@@ -133,4 +138,29 @@ async fn submission_costs_the_same_however_many_tasks_wait() {
         "{taken} ns for 100 maps, {first} ns for 500 calls"
     );
     within(pool.terminate()).await;
+}
+
+#[procession::test]
+async fn full_queue_refuses_without_a_look_at_the_arguments() {
+    for builder in [
+        Pool::builder().queue_limit(10),
+        Pool::builder().queue_bytes(100),
+    ] {
+        let pool = busy(builder).await;
+        let mut handles = Vec::new();
+        while let Ok(handle) = pool.try_spawn(add, (1, 1)) {
+            handles.push(handle);
+        }
+        let text = "x".repeat(1 << 20);
+        let before = ALLOCATIONS.get();
+        let mut refused = pool.try_spawn(|text: String| text.len(), text);
+        for _ in 0..1_000 {
+            let text = refused.unwrap_err().into_inner();
+            refused = pool.try_spawn(|text: String| text.len(), text);
+        }
+        assert!(refused.is_err());
+        // The driver, on the same thread, did not run meanwhile.
+        assert_eq!(ALLOCATIONS.get(), before);
+        within(pool.terminate()).await;
+    }
 }

@@ -35,7 +35,7 @@ use crate::sys::cpu_timer::CpuTimer;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::image;
 use crate::sys::image::{Enter, Entry};
-use crate::sys::limits;
+use crate::sys::{limits, process_tree};
 use crate::task::{Call, enter_item, enter_task, enter_trace, is_state_spoiled};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::mapped_blobs::MappedBlobs;
@@ -59,6 +59,8 @@ pub(crate) struct Executor {
     requests: RequestReader,
     replies: ReplyWriter,
     step: ItemStep,
+    /// How many requests this process has waited for.
+    requests_seen: u32,
     /// Runs while an item of a task does, if the pool limits processor time.
     cpu_timer: Option<CpuTimer>,
     /// Whether this process begins nothing more, and exits.
@@ -66,6 +68,9 @@ pub(crate) struct Executor {
     /// Whether the task has a trace context.
     is_traced: bool,
 }
+
+/// After so many requests this process looks for ended children, which costs as much as a short task.
+const REQUESTS_PER_LOOK: u32 = 256;
 
 /// How far an item has come. Says what its outcome is if it panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +103,7 @@ impl Executor {
             requests: RequestReader::new(requests),
             replies: ReplyWriter::new(replies, parent, control),
             step: ItemStep::Between,
+            requests_seen: 0,
             cpu_timer: None,
             leaves: false,
             is_traced: false,
@@ -129,6 +135,7 @@ impl Executor {
             return Ok(NextRequest::Stop);
         }
         loop {
+            self.count_request();
             let arrival = self.requests.wait()?;
             if arrival.waited {
                 self.replies.read_clock();
@@ -141,6 +148,15 @@ impl Executor {
                 Some(enter) => return Ok(NextRequest::Run(enter)),
                 None => self.refuse_all(),
             }
+        }
+    }
+
+    /// Looks now and then for ended children that no task waits for.
+    #[inline]
+    fn count_request(&mut self) {
+        self.requests_seen = self.requests_seen.wrapping_add(1);
+        if self.requests_seen % REQUESTS_PER_LOOK == 0 {
+            process_tree::reap_forgotten();
         }
     }
 

@@ -38,7 +38,7 @@ pub(crate) struct RequestWriter {
     ring: Producer,
     control: ControlQueue,
     /// The cached values that the worker was sent.
-    values: SharedValues,
+    values: Box<SharedValues>,
     /// Memory for arguments that do not fit the ring. No other worker is sent any of it.
     blobs: BlobStore,
     /// The ids of the blobs whose memory the worker was sent.
@@ -104,7 +104,7 @@ impl RequestWriter {
         Self {
             ring,
             control: ControlQueue::new(control),
-            values: SharedValues::default(),
+            values: Box::default(),
             blobs: BlobStore::default(),
             announced: Vec::new(),
             trace: None,
@@ -329,6 +329,11 @@ impl RequestWriter {
     /// Whether the worker has released the request at `position`: its last reply is committed.
     pub(crate) fn released(&self, position: Cursor) -> bool {
         self.ring.released(position)
+    }
+
+    /// Whether the request at `position` is erased, which no worker of this program does.
+    pub(crate) fn is_erased(&self, position: Cursor) -> bool {
+        !self.released(position) && self.ring.frame_len(position) < Request::BYTES
     }
 
     /// Makes the worker ring the parent's doorbell when it releases the oldest request. False if the ring is empty.

@@ -8,7 +8,7 @@ use crate::call::executor::Executor;
 use crate::call::panic_capture;
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::doorbell::Doorbell;
-use crate::sys::{exit_cause, identity, limits, sched, stdio, title};
+use crate::sys::{exit_cause, identity, limits, process_tree, sched, stdio, title};
 use crate::task;
 use crate::task::Identity;
 use crate::transfer::control::ControlSocket;
@@ -53,6 +53,11 @@ pub(super) fn apply_limits(greeting: &Greeting) -> io::Result<()> {
     if greeting.detached {
         // Fails only if this process leads a session already.
         let _ = identity::lead_session();
+    }
+    if !greeting.detached {
+        // What a task has started and whose own parent has ended is this process's child then, and is found when this
+        // process is killed. It fails on no kernel since 3.4.
+        let _ = process_tree::adopt_orphans();
     }
     if greeting.memory_limit.is_some() {
         limits::report_out_of_memory()?;

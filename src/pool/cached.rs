@@ -145,7 +145,7 @@ impl<T> Serialize for Cached<T> {
                 cached::name(&home.memory).map_err(ser::Error::custom)?;
                 serializer.serialize_u64(home.memory.id())
             }
-            Handle::Arrived(_) => Err(cached::refuse_to_send()).map_err(ser::Error::custom),
+            Handle::Arrived(_) => Err(ser::Error::custom(cached::refuse_to_send())),
         }
     }
 }

@@ -88,8 +88,10 @@ macro_rules! option_setters {
 
         #[doc = concat!("Sets whether ", $subject, " goes before or after other waiting tasks.")]
         ///
-        /// The priority orders the tasks that wait for a worker. It does not change the operating system's
-        /// priority of the worker. By default [`Priority::Normal`].
+        /// The priority orders the tasks that wait for a worker, and those that wait for room in a full queue
+        /// ([`queue_limit`](crate::PoolBuilder::queue_limit)). Within a priority the order is that of submission, and no
+        /// priority starves. It does not change the operating system's priority of the worker, and stops no task that
+        /// runs. By default [`Priority::Normal`].
         pub fn priority(mut self, priority: Priority) -> Self {
             self.options.priority = priority;
             self

@@ -20,6 +20,8 @@ use super::deadlines::Deadlines;
 use super::exit_call::{ExitFunction, ExitResults};
 use super::initializer::Initializer;
 use super::metrics::Counts;
+use super::pool_event::PoolEvent;
+use super::recent_time::RecentTime;
 use super::records::{Order, Records, TaskArguments, TaskRecord};
 use super::restart::Restarts;
 use super::retry_rule::RetryRule;
@@ -33,7 +35,7 @@ use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
 use crate::schedule::{Schedule, StartBreaker, TaskKey, WorkerKey};
-use crate::spawn::{ChildSource, ChildSpec, Surroundings};
+use crate::spawn::{ChildSource, ChildSpec, Output, Surroundings};
 use crate::sys::clock::Moment;
 use crate::transfer::blob::{BlobStore, PackedBlob};
 
@@ -50,6 +52,7 @@ pub(super) struct Settings {
     pub(super) preload: Option<Initializer>,
     pub(super) surroundings: Surroundings,
     pub(super) env_per_worker: Option<EnvPerWorker>,
+    pub(super) output: Output,
     pub(super) result_limit: Option<u64>,
     pub(super) task_timeout: Option<Duration>,
     pub(super) cancel_grace: Duration,
@@ -122,6 +125,8 @@ pub(super) enum Effect {
     Decide(TaskKey, JoinError),
     /// Wake a task that waited for a place in the queue.
     WakeTask(Waker),
+    /// Tell the readers of the pool's events.
+    Tell(Box<PoolEvent>),
     /// Wake the driver: something has changed that it waits for.
     WakeDriver,
 }
@@ -161,6 +166,11 @@ pub(super) struct Core {
     /// The pool's runtime was shut down, and the driver with it.
     pub(super) lost_runtime: bool,
     pub(super) counts: Counts,
+    /// The time in which workers ran tasks, and the lives of workers that have exited.
+    pub(super) busy_time: RecentTime,
+    pub(super) exited_time: RecentTime,
+    /// Whether the events of the pool have had a reader.
+    pub(super) has_readers: bool,
     /// Tasks that wait for another try.
     pub(super) delayed: Delayed,
     /// Tasks that only one worker may run, while they wait for it.
@@ -201,6 +211,9 @@ impl Core {
             phase: Phase::Open,
             lost_runtime: false,
             counts: Counts::default(),
+            busy_time: RecentTime::default(),
+            exited_time: RecentTime::default(),
+            has_readers: false,
             delayed: Delayed::new(),
             pinned: Vec::new(),
             unplaced: Vec::new(),
@@ -293,6 +306,9 @@ impl Core {
         // A request for a worker is no task of the user.
         if !job.wants_worker() {
             self.counts.add_failed(error.kind(), count as u64);
+            if error.kind() == ErrorKind::TimedOut {
+                (0..count).for_each(|_| self.tell(|| PoolEvent::TaskTimedOut));
+            }
         }
         self.fail_uncounted(Failure {
             job: Arc::clone(job),

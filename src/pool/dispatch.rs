@@ -225,7 +225,8 @@ impl Core {
                 let rest = record.split_encoded(items);
                 let is_split = rest.is_some();
                 if let (true, TaskArguments::Encoded(items)) = (has_fds, &mut record.arguments) {
-                    record.cached = items.take_cached();
+                    let cached = items.take_cached();
+                    record.keep_cached(cached);
                     // The descriptors are the worker's now: to be sent again, they are duplicated again.
                     record.arguments = TaskArguments::Unencoded;
                 }

@@ -286,5 +286,6 @@ impl Drop for Driver {
             core.lose_driver();
             core.workers.clear();
         });
+        self.shared.event_log.end();
     }
 }

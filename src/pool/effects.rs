@@ -77,6 +77,7 @@ impl Shared {
                 self.with(|core| core.on_decided(task, again, Some(error)));
             }
             Effect::WakeTask(waker) => waker.wake(),
+            Effect::Tell(event) => self.event_log.tell(*event),
             Effect::WakeDriver => self.tell_driver(Event::Wake),
         }
     }

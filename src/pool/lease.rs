@@ -118,6 +118,8 @@ impl Pool {
     ///
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed): the pool was shut down.
     /// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn): no worker can be started.
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut): it has waited for the pool's
+    /// [`queue_timeout`](crate::PoolBuilder::queue_timeout).
     ///
     /// # Cancel safety
     ///

@@ -11,7 +11,7 @@
 //!
 //! What is known, under one lock: `core`, with `records` of tasks and the `worker_table`. A worker's life is in
 //! `worker_state`. The core's topics are files of their own: `dispatch`, `replies`, `cancel`, `balance`, `workers`,
-//! `worker_count`, `recycling` with `departure` and `restart`, `exit_request`, `worker_exit`, `retry`, `pinned`, `close`,
+//! `worker_count`, `recycling` with `departure` and `restart`, `exit_request`, `observation`, `utilisation`, `worker_exit`, `retry`, `pinned`, `close`,
 //! `room` with `admission`,
 //! and `tick`, which has the order of the driver's steps. `effects` performs what the core
 //! decided. Which task runs where is the [`schedule`](crate::schedule)'s to decide.
@@ -22,10 +22,12 @@
 
 mod builder;
 mod flow_options;
+mod histogram;
 mod info;
 mod metrics;
 #[expect(clippy::module_inception, reason = "the pool itself")]
 mod pool;
+mod pool_event;
 mod pool_guard;
 mod recycle_reason;
 mod restart_future;
@@ -62,9 +64,11 @@ mod map_results;
 mod progress_bar;
 mod read_ahead;
 
+mod captured_output;
 mod delivery;
 mod driver;
 mod effects;
+mod event_log;
 mod events;
 mod exit_call;
 mod exit_stage;
@@ -89,7 +93,9 @@ mod departure;
 mod dispatch;
 mod exit_request;
 mod expiry;
+mod observation;
 mod pinned;
+mod recent_time;
 mod records;
 mod recycling;
 mod replies;
@@ -102,6 +108,7 @@ mod segments;
 mod shared_options;
 mod target;
 mod tick;
+mod utilisation;
 mod worker_count;
 mod worker_exit;
 mod worker_limits;
@@ -118,14 +125,17 @@ pub use builder::PoolBuilder;
 pub use cached::Cached;
 pub use collect_all::CollectAll;
 pub use emit::Emit;
+pub use event_log::PoolEvents;
 pub use full::Full;
+pub use histogram::Histogram;
 pub use info::{WorkerInfo, WorkerState};
 pub use lease::{Lease, LeaseRequest};
 pub use map::Map;
 pub use map_future::MapFuture;
-pub use metrics::{Histogram, Metrics};
+pub use metrics::Metrics;
 pub use permit::{Permit, PermitFuture};
 pub use pool::Pool;
+pub use pool_event::PoolEvent;
 pub use recycle_reason::RecycleReason;
 pub use restart_future::Restart;
 pub use run::Run;

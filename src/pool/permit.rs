@@ -134,8 +134,8 @@ pub struct Permit {
     is_filled: bool,
 }
 
-/// The place of a permit.
-const PLACE: Ticket = Ticket::HasPlace(0);
+/// The place of a permit: for arguments whose length is not known.
+const UNKNOWN_LENGTH: Ticket = Ticket::HasPlace(0);
 
 impl Permit {
     /// Runs `f` with `args` in one of the workers, as [`Pool::run`](crate::Pool::run) does, in this place.
@@ -148,7 +148,7 @@ impl Permit {
         let _ = f; // has no bytes: its type is the function
         let job = Arc::new(Single::<F::Call>::new(F::arguments(args)));
         self.is_filled = true;
-        Run::with_ticket(&self.guard, job, self.defaults, PLACE)
+        Run::with_ticket(&self.guard, job, self.defaults, UNKNOWN_LENGTH)
     }
 
     /// Submits a call of `f` with `args` at once, as [`Pool::spawn`](crate::Pool::spawn) does, in this place.
@@ -163,7 +163,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if !self.is_filled {
-            PLACE.leave(&self.guard.shared);
+            UNKNOWN_LENGTH.leave(&self.guard.shared);
         }
     }
 }

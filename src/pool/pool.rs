@@ -10,7 +10,8 @@ use futures::Stream;
 use tokio::sync::oneshot;
 
 use super::call_options::CallOptions;
-use super::core::Phase;
+use super::core::{Core, Phase};
+use super::event_log::PoolEvents;
 use super::events::Event;
 use super::full::Full;
 use super::info::WorkerInfo;
@@ -26,11 +27,10 @@ use super::task_handle::TaskHandle;
 use super::task_stream::TaskStream;
 use super::ticket::Ticket;
 use super::worker_limits::MOST_WORKERS;
-use super::worker_table::Worker;
 use crate::call::job;
 use crate::call::single::Single;
-use crate::schedule::{RunQueue, WorkerKey};
-use crate::task::{Task, TaskId};
+
+use crate::task::Task;
 
 /// Worker processes that run functions.
 ///
@@ -104,11 +104,13 @@ impl Pool {
     {
         let _ = f; // has no bytes: its type is the function
         let shared = &self.guard.shared;
-        if !shared.settings.has_queue_limits() || shared.look(|core| core.phase != Phase::Open) {
+        if !shared.settings.has_queue_limits() {
             return Ok(self.spawn(f, args));
         }
-        if !shared.look(|core| core.would_admit(0)) {
-            return Err(Full(args));
+        match shared.look(|core| (core.phase, core.would_admit(0))) {
+            (Phase::Open, true) => {}
+            (Phase::Open, false) => return Err(Full(args)),
+            _ => return Ok(self.spawn(f, args)),
         }
         let args = F::arguments(args);
         let bytes = match shared.settings.queue_bytes {
@@ -194,45 +196,53 @@ impl Pool {
     }
 
     /// Returns what the pool has done so far and is doing now.
+    ///
+    /// It takes some microseconds, in which no task is dispatched.
     pub fn metrics(&self) -> Metrics {
         let shared = &self.guard.shared;
-        shared.look(|core| {
-            let keys = core.workers.keys();
-            let queues = keys.filter_map(|worker| core.schedule.run_queue(worker));
-            let running: Vec<_> = queues.map(RunQueue::len).collect();
-            let mut counts = core.counts.clone();
-            counts.completed += shared.completed.load(Ordering::Relaxed);
-            counts.failed += shared.failed.load(Ordering::Relaxed);
-            Metrics {
-                workers: core
-                    .workers
-                    .iter()
-                    .filter(|(_, it)| it.is_alive() && !it.standby)
-                    .count(),
-                busy: running.iter().filter(|&&len| len > 0).count(),
-                queued: core.schedule.waiting(),
-                queued_bytes: core.waiting_bytes(),
-                running: running.iter().sum(),
-                counts,
-            }
-        })
+        let mut metrics = shared.look(Core::metrics);
+        metrics.counts.completed += shared.completed.load(Ordering::Relaxed);
+        metrics.counts.failed += shared.failed.load(Ordering::Relaxed);
+        metrics
+    }
+
+    /// Returns what happens in the pool from now on, as a stream.
+    ///
+    /// Nothing waits for the reader: of more than 1024 events that were not read the oldest are dropped, and the reader
+    /// finds [`PoolEvent::Missed`](crate::PoolEvent::Missed). Without a reader events cost nothing. The stream ends with the
+    /// pool.
+    ///
+    /// ```
+    /// use futures::StreamExt as _;
+    /// use procession::PoolEvent;
+    ///
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = procession::Pool::with_workers(1)?;
+    /// let mut events = pool.events();
+    /// pool.run(|| std::process::abort(), ()).await.unwrap_err();
+    /// while let Some(event) = events.next().await {
+    ///     if let PoolEvent::WorkerExited { cause, .. } = event {
+    ///         assert!(cause.is_crashed());
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn events(&self) -> PoolEvents {
+        let shared = &self.guard.shared;
+        if shared.is_elsewhere() {
+            return PoolEvents::ended();
+        }
+        let events = shared.event_log.read();
+        shared.with(|core| core.has_readers = true);
+        events
     }
 
     /// Returns the workers and what they are doing.
     pub fn workers(&self) -> Vec<WorkerInfo> {
-        self.guard.shared.look(|core| {
-            let info = |(key, it): (WorkerKey, &Worker)| {
-                let front = core.schedule.run_queue(key).and_then(RunQueue::front);
-                WorkerInfo {
-                    pid: it.pid(),
-                    state: it.life.public(front.is_some() || it.is_lent()),
-                    tasks_done: it.done,
-                    age: core.now.since(it.since),
-                    current_task: front.map(|queued| TaskId(queued.task)),
-                }
-            };
-            core.workers.iter().map(info).collect()
-        })
+        self.guard.shared.look(Core::worker_infos)
     }
 
     /// Changes the number of workers to `workers` (minimum 1, maximum 32,768).

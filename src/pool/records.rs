@@ -75,17 +75,13 @@ impl TaskArguments {
 pub(super) struct TaskRecord {
     pub(super) job: Arc<dyn Job>,
     pub(super) options: SharedOptions,
-    /// What differs from call to call is not among the options it shares.
-    affinity: Option<AffinityKey>,
-    /// Few tasks have one, and it is long.
-    trace: Option<Box<Traceparent>>,
+    /// What few tasks have.
+    rare: Option<Box<RareDetails>>,
     /// Until when it must have started, or [`NEVER`].
     start_by: Moment,
     pub(super) place: Place,
     pub(super) arguments: TaskArguments,
     pub(super) submitted: Moment,
-    /// The cached values that its arguments name, if the encoded arguments were dropped.
-    pub(super) cached: Option<Box<NamedValues>>,
     /// How long its items have run, in nanoseconds.
     ran: u64,
     /// Whether the caller has cancelled it.
@@ -100,6 +96,15 @@ pub(super) struct TaskRecord {
     after: u32,
 }
 
+/// What few tasks have, and what differs from call to call: so it is not among the options that tasks share.
+#[derive(Debug, Default)]
+struct RareDetails {
+    affinity: Option<AffinityKey>,
+    trace: Option<Traceparent>,
+    /// The cached values that the arguments name, if the encoded arguments were dropped.
+    _cached: Option<Box<NamedValues>>,
+}
+
 /// No place.
 const NOWHERE: u32 = u32::MAX;
 
@@ -110,7 +115,7 @@ impl TaskRecord {
     /// The options of what is split off.
     pub(super) fn call_options(&self) -> CallOptions {
         CallOptions {
-            key: self.affinity,
+            key: self.affinity(),
             trace: self.trace(),
             start_by: self.start_by(),
             ..*self.options
@@ -118,11 +123,18 @@ impl TaskRecord {
     }
 
     pub(super) fn trace(&self) -> Option<Traceparent> {
-        self.trace.as_deref().copied()
+        self.rare.as_ref()?.trace
     }
 
     pub(super) fn affinity(&self) -> Option<AffinityKey> {
-        self.affinity
+        self.rare.as_ref()?.affinity
+    }
+
+    /// Keeps the cached values that its arguments name.
+    pub(super) fn keep_cached(&mut self, cached: Option<Box<NamedValues>>) {
+        if cached.is_some() {
+            self.rare.get_or_insert_default()._cached = cached;
+        }
     }
 
     /// Until when it must have started.
@@ -217,19 +229,24 @@ impl Records {
         let bytes = arguments.bytes();
         self.bytes += u64::from(bytes);
         let group = job.group();
-        let affinity = options.key.take();
-        let trace = options.trace.take().map(Box::new);
+        let (affinity, trace) = (options.key.take(), options.trace.take());
+        let is_rare = affinity.is_some() || trace.is_some();
+        let rare = is_rare.then(|| {
+            Box::new(RareDetails {
+                affinity,
+                trace,
+                _cached: None,
+            })
+        });
         let start_by = options.start_by.take().unwrap_or(NEVER);
         let index = self.tasks.insert(TaskRecord {
             job,
             options: self.options.share(options),
-            affinity,
-            trace,
+            rare,
             start_by,
             place: Place::Waiting,
             arguments,
             submitted: now,
-            cached: None,
             ran: 0,
             cancelled: false,
             deaths: 0,

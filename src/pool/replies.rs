@@ -44,10 +44,11 @@ impl Core {
         let Some(record) = self.records.get_mut(head.task) else {
             return Ok(None);
         };
-        let Some((items, end)) = received(record, worker, head, now) else {
+        let Some((items, end, ran)) = received(record, worker, head, now) else {
             return Ok(None);
         };
         let job = Arc::clone(&record.job);
+        self.busy_time.add(ran, now);
         let asks_rule = head.last && head.count == 1 && items == 1 && self.asks_rule(head.task);
         if head.last && end < items {
             return Err(Nonsense("its last reply leaves items out"));
@@ -143,14 +144,14 @@ impl Core {
     }
 }
 
-/// Adds the outcomes of a reply to the task's record. Returns how many items the task has, and how many of them have
-/// outcomes. `None` if `worker` does not have the task, or the reply is not the next.
+/// Adds the outcomes of a reply to the task's record. Returns how many items the task has, how many of them have outcomes,
+/// and how long those of this reply ran. `None` if `worker` does not have the task, or the reply is not the next.
 fn received(
     record: &mut TaskRecord,
     worker: WorkerKey,
     head: &Reply,
     now: Moment,
-) -> Option<(usize, usize)> {
+) -> Option<(usize, usize, Duration)> {
     let items = record.job.items();
     let end = (head.first as usize).saturating_add(head.count as usize);
     match &mut record.place {
@@ -166,5 +167,5 @@ fn received(
     // No worker can have run it longer than there was a task.
     let ran = Duration::from_nanos(head.run_nanos).min(now.since(record.submitted));
     record.add_run_time(ran);
-    Some((items, end))
+    Some((items, end, ran))
 }

@@ -65,10 +65,9 @@ impl Core {
         let Some(limit) = self.settings.queue_bytes else {
             return true;
         };
-        let fits = |waiting: u64| match bytes {
-            0 => waiting < limit,
-            _ => waiting == 0 || waiting.saturating_add(bytes) <= limit,
-        };
+        // A length of 0 is not known yet.
+        let needed = bytes.max(1);
+        let fits = |waiting: u64| waiting == 0 || waiting.saturating_add(needed) <= limit;
         let given = self.admission.bytes();
         // The second looks at every worker.
         fits(self.records.bytes() + given) || fits(self.waiting_bytes() + given)

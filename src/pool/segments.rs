@@ -14,6 +14,8 @@ pub(super) struct Segments<T> {
     segments: Vec<Slab<T>>,
     /// The segments with space. Among them the last is filled next.
     open: Vec<usize>,
+    /// The segment that was emptied last. It keeps its memory; other empty segments have none.
+    spare: usize,
     len: usize,
 }
 
@@ -22,6 +24,7 @@ impl<T> Default for Segments<T> {
         Self {
             segments: Vec::new(),
             open: Vec::new(),
+            spare: 0,
             len: 0,
         }
     }
@@ -72,12 +75,20 @@ impl<T> Segments<T> {
         if was_full {
             self.open.push(at);
         }
-        // The segment that is filled next keeps its memory.
-        if segment.is_empty() && self.open.last() != Some(&at) {
-            *segment = Slab::new();
+        if segment.is_empty() {
+            self.keep_only(at);
         }
         self.len -= 1;
         Some(value)
+    }
+
+    /// The empty segment `at` keeps its memory, and the one before gives it back.
+    fn keep_only(&mut self, at: usize) {
+        let before = std::mem::replace(&mut self.spare, at);
+        let segment = self.segments.get_mut(before);
+        if let Some(segment) = segment.filter(|it| before != at && it.is_empty()) {
+            *segment = Slab::new();
+        }
     }
 
     pub(super) fn len(&self) -> usize {

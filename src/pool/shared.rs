@@ -10,6 +10,7 @@ use futures::future::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::{Core, Phase, Settings};
+use super::event_log::EventLog;
 use super::events::Event;
 use crate::background::Background;
 use crate::sys::clock::Moment;
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     /// Where the driver is told events.
     pub(super) events: mpsc::UnboundedSender<Event>,
     pub(super) ended: Ended,
+    /// The readers of the pool's events.
+    pub(super) event_log: EventLog,
     /// Calls that returned a value, and calls that gave an error of their own.
     pub(super) completed: AtomicU64,
     pub(super) failed: AtomicU64,
@@ -58,6 +61,7 @@ impl Shared {
             background: Background::here(),
             events,
             ended: ended.shared(),
+            event_log: EventLog::default(),
             completed: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             alarm: AtomicU64::new(0),

@@ -3,7 +3,9 @@
 //! Runs in the parent. Must stay true: a dropped set leaves no task behind.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -131,12 +133,18 @@ impl<R> TaskSet<R> {
     /// # Cancel safety
     ///
     /// Cancel safe: the tasks are aborted at the first poll. Call this again to wait again.
-    pub async fn shutdown(&mut self)
+    pub fn shutdown(&mut self) -> impl Future<Output = ()> + Send + Unpin + use<'_, R>
     where
         R: Send,
     {
-        self.abort_all();
-        while self.join_next().await.is_some() {}
+        let mut is_aborted = false;
+        poll_fn(move |cx| {
+            if !std::mem::replace(&mut is_aborted, true) {
+                self.abort_all();
+            }
+            while ready!(self.tasks.poll_next_unpin(cx)).is_some() {}
+            Poll::Ready(())
+        })
     }
 }
 

@@ -94,7 +94,7 @@ type MakeCall<T> = Box<dyn FnOnce(Emit<T>) -> Arc<dyn Awaited<()>> + Send>;
 enum StreamStage<T> {
     New(MakeCall<T>),
     /// The call has no outcome. There are no items once the function has dropped its end.
-    Running(Run<()>, Option<Items<T>>),
+    Running(Box<Run<()>>, Option<Items<T>>),
     /// The call has its outcome, which comes after the items that are left.
     Ended(Result<(), JoinError>, Option<Items<T>>),
     Over,
@@ -188,7 +188,7 @@ impl<T: DeserializeOwned + Send + 'static> TaskStream<T> {
         self.stage = match channel::create::<Mpmc>(self.buffer) {
             Ok((sender, receiver)) => {
                 let run = Run::new(&self.guard, make(Emit::new(sender)), self.options);
-                StreamStage::Running(run, Some(Items::new(receiver)))
+                StreamStage::Running(Box::new(run), Some(Items::new(receiver)))
             }
             Err(error) => {
                 let why = format!("there is no channel for its items: {error}");
@@ -269,7 +269,7 @@ impl<T: DeserializeOwned + Send + 'static> Stream for TaskStream<T> {
             if let Poll::Ready(Some(item)) = poll_item(items, cx) {
                 return Poll::Ready(this.give(item));
             }
-            let outcome = ready!(Pin::new(run).poll(cx));
+            let outcome = ready!(Pin::new(&mut **run).poll(cx));
             this.end(outcome);
         }
         if let StreamStage::Ended(_, items) = &mut this.stage {

@@ -8,6 +8,7 @@ use super::call_options::CallOptions;
 use super::core::{Core, Effect, Phase};
 use super::exit_stage::ExitStage;
 use super::findings::FoundExit;
+use super::pool_event::PoolEvent;
 use super::records::TaskRecord;
 use super::worker_table::Worker;
 use crate::call::LastWords;
@@ -17,6 +18,12 @@ use crate::schedule::{QueuedTask, TaskKey};
 use crate::spawn::ChildEnd;
 use crate::sys::scratch;
 
+/// What a worker is called in errors that are of no task.
+const WORKER_NAME: &str = "procession::worker";
+
+/// The key of no task.
+const NO_TASK: TaskKey = 0;
+
 /// How many workers may die before they say that they have started a task, which is then tried again.
 const MOST_DEATHS: u8 = 2;
 
@@ -25,6 +32,7 @@ impl Core {
     /// ran, at most one, ends with the reason of the exit.
     pub(super) fn on_exit(&mut self, exit: &FoundExit) {
         let (worker, end) = (exit.worker, exit.end);
+        let ran = self.running_for(worker);
         let queue = self.schedule.remove_worker(worker);
         let ran_exit = matches!(
             self.workers.get(worker).map(|it| it.exit_stage),
@@ -40,6 +48,7 @@ impl Core {
         let Some(dead) = self.workers.remove(worker) else {
             return;
         };
+        self.count_exited_time(&dead, ran);
         self.check_missing = true;
         self.unpin_all(&dead);
         if dead.life.io().is_some_and(|io| io.requests.has_scratch()) {
@@ -53,16 +62,33 @@ impl Core {
         if was_running && was_wanted {
             self.blame(&dead, queue.front(), end.status);
         }
+        let had_tasks = !queue.is_empty();
         // From the last to the first, each before all others: so they wait in their old order.
-        let mut started = dead.proven || ran_exit || was_running && !queue.is_empty();
+        let mut started = dead.proven || was_running;
         for (ahead, queued) in queue.into_iter().enumerate().rev() {
             // The first has no last reply, so the worker has not come to the others, whatever it says.
             let is_first = ahead == 0;
             started |= self.settle_task(&dead, queued.task, is_first, end);
         }
-        if !started && dead.is_alive() {
-            let cause = failed_start(&dead, exit);
+        let cause = self.cause_of_exit(&dead, exit, started);
+        if dead.is_alive() && !started {
             self.count_failed_start(dead.since, &cause);
+        } else if dead.is_alive() && !had_tasks && !ran_exit {
+            self.count_idle_death(&cause);
+        }
+        self.tell(|| PoolEvent::WorkerExited { cause });
+    }
+
+    /// Why a worker has exited, whatever it was doing.
+    fn cause_of_exit(&self, dead: &Worker, exit: &FoundExit, started: bool) -> JoinError {
+        if !started && dead.is_alive() {
+            return failed_start(dead, exit);
+        }
+        let task = dead.life.kill_reason().map_or(NO_TASK, |kill| kill.task);
+        let error = self.cause_of(dead, task, WORKER_NAME, exit.end);
+        match error.exit_code() {
+            Some(0) if !dead.is_alive() => error.because("it has left in an orderly way"),
+            _ => error,
         }
     }
 
@@ -203,7 +229,7 @@ fn failed_start(dead: &Worker, exit: &FoundExit) -> JoinError {
         Some(init) => format!("{init} ended the worker"),
         None => "the worker ended before it was ready for its first task".to_owned(),
     };
-    let error = JoinError::new(ErrorKind::Spawn, "procession::worker").because(why);
+    let error = JoinError::new(ErrorKind::Spawn, WORKER_NAME).because(why);
     with_exit(
         last_words(dead, exit.end).explain(error),
         dead,

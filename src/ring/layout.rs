@@ -24,7 +24,7 @@ const CONSUMER_SLEEPS: usize = 256;
 const PRODUCER_SLEEPS: usize = 384;
 const NOTE: usize = 512;
 const PROGRESS: usize = 640;
-const MARK: usize = 648;
+const MARK_AT: usize = 648;
 const ASIDE: usize = 1024;
 
 /// The position of a side. Bytes and frames share a word, so that a single store moves both.
@@ -220,7 +220,7 @@ impl Ring {
 
     /// A third such word, of the consumer for the producer.
     pub(crate) fn mark(&self) -> &AtomicU64 {
-        self.mapping.word(MARK)
+        self.mapping.word(MARK_AT)
     }
 
     /// The room for [`leave_aside`](Self::leave_aside): what is left of the pages of the control words, or behind the data.

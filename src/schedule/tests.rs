@@ -362,7 +362,7 @@ fn breaker_opens_after_failures_and_lets_one_start_through_at_a_time() {
     assert!(breaker.allows(at(10)) && breaker.max_starting() == 1);
     assert!(breaker.failed(at(11), at(11)));
     assert!(breaker.allows(at(1_100_000)));
-    breaker.succeeded();
+    assert!(breaker.succeeded());
     assert!(breaker.allows(at(0)) && breaker.max_starting() == usize::MAX);
 }
 

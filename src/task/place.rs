@@ -14,7 +14,7 @@ use super::progress::report_scratch;
 use crate::sys::scratch;
 
 /// The place of the running item in the input of its map; 0 for a call that is not of a map.
-static PLACE: AtomicU64 = AtomicU64::new(0);
+static ITEM_PLACE: AtomicU64 = AtomicU64::new(0);
 
 /// The directory of this worker, once it was made, with its lock.
 static MADE: OnceLock<(PathBuf, File)> = OnceLock::new();
@@ -22,7 +22,7 @@ static MADE: OnceLock<(PathBuf, File)> = OnceLock::new();
 /// Records the place of the item that this process runs from now on.
 #[inline]
 pub(crate) fn enter_item(place: u64) {
-    PLACE.store(place, Ordering::Relaxed);
+    ITEM_PLACE.store(place, Ordering::Relaxed);
 }
 
 /// A number to seed a generator of random numbers with.
@@ -48,7 +48,7 @@ pub(crate) fn enter_item(place: u64) {
 /// ```
 pub fn seed() -> u64 {
     match identity().and_then(|it| it.seed) {
-        Some(seed) => mix(seed, PLACE.load(Ordering::Relaxed)),
+        Some(seed) => mix(seed, ITEM_PLACE.load(Ordering::Relaxed)),
         None => RandomState::new().hash_one(0),
     }
 }

@@ -6,22 +6,22 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 /// The longest trace context, in bytes. One of version 00 of the W3C's format has 55.
-const LONGEST: usize = 63;
+const LONGEST_CONTEXT: usize = 63;
 
 /// A trace context, as bytes that are valid UTF-8.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Traceparent {
     len: u8,
-    bytes: [u8; LONGEST],
+    bytes: [u8; LONGEST_CONTEXT],
 }
 
 impl Traceparent {
     /// The bytes that one takes in a request.
-    pub(crate) const BYTES: usize = LONGEST + 1;
+    pub(crate) const BYTES: usize = LONGEST_CONTEXT + 1;
 
     /// `None` if the text is empty or too long.
     pub(crate) fn new(text: &str) -> Option<Self> {
-        let mut bytes = [0; LONGEST];
+        let mut bytes = [0; LONGEST_CONTEXT];
         let len = text.len();
         bytes.get_mut(..len)?.copy_from_slice(text.as_bytes());
         (len > 0).then_some(Self {
@@ -96,7 +96,7 @@ mod tests {
             let text = "é-".chars().cycle().take(len).collect::<String>();
             let read = Traceparent::new(&text).map(Traceparent::to_bytes);
             let read = read.and_then(|bytes| Traceparent::from_bytes(&bytes));
-            let fits = (1..=LONGEST).contains(&text.len());
+            let fits = (1..=LONGEST_CONTEXT).contains(&text.len());
             assert_eq!(read.as_ref().map(Traceparent::text), fits.then_some(&*text));
         }
     }

@@ -44,7 +44,9 @@ async fn queue_timeout_ends_a_wait_for_a_worker() {
         .queue_timeout(LONG)
         .spawn();
     let map = pool.map(record_run, (0..10).map(|n| (board.notes(), n)));
-    assert_unstarted(within(map).await);
+    for outcome in within(map.collect_all()).await {
+        assert_unstarted(outcome);
+    }
     for outcome in within(join_all(late)).await {
         assert_unstarted(outcome);
     }

@@ -209,10 +209,25 @@ pub(crate) static TARGETS: &[Target] = &[
         Nobody(Unit::Count),
         AtMost(IDLE_SWITCHES),
     ),
+    free(
+        "shared-argument",
+        "64 MiB of shared memory as argument",
+        Nobody(Unit::Seconds),
+        AtMost(0.1e-3),
+    ),
+    free(
+        "shared-stream",
+        "1 MiB of shared memory, filled and read",
+        Nobody(Unit::PerSecond),
+        AtLeast(SHARED_MESSAGES),
+    ),
 ];
 
 /// 6 GB/s.
 const LARGE_MESSAGES: f64 = 6e9 / work::LARGE as f64;
+
+/// 8 GB/s.
+const SHARED_MESSAGES: f64 = 8e9 / work::LARGE as f64;
 
 /// Nothing may wake an idle pool. A bare runtime has two switches: the end of the sleep, and one
 /// look at its timer on the way; another two may be preemption.

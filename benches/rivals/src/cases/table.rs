@@ -6,6 +6,7 @@ use crate::contenders::in_process;
 use crate::contenders::ipc_channel;
 use crate::contenders::ours;
 use crate::contenders::procspawn;
+use crate::contenders::shared_memory;
 use crate::contenders::starting;
 use crate::contenders::unix_ipc;
 use crate::figure::Unit;
@@ -39,6 +40,8 @@ pub(crate) static CASES: &[Case] = &[
     PIPE,
     PIPE_BLOCKING,
     QUEUE_IDLE,
+    SHARED_ARGUMENT,
+    SHARED_STREAM,
 ];
 
 const ONE_TASK: Case = Case {
@@ -370,6 +373,31 @@ const QUEUE_IDLE: Case = Case {
     contenders: &[
         here(OURS, channels::idle),
         here("no queue, sleeping runtime", in_process::wake_ups),
+    ],
+};
+
+const SHARED_ARGUMENT: Case = Case {
+    name: "shared-argument",
+    title: "64 MiB of shared memory as argument, its length as result: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, shared_memory::argument),
+        python("mp.shared_memory", &["memory.py", "argument"]),
+    ],
+};
+
+const SHARED_STREAM: Case = Case {
+    name: "shared-stream",
+    title: "1 MiB of shared memory made, filled, sent and read, one process to another: messages/s",
+    unit: Unit::PerSecond,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, shared_memory::stream),
+        here("memcpy and read, one thread", shared_memory::copy),
+        python("mp.shared_memory", &["memory.py", "stream"]),
     ],
 };
 
