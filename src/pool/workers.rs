@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::core::{Core, Effect, Phase};
+use super::core::{Core, Effect, OnLoss, Phase};
 use super::departure::Departure;
 use super::exit_stage::ExitStage;
 use super::ledger::Ledger;
@@ -126,6 +126,7 @@ impl Core {
         };
         if !std::mem::replace(&mut it.proven, true) {
             self.check_missing = true;
+            self.generations += 1;
             if self.breaker.succeeded() {
                 self.tell(|| PoolEvent::BreakerClosed);
             }
@@ -169,6 +170,12 @@ impl Core {
     /// tasks end with the cause.
     pub(super) fn count_failed_start(&mut self, began: Moment, cause: &JoinError) {
         self.check_missing = true;
+        let is_first = self.generations == 0;
+        match self.settings.on_loss {
+            OnLoss::End => return self.end_because(cause),
+            OnLoss::ReplaceStarted if is_first => return self.end_because(cause),
+            OnLoss::Replace | OnLoss::ReplaceStarted => {}
+        }
         let was_tripped = self.breaker.is_tripped();
         let is_open = self.breaker.failed(began, self.now);
         self.tell_tripped(was_tripped, cause);
