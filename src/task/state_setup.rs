@@ -37,6 +37,10 @@ pub struct Makes<F, K>(PhantomData<(F, K)>);
 
 /// The types that a function may return that makes a state. `K` says which of them it is, and is always inferred.
 #[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "a function that returns `{Self}` does not make a `{S}`",
+    label = "does not return `{S}` or `Result<{S}, E>` with `E: Display`"
+)]
 pub trait StateOutcome<S, K>: Sized + 'static {
     /// Runs `start` and makes the state of what it returns.
     fn make(start: impl FnOnce() -> Self) -> Result<S, String>;

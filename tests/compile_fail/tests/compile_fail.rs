@@ -23,8 +23,6 @@ fn what_cannot_be_called_is_refused() {
         "not_async_main",
         "result_not_serialisable",
         "state_borrowed",
-        "state_captured",
-        "state_not_made",
         "state_not_taken",
         "wrong_argument_count",
         "wrong_argument_type",
