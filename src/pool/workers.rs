@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::core::{Core, Effect, Phase};
+use super::core::{Core, Effect, OnLoss, Phase};
 use super::departure::Departure;
 use super::exit_stage::ExitStage;
 use super::ledger::Ledger;
@@ -19,7 +19,7 @@ use super::worker_table::Worker;
 use crate::call::job::Job;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
-use crate::spawn::ChildSpec;
+use crate::spawn::{ChildSpec, OutputFds};
 use crate::sys::clock::Moment;
 use crate::sys::scratch;
 use crate::transfer::blob::BlobStore;
@@ -126,6 +126,7 @@ impl Core {
         };
         if !std::mem::replace(&mut it.proven, true) {
             self.check_missing = true;
+            self.generations += 1;
             if self.breaker.succeeded() {
                 self.tell(|| PoolEvent::BreakerClosed);
             }
@@ -169,6 +170,12 @@ impl Core {
     /// tasks end with the cause.
     pub(super) fn count_failed_start(&mut self, began: Moment, cause: &JoinError) {
         self.check_missing = true;
+        let is_first = self.generations == 0;
+        match self.settings.on_loss {
+            OnLoss::End => return self.end_because(cause),
+            OnLoss::ReplaceStarted if is_first => return self.end_because(cause),
+            OnLoss::Replace | OnLoss::ReplaceStarted => {}
+        }
         let was_tripped = self.breaker.is_tripped();
         let is_open = self.breaker.failed(began, self.now);
         self.tell_tripped(was_tripped, cause);
@@ -232,6 +239,7 @@ impl Core {
             scratch: Some(scratch::path(self.settings.id, self.started)),
             detached: false,
             surroundings: self.settings.surroundings.clone(),
+            output: OutputFds::default(),
         };
         self.effects
             .push(Effect::Launch(key, Box::new(spec), unwanted));

@@ -12,4 +12,5 @@ pub(crate) mod ours;
 pub(crate) mod procspawn;
 pub(crate) mod shared_memory;
 pub(crate) mod starting;
+pub(crate) mod state;
 pub(crate) mod unix_ipc;

@@ -209,6 +209,24 @@ pub(crate) static TARGETS: &[Target] = &[
         Nobody(Unit::Count),
         AtMost(IDLE_SWITCHES),
     ),
+    pinned(
+        "managed-call",
+        "call of a managed state, one CPU, p50",
+        Rival("eventfd there and back, blocking"),
+        AtMost(2.0),
+    ),
+    pinned(
+        "managed-call",
+        "call of a managed state, one CPU, p50",
+        Rival("mp.Manager"),
+        AtMost(0.2),
+    ),
+    pinned(
+        "state-run",
+        "a task with a state, one CPU, p50",
+        Rival("procession, without a state"),
+        AtMost(1.05),
+    ),
     free(
         "shared-argument",
         "64 MiB of shared memory as argument",

@@ -8,6 +8,7 @@ use crate::contenders::ours;
 use crate::contenders::procspawn;
 use crate::contenders::shared_memory;
 use crate::contenders::starting;
+use crate::contenders::state;
 use crate::contenders::unix_ipc;
 use crate::figure::Unit;
 
@@ -40,6 +41,8 @@ pub(crate) static CASES: &[Case] = &[
     PIPE,
     PIPE_BLOCKING,
     QUEUE_IDLE,
+    MANAGED_CALL,
+    STATE_RUN,
     SHARED_ARGUMENT,
     SHARED_STREAM,
 ];
@@ -373,6 +376,34 @@ const QUEUE_IDLE: Case = Case {
     contenders: &[
         here(OURS, channels::idle),
         here("no queue, sleeping runtime", in_process::wake_ups),
+    ],
+};
+
+const MANAGED_CALL: Case = Case {
+    name: "managed-call",
+    title: "one call of a state in a process of its own, awaited: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: BOTH,
+    contenders: &[
+        here(OURS, state::managed_call),
+        here(
+            "eventfd there and back, blocking",
+            state::eventfd_round_trip,
+        ),
+        python("mp.Manager", &["manager.py", "call"]),
+    ],
+};
+
+const STATE_RUN: Case = Case {
+    name: "state-run",
+    title: "one tiny task in a worker that holds a state, awaited: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: BOTH,
+    contenders: &[
+        here(OURS, state::state_run),
+        here("procession, without a state", ours::one_task),
     ],
 };
 
