@@ -8,6 +8,8 @@
 )))]
 compile_error!("procession runs on Linux, on x86-64 and aarch64, so far");
 
+mod managed;
+
 pub mod memory;
 mod pipe;
 mod pool;
@@ -48,6 +50,7 @@ pub use channel::{RecvError, SendError, TryRecvError, TrySendError};
 pub use codec::Descriptor;
 pub use error::{ErrorKind, JoinError, PanicReport};
 pub use init::init;
+pub use managed::{Managed, ManagedBuilder, ManagedCall, ManagedSpawn};
 pub use pipe::{
     BytePipe, Pipe, PipeOptions, PipeReceiver, PipeSender, byte_pipe, channel, channel_with, pipe,
     pipe_with,
@@ -55,7 +58,8 @@ pub use pipe::{
 pub use pool::{
     Broadcast, Cached, CollectAll, Emit, Full, Histogram, Lease, LeaseRequest, Map, MapFuture,
     Metrics, Permit, PermitFuture, Pool, PoolBuilder, PoolEvent, PoolEvents, RecycleReason,
-    Restart, Run, Shutdown, ShutdownReport, StatePool, StatePoolBuilder, StreamTask, TaskHandle,
+    Restart, Run, Shutdown, ShutdownReport, StateLease, StateLeaseRequest, StatePermit,
+    StatePermitFuture, StatePool, StatePoolBuilder, StateStreamTask, StreamTask, TaskHandle,
     TaskSet, TaskStream, WorkerInfo, WorkerState,
 };
 pub use process::{

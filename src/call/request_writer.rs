@@ -331,6 +331,11 @@ impl RequestWriter {
         self.ring.released(position)
     }
 
+    /// Whether the request at `position` is erased, which no worker of this program does.
+    pub(crate) fn is_erased(&self, position: Cursor) -> bool {
+        !self.released(position) && self.ring.frame_len(position) < Request::BYTES
+    }
+
     /// Makes the worker ring the parent's doorbell when it releases the oldest request. False if the ring is empty.
     pub(crate) fn watch(&mut self) -> bool {
         self.ring.announce_watch()

@@ -26,9 +26,9 @@ pub(super) enum Inbox {
     Flooded,
 }
 
-/// More messages than a socket holds. What is taken at a time is bounded, so that a process that sends without end does
-/// not keep a thread of this process.
-const MOST_AT_ONCE: usize = 4096;
+/// More messages than a socket holds, which has room for some 550 rings. What is taken at a time is bounded, so that a
+/// process that sends without end does not keep a thread of this process.
+const MOST_AT_ONCE: usize = 1024;
 
 /// Wakes the other side for any reason.
 pub(super) fn ring(socket: &OwnedFd) -> io::Result<()> {
@@ -54,6 +54,9 @@ pub(super) fn drain(socket: &OwnedFd) {
     for _ in 0..MOST_AT_ONCE {
         match socket::receive(socket, &mut buffer, &mut fds, false) {
             Ok(ReceiveResult::Message(_) | ReceiveResult::WithoutFds(_)) => fds.clear(),
+            // An empty message, or a long one, of a process that has gone mad.
+            Ok(ReceiveResult::End) if !socket::is_hung_up(socket) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
             Ok(ReceiveResult::End) | Err(_) => return,
         }
     }
@@ -67,6 +70,8 @@ pub(super) fn take_rings(socket: &OwnedFd) -> (bool, Inbox) {
         match socket::peek(socket, &mut buffer) {
             Ok(ReceiveResult::Message(TAG_BYTES)) => return (took, Inbox::Descriptors),
             Ok(ReceiveResult::Message(_) | ReceiveResult::WithoutFds(_)) => {}
+            // An empty message: left there, it would wake all that wait, again and again.
+            Ok(ReceiveResult::End) if !socket::is_hung_up(socket) => {}
             Ok(ReceiveResult::End) => return (took, Inbox::Unknown),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (took, Inbox::Empty),
             Err(_) => return (took, Inbox::Unknown),
@@ -75,4 +80,24 @@ pub(super) fn take_rings(socket: &OwnedFd) -> (bool, Inbox) {
         took = true;
     }
     (took, Inbox::Flooded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What no process of this program sends: nothing, and more than a ring.
+    #[test]
+    fn messages_that_are_no_rings_are_taken_like_rings() {
+        for take in [drain, |socket: &OwnedFd| assert!(take_rings(socket).0)] {
+            let (foe, socket) = socket::pair().unwrap();
+            for len in [0, 1, 9, 100, 0] {
+                rustix::net::send(&foe, &[7; 100][..len], rustix::net::SendFlags::DONTWAIT)
+                    .unwrap();
+            }
+            take(&socket);
+            let error = socket::peek(&socket, &mut SocketBuf::default()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        }
+    }
 }

@@ -355,7 +355,9 @@ impl End {
 
     /// Sends the descriptors of a message ahead of it; returns their tag.
     pub(super) fn send_fds(&self, outgoing: &Outgoing) -> Result<u64, Pushed> {
-        let tag = self.shm.last_tag().fetch_add(1, Ordering::AcqRel) + 1;
+        // Any process may have overwritten the word.
+        let last = self.shm.last_tag().fetch_add(1, Ordering::AcqRel);
+        let tag = last.wrapping_add(1);
         let sent = fds::send(self.socket(), tag, &outgoing.descriptors());
         sent.map(|()| tag).map_err(|error| match error {
             error if fds::is_full(&error) => self.found_socket_full(),
@@ -457,6 +459,10 @@ impl<'de> Deserialize<'de> for End {
         let (memory, socket, sends, longest) = <(u32, u32, bool, u64)>::deserialize(deserializer)?;
         let memory = attachments::take(memory).map_err(de::Error::custom)?;
         let socket = attachments::take(socket).map_err(de::Error::custom)?;
+        if !socket::is_seqpacket(&socket) {
+            let why = "an end of a queue or pipe arrived with a socket that is none of its kind";
+            return Err(de::Error::custom(why));
+        }
         let shm = Shm::open(memory, longest).map_err(de::Error::custom)?;
         let side = if sends { Side::Send } else { Side::Receive };
         Ok(Self::new(Arc::new(shm), socket, side))

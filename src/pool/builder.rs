@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::core::Settings;
+use super::core::{OnLoss, Settings};
 use super::driver::Driver;
 use super::exit_call;
 use super::exit_call::ExitFunction;
@@ -63,6 +63,7 @@ pub struct PoolBuilder {
     initializer: Option<Initializer>,
     worker_exit: Option<ExitFunction>,
     pub(super) state: Option<Initializer>,
+    pub(super) on_loss: OnLoss,
 }
 
 impl Pool {
@@ -116,6 +117,7 @@ impl Default for PoolBuilder {
             initializer: None,
             worker_exit: None,
             state: None,
+            on_loss: OnLoss::Replace,
         }
     }
 }
@@ -345,6 +347,7 @@ impl PoolBuilder {
             worker_exit: self.worker_exit,
             exit_results: Arc::default(),
             state: self.state,
+            on_loss: self.on_loss,
         })
     }
 }

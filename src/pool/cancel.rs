@@ -42,6 +42,23 @@ impl Core {
         }
     }
 
+    /// The caller does not want a task any more, but it must not cost its worker: ends it if it has not started.
+    pub(super) fn withdraw(&mut self, key: TaskKey) {
+        let Some(record) = self.records.get(key) else {
+            return;
+        };
+        let Place::Sent { worker, .. } = record.place else {
+            return self.cancel(key);
+        };
+        let Some((position, requests)) = self.position(key).zip(self.requests(worker)) else {
+            return;
+        };
+        if !requests.released(position) && requests.revoke(position) == 0 {
+            self.on_revoked(worker, key);
+            self.fail_unstarted(key, ErrorKind::Cancelled);
+        }
+    }
+
     /// The caller does not want any task of this group any more.
     pub(super) fn cancel_group(&mut self, group: GroupId) {
         let members = self.records.members(group);
@@ -60,6 +77,11 @@ impl Core {
     pub(super) fn expire(&mut self) {
         for worker in self.workers.keys() {
             self.note_start(worker);
+            if self.is_erased(worker) {
+                let what = "it has erased a request that it was to run";
+                self.distrust(worker, Nonsense(what));
+                continue;
+            }
             if self.deadline(worker).is_none_or(|at| at > self.now) {
                 continue;
             }
@@ -127,6 +149,18 @@ impl Core {
         if let Some(position) = position.flatten() {
             sent.note_start(io.requests.started(position), now);
         }
+    }
+
+    /// Whether the worker's task is late because the worker has erased the request, and so the word that says whether
+    /// the task has started.
+    fn is_erased(&self, worker: WorkerKey) -> bool {
+        let task = self.schedule.run_queue(worker).and_then(RunQueue::front);
+        let is_late = self
+            .front_task(worker)
+            .is_some_and(|it| it.is_late(self.now));
+        let io = self.workers.get(worker).and_then(|it| it.life.io());
+        let known = io.zip(task.and_then(|front| self.position(front.task)));
+        is_late && known.is_some_and(|(io, position)| io.requests.is_erased(position))
     }
 
     /// Whether the worker says, or has said, that it has started the task.

@@ -1,7 +1,8 @@
 //! Many calls on a few processes. Runs in the application.
 //!
 //! What users hold: `pool`, `builder` with `worker_options` and `flow_options`, `run`, `task_handle`, `permit`, `task_set`,
-//! `task_stream` with `emit` and `stream_task`, `lease`, `broadcast`, `cached`, `map` and its parts, `state_pool`, `info`, `metrics`, `shutdown`. A call in
+//! `task_stream` with `emit` and `stream_task`, `lease`, `broadcast`, `cached`, `map` and its parts, `state_pool` with `state_permit`,
+//! `state_lease` and `state_stream`, `info`, `metrics`, `shutdown`. A call in
 //! a queue with limits has a `ticket`, a map its `map_places`.
 //! `pool_guard` keeps the pool alive; `shared` is what all parts of a pool share.
 //!
@@ -37,10 +38,14 @@ mod worker_options;
 
 mod call_options;
 mod full;
+mod only_worker;
 mod permit;
 mod reply_inbox;
 mod run;
+mod state_lease;
+mod state_permit;
 mod state_pool;
+mod state_stream;
 mod task_handle;
 mod ticket;
 
@@ -142,7 +147,10 @@ pub use restart_future::Restart;
 pub use run::Run;
 pub use shutdown::Shutdown;
 pub use shutdown_report::ShutdownReport;
+pub use state_lease::{StateLease, StateLeaseRequest};
+pub use state_permit::{StatePermit, StatePermitFuture};
 pub use state_pool::{StatePool, StatePoolBuilder};
+pub use state_stream::StateStreamTask;
 pub use stream_task::StreamTask;
 pub use task_handle::TaskHandle;
 pub use task_set::TaskSet;

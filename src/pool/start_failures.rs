@@ -1,6 +1,6 @@
 //! The core's topic: workers that cannot be started, or that do not stay alive.
 
-use super::core::Core;
+use super::core::{Core, OnLoss};
 use super::pool_event::PoolEvent;
 use crate::error::JoinError;
 use crate::sys::clock::Moment;
@@ -33,6 +33,12 @@ impl Core {
     /// able to, waiting tasks end with the cause.
     pub(super) fn count_failed_start(&mut self, began: Moment, cause: &JoinError) {
         self.check_missing = true;
+        let is_first = self.generations == 0;
+        match self.settings.on_loss {
+            OnLoss::End => return self.end_because(cause),
+            OnLoss::ReplaceStarted if is_first => return self.end_because(cause),
+            OnLoss::Replace | OnLoss::ReplaceStarted => {}
+        }
         let was_tripped = self.breaker.is_tripped();
         let is_open = self.breaker.failed(began, self.now);
         self.tell_tripped(was_tripped, cause);

@@ -27,6 +27,9 @@ impl Core {
                     None
                 }
             };
+            if reply.head.leaves {
+                self.on_leaving(reply.worker);
+            }
         }
         for worker in findings.overgrown.drain(..) {
             self.leave_after_this_task(worker, Some(RecycleReason::MaxMemory));

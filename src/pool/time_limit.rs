@@ -40,6 +40,14 @@ impl FrontTask {
         ends.min().unwrap_or(now)
     }
 
+    /// Whether it should have ended by now, if it had started at once, and the worker does not say that it has started.
+    pub(super) fn is_late(self, now: Moment) -> bool {
+        let limits = self.timeout.into_iter().chain(self.progress_timeout);
+        let should_end = self.due.zip(limits.min());
+        let should_end = should_end.map(|((_, since), limit)| since.plus(limit));
+        self.started.is_none() && should_end.is_some_and(|end| end <= now)
+    }
+
     /// Whether the time of all its items is over, and the worker has not said that it has started one.
     pub(super) fn is_ignored(self, now: Moment) -> bool {
         self.started.is_none() && self.last_end().is_some_and(|end| end <= now)
@@ -93,6 +101,13 @@ mod tests {
         assert!(front(None, 1, 10).is_ignored(at(16)));
         assert!(!front(None, 1, 10).is_ignored(at(15)));
         assert!(!front(Some(15), 1, 10).is_ignored(at(16)));
+    }
+
+    #[test]
+    fn task_that_has_not_started_is_late_after_its_limit() {
+        assert!(!front(None, 3, 10).is_late(at(10)));
+        assert!(front(None, 3, 10).is_late(at(11)));
+        assert!(!front(Some(10), 3, 10).is_late(at(12)));
     }
 
     #[test]

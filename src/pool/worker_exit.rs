@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use super::call_options::CallOptions;
-use super::core::{Core, Effect, Phase};
+use super::core::{Core, Effect, OnLoss, Phase};
 use super::exit_stage::ExitStage;
 use super::findings::FoundExit;
 use super::pool_event::PoolEvent;
@@ -77,6 +77,10 @@ impl Core {
             self.count_failed_start(dead.since, &cause);
         } else if dead.is_alive() && !had_tasks && !ran_exit && !was_killed {
             self.count_idle_death(&cause);
+        }
+        let is_needed = self.phase == Phase::Open || !self.records.is_empty();
+        if self.settings.on_loss == OnLoss::End && is_needed {
+            self.end_because(&cause);
         }
         self.tell(|| PoolEvent::WorkerExited { cause });
     }

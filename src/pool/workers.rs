@@ -125,6 +125,7 @@ impl Core {
             return;
         };
         if !std::mem::replace(&mut it.proven, true) {
+            self.generations += 1;
             self.close_breaker();
         }
     }

@@ -47,6 +47,14 @@ impl OutcomeGuard {
         self.fail(&error);
     }
 
+    /// Reports that the process was killed after its function had started, because its end could not be watched.
+    pub(super) fn ended_unwatched(self, pid: u32, why: &str) {
+        let error = JoinError::new(ErrorKind::Crashed, self.job.name());
+        let error = error.in_process(pid).after_start(true).because(why);
+        self.state.report_end(Err(why.into()));
+        self.fail(&error);
+    }
+
     /// Reports the end of the process, before its outcome: a caller who has the outcome finds the process ended.
     pub(super) fn process_ended(&self, status: Option<ExitStatus>) {
         self.state.report_end(match status {

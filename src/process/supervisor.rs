@@ -149,7 +149,10 @@ async fn run(child: StartedChild, pipes: PipeSenders, outcome: OutcomeGuard) {
     let started = || requests.claimed(sent.position) > 0;
     let end = match wait_for_end(guard, launched.pidfd, launched.ties, started).await {
         Ok(end) => end,
-        Err(WaitFault::Start(why)) => return outcome.never_ran(ErrorKind::Spawn, &why),
+        Err(WaitFault::Start(why)) if !started() => {
+            return outcome.never_ran(ErrorKind::Spawn, &why);
+        }
+        Err(WaitFault::Start(why)) => return outcome.ended_unwatched(signal_handle.pid(), &why),
         Err(WaitFault::Shutdown) => return, // the guard reports it
     };
     if let Err(error) = begun {
@@ -188,7 +191,15 @@ async fn wait_for_end(
         return Ok(ChildEnd { status, cause });
     }
     let signal_handle = guard.signal_handle();
-    let pidfd = Watched::new(pidfd).map_err(|error| WaitFault::Start(error.to_string()))?;
+    let pidfd = match Watched::new(pidfd) {
+        Ok(pidfd) => pidfd,
+        Err(error) => {
+            // After the end it is certain whether the function has started.
+            signal_handle.kill();
+            guard.reap_killed().await;
+            return Err(WaitFault::Start(error.to_string()));
+        }
+    };
     let mut end = std::pin::pin!(guard.wait(pidfd, ties));
     let began = Moment::now();
     let ended = loop {

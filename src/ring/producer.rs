@@ -143,6 +143,12 @@ impl<R: Borrow<Ring>> Producer<R> {
         self.ring().word(position, HEADER_BYTES + offset)
     }
 
+    /// The length of the body of the frame at `position`, as its header says. No consumer writes the header.
+    pub(crate) fn frame_len(&self, position: Cursor) -> usize {
+        let header = self.ring().word(position, 0).load(Ordering::Relaxed);
+        (header & u64::from(u32::MAX)) as usize
+    }
+
     /// Whether the consumer sleeps, or is about to.
     #[inline]
     pub(crate) fn consumer_is_asleep(&self) -> bool {

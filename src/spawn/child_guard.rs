@@ -6,11 +6,13 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::link::Ties;
 use super::spec::ChildSpec;
 use super::tree_kill::{StoppedChild, reap_left};
 use super::{child_watch, reaper, registry};
+use crate::own_runtime;
 use crate::sys::exit_cause::ExitCause;
 use crate::sys::process_mark::{ProcessMark, is_copy};
 use crate::sys::process_tree::may_have_children;
@@ -72,6 +74,9 @@ impl SignalHandle {
         self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How often a child is asked for that has ended, and whose tracer has not taken note of it.
+const REAP_INTERVAL: Duration = Duration::from_millis(1);
 
 /// How a child ended.
 #[derive(Debug, Clone, Copy, Default)]
@@ -163,8 +168,16 @@ impl ChildGuard {
             if let Some(status) = self.try_reap() {
                 return Ok(ChildEnd { status, cause });
             }
-            // The pidfd is readable a moment before the child can be reaped: not seen on Linux, but allowed.
-            tokio::task::yield_now().await;
+            // The pidfd is readable before the child can be reaped, if a debugger traces the child: until the debugger
+            // has taken note of the end (`ptrace(2)`).
+            own_runtime::timeout(REAP_INTERVAL, std::future::pending::<()>()).await;
+        }
+    }
+
+    /// Waits until the child, which was killed, can be reaped, without being told of its end.
+    pub(crate) async fn reap_killed(&mut self) {
+        while self.try_reap().is_none() {
+            own_runtime::timeout(REAP_INTERVAL, std::future::pending::<()>()).await;
         }
     }
 

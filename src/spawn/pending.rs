@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::reaper;
 use crate::own_runtime;
 use crate::sys::clock::Moment;
+use crate::sys::procfs;
 use crate::sys::reactor::Watched;
 use crate::sys::socket;
 use crate::transfer::control::{ControlSocket, Either};
@@ -145,7 +146,7 @@ impl Announcements {
                 match fds.into_iter().next() {
                     // The child was quicker than its fork server, which has the pidfd.
                     None => self.pid = Some(pid),
-                    pidfd => return Ok(self.forked(pid, pidfd)),
+                    pidfd => return self.forked(pid, pidfd),
                 }
             }
             (Ok(Some((Either::Left(FromChild::Refused(refusal)), _))), _) => {
@@ -153,7 +154,7 @@ impl Announcements {
             }
             (Ok(Some((Either::Right(message), fds))), _) => self.early.push((message, fds)),
             // The child's own announcement is enough: a pidfd can be opened by its number.
-            (Ok(None) | Err(_), Some(pid)) => return Ok(self.forked(pid, None)),
+            (Ok(None) | Err(_), Some(pid)) => return self.forked(pid, None),
             (Ok(None), None) => return Ok(NextRead::Never(ForkAnswer::ServerGone)),
             (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Ok(NextRead::WhenReadable);
@@ -165,18 +166,26 @@ impl Announcements {
         Ok(NextRead::Now)
     }
 
-    fn forked(&mut self, pid: u32, pidfd: Option<OwnedFd>) -> NextRead {
-        NextRead::Never(ForkAnswer::Forked {
+    /// The child exists. A fork server that was taken over by what it preloads could name any process, which would then
+    /// be killed for the child.
+    fn forked(&mut self, pid: u32, pidfd: Option<OwnedFd>) -> io::Result<NextRead> {
+        let is_another = |pidfd: &OwnedFd| procfs::pidfd_is_of_another(pidfd, pid);
+        if pidfd.as_ref().is_some_and(is_another) {
+            let why = format!("the fork server said {pid} of a process with another number");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        Ok(NextRead::Never(ForkAnswer::Forked {
             ids: ChildIds { pid, pidfd },
             early: std::mem::take(&mut self.early),
-        })
+        }))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
     use super::*;
-    use crate::sys::stdio;
 
     fn announced(pid: u32, fds: Vec<OwnedFd>) -> ReceivedFromChild {
         Ok(Some((Either::Left(FromChild::Forked { pid }), fds)))
@@ -191,12 +200,25 @@ mod tests {
         let mut announcements = Announcements::default();
         let next = announcements.on_received(would_block()).unwrap();
         assert!(matches!(next, NextRead::WhenReadable));
-        let fds = vec![stdio::null().unwrap()];
-        let next = announcements.on_received(announced(7, fds)).unwrap();
-        let NextRead::Never(ForkAnswer::Forked { ids, early }) = next else {
-            panic!("{next:?}");
+        let own = std::process::id();
+        let next = announcements.on_received(announced(own, vec![own_pidfd()]));
+        let NextRead::Never(ForkAnswer::Forked { ids, early }) = next.unwrap() else {
+            panic!("the child was announced");
         };
-        assert!(ids.pid == 7 && ids.pidfd.is_some() && early.is_empty());
+        assert!(ids.pid == own && ids.pidfd.is_some() && early.is_empty());
+    }
+
+    fn own_pidfd() -> OwnedFd {
+        pidfd_open(getpid(), PidfdFlags::empty()).unwrap()
+    }
+
+    #[test]
+    fn announcement_with_the_pidfd_of_another_process_is_refused() {
+        for forged in [1, std::process::id() + 1] {
+            let mut announcements = Announcements::default();
+            let next = announcements.on_received(announced(forged, vec![own_pidfd()]));
+            assert_eq!(next.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
     }
 
     #[test]

@@ -1,32 +1,31 @@
 //! Reaping forked children in the background.
 //!
-//! One thread, started when it is first needed and kept. Each child it waits for was killed, or exits by itself, so it
-//! waits for a moment only. Where the thread cannot be started, a zombie stays until this process ends.
+//! One thread, started when it is first needed and kept, for all children that were killed. It waits for none of them
+//! alone: a child in an uninterruptible system call, or one that a debugger traces, delays no other. A child that may come
+//! to exist has a thread of its own, because a stopped fork server can delay the answer. Where a thread cannot be started,
+//! a zombie stays until this process ends.
 
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use crate::sys::process_mark::PerProcess;
 use crate::sys::signal;
 use crate::transfer::control::{ControlSocket, Either};
 use crate::transfer::messages::{FromChild, FromWorker};
 
-/// A child that the reaper waits for.
-#[derive(Debug)]
-enum Orphan {
-    /// It was killed.
-    Killed(u32),
-    /// A fork server was asked for it, and may have forked it. Its control socket.
-    Pending(Arc<ControlSocket>),
-}
+/// How long the reaper waits before it looks again for children that have not ended: at first, and at most. Killed
+/// children end at once, unless the kernel or a debugger holds them.
+const FIRST_REAP_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_REAP_PAUSE: Duration = Duration::from_millis(500);
 
-static REAPER: PerProcess<Mutex<Option<Sender<Orphan>>>> = PerProcess::new(|| Mutex::new(None));
+static REAPER: PerProcess<Mutex<Option<Sender<u32>>>> = PerProcess::new(|| Mutex::new(None));
 
 /// Reaps the child `pid`, which was killed.
 pub(super) fn reap(pid: u32) {
     if is_unreaped(pid) {
-        send(Orphan::Killed(pid));
+        send(pid);
     }
 }
 
@@ -39,7 +38,7 @@ pub(super) fn reap_on_own_thread(pid: u32) {
 
 /// Kills and reaps the child at the other end of `control`, if it comes to exist.
 pub(super) fn reap_pending(control: Arc<ControlSocket>) {
-    send(Orphan::Pending(control));
+    let _ = builder().spawn(move || kill_if_announced(&control));
 }
 
 /// Whether `pid` is a child that has not been reaped, after an attempt.
@@ -51,7 +50,7 @@ fn builder() -> thread::Builder {
     thread::Builder::new().name("procession-reap".to_owned())
 }
 
-fn send(mut orphan: Orphan) {
+fn send(mut orphan: u32) {
     let mut reaper = REAPER.get().lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(sender) = &*reaper {
         match sender.send(orphan) {
@@ -67,12 +66,23 @@ fn send(mut orphan: Orphan) {
     }
 }
 
-fn run(orphans: &Receiver<Orphan>) {
-    while let Ok(orphan) = orphans.recv() {
-        match orphan {
-            Orphan::Killed(pid) => drop(signal::reap(pid)),
-            Orphan::Pending(control) => kill_if_announced(&control),
+fn run(orphans: &Receiver<u32>) {
+    let mut killed = Vec::new();
+    let mut pause = FIRST_REAP_PAUSE;
+    loop {
+        let next = match killed.is_empty() {
+            true => orphans.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            false => orphans.recv_timeout(pause),
+        };
+        match next {
+            Ok(pid) => {
+                killed.push(pid);
+                pause = FIRST_REAP_PAUSE;
+            }
+            Err(RecvTimeoutError::Timeout) => pause = (2 * pause).min(LONGEST_REAP_PAUSE),
+            Err(RecvTimeoutError::Disconnected) => return,
         }
+        killed.retain(|pid| is_unreaped(*pid));
     }
 }
 

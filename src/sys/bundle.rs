@@ -61,14 +61,24 @@ fn fill_carrier(left: &mut &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
 #[cold]
 pub(crate) fn unpack(carriers: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
     let mut fds = Vec::new();
-    let mut missing = u64::MAX;
+    let mut missing = None;
     for carrier in carriers {
-        while let Some(later) = take_message(&carrier, &mut fds)? {
-            missing = later;
+        while missing != Some(0) {
+            let before = fds.len();
+            let Some(later) = take_message(&carrier, &mut fds)? else {
+                break;
+            };
+            // A process that has gone mad may fill the carrier for as long as it is read.
+            let taken = (fds.len() - before) as u64;
+            let counted = later.checked_add(taken);
+            if taken == 0 || missing.is_some_and(|missing| counted != Some(missing)) {
+                return Err(io::Error::from(io::ErrorKind::InvalidData));
+            }
+            missing = Some(later);
         }
     }
     match missing {
-        0 => Ok(fds),
+        Some(0) => Ok(fds),
         _ => Err(socket::fds_are_missing()),
     }
 }
@@ -121,6 +131,22 @@ mod tests {
             Ok(carriers) => assert!((2..DESCRIPTORS_PER_MESSAGE).contains(&carriers.len())),
             // A user without privileges may have only as many in flight as it may have open.
             Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ETOOMANYREFS)),
+        }
+    }
+
+    /// Their writer could go on while they are read.
+    #[test]
+    fn messages_that_do_not_count_down_are_an_error() {
+        let null = OwnedFd::from(File::open("/dev/null").unwrap());
+        for (count, later) in [(0, 5), (1, 5), (2, 3)] {
+            let (filled, carrier) = socket::pair().unwrap();
+            let fds = vec![null.as_fd(); count];
+            for later in [5_u64, later] {
+                socket::send(&filled, &later.to_ne_bytes(), &fds).unwrap();
+            }
+            let error = unpack(vec![carrier]).unwrap_err();
+            let is_said = error.kind() == io::ErrorKind::InvalidData;
+            assert!(is_said || count == 2, "{count} {later}: {error}");
         }
     }
 

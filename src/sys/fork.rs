@@ -141,6 +141,9 @@ fn clone_by_registers(thread: &MainThread, pidfd: &mut libc::c_int) -> libc::c_l
 /// The facts about the main thread that the kernel keeps for the C library. They never change.
 #[derive(Debug)]
 pub(crate) struct MainThread {
+    /// Where the C library has the thread's number. `None` on a kernel without `CONFIG_CHECKPOINT_RESTORE`: copies then
+    /// keep the fork server's number there. Nothing of this crate reads it. A robust mutex of the C library that user code
+    /// holds when the copy dies is not marked as the copy's, and `raise` of a C library before glibc 2.34 fails in it.
     number: Option<u64>,
     /// Its address and its length.
     robust_list: Option<(usize, usize)>,

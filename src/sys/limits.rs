@@ -8,6 +8,9 @@
 //! caller aborts. So the handler of `SIGABRT` looks for `ENOMEM` in `errno`. It also looks for `handle_alloc_error` among
 //! the callers, because that function may have printed a backtrace and so changed `errno`.
 //!
+//! Walking the stack takes no lock from glibc 2.35 on (`_dl_find_object`). Before, it may wait for the loader's lock, if the
+//! thread has aborted inside `dlopen`: then the process ends by its time limit, its abort or its parent.
+//!
 //! # Safety
 //!
 //! The calls read or store one structure of the caller's. The handler runs in a thread that aborts: it reads `errno`,

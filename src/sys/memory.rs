@@ -24,6 +24,10 @@ use super::buffer::{StackBuf, WriteCursor, copy_short};
 use super::limits;
 
 /// Creates anonymous memory of `len` bytes, whose size is sealed.
+///
+/// Its pages come when they are written. They are not allocated ahead (`fallocate(2)`): that would clear all of a blob
+/// before it is filled. So where the kernel does not give the memory that it has promised (`vm.overcommit_memory=2`, a
+/// memory cgroup), writing ends the process, as with any other memory.
 pub(crate) fn memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
     sealed_memfd(
         name,
@@ -77,21 +81,35 @@ pub(crate) fn least_len(fd: &OwnedFd) -> io::Result<usize> {
     len_with_seals(fd, SealFlags::SHRINK)
 }
 
+/// The kind of file system that ordinary memfds are on (`TMPFS_MAGIC`, `statfs(2)`).
+const SHMEM_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+
 fn len_with_seals(fd: &OwnedFd, wanted: SealFlags) -> io::Result<usize> {
+    let refused = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
     let seals = rustix::fs::fcntl_get_seals(fd)?;
     if !seals.contains(wanted) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "shared memory that is not sealed against resizing was refused",
-        ));
+        let why = "shared memory that is not sealed against resizing was refused";
+        return Err(refused(why));
+    }
+    // Huge pages that another process takes out of a mapping (`fallocate(2)`, FALLOC_FL_PUNCH_HOLE) may not come back:
+    // then access is SIGBUS.
+    if rustix::fs::fstatfs(fd)?.f_type != SHMEM_MAGIC {
+        return Err(refused("shared memory of huge pages was refused"));
     }
     let size = rustix::fs::fstat(fd)?.st_size;
     usize::try_from(size).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-/// The inode number of the memory behind `fd`, which is unique while a process holds the memory.
+/// The inode number of the memory behind `fd`. It is unique among memory that some process holds: the kernel gives no
+/// number twice (64 bits since Linux 5.9, `shmem_reserve_inode`). A file of a file system may have the same number.
 pub(crate) fn identity(fd: impl AsFd) -> io::Result<u64> {
     Ok(rustix::fs::fstat(fd)?.st_ino)
+}
+
+/// The device and the inode of the memory behind `fd`: no file has both, whoever made it.
+pub(crate) fn device_and_inode(fd: &OwnedFd) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::fstat(fd)?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 /// Whether `len` bytes of the memory behind `fd` were ever written. Pages that were not do not exist.
@@ -353,4 +371,30 @@ impl Drop for Mapping {
 
 fn read_write() -> ProtFlags {
     ProtFlags::READ | ProtFlags::WRITE
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sealed_memory_of_ordinary_pages_is_taken() {
+        const LEN: usize = 2 << 20;
+        assert_eq!(sealed_len(&memfd("test", LEN).unwrap()).unwrap(), LEN);
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let seals = SealFlags::SHRINK | SealFlags::GROW;
+        for (kind, seals) in [
+            (MemfdFlags::HUGETLB, seals),
+            (MemfdFlags::empty(), SealFlags::GROW),
+        ] {
+            // A kernel may have been built without huge pages.
+            let Ok(memory) = rustix::fs::memfd_create("test", flags | kind) else {
+                continue;
+            };
+            rustix::fs::ftruncate(&memory, LEN as u64).unwrap();
+            rustix::fs::fcntl_add_seals(&memory, seals).unwrap();
+            let error = sealed_len(&memory).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        }
+    }
 }

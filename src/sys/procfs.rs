@@ -1,7 +1,8 @@
 //! Facts about processes that `/proc` shows.
 
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd, AsRawFd as _};
+use std::sync::LazyLock;
 
 /// The state of a process's main thread. The open file keeps showing this process when its number is reused.
 #[derive(Debug)]
@@ -75,6 +76,28 @@ pub(crate) fn has_thread_ended(thread: u32) -> bool {
     }
 }
 
+/// Whether `pidfd` is known to be another process than `pid` (`/proc/PID/fdinfo`, `pidfd_open(2)`), or no pidfd. A
+/// process that has been reaped, and one that `/proc` does not show, are not known.
+pub(crate) fn pidfd_is_of_another(pidfd: impl AsFd, pid: u32) -> bool {
+    // In another namespace, `/proc` has other numbers.
+    static HAS_OWN_NUMBERS: LazyLock<bool> = LazyLock::new(|| {
+        let own = std::fs::read_link("/proc/self").ok();
+        own.is_some_and(|own| own.as_os_str() == std::process::id().to_string().as_str())
+    });
+    if !*HAS_OWN_NUMBERS {
+        return false;
+    }
+    let number = pidfd.as_fd().as_raw_fd();
+    let Ok(info) = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")) else {
+        return false;
+    };
+    let named = info.lines().find_map(|line| line.strip_prefix("Pid:"));
+    match named.map(|it| it.trim().parse::<i64>()) {
+        Some(Ok(named)) => named > 0 && named != i64::from(pid),
+        _ => true,
+    }
+}
+
 /// The number of threads of this process.
 pub(crate) fn thread_count() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
@@ -138,6 +161,8 @@ pub(crate) fn private_memory(pid: u32) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
     use super::*;
 
     #[test]
@@ -160,5 +185,16 @@ mod tests {
     fn memory_of_this_process_is_found() {
         let found = MemoryUse::of(std::process::id()).unwrap();
         assert!(found.peak >= found.anonymous && found.anonymous > 0);
+    }
+
+    #[test]
+    fn pidfd_names_its_process() {
+        let own = std::process::id();
+        let pidfd = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+        assert!(!pidfd_is_of_another(&pidfd, own));
+        assert!(pidfd_is_of_another(&pidfd, own + 1));
+        assert!(pidfd_is_of_another(&pidfd, 1));
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(pidfd_is_of_another(&file, own));
     }
 }

@@ -17,6 +17,10 @@ use crate::sys::image;
 /// It is implemented for every plain function, generic function and closure without captures, sync or `async`, of 0
 /// to 8 arguments, whose arguments and result are serde types. Do not implement it by hand.
 ///
+/// A closure that captures values without size, such as a token that proves an initialisation, captures nothing in this
+/// sense: the other process has the token too, whether or not it has done what the token proves. Do not capture such
+/// tokens if other code relies on them.
+///
 /// `A` is the type of the arguments: one value for one argument, a tuple for several, `()` for none. `M` is a marker
 /// that is always inferred.
 ///

@@ -86,6 +86,24 @@ where
 #[derive(Debug)]
 pub struct StateSetupCall<F, S, R, K, A>(PhantomData<(F, S, R, K, A)>);
 
+/// As `C`, and the state stays when a call panics.
+#[derive(Debug)]
+pub(crate) struct Keeping<C>(PhantomData<C>);
+
+impl<C: Call<Output = Result<(), String>>> Call for Keeping<C> {
+    type Args = C::Args;
+    type Output = C::Output;
+
+    fn name() -> &'static str {
+        C::name()
+    }
+
+    fn call(arguments: Self::Args) -> Self::Output {
+        state_slot::keep_after_panics();
+        C::call(arguments)
+    }
+}
+
 macro_rules! state_setup {
     ($arguments:ty, $pattern:pat, $($name:ident: $kind:ident),*) => {
         impl<F, S, R, K, $($kind),*> StateSetup<S, Makes<fn($($kind),*) -> R, K>, $arguments> for F

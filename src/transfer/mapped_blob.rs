@@ -93,13 +93,13 @@ impl MappedBlob {
 
 /// The blobs that arrived last, by the identity of their memory.
 #[derive(Debug, Default)]
-pub(crate) struct RecentBlobs(Vec<(u64, Arc<MappedBlob>)>);
+pub(crate) struct RecentBlobs(Vec<((u64, u64), Arc<MappedBlob>)>);
 
 impl RecentBlobs {
     /// The blob with this memory, mapped now or before.
     pub(crate) fn map(&mut self, memory: &OwnedFd) -> io::Result<Arc<MappedBlob>> {
         // Unique, because the kernel does not reuse it while the memory is mapped here.
-        let identity = memory::identity(memory)?;
+        let identity = memory::device_and_inode(memory)?;
         if let Some((_, blob)) = self.0.iter().find(|(known, _)| *known == identity) {
             return Ok(Arc::clone(blob));
         }

@@ -10,6 +10,7 @@ mod deadline;
 #[path = "../leftovers/mod.rs"]
 mod leftovers;
 
+mod channels;
 mod descriptors;
 mod forged;
 mod memory;

@@ -37,6 +37,14 @@ pub(crate) fn fill(name: &str, byte: u8) {
     }
 }
 
+/// How much memory of this process is in use, in bytes, without what it shares (`RssAnon`, `proc_pid_status(5)`).
+pub(crate) fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+    let kib = line.unwrap().split_ascii_whitespace().nth(1).unwrap();
+    1024 * kib.parse::<u64>().unwrap()
+}
+
 /// A generator of random numbers (xorshift, George Marsaglia).
 pub(crate) struct Random(u64);
 

@@ -6,7 +6,9 @@ use crate::contenders::in_process;
 use crate::contenders::ipc_channel;
 use crate::contenders::ours;
 use crate::contenders::procspawn;
+use crate::contenders::shared_memory;
 use crate::contenders::starting;
+use crate::contenders::state;
 use crate::contenders::unix_ipc;
 use crate::figure::Unit;
 
@@ -39,6 +41,10 @@ pub(crate) static CASES: &[Case] = &[
     PIPE,
     PIPE_BLOCKING,
     QUEUE_IDLE,
+    MANAGED_CALL,
+    STATE_RUN,
+    SHARED_ARGUMENT,
+    SHARED_STREAM,
 ];
 
 const ONE_TASK: Case = Case {
@@ -370,6 +376,59 @@ const QUEUE_IDLE: Case = Case {
     contenders: &[
         here(OURS, channels::idle),
         here("no queue, sleeping runtime", in_process::wake_ups),
+    ],
+};
+
+const MANAGED_CALL: Case = Case {
+    name: "managed-call",
+    title: "one call of a state in a process of its own, awaited: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: BOTH,
+    contenders: &[
+        here(OURS, state::managed_call),
+        here(
+            "eventfd there and back, blocking",
+            state::eventfd_round_trip,
+        ),
+        python("mp.Manager", &["manager.py", "call"]),
+    ],
+};
+
+const STATE_RUN: Case = Case {
+    name: "state-run",
+    title: "one tiny task in a worker that holds a state, awaited: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: BOTH,
+    contenders: &[
+        here(OURS, state::state_run),
+        here("procession, without a state", ours::one_task),
+    ],
+};
+
+const SHARED_ARGUMENT: Case = Case {
+    name: "shared-argument",
+    title: "64 MiB of shared memory as argument, its length as result: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, shared_memory::argument),
+        python("mp.shared_memory", &["memory.py", "argument"]),
+    ],
+};
+
+const SHARED_STREAM: Case = Case {
+    name: "shared-stream",
+    title: "1 MiB of shared memory made, filled, sent and read, one process to another: messages/s",
+    unit: Unit::PerSecond,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, shared_memory::stream),
+        here("memcpy and read, one thread", shared_memory::copy),
+        python("mp.shared_memory", &["memory.py", "stream"]),
     ],
 };
 
