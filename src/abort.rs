@@ -20,7 +20,6 @@ pub(crate) trait Abort: Send + Sync {
 /// It can be cloned and sent to other threads. It keeps neither a pool nor a process alive, and dropping it does
 /// nothing.
 #[derive(Clone)]
-#[must_use = "an abort handle does nothing until `abort` is called"]
 pub struct AbortHandle(Arc<dyn Abort>);
 
 impl AbortHandle {

@@ -8,6 +8,7 @@
 )))]
 compile_error!("procession runs on Linux, on x86-64 and aarch64, so far");
 
+pub mod memory;
 mod pipe;
 mod pool;
 mod process;
@@ -52,8 +53,10 @@ pub use pipe::{
     pipe_with,
 };
 pub use pool::{
-    Full, Histogram, Map, MapFuture, Metrics, Permit, Pool, PoolBuilder, Reserve, Run, Shutdown,
-    TaskHandle, WorkerInfo, WorkerState,
+    Broadcast, Cached, CollectAll, Emit, Full, Histogram, Lease, LeaseRequest, Map, MapFuture,
+    Metrics, Permit, PermitFuture, Pool, PoolBuilder, PoolEvent, PoolEvents, RecycleReason,
+    Restart, Run, Shutdown, ShutdownReport, StatePool, StatePoolBuilder, StreamTask, TaskHandle,
+    TaskSet, TaskStream, WorkerInfo, WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,
@@ -63,7 +66,7 @@ pub use queue::{Abandoned, NotReceived, QueueOptions, Receiver, Sender, queue, q
 pub use schedule::Priority;
 pub use spawn::{ChildInfo, StartMethod, active_children, warm_up};
 pub use sys::cpu_count::cpu_count;
-pub use task::{CurrentProcess, Setup, Task, TaskId, current};
+pub use task::{CurrentProcess, Setup, StateSetup, StateTask, Task, TaskId, current};
 
 #[cfg(doc)]
 #[doc = include_str!("../docs/security.md")]

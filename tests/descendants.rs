@@ -37,6 +37,28 @@ fn sleeping(time: &str) -> usize {
     found.len()
 }
 
+/// Starts three programs whose parents have ended: in the group of this process, in another group, and in a session.
+fn start_daemons(time: String) {
+    for script in [
+        format!("(sleep {time} &)"),
+        format!("set -m; (sleep {time} &)"),
+        format!("(setsid sleep {time} &)"),
+    ] {
+        let mut shell = Command::new("sh");
+        assert!(shell.args(["-c", &script]).status().unwrap().success());
+    }
+    while sleeping(&time) < 3 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn start_daemons_and_spin(time: String) {
+    start_daemons(time);
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
 /// Starts five programs and does not wait for them, three of them outside the group of this process, one of these by a shell.
 #[expect(
     clippy::zombie_processes,
@@ -101,6 +123,50 @@ async fn task_that_times_out_takes_its_descendants_along() {
         until(|| sleeping(&time) == 0).await;
         assert_eq!(within(pool.run(|| 1, ())).await.unwrap(), 1);
     }
+}
+
+#[procession::test]
+async fn daemons_of_a_killed_task_are_killed() {
+    for method in METHODS {
+        let time = unique_time();
+        let process = Process::builder().start_method(method);
+        let process = process.spawn(start_daemons_and_spin, time.clone());
+        until(|| sleeping(&time) == 3).await;
+        process.abort();
+        assert!(within(process).await.unwrap_err().is_cancelled());
+        until(|| sleeping(&time) == 0).await;
+
+        let pool = Pool::builder().workers(1).start_method(method);
+        let pool = pool.build().unwrap();
+        let task = pool.run(start_daemons_and_spin, time.clone()).spawn();
+        until(|| sleeping(&time) == 3).await;
+        task.abort();
+        assert!(within(task).await.unwrap_err().is_cancelled());
+        until(|| sleeping(&time) == 0).await;
+        // Of an earlier task, when the worker ends.
+        within(pool.run(start_daemons, time.clone())).await.unwrap();
+        within(pool.shutdown()).await;
+        until(|| sleeping(&time) == 0).await;
+    }
+}
+
+/// Ended daemons do not pile up in a worker.
+#[procession::test]
+async fn ended_daemons_of_a_worker_are_reaped() {
+    /// Leaves an orphan that ends at once. Returns how many ended children the worker has.
+    fn leave_orphan(_: u32) -> usize {
+        let status = Command::new("sh").args(["-c", "(true &)"]).status();
+        assert!(status.unwrap().success());
+        let pid = std::process::id();
+        let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        list.unwrap().split_whitespace().count()
+    }
+    let pool = Pool::with_workers(1).unwrap();
+    let counts = within(pool.map(leave_orphan, 0..700).chunk_size(1))
+        .await
+        .unwrap();
+    assert!(counts.iter().all(|count| *count < 400), "{counts:?}");
+    within(pool.shutdown()).await;
 }
 
 #[procession::test]

@@ -10,6 +10,8 @@ use super::envelope::ITEM_PREFIX;
 use super::item_writer;
 use super::job::Job;
 use crate::codec::attachments;
+use crate::codec::cached;
+use crate::codec::cached::CachedMemory;
 use crate::codec::codec::EncodeFault;
 
 /// The encoded items of a job, or why its first item was not encoded.
@@ -28,10 +30,21 @@ pub(crate) enum NotEncoded {
 #[derive(Debug)]
 pub(crate) struct EncodedItems {
     bytes: Vec<u8>,
-    items: usize,
-    /// Places among these are in the bytes, so that items with attachments are sent all at once.
-    fds: Vec<OwnedFd>,
+    items: u32,
+    /// Places among these are in the bytes, so that items with attachments are sent all at once. Most items have none,
+    /// and many may wait.
+    fds: Option<Box<ItemFds>>,
+    /// The cached values that the items name. Most name none.
+    cached: Option<Box<NamedValues>>,
 }
+
+/// The attachments of items.
+#[derive(Debug, Default)]
+pub(super) struct ItemFds(pub(super) Vec<OwnedFd>);
+
+/// The cached values that items name.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedValues(Vec<Arc<CachedMemory>>);
 
 impl EncodedItems {
     /// Encodes as many items of `job` as fit one request.
@@ -41,15 +54,22 @@ impl EncodedItems {
     /// Why the first item cannot be encoded, or that it does not fit.
     #[inline]
     pub(crate) fn of(job: &dyn Job) -> EncodeResult {
-        let mut fds = Vec::new();
+        let (mut fds, mut cached) = (Vec::new(), Vec::new());
         item_writer::with(|writer| {
-            let written = attachments::collect_lent(&mut fds, || job.write(writer));
+            let written = attachments::collect_lent(&mut fds, || {
+                cached::collect(&mut cached, || job.write(writer))
+            });
             match (written.items, written.stopped) {
                 (0, Some(fault)) => Err(fault),
                 (items, _) => Ok((writer.bytes().to_vec(), items)),
             }
         })
-        .map(|(bytes, items)| Self { bytes, items, fds })
+        .map(|(bytes, items)| Self {
+            bytes,
+            items: items as u32,
+            fds: (!fds.is_empty()).then(|| Box::new(ItemFds(fds))),
+            cached: (!cached.is_empty()).then(|| Box::new(NamedValues(cached))),
+        })
         .map_err(|fault| match fault {
             EncodeFault::Full => NotEncoded::TooLarge(job.measure()),
             EncodeFault::Refused(why) => NotEncoded::Refused(why),
@@ -61,10 +81,20 @@ impl EncodedItems {
         let mut left = Some(job);
         while let Some(job) = left.take() {
             let encoded = Self::of(&*job);
-            let kept = encoded.as_ref().map_or(1, |it| it.items);
+            let kept = encoded.as_ref().map_or(1, Self::items);
             left = (job.items() > kept).then(|| job.split(kept));
             jobs.push((job, encoded));
         }
+    }
+
+    /// The cached values that the items name.
+    pub(crate) fn cached(&self) -> &[Arc<CachedMemory>] {
+        self.cached.as_ref().map_or(&[], |named| &named.0)
+    }
+
+    /// Takes the handles on the cached values, to be kept for longer than the items.
+    pub(crate) fn take_cached(&mut self) -> Option<Box<NamedValues>> {
+        self.cached.take()
     }
 
     /// How many bytes they take.
@@ -74,31 +104,36 @@ impl EncodedItems {
 
     /// How many items there are.
     pub(crate) fn items(&self) -> usize {
-        self.items
+        self.items as usize
     }
 
     /// Removes the items from `at` on, and returns them. `None` if they cannot be sent without the others.
     pub(crate) fn split_off(&mut self, at: usize) -> Option<Self> {
-        if !self.fds.is_empty() {
+        if self.fds.is_some() {
             return None;
         }
         let end = self.end_of(at);
+        let kept = self.items().min(at);
         let rest = Self {
             bytes: self.bytes.split_off(end),
-            items: self.items.saturating_sub(at),
-            fds: Vec::new(),
+            items: self.items - kept as u32,
+            fds: None,
+            cached: self.cached.clone(),
         };
-        self.items = self.items.min(at);
+        self.items = kept as u32;
         Some(rest)
     }
 
     /// How many items fit into `room` bytes, their bytes, and their attachments. `None` if not one fits.
     #[inline]
-    pub(super) fn fitting(&mut self, room: usize) -> Option<(usize, &[u8], &mut Vec<OwnedFd>)> {
+    pub(super) fn fitting(
+        &mut self,
+        room: usize,
+    ) -> Option<(usize, &[u8], &mut Option<Box<ItemFds>>)> {
         if self.bytes.len() <= room {
-            return Some((self.items, &self.bytes, &mut self.fds));
+            return Some((self.items as usize, &self.bytes, &mut self.fds));
         }
-        if !self.fds.is_empty() {
+        if self.fds.is_some() {
             return None;
         }
         let ends = self.ends().take_while(|end| *end <= room);
@@ -137,9 +172,13 @@ mod tests {
             bytes.extend_from_slice(&len.to_le_bytes());
             bytes.resize(bytes.len() + *len as usize, 7);
         }
-        let items = lengths.len();
-        let fds = Vec::new();
-        EncodedItems { bytes, items, fds }
+        let items = lengths.len() as u32;
+        EncodedItems {
+            bytes,
+            items,
+            fds: None,
+            cached: None,
+        }
     }
 
     fn lengths(items: &EncodedItems) -> Vec<usize> {
@@ -175,8 +214,8 @@ mod tests {
     #[test]
     fn items_with_attachments_stay_together() {
         let mut all = items(&[3, 0, 10]);
-        all.fds
-            .push(std::fs::File::open("/dev/null").unwrap().into());
+        let fd = std::fs::File::open("/dev/null").unwrap().into();
+        all.fds = Some(Box::new(ItemFds(vec![fd])));
         assert!(all.split_off(1).is_none());
         assert!(all.fitting(20).is_none() && all.fitting(1000).is_some());
     }

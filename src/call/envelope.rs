@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! request   span | started | task | token | blob | blob_len | flags | attachments    64 bytes
+//!           if the flag TRACED is set: the trace context, 64 bytes
 //!           then, unless blob is set, for every item: length (4 bytes), encoded arguments
 //! reply     published | sequence | task | first + flags | run_nanos | checksum       48 bytes
 //!           then for every outcome: status and length (4 bytes), body
@@ -58,6 +59,15 @@ pub(crate) const TIMED: u64 = 1;
 /// Flag of a request: the worker commits every outcome at once. The parent sets it while a slow request runs.
 pub(crate) const EAGER: u64 = 2;
 
+/// Flag of a request: a trace context follows the head.
+pub(crate) const TRACED: u64 = 4;
+
+/// Flag of a request: its items name cached values.
+pub(crate) const NAMES_CACHED: u64 = 1 << 8;
+
+/// Where in the flags of a request the place of its first item in the input of its map begins.
+pub(crate) const PLACE_SHIFT: u32 = 16;
+
 /// The head of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Request {
@@ -68,7 +78,7 @@ pub(crate) struct Request {
     /// The id of the blob that holds the only item, or 0.
     pub(crate) blob: u64,
     pub(crate) blob_len: u64,
-    /// [`TIMED`] and [`EAGER`].
+    /// [`TIMED`], [`EAGER`], [`TRACED`] and [`NAMES_CACHED`], and from [`PLACE_SHIFT`] on the place of its first item.
     pub(crate) flags: u64,
     /// The id under which its attachments come over the control socket, or 0.
     pub(crate) attachments: u64,
@@ -125,6 +135,8 @@ pub(crate) struct Reply {
     pub(crate) has_attachments: bool,
     /// Whether its only outcome is in a blob.
     pub(crate) in_blob: bool,
+    /// Whether the worker begins nothing more, and exits.
+    pub(crate) leaves: bool,
     /// The time its items took together.
     pub(crate) run_nanos: u64,
     /// The number of outcomes.
@@ -138,6 +150,7 @@ pub(crate) struct Reply {
 const LAST: u32 = 1;
 const HAS_ATTACHMENTS: u32 = 2;
 const IN_BLOB: u32 = 4;
+const LEAVES: u32 = 8;
 
 impl Reply {
     /// Where the word is that counts whole outcomes and their bytes.
@@ -183,6 +196,7 @@ impl Reply {
             last: flags & LAST != 0,
             has_attachments: flags & HAS_ATTACHMENTS != 0,
             in_blob: flags & IN_BLOB != 0,
+            leaves: flags & LEAVES != 0,
             run_nanos: words[4],
             count,
             bytes,
@@ -195,7 +209,8 @@ impl Reply {
         let flag = |is_set: bool, bit: u32| if is_set { bit } else { 0 };
         let flags = flag(self.last, LAST)
             | flag(self.has_attachments, HAS_ATTACHMENTS)
-            | flag(self.in_blob, IN_BLOB);
+            | flag(self.in_blob, IN_BLOB)
+            | flag(self.leaves, LEAVES);
         pair(self.first, flags)
     }
 }
@@ -377,7 +392,7 @@ mod tests {
         };
         assert_eq!(Request::from_bytes(&request.to_bytes()), Some(request));
         assert_eq!(Request::from_bytes(&request.to_bytes()[1..]), None);
-        for bits in 0..8 {
+        for bits in 0..16 {
             let reply = Reply {
                 sequence: 1,
                 task: 2,
@@ -385,6 +400,7 @@ mod tests {
                 last: bits & 1 != 0,
                 has_attachments: bits & 2 != 0,
                 in_blob: bits & 4 != 0,
+                leaves: bits & 8 != 0,
                 run_nanos: 4,
                 count: 5,
                 bytes: 6,

@@ -28,14 +28,15 @@ use super::panic_capture;
 use super::reply_writer::ReplyWriter;
 use super::request_reader::RequestReader;
 use super::result_blobs::ResultBlobs;
+use super::unsendable::Unsendable;
 use crate::codec::codec;
 use crate::ring::{Consumer, Corrupt, Producer};
 use crate::sys::cpu_timer::CpuTimer;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::image;
 use crate::sys::image::{Enter, Entry};
-use crate::sys::limits;
-use crate::task::{Call, enter_task};
+use crate::sys::{limits, process_tree};
+use crate::task::{Call, enter_item, enter_task, enter_trace, is_state_spoiled};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::mapped_blobs::MappedBlobs;
 
@@ -58,9 +59,18 @@ pub(crate) struct Executor {
     requests: RequestReader,
     replies: ReplyWriter,
     step: ItemStep,
+    /// How many requests this process has waited for.
+    requests_seen: u32,
     /// Runs while an item of a task does, if the pool limits processor time.
     cpu_timer: Option<CpuTimer>,
+    /// Whether this process begins nothing more, and exits.
+    leaves: bool,
+    /// Whether the task has a trace context.
+    is_traced: bool,
 }
+
+/// After so many requests this process looks for ended children, which costs as much as a short task.
+const REQUESTS_PER_LOOK: u32 = 256;
 
 /// How far an item has come. Says what its outcome is if it panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +103,10 @@ impl Executor {
             requests: RequestReader::new(requests),
             replies: ReplyWriter::new(replies, parent, control),
             step: ItemStep::Between,
+            requests_seen: 0,
             cpu_timer: None,
+            leaves: false,
+            is_traced: false,
         }
     }
 
@@ -118,7 +131,11 @@ impl Executor {
     ///
     /// The parent's memory is corrupt, and this process must exit.
     pub(crate) fn next(&mut self) -> Result<NextRequest, Corrupt> {
+        if self.leaves {
+            return Ok(NextRequest::Stop);
+        }
         loop {
+            self.count_request();
             let arrival = self.requests.wait()?;
             if arrival.waited {
                 self.replies.read_clock();
@@ -134,13 +151,37 @@ impl Executor {
         }
     }
 
+    /// Looks now and then for ended children that no task waits for.
+    #[inline]
+    fn count_request(&mut self) {
+        self.requests_seen = self.requests_seen.wrapping_add(1);
+        if self.requests_seen % REQUESTS_PER_LOOK == 0 {
+            process_tree::reap_forgotten();
+        }
+    }
+
     /// Runs the current request.
     fn run_all<C: Call>(&mut self) {
         // One `catch_unwind` for all items and not for each: so it costs nothing per item.
         while let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.run_items::<C>())) {
             self.put_panicked(payload);
+            if is_state_spoiled() {
+                return self.leave();
+            }
         }
         self.finish();
+    }
+
+    /// Ends the current request, and this process with it: a call has panicked while it had the state.
+    /// Items that are not claimed run in other workers.
+    #[cold]
+    fn leave(&mut self) {
+        self.leaves = true;
+        self.replies.leave();
+        match self.requests.has_more() {
+            true => self.replies.commit(false),
+            false => self.finish(),
+        }
     }
 
     fn run_items<C: Call>(&mut self) {
@@ -184,6 +225,12 @@ impl Executor {
             ItemStep::Decoding => {
                 let why = codec::decode_panicked(&*payload);
                 replies.put_text(requests, Status::DecodeFailed, &why);
+            }
+            ItemStep::Running if payload.is::<Unsendable>() => {
+                if let Ok(unsendable) = payload.downcast::<Unsendable>() {
+                    replies.put_text(requests, Status::EncodeFailed, &unsendable.0);
+                }
+                return;
             }
             ItemStep::Running => {
                 let report = panic_capture::report_of(payload);
@@ -229,6 +276,7 @@ impl Executor {
                 }
             }
         }
+        enter_item(self.requests.place());
         true
     }
 
@@ -237,10 +285,15 @@ impl Executor {
             return;
         };
         enter_task(head.task);
+        self.is_traced = head.flags & envelope::TRACED != 0;
+        if self.is_traced {
+            enter_trace(self.requests.trace());
+        }
         // Initializers have no limit.
         if head.task != 0 {
             self.arm_cpu_timer();
         }
+        self.requests.clear_progress();
         self.requests.stamp_start(self.replies.clock());
         if head.attachments != 0 {
             // The parent still has the same descriptors, and closes them when it sees that the item was claimed.
@@ -263,6 +316,9 @@ impl Executor {
         self.requests.close_attachments();
         if self.requests.claimed() > 0 {
             enter_task(0);
+            if self.is_traced {
+                enter_trace(None);
+            }
             self.replies.commit_last(&self.requests);
         }
         if self.requests.release() {

@@ -10,9 +10,10 @@ use super::envelope::{ITEM_PREFIX, LONGEST_BODY, Request};
 use crate::codec::attachments;
 use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
+use crate::task::Traceparent;
 
 /// The most bytes of items in one request.
-const LONGEST_ITEMS: usize = LONGEST_BODY - Request::BYTES;
+const LONGEST_ITEMS: usize = LONGEST_BODY - Request::BYTES - Traceparent::BYTES;
 
 /// The most descriptors that travel with one request of several items.
 const MOST_ATTACHED: usize = 253;

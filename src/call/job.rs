@@ -14,6 +14,7 @@ use super::item_writer::ItemWriter;
 use super::outcomes::Outcomes;
 use crate::codec::attachments;
 use crate::codec::attachments::Attachments;
+use crate::codec::cached;
 use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
 use crate::error::JoinError;
@@ -45,7 +46,17 @@ pub(crate) trait Job: Send + Sync + fmt::Debug {
     fn pack(&self, store: &BlobStore) -> Result<PackedBlob, String>;
 
     /// Takes the outcomes of the items from `first` on. Returns how many of them were failures.
-    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize;
+    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize {
+        self.deliver_unless(first, outcomes, &mut |_| false)
+    }
+
+    /// As [`Job::deliver`], but does not take a failure that `holds` says true of: its item runs again.
+    fn deliver_unless(
+        &self,
+        first: usize,
+        outcomes: Outcomes<'_>,
+        holds: &mut dyn FnMut(&JoinError) -> bool,
+    ) -> usize;
 
     /// Ends the `count` items from `first` on with an error.
     fn fail(&self, first: usize, count: usize, error: &JoinError);
@@ -58,12 +69,28 @@ pub(crate) trait Job: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether it is a request for a worker, which is lent out instead of being sent the job.
+    fn wants_worker(&self) -> bool {
+        false
+    }
+
+    /// The worker with this id, whose process has this `pid`, was lent out for the job.
+    fn lend(&self, _worker: u64, _pid: u32) {}
+
+    /// The job will not run, because its worker is gone, and that is no failure.
+    fn skip(&self) {}
+
+    /// The place of the first item in the input of its map.
+    fn place(&self) -> u64 {
+        0
+    }
+
     /// Moves the items from `at` on, of which there is at least one, to a job of their own.
     fn split(&self, at: usize) -> Arc<dyn Job>;
 }
 
 /// Names a group of jobs that can be cancelled together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct GroupId(u64);
 
 impl GroupId {
@@ -85,7 +112,9 @@ pub(crate) struct ItemsWritten {
 /// How many bytes `arguments` take; of very many parts, the bytes of the first. Attaches nothing.
 pub(crate) fn measure_item<A: Serialize>(arguments: &A) -> u64 {
     let mut attached = Attachments::default();
-    attachments::collect(&mut attached, || codec::measure_bounded(arguments)) as u64
+    attachments::collect(&mut attached, || {
+        cached::collect(&mut Vec::new(), || codec::measure_bounded(arguments))
+    }) as u64
 }
 
 /// Encodes `arguments` into a blob from `store`.
@@ -94,10 +123,12 @@ pub(crate) fn pack_item<A: Serialize>(
     store: &BlobStore,
 ) -> Result<PackedBlob, String> {
     let mut attached = Attachments::default();
-    let blob = blob::encode(arguments, store, &mut attached)?;
+    let mut named = Vec::new();
+    let blob = cached::collect(&mut named, || blob::encode(arguments, store, &mut attached))?;
     Ok(PackedBlob {
         store: Arc::clone(store),
         blob,
         attachments: attached.lend(),
+        cached: named,
     })
 }

@@ -10,6 +10,7 @@
 //! | `encoded_items` | parent | items of a job as bytes, before they are in a ring |
 //! | `request_writer` | parent | copies encoded arguments into the request ring; revokes them |
 //! | `control_queue` | parent | sends what goes beside requests over the control socket |
+//! | `shared_values` | parent | sends a worker the cached values that requests name |
 //! | `rings` | both | the memory of the two rings |
 //! | `envelope` | both | the layout of requests and replies; claim and revoke |
 //! | `request_reader` | worker | waits for requests, decodes arguments |
@@ -21,6 +22,7 @@
 //! | `last_words` | parent | what a child has left that a signal has ended |
 //! | `outcomes` | parent | decodes the outcomes of one reply |
 //! | `checksum` | both | finds replies that were overwritten before they were read |
+//! | `unsendable` | worker | how a function ends that gives a value which cannot be encoded |
 //! | `slot` | parent | where one outcome waits for the handle that awaits it |
 //!
 //! Must stay true: an item is claimed before its arguments are decoded; every claimed item gets exactly one outcome;
@@ -44,8 +46,10 @@ mod request_reader;
 pub(crate) mod request_writer;
 pub(crate) mod result_blobs;
 pub(crate) mod rings;
+mod shared_values;
 pub(crate) mod single;
 mod slot;
+pub(crate) mod unsendable;
 
 pub(crate) use last_words::LastWords;
 pub(crate) use reply_reader::ReplyReader;

@@ -174,6 +174,7 @@ impl ReplyReader {
             bytes: len,
             // These are written by the commit.
             last: false,
+            leaves: false,
             has_attachments: false,
             run_nanos: 0,
             ..Reply::from_bytes(&bytes[at..])?

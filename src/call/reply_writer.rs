@@ -62,6 +62,8 @@ pub(super) struct ReplyWriter {
     scratch: Vec<u8>,
     /// Whether the doorbell was seen to be open since the user's code ran.
     is_checked: bool,
+    /// Whether the next reply is this worker's last.
+    leaves: bool,
 }
 
 /// The reply being written.
@@ -96,6 +98,7 @@ impl ReplyWriter {
             open: None,
             scratch: Vec::new(),
             is_checked: false,
+            leaves: false,
         }
     }
 
@@ -289,6 +292,11 @@ impl ReplyWriter {
         }
     }
 
+    /// The next reply that is committed says that this worker exits after it.
+    pub(super) fn leave(&mut self) {
+        self.leaves = true;
+    }
+
     /// Commits the last reply of the current request. It has no outcomes if all of them were committed before.
     pub(super) fn commit_last(&mut self, requests: &RequestReader) {
         if self.open.is_none() {
@@ -305,7 +313,8 @@ impl ReplyWriter {
         // Counted here and not when a reply is opened: a reply that is opened again keeps its number.
         self.sequence += 1;
         let ran = self.clock_since(open.since);
-        let head = open.head(last, ran, self.sequence);
+        let mut head = open.head(last, ran, self.sequence);
+        head.leaves = self.leaves;
         open.commit(self.ring.resume(), head, &mut self.scratch);
         if self.ring.take_sleeping_consumer() {
             self.wake_parent();

@@ -17,12 +17,14 @@ use super::envelope;
 use super::envelope::{ITEM_PREFIX, Request};
 use crate::codec::attachments;
 use crate::codec::attachments::ReceivedAttachments;
+use crate::codec::cached;
 use crate::codec::codec;
 use crate::ring::{Consumer, Corrupt, Frame};
 use crate::sys::clock::Moment;
 use crate::sys::exit_cause;
 use crate::sys::futex;
 use crate::sys::image::Token;
+use crate::task::Traceparent;
 use crate::transfer::mapped_blobs::MappedBlobs;
 
 /// How long an idle worker polls its ring before it sleeps: longer than the parent takes to send the next request of a
@@ -120,11 +122,15 @@ impl RequestReader {
         self.bytes.clear();
         self.ring.copy(frame, 0, frame.len(), &mut self.bytes);
         let head = Request::from_bytes(&self.bytes).ok_or(Corrupt)?;
+        let traced = match head.flags & envelope::TRACED {
+            0 => 0,
+            _ => Traceparent::BYTES,
+        };
         self.current = Some(CurrentRequest {
             frame,
             head,
             index: 0,
-            cursor: Request::BYTES,
+            cursor: Request::BYTES + traced,
             attachments: match head.attachments {
                 0 => ReceivedAttachments::default(),
                 id => self.blobs.wait_for_attachments(id).into(),
@@ -147,6 +153,21 @@ impl RequestReader {
     pub(super) fn item(&self) -> Option<(&Request, u32)> {
         let current = self.current.as_ref()?;
         Some((&current.head, current.index))
+    }
+
+    /// The trace context of the current request.
+    #[cold]
+    pub(super) fn trace(&self) -> Option<Traceparent> {
+        let bytes = self.bytes.get(Request::BYTES..)?;
+        Traceparent::from_bytes(bytes.get(..Traceparent::BYTES)?)
+    }
+
+    /// The place of the last claimed item in the input of its map.
+    #[inline]
+    pub(super) fn place(&self) -> u64 {
+        self.item().map_or(0, |(head, index)| {
+            (head.flags >> envelope::PLACE_SHIFT) + u64::from(index)
+        })
     }
 
     /// Whether the current request has items behind the last claimed item.
@@ -187,6 +208,12 @@ impl RequestReader {
         }
     }
 
+    /// Forgets the signs of life of earlier tasks: the last may say that its task waits for a reader.
+    #[inline]
+    pub(super) fn clear_progress(&self) {
+        self.ring.clear_progress();
+    }
+
     /// Erases when the current item started: what follows must not count against the time limit.
     pub(super) fn clear_start(&self) {
         self.stamp_start(Moment::default());
@@ -195,6 +222,16 @@ impl RequestReader {
     /// Decodes the arguments of the last claimed item. A panic of a `Deserialize` passes through.
     #[inline]
     pub(super) fn arguments<A: DeserializeOwned>(&mut self) -> Result<A, String> {
+        match self.item() {
+            Some((head, _)) if head.flags & envelope::NAMES_CACHED != 0 => {
+                cached::receive(|| self.decode_arguments())
+            }
+            _ => self.decode_arguments(),
+        }
+    }
+
+    #[inline]
+    fn decode_arguments<A: DeserializeOwned>(&mut self) -> Result<A, String> {
         let Some(current) = &mut self.current else {
             return Err("there is no request".to_owned());
         };

@@ -19,12 +19,14 @@ use super::envelope;
 use super::envelope::{LONGEST_BODY, Request};
 use super::job::Job;
 use super::last_words::LastWords;
+use super::shared_values::SharedValues;
 use crate::codec::codec;
 use crate::error::PanicReport;
 use crate::ring::{Cursor, Producer};
 use crate::sys::clock::Moment;
 use crate::sys::exit_cause::ExitCause;
 use crate::sys::futex;
+use crate::task::Traceparent;
 use crate::threads;
 use crate::transfer::blob::{BlobLease, BlobPool, BlobStore, PackedBlob};
 use crate::transfer::control::ControlSocket;
@@ -35,10 +37,14 @@ use crate::transfer::messages::ToWorker;
 pub(crate) struct RequestWriter {
     ring: Producer,
     control: ControlQueue,
+    /// The cached values that the worker was sent.
+    values: Box<SharedValues>,
     /// Memory for arguments that do not fit the ring. No other worker is sent any of it.
     blobs: BlobStore,
     /// The ids of the blobs whose memory the worker was sent.
     announced: Vec<u64>,
+    /// The trace context of the next requests.
+    trace: Option<Traceparent>,
 }
 
 /// The result of writing a job.
@@ -98,8 +104,22 @@ impl RequestWriter {
         Self {
             ring,
             control: ControlQueue::new(control),
+            values: Box::default(),
             blobs: BlobStore::default(),
             announced: Vec::new(),
+            trace: None,
+        }
+    }
+
+    /// The trace context of the requests that are written from now on.
+    pub(crate) fn set_trace(&mut self, trace: Option<Traceparent>) {
+        self.trace = trace;
+    }
+
+    fn trace_flag(&self) -> u64 {
+        match self.trace {
+            Some(_) => envelope::TRACED,
+            None => 0,
         }
     }
 
@@ -141,21 +161,33 @@ impl RequestWriter {
             Ok(head) => head,
             Err(error) => return Written::Refused(error.to_string()),
         };
+        let trace_flag = self.trace_flag();
+        let traced = self.trace.map_or(0, |_| Traceparent::BYTES);
+        if let Err(error) = self.values.send_all(items.cached(), &mut self.control) {
+            return Written::not_sent(&error);
+        }
+        let names_cached = !items.cached().is_empty();
         let room = self.ring.room().min(LONGEST_BODY);
-        let fitting = room.checked_sub(Request::BYTES);
+        let fitting = room.checked_sub(Request::BYTES + traced);
         let Some((count, bytes, fds)) = fitting.and_then(|room| items.fitting(room)) else {
             return Written::NoSpace;
         };
-        let Some(mut writer) = self.ring.begin(Request::BYTES + bytes.len()) else {
+        let Some(mut writer) = self.ring.begin(Request::BYTES + traced + bytes.len()) else {
             return Written::NoSpace;
         };
-        head.flags = if timed { envelope::TIMED } else { 0 };
+        head.flags |= flags(timed, names_cached) | trace_flag;
         head.items = count as u32;
-        head.attachments = match self.control.send_attachments(std::mem::take(fds)) {
+        head.attachments = match self
+            .control
+            .send_attachments(fds.take().map(|fds| fds.0).unwrap_or_default())
+        {
             Ok(id) => id,
             Err(error) => return Written::not_sent(&error),
         };
         writer.extend(&head.to_bytes());
+        if let Some(trace) = self.trace {
+            writer.extend(&trace.to_bytes());
+        }
         writer.extend(bytes);
         Written::Sent {
             position: writer.commit(envelope::REQUEST),
@@ -187,12 +219,20 @@ impl RequestWriter {
                 return Written::not_sent(&error);
             }
         };
-        while self.ring.begin(Request::BYTES).is_none() {
+        while self
+            .ring
+            .begin(Request::BYTES + Traceparent::BYTES)
+            .is_none()
+        {
             // As in `write`: space that came before the announcement rings no doorbell.
             if self.ring.announce_sleep(LONGEST_BODY) {
                 return Written::NoSpace;
             }
         }
+        if let Err(error) = self.values.send_all(&packed.cached, &mut self.control) {
+            return Written::not_sent(&error);
+        }
+        head.flags |= flags(false, !packed.cached.is_empty()) | self.trace_flag();
         head.items = 1;
         head.blob = packed.blob.lease.id();
         head.blob_len = packed.blob.len as u64;
@@ -202,6 +242,9 @@ impl RequestWriter {
         };
         let mut writer = self.ring.resume();
         writer.extend(&head.to_bytes());
+        if let Some(trace) = self.trace {
+            writer.extend(&trace.to_bytes());
+        }
         Written::Sent {
             position: writer.commit(envelope::REQUEST),
             items: 1,
@@ -310,6 +353,26 @@ impl RequestWriter {
         }
     }
 
+    /// Whether the worker says that it has made a directory.
+    pub(crate) fn has_scratch(&self) -> bool {
+        self.ring.mark() != 0
+    }
+
+    /// The last sign of life of a task of the worker; it may be of an earlier task, or in the future.
+    pub(crate) fn progress(&self) -> Moment {
+        Moment::from_bits(self.ring.progress())
+    }
+
+    /// The worker is one of this pool, whose cached values it may be sent.
+    pub(crate) fn belong_to(&mut self, pool: u64) {
+        self.values.belong_to(pool);
+    }
+
+    /// Has the worker drop a cached value, if it was sent it.
+    pub(crate) fn forget_cached(&mut self, id: u64) {
+        self.values.forget(id, &mut self.control);
+    }
+
     /// Sends a control message. If the socket does not take it now, it is sent later, in order.
     pub(crate) fn send(&mut self, message: ToWorker) {
         self.control.send(message, Vec::new());
@@ -361,11 +424,19 @@ impl RequestWriter {
     }
 }
 
+/// The flags of a request.
+#[inline]
+fn flags(timed: bool, names_cached: bool) -> u64 {
+    let flag = |is_set: bool, bit: u64| if is_set { bit } else { 0 };
+    flag(timed, envelope::TIMED) | flag(names_cached, envelope::NAMES_CACHED)
+}
+
 /// The head of a request for `job`, without items.
 fn head_of(task: u64, job: &dyn Job) -> io::Result<Request> {
     Ok(Request {
         task,
         token: job.token()?.to_bits(),
+        flags: job.place() << envelope::PLACE_SHIFT,
         ..Request::default()
     })
 }

@@ -37,6 +37,17 @@ pub(crate) trait OneCall: Send + Sync + fmt::Debug {
 
     /// Drops the arguments, unless other jobs need them.
     fn drop_arguments(&self) {}
+
+    /// As [`Job::wants_worker`].
+    fn wants_worker(&self) -> bool {
+        false
+    }
+
+    /// As [`Job::lend`].
+    fn lend(&self, _worker: u64, _pid: u32) {}
+
+    /// As [`Job::skip`].
+    fn skip(&self) {}
 }
 
 /// Why arguments that were dropped are not written.
@@ -74,11 +85,18 @@ impl<J: OneCall> Job for J {
             .unwrap_or_else(|| Err(IS_SETTLED.to_owned()))
     }
 
-    fn deliver(&self, _: usize, outcomes: Outcomes<'_>) -> usize {
+    fn deliver_unless(
+        &self,
+        _: usize,
+        outcomes: Outcomes<'_>,
+        holds: &mut dyn FnMut(&JoinError) -> bool,
+    ) -> usize {
         let mut failed = 0;
         outcomes.for_each(J::Call::name(), |outcome| {
             failed = usize::from(outcome.is_err());
-            self.settle(outcome);
+            if !outcome.as_ref().is_err_and(&mut *holds) {
+                self.settle(outcome);
+            }
         });
         failed
     }
@@ -89,6 +107,18 @@ impl<J: OneCall> Job for J {
 
     fn forget_arguments(&self) {
         self.drop_arguments();
+    }
+
+    fn wants_worker(&self) -> bool {
+        OneCall::wants_worker(self)
+    }
+
+    fn lend(&self, worker: u64, pid: u32) {
+        OneCall::lend(self, worker, pid);
+    }
+
+    fn skip(&self) {
+        OneCall::skip(self);
     }
 
     fn split(&self, _: usize) -> Arc<dyn Job> {

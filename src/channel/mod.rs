@@ -75,7 +75,7 @@ pub(crate) use flavor::{Flavor, create, create_within};
 pub(crate) use mpmc::Mpmc;
 pub(crate) use rx::Rx;
 pub(crate) use spsc::Spsc;
-pub(crate) use tx::{Outbox, Tx};
+pub(crate) use tx::{Outbox, Sending, Tx};
 pub(crate) use wait::poll_news;
 pub(crate) use waiters::Waiter;
 

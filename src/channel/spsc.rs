@@ -363,7 +363,8 @@ impl Serialize for Spsc {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.move_state
             .wake_when_moved(|| self.end.waiters().waker());
-        attachments::attach_end(&self.move_state).map_err(ser::Error::custom)?;
+        attachments::attach_end(&self.move_state, "an end of a pipe")
+            .map_err(ser::Error::custom)?;
         (&self.end, self.moves).serialize(serializer)
     }
 }

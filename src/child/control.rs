@@ -7,6 +7,7 @@ use crate::call::executor::Executor;
 use crate::call::result_blobs::ResultBlobs;
 use crate::sys::{exit_cause, signal};
 use crate::task;
+use crate::transfer::cached_values;
 use crate::transfer::control::ControlSocket;
 use crate::transfer::mapped_blobs::MappedBlobs;
 use crate::transfer::messages::{FromWorker, ToWorker};
@@ -52,6 +53,15 @@ pub(super) fn dispatch(
                 signal::kill_own_group(); // or the task would wait for the blob for ever
             }
         }
+        ToWorker::Cached { id, len } => {
+            let kept = fds
+                .first()
+                .is_some_and(|memory| cached_values::add(id, memory, len as usize).is_ok());
+            if !kept {
+                signal::kill_own_group(); // or the task would wait for the value for ever
+            }
+        }
+        ToWorker::Uncached { id } => cached_values::remove(id),
         ToWorker::Attachments { id } => blobs.add_attachments(id, fds),
         ToWorker::Forget { id } => blobs.remove(id),
         ToWorker::Returned { id } => forget(control, results.returned(id)),

@@ -26,7 +26,7 @@ use crate::sys::clock::Moment;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::fork::Sibling;
 use crate::sys::parent_death::ParentDeathSignal;
-use crate::sys::{fork, identity, stdio, title};
+use crate::sys::{fork, identity, scratch, stdio, title};
 use crate::transfer::control::{ControlSocket, exactly};
 use crate::transfer::env_block::EnvBlock;
 use crate::transfer::fork_spec::ForkSpec;
@@ -118,6 +118,7 @@ pub(super) fn serve_requests(control: ControlSocket) -> io::Result<Forked> {
     for slot in [1, 2] {
         stdio::put_slot(slot, stdio::standard(0))?;
     }
+    let application = identity::parent();
     let state = ServerState::capture();
     let mut unreadable = 0;
     loop {
@@ -135,7 +136,10 @@ pub(super) fn serve_requests(control: ControlSocket) -> io::Result<Forked> {
                     return Ok(Forked::Spare(Box::new(released)));
                 }
             }
-            Ok(None) => fork::quit(0),
+            Ok(None) => {
+                scratch::remove_all_of(application);
+                fork::quit(0)
+            }
             // The descriptors of the message are closed: the parent sees the end of the child's control socket.
             Err(_) if unreadable < MOST_UNREADABLE_REQUESTS => unreadable += 1,
             Err(error) => return Err(error),

@@ -24,6 +24,7 @@ use crate::sys::cpu_timer::CpuTimer;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::exit_cause::ExitCause;
 use crate::sys::{exit_cause, identity, process_tree, procfs, signal};
+use crate::task;
 use crate::transfer::control::{ControlSocket, exactly};
 use crate::transfer::greeting::Greeting;
 use crate::transfer::mapped_blobs::MappedBlobs;
@@ -110,8 +111,11 @@ fn run_requests(mut executor: Executor, shared: &WorkerShared) -> Never {
     }
 }
 
-/// Has the other thread exit.
+/// Drops what this thread holds, and has the other thread exit.
 fn stop(shared: &WorkerShared) -> ! {
+    // Here, and not by the other thread: the state is this thread's.
+    task::drop_state();
+    task::remove_scratch();
     shared.is_stopping.store(true, Ordering::Release);
     if shared.control.stop_receiving().is_err() {
         std::process::exit(0); // the parent has ended
@@ -147,6 +151,7 @@ fn watch(shared: &WorkerShared, blobs: &MappedBlobs, results: &ResultBlobs) -> N
                 // The socket may have been closed since the look above.
                 exit_cause::end_if_disconnected();
                 process_tree::kill_escaped();
+                task::abandon_scratch();
                 signal::kill_own_group()
             }
         }

@@ -8,7 +8,7 @@ use crate::call::executor::Executor;
 use crate::call::panic_capture;
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::doorbell::Doorbell;
-use crate::sys::{exit_cause, identity, limits, sched, stdio, title};
+use crate::sys::{exit_cause, identity, limits, process_tree, sched, stdio, title};
 use crate::task;
 use crate::task::Identity;
 use crate::transfer::control::ControlSocket;
@@ -37,6 +37,7 @@ pub(super) fn take_stdio(
 /// Lets this process leave for its parent why it ends, and notice that its control socket was closed.
 pub(super) fn watch_connection(control: &ControlSocket, rings: &[Ring; 2]) -> io::Result<()> {
     panic_capture::leave_reports_in(Some(rings[0].clone()));
+    task::report_progress_in(rings[0].clone());
     let ring = WATCHED.get_or_init(|| rings[0].clone());
     exit_cause::watch(control, ring.note())
 }
@@ -52,6 +53,11 @@ pub(super) fn apply_limits(greeting: &Greeting) -> io::Result<()> {
     if greeting.detached {
         // Fails only if this process leads a session already.
         let _ = identity::lead_session();
+    }
+    if !greeting.detached {
+        // What a task has started and whose own parent has ended is this process's child then, and is found when this
+        // process is killed. It fails on no kernel since 3.4.
+        let _ = process_tree::adopt_orphans();
     }
     if greeting.memory_limit.is_some() {
         limits::report_out_of_memory()?;
@@ -78,6 +84,8 @@ pub(super) fn set_identity(greeting: Greeting) {
         parent: greeting.parent,
         pool: greeting.pool,
         number: greeting.number,
+        seed: greeting.seed,
+        scratch: greeting.scratch,
     });
     panic_capture::install();
 }

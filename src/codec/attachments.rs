@@ -12,6 +12,7 @@
 //!
 //! Never here: sockets.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -25,10 +26,11 @@ thread_local! {
             attachments: RefCell::new(Attachments {
                 fds: Vec::new(),
                 moving: Vec::new(),
+                memories: Vec::new(),
             }),
         }
     };
-    static RECEIVED: RefCell<Option<Vec<Option<OwnedFd>>>> = const { RefCell::new(None) };
+    static RECEIVED: RefCell<Option<Vec<Received>>> = const { RefCell::new(None) };
     static FAULT: RefCell<Option<String>> = const { RefCell::new(None) };
     // Whether FAULT belongs to the value at hand. A `Cell` costs less to reset than a string.
     static HAS_FAULT: Cell<bool> = const { Cell::new(false) };
@@ -40,6 +42,8 @@ pub(crate) struct Attachments {
     fds: Vec<OwnedFd>,
     /// The pipe ends that move with the value, and how many descriptors were attached before each.
     moving: Vec<(usize, Arc<MoveState>)>,
+    /// The memories of which parts are in the value, by their inode numbers, and the places of their descriptors.
+    memories: Vec<(u64, u32)>,
 }
 
 impl Attachments {
@@ -82,6 +86,7 @@ impl Attachments {
             return;
         }
         self.fds.clear();
+        self.memories.clear();
         for (_, move_state) in self.moving.drain(..) {
             move_state.commit();
         }
@@ -95,6 +100,14 @@ impl Attachments {
         std::mem::take(&mut self.fds)
     }
 
+    fn add(&mut self, fd: BorrowedFd<'_>) -> Result<u32, String> {
+        let duplicate = fd
+            .try_clone_to_owned()
+            .map_err(|error| format!("a descriptor could not be duplicated: {error}"))?;
+        self.fds.push(duplicate);
+        Ok((self.fds.len() - 1) as u32)
+    }
+
     /// Removes the descriptors from the `kept`-th on, and the pipe ends that were attached with them.
     fn truncate(&mut self, kept: usize) -> Vec<OwnedFd> {
         while let Some((before, move_state)) = self.moving.last() {
@@ -104,6 +117,7 @@ impl Attachments {
             move_state.abort();
             self.moving.pop();
         }
+        self.memories.retain(|(_, place)| (*place as usize) < kept);
         self.fds.split_off(kept.min(self.fds.len()))
     }
 }
@@ -190,20 +204,21 @@ pub(crate) fn collect_lent<T>(fds: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T
     let mut attachments = Attachments {
         fds: std::mem::take(fds),
         moving: Vec::new(),
+        memories: Vec::new(),
     };
     let encoded = collect(&mut attachments, encode);
     *fds = attachments.lend();
     encoded
 }
 
-/// Attaches a pipe end: once the value was sent, the end is gone from here.
+/// Attaches what moves, called `what`: once the value was sent, it is gone from here.
 ///
 /// # Errors
 ///
-/// No value is being sent here, or the end was sent before, or is in a value already.
-pub(crate) fn attach_end(move_state: &Arc<MoveState>) -> Result<(), String> {
+/// No value is being sent here, or it was sent before, or is in a value already.
+pub(crate) fn attach_end(move_state: &Arc<MoveState>, what: &str) -> Result<(), String> {
     record_fault(Collector::with(|attachments| {
-        move_state.begin()?;
+        move_state.begin().map_err(|why| format!("{what} {why}"))?;
         let before = attachments.fds.len();
         attachments.moving.push((before, Arc::clone(move_state)));
         Ok(())
@@ -219,12 +234,24 @@ const OUTSIDE: &str = "a descriptor can be serialised only while it is sent to a
 ///
 /// No value is being sent here, or the descriptor table is full.
 pub(crate) fn attach(fd: BorrowedFd<'_>) -> Result<u32, String> {
+    record_fault(Collector::with(|attachments| attachments.add(fd)))
+}
+
+/// Attaches a duplicate of `fd`, unless the memory behind it, which has this inode number, is attached already; returns
+/// its place. So any number of parts of one memory need one descriptor.
+///
+/// # Errors
+///
+/// As of [`attach`].
+pub(crate) fn attach_memory(fd: BorrowedFd<'_>, inode: u64) -> Result<u32, String> {
     record_fault(Collector::with(|attachments| {
-        let duplicate = fd
-            .try_clone_to_owned()
-            .map_err(|error| format!("a descriptor could not be duplicated: {error}"))?;
-        attachments.fds.push(duplicate);
-        Ok((attachments.fds.len() - 1) as u32)
+        let mut attached = attachments.memories.iter();
+        if let Some((_, place)) = attached.find(|(other, _)| *other == inode) {
+            return Ok(*place);
+        }
+        let place = attachments.add(fd)?;
+        attachments.memories.push((inode, place));
+        Ok(place)
     }))
 }
 
@@ -255,9 +282,18 @@ pub(crate) fn record_fault<T>(outcome: Result<T, String>) -> Result<T, String> {
     outcome
 }
 
+/// What is at one place of what arrived beside a value.
+#[derive(Debug)]
+enum Received {
+    Fd(OwnedFd),
+    /// Memory of which a part was taken. The value may have other parts.
+    Memory(Arc<dyn Any + Send + Sync>),
+    Taken,
+}
+
 /// Descriptors that arrived beside a value. Dropping this closes the descriptors that the value did not take.
 #[derive(Debug, Default)]
-pub(crate) struct ReceivedAttachments(Vec<Option<OwnedFd>>);
+pub(crate) struct ReceivedAttachments(Vec<Received>);
 
 impl ReceivedAttachments {
     /// Whether none arrived.
@@ -269,14 +305,14 @@ impl ReceivedAttachments {
 
 impl From<Vec<OwnedFd>> for ReceivedAttachments {
     fn from(fds: Vec<OwnedFd>) -> Self {
-        Self(fds.into_iter().map(Some).collect())
+        Self(fds.into_iter().map(Received::Fd).collect())
     }
 }
 
 /// Ends a scope, also when a panic leaves it.
 struct ReceiveScope<'a> {
     received: &'a mut ReceivedAttachments,
-    outer: Option<Vec<Option<OwnedFd>>>,
+    outer: Option<Vec<Received>>,
 }
 
 impl Drop for ReceiveScope<'_> {
@@ -305,17 +341,49 @@ pub(crate) fn with_received<T>(
 ///
 /// No value is being received here, or its place is empty.
 pub(crate) fn take(place: u32) -> Result<OwnedFd, String> {
-    record_fault(RECEIVED.with_borrow_mut(|received| {
+    record_fault(match exchange(place, Received::Taken) {
+        Ok(Received::Fd(fd)) => Ok(fd),
+        Ok(_) => Err(DID_NOT_ARRIVE.to_owned()),
+        Err(why) => Err(why),
+    })
+}
+
+/// The memory whose descriptor is at `place`, which `open` makes of the descriptor where it was not taken before.
+///
+/// # Errors
+///
+/// As of [`take`], or of `open`.
+pub(crate) fn take_memory<T: Any + Send + Sync>(
+    place: u32,
+    open: impl FnOnce(OwnedFd) -> Result<Arc<T>, String>,
+) -> Result<Arc<T>, String> {
+    let taken = exchange(place, Received::Taken).and_then(|received| match received {
+        Received::Fd(fd) => open(fd),
+        Received::Memory(memory) => memory.downcast().map_err(|_| DID_NOT_ARRIVE.to_owned()),
+        Received::Taken => Err(DID_NOT_ARRIVE.to_owned()),
+    });
+    if let Ok(memory) = &taken {
+        let _ = exchange(place, Received::Memory(Arc::clone(memory) as _));
+    }
+    record_fault(taken)
+}
+
+const DID_NOT_ARRIVE: &str = "a descriptor did not arrive; is the descriptor table full?";
+
+/// Puts `other` at `place`; returns what was there.
+fn exchange(place: u32, other: Received) -> Result<Received, String> {
+    RECEIVED.with_borrow_mut(|received| {
         let Some(received) = received else {
             return Err(
                 "a descriptor can be deserialised only where it is received from another process"
                     .to_owned(),
             );
         };
-        let slot = received.get_mut(place as usize);
-        slot.and_then(Option::take)
-            .ok_or_else(|| "a descriptor did not arrive; is the descriptor table full?".to_owned())
-    }))
+        match received.get_mut(place as usize) {
+            Some(there) => Ok(std::mem::replace(there, other)),
+            None => Err(DID_NOT_ARRIVE.to_owned()),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -344,26 +412,26 @@ mod tests {
     #[test]
     fn end_is_gone_once_its_value_was_sent_and_not_before() {
         let end = Arc::default();
-        assert!(attach_end(&end).is_err());
+        assert!(attach_end(&end, "an end").is_err());
         let mut attachments = Attachments::default();
         collect(&mut attachments, || {
-            attach_end(&end).unwrap();
-            assert!(attach_end(&end).is_err());
+            attach_end(&end, "an end").unwrap();
+            assert!(attach_end(&end, "an end").is_err());
         });
         drop(attachments);
         assert!(!end.is_gone());
         let mut attachments = Attachments::default();
-        collect(&mut attachments, || attach_end(&end)).unwrap();
+        collect(&mut attachments, || attach_end(&end, "an end")).unwrap();
         attachments.commit();
         assert!(end.is_gone());
-        assert!(collect(&mut attachments, || attach_end(&end)).is_err());
+        assert!(collect(&mut attachments, || attach_end(&end, "an end")).is_err());
     }
 
     #[test]
     fn end_cannot_be_used_while_its_value_is_sent() {
         let end = Arc::<MoveState>::default();
         let mut attachments = Attachments::default();
-        collect(&mut attachments, || attach_end(&end)).unwrap();
+        collect(&mut attachments, || attach_end(&end, "an end")).unwrap();
         assert!(attachments.moves(&end) && end.try_use().is_some());
         attachments.lock();
         assert!(end.try_use().is_none() && !end.is_gone());
@@ -378,7 +446,7 @@ mod tests {
     fn end_in_a_dropped_value_can_be_used_again() {
         let end = Arc::<MoveState>::default();
         let mut attachments = Attachments::default();
-        collect(&mut attachments, || attach_end(&end)).unwrap();
+        collect(&mut attachments, || attach_end(&end, "an end")).unwrap();
         attachments.lock();
         drop(attachments);
         assert!(end.is_here() && end.try_use().is_some());
@@ -388,12 +456,12 @@ mod tests {
     fn argument_end_is_gone_once_it_is_encoded_and_may_be_sent_again() {
         let end = Arc::<MoveState>::default();
         for _ in 0..2 {
-            collect_lent(&mut Vec::new(), || attach_end(&end)).unwrap();
+            collect_lent(&mut Vec::new(), || attach_end(&end, "an end")).unwrap();
             assert!(end.is_gone());
         }
         let tried = Arc::<MoveState>::default();
         collect_lent(&mut Vec::new(), || {
-            attach_end(&tried).unwrap();
+            attach_end(&tried, "an end").unwrap();
             rollback(0);
         });
         assert!(!tried.is_gone());

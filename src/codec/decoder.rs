@@ -22,7 +22,8 @@ use crate::sys::stack;
 /// Reads values from bytes.
 pub(super) struct Decoder<'de> {
     input: Input<'de>,
-    /// The lowest address that the recursion may reach.
+    /// The lowest address that the recursion may reach, or [`stack::UNKNOWN_LIMIT`]: most values contain
+    /// no other, and need none.
     stack_limit: usize,
 }
 
@@ -31,22 +32,32 @@ pub(super) struct Decoder<'de> {
 const MOST_EMPTY_PARTS: usize = 1 << 20;
 
 impl<'de> Decoder<'de> {
+    #[inline]
     pub(super) fn new(input: Input<'de>) -> Self {
         Self {
             input,
-            stack_limit: stack::limit(),
+            stack_limit: stack::UNKNOWN_LIMIT,
         }
     }
 
     /// How many bytes were not read.
+    #[inline]
     pub(super) fn left(&self) -> usize {
         self.input.left()
     }
 
     /// Fails if the recursion has come too far down the stack. Called wherever a value contains another.
     #[inline]
-    fn nest(&self) -> Result<()> {
+    fn nest(&mut self) -> Result<()> {
         match stack::position() > self.stack_limit {
+            true => Ok(()),
+            false => self.nest_within(stack::limit()),
+        }
+    }
+
+    fn nest_within(&mut self, limit: usize) -> Result<()> {
+        self.stack_limit = limit;
+        match stack::position() > limit {
             true => Ok(()),
             false => Err(TOO_DEEP),
         }

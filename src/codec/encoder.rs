@@ -21,7 +21,8 @@ pub(super) const TOO_DEEP: Error = Error::NotYetImplemented;
 /// Writes values to an output. After an error the output is the default.
 pub(super) struct Encoder<O> {
     output: O,
-    /// The lowest address that the recursion may reach.
+    /// The lowest address that the recursion may reach, or [`stack::UNKNOWN_LIMIT`]: most values contain
+    /// no other, and need none.
     stack_limit: usize,
 }
 
@@ -31,7 +32,7 @@ impl<O: Output> Encoder<O> {
     pub(super) fn encode<T: Serialize + ?Sized>(value: &T, output: O) -> Result<O> {
         let mut encoder = Self {
             output,
-            stack_limit: stack::limit(),
+            stack_limit: stack::UNKNOWN_LIMIT,
         };
         value.serialize(&mut encoder)?;
         match encoder.output.is_default() {
@@ -45,6 +46,14 @@ impl<O: Output> Encoder<O> {
     #[inline]
     fn nest(&mut self) -> Result<()> {
         match stack::position() > self.stack_limit {
+            true => Ok(()),
+            false => self.nest_within(stack::limit()),
+        }
+    }
+
+    fn nest_within(&mut self, limit: usize) -> Result<()> {
+        self.stack_limit = limit;
+        match stack::position() > limit {
             true => Ok(()),
             false => {
                 self.output = O::default();

@@ -23,6 +23,7 @@ pub(super) struct Input<'de> {
 }
 
 impl<'de> Input<'de> {
+    #[inline]
     pub(super) fn of(bytes: &'de [u8]) -> Self {
         Self { bytes, more: None }
     }

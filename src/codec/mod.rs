@@ -10,6 +10,7 @@
 //! Never here: where the bytes lie, and how they reach another process.
 
 pub(crate) mod attachments;
+pub(crate) mod cached;
 #[expect(clippy::module_inception, reason = "the codec itself")]
 pub(crate) mod codec;
 mod decoder;

@@ -86,9 +86,9 @@ impl MoveState {
     /// # Errors
     ///
     /// The end is in a value already, or was sent for good.
-    pub(super) fn begin(&self) -> Result<(), String> {
+    pub(super) fn begin(&self) -> Result<(), &'static str> {
         self.update(|bits| begin(bits).ok())
-            .map_err(|bits| begin(bits).err().unwrap_or_default().to_owned())
+            .map_err(|bits| begin(bits).err().unwrap_or_default())
     }
 
     /// The value with the end is not sent.
@@ -153,8 +153,8 @@ impl MoveState {
 
 fn begin(bits: u8) -> Result<u8, &'static str> {
     match bits {
-        GONE => Err("an end of a pipe was sent elsewhere before"),
-        _ if bits & MOVING != 0 => Err("the same end of a pipe is in it twice"),
+        GONE => Err("was sent elsewhere before"),
+        _ if bits & MOVING != 0 => Err("is in it twice"),
         _ => Ok(bits | MOVING),
     }
 }

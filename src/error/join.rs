@@ -29,9 +29,8 @@ pub enum ErrorKind {
     /// The process exited before the function returned, for example by `std::process::exit`.
     /// [`JoinError::exit_code`] has the status.
     Exited,
-    /// The task ran longer than its time limit, and its worker was killed.
-    ///
-    /// There is no limit on the wait for a worker.
+    /// The task ran longer than its time limit, and its worker was killed. Or it waited longer than its
+    /// [`queue_timeout`](crate::Run::queue_timeout); then [`JoinError::started`] is false.
     TimedOut,
     /// The task or process was aborted, or its pool was terminated.
     Cancelled,

@@ -72,7 +72,8 @@ impl AsyncWrite for BytePipe {
 
 impl Serialize for BytePipe {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        attachments::attach_end(&self.move_state).map_err(ser::Error::custom)?;
+        attachments::attach_end(&self.move_state, "an end of a pipe")
+            .map_err(ser::Error::custom)?;
         Descriptor(&self.socket).serialize(serializer)
     }
 }

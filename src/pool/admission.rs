@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use super::deadlines::Deadlines;
 use crate::error::ErrorKind;
 use crate::schedule::{Priority, PriorityQueue};
 use crate::sys::clock::Moment;
@@ -26,7 +27,7 @@ const MOST_STALE: usize = 64;
 const OFFERED_FOR: Duration = Duration::from_millis(20);
 
 /// Finds a wait for as long as it is not over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct WaitKey {
     index: usize,
     serial: u64,
@@ -38,6 +39,8 @@ pub(super) struct Need {
     pub(super) priority: Priority,
     /// How long the encoded arguments are; 0 if that is not known.
     pub(super) bytes: u64,
+    /// When the wait is over, with or without a place.
+    pub(super) start_by: Option<Moment>,
 }
 
 /// How a wait stands.
@@ -78,6 +81,7 @@ pub(super) struct Admission {
     waiting: usize,
     /// The waits that have a place, from the first on, and since when. Some may be over.
     offered: VecDeque<(WaitKey, Moment)>,
+    deadlines: Deadlines<WaitKey>,
     serial: u64,
     places: usize,
     bytes: u64,
@@ -127,6 +131,12 @@ impl Admission {
         });
         let key = WaitKey { index, serial };
         self.waiting += 1;
+        if let Some(at) = need.start_by {
+            let waits = &self.waits;
+            let waiting = waits.len();
+            let is_queued = |key| is_queued(waits, key);
+            self.deadlines.add(at, key, waiting, is_queued);
+        }
         match has_waited {
             true => self.queue.push_front(key, need.priority),
             false => self.queue.push_back(key, need.priority),
@@ -172,8 +182,8 @@ impl Admission {
     pub(super) fn next(&mut self) -> Option<Need> {
         while let Some(&first) = self.queue.first() {
             match self.get_mut(first) {
-                Some(wait) => return Some(wait.need),
-                None => self.queue.discard_first(),
+                Some(wait) if wait.stage == WaitStage::Queued => return Some(wait.need),
+                _ => self.queue.discard_first(),
             };
         }
         None
@@ -218,6 +228,23 @@ impl Admission {
         None
     }
 
+    /// When the first wait is over without a place.
+    pub(super) fn next_deadline(&mut self) -> Option<Moment> {
+        let waits = &self.waits;
+        self.deadlines.first(|key| is_queued(waits, key))
+    }
+
+    /// Ends the waits whose time is over. Returns their wakers, to be woken where no lock is held.
+    #[must_use]
+    pub(super) fn expire(&mut self, now: Moment) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        while let Some(key) = self.deadlines.pop_over(now) {
+            wakers.extend(self.unqueue(key, WaitStage::Refused(ErrorKind::TimedOut)));
+            self.forget_stale();
+        }
+        wakers
+    }
+
     /// Ends all waits without a place. Returns their wakers, to be woken where no lock is held.
     #[must_use]
     pub(super) fn refuse_all(&mut self, kind: ErrorKind) -> Vec<Waker> {
@@ -246,13 +273,14 @@ impl Admission {
         let stale = self.queue.len().saturating_sub(self.waiting);
         if stale > MOST_STALE && stale > self.waiting {
             let waits = &self.waits;
-            let is_kept = |key: &WaitKey| {
-                let wait = waits.get(key.index);
-                wait.is_some_and(|wait| wait.serial == key.serial)
-            };
-            self.queue.retain(is_kept);
+            self.queue.retain(|key| is_queued(waits, *key));
         }
     }
+}
+
+fn is_queued(waits: &Slab<Wait>, key: WaitKey) -> bool {
+    let wait = waits.get(key.index);
+    wait.is_some_and(|wait| wait.serial == key.serial && wait.stage == WaitStage::Queued)
 }
 
 #[cfg(test)]
@@ -266,7 +294,11 @@ mod tests {
     /// Begins a wait for these bytes.
     fn begin(admission: &mut Admission, bytes: u64) -> WaitKey {
         let priority = Priority::Normal;
-        let need = Need { priority, bytes };
+        let need = Need {
+            priority,
+            bytes,
+            start_by: None,
+        };
         admission.wait(need, Waker::noop().clone(), false)
     }
 

@@ -10,14 +10,20 @@ impl Core {
     pub(super) fn next_run(&mut self) -> Option<Moment> {
         let deadlines = self.workers.keys().filter_map(|it| self.deadline(it));
         let half_open_at = self.breaker.half_open_at();
-        let half_open_at = half_open_at.filter(|_| self.schedule.waiting() > 0);
+        let half_open_at =
+            half_open_at.filter(|_| self.schedule.waiting() > 0 || !self.unplaced.is_empty());
         let first_deadline = deadlines.min();
         first_deadline
             .into_iter()
             .chain(self.next_balance())
             .chain(self.next_look())
             .chain(half_open_at)
+            .chain(self.next_deadline())
+            .chain(self.next_expiry())
+            .chain(self.next_exit_limit())
+            .chain(self.next_adaption())
             .chain(self.admission.next_lapse())
+            .chain(self.next_delayed())
             .min()
     }
 
@@ -103,7 +109,7 @@ impl Core {
             if items >= share {
                 let kept = items - items / share;
                 let encoded = record.split_encoded(kept);
-                let (rest, options) = (record.job.split(kept), record.options);
+                let (rest, options) = (record.job.split(kept), record.call_options());
                 self.records.recount(first);
                 self.enqueue_front(rest, encoded, options);
             }

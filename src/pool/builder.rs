@@ -4,33 +4,33 @@
 //! spawns its driver.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::Settings;
 use super::driver::Driver;
+use super::exit_call;
+use super::exit_call::ExitFunction;
 use super::initializer;
 use super::initializer::Initializer;
 use super::pool::Pool;
 use super::pool_guard::PoolGuard;
+use super::retry_rule::RetryRule;
 use super::shared::Shared;
+use super::worker_limits::{ChosenBounds, WorkerLimits};
 use super::worker_surroundings;
 use super::worker_surroundings::EnvPerWorker;
 use crate::spawn::{ChildSource, ForkServer, StartMethod, Surroundings};
 use crate::sys::cpu_count;
-use crate::sys::doorbell::DoorbellSet;
 use crate::sys::reactor;
-use crate::sys::reactor::Watched;
 use crate::sys::text;
-use crate::task::{Plain, Setup};
+use crate::task::{Plain, Setup, Task};
 use crate::transfer::entry_point::EntryPoint;
-
-/// The most workers of a pool: a larger number is a mistake, or stands for "as many as possible", which no machine has
-/// room for.
-const MOST_WORKERS: usize = 1 << 15;
 
 /// The longest name of a pool, in bytes: the names of its workers are longer by a number.
 const LONGEST_POOL_NAME: usize = 200;
@@ -42,7 +42,8 @@ const INITIALIZER_NAME: &str = "the initializer";
 /// The options of a [`Pool`]. Made by [`Pool::builder`]; later calls override earlier ones.
 #[must_use = "a builder does nothing until `build`"]
 pub struct PoolBuilder {
-    workers: Option<usize>,
+    pub(super) bounds: ChosenBounds,
+    pub(super) limits: WorkerLimits,
     name: Option<String>,
     start_method: StartMethod,
     pub(super) surroundings: Surroundings,
@@ -52,10 +53,15 @@ pub struct PoolBuilder {
     task_timeout: Option<Duration>,
     cancel_grace: Duration,
     retries: u32,
-    queue_limit: Option<usize>,
-    queue_bytes: Option<u64>,
+    pub(super) queue_limit: Option<usize>,
+    pub(super) queue_bytes: Option<u64>,
+    pub(super) queue_timeout: Option<Duration>,
+    pub(super) retry_if: Option<RetryRule>,
+    seed: Option<u64>,
     preload: Option<Initializer>,
     initializer: Option<Initializer>,
+    worker_exit: Option<ExitFunction>,
+    pub(super) state: Option<Initializer>,
 }
 
 impl Pool {
@@ -88,7 +94,8 @@ impl Pool {
 impl Default for PoolBuilder {
     fn default() -> Self {
         Self {
-            workers: None,
+            bounds: ChosenBounds::default(),
+            limits: WorkerLimits::default(),
             name: None,
             start_method: StartMethod::default(),
             surroundings: worker_surroundings::defaults(),
@@ -100,24 +107,18 @@ impl Default for PoolBuilder {
             retries: 0,
             queue_limit: None,
             queue_bytes: None,
+            queue_timeout: None,
+            retry_if: None,
+            seed: None,
             preload: None,
             initializer: None,
+            worker_exit: None,
+            state: None,
         }
     }
 }
 
 impl PoolBuilder {
-    /// Sets the number of workers (minimum 1).
-    ///
-    /// By default it is [`cpu_count`](crate::cpu_count): the number of processors that this process may use, by affinity
-    /// and cgroup quota.
-    #[doc(alias = "processes")]
-    #[doc(alias = "max_workers")]
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = Some(workers);
-        self
-    }
-
     /// Names the pool. Its workers are named `name/0`, `name/1` and so on, in `ps` and `top` too.
     ///
     /// A name of more than 200 bytes is shortened.
@@ -197,6 +198,41 @@ impl PoolBuilder {
         self
     }
 
+    /// Runs a function in every worker that leaves in an orderly way, after its last task.
+    ///
+    /// That is when the pool is shut down, and when a worker is recycled, restarted, idle for too long, or one too many
+    /// after [`resize`](Pool::resize). What it returns is in the [`ShutdownReport`](crate::ShutdownReport). A worker that
+    /// was killed, crashed, or belongs to a pool that was terminated or dropped does not run it. If it panics, its error is
+    /// in the report and the worker leaves all the same. It may run as long as a task
+    /// ([`task_timeout`](Self::task_timeout)), or a minute if tasks may run for ever. It is no task: metrics do not count
+    /// it. Arguments of which there is only one, such as the end of a pipe, can be sent to one worker.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// static SUM: AtomicU64 = AtomicU64::new(0);
+    ///
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = procession::Pool::builder()
+    ///     .workers(2)
+    ///     .worker_exit(|| SUM.load(Ordering::Relaxed), ())
+    ///     .build()?;
+    /// pool.map(|n: u64| SUM.fetch_add(n, Ordering::Relaxed), 0..100).await?;
+    /// let sums = pool.shutdown().await.results::<u64>();
+    /// assert_eq!(sums.iter().sum::<u64>(), 4950);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn worker_exit<F, M, A>(mut self, f: F, args: A) -> Self
+    where
+        F: Task<M, A>,
+    {
+        let _ = f; // zero-sized: its type is the function
+        self.worker_exit = Some(exit_call::exit_function::<F::Call>(F::arguments(args)));
+        self
+    }
+
     /// Limits how long every task may run, unless the task has a limit of its own. By default there is no limit.
     ///
     /// The time counts from the moment a worker starts the task; the wait for a worker does not count. A task
@@ -216,52 +252,21 @@ impl PoolBuilder {
         self
     }
 
+    /// Sets what [`task::seed`](crate::task::seed) follows from in the workers. By default it is random.
+    ///
+    /// A map whose items seed their generators so gives the same results at each run, whatever the number of workers is
+    /// and however often an item was tried.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// Sets how often a task is run again if its worker crashes or exits while the task runs. By default 0.
     ///
-    /// Tasks that had not started are always run elsewhere and do not count.
+    /// Tasks that had not started are always run elsewhere and do not count. See [`Run::retries`](crate::Run::retries), and
+    /// [`retry_if`](Self::retry_if) for another rule.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
-        self
-    }
-
-    /// Limits how many tasks may wait. By default there is no limit.
-    ///
-    /// The pool takes as many tasks as it has workers, and `tasks` more that wait. A task waits until it is known to be
-    /// the next of its worker. A batch of map items is one task. At the limit:
-    ///
-    /// - [`Pool::run`] waits for a place before it encodes its arguments, and so do [`Pool::map`] and
-    ///   [`Pool::reserve`]. Each priority is served in order, and the priorities take turns as waiting tasks do.
-    /// - [`Pool::try_spawn`] fails with [`Full`](crate::Full).
-    /// - [`Pool::spawn`] queues the task all the same.
-    ///
-    /// A task that is run again, or in another worker, keeps its place. When the pool is closed, what waits for a place
-    /// fails with [`ErrorKind::Closed`](crate::ErrorKind::Closed); when it is terminated, with
-    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
-    ///
-    /// ```
-    /// # #[procession::main]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let pool = procession::Pool::builder().workers(1).queue_limit(0).build()?;
-    /// let running = pool.spawn(|| std::thread::sleep(std::time::Duration::from_millis(50)), ());
-    /// let refused = pool.try_spawn(|n: u32| n, 7).unwrap_err();
-    /// assert_eq!(refused.into_inner(), 7);
-    /// running.await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[doc(alias = "backpressure")]
-    pub fn queue_limit(mut self, tasks: usize) -> Self {
-        self.queue_limit = Some(tasks);
-        self
-    }
-
-    /// Limits how many bytes the encoded arguments of waiting tasks may have. By default there is no limit.
-    ///
-    /// At the limit the same happens as at [`queue_limit`](Self::queue_limit). Arguments that are longer than the limit
-    /// pass when no others wait. A map may exceed the limit by one batch. Arguments that travel as a descriptor count the
-    /// few bytes that name it.
-    pub fn queue_bytes(mut self, bytes: u64) -> Self {
-        self.queue_bytes = Some(bytes);
         self
     }
 
@@ -284,18 +289,16 @@ impl PoolBuilder {
     /// - This is not called inside a Tokio runtime with its I/O and time drivers enabled.
     /// - Children cannot be started, because [`init`](crate::init) was not called.
     /// - No descriptors are left.
-    /// - It has more than 32,768 workers, or the number is left to `PROCESSION_WORKERS`, which is no number
+    /// - It has more than 32,768 workers, the least number of workers is above the largest, or the number is left to `PROCESSION_WORKERS`, which is no number
     ///   ([`io::ErrorKind::InvalidInput`]).
     pub fn build(self) -> io::Result<Pool> {
         EntryPoint::of_this_process()?;
         reactor::check_runtime()?;
-        let doorbells = DoorbellSet::new()?;
-        let rung = Watched::new(doorbells.try_clone()?)?;
         let settings = self.settings()?;
         let (events, told) = mpsc::unbounded_channel();
         let (ends, ended) = oneshot::channel();
-        let shared = Arc::new(Shared::new(settings, events, ended, doorbells));
-        let driver = Driver::new(Arc::clone(&shared), rung, told, ends);
+        let shared = Arc::new(Shared::new(settings, events, ended));
+        let driver = Driver::new(Arc::clone(&shared), told, ends);
         shared.background.spawn(driver);
         // Starts the workers.
         shared.with(|_| ());
@@ -305,16 +308,9 @@ impl PoolBuilder {
     }
 
     fn settings(self) -> io::Result<Settings> {
-        let workers = match self.workers {
-            Some(workers) if workers > MOST_WORKERS => {
-                let why = format!("a pool has at most {MOST_WORKERS} workers, not {workers}");
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-            }
-            Some(workers) => workers.max(1),
-            None => cpu_count::checked()?.min(MOST_WORKERS),
-        };
+        let bounds = self.bounds.resolve(cpu_count::checked)?;
         let mut surroundings = self.surroundings;
-        worker_surroundings::limit_inner_threads(&mut surroundings, self.inner_threads, workers);
+        worker_surroundings::limit_inner_threads(&mut surroundings, self.inner_threads, bounds.max);
         let source = match (self.start_method, &self.preload) {
             (StartMethod::ForkServer, Some(preload)) => {
                 let preload = initializer::preload(Arc::clone(preload));
@@ -323,7 +319,10 @@ impl PoolBuilder {
             (method, _) => ChildSource::of(method),
         };
         Ok(Settings {
-            workers,
+            id: next_id(),
+            seed: self.seed.unwrap_or_else(|| RandomState::new().hash_one(0)),
+            bounds,
+            limits: self.limits,
             name: self
                 .name
                 .map(|name| text::prefix(&name, LONGEST_POOL_NAME).to_owned()),
@@ -337,15 +336,27 @@ impl PoolBuilder {
             retries: self.retries,
             queue_limit: self.queue_limit,
             queue_bytes: self.queue_bytes,
+            queue_timeout: self.queue_timeout,
+            retry_if: self.retry_if,
             initializer: self.initializer,
+            worker_exit: self.worker_exit,
+            exit_results: Arc::default(),
+            state: self.state,
         })
     }
+}
+
+/// An id that no other pool of this process has.
+fn next_id() -> u64 {
+    static LAST_ID: AtomicU64 = AtomicU64::new(0);
+    LAST_ID.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 impl fmt::Debug for PoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolBuilder")
-            .field("workers", &self.workers)
+            .field("bounds", &self.bounds)
+            .field("limits", &self.limits)
             .field("name", &self.name)
             .field("start_method", &self.start_method)
             .field("surroundings", &self.surroundings)
@@ -354,8 +365,12 @@ impl fmt::Debug for PoolBuilder {
             .field("retries", &self.retries)
             .field("queue_limit", &self.queue_limit)
             .field("queue_bytes", &self.queue_bytes)
+            .field("queue_timeout", &self.queue_timeout)
+            .field("retry_if", &self.retry_if)
             .field("preload", &self.preload.is_some())
             .field("initializer", &self.initializer.is_some())
+            .field("worker_exit", &self.worker_exit.is_some())
+            .field("state", &self.state.is_some())
             .finish()
     }
 }

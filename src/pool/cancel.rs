@@ -4,12 +4,16 @@
 //! that was revoked will not start in this worker. A task that was not revoked has started, which proves that the
 //! task before it is over, and the worker need not be killed.
 
+use std::sync::Arc;
+
+use super::call_options::CallOptions;
 use super::core::Core;
 use super::ledger::{Ledger, SentRequest};
 use super::records::Place;
 use super::time_limit::FrontTask;
 use super::worker_state::{PendingKill, WorkerLife};
-use crate::call::job::GroupId;
+use crate::call::encoded_items::EncodedItems;
+use crate::call::job::{GroupId, Job};
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{RunQueue, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
@@ -27,20 +31,26 @@ impl Core {
                 self.schedule.cancel_waiting(key);
                 self.fail_unstarted(key, ErrorKind::Cancelled);
             }
-            Place::Encoding => self.fail_unstarted(key, ErrorKind::Cancelled),
+            Place::Pinned => {
+                self.forget_pinned(key);
+                self.fail_unstarted(key, ErrorKind::Cancelled);
+            }
+            Place::Encoding | Place::Delayed | Place::Deciding => {
+                self.fail_unstarted(key, ErrorKind::Cancelled);
+            }
             Place::Sent { worker, .. } => self.stop_running(worker, key, ErrorKind::Cancelled),
         }
     }
 
     /// The caller does not want any task of this group any more.
     pub(super) fn cancel_group(&mut self, group: GroupId) {
-        let mut members = self.records.keys();
+        let members = self.records.members(group);
         // All are marked before the first is cancelled, so that a task which is revoked on the way ends as well.
-        members.retain(|&key| {
-            let record = self.records.get_mut(key);
-            let member = record.filter(|it| it.job.group() == Some(group));
-            member.map(|it| it.cancelled = true).is_some()
-        });
+        for &key in &members {
+            if let Some(record) = self.records.get_mut(key) {
+                record.cancelled = true;
+            }
+        }
         for key in members {
             self.cancel(key);
         }
@@ -81,9 +91,9 @@ impl Core {
     /// When the time of the worker's task or grace is over, if it is limited.
     pub(super) fn deadline(&self, worker: WorkerKey) -> Option<Moment> {
         let life = &self.workers.get(worker)?.life;
-        match life.kill_reason() {
-            Some(_) => life.kill_at(),
-            None => Some(self.front_task(worker)?.ends(self.now)),
+        match (life.kill_at(), life.kill_reason()) {
+            (None, None) => Some(self.front_task(worker)?.ends(self.now)),
+            (kill_at, _) => kill_at,
         }
     }
 
@@ -92,12 +102,15 @@ impl Core {
         let it = self.workers.get(worker)?;
         let front = self.schedule.run_queue(worker)?.front()?;
         let record = self.records.get(front.task)?;
-        let timeout = record.options.timeout?;
-        let stamp = it.life.io()?.requests.started(record.position()?);
+        record.options.first_limit()?;
+        let requests = &it.life.io()?.requests;
+        let stamp = requests.started(record.position()?);
         // What the worker was sent before and was revoked may still be in its ring.
         let sent = it.ledger.front().filter(|sent| sent.task() == front.task);
         Some(FrontTask {
-            timeout,
+            timeout: record.options.timeout,
+            progress_timeout: record.options.progress_timeout,
+            sign: requests.progress(),
             started: sent.map_or(stamp, |sent| sent.started(stamp)),
             due: sent.map(SentRequest::due),
         })
@@ -174,7 +187,7 @@ impl Core {
     }
 
     /// The worker will not start a request of `task`, nor reply to it.
-    fn on_revoked(&mut self, worker: WorkerKey, task: TaskKey) {
+    pub(super) fn on_revoked(&mut self, worker: WorkerKey, task: TaskKey) {
         self.schedule.revoked(worker, task);
         if let Some(it) = self.workers.get_mut(worker) {
             it.ledger.revoked(task, self.now);
@@ -249,21 +262,32 @@ impl Core {
 
     /// The revoked items of a job wait again as a task of their own. If they were cancelled, they end.
     fn requeue_rest(&mut self, worker: WorkerKey, task: TaskKey, claimed: usize, kind: ErrorKind) {
-        self.schedule.revoked_rest(worker, task);
-        let Some(record) = self.records.get_mut(task) else {
+        let Some((rest, encoded, options)) = self.take_rest(worker, task, claimed) else {
             return;
         };
-        if claimed >= record.job.items() {
-            return;
-        }
-        let encoded = record.split_encoded(claimed);
-        let (rest, options) = (record.job.split(claimed), record.options);
-        let cancelled = record.cancelled;
-        self.records.recount(task);
+        let cancelled = self.records.get(task).is_some_and(|it| it.cancelled);
         if kind == ErrorKind::Cancelled || cancelled {
             self.fail_all(&rest, JoinError::new(ErrorKind::Cancelled, rest.name()));
         } else {
             self.enqueue_front(rest, encoded, options);
         }
+    }
+
+    /// Takes the items of a job that were revoked, if there are any, out of the task.
+    pub(super) fn take_rest(
+        &mut self,
+        worker: WorkerKey,
+        task: TaskKey,
+        claimed: usize,
+    ) -> Option<(Arc<dyn Job>, Option<EncodedItems>, CallOptions)> {
+        self.schedule.revoked_rest(worker, task);
+        let record = self.records.get_mut(task)?;
+        if claimed >= record.job.items() {
+            return None;
+        }
+        let encoded = record.split_encoded(claimed);
+        let (rest, options) = (record.job.split(claimed), record.call_options());
+        self.records.recount(task);
+        Some((rest, encoded, options))
     }
 }

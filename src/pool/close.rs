@@ -15,7 +15,9 @@ impl Core {
             self.phase = phase;
         }
         self.effects.push(Effect::WakeDriver);
+        self.restarts.clear();
         self.refuse_waiting();
+        self.end_leases();
         if self.phase == Phase::Over {
             self.cancel_everything();
         }
@@ -40,7 +42,8 @@ impl Core {
             return;
         }
         for worker in self.workers.keys() {
-            self.transition(worker, WorkerLife::stop);
+            self.leave_after_last_task(worker, None);
+            self.end_if_finished(worker);
         }
     }
 

@@ -6,6 +6,7 @@
 //!
 //! Must stay true: no user code runs here; a record that is removed has had an outcome for every item.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -13,10 +14,19 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::admission::Admission;
+use super::backoff::Delayed;
 use super::call_options::CallOptions;
+use super::deadlines::Deadlines;
+use super::exit_call::{ExitFunction, ExitResults};
 use super::initializer::Initializer;
 use super::metrics::Counts;
+use super::pool_event::PoolEvent;
+use super::recent_time::RecentTime;
 use super::records::{Order, Records, TaskArguments, TaskRecord};
+use super::restart::Restarts;
+use super::retry_rule::RetryRule;
+use super::target::WorkerId;
+use super::worker_limits::{WorkerBounds, WorkerLimits};
 use super::worker_surroundings::EnvPerWorker;
 use super::worker_table::WorkerTable;
 use crate::call::RequestWriter;
@@ -31,7 +41,11 @@ use crate::transfer::blob::{BlobStore, PackedBlob};
 
 /// How a pool was built.
 pub(super) struct Settings {
-    pub(super) workers: usize,
+    /// No other pool of this process has it. Not 0.
+    pub(super) id: u64,
+    pub(super) seed: u64,
+    pub(super) bounds: WorkerBounds,
+    pub(super) limits: WorkerLimits,
     pub(super) name: Option<String>,
     pub(super) source: ChildSource,
     /// What each worker runs before its initializer.
@@ -44,7 +58,14 @@ pub(super) struct Settings {
     pub(super) retries: u32,
     pub(super) queue_limit: Option<usize>,
     pub(super) queue_bytes: Option<u64>,
+    pub(super) queue_timeout: Option<Duration>,
+    pub(super) retry_if: Option<RetryRule>,
     pub(super) initializer: Option<Initializer>,
+    /// What each worker runs before it leaves, and what it has returned.
+    pub(super) worker_exit: Option<ExitFunction>,
+    pub(super) exit_results: Arc<ExitResults>,
+    /// What each worker runs last before its first task: it makes the worker's state.
+    pub(super) state: Option<Initializer>,
 }
 
 impl Settings {
@@ -55,10 +76,22 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// What the builder set for calls that do not choose themselves.
+    pub(super) fn defaults(&self) -> CallOptions {
+        CallOptions {
+            timeout: self.task_timeout,
+            queue_timeout: self.queue_timeout,
+            retries: self.retries,
+            ..CallOptions::default()
+        }
+    }
+}
+
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
-            .field("workers", &self.workers)
+            .field("bounds", &self.bounds)
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
@@ -73,14 +106,26 @@ pub(super) enum Effect {
     Encode(TaskKey, Arc<dyn Job>),
     /// Encode this task's first item into a blob from the worker's store.
     Pack(TaskKey, WorkerKey, BlobStore, Arc<dyn Job>),
+    /// Encode the arguments of the exit function of the worker with this serial number, which has this memory.
+    EncodeExit(u64, BlobStore, Arc<dyn Job>),
     /// Drop the job, which may run user code.
     Drop(Arc<dyn Job>),
     /// Drop the job's arguments, which may run user code.
     ForgetArguments(Arc<dyn Job>),
+    /// Lend this worker, with the pid of its process, to the request for one.
+    Lend(Arc<dyn Job>, WorkerId, u32),
+    /// Tell the caller that the job will not run, which is no failure.
+    Skip(Arc<dyn Job>),
+    /// Remove the directory of a worker that has ended, if it has made one.
+    RemoveScratch(PathBuf),
     /// Give the blob of encoded arguments back.
     ReturnBlob(PackedBlob),
+    /// Ask the pool's rule whether this task, which has failed so, runs again.
+    Decide(TaskKey, JoinError),
     /// Wake a task that waited for a place in the queue.
     WakeTask(Waker),
+    /// Tell the readers of the pool's events.
+    Tell(Box<PoolEvent>),
     /// Wake the driver: something has changed that it waits for.
     WakeDriver,
 }
@@ -110,12 +155,33 @@ pub(super) struct Core {
     pub(super) schedule: Schedule,
     pub(super) records: Records,
     pub(super) admission: Admission,
+    /// Until when waiting tasks must have started.
+    pub(super) deadlines: Deadlines<TaskKey>,
     pub(super) workers: WorkerTable,
+    pub(super) bounds: WorkerBounds,
+    pub(super) restarts: Restarts,
     pub(super) breaker: StartBreaker,
     pub(super) phase: Phase,
     /// The pool's runtime was shut down, and the driver with it.
     pub(super) lost_runtime: bool,
     pub(super) counts: Counts,
+    /// The time in which workers ran tasks, and the lives of workers that have exited.
+    pub(super) busy_time: RecentTime,
+    pub(super) exited_time: RecentTime,
+    /// Whether the events of the pool have had a reader.
+    pub(super) has_readers: bool,
+    /// Tasks that wait for another try.
+    pub(super) delayed: Delayed,
+    /// Tasks that only one worker may run, while they wait for it.
+    pub(super) pinned: Vec<TaskKey>,
+    /// Those whose worker is gone, with its number: its replacement will run them.
+    pub(super) unplaced: Vec<(usize, TaskKey)>,
+    /// How many workers are promised.
+    pub(super) promised: usize,
+    /// Whether pinned tasks or promises must be looked at again.
+    pub(super) unserved: bool,
+    /// How many workers were started.
+    pub(super) started: u64,
     pub(super) effects: Vec<Effect>,
     /// Apart from the effects: the driver delivers what it has read between the two.
     failures: Vec<Failure>,
@@ -132,15 +198,27 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
         Self {
+            bounds: settings.bounds,
+            restarts: Restarts::default(),
             settings,
             schedule: Schedule::default(),
             records: Records::default(),
             admission: Admission::default(),
+            deadlines: Deadlines::default(),
             workers: WorkerTable::default(),
             breaker: StartBreaker::default(),
             phase: Phase::Open,
             lost_runtime: false,
             counts: Counts::default(),
+            busy_time: RecentTime::default(),
+            exited_time: RecentTime::default(),
+            has_readers: false,
+            delayed: Delayed::new(),
+            pinned: Vec::new(),
+            unplaced: Vec::new(),
+            promised: 0,
+            unserved: false,
+            started: 0,
             effects: Vec::new(),
             failures: Vec::new(),
             must_wake: Vec::new(),
@@ -184,14 +262,29 @@ impl Core {
         options: CallOptions,
     ) {
         let arguments = encoded.map_or(TaskArguments::Unencoded, TaskArguments::Encoded);
-        let key = self.records.insert(job, arguments, options, self.now);
+        let key = self.insert(job, arguments, options);
         self.enqueue(key, options.priority, Order::First);
+    }
+
+    /// Adds a task.
+    pub(super) fn insert(
+        &mut self,
+        job: Arc<dyn Job>,
+        arguments: TaskArguments,
+        options: CallOptions,
+    ) -> TaskKey {
+        let key = self.records.insert(job, arguments, options, self.now);
+        if let Some(at) = options.start_by {
+            self.add_deadline(at, key);
+        }
+        key
     }
 
     /// Ends a task that was never started.
     pub(super) fn fail_unstarted(&mut self, key: TaskKey, kind: ErrorKind) {
         if let Some(record) = self.records.remove(key) {
-            self.fail_all(&record.job, JoinError::new(kind, record.job.name()));
+            let error = JoinError::new(kind, record.job.name()).after_start(record.options.tried);
+            self.fail_all(&record.job, error);
             self.discard(record);
         }
     }
@@ -209,8 +302,14 @@ impl Core {
         count: usize,
         error: JoinError,
     ) {
-        self.counts.add_failed(error.kind(), count as u64);
-        self.failures.push(Failure {
+        // A request for a worker is no task of the user.
+        if !job.wants_worker() {
+            self.counts.add_failed(error.kind(), count as u64);
+            if error.kind() == ErrorKind::TimedOut {
+                (0..count).for_each(|_| self.tell(|| PoolEvent::TaskTimedOut));
+            }
+        }
+        self.fail_uncounted(Failure {
             job: Arc::clone(job),
             first,
             count,
@@ -218,10 +317,15 @@ impl Core {
         });
     }
 
+    /// Gives items of a job that is no task an error.
+    pub(super) fn fail_uncounted(&mut self, failure: Failure) {
+        self.failures.push(failure);
+    }
+
     /// Drops a record after the lock is released, because the job is user code's.
     pub(super) fn discard(&mut self, record: TaskRecord) {
         if let TaskArguments::Packed(packed) = record.arguments {
-            self.effects.push(Effect::ReturnBlob(packed));
+            self.effects.push(Effect::ReturnBlob(*packed));
         }
         self.effects.push(Effect::Drop(record.job));
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::close::LOST_RUNTIME;
+use super::exit_call::EXIT_TASK;
 use super::findings::FoundReply;
 use super::shared::Shared;
 use super::worker_replies::WorkerReplies;
@@ -24,8 +25,9 @@ pub(super) fn deliver(
     replies: &mut WorkerReplies,
     bytes: &[u8],
 ) -> bool {
-    let (job, count) = found.job.unzip();
-    let count = count.unwrap_or(found.head.count);
+    let count = found.job.as_ref().map_or(found.head.count, |it| it.count);
+    let asks_rule = found.job.as_ref().is_some_and(|it| it.asks_rule);
+    let job = found.job.map(|it| it.job);
     let head = Reply {
         count,
         ..found.head
@@ -35,7 +37,7 @@ pub(super) fn deliver(
     match replies.reader.body(&head, &bytes[found.outcomes], pid) {
         ReplyBody::Frame(outcomes) => {
             if let Some(job) = job {
-                decode(shared, &*job, &head, outcomes);
+                decode(shared, &*job, &head, outcomes, asks_rule);
             }
             false
         }
@@ -53,6 +55,7 @@ pub(super) fn deliver(
                 pid,
                 blob: id,
                 arrived,
+                asks_rule,
             };
             delivery.dispatch();
             true
@@ -60,8 +63,33 @@ pub(super) fn deliver(
     }
 }
 
-fn decode(shared: &Shared, job: &dyn Job, head: &Reply, outcomes: Outcomes<'_>) {
-    let failed = job.deliver(head.first as usize, outcomes) as u64;
+fn decode(
+    shared: &Arc<Shared>,
+    job: &dyn Job,
+    head: &Reply,
+    outcomes: Outcomes<'_>,
+    asks_rule: bool,
+) {
+    let first = head.first as usize;
+    let rule = shared.settings.retry_if.as_ref().filter(|_| asks_rule);
+    let failed = match rule {
+        None => job.deliver(first, outcomes) as u64,
+        Some(rule) => {
+            let mut again = false;
+            let failed = job.deliver_unless(first, outcomes, &mut |error| {
+                again = rule.allows(error);
+                again
+            });
+            shared.with(|core| core.on_decided(head.task, again, None));
+            if again {
+                return;
+            }
+            failed as u64
+        }
+    };
+    if head.task == EXIT_TASK {
+        return; // no task
+    }
     let completed = u64::from(head.count).saturating_sub(failed);
     shared.completed.fetch_add(completed, Ordering::Relaxed);
     shared.failed.fetch_add(failed, Ordering::Relaxed);
@@ -80,12 +108,16 @@ struct BlobDelivery {
     /// The blob, and whether its memory has arrived here.
     blob: u64,
     arrived: bool,
+    /// Whether the pool's rule is asked about an error, and was not asked yet.
+    asks_rule: bool,
 }
 
 impl BlobDelivery {
     /// Decodes the result here, or on a thread that may block if it is long.
     fn dispatch(self) {
-        if self.outcomes.as_ref().is_some_and(Outcomes::is_long) {
+        // The results of exit functions must be there before the pool has ended.
+        let may_wait = self.head.task != EXIT_TASK;
+        if may_wait && self.outcomes.as_ref().is_some_and(Outcomes::is_long) {
             let runtime = self.shared.background.runtime().clone();
             threads::spawn(Some(runtime), move || self.run());
         } else {
@@ -96,7 +128,8 @@ impl BlobDelivery {
     fn run(mut self) {
         // Decoded or not, the outcomes are dropped before the worker is told that it may fill its blob again.
         if let (Some(outcomes), Some(job)) = (self.outcomes.take(), self.job.take()) {
-            decode(&self.shared, &*job, &self.head, outcomes);
+            let asks_rule = std::mem::take(&mut self.asks_rule);
+            decode(&self.shared, &*job, &self.head, outcomes, asks_rule);
         }
         let (worker, pid, id, arrived) = (self.worker, self.pid, self.blob, self.arrived);
         self.shared
@@ -113,6 +146,10 @@ impl Drop for BlobDelivery {
                 .in_process(self.pid)
                 .after_start(true);
             job.fail(self.head.first as usize, self.head.count as usize, &error);
+            if self.asks_rule {
+                let task = self.head.task;
+                (self.shared).with(|core| core.on_decided(task, false, None));
+            }
         }
     }
 }

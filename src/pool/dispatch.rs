@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::call_options::CallOptions;
 use super::core::{Core, Effect, Phase};
-use super::records::{Order, Place, TaskArguments};
+use super::records::{Order, Place, TaskArguments, TaskRecord};
 use crate::call::Written;
 use crate::call::encoded_items::{EncodeResult, EncodedItems, NotEncoded};
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
-use crate::schedule::{Priority, TakesTasks as _, TaskKey, WorkerKey};
+use crate::schedule::{Priority, TaskKey, WorkerKey};
 use crate::transfer::blob::PackedBlob;
 
 impl Core {
@@ -24,12 +24,15 @@ impl Core {
         if self.phase != Phase::Open {
             return None;
         }
+        if !self.takes_calls(&options) {
+            return None;
+        }
         let (arguments, refused) = match encoded {
             Ok(items) => (TaskArguments::Encoded(items), None),
             Err(NotEncoded::TooLarge(len)) => (TaskArguments::Large(len), None),
             Err(NotEncoded::Refused(why)) => (TaskArguments::Unencoded, Some(why)),
         };
-        let key = self.records.insert(job, arguments, options, self.now);
+        let key = self.insert(job, arguments, options);
         if let Some(why) = refused {
             self.refuse(key, &why);
             return Some(key);
@@ -91,8 +94,14 @@ impl Core {
 
     /// Sends waiting tasks to workers, and starts missing workers. Follows every change, before the lock is released.
     pub(super) fn pump(&mut self) {
-        while let Some((worker, task)) = self.schedule.next(&self.workers) {
-            self.dispatch(worker, task);
+        loop {
+            self.serve_pinned();
+            while let Some((worker, task)) = self.schedule.next(&self.workers, self.now) {
+                self.dispatch(worker, task);
+            }
+            if !self.has_unserved() {
+                break;
+            }
         }
         if self.admission.has_waiting() {
             self.admit();
@@ -101,6 +110,7 @@ impl Core {
         while let Some(worker) = self.must_wake.pop() {
             self.wake(worker);
         }
+        self.check_missing |= self.bounds.is_elastic() && self.schedule.waiting() > 0;
         if std::mem::take(&mut self.check_missing) {
             self.start_missing();
         }
@@ -126,9 +136,13 @@ impl Core {
         if self.must_encode(key) {
             return self.encode(key);
         }
+        if let Some(target) = self.target(key) {
+            return self.pin(key, target, order);
+        }
+        let affinity = self.records.get(key).and_then(TaskRecord::affinity);
         match order {
-            Order::First => self.schedule.submit_front(key, priority),
-            Order::Last => self.schedule.submit(key, priority),
+            Order::First => self.schedule.submit_front(key, priority, affinity),
+            Order::Last => self.schedule.submit(key, priority, affinity),
         }
         self.run_driver_by(self.breaker.half_open_at());
     }
@@ -162,11 +176,11 @@ impl Core {
         self.schedule.unreserve(worker);
         match (packed, self.records.get_mut(key)) {
             (Ok(packed), Some(record)) => {
-                record.arguments = TaskArguments::Packed(packed);
+                record.arguments = TaskArguments::Packed(Box::new(packed));
                 record.place = Place::Waiting;
                 let cancelled = record.cancelled;
                 self.records.recount(key);
-                match self.workers.takes_tasks(worker) && !cancelled {
+                match self.may_send(worker, key) && !cancelled {
                     true => self.dispatch(worker, key),
                     false => self.requeue(key),
                 }
@@ -177,7 +191,8 @@ impl Core {
         }
     }
 
-    fn dispatch(&mut self, worker: WorkerKey, key: TaskKey) {
+    pub(super) fn dispatch(&mut self, worker: WorkerKey, key: TaskKey) {
+        self.cut_to_quota(worker, key);
         // Items with descriptors may have been split off while it waited.
         if self.must_encode(key) {
             return self.encode(key);
@@ -185,10 +200,14 @@ impl Core {
         let Some(record) = self.records.get_mut(key) else {
             return;
         };
+        if record.job.wants_worker() {
+            return self.promise(worker, key);
+        }
         let Some(io) = self.workers.io_mut(worker) else {
             return self.requeue(key);
         };
-        let timed = record.options.timeout.is_some();
+        let timed = record.options.first_limit().is_some();
+        io.requests.set_trace(record.trace());
         let written = match &mut record.arguments {
             TaskArguments::Packed(packed) => io.requests.write_blob(key, &*record.job, packed),
             TaskArguments::Encoded(items) => {
@@ -205,11 +224,14 @@ impl Core {
             } => {
                 let rest = record.split_encoded(items);
                 let is_split = rest.is_some();
-                if has_fds && matches!(record.arguments, TaskArguments::Encoded(_)) {
+                if let (true, TaskArguments::Encoded(items)) = (has_fds, &mut record.arguments) {
+                    let cached = items.take_cached();
+                    record.keep_cached(cached);
                     // The descriptors are the worker's now: to be sent again, they are duplicated again.
                     record.arguments = TaskArguments::Unencoded;
                 }
                 self.on_sent(worker, key, position, items, has_fds);
+                self.use_quota(worker, items);
                 self.schedule.sent(worker, key, items, self.now);
                 self.run_driver_by(self.next_balance());
                 if is_split {
@@ -278,7 +300,8 @@ impl Core {
             position,
             received: 0,
         };
-        let expires = record.options.timeout.map(|limit| self.now.plus(limit));
+        let first_limit = record.options.first_limit();
+        let expires = first_limit.map(|limit| self.now.plus(limit));
         self.run_driver_by(expires);
     }
 
@@ -306,7 +329,7 @@ impl Core {
         // What was packed for another worker is not sent to this one.
         let large = TaskArguments::Large(record.bytes());
         if let TaskArguments::Packed(packed) = std::mem::replace(&mut record.arguments, large) {
-            self.effects.push(Effect::ReturnBlob(packed));
+            self.effects.push(Effect::ReturnBlob(*packed));
         }
         let (store, job) = (Arc::clone(io.requests.blobs()), Arc::clone(&record.job));
         self.effects.push(Effect::Pack(key, worker, store, job));
@@ -314,12 +337,12 @@ impl Core {
     }
 
     /// The items of a task behind the first `kept` wait as a task of their own. They may be `encoded` already.
-    fn queue_rest(&mut self, key: TaskKey, kept: usize, encoded: Option<EncodedItems>) {
+    pub(super) fn queue_rest(&mut self, key: TaskKey, kept: usize, encoded: Option<EncodedItems>) {
         let Some(record) = self.records.get(key) else {
             return;
         };
         if record.job.items() > kept {
-            let (rest, options) = (record.job.split(kept), record.options);
+            let (rest, options) = (record.job.split(kept), record.call_options());
             self.enqueue_front(rest, encoded, options);
         }
     }

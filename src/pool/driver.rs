@@ -20,9 +20,11 @@ use super::core::{Effect, Failure};
 use super::effects;
 use super::events::{Event, StartedWorker};
 use super::findings::WorkerChange;
+use super::memory_watch::MemoryWatch;
 use super::reply_inbox::ReplyInbox;
 use super::shared::Shared;
 use super::trim::Trim;
+use super::worker_bell::WorkerBell;
 use super::worker_replies::WorkerReplies;
 use super::worker_state::WorkerIo;
 use crate::error::{ErrorKind, JoinError};
@@ -35,7 +37,6 @@ use crate::sys::reactor::Watched;
 /// See the module.
 pub(super) struct Driver {
     shared: Arc<Shared>,
-    doorbells: Watched,
     events: mpsc::UnboundedReceiver<Event>,
     inbox: ReplyInbox,
     timer: Pin<Box<Timer>>,
@@ -63,13 +64,11 @@ struct Turn {
 impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
-        doorbells: Watched,
         events: mpsc::UnboundedReceiver<Event>,
         ended: oneshot::Sender<()>,
     ) -> Self {
         Self {
             shared,
-            doorbells,
             events,
             inbox: ReplyInbox::default(),
             timer: Box::pin(Timer::after(Duration::ZERO)),
@@ -86,8 +85,10 @@ impl Driver {
         let salvaged = !self.inbox.findings.replies.is_empty();
         let told = self.take_events(cx);
         let replied = self.inbox.read_all();
-        self.inbox
-            .find_idle_ringers(&self.shared.doorbells, rung, replied);
+        self.inbox.find_idle_ringers(rung, replied);
+        if let Some(limit) = self.shared.settings.limits.memory.filter(|_| replied) {
+            self.inbox.find_overgrown(limit);
+        }
         let busy = salvaged || told || replied;
         let turn = self.turn(busy);
         self.shared.perform(turn.effects);
@@ -119,7 +120,7 @@ impl Driver {
         self.inbox.awake();
         // Clears the edge before the rings are read: a ring of a doorbell from now on is another edge. An error says
         // that the runtime is shutting down, and drops this task.
-        self.doorbells.poll_edge(cx).is_ready()
+        self.inbox.poll_bells(cx).is_ready()
     }
 
     /// Lets the core tick, under one lock.
@@ -157,7 +158,7 @@ impl Driver {
         if !self.inbox.announce_sleep() {
             return false;
         }
-        if let Poll::Ready(rung) = self.doorbells.poll_edge(cx) {
+        if let Poll::Ready(rung) = self.inbox.poll_bells(cx) {
             self.inbox.on_fruitless_ring();
             return rung.is_err();
         }
@@ -190,6 +191,7 @@ impl Driver {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Wake => {}
+            Event::Uncached(id) => self.inbox.findings.uncached.push(id),
             Event::Started(worker, Ok(started)) => self.on_started(worker, *started),
             Event::Started(worker, Err(error)) => self.on_start_failed(worker, &error),
             Event::Exited(worker, end) => self.on_exited(worker, end),
@@ -206,15 +208,18 @@ impl Driver {
             parent_death,
             ..
         } = started.launched;
-        let pidfd = match Watched::new(pidfd) {
-            Ok(pidfd) => pidfd,
-            Err(error) => return self.on_start_failed(worker, &error),
+        let watched = (Watched::new(pidfd), WorkerBell::new(started.doorbell));
+        let (pidfd, bell) = match watched {
+            (Ok(pidfd), Ok(bell)) => (pidfd, bell),
+            (Err(error), _) | (_, Err(error)) => return self.on_start_failed(worker, &error),
         };
         let signal_handle = guard.signal_handle();
         let has_init = !started.init.is_empty();
         let pid = signal_handle.pid();
         replies.limit_results(self.shared.settings.result_limit);
-        let replies = WorkerReplies::new(replies, pid, started.init, started.packed);
+        let mut replies = WorkerReplies::new(replies, bell, pid, started.init, started.packed);
+        let is_limited = self.shared.settings.limits.memory.is_some();
+        replies.memory = is_limited.then(|| MemoryWatch::new(pid));
         self.inbox.add(worker, replies);
         let events = self.shared.events.clone();
         self.shared.background.spawn(async move {
@@ -281,5 +286,6 @@ impl Drop for Driver {
             core.lose_driver();
             core.workers.clear();
         });
+        self.shared.event_log.end();
     }
 }

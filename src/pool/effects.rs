@@ -7,11 +7,15 @@ use std::sync::Arc;
 
 use super::core::{Core, Effect, Failure};
 use super::events::Event;
+use super::exit_stage::ExitArguments;
 use super::shared::Shared;
 use super::start_worker;
-use crate::call::encoded_items::EncodedItems;
+use crate::call::encoded_items::{EncodedItems, NotEncoded};
+use crate::call::job::Job;
+use crate::error::{ErrorKind, JoinError};
+use crate::sys::scratch;
 use crate::threads;
-use crate::transfer::blob::PackedBlob;
+use crate::transfer::blob::{BlobStore, PackedBlob};
 
 impl Shared {
     /// Changes what the pool knows, sends waiting tasks to workers, and performs what was decided.
@@ -43,6 +47,12 @@ impl Shared {
         match effect {
             Effect::Drop(job) => drop(job),
             Effect::ForgetArguments(job) => job.forget_arguments(),
+            Effect::Lend(job, worker, pid) => job.lend(worker.0, pid),
+            Effect::Skip(job) => job.skip(),
+            Effect::RemoveScratch(path) => {
+                let runtime = self.background.runtime().clone();
+                threads::spawn(Some(runtime), move || scratch::remove(&path));
+            }
             Effect::ReturnBlob(packed) => self.return_blob(packed),
             Effect::Launch(worker, spec, unwanted) => {
                 start_worker::spawn_start(self, worker, spec, unwanted);
@@ -60,8 +70,35 @@ impl Shared {
                     shared.with(|core| core.on_packed(task, worker, packed));
                 });
             }
+            Effect::EncodeExit(serial, store, job) => self.encode_exit(serial, store, job),
+            Effect::Decide(task, error) => {
+                let again = self.settings.retry_if.as_ref();
+                let again = again.is_some_and(|rule| rule.allows(&error));
+                self.with(|core| core.on_decided(task, again, Some(error)));
+            }
             Effect::WakeTask(waker) => waker.wake(),
+            Effect::Tell(event) => self.event_log.tell(*event),
             Effect::WakeDriver => self.tell_driver(Event::Wake),
+        }
+    }
+
+    fn encode_exit(self: &Arc<Self>, serial: u64, store: BlobStore, job: Arc<dyn Job>) {
+        let shared = Arc::clone(self);
+        let send = move |job: &dyn Job, arguments: Result<ExitArguments, String>| {
+            let arguments = arguments.map_err(|why| {
+                let error = JoinError::new(ErrorKind::Encode, job.name());
+                job.fail(0, 1, &error.because(format!("the arguments: {why}")));
+            });
+            shared.with(|core| core.on_exit_encoded(serial, job, arguments.ok()));
+        };
+        match EncodedItems::of(&*job) {
+            Ok(items) => send(&*job, Ok(ExitArguments::Items(items))),
+            Err(NotEncoded::Refused(why)) => send(&*job, Err(why)),
+            Err(NotEncoded::TooLarge(_)) => {
+                threads::spawn(Some(self.background.runtime().clone()), move || {
+                    send(&*job, job.pack(&store).map(ExitArguments::Blob));
+                });
+            }
         }
     }
 

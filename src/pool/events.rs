@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::initializer::InitJob;
 use crate::schedule::WorkerKey;
 use crate::spawn::{ChildEnd, Launched};
+use crate::sys::doorbell::Doorbell;
 use crate::transfer::blob::PackedBlob;
 
 /// What has happened outside the driver.
@@ -15,6 +16,8 @@ pub(super) enum Event {
     Started(WorkerKey, io::Result<Box<StartedWorker>>),
     /// A worker has exited.
     Exited(WorkerKey, ChildEnd),
+    /// The last handle on a cached value was dropped.
+    Uncached(u64),
     /// Something has changed in the core.
     Wake,
 }
@@ -23,6 +26,8 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct StartedWorker {
     pub(super) launched: Launched,
+    /// The doorbell that it rings.
+    pub(super) doorbell: Doorbell,
     /// What the worker runs before its first task, in order. Empty for a fork of a server that had run `init`: such a
     /// worker needs no handshake.
     pub(super) init: Vec<Arc<dyn InitJob>>,

@@ -17,7 +17,11 @@ use crate::transfer::nonsense::Nonsense;
 pub(super) struct Findings {
     pub(super) changes: Vec<WorkerChange>,
     pub(super) replies: Vec<FoundReply>,
+    /// Workers that have more memory than they may have.
+    pub(super) overgrown: Vec<WorkerKey>,
     pub(super) exits: Vec<FoundExit>,
+    /// Cached values without a handle.
+    pub(super) uncached: Vec<u64>,
 }
 
 /// A worker that was started, is ready, or must not go on.
@@ -46,7 +50,13 @@ pub(super) enum WorkerChange {
 }
 
 /// A job, and how many of the outcomes in a reply count.
-pub(super) type JobOutcomes = (Arc<dyn Job>, u32);
+#[derive(Debug)]
+pub(super) struct JobOutcomes {
+    pub(super) job: Arc<dyn Job>,
+    pub(super) count: u32,
+    /// Whether the pool's rule is asked about an error, and the core told what it says.
+    pub(super) asks_rule: bool,
+}
 
 /// A reply to a task that was read.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ pub enum WorkerState {
     Starting,
     /// The worker waits for a task.
     Idle,
-    /// The worker runs a task.
+    /// The worker runs a task, or is leased.
     Busy,
     /// The worker was told to stop, or was killed, and has not ended yet.
     Stopping,
@@ -24,14 +24,24 @@ pub enum WorkerState {
 /// One worker of a pool at the moment of [`Pool::workers`](crate::Pool::workers).
 #[derive(Debug, Clone)]
 pub struct WorkerInfo {
+    pub(super) number: usize,
     pub(super) pid: Option<u32>,
     pub(super) state: WorkerState,
     pub(super) tasks_done: u64,
     pub(super) age: Duration,
     pub(super) current_task: Option<TaskId>,
+    pub(super) current_function: Option<&'static str>,
+    pub(super) running_for: Option<Duration>,
 }
 
 impl WorkerInfo {
+    /// The number of the worker in its pool, counted from 0.
+    ///
+    /// A worker that replaces another has its number. Until the other has ended, both are there.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
     /// The process id. `None` before the worker has a process.
     pub fn pid(&self) -> Option<u32> {
         self.pid
@@ -62,5 +72,15 @@ impl WorkerInfo {
     /// The task that the worker runs, if it runs one.
     pub fn current_task(&self) -> Option<TaskId> {
         self.current_task
+    }
+
+    /// The path of the function that the worker runs, as [`std::any::type_name`] gives it.
+    pub fn current_function(&self) -> Option<&str> {
+        self.current_function
+    }
+
+    /// How long the worker has run its task; of a batch of map items, the current item.
+    pub fn running_for(&self) -> Option<Duration> {
+        self.running_for
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures::Stream;
 use pin_project::{pin_project, pinned_drop};
 
+use super::backoff::Backoff;
 use super::call_options::{CallOptions, option_setters};
 use super::map_input::{IteratorInput, MapInput, StreamInput};
 use super::map_places::MapPlaces;
@@ -134,7 +135,7 @@ impl<'a, R> Map<'a, R> {
             options,
             ordered: true,
             read_ahead: ReadAhead {
-                workers: guard.shared.settings.workers,
+                workers: guard.shared.look(|core| core.bounds.max),
                 concurrency: None,
                 chunk_size: None,
             },
@@ -176,11 +177,28 @@ impl<'a, R> Map<'a, R> {
 
     option_setters!("each item");
 
+    /// Lets an item wait before it is run again, if it has [`retries`](Map::retries).
+    ///
+    /// Before the second try it waits for `first`, and before each further try `factor` times as long as before, but at
+    /// most an hour. Each wait is shortened by up to a half, at random, so that items which failed together do not all
+    /// come back together. While an item waits, other items run. A factor below 1 counts as 1. By default an item is run
+    /// again at once.
+    pub fn backoff(mut self, first: Duration, factor: f64) -> Self {
+        self.options.backoff = Some(Backoff::new(first, factor));
+        self
+    }
+
     /// Calls `f` when items have finished, with the number of finished items and, if known, of all items.
     ///
     /// `f` is called in the task that polls the map, at most once per poll.
     pub fn on_progress(mut self, f: impl FnMut(usize, Option<usize>) + Send + 'a) -> Self {
         self.on_progress = Some(Box::new(f));
+        self
+    }
+
+    /// The same map, whose outcomes come in the order of the input.
+    pub(super) fn in_order(mut self) -> Self {
+        self.ordered = true;
         self
     }
 
@@ -275,6 +293,9 @@ impl<'a, R> Map<'a, R> {
             .read_ahead
             .batch_size(progress.mean, input.exact_len())
             .min(room);
+        // The rule is asked about one item at a time, which then has a task of its own.
+        let asks_rule = self.options.retries > 0 && shared.settings.retry_if.is_some();
+        let size = if asks_rule { 1 } else { size };
         let Poll::Ready(batch) = input.poll_batch(self.read, size, &self.results, cx) else {
             self.places.give_next_back(&self.guard.shared);
             return Poll::Pending;
@@ -292,7 +313,8 @@ impl<'a, R> Map<'a, R> {
         if self.jobs.is_empty() {
             return self.places.give_next_back(shared);
         }
-        let (jobs, options, places) = (&mut self.jobs, self.options, &mut self.places);
+        let (jobs, mut options, places) = (&mut self.jobs, self.options, &mut self.places);
+        options.begin_wait();
         if !shared.with(|core| core.submit_all(jobs, options, places.take_used())) {
             for (job, _) in jobs.drain(..) {
                 let closed = shared.look(|core| core.refusal(job.name()));

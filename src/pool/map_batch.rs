@@ -96,13 +96,20 @@ impl<C: Call> Job for Batch<C> {
         })
     }
 
-    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize {
+    fn deliver_unless(
+        &self,
+        first: usize,
+        outcomes: Outcomes<'_>,
+        holds: &mut dyn FnMut(&JoinError) -> bool,
+    ) -> usize {
         let ran = outcomes.ran();
         let mut failed = 0;
         let mut span = Vec::with_capacity(outcomes.len());
         outcomes.for_each(C::name(), |outcome| {
             failed += usize::from(outcome.is_err());
-            span.push(outcome);
+            if !outcome.as_ref().is_err_and(&mut *holds) {
+                span.push(outcome);
+            }
         });
         // Outcomes salvaged from an uncommitted reply have no run time.
         let ran = (!ran.is_zero()).then_some(ran);
@@ -118,6 +125,10 @@ impl<C: Call> Job for Batch<C> {
 
     fn group(&self) -> Option<GroupId> {
         Some(self.results.group())
+    }
+
+    fn place(&self) -> u64 {
+        self.base as u64
     }
 
     fn split(&self, at: usize) -> Arc<dyn Job> {

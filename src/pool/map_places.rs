@@ -35,7 +35,11 @@ impl MapPlaces {
             return Poll::Ready(());
         }
         if self.next.is_none() {
-            let need = Need { priority, bytes: 0 };
+            let need = Need {
+                priority,
+                bytes: 0,
+                start_by: None,
+            };
             self.next = Ticket::take(shared, need, MAP_NAME, cx).ok();
         }
         if let Some(ticket) = &mut self.next {

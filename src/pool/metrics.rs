@@ -2,8 +2,7 @@
 //!
 //! Lives in the parent.
 
-use std::time::Duration;
-
+use super::histogram::Histogram;
 use crate::error::ErrorKind;
 
 /// The counts of a pool at the moment of [`Pool::metrics`](crate::Pool::metrics).
@@ -16,6 +15,9 @@ pub struct Metrics {
     pub(super) busy: usize,
     pub(super) queued: usize,
     pub(super) running: usize,
+    pub(super) queued_bytes: u64,
+    pub(super) utilisation: f64,
+    pub(super) breaker_open: bool,
     pub(super) counts: Counts,
 }
 
@@ -29,6 +31,7 @@ pub(super) struct Counts {
     pub(super) cancelled: u64,
     pub(super) retried: u64,
     pub(super) corrupted: u64,
+    pub(super) recycled: u64,
     pub(super) wait_time: Histogram,
     pub(super) run_time: Histogram,
 }
@@ -51,6 +54,8 @@ impl Counts {
 
 impl Metrics {
     /// The number of workers that are ready or starting.
+    ///
+    /// A replacement that waits for a recycled worker to finish its last task does not count.
     pub fn workers(&self) -> usize {
         self.workers
     }
@@ -65,11 +70,33 @@ impl Metrics {
         self.queued
     }
 
+    /// How many bytes the encoded arguments of all tasks have that wait: for a worker, or behind another task in one.
+    ///
+    /// This is what [`queue_bytes`](crate::PoolBuilder::queue_bytes) limits.
+    pub fn queued_bytes(&self) -> u64 {
+        self.queued_bytes
+    }
+
     /// The number of tasks that were sent to a worker and have no outcome.
     ///
     /// A few tasks are sent ahead to every worker, so this may be larger than [`Metrics::busy`].
     pub fn running(&self) -> usize {
         self.running
+    }
+
+    /// The share of the last ten seconds of all workers in which they ran tasks, between 0 and 1.
+    ///
+    /// Workers that have ended count for as long as they lived. Of a younger pool the share of its life is returned.
+    pub fn utilisation(&self) -> f64 {
+        self.utilisation
+    }
+
+    /// Whether workers could not be started several times in a row, or many have died with nothing to do, and none has
+    /// started since.
+    ///
+    /// The pool tries again after a second, and when a task is submitted and there is no worker.
+    pub fn breaker_open(&self) -> bool {
+        self.breaker_open
     }
 
     /// The number of calls that returned a value.
@@ -112,9 +139,13 @@ impl Metrics {
         self.counts.corrupted
     }
 
-    /// Always 0: this version has no option that recycles workers.
+    /// The number of workers that were replaced although nothing was wrong with them: because of
+    /// [`max_tasks_per_worker`](crate::PoolBuilder::max_tasks_per_worker),
+    /// [`max_worker_memory`](crate::PoolBuilder::max_worker_memory),
+    /// [`max_worker_age`](crate::PoolBuilder::max_worker_age) or
+    /// [`restart_workers`](crate::Pool::restart_workers).
     pub fn recycled(&self) -> u64 {
-        0
+        self.counts.recycled
     }
 
     /// The times between the submission and the end of finished tasks, without the time they ran.
@@ -125,124 +156,5 @@ impl Metrics {
     /// The times that finished tasks ran.
     pub fn run_time(&self) -> Histogram {
         self.counts.run_time.clone()
-    }
-}
-
-/// Buckets per doubling of the duration. With eight, a bucket is at most 12.5 % wide.
-const STEPS: usize = 8;
-/// The buckets reach from a nanosecond to half a century.
-const BUCKETS: usize = 61 * STEPS;
-
-/// A distribution of durations. A percentile of it is at most 12.5 % too large.
-///
-/// The durations are counted in log-linear buckets, as in HdrHistogram (Gil Tene).
-///
-/// ```
-/// # #[procession::main]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let pool = procession::Pool::with_workers(1)?;
-/// pool.run(|| (), ()).await?;
-/// let run_time = pool.metrics().run_time();
-/// println!("{} tasks, 99 % of them within {:?}", run_time.count(), run_time.percentile(99.0));
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone)]
-pub struct Histogram {
-    buckets: Box<[u64]>,
-    count: u64,
-}
-
-impl Histogram {
-    pub(super) fn add(&mut self, duration: Duration) {
-        let nanos = u64::try_from(duration.as_nanos())
-            .unwrap_or(u64::MAX)
-            .max(1);
-        self.buckets[bucket(nanos)] += 1;
-        self.count += 1;
-    }
-
-    /// The number of durations.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// The smallest duration that at least `percent` per cent of the durations do not exceed. Zero if there are none.
-    ///
-    /// `percent` is between 0 and 100; values outside are clamped.
-    pub fn percentile(&self, percent: f64) -> Duration {
-        let wanted = (self.count as f64 * percent.clamp(0.0, 100.0) / 100.0).ceil() as u64;
-        let mut seen = 0;
-        for (index, count) in self.buckets.iter().enumerate() {
-            seen += count;
-            if seen >= wanted.max(1) {
-                return Duration::from_nanos(upper(index));
-            }
-        }
-        Duration::ZERO
-    }
-}
-
-fn bucket(nanos: u64) -> usize {
-    let doubling = nanos.ilog2() as usize;
-    let step = match doubling {
-        0..3 => (nanos << (3 - doubling)) as usize & (STEPS - 1),
-        _ => (nanos >> (doubling - 3)) as usize & (STEPS - 1),
-    };
-    (doubling * STEPS + step).min(BUCKETS - 1)
-}
-
-fn upper(bucket: usize) -> u64 {
-    let (doubling, step) = (bucket / STEPS, (bucket % STEPS) as u64);
-    let base = 1_u128 << doubling;
-    let above = base + base * (u128::from(step) + 1) / STEPS as u128;
-    u64::try_from(above.saturating_sub(1).max(1)).unwrap_or(u64::MAX)
-}
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Self {
-            buckets: vec![0; BUCKETS].into_boxed_slice(),
-            count: 0,
-        }
-    }
-}
-
-impl std::fmt::Debug for Histogram {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Histogram")
-            .field("count", &self.count)
-            .field("p50", &self.percentile(50.0))
-            .field("p99", &self.percentile(99.0))
-            .field("max", &self.percentile(100.0))
-            .finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentile_is_within_an_eighth() {
-        let mut histogram = Histogram::default();
-        for micros in 1..=1000_u64 {
-            histogram.add(Duration::from_micros(micros));
-        }
-        for (percent, expected) in [(50.0, 500.0), (99.0, 990.0), (100.0, 1000.0)] {
-            let found = histogram.percentile(percent).as_secs_f64() * 1e6;
-            let off = (found - expected).abs() / expected;
-            assert!(off <= 0.125, "{percent}: {found} is not {expected}");
-        }
-        assert_eq!(Histogram::default().percentile(50.0), Duration::ZERO);
-    }
-
-    #[test]
-    fn extreme_durations_have_a_bucket() {
-        let mut histogram = Histogram::default();
-        for nanos in [0, 1, 2, 3, 7, 8, u64::MAX] {
-            histogram.add(Duration::from_nanos(nanos));
-        }
-        assert_eq!(histogram.count(), 7);
     }
 }

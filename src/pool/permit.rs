@@ -25,58 +25,62 @@ const RESERVE_NAME: &str = "procession::Pool::reserve";
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the pool was closed, and
-/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) if it was terminated while this waited.
+/// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the pool was closed,
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) if it was terminated while this waited, and
+/// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) after the pool's
+/// [`queue_timeout`](crate::PoolBuilder::queue_timeout).
 ///
 /// # Cancel safety
 ///
-/// Dropping it gives up its turn, and the place if it has one. Awaiting `&mut reserve` in a `select!` that another branch
+/// Dropping it gives up its turn, and the place if it has one. Awaiting `&mut reservation` in a `select!` that another branch
 /// wins keeps its turn.
 ///
 /// # Panics
 ///
 /// If it is polled after it has resolved.
 #[must_use = "a place is reserved when this is awaited"]
-pub struct Reserve {
+pub struct PermitFuture {
     guard: Arc<PoolGuard>,
     defaults: CallOptions,
-    stage: ReserveStage,
+    stage: PermitStage,
 }
 
 #[derive(Debug)]
-enum ReserveStage {
+enum PermitStage {
     New,
     Held(Ticket),
     Over,
 }
 
-impl Reserve {
+impl PermitFuture {
     pub(super) fn new(guard: &Arc<PoolGuard>, defaults: CallOptions) -> Self {
         Self {
             guard: Arc::clone(guard),
             defaults,
-            stage: ReserveStage::New,
+            stage: PermitStage::New,
         }
     }
 
     /// The ticket, which is taken at the first poll.
     fn ticket(&mut self, cx: &Context<'_>) -> Result<&mut Ticket, JoinError> {
-        if let ReserveStage::New = self.stage {
+        if let PermitStage::New = self.stage {
+            self.defaults.begin_wait();
             let need = Need {
                 priority: Priority::Normal,
                 bytes: 0,
+                start_by: self.defaults.start_by,
             };
             let ticket = Ticket::take(&self.guard.shared, need, RESERVE_NAME, cx)?;
-            self.stage = ReserveStage::Held(ticket);
+            self.stage = PermitStage::Held(ticket);
         }
         match &mut self.stage {
-            ReserveStage::Held(ticket) => Ok(ticket),
-            _ => panic!("`Reserve` was polled after it had resolved"),
+            PermitStage::Held(ticket) => Ok(ticket),
+            _ => panic!("`PermitFuture` was polled after it had resolved"),
         }
     }
 }
 
-impl Future for Reserve {
+impl Future for PermitFuture {
     type Output = Result<Permit, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -86,26 +90,29 @@ impl Future for Reserve {
             Ok(ticket) => std::task::ready!(ticket.poll(&guard.shared, RESERVE_NAME, cx)),
             Err(error) => Err(error),
         };
-        this.stage = ReserveStage::Over;
+        this.stage = PermitStage::Over;
         Poll::Ready(outcome.map(|()| Permit {
             guard,
-            defaults: this.defaults,
+            defaults: CallOptions {
+                start_by: None,
+                ..this.defaults
+            },
             is_filled: false,
         }))
     }
 }
 
-impl Drop for Reserve {
+impl Drop for PermitFuture {
     fn drop(&mut self) {
-        if let ReserveStage::Held(ticket) = self.stage {
+        if let PermitStage::Held(ticket) = self.stage {
             ticket.leave(&self.guard.shared);
         }
     }
 }
 
-impl fmt::Debug for Reserve {
+impl fmt::Debug for PermitFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reserve")
+        f.debug_struct("PermitFuture")
             .field("stage", &self.stage)
             .finish_non_exhaustive()
     }
@@ -127,8 +134,8 @@ pub struct Permit {
     is_filled: bool,
 }
 
-/// The place of a permit.
-const PLACE: Ticket = Ticket::HasPlace(0);
+/// The place of a permit: for arguments whose length is not known.
+const UNKNOWN_LENGTH: Ticket = Ticket::HasPlace(0);
 
 impl Permit {
     /// Runs `f` with `args` in one of the workers, as [`Pool::run`](crate::Pool::run) does, in this place.
@@ -141,7 +148,7 @@ impl Permit {
         let _ = f; // has no bytes: its type is the function
         let job = Arc::new(Single::<F::Call>::new(F::arguments(args)));
         self.is_filled = true;
-        Run::with_ticket(&self.guard, job, self.defaults, PLACE)
+        Run::with_ticket(&self.guard, job, self.defaults, UNKNOWN_LENGTH)
     }
 
     /// Submits a call of `f` with `args` at once, as [`Pool::spawn`](crate::Pool::spawn) does, in this place.
@@ -156,7 +163,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if !self.is_filled {
-            PLACE.leave(&self.guard.shared);
+            UNKNOWN_LENGTH.leave(&self.guard.shared);
         }
     }
 }

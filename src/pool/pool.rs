@@ -7,24 +7,30 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::Stream;
+use tokio::sync::oneshot;
 
 use super::call_options::CallOptions;
-use super::core::Phase;
+use super::core::{Core, Phase};
+use super::event_log::PoolEvents;
+use super::events::Event;
 use super::full::Full;
 use super::info::WorkerInfo;
 use super::map::Map;
 use super::metrics::Metrics;
-use super::permit::Reserve;
+use super::permit::PermitFuture;
 use super::pool_guard::PoolGuard;
+use super::restart_future::Restart;
 use super::run::Run;
 use super::shutdown::Shutdown;
+use super::stream_task::StreamTask;
 use super::task_handle::TaskHandle;
+use super::task_stream::TaskStream;
 use super::ticket::Ticket;
-use super::worker_table::Worker;
+use super::worker_limits::MOST_WORKERS;
 use crate::call::job;
 use crate::call::single::Single;
-use crate::schedule::{RunQueue, WorkerKey};
-use crate::task::{Task, TaskId};
+
+use crate::task::Task;
 
 /// Worker processes that run functions.
 ///
@@ -98,11 +104,13 @@ impl Pool {
     {
         let _ = f; // has no bytes: its type is the function
         let shared = &self.guard.shared;
-        if !shared.settings.has_queue_limits() || shared.look(|core| core.phase != Phase::Open) {
+        if !shared.settings.has_queue_limits() {
             return Ok(self.spawn(f, args));
         }
-        if !shared.look(|core| core.would_admit(0)) {
-            return Err(Full(args));
+        match shared.look(|core| (core.phase, core.would_admit(0))) {
+            (Phase::Open, true) => {}
+            (Phase::Open, false) => return Err(Full(args)),
+            _ => return Ok(self.spawn(f, args)),
         }
         let args = F::arguments(args);
         let bytes = match shared.settings.queue_bytes {
@@ -134,8 +142,24 @@ impl Pool {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn reserve(&self) -> Reserve {
-        Reserve::new(&self.guard, self.defaults())
+    pub fn reserve(&self) -> PermitFuture {
+        PermitFuture::new(&self.guard, self.defaults())
+    }
+
+    /// Runs `f` in one of the workers, and gives the items that it sends while it runs.
+    ///
+    /// The first parameter of `f` is an [`Emit`](crate::Emit), `args` are those behind it. The function is submitted when
+    /// the stream is first polled. Dropping the stream stops the function.
+    #[doc(alias = "imap")]
+    pub fn stream<F, M, A>(&self, f: F, args: A) -> TaskStream<F::Item>
+    where
+        F: StreamTask<M, A>,
+        A: Send + 'static,
+    {
+        let _ = f; // has no bytes: its type is the function
+        TaskStream::new::<F::Call>(&self.guard, self.defaults(), |emit| {
+            F::arguments(emit, args)
+        })
     }
 
     /// Runs `f` on every item, in the workers.
@@ -172,40 +196,89 @@ impl Pool {
     }
 
     /// Returns what the pool has done so far and is doing now.
+    ///
+    /// It takes some microseconds, in which no task is dispatched.
     pub fn metrics(&self) -> Metrics {
         let shared = &self.guard.shared;
-        shared.look(|core| {
-            let keys = core.workers.keys();
-            let queues = keys.filter_map(|worker| core.schedule.run_queue(worker));
-            let running: Vec<_> = queues.map(RunQueue::len).collect();
-            let mut counts = core.counts.clone();
-            counts.completed += shared.completed.load(Ordering::Relaxed);
-            counts.failed += shared.failed.load(Ordering::Relaxed);
-            Metrics {
-                workers: core.workers.iter().filter(|(_, it)| it.is_alive()).count(),
-                busy: running.iter().filter(|&&len| len > 0).count(),
-                queued: core.schedule.waiting(),
-                running: running.iter().sum(),
-                counts,
-            }
-        })
+        let mut metrics = shared.look(Core::metrics);
+        metrics.counts.completed += shared.completed.load(Ordering::Relaxed);
+        metrics.counts.failed += shared.failed.load(Ordering::Relaxed);
+        metrics
+    }
+
+    /// Returns what happens in the pool from now on, as a stream.
+    ///
+    /// Nothing waits for the reader: of more than 1024 events that were not read the oldest are dropped, and the reader
+    /// finds [`PoolEvent::Missed`](crate::PoolEvent::Missed). Without a reader events cost nothing. The stream ends with the
+    /// pool.
+    ///
+    /// ```
+    /// use futures::StreamExt as _;
+    /// use procession::PoolEvent;
+    ///
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = procession::Pool::with_workers(1)?;
+    /// let mut events = pool.events();
+    /// pool.run(|| std::process::abort(), ()).await.unwrap_err();
+    /// while let Some(event) = events.next().await {
+    ///     if let PoolEvent::WorkerExited { cause, .. } = event {
+    ///         assert!(cause.is_crashed());
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn events(&self) -> PoolEvents {
+        let shared = &self.guard.shared;
+        if shared.is_elsewhere() {
+            return PoolEvents::ended();
+        }
+        let events = shared.event_log.read();
+        shared.with(|core| core.has_readers = true);
+        events
     }
 
     /// Returns the workers and what they are doing.
     pub fn workers(&self) -> Vec<WorkerInfo> {
-        self.guard.shared.look(|core| {
-            let info = |(key, it): (WorkerKey, &Worker)| {
-                let front = core.schedule.run_queue(key).and_then(RunQueue::front);
-                WorkerInfo {
-                    pid: it.pid(),
-                    state: it.life.public(front.is_some()),
-                    tasks_done: it.done,
-                    age: core.now.since(it.since),
-                    current_task: front.map(|queued| TaskId(queued.task)),
-                }
-            };
-            core.workers.iter().map(info).collect()
-        })
+        self.guard.shared.look(Core::worker_infos)
+    }
+
+    /// Changes the number of workers to `workers` (minimum 1, maximum 32,768).
+    ///
+    /// It sets both bounds, as [`PoolBuilder::workers`](crate::PoolBuilder::workers) does. New workers start at once.
+    /// Workers that are too many finish the task that they run, and leave; tasks that they have not started run elsewhere.
+    /// Those with the highest numbers leave first. A closed pool is not changed.
+    pub fn resize(&self, workers: usize) {
+        let workers = workers.clamp(1, MOST_WORKERS);
+        let shared = &self.guard.shared;
+        shared.with(|core| core.resize(workers));
+        shared.tell_driver(Event::Wake);
+    }
+
+    /// Replaces all workers that there are now, one after the other, each when its task is done.
+    ///
+    /// This happens whether or not the future is awaited; it resolves when the last of them has finished its last task. A
+    /// worker takes tasks until its replacement is ready, so none waits longer because of this, and no task is lost or
+    /// refused. The replacement has the same number, and its [`initializer`](crate::PoolBuilder::initializer) runs; a
+    /// [`preload`](crate::PoolBuilder::preload) does not run again.
+    ///
+    /// If replacements cannot be started several times in a row, the restart ends: the workers that are left stay.
+    /// Closing the pool ends it too.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropping the future does not stop the restart.
+    pub fn restart_workers(&self) -> Restart {
+        let (sender, done) = oneshot::channel();
+        let shared = &self.guard.shared;
+        shared.with(|core| match core.phase {
+            Phase::Open => core.restarts.add(&core.workers, sender),
+            _ => drop(sender),
+        });
+        shared.tell_driver(Event::Wake);
+        Restart::new(&self.guard, done)
     }
 
     /// Closes the pool: it takes no new tasks, finishes the tasks it has, and its workers exit.
@@ -249,11 +322,6 @@ impl Pool {
 
     /// What the builder set for calls that do not choose themselves.
     fn defaults(&self) -> CallOptions {
-        let settings = &self.guard.shared.settings;
-        CallOptions {
-            timeout: settings.task_timeout,
-            retries: settings.retries,
-            ..CallOptions::default()
-        }
+        self.guard.shared.settings.defaults()
     }
 }

@@ -5,7 +5,9 @@
 //!
 //! Never here: the core, and when the driver sleeps.
 
+use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use super::delivery::deliver;
 use super::findings::{Findings, FoundExit, FoundReply, WorkerChange};
@@ -15,7 +17,7 @@ use super::worker_replies::WorkerReplies;
 use crate::call::envelope::{Reply, WORKER_RING_BYTES};
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildEnd;
-use crate::sys::doorbell::DoorbellSet;
+use crate::sys::clock::Moment;
 
 /// Replies read from one worker before the next worker's are read.
 const REPLIES_PER_TURN: usize = 64;
@@ -92,13 +94,29 @@ impl ReplyInbox {
         }
     }
 
+    /// Ready if a doorbell has rung since the last poll.
+    ///
+    /// # Errors
+    ///
+    /// The runtime is shutting down.
+    pub(super) fn poll_bells(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let mut rung = Poll::Pending;
+        // All of them: each must know whom to wake.
+        for replies in self.workers.iter_mut().flatten() {
+            if let Poll::Ready(polled) = replies.bell.poll(cx) {
+                rung = Poll::Ready(polled);
+            }
+        }
+        rung
+    }
+
     /// A doorbell was rung while the driver fell asleep.
     pub(super) fn on_fruitless_ring(&mut self) {
         self.fruitless += 1;
     }
 
     /// Finds workers that ring without a reply again and again, which would keep the driver running.
-    pub(super) fn find_idle_ringers(&mut self, doorbells: &DoorbellSet, rung: bool, replied: bool) {
+    pub(super) fn find_idle_ringers(&mut self, rung: bool, replied: bool) {
         self.fruitless = match (rung, replied) {
             (true, false) => self.fruitless + 1,
             (_, true) => self.fruitless.saturating_sub(RINGS_PER_REPLY),
@@ -108,11 +126,13 @@ impl ReplyInbox {
             return;
         }
         self.fruitless -= 1;
-        for worker in doorbells.take_rung::<16>() {
-            let replies = self.workers.get_mut(worker as WorkerKey);
-            if let Some(replies) = replies.and_then(Option::as_mut) {
+        for (worker, replies) in self.workers.iter_mut().enumerate() {
+            let Some(replies) = replies else {
+                continue;
+            };
+            if replies.bell.take_rung() {
                 replies.on_idle_ring();
-                report_nonsense(&mut self.findings, worker as WorkerKey, replies);
+                report_nonsense(&mut self.findings, worker, replies);
             }
         }
     }
@@ -159,6 +179,22 @@ impl ReplyInbox {
         match replies.reader.salvage(&mut self.bytes) {
             Some(head) => add_reply(findings, worker, replies, head, &self.bytes[from..], from),
             None => drop(report_nonsense(findings, worker, replies)),
+        }
+    }
+
+    /// Finds workers that have finished a task and have more than `limit` bytes of memory.
+    pub(super) fn find_overgrown(&mut self, limit: u64) {
+        let now = Moment::now();
+        for found in self.findings.replies.iter().filter(|it| it.head.last) {
+            let replies = self.workers.get_mut(found.worker).and_then(Option::as_mut);
+            let Some(replies) = replies else {
+                continue;
+            };
+            let pid = replies.pid;
+            let memory = replies.memory.as_mut();
+            if memory.is_some_and(|memory| memory.is_over(pid, limit, now)) {
+                self.findings.overgrown.push(found.worker);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The core's topic: how much room a queue with limits has, and the waits for it.
 
 use super::core::{Core, Effect, Phase};
+use super::records::TaskRecord;
 use crate::error::ErrorKind;
 use crate::schedule::{QueuedTask, RunQueue};
 
@@ -56,7 +57,7 @@ impl Core {
             return true;
         };
         let tasks = self.records.len() + self.admission.places();
-        tasks < limit.saturating_add(self.settings.workers)
+        tasks < limit.saturating_add(self.bounds.max)
     }
 
     /// Arguments that are longer than the limit have room when no others wait.
@@ -64,10 +65,9 @@ impl Core {
         let Some(limit) = self.settings.queue_bytes else {
             return true;
         };
-        let fits = |waiting: u64| match bytes {
-            0 => waiting < limit,
-            _ => waiting == 0 || waiting.saturating_add(bytes) <= limit,
-        };
+        // A length of 0 is not known yet.
+        let needed = bytes.max(1);
+        let fits = |waiting: u64| waiting == 0 || waiting.saturating_add(needed) <= limit;
         let given = self.admission.bytes();
         // The second looks at every worker.
         fits(self.records.bytes() + given) || fits(self.waiting_bytes() + given)
@@ -78,7 +78,10 @@ impl Core {
         let keys = self.workers.keys();
         let queues = keys.filter_map(|worker| self.schedule.run_queue(worker));
         let fronts = queues.filter_map(RunQueue::front);
-        let bytes = |front: QueuedTask| self.records.get(front.task).map_or(0, |it| it.bytes());
+        let bytes = |front: QueuedTask| {
+            let record = self.records.get(front.task);
+            record.map_or(0, TaskRecord::bytes)
+        };
         self.records.bytes().saturating_sub(fronts.map(bytes).sum())
     }
 }

@@ -18,7 +18,7 @@ use super::task_handle::TaskHandle;
 use super::ticket::Ticket;
 use crate::call::encoded_items::EncodedItems;
 use crate::call::single::Awaited;
-use crate::error::JoinError;
+use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{Priority, TaskKey};
 
 /// A call in one of a pool's workers. Made by [`Pool::run`](crate::Pool::run).
@@ -102,10 +102,21 @@ impl<R> Run<R> {
 
     option_setters!("the call");
 
+    /// Limits how long the call may run without a sign of life.
+    ///
+    /// The function gives a sign with [`task::alive`](crate::task::alive). The time counts from the last sign, and at first
+    /// from the start of the call, on the application's clock. After the limit the call ends as after its
+    /// [`timeout`](Run::timeout), which holds as well. By default there is no such limit.
+    pub fn progress_timeout(mut self, limit: Duration) -> Self {
+        self.options.progress_timeout = Some(limit);
+        self
+    }
+
     /// Submits the call now and returns a handle to its task. Dropping the handle detaches the task.
     ///
     /// The task is queued also if the queue is full.
     pub fn spawn(mut self) -> TaskHandle<R> {
+        self.options.begin_wait();
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let key = match stage {
             Stage::New => self.submit(None),
@@ -147,7 +158,11 @@ impl<R> Run<R> {
 
     /// Submits the call, once there is room for it. Afterwards it has an outcome or will have one.
     fn poll_submit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.stage == Stage::New && !self.guard.shared.settings.has_queue_limits() {
+        self.options.begin_wait();
+        // What one worker must run does not wait behind what the others may run.
+        let has_room =
+            !self.guard.shared.settings.has_queue_limits() || self.options.target.is_some();
+        if self.stage == Stage::New && has_room {
             self.stage = self.submit(None).map_or(Stage::Over, Stage::Submitted);
             return Poll::Ready(());
         }
@@ -155,6 +170,7 @@ impl<R> Run<R> {
             self.stage = match ready!(self.poll_place(cx)) {
                 Ok(place) => self.submit_placed(place, cx),
                 Err(error) => {
+                    self.count_refused(error.kind());
                     self.job.slot().set(Err(error));
                     Stage::Over
                 }
@@ -207,10 +223,18 @@ impl<R> Run<R> {
         }
     }
 
+    /// The wait of the call for a place has ended without one. What a closed pool refuses does not count.
+    fn count_refused(&self, kind: ErrorKind) {
+        if kind != ErrorKind::Closed {
+            self.guard.shared.lock().counts.add_failed(kind, 1);
+        }
+    }
+
     fn need(&self, bytes: u64) -> Need {
         Need {
             priority: self.options.priority,
             bytes,
+            start_by: self.options.start_by,
         }
     }
 }
@@ -235,7 +259,12 @@ impl<R> PinnedDrop for Run<R> {
     fn drop(self: Pin<&mut Self>) {
         let shared = &self.guard.shared;
         match self.stage {
-            Stage::Held(ticket) => ticket.leave(shared),
+            Stage::Held(ticket) => {
+                if let Ticket::Waits(_) = ticket {
+                    self.count_refused(ErrorKind::Cancelled);
+                }
+                ticket.leave(shared);
+            }
             Stage::Submitted(key) if !self.job.slot().is_set() => {
                 shared.with(|core| core.cancel(key));
             }

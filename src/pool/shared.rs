@@ -10,10 +10,10 @@ use futures::future::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::{Core, Phase, Settings};
+use super::event_log::EventLog;
 use super::events::Event;
 use crate::background::Background;
 use crate::sys::clock::Moment;
-use crate::sys::doorbell::DoorbellSet;
 use crate::sys::process_mark::ProcessMark;
 
 /// Resolves when the driver is dropped, which drops the sender.
@@ -31,9 +31,9 @@ pub(super) struct Shared {
     pub(super) background: Arc<Background>,
     /// Where the driver is told events.
     pub(super) events: mpsc::UnboundedSender<Event>,
-    /// One for each worker, rung when it has replied while the driver sleeps.
-    pub(super) doorbells: DoorbellSet,
     pub(super) ended: Ended,
+    /// The readers of the pool's events.
+    pub(super) event_log: EventLog,
     /// Calls that returned a value, and calls that gave an error of their own.
     pub(super) completed: AtomicU64,
     pub(super) failed: AtomicU64,
@@ -51,7 +51,6 @@ impl Shared {
         settings: Settings,
         events: mpsc::UnboundedSender<Event>,
         ended: oneshot::Receiver<()>,
-        doorbells: DoorbellSet,
     ) -> Self {
         let settings = Arc::new(settings);
         Self {
@@ -61,8 +60,8 @@ impl Shared {
             settings,
             background: Background::here(),
             events,
-            doorbells,
             ended: ended.shared(),
+            event_log: EventLog::default(),
             completed: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             alarm: AtomicU64::new(0),

@@ -12,9 +12,10 @@ use pin_project::pin_project;
 use super::core::Phase;
 use super::pool_guard::PoolGuard;
 use super::shared::Ended;
+use super::shutdown_report::ShutdownReport;
 use crate::own_runtime::Timer;
 
-/// Resolves when the last worker of a pool has exited.
+/// Resolves when the last worker of a pool has exited, to what their exit functions have returned.
 ///
 /// It counts as a handle on the pool: while it exists, dropping all other handles kills no worker. Dropping it does not
 /// stop the pool from closing.
@@ -48,16 +49,17 @@ impl Shutdown {
 }
 
 impl Future for Shutdown {
-    type Output = ();
+    type Output = ShutdownReport;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ShutdownReport> {
         let this = self.project();
+        let report = || ShutdownReport::new(&this.guard.shared.settings.exit_results);
         if this.guard.shared.is_elsewhere() {
-            return Poll::Ready(());
+            return Poll::Ready(report());
         }
         // An error says the same: the driver was dropped.
         if this.ended.poll(cx).is_ready() {
-            return Poll::Ready(());
+            return Poll::Ready(report());
         }
         if let Some(limit) = this.limit.take() {
             *this.timer = Some(Box::pin(Timer::after(limit)));

@@ -18,6 +18,7 @@ use super::shared::Shared;
 use crate::call::{RequestWriter, Written};
 use crate::schedule::WorkerKey;
 use crate::spawn::{ChildSpec, Launched, StdioSpec, launch};
+use crate::sys::doorbell::Doorbell;
 use crate::transfer::blob::PackedBlob;
 
 /// Starts a worker, unless the sender of `unwanted` is dropped before it has started.
@@ -30,7 +31,7 @@ pub(super) fn spawn_start(
     let shared = Arc::clone(shared);
     let background = Arc::clone(&shared.background);
     background.spawn(async move {
-        let started = match select(pin!(start(&shared, worker, *spec)), unwanted).await {
+        let started = match select(pin!(start(&shared, *spec)), unwanted).await {
             Either::Left((started, _)) => started.map(Box::new),
             Either::Right(_) => Err(io::Error::other("the pool was ended before it had started")),
         };
@@ -39,17 +40,13 @@ pub(super) fn spawn_start(
     });
 }
 
-async fn start(
-    shared: &Shared,
-    worker: WorkerKey,
-    mut spec: ChildSpec,
-) -> io::Result<StartedWorker> {
+async fn start(shared: &Shared, mut spec: ChildSpec) -> io::Result<StartedWorker> {
     let settings = &shared.settings;
     if let (Some(variables), Some(number)) = (&settings.env_per_worker, spec.number) {
         variables.add_to(&mut spec.surroundings, number)?;
     }
     let mut init = initializers(settings, true);
-    // With two initializers, the first is not written before there is a process: it may need a blob, and the second
+    // With several initializers, the first is not written before there is a process: it may need a blob, and the next
     // must not overtake it.
     let first = |requests: &mut RequestWriter| match &init[..] {
         [only] => {
@@ -58,7 +55,7 @@ async fn start(
         }
         _ => None,
     };
-    let (stdio, doorbell) = (StdioSpec::default(), shared.doorbells.add(worker as u64)?);
+    let (stdio, doorbell) = (StdioSpec::default(), Doorbell::new()?);
     let mut launched = launch(&settings.source, spec, stdio, Some(&doorbell), &first).await?;
     let mut written = launched.written.take();
     if !launched.forked {
@@ -74,6 +71,7 @@ async fn start(
     launched.requests.wake();
     Ok(StartedWorker {
         launched,
+        doorbell,
         init,
         packed,
     })
@@ -84,6 +82,7 @@ fn initializers(settings: &Settings, forked: bool) -> Vec<Arc<dyn InitJob>> {
     let has_preload = forked && settings.source.has_preload();
     let preload = settings.preload.as_ref().filter(|_| !has_preload);
     let all = preload.into_iter().chain(&settings.initializer);
+    let all = all.chain(&settings.state);
     all.map(|make| make()).collect()
 }
 

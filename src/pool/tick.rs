@@ -2,6 +2,7 @@
 
 use super::core::{Core, Effect};
 use super::findings::{Findings, WorkerChange};
+use super::recycle_reason::RecycleReason;
 use crate::schedule::WorkerKey;
 
 impl Core {
@@ -12,6 +13,9 @@ impl Core {
     /// next tick, and not sleep. Then what time brings waits for that tick, which knows what was salvaged.
     #[must_use]
     pub(super) fn tick(&mut self, findings: &mut Findings) -> Vec<WorkerKey> {
+        for id in findings.uncached.drain(..) {
+            self.forget_cached(id);
+        }
         for change in findings.changes.drain(..) {
             self.on_change(change);
         }
@@ -23,6 +27,9 @@ impl Core {
                     None
                 }
             };
+        }
+        for worker in findings.overgrown.drain(..) {
+            self.leave_after_this_task(worker, Some(RecycleReason::MaxMemory));
         }
         for exit in &findings.exits {
             self.on_exit(exit);
@@ -60,10 +67,14 @@ impl Core {
     fn on_time(&mut self) {
         self.drop_started_arguments();
         self.expire();
+        self.end_delays();
+        self.expire_waiting();
         // Before tasks are moved: a worker that runs may take them.
         self.clear_suspicions();
         self.rebalance();
         self.stop_idle();
+        self.recycle();
+        self.adapt_worker_count();
         self.look_at_long_tasks();
         self.flush();
         if self.breaker.half_open_at().is_some_and(|at| at <= self.now) {

@@ -52,7 +52,10 @@ impl Ticket {
         }
         let waker = cx.waker().clone();
         let begun = shared.with(|core| match core.phase {
-            Phase::Open => Ok(core.admission.wait(need, waker, has_waited)),
+            Phase::Open => {
+                core.run_driver_by(need.start_by);
+                Ok(core.admission.wait(need, waker, has_waited))
+            }
             // Dropping a waker runs code of the executor too.
             _ => Err((core.refusal(task), waker)),
         });

@@ -13,11 +13,15 @@ use crate::sys::clock::Moment;
 /// not stopped.
 const UNSTARTED: Duration = Duration::from_secs(5);
 
-/// What is known of the task.
+/// What is known of the task, whose time is limited in one way at least.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FrontTask {
     /// The time that each item may take.
-    pub(super) timeout: Duration,
+    pub(super) timeout: Option<Duration>,
+    /// The time that it may take without a sign of life.
+    pub(super) progress_timeout: Option<Duration>,
+    /// The last sign of life, as the worker says. It may be of an earlier task.
+    pub(super) sign: Moment,
     /// The start of the running item, as the worker says.
     pub(super) started: Option<Moment>,
     /// The items without outcome, and since when the worker has nothing else to do. `None` if it has.
@@ -28,15 +32,20 @@ impl FrontTask {
     /// When the time of the running item is over, as far as is known now.
     pub(super) fn ends(self, now: Moment) -> Moment {
         let started = self.started.map_or(now, |started| started.min(now));
-        let by_worker = started.plus(self.timeout);
-        self.last_end()
-            .map_or(by_worker, |last| last.min(by_worker))
+        let sign = self.sign.min(now).max(started);
+        let by_sign = self.progress_timeout.map(|limit| sign.plus(limit));
+        let by_worker = self.timeout.map(|limit| started.plus(limit));
+        let ends = by_sign.into_iter().chain(by_worker).chain(self.last_end());
+        // Without any limit it would be never.
+        ends.min().unwrap_or(now)
     }
 
     /// Whether it should have ended by now, if it had started at once, and the worker does not say that it has started.
     pub(super) fn is_late(self, now: Moment) -> bool {
-        let should_end = self.due.map(|(_, since)| since.plus(self.timeout));
-        self.started.is_none() && should_end.is_some_and(|end| end <= now)
+        let limits = self.timeout.into_iter().chain(self.progress_timeout);
+        let should_end = self.due.zip(limits.min());
+        self.started.is_none()
+            && should_end.is_some_and(|((_, since), limit)| since.plus(limit) <= now)
     }
 
     /// Whether the time of all its items is over, and the worker has not said that it has started one.
@@ -44,15 +53,13 @@ impl FrontTask {
         self.started.is_none() && self.last_end().is_some_and(|end| end <= now)
     }
 
-    /// When the time of all its items is over, whatever the worker says.
+    /// When the time of all its items is over, whatever the worker says. Signs of life may put the end off for ever.
     fn last_end(self) -> Option<Moment> {
         let (items, since) = self.due?;
         let items = u32::try_from(items).unwrap_or(u32::MAX);
-        Some(
-            since
-                .plus(self.timeout.saturating_mul(items))
-                .plus(UNSTARTED),
-        )
+        let unstarted = self.progress_timeout.filter(|_| self.started.is_none());
+        let limit = self.timeout.into_iter().chain(unstarted).min()?;
+        Some(since.plus(limit.saturating_mul(items)).plus(UNSTARTED))
     }
 }
 
@@ -68,7 +75,9 @@ mod tests {
 
     fn front(started: Option<u64>, items: usize, since: u64) -> FrontTask {
         FrontTask {
-            timeout: LIMIT,
+            timeout: Some(LIMIT),
+            progress_timeout: None,
+            sign: Moment::default(),
             started: started.map(at),
             due: Some((items, at(since))),
         }
@@ -108,5 +117,36 @@ mod tests {
             ..front(None, 1, 0)
         };
         assert_eq!(waiting.ends(at(100)), at(101));
+    }
+
+    #[test]
+    fn sign_of_life_puts_the_end_off_and_no_sign_is_in_the_future() {
+        let silent = FrontTask {
+            timeout: None,
+            progress_timeout: Some(LIMIT),
+            ..front(Some(10), 1, 9)
+        };
+        assert_eq!(silent.ends(at(10)), at(11));
+        let signs = |sign| FrontTask { sign, ..silent };
+        assert_eq!(signs(at(5)).ends(at(12)), at(11));
+        assert_eq!(signs(at(12)).ends(at(12)), at(13));
+        assert_eq!(signs(at(100)).ends(at(100)), at(101));
+        assert_eq!(signs(Moment::from_bits(u64::MAX)).ends(at(12)), at(13));
+        let both = FrontTask {
+            timeout: Some(4 * LIMIT),
+            ..signs(at(20))
+        };
+        assert_eq!(both.ends(at(20)), at(14));
+    }
+
+    #[test]
+    fn worker_that_stamps_nothing_has_a_bound_for_signs_of_life_too() {
+        let unstarted = FrontTask {
+            timeout: None,
+            progress_timeout: Some(LIMIT),
+            ..front(None, 1, 10)
+        };
+        assert_eq!(unstarted.ends(at(17)), at(16));
+        assert!(unstarted.is_ignored(at(16)) && !unstarted.is_ignored(at(15)));
     }
 }

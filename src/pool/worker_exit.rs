@@ -5,8 +5,10 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use super::call_options::CallOptions;
-use super::core::{Core, Phase};
+use super::core::{Core, Effect, Phase};
+use super::exit_stage::ExitStage;
 use super::findings::FoundExit;
+use super::pool_event::PoolEvent;
 use super::records::TaskRecord;
 use super::worker_table::Worker;
 use crate::call::LastWords;
@@ -14,36 +16,79 @@ use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::schedule::{QueuedTask, TaskKey};
 use crate::spawn::ChildEnd;
+use crate::sys::scratch;
+
+/// What a worker is called in errors that are of no task.
+const WORKER_NAME: &str = "procession::worker";
+
+/// The key of no task.
+const NO_TASK: TaskKey = 0;
 
 /// How many workers may die before they say that they have started a task, which is then tried again.
-const MOST_DEATHS: u32 = 2;
+const MOST_DEATHS: u8 = 2;
 
 impl Core {
     /// A worker has exited, and all its replies were read. Its unstarted tasks run in other workers. The item that it
     /// ran, at most one, ends with the reason of the exit.
     pub(super) fn on_exit(&mut self, exit: &FoundExit) {
         let (worker, end) = (exit.worker, exit.end);
+        let ran = self.running_for(worker);
         let queue = self.schedule.remove_worker(worker);
+        let ran_exit = matches!(
+            self.workers.get(worker).map(|it| it.exit_stage),
+            Some(ExitStage::Runs { .. })
+        );
+        if ran_exit {
+            let kind = match self.phase {
+                Phase::Over => ErrorKind::Cancelled,
+                _ => ErrorKind::Crashed,
+            };
+            self.fail_exit_function(worker, kind);
+        }
         let Some(dead) = self.workers.remove(worker) else {
             return;
         };
+        self.count_exited_time(&dead, ran);
         self.check_missing = true;
+        self.unpin_all(&dead);
+        if dead.life.io().is_some_and(|io| io.requests.has_scratch()) {
+            let path = scratch::path(self.settings.id, dead.serial);
+            self.effects.push(Effect::RemoveScratch(path));
+        }
+        self.promote_successor(dead.number);
         // It died of itself, when it looked for its next task or ran it.
         let was_running = exit.was_ready && exit.init.is_none();
         let was_wanted = dead.is_alive() || dead.unresponsive || dead.nonsense.is_some();
         if was_running && was_wanted {
             self.blame(&dead, queue.front(), end.status);
         }
+        let had_tasks = !queue.is_empty();
         // From the last to the first, each before all others: so they wait in their old order.
-        let mut started = dead.proven || was_running && !queue.is_empty();
+        let mut started = dead.proven || was_running;
         for (ahead, queued) in queue.into_iter().enumerate().rev() {
             // The first has no last reply, so the worker has not come to the others, whatever it says.
             let is_first = ahead == 0;
             started |= self.settle_task(&dead, queued.task, is_first, end);
         }
-        if !started && dead.is_alive() {
-            let cause = failed_start(&dead, exit);
+        let cause = self.cause_of_exit(&dead, exit, started);
+        if dead.is_alive() && !started {
             self.count_failed_start(dead.since, &cause);
+        } else if dead.is_alive() && !had_tasks && !ran_exit {
+            self.count_idle_death(&cause);
+        }
+        self.tell(|| PoolEvent::WorkerExited { cause });
+    }
+
+    /// Why a worker has exited, whatever it was doing.
+    fn cause_of_exit(&self, dead: &Worker, exit: &FoundExit, started: bool) -> JoinError {
+        if !started && dead.is_alive() {
+            return failed_start(dead, exit);
+        }
+        let task = dead.life.kill_reason().map_or(NO_TASK, |kill| kill.task);
+        let error = self.cause_of(dead, task, WORKER_NAME, exit.end);
+        match error.exit_code() {
+            Some(0) if !dead.is_alive() => error.because("it has left in an orderly way"),
+            _ => error,
         }
     }
 
@@ -61,6 +106,12 @@ impl Core {
         };
         record.deaths += 1;
         if record.deaths <= MOST_DEATHS || record.cancelled {
+            return;
+        }
+        // It may have hidden its starts, so each counts as a try.
+        if record.options.retries > 0 {
+            record.options.retries -= 1;
+            self.counts.retried += 1;
             return;
         }
         if let Some(record) = self.records.remove(key) {
@@ -84,19 +135,28 @@ impl Core {
             self.requeue(key);
             return false;
         }
+        let only = record
+            .filter(|it| it.job.items() == 1)
+            .map(|it| it.job.name());
+        if let Some(name) = only.filter(|_| claimed > received) {
+            let error = self.cause_of(dead, key, name, end);
+            self.end_or_rerun(key, error);
+            return true;
+        }
         let Some(mut record) = self.records.remove(key) else {
             return false;
         };
         if claimed < record.job.items() {
             let encoded = record.split_encoded(claimed);
-            self.enqueue_front(record.job.split(claimed), encoded, record.options);
+            let options = record.call_options();
+            self.enqueue_front(record.job.split(claimed), encoded, options);
         }
         if claimed > received {
             let error = self.cause_of(dead, key, record.job.name(), end);
             let crashed = matches!(error.kind(), ErrorKind::Crashed | ErrorKind::Exited);
             let wanted = !record.cancelled && self.phase != Phase::Over;
             if crashed && wanted && record.options.retries > 0 {
-                self.retry(&record.job, received, record.options);
+                self.retry(&record.job, received, record.call_options());
             } else {
                 self.fail(&record.job, received, claimed - received, error);
             }
@@ -105,15 +165,17 @@ impl Core {
         true
     }
 
-    /// Runs the item at `index` of a job once more.
+    /// Runs the item at `index` of a job with several once more.
     fn retry(&mut self, job: &Arc<dyn Job>, index: usize, mut options: CallOptions) {
         options.retries -= 1;
+        options.tried = true;
+        options.start_by = None;
         self.counts.retried += 1;
         let item = match index {
             0 => Arc::clone(job),
             _ => job.split(index),
         };
-        self.enqueue_front(item, None, options);
+        self.try_again(item, options);
     }
 
     /// Why the worker exited while it ran a task.
@@ -167,7 +229,7 @@ fn failed_start(dead: &Worker, exit: &FoundExit) -> JoinError {
         Some(init) => format!("{init} ended the worker"),
         None => "the worker ended before it was ready for its first task".to_owned(),
     };
-    let error = JoinError::new(ErrorKind::Spawn, "procession::worker").because(why);
+    let error = JoinError::new(ErrorKind::Spawn, WORKER_NAME).because(why);
     with_exit(
         last_words(dead, exit.end).explain(error),
         dead,

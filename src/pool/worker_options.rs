@@ -9,6 +9,89 @@ use super::builder::PoolBuilder;
 use super::worker_surroundings::EnvPerWorker;
 use crate::spawn::surroundings_setters;
 
+/// Their number.
+impl PoolBuilder {
+    /// Sets the number of workers (minimum 1): both [`min_workers`](Self::min_workers) and
+    /// [`max_workers`](Self::max_workers).
+    ///
+    /// By default it is [`cpu_count`](crate::cpu_count): the number of processors that this process may use, by affinity
+    /// and cgroup quota.
+    #[doc(alias = "processes")]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.bounds.min = Some(workers.max(1));
+        self.bounds.max = Some(workers.max(1));
+        self
+    }
+
+    /// Sets the least number of workers. With 0 the pool has no process before the first task.
+    ///
+    /// Fewer than [`max_workers`](Self::max_workers) make the pool elastic. It grows while tasks wait, if their work is
+    /// worth a start, or if they have waited 0.5 ms behind a task that runs. A worker that was idle for
+    /// [`idle_timeout`](Self::idle_timeout) leaves. If only this is set, the largest number is
+    /// [`cpu_count`](crate::cpu_count), or this number if that is less.
+    pub fn min_workers(mut self, workers: usize) -> Self {
+        self.bounds.min = Some(workers);
+        self
+    }
+
+    /// Sets the largest number of workers (minimum 1). If only this is set, the least number is 1.
+    ///
+    /// See [`min_workers`](Self::min_workers). While workers are replaced
+    /// ([`max_tasks_per_worker`](Self::max_tasks_per_worker)) there may be a process more for each, which waits. No more
+    /// than this number run tasks.
+    pub fn max_workers(mut self, workers: usize) -> Self {
+        self.bounds.max = Some(workers);
+        self
+    }
+
+    /// Sets how long a worker is idle before it leaves, if there are more than [`min_workers`](Self::min_workers). By
+    /// default 10 s.
+    ///
+    /// A pool of a fixed number of workers keeps them all.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.bounds.idle_timeout = Some(timeout);
+        self
+    }
+}
+
+/// When they are replaced.
+impl PoolBuilder {
+    /// Sets how many tasks a worker runs before it is replaced (minimum 1). Every item of a map is a task.
+    ///
+    /// The replacement starts while the worker finishes its last task, and takes over when the worker has. So no more tasks
+    /// run at a time than the pool has workers, and a pool of one worker runs its tasks in order. For that time there is a
+    /// process more. No task is lost: one that the worker was given and had not started runs in the replacement. A task
+    /// that was taken back counts all the same, so a worker may run fewer. By default there is no limit.
+    #[doc(alias = "maxtasksperchild")]
+    #[doc(alias = "max_tasks_per_child")]
+    pub fn max_tasks_per_worker(mut self, tasks: u64) -> Self {
+        self.limits.tasks = Some(tasks.max(1));
+        self
+    }
+
+    /// Limits how much memory a worker may have, in bytes, beyond what it has when it starts.
+    ///
+    /// A worker that has, or had for a moment, more is replaced after the task that went over; the task is not affected.
+    /// Resident memory counts, without files and shared memory, as the application finds it in `/proc` when a task has
+    /// ended, at most once in a millisecond. What an [`initializer`](Self::initializer) loads counts. The memory of a
+    /// [`preload`](Self::preload) does not. See [`max_tasks_per_worker`](Self::max_tasks_per_worker) for how a worker is
+    /// replaced, and [`memory_limit`](Self::memory_limit) for a limit that ends the task. By default there is no limit.
+    pub fn max_worker_memory(mut self, bytes: u64) -> Self {
+        self.limits.memory = Some(bytes);
+        self
+    }
+
+    /// Sets how long a worker lives before it is replaced, idle or not.
+    ///
+    /// Each worker lives a random part of a tenth less, so that workers which were started together are not replaced
+    /// together. An old worker takes tasks until its replacement is ready. By default there is no limit.
+    pub fn max_worker_age(mut self, age: Duration) -> Self {
+        self.limits.age = Some(age);
+        self
+    }
+}
+
+/// What surrounds them.
 impl PoolBuilder {
     surroundings_setters!("every worker", "tasks that wait fail with");
 

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::initializer::InitJob;
+use super::memory_watch::MemoryWatch;
+use super::worker_bell::WorkerBell;
 use crate::call::ReplyReader;
 use crate::call::envelope::Reply;
 use crate::call::outcomes::ReplyBody;
@@ -17,6 +19,7 @@ const MOST_IDLE_RINGS: u32 = 200;
 /// See the module.
 pub(super) struct WorkerReplies {
     pub(super) reader: ReplyReader,
+    pub(super) bell: WorkerBell,
     pub(super) pid: u32,
     /// Initializers that have not returned, in the order of their requests.
     init: VecDeque<Arc<dyn InitJob>>,
@@ -24,6 +27,8 @@ pub(super) struct WorkerReplies {
     packed: Vec<PackedBlob>,
     /// How often it was found to have rung without a reply.
     idle_rings: u32,
+    /// If the pool limits the memory of workers.
+    pub(super) memory: Option<MemoryWatch>,
     /// Whether the core knows that the worker wrote nonsense.
     pub(super) reported: bool,
 }
@@ -31,16 +36,19 @@ pub(super) struct WorkerReplies {
 impl WorkerReplies {
     pub(super) fn new(
         reader: ReplyReader,
+        bell: WorkerBell,
         pid: u32,
         init: Vec<Arc<dyn InitJob>>,
         packed: Vec<PackedBlob>,
     ) -> Self {
         Self {
             reader,
+            bell,
             pid,
             init: init.into(),
             packed,
             idle_rings: 0,
+            memory: None,
             reported: false,
         }
     }

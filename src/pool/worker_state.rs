@@ -53,10 +53,12 @@ pub(super) enum WorkerLife<I = WorkerIo> {
     Ready { io: I, suspect_at: Option<Cursor> },
     /// The worker was told to cancel the task that it runs, and is killed if the task does not end in time.
     Cancelling { io: I, kill: PendingKill },
-    /// The worker was killed, or told to exit. Its exit was not seen yet. There is no `io` if there was no process.
+    /// The worker was killed, or told to exit, or leaves of itself: then it is killed at `kill_at`. Its exit was not seen
+    /// yet. There is no `io` if there was no process.
     Stopping {
         io: Option<I>,
         because: Option<PendingKill>,
+        kill_at: Option<Moment>,
     },
 }
 
@@ -135,7 +137,7 @@ impl<I> WorkerLife<I> {
                 (Self::Cancelling { io, kill }, next)
             }
             Self::Ready { io, .. } => (Self::stopping(Some(io), Some(kill)), NextStep::Kill),
-            Self::Stopping { io, because } => {
+            Self::Stopping { io, because, .. } => {
                 let because = because.or(Some(kill));
                 (Self::stopping(io, because), NextStep::Kill)
             }
@@ -164,8 +166,8 @@ impl<I> WorkerLife<I> {
                 *self = Self::stopping(Some(io), None);
                 NextStep::SendStop
             }
-            Self::Stopping { io, because } => {
-                *self = Self::stopping(io, because);
+            stopping @ Self::Stopping { .. } => {
+                *self = stopping;
                 NextStep::Nothing
             }
             other => {
@@ -175,13 +177,27 @@ impl<I> WorkerLife<I> {
         }
     }
 
+    /// The worker has said that it begins nothing more and exits. It is killed if it still exists at `kill_at`.
+    pub(super) fn leave(&mut self, kill_at: Moment) -> NextStep {
+        let life = match self.take() {
+            Self::Ready { io, .. } => Self::Stopping {
+                io: Some(io),
+                because: None,
+                kill_at: Some(kill_at),
+            },
+            other => other,
+        };
+        *self = life;
+        NextStep::Nothing
+    }
+
     /// The worker must exit now.
     pub(super) fn kill(&mut self) -> NextStep {
         let (io, because) = match self.take() {
             Self::Starting { .. } => (None, None),
             Self::Preparing { io } | Self::Ready { io, .. } => (Some(io), None),
             Self::Cancelling { io, kill } => (Some(io), Some(kill)),
-            Self::Stopping { io, because } => (io, because),
+            Self::Stopping { io, because, .. } => (io, because),
         };
         let next = match io {
             Some(_) => NextStep::Kill,
@@ -197,7 +213,12 @@ impl<I> WorkerLife<I> {
     }
 
     fn stopping(io: Option<I>, because: Option<PendingKill>) -> Self {
-        Self::Stopping { io, because }
+        let kill_at = None;
+        Self::Stopping {
+            io,
+            because,
+            kill_at,
+        }
     }
 
     /// Takes the state, which a transition replaces before it returns.
@@ -214,6 +235,21 @@ impl<I> WorkerLife<I> {
             Self::Ready { suspect_at, .. } => suspect_at.is_none(),
             _ => false,
         }
+    }
+
+    /// Whether it is not ready for its first task.
+    pub(super) fn is_on_the_way(&self) -> bool {
+        matches!(self, Self::Starting { .. } | Self::Preparing { .. })
+    }
+
+    /// Whether it reads requests, and none of its tasks is being cancelled.
+    pub(super) fn takes_requests(&self) -> bool {
+        matches!(self, Self::Ready { .. })
+    }
+
+    /// Whether no kill of it is scheduled.
+    pub(super) fn is_settled(&self) -> bool {
+        !matches!(self, Self::Cancelling { .. })
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -246,6 +282,7 @@ impl<I> WorkerLife<I> {
     pub(super) fn kill_at(&self) -> Option<Moment> {
         match self {
             Self::Cancelling { kill, .. } => Some(kill.at),
+            Self::Stopping { kill_at, .. } => *kill_at,
             _ => None,
         }
     }

@@ -1,11 +1,18 @@
 //! All workers of a pool, by the schedule's keys.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::departure::Departure;
+use super::exit_stage::ExitStage;
 use super::ledger::Ledger;
+use super::target::{Reservation, WorkerId};
 use super::worker_state::{WorkerIo, WorkerLife};
+use crate::call::job::Job;
 use crate::schedule::{TakesTasks, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
+use crate::transfer::blob::PackedBlob;
 use crate::transfer::nonsense::Nonsense;
 
 /// A worker is asked to look at itself when its task has run for so long. Then after twice the time each time, but not
@@ -16,6 +23,9 @@ const LONGEST_UNTIL_LOOK: Duration = Duration::from_secs(30);
 /// One worker.
 #[derive(Debug)]
 pub(super) struct Worker {
+    /// Tasks that only this worker may run, and that it was not sent.
+    pub(super) pinned: VecDeque<TaskKey>,
+    pub(super) reservation: Reservation,
     /// The number in its name. A worker that replaces another has the same.
     pub(super) number: usize,
     pub(super) life: WorkerLife,
@@ -37,6 +47,22 @@ pub(super) struct Worker {
     pub(super) unresponsive: bool,
     /// Why nothing is read from it any more.
     pub(super) nonsense: Option<Nonsense>,
+    /// No other worker of the pool has, or had, this one.
+    pub(super) serial: u64,
+    pub(super) departure: Departure,
+    /// Whether it waits for a worker with its number to finish its last task.
+    pub(super) standby: bool,
+    /// The call of its exit function, until that has an outcome. `None` if it has none.
+    pub(super) exit_job: Option<Arc<dyn Job>>,
+    pub(super) exit_stage: ExitStage,
+    /// The arguments of its exit function, if they were large.
+    pub(super) exit_blob: Option<PackedBlob>,
+    /// How many tasks it may be sent.
+    pub(super) quota: u64,
+    /// When it is old enough to be replaced.
+    pub(super) expires: Option<Moment>,
+    /// When it became ready to take tasks, if it had none since.
+    pub(super) idle_since: Moment,
 }
 
 impl Worker {
@@ -48,6 +74,34 @@ impl Worker {
     /// Whether the worker was neither killed nor told to exit.
     pub(super) fn is_alive(&self) -> bool {
         !self.life.is_stopping()
+    }
+
+    /// Whether it is kept for pinned tasks or for the holder of a lease.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.reservation != Reservation::None || !self.pinned.is_empty()
+    }
+
+    /// Its id.
+    pub(super) fn id(&self) -> WorkerId {
+        WorkerId(self.serial)
+    }
+
+    /// Whether it is lent out.
+    pub(super) fn is_lent(&self) -> bool {
+        self.reservation == Reservation::Lent
+    }
+
+    /// Whether it may be given a pinned task, also if it is to leave.
+    pub(super) fn takes_pinned(&self) -> bool {
+        !self.standby && self.life.takes_tasks()
+    }
+
+    /// Whether it may be given a task now.
+    pub(super) fn takes_tasks(&self) -> bool {
+        !self.is_reserved()
+            && self.departure.allows_tasks()
+            && !self.standby
+            && self.life.takes_tasks()
     }
 
     /// After which run time of its task the worker is asked again to look at itself.
@@ -124,6 +178,6 @@ impl WorkerTable {
 
 impl TakesTasks for WorkerTable {
     fn takes_tasks(&self, worker: WorkerKey) -> bool {
-        self.get(worker).is_some_and(|it| it.life.takes_tasks())
+        self.get(worker).is_some_and(Worker::takes_tasks)
     }
 }

@@ -1,19 +1,27 @@
 //! The core's topic: starting workers, and what is sent to them beside tasks.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::core::{Core, Effect, Phase};
+use super::departure::Departure;
+use super::exit_stage::ExitStage;
 use super::ledger::Ledger;
+use super::pool_event::PoolEvent;
 use super::records::TaskArguments;
+use super::target::Reservation;
+use super::worker_limits::WorkerLimits;
 use super::worker_state::{NextStep, WorkerIo, WorkerLife};
 use super::worker_table::Worker;
+use crate::call::job::Job;
 use crate::error::JoinError;
 use crate::schedule::WorkerKey;
 use crate::spawn::ChildSpec;
 use crate::sys::clock::Moment;
+use crate::sys::scratch;
 use crate::transfer::blob::BlobStore;
 use crate::transfer::messages::ToWorker;
 use crate::transfer::nonsense::Nonsense;
@@ -30,7 +38,14 @@ impl Core {
             return;
         };
         let next = transition(&mut it.life);
-        self.check_missing |= it.life.is_stopping();
+        if it.life.is_stopping() {
+            let number = it.number;
+            self.check_missing = true;
+            self.promote_successor(number);
+        }
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
         let Some(io) = it.life.io_mut() else {
             return;
         };
@@ -50,13 +65,25 @@ impl Core {
     }
 
     /// A worker's process was started. Without initializers it takes tasks at once, which wait in its ring.
-    pub(super) fn on_started(&mut self, worker: WorkerKey, io: WorkerIo, has_init: bool) {
+    pub(super) fn on_started(&mut self, worker: WorkerKey, mut io: WorkerIo, has_init: bool) {
+        io.requests.belong_to(self.settings.id);
         match self.workers.get(worker) {
-            Some(_) => self.transition(worker, |life| life.on_started(io, has_init)),
+            Some(_) => {
+                self.transition(worker, |life| life.on_started(io, has_init));
+                self.tell(|| PoolEvent::WorkerStarted);
+            }
             None => io.signal_handle.kill(),
         }
+        self.note_idle(worker);
         if self.phase == Phase::Over {
             self.transition(worker, WorkerLife::kill);
+        }
+    }
+
+    /// A worker is ready for its first task.
+    fn note_idle(&mut self, worker: WorkerKey) {
+        if let Some(it) = self.workers.get_mut(worker) {
+            it.idle_since = self.now;
         }
     }
 
@@ -64,6 +91,9 @@ impl Core {
     pub(super) fn on_start_failed(&mut self, worker: WorkerKey, cause: &JoinError) {
         self.schedule.remove_worker(worker);
         let dead = self.workers.remove(worker);
+        if let Some(dead) = &dead {
+            self.unpin_all(dead);
+        }
         // The start of a worker that is not wanted any more says nothing about other starts.
         if let Some(dead) = dead.filter(Worker::is_alive) {
             self.count_failed_start(dead.since, cause);
@@ -79,6 +109,7 @@ impl Core {
         match result {
             Ok(()) => {
                 self.transition(worker, WorkerLife::on_initialized);
+                self.note_idle(worker);
                 self.on_proven(worker);
             }
             Err(cause) => {
@@ -94,8 +125,10 @@ impl Core {
             return;
         };
         if !std::mem::replace(&mut it.proven, true) {
-            self.breaker.succeeded();
             self.check_missing = true;
+            if self.breaker.succeeded() {
+                self.tell(|| PoolEvent::BreakerClosed);
+            }
         }
     }
 
@@ -117,13 +150,32 @@ impl Core {
         self.transition(worker, WorkerLife::kill);
     }
 
+    /// A worker that had started and had nothing to do has died. If that happens very often, no more are started for a
+    /// while.
+    pub(super) fn count_idle_death(&mut self, cause: &JoinError) {
+        let was_tripped = self.breaker.is_tripped();
+        self.breaker.died_idle(self.now);
+        self.tell_tripped(was_tripped, cause);
+    }
+
+    fn tell_tripped(&mut self, was_tripped: bool, cause: &JoinError) {
+        if self.breaker.is_tripped() && !was_tripped {
+            let cause = cause.clone();
+            self.tell(|| PoolEvent::BreakerOpened { cause });
+        }
+    }
+
     /// A start that `began` then has failed. If that happens repeatedly and no worker is left that runs tasks or may be able to, waiting
     /// tasks end with the cause.
     pub(super) fn count_failed_start(&mut self, began: Moment, cause: &JoinError) {
         self.check_missing = true;
-        if !self.breaker.failed(began, self.now) || self.workers.any_alive() {
+        let was_tripped = self.breaker.is_tripped();
+        let is_open = self.breaker.failed(began, self.now);
+        self.tell_tripped(was_tripped, cause);
+        if !is_open || self.workers.any_alive() {
             return;
         }
+        self.fail_numbered(cause);
         for key in self.schedule.take_waiting() {
             if let Some(record) = self.records.remove(key) {
                 self.fail_all(&record.job, cause.clone());
@@ -135,28 +187,19 @@ impl Core {
 
 /// Starting.
 impl Core {
-    /// Starts as many workers as are missing.
-    pub(super) fn start_missing(&mut self) {
-        if self.phase == Phase::Over || self.phase == Phase::Closing && self.records.is_empty() {
-            return;
-        }
-        let alive = self.workers.iter().filter(|(_, it)| it.is_alive());
-        let missing = self.settings.workers.saturating_sub(alive.count());
-        if missing == 0 || !self.breaker.allows(self.now) {
-            return;
-        }
-        let starting = self.workers.iter().filter(|(_, it)| it.is_starting());
-        let at_once = self.breaker.max_starting().saturating_sub(starting.count());
-        for _ in 0..missing.min(at_once) {
-            self.start_worker();
-        }
-    }
-
-    fn start_worker(&mut self) {
+    pub(super) fn start_worker(&mut self) {
         let key = self.schedule.add_worker();
-        let number = self.free_number();
+        let number = self.next_number();
+        let standby = self
+            .workers
+            .iter()
+            .any(|(_, it)| it.number == number && it.is_alive());
+        let age = self.limits().age_of_one();
+        self.started += 1;
         let (wanted, unwanted) = oneshot::channel();
         let worker = Worker {
+            pinned: VecDeque::new(),
+            reservation: Reservation::None,
             number,
             life: WorkerLife::Starting { _wanted: wanted },
             proven: false,
@@ -168,13 +211,25 @@ impl Core {
             ledger: Ledger::default(),
             unresponsive: false,
             nonsense: None,
+            serial: self.started,
+            departure: Departure::No,
+            standby,
+            exit_job: self.exit_job(),
+            exit_stage: ExitStage::Unsent,
+            exit_blob: None,
+            quota: self.limits().tasks.unwrap_or(u64::MAX),
+            expires: age.map(|age| self.now.plus(age)),
+            idle_since: self.now,
         };
         self.workers.insert(key, worker);
+        self.place_pinned(number);
         let pool = self.settings.name.clone();
         let spec = ChildSpec {
             name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
             pool,
             number: Some(number),
+            seed: Some(self.settings.seed),
+            scratch: Some(scratch::path(self.settings.id, self.started)),
             detached: false,
             surroundings: self.settings.surroundings.clone(),
         };
@@ -182,13 +237,13 @@ impl Core {
             .push(Effect::Launch(key, Box::new(spec), unwanted));
     }
 
-    /// The lowest number that no worker has, except workers that are stopping.
-    fn free_number(&self) -> usize {
-        let taken = |number| {
-            let mut workers = self.workers.iter();
-            workers.any(|(_, it)| it.number == number && it.is_alive())
-        };
-        (0..).find(|&number| !taken(number)).unwrap_or(0)
+    fn exit_job(&self) -> Option<Arc<dyn Job>> {
+        let make = self.settings.worker_exit.as_ref()?;
+        Some(make(&self.settings.exit_results))
+    }
+
+    fn limits(&self) -> WorkerLimits {
+        self.settings.limits
     }
 }
 
@@ -243,6 +298,15 @@ impl Core {
         let mut all = all.by_ref().filter_map(|(_, it)| it.life.io_mut());
         if let Some(io) = all.find(|io| Arc::ptr_eq(io.requests.blobs(), store)) {
             io.requests.forget(&[id]);
+        }
+    }
+
+    /// Has all workers drop a cached value.
+    pub(super) fn forget_cached(&mut self, id: u64) {
+        for (_, it) in self.workers.iter_mut() {
+            if let Some(io) = it.life.io_mut() {
+                io.requests.forget_cached(id);
+            }
         }
     }
 

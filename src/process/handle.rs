@@ -73,8 +73,9 @@ impl<R> ProcessHandle<R> {
     /// Kills the process and everything that it has started (SIGKILL), also what leads a process group or a session of its
     /// own. If the process has children, this happens on another thread a moment later.
     ///
-    /// Two kinds of processes are left alone: detached ones ([`ProcessBuilder::detach`](crate::ProcessBuilder::detach)), and
-    /// those outside the process group whose own parent has ended before, as daemons' parents do.
+    /// What has become a daemon is killed too. Detached processes
+    /// ([`ProcessBuilder::detach`](crate::ProcessBuilder::detach)) are left alone. A process that ends by itself, by a crash
+    /// for example, takes its process group along; what has left that is found no longer.
     ///
     /// Awaiting the handle then gives [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), unless the function
     /// had already returned. Does nothing if the process has ended.

@@ -136,6 +136,12 @@ impl<R: Borrow<Ring>> Consumer<R> {
         self.ring().word(frame.start, HEADER_BYTES + offset)
     }
 
+    /// Erases what was stored in [`Ring::progress`].
+    #[inline]
+    pub(crate) fn clear_progress(&self) {
+        self.ring().progress().store(0, Ordering::Relaxed);
+    }
+
     /// Gives the frame's space back. Frames are released in order.
     #[inline]
     pub(crate) fn release(&mut self, frame: Frame) {

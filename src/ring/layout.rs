@@ -23,6 +23,8 @@ const TAIL: usize = 128;
 const CONSUMER_SLEEPS: usize = 256;
 const PRODUCER_SLEEPS: usize = 384;
 const NOTE: usize = 512;
+const PROGRESS: usize = 640;
+const MARK_AT: usize = 648;
 const ASIDE: usize = 1024;
 
 /// The position of a side. Bytes and frames share a word, so that a single store moves both.
@@ -208,6 +210,17 @@ impl Ring {
     /// A word that the ring itself does not use. It is zero until the consumer stores a value for the producer.
     pub(crate) fn note(&self) -> &AtomicU32 {
         self.mapping.half_word(NOTE)
+    }
+
+    /// Another word that the ring itself does not use. The consumer stores values for the producer.
+    #[inline]
+    pub(crate) fn progress(&self) -> &AtomicU64 {
+        self.mapping.word(PROGRESS)
+    }
+
+    /// A third such word, of the consumer for the producer.
+    pub(crate) fn mark(&self) -> &AtomicU64 {
+        self.mapping.word(MARK_AT)
     }
 
     /// The room for [`leave_aside`](Self::leave_aside): what is left of the pages of the control words, or behind the data.

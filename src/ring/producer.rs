@@ -52,6 +52,16 @@ impl<R: Borrow<Ring>> Producer<R> {
         self.ring().note().load(Ordering::Acquire)
     }
 
+    /// The value that the consumer stored in [`Ring::progress`].
+    pub(crate) fn progress(&self) -> u64 {
+        self.ring().progress().load(Ordering::Acquire)
+    }
+
+    /// The value that the consumer stored in [`Ring::mark`].
+    pub(crate) fn mark(&self) -> u64 {
+        self.ring().mark().load(Ordering::Acquire)
+    }
+
     /// The bytes that the consumer has left aside.
     pub(crate) fn left_aside(&self) -> Vec<u8> {
         self.ring().left_aside()

@@ -1,6 +1,7 @@
 //! Which task runs where, and when. A pure state machine: events in, decisions out.
 //!
-//! Waiting tasks are in three queues, one for each priority ([`PriorityQueue`]). Every worker has a **run queue**: the task it runs and a
+//! Waiting tasks are in three queues, one for each priority ([`PriorityQueue`]). A task with a key is held back for a
+//! while, if the worker that last had the key is busy (`keyed`, `affinity`). Every worker has a **run queue**: the task it runs and a
 //! few tasks behind it (the *prefetch*), so that a worker never waits for the parent between two tasks. The depth
 //! follows from how long tasks take: the prefetch lasts longer than the parent takes to notice a reply, and no
 //! longer. A prefetched task that was not started can be revoked, when another worker is idle and this worker has
@@ -10,17 +11,23 @@
 //! future, the life of a worker. Time is a number that comes with the event; whether a worker takes tasks is asked
 //! ([`TakesTasks`]).
 
+mod affinity;
+mod growth;
+mod keyed;
 mod mean_time;
 mod priority;
 mod priority_queue;
 mod run_queue;
 mod start_breaker;
+mod stuck;
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
+use affinity::{HeldTask, Homes};
 use slab::Slab;
 
+pub(crate) use affinity::AffinityKey;
 pub(crate) use mean_time::MeanTime;
 pub use priority::Priority;
 pub(crate) use priority_queue::PriorityQueue;
@@ -57,24 +64,26 @@ const LONG_TASK: Duration = Duration::from_millis(20);
 /// Cancelled tasks that may stay in the queues until their turn comes, if as many others wait.
 const MAX_CANCELLED: usize = 64;
 
-/// A worker without progress for this long runs a long task: the tasks behind it are given to idle workers.
-const STUCK_AFTER: Duration = Duration::from_micros(500);
-
-/// A batch without outcomes for this long is slow. Several times what a batch is made to last: on a busy machine a
-/// worker waits for its turn, and asking for every outcome at once costs more than it gains.
-const SLOW_AFTER: Duration = Duration::from_millis(2);
-
-/// A worker without progress for this long may not have started its front task: it may be stopped, or starved. Its
-/// tasks are given to others. Longer than a loaded machine takes to let a process run.
-const UNSTARTED_AFTER: Duration = Duration::from_millis(20);
-
 /// The share of the newest task in the mean time of a task.
 const NEWEST_SHARE: f64 = 1.0 / 8.0;
+
+/// A task that waits for a worker.
+#[derive(Debug, Clone, Copy)]
+struct WaitingTask {
+    task: TaskKey,
+    /// Tasks with the same key go to the same worker, if it is free soon.
+    key: Option<AffinityKey>,
+}
 
 /// The queues of a pool. See the module.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    waiting: PriorityQueue<TaskKey>,
+    waiting: PriorityQueue<WaitingTask>,
+    /// Tasks that had their turn, from the first on, and wait for the worker that last had their key.
+    held: Vec<HeldTask>,
+    homes: Homes,
+    /// How many workers were added.
+    born: u64,
     /// Tasks that were cancelled while they waited, and are skipped when their turn comes.
     cancelled: HashSet<TaskKey>,
     run_queues: Slab<RunQueue>,
@@ -87,6 +96,9 @@ impl Default for Schedule {
     fn default() -> Self {
         Self {
             waiting: PriorityQueue::default(),
+            held: Vec::new(),
+            homes: Homes::default(),
+            born: 0,
             cancelled: HashSet::new(),
             run_queues: Slab::new(),
             mean_time: MeanTime::new(NEWEST_SHARE),
@@ -99,7 +111,8 @@ impl Default for Schedule {
 impl Schedule {
     /// A worker is being started.
     pub(crate) fn add_worker(&mut self) -> WorkerKey {
-        self.run_queues.insert(RunQueue::default())
+        self.born += 1;
+        self.run_queues.insert(RunQueue::new(self.born))
     }
 
     /// The worker is gone. Returns its run queue, in order.
@@ -113,6 +126,12 @@ impl Schedule {
     /// The worker's run queue.
     pub(crate) fn run_queue(&self, worker: WorkerKey) -> Option<&RunQueue> {
         self.run_queues.get(worker)
+    }
+
+    /// Whether the worker has no task, has space for one, and will not be sent one that is not ready yet.
+    pub(crate) fn has_nothing(&self, worker: WorkerKey) -> bool {
+        let queue = self.run_queues.get(worker);
+        queue.is_some_and(|queue| queue.expected() == 0 && !queue.is_full())
     }
 
     /// Some worker takes tasks that did not before.
@@ -133,51 +152,67 @@ impl Schedule {
 /// Waiting tasks.
 impl Schedule {
     /// A task was submitted.
-    pub(crate) fn submit(&mut self, task: TaskKey, priority: Priority) {
-        self.waiting.push_back(task, priority);
+    pub(crate) fn submit(&mut self, task: TaskKey, priority: Priority, key: Option<AffinityKey>) {
+        self.waiting.push_back(WaitingTask { task, key }, priority);
     }
 
     /// A task that had been sent to a worker waits again, before all others of its priority.
-    pub(crate) fn submit_front(&mut self, task: TaskKey, priority: Priority) {
-        self.waiting.push_front(task, priority);
+    pub(crate) fn submit_front(
+        &mut self,
+        task: TaskKey,
+        priority: Priority,
+        key: Option<AffinityKey>,
+    ) {
+        self.waiting.push_front(WaitingTask { task, key }, priority);
     }
 
     /// A waiting task was cancelled.
     pub(crate) fn cancel_waiting(&mut self, task: TaskKey) {
+        if self.forget_held(task) {
+            return;
+        }
         self.cancelled.insert(task);
         // While no worker takes tasks, cancelled ones must not pile up.
         if self.cancelled.len() > MAX_CANCELLED && self.waiting() < self.cancelled.len() {
             let cancelled = std::mem::take(&mut self.cancelled);
-            self.waiting.retain(|task| !cancelled.contains(task));
+            self.waiting.retain(|it| !cancelled.contains(&it.task));
         }
     }
 
     /// How many tasks wait for a worker.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len() - self.cancelled.len()
+        self.waiting.len() - self.cancelled.len() + self.held.len()
     }
 
     /// The waiting task that is sent next.
     pub(crate) fn first_waiting(&self) -> Option<TaskKey> {
-        let first = self.waiting.first();
-        let first = first.filter(|task| !self.cancelled.contains(task));
-        let mut all = self.waiting.iter();
-        first
-            .or_else(|| all.find(|task| !self.cancelled.contains(task)))
-            .copied()
+        let is_wanted = |it: &&WaitingTask| !self.cancelled.contains(&it.task);
+        let first = self.waiting.first().filter(is_wanted);
+        let first = first.or_else(|| self.waiting.iter().find(is_wanted));
+        first.map(|it| it.task)
     }
 
     /// Takes every waiting task.
     pub(crate) fn take_waiting(&mut self) -> Vec<TaskKey> {
         let cancelled = std::mem::take(&mut self.cancelled);
-        let mut waiting = self.waiting.take_all();
-        waiting.retain(|task| !cancelled.contains(task));
-        waiting
+        let held = std::mem::take(&mut self.held).into_iter();
+        let waiting = self.waiting.take_all().into_iter();
+        let mut tasks: Vec<_> = held.map(|it| it.task).collect();
+        tasks.extend(
+            waiting
+                .map(|it| it.task)
+                .filter(|it| !cancelled.contains(it)),
+        );
+        tasks
     }
 
     /// The next task, and the worker to send it to. The caller reports the result with [`Schedule::sent`],
     /// [`Schedule::no_space`] or [`Schedule::submit_front`].
-    pub(crate) fn next(&mut self, workers: &impl TakesTasks) -> Option<(WorkerKey, TaskKey)> {
+    pub(crate) fn next(
+        &mut self,
+        workers: &impl TakesTasks,
+        now: Moment,
+    ) -> Option<(WorkerKey, TaskKey)> {
         if self.no_room || self.waiting() == 0 {
             return None;
         }
@@ -185,8 +220,24 @@ impl Schedule {
             self.no_room = true;
             return None;
         };
-        let task = self.pop_waiting()?;
-        Some((worker, task))
+        if !self.held.is_empty() {
+            if let Some(held) = self.next_held(worker, workers, now) {
+                return Some(held);
+            }
+        }
+        while let Some(next) = self.pop_waiting() {
+            match next.key {
+                None => return Some((worker, next.task)),
+                Some(key) => {
+                    let assigned = self.assign(next.task, key, worker, workers, now);
+                    if assigned.is_some() {
+                        return assigned;
+                    }
+                }
+            }
+        }
+        // Only tasks that are held back wait.
+        self.first_held(worker)
     }
 
     fn shortest_queue(&self, workers: &impl TakesTasks) -> Option<WorkerKey> {
@@ -210,10 +261,10 @@ impl Schedule {
         }
     }
 
-    fn pop_waiting(&mut self) -> Option<TaskKey> {
+    fn pop_waiting(&mut self) -> Option<WaitingTask> {
         while !self.cancelled.is_empty() {
             let first = self.waiting.first()?;
-            if !self.cancelled.remove(first) {
+            if !self.cancelled.remove(&first.task) {
                 break;
             }
             self.waiting.discard_first();
@@ -304,76 +355,7 @@ impl Schedule {
     }
 }
 
-/// Workers without progress.
-impl Schedule {
-    /// A worker whose unstarted tasks should be revoked, because it made no progress for a while: others are idle and
-    /// no task waits, or the worker may not run at all.
-    pub(crate) fn stuck(&self, workers: &impl TakesTasks, now: Moment) -> Option<WorkerKey> {
-        let others = self.others(workers);
-        let stuck = self.run_queues.iter().filter(|(worker, queue)| {
-            let patience = others.patience(queue, workers.takes_tasks(*worker));
-            patience.is_some_and(|patience| queue.since_progress(now) >= patience)
-        });
-        let longest = stuck.max_by_key(|(_, queue)| queue.backlog());
-        longest.map(|(worker, _)| worker)
-    }
-
-    /// A batch without outcomes for a while, whose finished items should not wait for the rest. Each batch is
-    /// returned once.
-    pub(crate) fn slow_batch(&mut self, now: Moment) -> Option<(WorkerKey, TaskKey)> {
-        let mut queues = self.run_queues.iter_mut();
-        queues.find_map(|(worker, queue)| {
-            let task = queue.unmarked_batch()?;
-            (queue.since_progress(now) >= SLOW_AFTER).then(|| {
-                queue.mark_slow(task);
-                (worker, task)
-            })
-        })
-    }
-
-    /// The time until a worker may be stuck or a batch slow. `None` if no worker or batch can be.
-    pub(crate) fn next_check(&self, workers: &impl TakesTasks, now: Moment) -> Option<Duration> {
-        let others = self.others(workers);
-        let waits = self.run_queues.iter().filter_map(|(worker, queue)| {
-            let stuck = others.patience(queue, workers.takes_tasks(worker));
-            let slow = queue.unmarked_batch().map(|_| SLOW_AFTER);
-            let limit = stuck.into_iter().chain(slow).min()?;
-            Some(limit.saturating_sub(queue.since_progress(now)))
-        });
-        waits.min()
-    }
-
-    fn others(&self, workers: &impl TakesTasks) -> Others {
-        let keys = self.run_queues.iter().map(|(worker, _)| worker);
-        Others {
-            idle: self.waiting() == 0 && self.idle(workers) > 0,
-            taking: keys.filter(|worker| workers.takes_tasks(*worker)).count(),
-        }
-    }
-}
-
-/// Which workers could take over the tasks of another.
-#[derive(Debug, Clone, Copy)]
-struct Others {
-    /// A worker is idle, and no task waits.
-    idle: bool,
-    /// How many workers take tasks.
-    taking: usize,
-}
-
-impl Others {
-    /// How long a worker may make no progress before its unstarted tasks are revoked.
-    fn patience(self, queue: &RunQueue, takes_tasks: bool) -> Option<Duration> {
-        let others = self.taking - usize::from(takes_tasks);
-        if self.idle && queue.backlog() > 1 {
-            Some(STUCK_AFTER)
-        } else if others > 0 && queue.may_be_unstarted() {
-            Some(UNSTARTED_AFTER)
-        } else {
-            None
-        }
-    }
-}
-
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

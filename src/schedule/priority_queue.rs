@@ -15,6 +15,9 @@ pub(crate) const TURNS: u32 = 16;
 /// one less than would do for one.
 const MOST_PASSED: u32 = TURNS - 2;
 
+/// How many items an empty queue keeps memory for: what a burst has taken is given back.
+const KEPT_CAPACITY: usize = 1024;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct PriorityQueue<T> {
@@ -60,6 +63,7 @@ impl<T> PriorityQueue<T> {
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         for queue in &mut self.queues {
             queue.retain(&mut keep);
+            queue.shrink_to(2 * queue.len() + KEPT_CAPACITY);
         }
     }
 
@@ -71,7 +75,11 @@ impl<T> PriorityQueue<T> {
     /// Takes the item that has the turn.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let turn = self.turn()?;
-        let item = self.queues[turn].pop_front();
+        let queue = &mut self.queues[turn];
+        let item = queue.pop_front();
+        if queue.is_empty() && queue.capacity() > KEPT_CAPACITY {
+            *queue = VecDeque::new();
+        }
         self.count_turn(turn);
         item
     }
@@ -125,11 +133,11 @@ mod tests {
 
     #[test]
     fn priority_that_waits_has_one_of_sixteen_turns() {
-        let turns = turns([100, 100, 2_000]);
-        let high = |turn: &Priority| *turn == Priority::High;
-        let last = turns.iter().rposition(high).unwrap();
+        let turns = turns([100, 100, 3_000]);
         for priority in [Priority::Low, Priority::Normal] {
-            for window in turns[..last.min(1_600)].windows(TURNS as usize) {
+            let last = turns.iter().rposition(|turn| *turn == priority);
+            let while_it_waits = &turns[..=last.unwrap()];
+            for window in while_it_waits.windows(TURNS as usize) {
                 assert!(window.contains(&priority), "{window:?}");
             }
         }

@@ -30,9 +30,24 @@ pub(crate) struct RunQueue {
     last_progress: Moment,
     /// Whether the front task is known to run, and to run long.
     front_runs: bool,
+    /// How many workers there were, with its own.
+    born: u64,
 }
 
 impl RunQueue {
+    /// The run queue of the `born`-th worker.
+    pub(super) fn new(born: u64) -> Self {
+        Self {
+            born,
+            ..Self::default()
+        }
+    }
+
+    /// Which worker's it is, among all that there were.
+    pub(super) fn born(&self) -> u64 {
+        self.born
+    }
+
     /// How many tasks are in the queue.
     pub(crate) fn len(&self) -> usize {
         self.tasks.len()
@@ -70,6 +85,10 @@ impl RunQueue {
     pub(super) fn has_room(&self, depth: usize) -> bool {
         // No task waits behind a task that is known to run long.
         !self.full && !self.front_runs && self.expected() < depth
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.full
     }
 
     pub(super) fn set_full(&mut self, full: bool) {
@@ -125,6 +144,11 @@ impl RunQueue {
     /// How many items have no outcome, the running item among them.
     pub(super) fn backlog(&self) -> usize {
         self.tasks.iter().map(|queued| queued.items).sum()
+    }
+
+    /// Whether nothing is in the queue, nor will be sent.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.expected() == 0
     }
 
     /// The time since the front task was sent or outcomes have arrived.

@@ -2,8 +2,10 @@
 //!
 //! As in M. Nygard, "Release It!": closed, the breaker lets starts pass. After [`MAX_FAILURES`] in a row it opens and
 //! lets none pass. After [`OPEN_FOR`], or when a task is submitted and there is no worker, it is half open: one start at
-//! a time may try.
+//! a time may try. The first that succeeds closes it. It opens as well when [`MAX_IDLE_DEATHS`] workers have died in
+//! [`DEATHS_WINDOW`] while they had nothing to do: the next would too.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::sys::clock::Moment;
@@ -14,6 +16,10 @@ const MAX_FAILURES: u32 = 5;
 /// How long the breaker stays open, unless a task is submitted and there is no worker.
 const OPEN_FOR: Duration = Duration::from_secs(1);
 
+/// Workers that die idle in the window before the breaker opens. More than an operator kills by hand.
+const MAX_IDLE_DEATHS: usize = 100;
+const DEATHS_WINDOW: Duration = Duration::from_secs(10);
+
 /// Counts starts that failed in a row, and says whether to start another worker.
 #[derive(Debug, Default)]
 pub(crate) struct StartBreaker {
@@ -21,12 +27,20 @@ pub(crate) struct StartBreaker {
     /// When the last of them was counted.
     last_failure: Option<Moment>,
     open_until: Option<Moment>,
+    /// Whether it has opened and no worker has started since.
+    tripped: bool,
+    /// When workers have died idle, oldest first.
+    idle_deaths: VecDeque<Moment>,
 }
 
 impl StartBreaker {
-    /// A worker has started: closes the breaker.
-    pub(crate) fn succeeded(&mut self) {
-        *self = Self::default();
+    /// A worker has started: closes the breaker. True if it was open, or half open.
+    #[must_use]
+    pub(crate) fn succeeded(&mut self) -> bool {
+        self.failures = 0;
+        self.last_failure = None;
+        self.open_until = None;
+        std::mem::take(&mut self.tripped)
     }
 
     /// A worker whose start `began` then failed to start. True if the breaker is open now.
@@ -40,9 +54,30 @@ impl StartBreaker {
         self.last_failure = Some(now);
         self.failures = self.failures.saturating_add(1);
         if self.failures >= MAX_FAILURES {
-            self.open_until = Some(now.plus(OPEN_FOR));
+            self.open(now);
         }
         self.is_open()
+    }
+
+    /// A worker that had started, and had nothing to do, has died.
+    pub(crate) fn died_idle(&mut self, now: Moment) {
+        self.idle_deaths.push_back(now);
+        while self
+            .idle_deaths
+            .front()
+            .is_some_and(|first| now.since(*first) > DEATHS_WINDOW)
+        {
+            self.idle_deaths.pop_front();
+        }
+        if self.idle_deaths.len() >= MAX_IDLE_DEATHS {
+            self.idle_deaths.clear();
+            self.open(now);
+        }
+    }
+
+    fn open(&mut self, now: Moment) {
+        self.open_until = Some(now.plus(OPEN_FOR));
+        self.tripped = true;
     }
 
     /// One worker at a time may be started: an open breaker becomes half open.
@@ -55,6 +90,11 @@ impl StartBreaker {
         self.open_until.is_some()
     }
 
+    /// Whether the breaker has opened and no worker has started since.
+    pub(crate) fn is_tripped(&self) -> bool {
+        self.tripped
+    }
+
     /// Whether a worker may be started.
     pub(crate) fn allows(&self, now: Moment) -> bool {
         self.open_until.is_none_or(|until| now >= until)
@@ -62,11 +102,54 @@ impl StartBreaker {
 
     /// How many workers may be starting at a time: one, while it is not known whether any will start.
     pub(crate) fn max_starting(&self) -> usize {
-        if self.failures == 0 { usize::MAX } else { 1 }
+        if self.failures == 0 && !self.tripped {
+            usize::MAX
+        } else {
+            1
+        }
     }
 
     /// When an open breaker becomes half open. `None` if the breaker is not open.
     pub(crate) fn half_open_at(&self) -> Option<Moment> {
         self.open_until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Moment {
+        Moment::default().plus(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn breaker_is_tripped_until_a_worker_starts() {
+        let mut breaker = StartBreaker::default();
+        while !breaker.failed(at(1), at(1)) {
+            assert!(!breaker.is_tripped());
+        }
+        assert!(breaker.is_tripped());
+        breaker.half_open();
+        assert!(!breaker.is_open() && breaker.is_tripped());
+        assert!(breaker.succeeded() && !breaker.succeeded());
+    }
+
+    #[test]
+    fn breaker_opens_when_many_workers_die_idle_in_a_short_time() {
+        let mut breaker = StartBreaker::default();
+        let few = MAX_IDLE_DEATHS as u64 - 1;
+        let slowly = DEATHS_WINDOW.as_millis() as u64 / few;
+        for n in 0..10 * few {
+            breaker.died_idle(at(n * (slowly + 2)));
+            assert!(!breaker.is_tripped());
+        }
+        let end = at(1_000_000);
+        for _ in 0..=few {
+            // A worker that starts says nothing about how long it lives.
+            let _ = breaker.succeeded();
+            breaker.died_idle(end);
+        }
+        assert!(breaker.is_tripped() && !breaker.allows(end));
     }
 }

@@ -45,18 +45,29 @@ impl Fixture {
 
     fn submit(&mut self, tasks: impl IntoIterator<Item = TaskKey>) {
         for task in tasks {
-            self.schedule.submit(task, Priority::Normal);
+            self.schedule.submit(task, Priority::Normal, None);
         }
     }
 
     fn next(&mut self) -> Option<(WorkerKey, TaskKey)> {
-        self.schedule.next(&self.taking)
+        self.next_at(at(0))
+    }
+
+    fn next_at(&mut self, now: Moment) -> Option<(WorkerKey, TaskKey)> {
+        self.schedule.next(&self.taking, now)
+    }
+
+    fn submit_keyed(&mut self, tasks: impl IntoIterator<Item = (TaskKey, &'static str)>) {
+        for (task, key) in tasks {
+            let key = Some(AffinityKey::of(&key));
+            self.schedule.submit(task, Priority::Normal, key);
+        }
     }
 
     /// Sends as many waiting tasks as there is room for.
     fn send_all(&mut self, now: Moment) -> Vec<(WorkerKey, TaskKey)> {
         let mut sent = Vec::new();
-        while let Some((worker, task)) = self.next() {
+        while let Some((worker, task)) = self.next_at(now) {
             self.schedule.sent(worker, task, 1, now);
             sent.push((worker, task));
         }
@@ -70,7 +81,7 @@ impl Fixture {
 
     fn revoke(&mut self, worker: WorkerKey, task: TaskKey) {
         self.schedule.revoked(worker, task);
-        self.schedule.submit_front(task, Priority::Normal);
+        self.schedule.submit_front(task, Priority::Normal, None);
     }
 
     fn set_taking(&mut self, worker: WorkerKey, takes: bool) {
@@ -129,8 +140,8 @@ fn higher_priorities_go_first_and_order_is_kept_within_one() {
         (2, Priority::Normal),
         (3, Priority::High),
     ] {
-        schedule.submit(task, priority);
-        schedule.submit(task + 10, priority);
+        schedule.submit(task, priority, None);
+        schedule.submit(task + 10, priority, None);
     }
     assert_eq!(schedule.take_waiting(), [3, 13, 2, 12, 1, 11]);
 }
@@ -259,6 +270,86 @@ fn dead_worker_returns_its_run_queue_in_order() {
 }
 
 #[test]
+fn task_goes_to_the_idle_worker_that_last_had_its_key() {
+    let mut it = Fixture::new(3);
+    it.submit_keyed([(1, "a"), (2, "b"), (3, "c")]);
+    assert_eq!(it.send_all(at(0)), [(0, 1), (1, 2), (2, 3)]);
+    for (worker, task) in [(0, 1), (1, 2), (2, 3)] {
+        let long = Duration::from_secs(1);
+        it.schedule.finished(worker, task, long, at(1));
+    }
+    it.submit_keyed([(4, "c"), (5, "a"), (6, "b")]);
+    assert_eq!(it.send_all(at(1)), [(2, 4), (0, 5), (1, 6)]);
+}
+
+#[test]
+fn task_is_held_for_its_worker_while_others_can_be_sent() {
+    let mut it = Fixture::new(2);
+    it.submit_keyed([(1, "a"), (2, "b")]);
+    assert_eq!(it.send_all(at(0)), [(0, 1), (1, 2)]);
+    it.submit_keyed([(3, "a"), (4, "a")]);
+    it.submit([5, 6]);
+    let long = Duration::from_secs(1);
+    it.schedule.finished(1, 2, long, at(1));
+    assert_eq!(it.send_all(at(1)), [(1, 5)]);
+    assert_eq!(it.schedule.waiting(), 3);
+    it.schedule.finished(0, 1, long, at(2));
+    assert_eq!(it.send_all(at(2)), [(0, 3)]);
+    it.schedule.finished(1, 5, long, at(3));
+    assert_eq!(it.send_all(at(3)), [(1, 6)]);
+    // Only a task that is held back waits: it goes where a worker is idle.
+    it.schedule.finished(1, 6, long, at(4));
+    assert_eq!(it.send_all(at(4)), [(1, 4)]);
+}
+
+#[test]
+fn held_task_takes_any_worker_when_its_patience_is_over() {
+    let mut it = Fixture::new(2);
+    let long = Duration::from_secs(1);
+    it.submit_keyed([(1, "a"), (2, "b")]);
+    it.send_all(at(0));
+    it.submit_keyed([(3, "a")]);
+    it.submit(10..30);
+    it.schedule.finished(1, 2, long, at(1_000));
+    assert_eq!(it.send_all(at(1_000)), [(1, 10)]);
+    it.schedule.finished(1, 10, long, at(50_999));
+    assert_eq!(it.send_all(at(50_999)), [(1, 11)]);
+    it.schedule.finished(1, 11, long, at(51_000));
+    assert_eq!(it.send_all(at(51_000)), [(1, 3)]);
+}
+
+#[test]
+fn key_of_a_worker_that_is_gone_is_anybodys() {
+    let mut it = Fixture::new(1);
+    it.submit_keyed([(1, "a")]);
+    it.send_all(at(0));
+    it.submit_keyed([(2, "a")]);
+    it.schedule.remove_worker(0);
+    // The new worker has the old one's key.
+    assert_eq!(it.schedule.add_worker(), 0);
+    it.schedule.workers_changed();
+    assert_eq!(it.send_all(at(0)), [(0, 2)]);
+    it.submit_keyed([(3, "a"), (4, "a")]);
+    it.schedule.cancel_waiting(3);
+    it.finish(0, 2, at(1));
+    assert_eq!(it.send_all(at(1)), [(0, 4)]);
+    assert_eq!(it.schedule.waiting(), 0);
+}
+
+#[test]
+fn cancelled_held_tasks_are_never_sent() {
+    let mut it = Fixture::new(2);
+    it.submit_keyed([(1, "a"), (2, "b")]);
+    it.send_all(at(0));
+    it.submit_keyed([(3, "a"), (4, "a")]);
+    it.submit([5]);
+    it.finish(1, 2, at(1));
+    it.send_all(at(1));
+    it.schedule.cancel_waiting(3);
+    assert_eq!(it.schedule.take_waiting(), [4]);
+}
+
+#[test]
 fn breaker_opens_after_failures_and_lets_one_start_through_at_a_time() {
     let mut breaker = StartBreaker::default();
     assert_eq!(breaker.max_starting(), usize::MAX);
@@ -271,7 +362,7 @@ fn breaker_opens_after_failures_and_lets_one_start_through_at_a_time() {
     assert!(breaker.allows(at(10)) && breaker.max_starting() == 1);
     assert!(breaker.failed(at(11), at(11)));
     assert!(breaker.allows(at(1_100_000)));
-    breaker.succeeded();
+    assert!(breaker.succeeded());
     assert!(breaker.allows(at(0)) && breaker.max_starting() == usize::MAX);
 }
 

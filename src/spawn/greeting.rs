@@ -22,6 +22,8 @@ pub(super) fn greeting(spec: &ChildSpec, role: Role, stdio_slots: &[u32]) -> Gre
         name: spec.name.as_deref().map(shortened),
         pool: spec.pool.as_deref().map(shortened),
         number: spec.number,
+        seed: spec.seed,
+        scratch: spec.scratch.clone(),
         nice: sched::nice_below(surroundings.nice),
         processors: surroundings
             .processors

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use super::surroundings::Surroundings;
@@ -14,6 +15,10 @@ pub(crate) struct ChildSpec {
     pub(crate) pool: Option<String>,
     /// The worker's number in its pool.
     pub(crate) number: Option<usize>,
+    /// What the seeds of the worker's tasks follow from.
+    pub(crate) seed: Option<u64>,
+    /// Where the worker may make a directory.
+    pub(crate) scratch: Option<PathBuf>,
     /// Whether the child outlives this process.
     pub(crate) detached: bool,
     pub(crate) surroundings: Surroundings,

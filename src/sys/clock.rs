@@ -30,7 +30,7 @@ impl Moment {
     }
 
     #[inline]
-    pub(crate) fn from_bits(bits: u64) -> Self {
+    pub(crate) const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 

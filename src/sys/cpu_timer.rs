@@ -14,7 +14,7 @@ use std::ptr::null_mut;
 use std::time::Duration;
 
 /// The longest limit that does not overflow the kernel's count of nanoseconds: 146 years.
-const LONGEST: Duration = Duration::from_nanos(u64::MAX >> 2);
+const LONGEST_LIMIT: Duration = Duration::from_nanos(u64::MAX >> 2);
 
 /// See the module. A process that is forked from this one has no such timer.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ unsafe impl Send for CpuTimer {}
 impl CpuTimer {
     /// A timer that is not armed.
     pub(crate) fn new(limit: Duration) -> io::Result<Self> {
-        let limit = limit.clamp(Duration::from_nanos(1), LONGEST);
+        let limit = limit.clamp(Duration::from_nanos(1), LONGEST_LIMIT);
         // SAFETY: all-zero is an event without a value.
         let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
         event.sigev_notify = libc::SIGEV_SIGNAL;

@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{EventfdFlags, Timespec, epoll};
+use rustix::event::EventfdFlags;
 
 use super::mark;
 
@@ -61,79 +61,5 @@ impl From<OwnedFd> for Doorbell {
 impl From<Doorbell> for OwnedFd {
     fn from(bell: Doorbell) -> Self {
         bell.0
-    }
-}
-
-/// Doorbells that are listened to together, each of which another process rings. The set itself is a descriptor with an
-/// edge for every ring of any of them.
-///
-/// A process that fills the counter of its doorbell silences its own and no other. Nothing has to be read from the set:
-/// a ring wakes those who wait for an `epoll` instance also if the doorbell is in its list already (`ep_poll_callback` in
-/// `fs/eventpoll.c`). A doorbell leaves the set when its last descriptor, in any process, is closed.
-#[derive(Debug)]
-pub(crate) struct DoorbellSet(OwnedFd);
-
-impl DoorbellSet {
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
-    }
-
-    /// A new doorbell in the set, with a name for [`DoorbellSet::take_rung`].
-    pub(crate) fn add(&self, name: u64) -> io::Result<Doorbell> {
-        let doorbell = Doorbell::new()?;
-        let edges = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&self.0, &doorbell, epoll::EventData::new_u64(name), edges)?;
-        Ok(doorbell)
-    }
-
-    /// The names of up to `N` doorbells that were rung since they were last named here.
-    pub(crate) fn take_rung<const N: usize>(&self) -> impl Iterator<Item = u64> + use<N> {
-        let empty = epoll::Event {
-            flags: epoll::EventFlags::empty(),
-            data: epoll::EventData::new_u64(0),
-        };
-        let mut events = [empty; N];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        let count = epoll::wait(&self.0, &mut events[..], Some(&now)).unwrap_or(0);
-        events.into_iter().take(count).map(|it| it.data.u64())
-    }
-
-    /// Another handle on the same set.
-    pub(crate) fn try_clone(&self) -> io::Result<OwnedFd> {
-        self.0.try_clone()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn full_doorbell_silences_no_other() {
-        let set = DoorbellSet::new().unwrap();
-        let (first, second) = (set.add(1).unwrap(), set.add(2).unwrap());
-        let full = (u64::MAX - 1).to_ne_bytes();
-        rustix::io::write(&first, &full).unwrap();
-        first.ring();
-        assert_eq!(set.take_rung::<4>().collect::<Vec<_>>(), [1]);
-        second.ring();
-        assert_eq!(set.take_rung::<4>().collect::<Vec<_>>(), [2]);
-        assert_eq!(set.take_rung::<4>().count(), 0);
-    }
-
-    #[test]
-    fn doorbell_leaves_the_set_with_its_last_descriptor() {
-        let set = DoorbellSet::new().unwrap();
-        let bell = set.add(1).unwrap();
-        let elsewhere = bell.try_clone().unwrap();
-        drop(bell);
-        elsewhere.ring();
-        assert_eq!(set.take_rung::<4>().collect::<Vec<_>>(), [1]);
-        elsewhere.ring();
-        drop(elsewhere);
-        assert_eq!(set.take_rung::<4>().count(), 0);
     }
 }

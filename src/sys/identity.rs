@@ -5,6 +5,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::text;
 
+/// The id of the parent; 0 if that is not in this PID namespace.
+pub(crate) fn parent() -> u32 {
+    rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get() as u32)
+}
+
 /// Makes this process the leader of a group of its own.
 pub(crate) fn lead_group() -> io::Result<()> {
     rustix::process::setpgid(None, None)?;

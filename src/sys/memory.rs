@@ -29,18 +29,45 @@ use super::limits;
 /// before it is filled. So where the kernel does not give the memory that it has promised (`vm.overcommit_memory=2`, a
 /// memory cgroup), writing ends the process, as with any other memory.
 pub(crate) fn memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
+    sealed_memfd(
+        name,
+        len,
+        SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
+    )
+}
+
+/// Creates anonymous memory of `len` bytes, whose size is sealed, and whose content can be sealed later.
+pub(super) fn sealable_memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
     sealed_memfd(name, len, SealFlags::SHRINK | SealFlags::GROW)
 }
 
 /// Creates anonymous memory of `len` bytes, which can grow and never shrinks.
 pub(crate) fn growing_memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
-    sealed_memfd(name, len, SealFlags::SHRINK)
+    sealed_memfd(name, len, SealFlags::SHRINK | SealFlags::SEAL)
 }
 
 fn sealed_memfd(name: &str, len: usize, seals: SealFlags) -> io::Result<OwnedFd> {
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     limits::with_file_size(len, || Ok(rustix::fs::ftruncate(&fd, len as u64)?))?;
-    rustix::fs::fcntl_add_seals(&fd, seals | SealFlags::SEAL)?;
+    rustix::fs::fcntl_add_seals(&fd, seals)?;
+    Ok(fd)
+}
+
+/// Creates anonymous memory with these bytes, and a page at least, which can be neither written nor resized.
+pub(crate) fn sealed_copy(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let len = bytes.len().max(1);
+    limits::with_file_size(len, || {
+        rustix::fs::ftruncate(&fd, len as u64)?;
+        let mut left = bytes;
+        while !left.is_empty() {
+            let written = rustix::io::retry_on_intr(|| rustix::io::write(&fd, left))?;
+            left = &left[written..];
+        }
+        Ok(())
+    })?;
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&fd, seals)?;
     Ok(fd)
 }
 
@@ -75,7 +102,7 @@ fn len_with_seals(fd: &OwnedFd, wanted: SealFlags) -> io::Result<usize> {
 
 /// The inode number of the memory behind `fd`. It is unique among memory that some process holds: the kernel gives no
 /// number twice (64 bits since Linux 5.9, `shmem_reserve_inode`). A file of a file system may have the same number.
-pub(crate) fn identity(fd: &OwnedFd) -> io::Result<u64> {
+pub(crate) fn identity(fd: impl AsFd) -> io::Result<u64> {
     Ok(rustix::fs::fstat(fd)?.st_ino)
 }
 
@@ -121,6 +148,22 @@ impl Mapping {
         // SAFETY: a fresh range chosen by the kernel; nothing existing is replaced.
         let base = unsafe {
             rustix::mm::mmap(ptr::null_mut(), len, read_write(), MapFlags::SHARED, fd, 0)?
+        };
+        Ok(Self::own(base, len))
+    }
+
+    /// Maps `len` bytes of `fd` from the start, for reading only: a write is a segmentation fault.
+    pub(crate) fn read_only(fd: impl AsFd, len: usize) -> io::Result<Self> {
+        // SAFETY: a fresh range chosen by the kernel; nothing existing is replaced.
+        let base = unsafe {
+            rustix::mm::mmap(
+                ptr::null_mut(),
+                len,
+                ProtFlags::READ,
+                MapFlags::SHARED,
+                fd,
+                0,
+            )?
         };
         Ok(Self::own(base, len))
     }

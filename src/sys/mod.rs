@@ -8,10 +8,16 @@
 //!
 //! Never here: policy. The layers above decide which process is killed, and when.
 
+pub(crate) mod atomics;
+mod available;
 pub(crate) mod buffer;
 pub(crate) mod bundle;
 pub(crate) mod hugepages;
 pub(crate) mod memory;
+mod page_range;
+mod populate;
+pub(crate) mod scratch;
+pub(crate) mod sealed_memory;
 pub(crate) mod socket;
 pub(crate) mod stack;
 
@@ -46,3 +52,4 @@ pub(crate) mod stdio;
 pub(crate) mod text;
 pub(crate) mod title;
 pub(crate) mod unmapped;
+pub(crate) mod writable_memory;

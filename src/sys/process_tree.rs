@@ -2,7 +2,10 @@
 //!
 //! A group takes along what stays in it. What leads a group or a session of its own (`setpgid(2)`, `setsid(2)`) is found
 //! by its parent (`proc_tid_children(5)`): the child and all below it are stopped, until no new process is found, and then
-//! killed. A process whose parent has ended before belongs to `init` or to a subreaper (`prctl(2)`), and is not found.
+//! killed. A process whose parent has ended, as a daemon's has, becomes a child of the nearest subreaper above it
+//! (`prctl(2)`), which every child of this crate is. It is found as long as that child exists: what a child that crashes
+//! has left in another group or session belongs to `init`, and is not found. A daemon that has ended is a zombie of its
+//! worker, which keeps a few of them: a task might wait for them.
 //!
 //! Must stay true: a process is signalled by a pidfd, and only if it was a child of the tree after the pidfd was opened,
 //! so a number that is used again does no harm.
@@ -26,6 +29,9 @@ const MOST_THREADS_ASKED: usize = 4;
 
 /// How long killed processes may take to become children of this process and end.
 const MOST_REAPING: Duration = Duration::from_secs(1);
+/// So many ended children a process keeps. An orphan that it has adopted cannot be told from a process that a task has
+/// started and waits for later, and no task waits for so many.
+const MOST_ENDED: usize = 64;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
 /// Whether the process `pid` may have children. Takes about ten microseconds for each of its threads.
@@ -34,6 +40,31 @@ pub(crate) fn may_have_children(pid: u32) -> bool {
         return false;
     };
     threads.len() > MOST_THREADS_ASKED || threads.iter().any(|it| !children(pid, *it).is_empty())
+}
+
+/// Makes this process the parent of all processes below it whose parents have ended.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(
+        rustix::process::getpid(),
+    ))?)
+}
+
+/// Reaps the oldest of the ended children of this process, as far as they are more than [`MOST_ENDED`]. The others stay: a
+/// task may still wait for them.
+pub(crate) fn reap_forgotten() {
+    // One system call, and most processes have no children.
+    if !signal::has_children() {
+        return;
+    }
+    let own = std::process::id();
+    let threads = threads(own).unwrap_or_default();
+    let all = threads.into_iter().flat_map(|thread| children(own, thread));
+    let ended: Vec<_> = all.filter(|pid| has_ended(*pid)).collect();
+    for pid in &ended[..ended.len().saturating_sub(MOST_ENDED)] {
+        if let Some(child) = Member::child(*pid, own) {
+            child.try_reap();
+        }
+    }
 }
 
 /// Kills what is below this process and outside its group, because this process ends.
@@ -211,6 +242,13 @@ fn stat_numbers(pid: u32) -> Option<Vec<u32>> {
     let (_, behind) = stat.rsplit_once(") ")?;
     let fields = behind.split(' ').skip(1).take(3);
     fields.map(|field| field.parse().ok()).collect()
+}
+
+/// Whether a child that is not reaped has ended.
+fn has_ended(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let behind = stat.rsplit_once(") ").map(|(_, behind)| behind);
+    behind.is_some_and(|behind| behind.starts_with('Z'))
 }
 
 fn group_and_session(pid: u32) -> Option<(u32, u32)> {

@@ -111,6 +111,44 @@ pub(crate) fn descriptor_table_size() -> i32 {
     size.and_then(|size| size.trim().parse().ok()).unwrap_or(0)
 }
 
+/// How much memory a process has, in bytes (`proc_pid_status(5)`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct MemoryUse {
+    /// The most that was ever resident.
+    peak: u64,
+    /// Resident memory of no file.
+    anonymous: u64,
+    /// Resident memory of files, and shared memory.
+    shared: u64,
+}
+
+impl MemoryUse {
+    /// The memory of the process `pid` now. `None` if it has ended.
+    pub(crate) fn of(pid: u32) -> Option<Self> {
+        Self::parse(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+    }
+
+    fn parse(status: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+        };
+        Some(Self {
+            peak: field("VmHWM:")?,
+            anonymous: field("RssAnon:")?,
+            shared: field("RssFile:")? + field("RssShmem:")?,
+        })
+    }
+
+    /// How much more than at an `earlier` time the process has, or had at its peak. Memory of files, and memory that it
+    /// shares with others, does not count.
+    pub(crate) fn growth(self, earlier: Self) -> u64 {
+        let now = self.anonymous.saturating_sub(earlier.anonymous);
+        let other = earlier.anonymous + self.shared.max(earlier.shared);
+        now.max(self.peak.saturating_sub(other))
+    }
+}
+
 /// The bytes that the process `pid` shares with no other process (`proc_pid_smaps(5)`). 0 if it has ended.
 pub(crate) fn private_memory(pid: u32) -> u64 {
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
@@ -136,5 +174,27 @@ mod tests {
         assert!(pidfd_is_of_another(&pidfd, 1));
         let file = std::fs::File::open("/dev/null").unwrap();
         assert!(pidfd_is_of_another(&file, own));
+    }
+
+    #[test]
+    fn memory_of_files_is_no_growth() {
+        let parse = |peak, anonymous, file| {
+            let status = format!(
+                "Name:\tVmHWM: 1 kB\nVmHWM:\t {peak} kB\nRssAnon:\t{anonymous} kB\nRssFile:\t{file} kB\nRssShmem:\t0 kB\n"
+            );
+            MemoryUse::parse(&status).unwrap()
+        };
+        let start = parse(30, 10, 20);
+        assert_eq!(parse(80, 10, 70).growth(start), 0);
+        assert_eq!(parse(60, 40, 20).growth(start), 30 * 1024);
+        // It was given back.
+        assert_eq!(parse(90, 10, 20).growth(start), 60 * 1024);
+        assert_eq!(MemoryUse::parse("State:\tZ (zombie)\n"), None);
+    }
+
+    #[test]
+    fn memory_of_this_process_is_found() {
+        let found = MemoryUse::of(std::process::id()).unwrap();
+        assert!(found.peak >= found.anonymous && found.anonymous > 0);
     }
 }

@@ -18,6 +18,9 @@ const MOST_RESERVED: usize = 256 << 10;
 /// The bytes that recursion may use below its start if the kernel does not tell where the stack ends.
 const UNKNOWN_STACK: usize = 128 << 10;
 
+/// A limit that every address exceeds downwards, until the [`limit`] is looked up.
+pub(crate) const UNKNOWN_LIMIT: usize = usize::MAX;
+
 thread_local! {
     /// The limit of this thread's stack; 0 is not known yet.
     static LIMIT: Cell<usize> = const { Cell::new(0) };

@@ -3,10 +3,13 @@
 //! Runs in the child. Must stay true: a child has at most one such runtime.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::OnceLock;
+use std::task::Context;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, Sleep};
 
 use crate::sys::exit_cause;
 
@@ -15,6 +18,12 @@ use crate::sys::exit_cause;
 // their futures need not be `Send`.
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
+/// So many times a future may wait before the descriptors are looked at less often: most tasks wait less often.
+const FIRST_WAITS: u32 = 8;
+
+/// Then the descriptors are looked at once in this time, and once after the last wait.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
+
 /// Runs the future of `start` to its end, on this thread.
 ///
 /// Ends this process if the future waits after it has closed the process's descriptors: the runtime's are among them, so
@@ -22,15 +31,48 @@ static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 pub(super) fn block_on<F: Future>(start: impl FnOnce() -> F) -> F::Output {
     RUNTIME.get_or_init(build).block_on(async {
         let mut task = pin!(start());
+        let mut look = Look::default();
         poll_fn(|cx| {
             let polled = task.as_mut().poll(cx);
             if polled.is_pending() {
-                exit_cause::end_if_disconnected();
+                look.on_wait(cx);
             }
             polled
         })
         .await
     })
+}
+
+/// Looks whether the descriptors are still there, which is a system call.
+///
+/// A future that waits often is not looked at each time. Then a timer is set before it waits, which wakes it for the
+/// look. A runtime that has lost its descriptors panics when it sets or waits for a timer, and the panic looks as well.
+#[derive(Default)]
+struct Look {
+    waits: u32,
+    timer: Option<Pin<Box<Sleep>>>,
+    is_set: bool,
+}
+
+impl Look {
+    fn on_wait(&mut self, cx: &mut Context<'_>) {
+        if self.waits < FIRST_WAITS {
+            self.waits += 1;
+            return exit_cause::end_if_disconnected();
+        }
+        let timer = self.timer.get_or_insert_with(|| {
+            self.is_set = true;
+            Box::pin(tokio::time::sleep(LOOK_PAUSE))
+        });
+        if !self.is_set {
+            timer.as_mut().reset(Instant::now() + LOOK_PAUSE);
+        }
+        // The look after the last wait finds that no timer is needed.
+        self.is_set = timer.as_mut().poll(cx).is_pending();
+        if !self.is_set {
+            exit_cause::end_if_disconnected();
+        }
+    }
 }
 
 #[allow(clippy::expect_used)]

@@ -106,7 +106,7 @@ impl<R> Returns for fn() -> R {
     type Output = R;
 }
 
-type Bang = <fn() -> ! as Returns>::Output;
+pub(super) type Bang = <fn() -> ! as Returns>::Output;
 
 #[doc(hidden)]
 #[derive(Debug)]

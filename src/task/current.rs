@@ -3,6 +3,7 @@
 //! Runs in the child; in the application the same functions say that it is no child.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,6 +26,10 @@ pub(crate) struct Identity {
     pub(crate) parent: u32,
     pub(crate) pool: Option<String>,
     pub(crate) number: Option<usize>,
+    /// That of the pool.
+    pub(crate) seed: Option<u64>,
+    /// Where its directory will be.
+    pub(crate) scratch: Option<PathBuf>,
 }
 
 static IDENTITY: OnceLock<Identity> = OnceLock::new();

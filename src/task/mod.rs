@@ -1,7 +1,7 @@
 //! The functions that can be called in another process, and what a running task can ask about itself.
 //!
-//! `callable` and `setup` turn functions and their arguments into types, in the parent; the child calls them there.
-//! `current` and `async_runtime` run in the child.
+//! `callable`, `setup`, `state_setup` and `state_task` turn functions and their arguments into types, in the parent; the
+//! child calls them there. `current`, `progress`, `state_slot`, `traceparent` and `async_runtime` run in the child.
 //!
 //! Must stay true: a child finds a function only through the table of the program's image.
 //!
@@ -10,12 +10,30 @@
 mod async_runtime;
 mod callable;
 mod current;
+mod place;
+mod progress;
 mod setup;
+mod state_setup;
+mod state_slot;
+mod state_task;
+mod traceparent;
 
 pub use callable::{Async, Call, Diverging, Never, Sync, Task};
+#[doc(hidden)]
+pub use callable::{AsyncCall, SyncCall};
 pub use current::{CurrentProcess, TaskId, cancelled, current, is_cancelled};
+pub use place::{scratch_dir, seed};
+pub use progress::alive;
 #[doc(hidden)]
 pub use setup::Plain;
 pub use setup::Setup;
+pub use state_setup::StateSetup;
+pub use state_task::StateTask;
+pub use traceparent::traceparent;
 
 pub(crate) use current::{Identity, cancel_current, enter_task, set_identity};
+pub(crate) use place::{abandon_scratch, enter_item, remove_scratch};
+pub(crate) use progress::{WaitForRoom, progress, report_progress_in};
+pub(crate) use state_slot::{drop_state, is_state_spoiled};
+pub(crate) use state_task::{OverState, WithState};
+pub(crate) use traceparent::{Traceparent, enter_trace};

@@ -25,6 +25,7 @@ use serde::Serialize;
 use super::longest_value::too_long;
 use crate::codec::attachments;
 use crate::codec::attachments::Attachments;
+use crate::codec::cached::CachedMemory;
 use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
 use crate::sys::memory;
@@ -171,6 +172,8 @@ pub(crate) struct PackedBlob {
     pub(crate) store: BlobStore,
     pub(crate) blob: EncodedBlob,
     pub(crate) attachments: Vec<OwnedFd>,
+    /// The cached values that it names.
+    pub(crate) cached: Vec<Arc<CachedMemory>>,
 }
 
 impl PackedBlob {

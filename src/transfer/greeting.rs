@@ -1,5 +1,6 @@
 //! The first message to a child: who it is and what it does.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,10 @@ pub(crate) struct Greeting {
     pub(crate) pool: Option<String>,
     /// The worker's number in its pool.
     pub(crate) number: Option<usize>,
+    /// What the seeds of the worker's tasks follow from.
+    pub(crate) seed: Option<u64>,
+    /// Where the worker may make a directory.
+    pub(crate) scratch: Option<PathBuf>,
     /// The child's nice value.
     pub(crate) nice: i32,
     /// The processors the child may run on; empty to leave them as they are.

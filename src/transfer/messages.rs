@@ -28,6 +28,10 @@ pub(crate) enum ToWorker {
     Attachments { id: u64 },
     /// The worker should look whether the thread that runs tasks has ended: the task has run for long.
     Look,
+    /// The memory of a value that requests name by `id` from here on. Carries its descriptor.
+    Cached { id: u64, len: u64 },
+    /// No request names the value `id` any more.
+    Uncached { id: u64 },
     /// The task should stop by itself.
     Cancel { task: u64 },
     /// All blobs and attachments of the requests in the ring have been sent. Only a fork server with a preload and a

@@ -8,6 +8,7 @@
 //! Never here: what is done about a message.
 
 pub(crate) mod blob;
+pub(crate) mod cached_values;
 pub(crate) mod control;
 pub(crate) mod entry_point;
 pub(crate) mod env_block;

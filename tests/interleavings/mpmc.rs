@@ -1,10 +1,13 @@
-//! The doorbell of a queue's receivers: senders and receivers with a lock each, a socket, and processes that are killed at
-//! any step.
+//! The doorbell of a queue's receivers and the memory of what does not fit the ring: senders and receivers with a lock
+//! each, a socket, and processes that are killed at any step.
 
 mod receiver;
 mod sender;
+mod spill;
 
 use std::collections::VecDeque;
+
+use spill::{Memory, Place};
 
 use crate::{Modelled, explore};
 
@@ -50,6 +53,21 @@ pub(crate) const MODELS: &[Modelled] = &[
         "frame_without_fds",
     ),
     ("fds_were_taken", "src/channel/fds.rs", "were_taken"),
+    ("Write", "src/channel/spill.rs", "write"),
+    ("Keep", "src/channel/spill.rs", "keep"),
+    (
+        "Write, Ring, Keep, Commit",
+        "src/channel/mpmc_spill.rs",
+        "push",
+    ),
+    ("Copy", "src/channel/mpmc_spill.rs", "read"),
+    ("Copy to GiveBack", "src/channel/mpmc.rs", "pop_spilled"),
+    ("GiveBack, NoteFreed", "src/channel/spill.rs", "free"),
+    (
+        "Reset, ResetFreed, ResetEnd",
+        "src/channel/spill.rs",
+        "reset",
+    ),
 ];
 
 /// The rule that is broken.
@@ -60,6 +78,13 @@ enum Broken {
     KeepsFlagAfterDescriptors,
     KeepsFlagOfDeadSender,
     ClearsFlagWithoutSendersLock,
+    KeepsAfterCommit,
+    GivesBackBeforeRelease,
+    GivesBackAfterUnlock,
+    GivesBackSharedPages,
+    ForgetsWhatIsWritten,
+    ResetsBesideMessages,
+    ResetsEndFirst,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,9 +103,29 @@ enum Packet {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Plain,
+    WithDescriptors,
+    /// It does not fit the ring.
+    Spilled,
+}
+
+/// A committed message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Frame {
+    Plain,
+    /// With the number of its descriptors.
+    WithDescriptors(u8),
+    Spilled(Place),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Step {
     // The steps of a sender.
     LockToSend,
+    Mark,
+    Write,
+    Keep,
     Ring,
     SetFlag,
     Commit,
@@ -90,10 +135,17 @@ enum Step {
     LockToReceive,
     Look,
     TakeDescriptors,
+    Copy,
     Release,
+    GiveBack,
+    NoteFreed,
     PollSocket,
     LockSenders,
     LockBoth,
+    Reset,
+    ResetPages,
+    ResetFreed,
+    ResetEnd,
     TakeRings,
     Clear,
     UnlockBoth,
@@ -105,8 +157,10 @@ enum Step {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Process {
     step: Step,
-    /// The messages of a sender that are not sent: whether each has descriptors.
-    to_send: VecDeque<bool>,
+    /// The messages of a sender that are not sent.
+    to_send: VecDeque<Kind>,
+    /// Where the message is that the process sends or receives, if it does not fit the ring.
+    place: Option<Place>,
     /// How many messages a receiver takes before it does something else for ever. Zero for a sender.
     wanted: u8,
     /// The reactor of a receiver has an event that was not polled.
@@ -122,8 +176,10 @@ struct State {
     receive_lock: Lock,
     /// A receiver was killed with the lock. What it had begun is not settled.
     needs_recovery: bool,
-    /// The committed messages, each with the number of its descriptors if it has some.
-    frames: VecDeque<Option<u8>>,
+    frames: VecDeque<Frame>,
+    memory: Memory,
+    /// A receiver has read other bytes than the sender wrote.
+    is_torn: bool,
     socket: VecDeque<Packet>,
     /// The doorbell was rung and no receiver has looked since. The next message need not ring.
     flag: bool,
@@ -136,10 +192,11 @@ struct State {
 
 const ALL: u8 = u8::MAX;
 
-fn start(senders: &[&[bool]], receivers: &[u8], kills: u8) -> State {
-    let sender = |messages: &&[bool]| Process {
+fn start(senders: &[&[Kind]], receivers: &[u8], kills: u8) -> State {
+    let sender = |messages: &&[Kind]| Process {
         step: Step::LockToSend,
         to_send: messages.iter().copied().collect(),
+        place: None,
         wanted: 0,
         event: false,
         had_event: false,
@@ -147,6 +204,7 @@ fn start(senders: &[&[bool]], receivers: &[u8], kills: u8) -> State {
     let receiver = |wanted: &u8| Process {
         step: Step::LockToReceive,
         to_send: VecDeque::new(),
+        place: None,
         wanted: *wanted,
         event: false,
         had_event: false,
@@ -158,6 +216,8 @@ fn start(senders: &[&[bool]], receivers: &[u8], kills: u8) -> State {
         receive_lock: Lock::Free,
         needs_recovery: false,
         frames: VecDeque::new(),
+        memory: Memory::default(),
+        is_torn: false,
         socket: VecDeque::new(),
         flag: false,
         tags: 0,
@@ -237,8 +297,9 @@ impl State {
     }
 }
 
-fn scenarios() -> Vec<State> {
-    let (plain, with_fds) = (false, true);
+/// A receiver sleeps beside no message.
+fn of_the_doorbell() -> Vec<State> {
+    let (plain, with_fds) = (Kind::Plain, Kind::WithDescriptors);
     vec![
         start(&[&[plain], &[plain]], &[1, ALL], 1),
         start(&[&[with_fds, plain], &[plain]], &[1, ALL], 1),
@@ -248,28 +309,43 @@ fn scenarios() -> Vec<State> {
     ]
 }
 
-/// A state in which no process can do anything and a receiver sleeps beside a message, if there is one. A kill is no way
-/// out of it.
-fn search(broken: Broken) -> Option<State> {
+/// No message beside the ring is torn, and no memory is forgotten.
+fn of_the_memory() -> Vec<State> {
+    let (plain, spilled) = (Kind::Plain, Kind::Spilled);
+    vec![
+        start(&[&[spilled], &[spilled, plain]], &[ALL], 1),
+        start(&[&[spilled, spilled, spilled]], &[ALL], 2),
+        start(&[&[spilled, spilled, spilled]], &[2, ALL], 1),
+    ]
+}
+
+/// A state that is wrong, if there is one: a message is torn, memory is forgotten, or no process can do anything and a
+/// receiver sleeps beside a message. A kill is no way out of that.
+fn search(scenarios: Vec<State>, broken: Broken) -> Option<State> {
     let next = |state: &State, found: &mut Vec<State>| {
         state.next(broken, found);
         state.kills(found);
     };
     let is_wrong = |state: &State, _| {
         let mut alive = Vec::new();
-        state.sleeps_beside_message() && {
+        let sleeps = state.sleeps_beside_message() && {
             state.next(broken, &mut alive);
             alive.is_empty()
-        }
+        };
+        sleeps || state.is_torn || state.memory.is_forgotten()
     };
-    scenarios()
-        .into_iter()
-        .find_map(|scenario| explore(scenario, next, is_wrong).err())
+    let mut scenarios = scenarios.into_iter();
+    scenarios.find_map(|scenario| explore(scenario, next, is_wrong).err())
 }
 
 #[test]
 fn queue_receiver_never_sleeps_beside_a_message() {
-    assert_eq!(search(Broken::Nothing), None);
+    assert_eq!(search(of_the_doorbell(), Broken::Nothing), None);
+}
+
+#[test]
+fn queue_message_beside_the_ring_is_whole() {
+    assert_eq!(search(of_the_memory(), Broken::Nothing), None);
 }
 
 #[test]
@@ -280,6 +356,17 @@ fn queue_needs_each_rule() {
         Broken::KeepsFlagOfDeadSender,
         Broken::ClearsFlagWithoutSendersLock,
     ] {
-        assert!(search(broken).is_some(), "{broken:?}");
+        assert!(search(of_the_doorbell(), broken).is_some(), "{broken:?}");
+    }
+    for broken in [
+        Broken::KeepsAfterCommit,
+        Broken::GivesBackBeforeRelease,
+        Broken::GivesBackAfterUnlock,
+        Broken::GivesBackSharedPages,
+        Broken::ForgetsWhatIsWritten,
+        Broken::ResetsBesideMessages,
+        Broken::ResetsEndFirst,
+    ] {
+        assert!(search(of_the_memory(), broken).is_some(), "{broken:?}");
     }
 }

@@ -61,8 +61,8 @@ async fn pools_work_a_hundred_at_a_time() {
                 let squares = pool.map(|n: u64| n * n, n..n + 3).await.unwrap();
                 assert_eq!(squares, [n * n, (n + 1) * (n + 1), (n + 2) * (n + 2)]);
                 match n % 3 {
-                    0 => pool.shutdown().await,
-                    1 => pool.terminate().await,
+                    0 => drop(pool.shutdown().await),
+                    1 => drop(pool.terminate().await),
                     _ => drop(pool),
                 }
             })

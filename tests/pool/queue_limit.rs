@@ -271,8 +271,10 @@ async fn queue_bytes_bound_the_arguments_that_wait() {
     assert!(futures::poll!(&mut larger).is_pending());
     assert!(pool.try_spawn(len, made(1, 10)).is_err(), "others wait");
     assert!(matches!(futures::poll!(pool.reserve()), Poll::Pending));
-    let queued = pool.metrics().queued() + pool.metrics().running();
-    assert_eq!(queued, 4);
+    let metrics = pool.metrics();
+    assert_eq!(metrics.queued() + metrics.running(), 4);
+    let queued = metrics.queued_bytes();
+    assert!((900..1_000).contains(&queued), "{queued}");
     board.write("go", 1);
     within(running).await.unwrap();
     assert_eq!(within(large).await.unwrap(), 600);
@@ -281,4 +283,6 @@ async fn queue_bytes_bound_the_arguments_that_wait() {
     for handle in [first, second, small] {
         within(handle).await.unwrap();
     }
+    until(|| pool.metrics().running() == 0).await;
+    assert_eq!(pool.metrics().queued_bytes(), 0);
 }

@@ -36,6 +36,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("pool", Layer::Faces),
     ("queue", Layer::Faces),
     ("pipe", Layer::Faces),
+    ("memory", Layer::Faces),
     ("init", Layer::Entry),
     // What the fuzz targets call, of every layer below.
     ("fuzzing", Layer::Entry),

@@ -229,6 +229,24 @@ fn stop_tells_a_ready_worker_and_kills_others() {
 }
 
 #[test]
+fn leaving_worker_has_a_time_to_exit() {
+    let expected = [
+        (NextStep::Nothing, ("preparing", true)),
+        (NextStep::Nothing, ("stopping", true)),
+        (NextStep::Nothing, ("stopping", true)),
+        (NextStep::Nothing, ("cancelling", true)),
+        (NextStep::Nothing, ("stopping", true)),
+        (NextStep::Nothing, ("stopping", false)),
+    ];
+    assert_eq!(after_each(|life| life.leave(late())), expected);
+    let mut life = WorkerLife::ready(Io);
+    assert_eq!(life.leave(late()), NextStep::Nothing);
+    assert_eq!(life.kill_at(), Some(late()));
+    assert_eq!(life.kill(), NextStep::Kill);
+    assert_eq!(life.kill_at(), None);
+}
+
+#[test]
 fn kill_stops_a_worker_in_every_state() {
     let expected = [
         (NextStep::Kill, ("stopping", true)),

@@ -1,6 +1,6 @@
 //! The steps of a receiver.
 
-use super::{Broken, Lock, Packet, State, Step};
+use super::{Broken, Frame, Lock, Packet, State, Step};
 
 impl State {
     pub(super) fn receive_step(&mut self, who: usize, broken: Broken) -> Option<Step> {
@@ -14,14 +14,18 @@ impl State {
                     self.receive_lock = Lock::Free;
                     Step::PollSocket
                 }
-                Some(None) => Step::Release,
-                Some(Some(tag)) => {
+                Some(Frame::Plain) => Step::Release,
+                Some(Frame::Spilled(place)) => {
+                    self.processes[who].place = Some(*place);
+                    Step::Copy
+                }
+                Some(Frame::WithDescriptors(tag)) => {
                     self.taken = *tag;
                     Step::TakeDescriptors
                 }
             },
             Step::TakeDescriptors => {
-                let tag = self.frames[0].unwrap();
+                let tag = self.taken;
                 // The descriptors are in the socket: a model without them panics here.
                 match self.socket.pop_front().unwrap() == Packet::Descriptors(tag) {
                     true => Step::Release,
@@ -30,15 +34,31 @@ impl State {
             }
             Step::Release => {
                 self.frames.pop_front();
-                self.receive_lock = Lock::Free;
-                self.processes[who].wanted -= 1;
-                match self.processes[who].wanted {
-                    0 => Step::Done,
-                    _ => Step::LockToReceive,
+                let gives_back =
+                    self.processes[who].place.is_some() && broken != Broken::GivesBackBeforeRelease;
+                if !gives_back || broken == Broken::GivesBackAfterUnlock {
+                    self.receive_lock = Lock::Free;
                 }
+                match gives_back {
+                    true => Step::GiveBack,
+                    false => self.after_receive(who),
+                }
+            }
+            step @ (Step::Copy | Step::GiveBack | Step::NoteFreed) => {
+                return self.read_step(who, step, broken);
             }
             step => return self.arm_step(who, step, broken),
         })
+    }
+
+    /// The step of a receiver that has a message.
+    pub(super) fn after_receive(&mut self, who: usize) -> Step {
+        self.processes[who].place = None;
+        self.processes[who].wanted -= 1;
+        match self.processes[who].wanted {
+            0 => Step::Done,
+            _ => Step::LockToReceive,
+        }
     }
 
     fn arm_step(&mut self, who: usize, step: Step, broken: Broken) -> Option<Step> {
@@ -58,17 +78,18 @@ impl State {
                 None => Step::LockToReceive,
             },
             Step::LockBoth => match self.lock_receivers(who) {
-                Some(()) => Step::TakeRings,
+                Some(()) if self.frames.is_empty() => Step::Reset,
+                Some(()) if broken == Broken::ResetsBesideMessages => Step::Reset,
+                Some(()) => self.unlock_both(who),
                 None => {
                     self.unlock_senders(who);
                     Step::LockToReceive
                 }
             },
-            Step::TakeRings if !self.frames.is_empty() => {
-                self.unlock_senders(who);
-                self.receive_lock = Lock::Free;
-                Step::LockToReceive
+            Step::Reset | Step::ResetPages | Step::ResetFreed | Step::ResetEnd => {
+                return self.reset_step(step, broken);
             }
+            Step::TakeRings if !self.frames.is_empty() => self.unlock_both(who),
             Step::TakeRings => {
                 self.socket.clear();
                 Step::Clear
@@ -95,6 +116,13 @@ impl State {
         })
     }
 
+    /// A receiver that was about to sleep looks again.
+    fn unlock_both(&mut self, who: usize) -> Step {
+        self.unlock_senders(who);
+        self.receive_lock = Lock::Free;
+        Step::LockToReceive
+    }
+
     fn lock_receivers(&mut self, who: usize) -> Option<()> {
         match self.receive_lock {
             Lock::Free => {}
@@ -111,8 +139,10 @@ impl State {
 
     /// Whether a receiver died after it took the descriptors of the first message.
     pub(super) fn first_is_without_fds(&self) -> bool {
-        let tag = self.frames.front().copied().flatten();
-        tag.is_some_and(|tag| self.taken == tag && self.fds_were_taken(tag))
+        match self.frames.front() {
+            Some(Frame::WithDescriptors(tag)) => self.taken == *tag && self.fds_were_taken(*tag),
+            _ => false,
+        }
     }
 
     /// Whether the descriptors `tag` are no longer in the socket: the next packet was sent after them.

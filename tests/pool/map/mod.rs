@@ -2,6 +2,7 @@
 //!
 //! This file has what several topics use.
 
+mod collect_all;
 mod failures;
 mod input;
 mod order;

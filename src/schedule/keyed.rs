@@ -1,0 +1,101 @@
+//! Where tasks with a key go.
+
+use super::affinity::{HeldTask, Home, MOST_HELD};
+use super::{AffinityKey, Schedule, TakesTasks, TaskKey, WorkerKey};
+use crate::sys::clock::Moment;
+
+impl Schedule {
+    /// A task with a key has its turn, and the run queue of `shortest` is the shortest. `None` if the task is held back.
+    pub(super) fn assign(
+        &mut self,
+        task: TaskKey,
+        key: AffinityKey,
+        shortest: WorkerKey,
+        workers: &impl TakesTasks,
+        now: Moment,
+    ) -> Option<(WorkerKey, TaskKey)> {
+        let home = self.home_of(key, workers).filter(|&home| home != shortest);
+        let Some(home) = home else {
+            return self.send_home(task, key, shortest);
+        };
+        if self.is_free(home, shortest) {
+            return self.send_home(task, key, home);
+        }
+        if self.held.len() >= MOST_HELD {
+            return self.send_home(task, key, shortest);
+        }
+        self.held.push(HeldTask {
+            task,
+            key,
+            since: now,
+        });
+        None
+    }
+
+    /// A task that was held back and can be sent now: because its worker is free or gone, or because it has waited for
+    /// long enough.
+    pub(super) fn next_held(
+        &mut self,
+        shortest: WorkerKey,
+        workers: &impl TakesTasks,
+        now: Moment,
+    ) -> Option<(WorkerKey, TaskKey)> {
+        let (at, worker) = self.held.iter().enumerate().find_map(|(at, held)| {
+            let Some(home) = self.home_of(held.key, workers) else {
+                return Some((at, shortest));
+            };
+            match self.is_free(home, shortest) {
+                true => Some((at, home)),
+                false => held.is_impatient(now).then_some((at, shortest)),
+            }
+        })?;
+        let held = self.held.remove(at);
+        self.send_home(held.task, held.key, worker)
+    }
+
+    /// The task that was held back first, if `shortest` is idle.
+    pub(super) fn first_held(&mut self, shortest: WorkerKey) -> Option<(WorkerKey, TaskKey)> {
+        if self.held.is_empty() || !self.is_idle(shortest) {
+            return None;
+        }
+        let held = self.held.remove(0);
+        self.send_home(held.task, held.key, shortest)
+    }
+
+    /// Removes a task that was cancelled. False if it was not held back.
+    pub(super) fn forget_held(&mut self, task: TaskKey) -> bool {
+        let at = self.held.iter().position(|held| held.task == task);
+        at.map(|at| self.held.remove(at)).is_some()
+    }
+
+    /// The worker becomes the one that last had the key.
+    fn send_home(
+        &mut self,
+        task: TaskKey,
+        key: AffinityKey,
+        worker: WorkerKey,
+    ) -> Option<(WorkerKey, TaskKey)> {
+        let born = self.run_queues.get(worker)?.born();
+        self.homes.set(key, Home { worker, born });
+        Some((worker, task))
+    }
+
+    /// The worker that last had the key, if it still takes tasks.
+    fn home_of(&self, key: AffinityKey, workers: &impl TakesTasks) -> Option<WorkerKey> {
+        let Home { worker, born } = self.homes.get(key)?;
+        let exists = self.run_queues.get(worker)?.born() == born;
+        (exists && workers.takes_tasks(worker)).then_some(worker)
+    }
+
+    /// Whether a task may be sent to `home` now. It must not wait there while another worker is idle.
+    fn is_free(&self, home: WorkerKey, shortest: WorkerKey) -> bool {
+        let has_room = |queue: &super::RunQueue| queue.has_room(self.depth());
+        let has_room = self.run_queues.get(home).is_some_and(has_room);
+        has_room && (self.is_idle(home) || !self.is_idle(shortest))
+    }
+
+    fn is_idle(&self, worker: WorkerKey) -> bool {
+        let queue = self.run_queues.get(worker);
+        queue.is_some_and(|queue| queue.expected() == 0)
+    }
+}

@@ -1,0 +1,147 @@
+//! Workers that cannot start, or die with nothing to do: whose fault it is, and that the pool heals.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use procession::Pool;
+
+use crate::deadline::{until, within};
+use crate::notes::{Board, Notes};
+use crate::pools::{all_idle, idle, pids};
+use crate::tasks::pid;
+
+fn kill(victim: u32) {
+    let victim = rustix::process::Pid::from_raw(victim as i32).unwrap();
+    let _ = rustix::process::kill_process(victim, rustix::process::Signal::KILL);
+}
+
+#[procession::test]
+async fn worker_killed_while_idle_fails_nothing_and_is_replaced() {
+    let pool = Pool::with_workers(2).unwrap();
+    for _ in 0..20 {
+        all_idle(&pool, 2).await;
+        let victims = pids(&pool);
+        victims.iter().copied().for_each(kill);
+        until(|| pids(&pool).is_disjoint(&victims)).await;
+    }
+    assert!(!pool.metrics().breaker_open());
+    within(pool.run(pid, ())).await.unwrap();
+    let metrics = pool.metrics();
+    assert_eq!(
+        (metrics.failed(), metrics.crashed(), metrics.completed()),
+        (0, 0, 1)
+    );
+}
+
+/// Every worker ends a moment after it has become idle.
+fn end_soon() {
+    std::thread::spawn(|| {
+        std::thread::sleep(Duration::from_millis(5));
+        std::process::abort();
+    });
+}
+
+#[procession::test]
+async fn workers_that_all_die_idle_are_not_started_for_ever() {
+    let board = Board::new();
+    let end_soon_and_tell = |notes: Notes| {
+        notes.write("started", pid());
+        end_soon();
+    };
+    let pool = Pool::builder()
+        .workers(2)
+        .initializer(end_soon_and_tell, board.notes());
+    let pool = pool.build().unwrap();
+    until(|| pool.metrics().breaker_open()).await;
+    let then = board.read("started").len();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let started = board.read("started").len() - then;
+    assert!(started <= 4, "{started} workers in half a second");
+    within(pool.terminate()).await;
+}
+
+#[procession::test]
+async fn worker_killed_while_it_starts_fails_no_task() {
+    let board = Board::new();
+    let wait_in_the_first = |notes: Notes| {
+        notes.write("init", pid());
+        if notes.read("init").len() <= 2 {
+            std::thread::sleep(Duration::from_secs(600));
+        }
+    };
+    let pool = Pool::builder()
+        .workers(1)
+        .initializer(wait_in_the_first, board.notes());
+    let pool = pool.build().unwrap();
+    let calls: Vec<_> = (0..10).map(|_| pool.spawn(pid, ())).collect();
+    for count in 1..=2 {
+        let lines = board.lines("init", count).await;
+        kill(lines[count - 1].parse().unwrap());
+    }
+    assert!(within(join_all(calls)).await.iter().all(Result::is_ok));
+}
+
+#[procession::test]
+async fn worker_killed_after_it_has_sent_its_result_fails_nothing() {
+    let pool = Pool::with_workers(1).unwrap();
+    let die_soon = || {
+        end_soon();
+        pid()
+    };
+    for _ in 0..5 {
+        let ran_in = within(pool.run(die_soon, ())).await.unwrap();
+        until(|| !pids(&pool).contains(&ran_in)).await;
+    }
+    let metrics = pool.metrics();
+    assert_eq!(
+        (metrics.completed(), metrics.failed(), metrics.crashed()),
+        (5, 0, 0)
+    );
+}
+
+#[procession::test]
+async fn worker_killed_during_shutdown_fails_only_its_task() {
+    let board = Board::new();
+    let pool = Pool::with_workers(2).unwrap();
+    idle(&pool).await;
+    let victim = pool.spawn(crate::tasks::busy, board.notes());
+    let other = pool.spawn(crate::tasks::held, (board.notes(), "here".to_owned()));
+    let lines = board.lines("busy", 1).await;
+    board.lines("here", 1).await;
+    let shutdown = pool.shutdown();
+    kill(lines[0].parse().unwrap());
+    let error = within(victim).await.unwrap_err();
+    assert!(
+        error.is_crashed() && error.started() && error.signal() == Some(9),
+        "{error}"
+    );
+    board.write("go", 1);
+    within(other).await.unwrap();
+    within(shutdown).await;
+}
+
+/// Descriptors run out, and become free again.
+#[procession::test]
+async fn spawn_failures_name_the_reason_and_heal() {
+    let attempt = async || -> (String, bool) {
+        let held: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+        let mut held = held;
+        // Enough for the pool itself, and not for a worker.
+        held.truncate(held.len().saturating_sub(12));
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let first = within(pool.run(pid, ())).await;
+        let text = first
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        drop(held);
+        (text, within(pool.run(pid, ())).await.is_ok())
+    };
+    let process = procession::Process::builder().descriptor_limit(100);
+    let (text, healed) = within(process.spawn(attempt, ())).await.unwrap();
+    assert!(healed);
+    assert!(
+        text.is_empty() || text.contains("Too many open files"),
+        "{text}"
+    );
+}
