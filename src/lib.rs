@@ -8,11 +8,14 @@
 )))]
 compile_error!("procession runs on Linux, on x86-64 and aarch64, so far");
 
+mod managed;
+
 pub mod memory;
 mod pipe;
 mod pool;
 mod process;
 mod queue;
+pub mod sync;
 
 mod init;
 
@@ -48,6 +51,7 @@ pub use channel::{RecvError, SendError, TryRecvError, TrySendError};
 pub use codec::Descriptor;
 pub use error::{ErrorKind, JoinError, PanicReport};
 pub use init::init;
+pub use managed::{Managed, ManagedBuilder, ManagedCall, ManagedSpawn};
 pub use pipe::{
     BytePipe, Pipe, PipeOptions, PipeReceiver, PipeSender, byte_pipe, channel, channel_with, pipe,
     pipe_with,
@@ -55,7 +59,8 @@ pub use pipe::{
 pub use pool::{
     Broadcast, Cached, CollectAll, Emit, Full, Histogram, Lease, LeaseRequest, Map, MapFuture,
     Metrics, Permit, PermitFuture, Pool, PoolBuilder, PoolEvent, PoolEvents, RecycleReason,
-    Restart, Run, Shutdown, ShutdownReport, StatePool, StatePoolBuilder, StreamTask, TaskHandle,
+    Restart, Run, Shutdown, ShutdownReport, StateLease, StateLeaseRequest, StatePermit,
+    StatePermitFuture, StatePool, StatePoolBuilder, StateStreamTask, StreamTask, TaskHandle,
     TaskSet, TaskStream, WorkerInfo, WorkerState,
 };
 pub use process::{
@@ -64,7 +69,7 @@ pub use process::{
 pub use procession_macros::{main, test};
 pub use queue::{Abandoned, NotReceived, QueueOptions, Receiver, Sender, queue, queue_with};
 pub use schedule::Priority;
-pub use spawn::{ChildInfo, StartMethod, active_children, warm_up};
+pub use spawn::{ChildInfo, Output, StartMethod, active_children, warm_up};
 pub use sys::cpu_count::cpu_count;
 pub use task::{CurrentProcess, Setup, StateSetup, StateTask, Task, TaskId, current};
 

@@ -181,7 +181,7 @@ async fn worker_that_ends_takes_its_descendants_along() {
             assert_eq!(sleeping(&time), 5);
             match kill {
                 true => drop(pool),
-                false => within(pool.shutdown()).await,
+                false => drop(within(pool.shutdown()).await),
             }
             until(|| sleeping(&time) == 0).await;
         }

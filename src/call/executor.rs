@@ -25,6 +25,7 @@ use std::sync::Arc;
 use super::envelope;
 use super::envelope::Status;
 use super::panic_capture;
+use super::relayed::RelayedItem;
 use super::reply_writer::ReplyWriter;
 use super::request_reader::RequestReader;
 use super::result_blobs::ResultBlobs;
@@ -46,9 +47,11 @@ pub(crate) struct EntryOf<C>(PhantomData<C>);
 
 impl<C: Call> Entry for EntryOf<C> {
     fn enter(call: &mut dyn Any) {
-        // The entry points of this crate are called with an executor and nothing else.
+        // The entry points of this crate are called with one of these two.
         if let Some(executor) = call.downcast_mut::<Executor>() {
             executor.run_all::<C>();
+        } else if let Some(relayed) = call.downcast_mut::<RelayedItem>() {
+            relayed.run::<C>();
         }
     }
 }
@@ -179,7 +182,10 @@ impl Executor {
         self.leaves = true;
         self.replies.leave();
         match self.requests.has_more() {
-            true => self.replies.commit(false),
+            true => {
+                self.disarm_cpu_timer();
+                self.replies.commit(false);
+            }
             false => self.finish(),
         }
     }
@@ -308,11 +314,15 @@ impl Executor {
         }
     }
 
-    /// Ends the current request.
-    fn finish(&mut self) {
+    fn disarm_cpu_timer(&self) {
         if let Some(timer) = &self.cpu_timer {
             timer.disarm();
         }
+    }
+
+    /// Ends the current request.
+    fn finish(&mut self) {
+        self.disarm_cpu_timer();
         self.requests.close_attachments();
         if self.requests.claimed() > 0 {
             enter_task(0);

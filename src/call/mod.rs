@@ -15,6 +15,7 @@
 //! | `envelope` | both | the layout of requests and replies; claim and revoke |
 //! | `request_reader` | worker | waits for requests, decodes arguments |
 //! | `executor` | worker | claims an item, calls its function |
+//! | `relayed` | worker | a call that has come by way of a process that does not know its types |
 //! | `panic_capture` | worker | remembers message, place and backtrace of a panic |
 //! | `reply_writer` | worker | encodes results into the reply ring |
 //! | `result_blobs` | worker | shared memory for results that fit no frame |
@@ -40,6 +41,7 @@ pub(crate) mod job;
 mod last_words;
 pub(crate) mod outcomes;
 pub(crate) mod panic_capture;
+pub(crate) mod relayed;
 pub(crate) mod reply_reader;
 mod reply_writer;
 mod request_reader;

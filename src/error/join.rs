@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::PanicReport;
 use crate::sys::exit_cause::ExitCause;
 
@@ -12,7 +14,7 @@ pub(crate) const ELSEWHERE: &str =
     "it belongs to the process that this one was forked from; make another pool or process here";
 
 /// What went wrong with a task or a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The function panicked. Its worker is not affected. [`JoinError::panic`] has the message.
@@ -63,18 +65,18 @@ pub enum ErrorKind {
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct JoinError(Box<Details>);
+pub struct JoinError(pub(super) Box<Details>);
 
 #[derive(Clone, Debug)]
-struct Details {
-    kind: ErrorKind,
-    task: &'static str,
-    started: bool,
-    pid: Option<u32>,
-    signal: Option<i32>,
-    exit_code: Option<i32>,
-    panic: Option<PanicReport>,
-    reason: Option<String>,
+pub(super) struct Details {
+    pub(super) kind: ErrorKind,
+    pub(super) task: &'static str,
+    pub(super) started: bool,
+    pub(super) pid: Option<u32>,
+    pub(super) signal: Option<i32>,
+    pub(super) exit_code: Option<i32>,
+    pub(super) panic: Option<PanicReport>,
+    pub(super) reason: Option<String>,
 }
 
 impl JoinError {

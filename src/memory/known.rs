@@ -5,7 +5,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::sys::memory;
 use crate::sys::sealed_memory::SealedMemory;
 
 /// By inode number. An entry whose memory is gone is removed with it, so a number that the kernel gives again is not found.
@@ -30,9 +29,7 @@ impl KnownMemory {
     ///
     /// It is not sealed memory, or the kernel cannot map it.
     pub(super) fn open(fd: OwnedFd) -> io::Result<Arc<Self>> {
-        // A file of another file system may have the same inode number, so the memory is checked first.
-        SealedMemory::check(&fd)?;
-        let inode = memory::identity(&fd)?;
+        let inode = SealedMemory::identity_of(&fd)?;
         let known = lock().get(&inode).and_then(Weak::upgrade);
         match known {
             Some(known) => Ok(known),

@@ -48,9 +48,11 @@
 //!
 //! A seal is final, so sealed memory cannot be filled again: every buffer takes fresh pages from the kernel. Their cost is
 //! what a large buffer costs. So buffers of half a huge page (1 MiB) and more are in huge pages of 2 MiB, which the kernel
-//! makes in a fifteenth of the time (`MADV_COLLAPSE`, `madvise(2)`, since Linux 6.1, whatever
-//! `/sys/kernel/mm/transparent_hugepage/shmem_enabled` says). This rounds the size up: 1 MiB takes 2 MiB. Shorter buffers,
-//! and all on a machine without a free huge page, are in small pages.
+//! makes in a fifteenth of the time. This rounds the size up: 1 MiB takes 2 MiB. Shorter buffers, and all on a machine
+//! without a free huge page, are in small pages.
+//!
+//! No setting is needed for huge pages (`MADV_COLLAPSE`, `madvise(2)`, since Linux 6.1). They are made a little faster where
+//! the administrator has written `advise` to `/sys/kernel/mm/transparent_hugepage/shmem_enabled`.
 //!
 //! All pages are made at once by `zeroed`, so writing and reading them later causes no fault for want of memory. Making
 //! 64 MiB takes some milliseconds: on a runtime's thread, use `spawn_blocking` for more than that.

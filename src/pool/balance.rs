@@ -10,8 +10,10 @@ impl Core {
     pub(super) fn next_run(&mut self) -> Option<Moment> {
         let deadlines = self.workers.keys().filter_map(|it| self.deadline(it));
         let half_open_at = self.breaker.half_open_at();
-        let half_open_at =
-            half_open_at.filter(|_| self.schedule.waiting() > 0 || !self.unplaced.is_empty());
+        // Also if no task waits: the pool finds out by itself that workers can be started again.
+        let half_open_at = half_open_at.filter(|_| {
+            self.schedule.waiting() > 0 || !self.unplaced.is_empty() || self.missing_workers() > 0
+        });
         let first_deadline = deadlines.min();
         first_deadline
             .into_iter()

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::core::Settings;
+use super::core::{OnLoss, Settings};
 use super::driver::Driver;
 use super::exit_call;
 use super::exit_call::ExitFunction;
@@ -25,7 +25,7 @@ use super::shared::Shared;
 use super::worker_limits::{ChosenBounds, WorkerLimits};
 use super::worker_surroundings;
 use super::worker_surroundings::EnvPerWorker;
-use crate::spawn::{ChildSource, ForkServer, StartMethod, Surroundings};
+use crate::spawn::{ChildSource, ForkServer, Output, StartMethod, Surroundings};
 use crate::sys::cpu_count;
 use crate::sys::reactor;
 use crate::sys::text;
@@ -49,6 +49,7 @@ pub struct PoolBuilder {
     pub(super) surroundings: Surroundings,
     pub(super) env_per_worker: Option<EnvPerWorker>,
     pub(super) inner_threads: Option<usize>,
+    pub(super) output: Output,
     result_limit: Option<u64>,
     task_timeout: Option<Duration>,
     cancel_grace: Duration,
@@ -62,6 +63,7 @@ pub struct PoolBuilder {
     initializer: Option<Initializer>,
     worker_exit: Option<ExitFunction>,
     pub(super) state: Option<Initializer>,
+    pub(super) on_loss: OnLoss,
 }
 
 impl Pool {
@@ -101,6 +103,7 @@ impl Default for PoolBuilder {
             surroundings: worker_surroundings::defaults(),
             env_per_worker: None,
             inner_threads: None,
+            output: Output::Inherit,
             result_limit: None,
             task_timeout: None,
             cancel_grace: Duration::ZERO,
@@ -114,6 +117,7 @@ impl Default for PoolBuilder {
             initializer: None,
             worker_exit: None,
             state: None,
+            on_loss: OnLoss::Replace,
         }
     }
 }
@@ -313,7 +317,7 @@ impl PoolBuilder {
         worker_surroundings::limit_inner_threads(&mut surroundings, self.inner_threads, bounds.max);
         let source = match (self.start_method, &self.preload) {
             (StartMethod::ForkServer, Some(preload)) => {
-                let preload = initializer::preload(Arc::clone(preload));
+                let preload = initializer::preload(Arc::clone(preload), surroundings.clone());
                 ChildSource::Own(Arc::new(ForkServer::with_preload(preload)))
             }
             (method, _) => ChildSource::of(method),
@@ -330,6 +334,7 @@ impl PoolBuilder {
             preload: self.preload,
             surroundings,
             env_per_worker: self.env_per_worker,
+            output: self.output,
             result_limit: self.result_limit,
             task_timeout: self.task_timeout,
             cancel_grace: self.cancel_grace,
@@ -342,6 +347,7 @@ impl PoolBuilder {
             worker_exit: self.worker_exit,
             exit_results: Arc::default(),
             state: self.state,
+            on_loss: self.on_loss,
         })
     }
 }

@@ -42,6 +42,23 @@ impl Core {
         }
     }
 
+    /// The caller does not want a task any more, but it must not cost its worker: ends it if it has not started.
+    pub(super) fn withdraw(&mut self, key: TaskKey) {
+        let Some(record) = self.records.get(key) else {
+            return;
+        };
+        let Place::Sent { worker, .. } = record.place else {
+            return self.cancel(key);
+        };
+        let Some((position, requests)) = self.position(key).zip(self.requests(worker)) else {
+            return;
+        };
+        if !requests.released(position) && requests.revoke(position) == 0 {
+            self.on_revoked(worker, key);
+            self.fail_unstarted(key, ErrorKind::Cancelled);
+        }
+    }
+
     /// The caller does not want any task of this group any more.
     pub(super) fn cancel_group(&mut self, group: GroupId) {
         let members = self.records.members(group);

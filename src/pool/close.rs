@@ -1,9 +1,14 @@
 //! The core's topic: the end of a pool.
 
+use std::time::Duration;
+
 use super::core::{Core, Effect, Phase};
 use super::records::Place;
 use super::worker_state::WorkerLife;
 use crate::error::{ErrorKind, JoinError};
+
+/// How long a worker may take to drop its state before it is killed. Unloading the largest model takes a few seconds.
+pub(super) const LONGEST_LEAVING: Duration = Duration::from_secs(10);
 
 /// Why there is no driver.
 pub(super) const LOST_RUNTIME: &str = "the runtime in which the pool lived was shut down";
@@ -66,11 +71,34 @@ impl Core {
 
     /// The error of a task that the pool does not take.
     pub(super) fn refusal(&self, task: &'static str) -> JoinError {
+        if let Some(cause) = &self.ended_because {
+            return cause.clone().about(task).after_start(false);
+        }
         let error = JoinError::new(ErrorKind::Closed, task);
         match self.lost_runtime {
             true => error.because(LOST_RUNTIME),
             false => error,
         }
+    }
+
+    /// Ends the pool: it cannot go on. Tasks that were not begun fail with the cause, now and later.
+    pub(super) fn end_because(&mut self, cause: &JoinError) {
+        if self.phase == Phase::Over || self.ended_because.is_some() {
+            return;
+        }
+        self.ended_because = Some(cause.clone());
+        for key in self.records.keys() {
+            let place = self.records.get(key).map(|it| it.place);
+            if matches!(place, Some(Place::Sent { .. })) {
+                continue; // its worker is dead, or will be
+            }
+            self.schedule.cancel_waiting(key);
+            if let Some(record) = self.records.remove(key) {
+                self.fail_all(&record.job, cause.clone().after_start(false));
+                self.discard(record);
+            }
+        }
+        self.close(Phase::Over);
     }
 
     /// Gives every task that has no outcome an error.

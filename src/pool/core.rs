@@ -35,7 +35,7 @@ use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::ring::Cursor;
 use crate::schedule::{Schedule, StartBreaker, TaskKey, WorkerKey};
-use crate::spawn::{ChildSource, ChildSpec, Surroundings};
+use crate::spawn::{ChildSource, ChildSpec, Output, Surroundings};
 use crate::sys::clock::Moment;
 use crate::transfer::blob::{BlobStore, PackedBlob};
 
@@ -52,6 +52,7 @@ pub(super) struct Settings {
     pub(super) preload: Option<Initializer>,
     pub(super) surroundings: Surroundings,
     pub(super) env_per_worker: Option<EnvPerWorker>,
+    pub(super) output: Output,
     pub(super) result_limit: Option<u64>,
     pub(super) task_timeout: Option<Duration>,
     pub(super) cancel_grace: Duration,
@@ -66,6 +67,7 @@ pub(super) struct Settings {
     pub(super) exit_results: Arc<ExitResults>,
     /// What each worker runs last before its first task: it makes the worker's state.
     pub(super) state: Option<Initializer>,
+    pub(super) on_loss: OnLoss,
 }
 
 impl Settings {
@@ -139,6 +141,17 @@ pub(super) struct Failure {
     pub(super) error: JoinError,
 }
 
+/// What the loss of a worker means, and a start that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnLoss {
+    /// The worker is replaced.
+    Replace,
+    /// The worker is replaced, but if the first start fails, the pool ends.
+    ReplaceStarted,
+    /// The pool ends.
+    End,
+}
+
 /// Whether a pool takes tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -164,6 +177,10 @@ pub(super) struct Core {
     pub(super) phase: Phase,
     /// The pool's runtime was shut down, and the driver with it.
     pub(super) lost_runtime: bool,
+    /// Why the pool has ended of itself.
+    pub(super) ended_because: Option<JoinError>,
+    /// How many workers have become ready for tasks.
+    pub(super) generations: u64,
     pub(super) counts: Counts,
     /// The time in which workers ran tasks, and the lives of workers that have exited.
     pub(super) busy_time: RecentTime,
@@ -209,6 +226,8 @@ impl Core {
             breaker: StartBreaker::default(),
             phase: Phase::Open,
             lost_runtime: false,
+            ended_because: None,
+            generations: 0,
             counts: Counts::default(),
             busy_time: RecentTime::default(),
             exited_time: RecentTime::default(),

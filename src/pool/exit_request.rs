@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::close::LONGEST_LEAVING;
 use super::core::{Core, Effect, Failure};
 use super::exit_call::EXIT_TASK;
 use super::exit_stage::{ExitArguments, ExitStage};
@@ -37,6 +38,10 @@ impl Core {
         match it.exit_stage {
             ExitStage::Unsent if it.exit_job.is_some() && it.life.takes_requests() => {
                 self.call_exit_function(worker);
+            }
+            ExitStage::Unsent if self.settings.state.is_some() => {
+                let kill_at = self.now.plus(LONGEST_LEAVING);
+                self.transition(worker, |life| life.stop_prepared(kill_at));
             }
             ExitStage::Unsent => self.transition(worker, WorkerLife::stop),
             ExitStage::Encoding => {}

@@ -10,7 +10,7 @@ use crate::call::Slot;
 use crate::call::job::Job;
 use crate::call::single::OneCall;
 use crate::error::JoinError;
-use crate::spawn::Preload;
+use crate::spawn::{Preload, PreloadResult, Surroundings};
 use crate::task::Call;
 
 /// The key under which initializers are sent. No task has it.
@@ -66,9 +66,9 @@ impl Call for Handshake {
     }
 }
 
-/// The same function as the preload of a fork server.
-pub(super) fn preload(initializer: Initializer) -> Preload {
-    Preload(Box::new(move || {
+/// The same function as the preload of a fork server with these surroundings.
+pub(super) fn preload(initializer: Initializer, surroundings: Surroundings) -> Preload {
+    let make = move || -> (Arc<dyn Job>, PreloadResult) {
         let init = initializer();
         let job = Arc::clone(&init).into_job();
         let verdict = move || match init.outcome()? {
@@ -76,7 +76,11 @@ pub(super) fn preload(initializer: Initializer) -> Preload {
             Err(error) => Some(Err(format!("the preload: {error}"))),
         };
         (job, Box::new(verdict))
-    }))
+    };
+    Preload {
+        make: Box::new(make),
+        surroundings,
+    }
 }
 
 struct InitCall<C: Call> {

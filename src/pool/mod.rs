@@ -1,7 +1,8 @@
 //! Many calls on a few processes. Runs in the application.
 //!
 //! What users hold: `pool`, `builder` with `worker_options` and `flow_options`, `run`, `task_handle`, `permit`, `task_set`,
-//! `task_stream` with `emit` and `stream_task`, `lease`, `broadcast`, `cached`, `map` and its parts, `state_pool`, `info`, `metrics`, `shutdown`. A call in
+//! `task_stream` with `emit` and `stream_task`, `lease`, `broadcast`, `cached`, `map` and its parts, `state_pool` with `state_permit`,
+//! `state_lease` and `state_stream`, `info`, `metrics`, `shutdown`. A call in
 //! a queue with limits has a `ticket`, a map its `map_places`.
 //! `pool_guard` keeps the pool alive; `shared` is what all parts of a pool share.
 //!
@@ -11,9 +12,9 @@
 //!
 //! What is known, under one lock: `core`, with `records` of tasks and the `worker_table`. A worker's life is in
 //! `worker_state`. The core's topics are files of their own: `dispatch`, `replies`, `cancel`, `balance`, `workers`,
-//! `worker_count`, `recycling` with `departure` and `restart`, `exit_request`, `observation`, `utilisation`, `worker_exit`, `retry`, `pinned`, `close`,
-//! `room` with `admission`,
-//! and `tick`, which has the order of the driver's steps. `effects` performs what the core
+//! `worker_count`, `recycling` with `departure` and `restart`, `exit_request`, `start_failures`, `worker_exit`, `retry`,
+//! `pinned`, `close`, `room` with `admission`, `observation` with `utilisation`, and `tick`, which has the order of the
+//! driver's steps. `effects` performs what the core
 //! decided. Which task runs where is the [`schedule`](crate::schedule)'s to decide.
 //!
 //! Must stay true: every accepted task gets exactly one outcome. The core's lock is held no longer than it takes to
@@ -37,10 +38,14 @@ mod worker_options;
 
 mod call_options;
 mod full;
+mod only_worker;
 mod permit;
 mod reply_inbox;
 mod run;
+mod state_lease;
+mod state_permit;
 mod state_pool;
+mod state_stream;
 mod task_handle;
 mod ticket;
 
@@ -64,6 +69,7 @@ mod map_results;
 mod progress_bar;
 mod read_ahead;
 
+mod captured_output;
 mod delivery;
 mod driver;
 mod effects;
@@ -105,6 +111,7 @@ mod retry_rule;
 mod room;
 mod segments;
 mod shared_options;
+mod start_failures;
 mod target;
 mod tick;
 mod utilisation;
@@ -140,7 +147,10 @@ pub use restart_future::Restart;
 pub use run::Run;
 pub use shutdown::Shutdown;
 pub use shutdown_report::ShutdownReport;
+pub use state_lease::{StateLease, StateLeaseRequest};
+pub use state_permit::{StatePermit, StatePermitFuture};
 pub use state_pool::{StatePool, StatePoolBuilder};
+pub use state_stream::StateStreamTask;
 pub use stream_task::StreamTask;
 pub use task_handle::TaskHandle;
 pub use task_set::TaskSet;

@@ -321,7 +321,7 @@ impl Pool {
     }
 
     /// What the builder set for calls that do not choose themselves.
-    fn defaults(&self) -> CallOptions {
+    pub(super) fn defaults(&self) -> CallOptions {
         self.guard.shared.settings.defaults()
     }
 }

@@ -10,6 +10,7 @@ use super::departure::Departure;
 use super::pool_event::PoolEvent;
 use super::recycle_reason::RecycleReason;
 use super::restart::RestartStep;
+use super::worker_table::Worker;
 use crate::schedule::{TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 
@@ -114,8 +115,14 @@ impl Core {
         workers.any(|it| it.number == number && it.standby && it.life.takes_tasks())
     }
 
-    /// A worker with this number has finished its last task, or is gone: its replacement takes tasks.
+    /// A worker with this number has finished its last task, or is gone: its replacement takes tasks. It does not if the
+    /// worker that is gone was replaced long ago, and another with this number still has tasks.
     pub(super) fn promote_successor(&mut self, number: usize) {
+        let has_tasks =
+            |(_, it): (WorkerKey, &Worker)| it.number == number && it.is_alive() && !it.standby;
+        if self.workers.iter().any(has_tasks) {
+            return;
+        }
         for (_, it) in self.workers.iter_mut() {
             if it.number == number && std::mem::take(&mut it.standby) {
                 it.idle_since = self.now;

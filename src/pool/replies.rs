@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::close::LONGEST_LEAVING;
 use super::core::{Core, Effect};
 use super::exit_call::EXIT_TASK;
 use super::findings::JobOutcomes;
@@ -13,9 +14,6 @@ use crate::error::JoinError;
 use crate::schedule::{TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 use crate::transfer::nonsense::Nonsense;
-
-/// How long a worker may take to drop its state before it is killed. Unloading the largest model takes a few seconds.
-const LONGEST_LEAVING: Duration = Duration::from_secs(10);
 
 impl Core {
     /// Accounts for a reply of a task. Returns the job, and how many of the outcomes in the reply count. `None` if the
@@ -69,9 +67,6 @@ impl Core {
             Some(error) => self.fail(&job, job.items() - 1, 1, error),
             None => {}
         }
-        if head.leaves {
-            self.on_leaving(worker)?;
-        }
         Ok(Some(JobOutcomes {
             job,
             count: head.count - u32::from(is_replaced),
@@ -81,9 +76,10 @@ impl Core {
 
     /// The worker begins nothing more: a call has panicked while it had the state. What it was sent runs elsewhere, and
     /// another worker takes its place.
-    fn on_leaving(&mut self, worker: WorkerKey) -> Result<(), Nonsense> {
+    pub(super) fn on_leaving(&mut self, worker: WorkerKey) {
         if self.settings.state.is_none() {
-            return Err(Nonsense("it leaves and has no reason to"));
+            let nonsense = Nonsense("it leaves and has no reason to");
+            return self.distrust(worker, nonsense);
         }
         let kill_at = self.now.plus(LONGEST_LEAVING);
         self.transition(worker, |life| life.leave(kill_at));
@@ -93,7 +89,6 @@ impl Core {
         for task in tasks.map(Vec::from_iter).unwrap_or_default() {
             self.revoke(worker, task);
         }
-        Ok(())
     }
 
     /// The last reply of a task has arrived: all its items have outcomes. If the pool's rule is asked about it, the task

@@ -62,6 +62,8 @@ pub struct Run<R> {
     job: Arc<dyn Awaited<R>>,
     options: CallOptions,
     stage: Stage,
+    /// Whether the drop leaves a worker alone that has started the call.
+    spares_worker: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +87,14 @@ impl<R> Run<R> {
             job,
             options,
             stage: Stage::New,
+            spares_worker: false,
         }
+    }
+
+    /// Dropping the call removes it if it waits. If it was started, it runs to its end.
+    pub(super) fn sparing_worker(mut self) -> Self {
+        self.spares_worker = true;
+        self
     }
 
     /// A call that has a place in the queue.
@@ -265,9 +274,10 @@ impl<R> PinnedDrop for Run<R> {
                 }
                 ticket.leave(shared);
             }
-            Stage::Submitted(key) if !self.job.slot().is_set() => {
-                shared.with(|core| core.cancel(key));
-            }
+            Stage::Submitted(key) if !self.job.slot().is_set() => match self.spares_worker {
+                true => shared.with(|core| core.withdraw(key)),
+                false => shared.with(|core| core.cancel(key)),
+            },
             _ => {}
         }
     }

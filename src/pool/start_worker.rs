@@ -4,12 +4,14 @@
 //! started, or why it could not, is an event for the driver.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 
 use futures::future::{Either, select};
 use tokio::sync::oneshot;
 
+use super::captured_output;
 use super::core::Settings;
 use super::events::{Event, StartedWorker};
 use super::initializer;
@@ -17,7 +19,7 @@ use super::initializer::{INIT_TASK, InitJob};
 use super::shared::Shared;
 use crate::call::{RequestWriter, Written};
 use crate::schedule::WorkerKey;
-use crate::spawn::{ChildSpec, Launched, StdioSpec, launch};
+use crate::spawn::{ChildSpec, Launched, Output, OutputFds, StdioSpec, launch};
 use crate::sys::doorbell::Doorbell;
 use crate::transfer::blob::PackedBlob;
 
@@ -45,6 +47,19 @@ async fn start(shared: &Shared, mut spec: ChildSpec) -> io::Result<StartedWorker
     if let (Some(variables), Some(number)) = (&settings.env_per_worker, spec.number) {
         variables.add_to(&mut spec.surroundings, number)?;
     }
+    let pipes = match settings.output {
+        Output::Captured => {
+            let (output, pipes) = OutputFds::piped()?;
+            spec.output = output;
+            Some(pipes)
+        }
+        Output::Null => {
+            spec.output = OutputFds::null()?;
+            None
+        }
+        _ => None,
+    };
+    let number = spec.number;
     let mut init = initializers(settings, true);
     // With several initializers, the first is not written before there is a process: it may need a blob, and the next
     // must not overtake it.
@@ -57,6 +72,9 @@ async fn start(shared: &Shared, mut spec: ChildSpec) -> io::Result<StartedWorker
     };
     let (stdio, doorbell) = (StdioSpec::default(), Doorbell::new()?);
     let mut launched = launch(&settings.source, spec, stdio, Some(&doorbell), &first).await?;
+    if let Some(pipes) = pipes {
+        capture(shared, pipes, number, launched.guard.signal_handle().pid());
+    }
     let mut written = launched.written.take();
     if !launched.forked {
         init = initializers(settings, false);
@@ -75,6 +93,30 @@ async fn start(shared: &Shared, mut spec: ChildSpec) -> io::Result<StartedWorker
         init,
         packed,
     })
+}
+
+/// Reads what a worker writes, in tasks of their own.
+fn capture(shared: &Shared, pipes: [OwnedFd; 2], number: Option<usize>, pid: u32) {
+    for (stream, pipe) in ["stdout", "stderr"].into_iter().zip(pipes) {
+        let settings = Arc::clone(&shared.settings);
+        shared.background.spawn(async move {
+            let on_line = |line: &str| {
+                #[cfg(feature = "tracing")]
+                tracing::info!(
+                    target: "procession::output",
+                    pool = settings.name.as_deref(),
+                    worker = number,
+                    pid,
+                    stream,
+                    "{line}"
+                );
+                #[cfg(not(feature = "tracing"))]
+                let _ = (&settings, number, pid, stream, line);
+            };
+            // An error says that the runtime is shutting down.
+            let _ = captured_output::read_lines(pipe, on_line).await;
+        });
+    }
 }
 
 /// The initializers of a worker. A preload is one of them, unless the worker is `forked` from a process that ran it.

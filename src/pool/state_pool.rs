@@ -10,15 +10,20 @@ use std::marker::PhantomData;
 use futures::Stream;
 
 use super::builder::PoolBuilder;
+use super::full::Full;
 use super::initializer;
 use super::map::Map;
 use super::pool::Pool;
 use super::run::Run;
+use super::state_lease::StateLeaseRequest;
+use super::state_permit::StatePermitFuture;
+use super::state_stream::StateStreamTask;
 use super::task_handle::TaskHandle;
+use super::task_stream::TaskStream;
 use crate::task::{OverState, StateSetup, StateTask, WithState};
 
 /// The name of the function that makes the state, for error messages.
-const STATE_NAME: &str = "the state";
+pub(super) const STATE_NAME: &str = "the state";
 
 /// Worker processes that each hold an `S`: an open document, a loaded model, an interpreter, a C library's context.
 ///
@@ -29,7 +34,11 @@ const STATE_NAME: &str = "the state";
 /// The state is made anew after a call has panicked, because the call may have left it half changed: its worker drops it,
 /// leaves and is replaced. It is made anew, too, when its worker was killed or crashed. It is dropped in its worker
 /// wherever the worker leaves in an orderly way: after a panic, and at the shutdown of the pool. A worker that is killed
-/// (a timeout, a cancelled call, [`Pool::terminate`], the last handle of the pool) drops nothing.
+/// (a timeout, a cancelled call, [`Pool::terminate`], the last handle of the pool) drops nothing. A worker that takes longer
+/// than 10 s to make or drop its state when it leaves is killed. [`worker_exit`](PoolBuilder::worker_exit) does not run after
+/// a panic.
+///
+/// [`Run::key`] is how a call finds the worker whose state is warm for it: the worker that last had the key.
 ///
 /// If the state cannot be made, this is what a failing [`initializer`](PoolBuilder::initializer) is: the worker is
 /// replaced; if it happens repeatedly, waiting calls fail with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and the cause.
@@ -137,6 +146,41 @@ impl<S: 'static> StatePool<S> {
         F: StateTask<S, M, A>,
     {
         self.run(f, args).spawn()
+    }
+
+    /// Submits a call of `f` with the state of one of the workers and `args` at once, if the queue has room. As
+    /// [`Pool::try_spawn`].
+    ///
+    /// # Errors
+    ///
+    /// [`Full`], with the arguments.
+    pub fn try_spawn<F, M, A>(&self, f: F, args: A) -> Result<TaskHandle<F::Output>, Full<A>>
+    where
+        F: StateTask<S, M, A>,
+    {
+        self.pool.try_spawn(OverState::<S, F>::of(f), args)
+    }
+
+    /// Waits for a place in the queue, and reserves it. As [`Pool::reserve`].
+    pub fn reserve(&self) -> StatePermitFuture<S> {
+        StatePermitFuture::new(self.pool.reserve())
+    }
+
+    /// Takes one worker, and so one state, for several calls. As [`Pool::worker`].
+    pub fn worker(&self) -> StateLeaseRequest<S> {
+        StateLeaseRequest::new(self.pool.worker())
+    }
+
+    /// Runs `f` with the state of one of the workers, and gives the items that it sends while it runs. As
+    /// [`Pool::stream`].
+    ///
+    /// The first parameter of `f` is the state, the second an [`Emit`](crate::Emit), `args` are those behind it.
+    pub fn stream<F, M, A>(&self, f: F, args: A) -> TaskStream<F::Item>
+    where
+        F: StateStreamTask<S, M, A>,
+        A: Send + 'static,
+    {
+        self.pool.stream(OverState::<S, F>::of(f), args)
     }
 
     /// Runs `f` on every item, each with the state of the worker it runs in. As [`Pool::map`].

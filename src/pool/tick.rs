@@ -27,6 +27,9 @@ impl Core {
                     None
                 }
             };
+            if reply.head.leaves {
+                self.on_leaving(reply.worker);
+            }
         }
         for worker in findings.overgrown.drain(..) {
             self.leave_after_this_task(worker, Some(RecycleReason::MaxMemory));
@@ -48,7 +51,7 @@ impl Core {
                 worker,
                 io,
                 has_init,
-            } => self.on_started(worker, io, has_init),
+            } => self.on_started(worker, *io, has_init),
             WorkerChange::StartFailed { worker, cause } => self.on_start_failed(worker, &cause),
             WorkerChange::Initialized {
                 worker,

@@ -44,8 +44,8 @@ impl FrontTask {
     pub(super) fn is_late(self, now: Moment) -> bool {
         let limits = self.timeout.into_iter().chain(self.progress_timeout);
         let should_end = self.due.zip(limits.min());
-        self.started.is_none()
-            && should_end.is_some_and(|((_, since), limit)| since.plus(limit) <= now)
+        let should_end = should_end.map(|((_, since), limit)| since.plus(limit));
+        self.started.is_none() && should_end.is_some_and(|end| end <= now)
     }
 
     /// Whether the time of all its items is over, and the worker has not said that it has started one.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::builder::PoolBuilder;
 use super::worker_surroundings::EnvPerWorker;
-use crate::spawn::surroundings_setters;
+use crate::spawn::{Output, surroundings_setters};
 
 /// Their number.
 impl PoolBuilder {
@@ -126,14 +126,21 @@ impl PoolBuilder {
         self
     }
 
+    /// Sets where the stdout and the stderr of workers go, and of what they start. By default where those of the
+    /// application go. A [`preload`](Self::preload) writes there in any case.
+    pub fn output(mut self, output: Output) -> Self {
+        self.output = output;
+        self
+    }
+
     /// Sets how many threads libraries inside a worker may start (minimum 1).
     ///
     /// By default each worker has its share of the processors: [`cpu_count`](crate::cpu_count) divided by the largest
     /// number of workers, at least 1. Otherwise as many threads as processors would run in each worker.
     ///
     /// It sets `OMP_NUM_THREADS`, `OPENBLAS_NUM_THREADS`, `MKL_NUM_THREADS`, `RAYON_NUM_THREADS`, `POLARS_MAX_THREADS` and
-    /// `TOKIO_WORKER_THREADS`, each unless the application's environment or [`env`](Self::env) has it. A
-    /// [`preload`](Self::preload) has the application's environment: what it initialises there keeps its number.
+    /// `TOKIO_WORKER_THREADS`, each unless the application's environment or [`env`](Self::env) has it.
+    /// A [`preload`](Self::preload) has the same environment.
     #[doc(alias = "OMP_NUM_THREADS")]
     pub fn inner_threads(mut self, threads: usize) -> Self {
         self.inner_threads = Some(threads);

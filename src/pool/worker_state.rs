@@ -191,6 +191,25 @@ impl<I> WorkerLife<I> {
         NextStep::Nothing
     }
 
+    /// The worker must exit when it has run its initializers: it drops the state that they make. It is killed if it still
+    /// exists at `kill_at`.
+    pub(super) fn stop_prepared(&mut self, kill_at: Moment) -> NextStep {
+        match self.take() {
+            Self::Preparing { io } => {
+                *self = Self::Stopping {
+                    io: Some(io),
+                    because: None,
+                    kill_at: Some(kill_at),
+                };
+                NextStep::SendStop
+            }
+            other => {
+                *self = other;
+                self.stop()
+            }
+        }
+    }
+
     /// The worker must exit now.
     pub(super) fn kill(&mut self) -> NextStep {
         let (io, because) = match self.take() {

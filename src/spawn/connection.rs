@@ -19,6 +19,7 @@ use super::link::{ParentLink, Rings};
 use super::pending::{ChildIds, ForkAnswer, PendingChild};
 use super::preload::{Preload, PreloadRun, Settled, settled};
 use super::spare::{DemandGuard, Spare, SparePool};
+use super::spec::ChildSpec;
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::sys::process_mark::LocalFd;
 use crate::sys::rights::Rights;
@@ -60,9 +61,14 @@ impl Connection {
     pub(super) async fn open(preload: Option<&Preload>) -> io::Result<Opened> {
         let (ours, theirs) = socket::pair()?;
         let control = Arc::new(ControlSocket::new(ours));
+        let surroundings = preload.map(|preload| preload.surroundings.clone());
+        let spec = ChildSpec {
+            surroundings: surroundings.unwrap_or_default(),
+            ..ChildSpec::default()
+        };
         let preload = greet(preload, &control).await?;
         let waiting = preload.is_none().then(|| Arc::clone(&control));
-        let opened = threads::run(move || execute(theirs, waiting.as_deref()));
+        let opened = threads::run(move || execute(theirs, &spec, waiting.as_deref()));
         let (rights, mut child, mut settled) = opened.await??;
         if let Some(preload) = preload {
             settled = preload.end(&mut child).await?;
@@ -175,14 +181,15 @@ fn spare_pool(connection: Weak<Connection>) -> SparePool {
     })
 }
 
-/// Executes a fork server that finds its greeting at `theirs`. Waits until it is settled, at `waiting`; without, it is
+/// Executes a fork server with the environment and directory of `spec` that finds its greeting at `theirs`. Waits until it is settled, at `waiting`; without, it is
 /// settled later. Blocks.
 fn execute(
     theirs: OwnedFd,
+    spec: &ChildSpec,
     waiting: Option<&ControlSocket>,
 ) -> io::Result<(Rights, async_process::Child, Settled)> {
     let rights = Rights::now();
-    let child = exec_fork_server(theirs)?;
+    let child = exec_fork_server(theirs, spec)?;
     let settled = match waiting {
         Some(control) => wait_until_settled(&child, control)?,
         None => Settled::Fit(None),

@@ -53,8 +53,11 @@ pub(super) fn exec(
 }
 
 /// Executes a fork server that finds its greeting at `theirs`. Blocks.
-pub(super) fn exec_fork_server(theirs: OwnedFd) -> io::Result<async_process::Child> {
-    let mut command = command(&ChildSpec::default(), 0)?;
+pub(super) fn exec_fork_server(
+    theirs: OwnedFd,
+    spec: &ChildSpec,
+) -> io::Result<async_process::Child> {
+    let mut command = command(spec, 0)?;
     command
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::inherit())

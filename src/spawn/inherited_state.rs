@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
+use super::output::OutputFds;
 use super::spec::ChildSpec;
 use crate::sys::identity::WorkingDirectory;
 use crate::sys::memory;
@@ -23,6 +24,7 @@ pub(super) struct InheritedState {
     directory: Arc<WorkingDirectory>,
     /// The environment, if it is too long for a message.
     env_memory: Option<OwnedFd>,
+    output: OutputFds,
 }
 
 impl InheritedState {
@@ -32,7 +34,7 @@ impl InheritedState {
     ///
     /// The spec has a variable that no environment can have.
     pub(super) fn of(spec: &ChildSpec) -> io::Result<Self> {
-        let block = environment(spec)?;
+        let (block, output) = (environment(spec)?, spec.output.clone());
         let (environment, env_memory) = match block.fits_message() {
             true => (EnvSource::Inline(block), None),
             false => {
@@ -52,6 +54,7 @@ impl InheritedState {
             spec,
             directory: Arc::new(WorkingDirectory::now()?),
             env_memory,
+            output,
         })
     }
 
@@ -81,6 +84,7 @@ impl InheritedState {
         Ok(InheritedFds {
             directory: Arc::clone(&self.directory),
             env_memory: env_memory.map(OwnedFd::try_clone).transpose()?,
+            output: self.output.clone(),
         })
     }
 }
@@ -90,10 +94,12 @@ impl InheritedState {
 pub(super) struct InheritedFds {
     directory: Arc<WorkingDirectory>,
     env_memory: Option<OwnedFd>,
+    output: OutputFds,
 }
 
 impl InheritedFds {
-    /// Sends `message` with `before`, these descriptors, and `behind`. Stdout and stderr are those of this moment.
+    /// Sends `message` with `before`, these descriptors, and `behind`. Stdout and stderr are those of this moment,
+    /// unless the child has its own.
     pub(super) fn send(
         &self,
         control: &ControlSocket,
@@ -106,9 +112,10 @@ impl InheritedFds {
             true => None,
             false => Some(stdio::null()?),
         };
-        let stream = |slot| match &null {
-            Some(null) if !is_there(slot) => null.as_fd(),
-            _ => stdio::standard(slot),
+        let stream = |slot| match (self.output.at(slot), &null) {
+            (Some(own), _) => own.as_fd(),
+            (None, Some(null)) if !is_there(slot) => null.as_fd(),
+            (None, _) => stdio::standard(slot),
         };
         let mut fds: Vec<_> = before.into_iter().collect();
         fds.extend([self.directory.fd.as_fd(), stream(1), stream(2)]);

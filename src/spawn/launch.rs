@@ -71,6 +71,11 @@ pub(crate) async fn launch(
             return Ok(launched);
         }
     }
+    let streams = StdioSpec {
+        stdout: streams.stdout.or(spec.output.stdio(1)?),
+        stderr: streams.stderr.or(spec.output.stdio(2)?),
+        stdin: streams.stdin,
+    };
     let doorbell = doorbell.map(Doorbell::try_clone).transpose()?;
     threads::run(move || exec(&spec, streams, doorbell.as_ref())).await?
 }

@@ -4,7 +4,7 @@
 //!
 //! - `fork_request` is complete before a fork server is chosen; `inherited_state` is its part that an executed child
 //!   would have by itself, `greeting` its part that every child gets. Both are made of the child's `spec`, whose part that
-//!   users choose is `surroundings`.
+//!   users choose is `surroundings`; `output` is where its streams go.
 //! - `fork_server` starts and replaces fork servers, `connection` is a running fork server with its `preload` and its `spare`s,
 //!   whose number follows from `demand`.
 //! - `pending` is a child until it is known whether it exists; `release` is the message that a spare waits for.
@@ -31,6 +31,7 @@ mod launch;
 mod launched;
 mod leaked;
 mod link;
+mod output;
 mod pending;
 mod preload;
 mod reaper;
@@ -44,6 +45,7 @@ mod surroundings;
 mod tree_kill;
 
 pub use fork_server::warm_up;
+pub use output::Output;
 pub use registry::{ChildInfo, active_children};
 pub use start_method::StartMethod;
 
@@ -52,6 +54,7 @@ pub(crate) use fork_server::ForkServer;
 pub(crate) use launch::{ChildSource, launch};
 pub(crate) use launched::Launched;
 pub(crate) use link::Ties;
-pub(crate) use preload::Preload;
+pub(crate) use output::OutputFds;
+pub(crate) use preload::{Preload, PreloadResult};
 pub(crate) use spec::{ChildSpec, StdioSpec};
 pub(crate) use surroundings::{Surroundings, surroundings_setters};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::greeting::fork_server_greeting;
 use super::link::{ParentLink, Rings};
+use super::surroundings::Surroundings;
 use crate::call::job::Job;
 use crate::call::outcomes::ReplyBody;
 use crate::call::{ReplyReader, RequestWriter};
@@ -22,8 +23,13 @@ use crate::transfer::control::{ControlSocket, Either};
 use crate::transfer::env_block::EnvBlock;
 use crate::transfer::messages::{FromForkServer, FromWorker, ToWorker};
 
-/// Makes the job of a preload, and the function that gives its result afterwards.
-pub(crate) struct Preload(pub(crate) Box<dyn Fn() -> (Arc<dyn Job>, PreloadResult) + Send + Sync>);
+/// A preload, and what surrounds it.
+pub(crate) struct Preload {
+    /// Makes its job, and the function that gives its result afterwards.
+    pub(crate) make: Box<dyn Fn() -> (Arc<dyn Job>, PreloadResult) + Send + Sync>,
+    /// The environment and the directory of the children, which the fork server has too.
+    pub(crate) surroundings: Surroundings,
+}
 
 /// What a new fork server came to.
 #[derive(Debug)]
@@ -68,7 +74,7 @@ pub(super) struct PreloadRun {
 impl PreloadRun {
     /// Sends greeting and preload to a fork server that may not have started yet.
     pub(super) async fn begin(preload: &Preload, control: &Arc<ControlSocket>) -> io::Result<Self> {
-        let (job, result) = (preload.0)();
+        let (job, result) = (preload.make)();
         let rings = Rings::of_preload()?;
         let doorbell = Doorbell::new()?;
         let fds: Vec<_> = rings.descriptors(Some(&doorbell)).collect();

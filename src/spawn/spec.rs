@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use super::output::OutputFds;
 use super::surroundings::Surroundings;
 
 /// Everything about a child that does not depend on how it is started.
@@ -22,6 +23,7 @@ pub(crate) struct ChildSpec {
     /// Whether the child outlives this process.
     pub(crate) detached: bool,
     pub(crate) surroundings: Surroundings,
+    pub(crate) output: OutputFds,
 }
 
 /// Variables that are read before the program's first instruction, by the dynamic linker and by the C library's

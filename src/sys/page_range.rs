@@ -13,12 +13,17 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::mm::{MapFlags, ProtFlags};
 
 /// The size of a huge page where pages have 4 KiB, in bytes. Where they are larger, so are huge pages, and the kernel
 /// refuses the advice that needs this number.
 pub(super) const HUGE_PAGE: usize = 2 << 20;
+
+/// Where the last long range was that is unmapped now, or 0. The next one begins there if the addresses are still free: this
+/// saves the search for aligned addresses.
+static FREE_BASE: AtomicUsize = AtomicUsize::new(0);
 
 /// What the pages of a range can be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,20 +47,30 @@ unsafe impl Sync for PageRange {}
 impl PageRange {
     /// Maps the first `len` bytes of `memory`.
     pub(super) fn map(memory: BorrowedFd<'_>, len: usize, wanted: PageUse) -> io::Result<Self> {
-        let anywhere = Self::map_anywhere(memory, len, wanted)?;
-        if len < HUGE_PAGE || anywhere.base.addr().get() % HUGE_PAGE == 0 {
-            return Ok(anywhere);
+        let is_long = len >= HUGE_PAGE;
+        let hint = match is_long {
+            true => FREE_BASE.swap(0, Ordering::Relaxed),
+            false => 0,
+        };
+        let range = Self::map_near(hint, memory, len, wanted)?;
+        if !is_long || range.is_aligned() {
+            return Ok(range);
         }
-        drop(anywhere);
+        drop(range);
         Self::map_aligned(memory, len, wanted)
     }
 
-    fn map_anywhere(memory: BorrowedFd<'_>, len: usize, wanted: PageUse) -> io::Result<Self> {
+    /// Maps at `hint` if those addresses are free, and elsewhere if they are not.
+    fn map_near(
+        hint: usize,
+        memory: BorrowedFd<'_>,
+        len: usize,
+        wanted: PageUse,
+    ) -> io::Result<Self> {
+        let hint = ptr::without_provenance_mut(hint);
         let flags = MapFlags::SHARED;
         // SAFETY: a fresh range chosen by the kernel; nothing existing is replaced.
-        let base = unsafe {
-            rustix::mm::mmap(ptr::null_mut(), len, wanted.protection(), flags, memory, 0)?
-        };
+        let base = unsafe { rustix::mm::mmap(hint, len, wanted.protection(), flags, memory, 0)? };
         Ok(Self::own(base, len))
     }
 
@@ -91,6 +106,10 @@ impl PageRange {
         kept
     }
 
+    fn is_aligned(&self) -> bool {
+        self.base.addr().get() % HUGE_PAGE == 0
+    }
+
     /// The first byte.
     pub(super) fn base(&self) -> NonNull<u8> {
         self.base
@@ -110,6 +129,9 @@ impl Drop for PageRange {
         // SAFETY: the range was mapped by this value, and borrows of it have ended.
         let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
         debug_assert!(unmapped.is_ok());
+        if self.len >= HUGE_PAGE && self.is_aligned() {
+            FREE_BASE.store(self.base.addr().get(), Ordering::Relaxed);
+        }
     }
 }
 

@@ -15,9 +15,8 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, SealFlags};
 
-use super::memory;
 use super::page_range::{PageRange, PageUse};
-use super::writable_memory::{WritableMemory, checked_size};
+use super::writable_memory::{WritableMemory, checked_stat};
 
 /// Memory that cannot be written.
 #[derive(Debug)]
@@ -40,26 +39,17 @@ impl SealedMemory {
         let len = memory.len();
         let unsealed = memory.into_fd();
         match add_seals(&unsealed) {
-            Ok(()) => Self::map(unsealed),
+            Ok(()) => Self::open(unsealed),
             Err(rustix::io::Errno::BUSY) => {
                 let source = WritableMemory::open(unsealed, len)?;
                 let mut copy = WritableMemory::zeroed(len)?;
                 copy.bytes_mut().copy_from_slice(source.bytes());
                 let copy = copy.into_fd();
                 add_seals(&copy)?;
-                Self::map(copy)
+                Self::open(copy)
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Checks memory that came from another process.
-    ///
-    /// # Errors
-    ///
-    /// It is not what [`seal`](Self::seal) makes.
-    pub(crate) fn check(memory: &OwnedFd) -> io::Result<()> {
-        checked_size(memory, sealed()).map(drop)
     }
 
     /// Maps memory that came from another process.
@@ -68,11 +58,8 @@ impl SealedMemory {
     ///
     /// It is not what [`seal`](Self::seal) makes, or the kernel cannot map it.
     pub(crate) fn open(memory: OwnedFd) -> io::Result<Self> {
-        Self::map(memory)
-    }
-
-    fn map(memory: OwnedFd) -> io::Result<Self> {
-        let size = checked_size(&memory, sealed())?;
+        let stat = checked_stat(&memory, sealed())?;
+        let size = stat.st_size as usize;
         let range = match PageRange::map(memory.as_fd(), size, PageUse::Read) {
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
                 let read_only = reopen(&memory)?;
@@ -81,10 +68,19 @@ impl SealedMemory {
             mapped => mapped?,
         };
         Ok(Self {
-            identity: memory::identity(&memory)?,
             memory,
             range,
+            identity: stat.st_ino,
         })
+    }
+
+    /// The identity of memory that came from another process.
+    ///
+    /// # Errors
+    ///
+    /// It is not what [`seal`](Self::seal) makes.
+    pub(crate) fn identity_of(memory: &OwnedFd) -> io::Result<u64> {
+        Ok(checked_stat(memory, sealed())?.st_ino)
     }
 
     /// All bytes.

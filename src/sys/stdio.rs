@@ -43,6 +43,11 @@ pub(crate) fn null() -> io::Result<OwnedFd> {
     Ok(options.read(true).write(true).open("/dev/null")?.into())
 }
 
+/// A pipe: the end to read from, and the end to write into.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}
+
 /// Puts `replacement` into standard slot `slot` and returns the descriptor that was there.
 pub(crate) fn take_slot(slot: u32, replacement: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let stdin = rustix::stdio::stdin();

@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::SealFlags;
+use rustix::fs::{SealFlags, Stat};
 
 use super::available::available_bytes;
 use super::memory;
@@ -29,6 +29,9 @@ const NAME: &str = "procession-memory";
 
 /// The length of the word behind the bytes.
 const MOVES_WORD: usize = 8;
+
+/// The unit of `st_blocks`, in bytes (`stat(3type)`).
+const BLOCK_LEN: u64 = 512;
 
 /// From this length on it is checked first whether there is so much memory: the check takes 50 µs.
 const LONGEST_UNASKED: usize = 16 << 20;
@@ -77,7 +80,8 @@ impl WritableMemory {
     ///
     /// It is not what [`zeroed`](Self::zeroed) makes, or the kernel cannot map it.
     pub(crate) fn open(memory: OwnedFd, len: usize) -> io::Result<Self> {
-        let size = checked_size(&memory, SealFlags::SHRINK | SealFlags::GROW)?;
+        let stat = checked_stat(&memory, SealFlags::SHRINK | SealFlags::GROW)?;
+        let size = stat.st_size as usize;
         if rustix::fs::fcntl_get_seals(&memory)?.intersects(unwritable()) {
             return Err(refused("it is sealed against writing"));
         }
@@ -153,11 +157,12 @@ fn out_of_memory(len: usize) -> io::Error {
     io::Error::new(io::ErrorKind::OutOfMemory, why)
 }
 
-/// The size of memory that came from another process, which must be a memfd with these seals, with all its pages.
+/// The status of memory that came from another process, which must be a memfd with these seals, with all its pages. Its size
+/// is what a slice can have.
 ///
 /// Reading a file of another kind could end in `SIGBUS`, or wait for ever. Reading pages that do not exist makes them: a few
 /// bytes of another process would take gigabytes here.
-pub(super) fn checked_size(memory: &OwnedFd, seals: SealFlags) -> io::Result<usize> {
+pub(super) fn checked_stat(memory: &OwnedFd, seals: SealFlags) -> io::Result<Stat> {
     let found = rustix::fs::fcntl_get_seals(memory);
     if !found.is_ok_and(|found| found.contains(seals)) {
         return Err(refused("it is not memory of this kind, or not sealed"));
@@ -167,16 +172,17 @@ pub(super) fn checked_size(memory: &OwnedFd, seals: SealFlags) -> io::Result<usi
         return Err(refused("it is in a file system that can fail"));
     }
     let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+    let in_memory = (stat.st_blocks as u64).saturating_mul(BLOCK_LEN);
     if size == 0 {
         return Err(refused("it is empty"));
     }
     if size % rustix::param::page_size() != 0 {
         return Err(refused("it does not end with a page"));
     }
-    if isize::try_from(size).is_err() || !memory::has_bytes(memory, size) {
+    if isize::try_from(size).is_err() || in_memory < size as u64 {
         return Err(refused("it is longer than what was written"));
     }
-    Ok(size)
+    Ok(stat)
 }
 
 /// The device of all memfds that have small pages: the kernel's own mount of `tmpfs(5)`.

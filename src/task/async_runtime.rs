@@ -60,11 +60,12 @@ impl Look {
             self.waits += 1;
             return exit_cause::end_if_disconnected();
         }
-        let timer = self.timer.get_or_insert_with(|| {
-            self.is_set = true;
-            Box::pin(tokio::time::sleep(LOOK_PAUSE))
-        });
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LOOK_PAUSE)));
         if !self.is_set {
+            // First: to set a timer, the runtime may write to a descriptor.
+            exit_cause::end_if_disconnected();
             timer.as_mut().reset(Instant::now() + LOOK_PAUSE);
         }
         // The look after the last wait finds that no timer is needed.

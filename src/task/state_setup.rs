@@ -37,6 +37,10 @@ pub struct Makes<F, K>(PhantomData<(F, K)>);
 
 /// The types that a function may return that makes a state. `K` says which of them it is, and is always inferred.
 #[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "a function that returns `{Self}` does not make a `{S}`",
+    label = "does not return `{S}` or `Result<{S}, E>` with `E: Display`"
+)]
 pub trait StateOutcome<S, K>: Sized + 'static {
     /// Runs `start` and makes the state of what it returns.
     fn make(start: impl FnOnce() -> Self) -> Result<S, String>;
@@ -85,6 +89,24 @@ where
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct StateSetupCall<F, S, R, K, A>(PhantomData<(F, S, R, K, A)>);
+
+/// As `C`, and the state stays when a call panics.
+#[derive(Debug)]
+pub(crate) struct Keeping<C>(PhantomData<C>);
+
+impl<C: Call<Output = Result<(), String>>> Call for Keeping<C> {
+    type Args = C::Args;
+    type Output = C::Output;
+
+    fn name() -> &'static str {
+        C::name()
+    }
+
+    fn call(arguments: Self::Args) -> Self::Output {
+        state_slot::keep_after_panics();
+        C::call(arguments)
+    }
+}
 
 macro_rules! state_setup {
     ($arguments:ty, $pattern:pat, $($name:ident: $kind:ident),*) => {

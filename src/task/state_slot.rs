@@ -1,6 +1,7 @@
 //! The state of this process: a value that calls borrow, one after the other.
 //!
-//! Runs in the child, on the thread that runs tasks. The state never leaves its thread, so it need not be `Send`.
+//! Runs in the child, on the thread that runs tasks; for [`Managed::local`](crate::Managed::local) on a thread of the
+//! application. The state never leaves its thread, so it need not be `Send`.
 //!
 //! Must stay true: a thread has at most one state; it is dropped where a worker leaves in an orderly way ([`drop_state`]),
 //! and nowhere else.
@@ -15,6 +16,7 @@ thread_local! {
         StateSlot {
             state: RefCell::new(ManuallyDrop::new(None)),
             is_lent: Cell::new(false),
+            outlives_panics: Cell::new(false),
         }
     };
 }
@@ -24,6 +26,7 @@ struct StateSlot {
     state: RefCell<ManuallyDrop<Option<Box<dyn Any>>>>,
     /// Whether a call has it, or has had it when it panicked.
     is_lent: Cell<bool>,
+    outlives_panics: Cell<bool>,
 }
 
 /// Makes `state` this thread's state. Drops the one before, if there is one.
@@ -54,10 +57,15 @@ fn no_state(name: &str) -> ! {
     panic!("procession: there is no `{name}` here");
 }
 
+/// The state stays when a call that has it panics.
+pub(super) fn keep_after_panics() {
+    SLOT.with(|slot| slot.outlives_panics.set(true));
+}
+
 /// A call has panicked. True if the call had the state, which must not be used any more.
 #[cold]
 pub(crate) fn is_state_spoiled() -> bool {
-    SLOT.with(|slot| slot.is_lent.take())
+    SLOT.with(|slot| slot.is_lent.take() && !slot.outlives_panics.get())
 }
 
 /// Drops this thread's state, if it has one. A panic of its `Drop` ends here: the process leaves all the same.
@@ -96,6 +104,8 @@ mod tests {
         assert!(!is_state_spoiled());
         let panics = || catch_unwind(|| with(|_: &mut u8| panic!("on purpose")));
         assert!(panics().is_err() && is_state_spoiled() && !is_state_spoiled());
+        keep_after_panics();
+        assert!(panics().is_err() && !is_state_spoiled());
         assert_eq!(with(|n: &mut u8| *n), 2);
     }
 }

@@ -19,3 +19,4 @@ pub(crate) mod mapped_blob;
 pub(crate) mod mapped_blobs;
 pub(crate) mod messages;
 pub(crate) mod nonsense;
+pub(crate) mod parcel;

@@ -27,6 +27,17 @@ async fn close_all_and_wait() {
     tokio::time::sleep(Duration::from_millis(10)).await;
 }
 
+/// A future that has waited often is looked at less often.
+async fn wait_often_and_close_all(pause: Duration) {
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    std::thread::sleep(pause);
+    // SAFETY: as above.
+    unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+    std::future::pending().await
+}
+
 fn close_all_and_receive(receiver: Receiver<u32>) -> bool {
     close_all();
     receiver.blocking_recv().is_ok()
@@ -66,6 +77,9 @@ async fn worker_whose_descriptors_were_closed_is_replaced() {
         assert_eq!(within(pool.run(|x: u32| x, 2)).await.unwrap(), 2);
         assert_told(within(pool.run(close_all_and_wait, ())).await);
         assert_eq!(within(pool.run(|x: u32| x, 3)).await.unwrap(), 3);
+        for pause in [Duration::ZERO, Duration::from_millis(50)] {
+            assert_told(within(pool.run(wait_often_and_close_all, pause)).await);
+        }
         let (_sender, receiver) = procession::queue::<u32>(1).unwrap();
         assert_told(within(pool.run(close_all_and_receive, receiver)).await);
         // A result that needs a descriptor of its own.

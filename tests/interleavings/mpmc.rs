@@ -315,7 +315,8 @@ fn of_the_memory() -> Vec<State> {
     vec![
         start(&[&[spilled], &[spilled, plain]], &[ALL], 1),
         start(&[&[spilled, spilled, spilled]], &[ALL], 2),
-        start(&[&[spilled, spilled, spilled]], &[2, ALL], 1),
+        start(&[&[spilled, spilled, spilled]], &[2, ALL], 0),
+        start(&[&[spilled, spilled]], &[2, 1], 1),
     ]
 }
 

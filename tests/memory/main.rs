@@ -16,6 +16,7 @@ mod lifetime;
 mod moved;
 mod sealed;
 mod shared;
+mod shortage;
 mod sizes;
 mod travel;
 

@@ -1,5 +1,7 @@
 //! Where shared memory travels: in every direction, by every way.
 
+use std::sync::OnceLock;
+
 use procession::memory::{SharedBuf, SharedBufMut, SharedSlice};
 use procession::{Pool, Receiver, Sender, channel, queue, spawn};
 
@@ -130,6 +132,37 @@ async fn buffer_received_again_takes_no_second_descriptor() {
         },
     )
     .await;
+}
+
+#[procession::test]
+async fn broadcast_buffer_reaches_every_worker() {
+    let pool = Pool::with_workers(3).unwrap();
+    let seen = within(pool.broadcast(first_and_len, patterned(9_000)))
+        .await
+        .unwrap();
+    assert_eq!(seen, [(0, 9_000); 3]);
+}
+
+#[test]
+fn values_go_wherever_threads_go() {
+    fn check<T: Send + Sync + Unpin + std::fmt::Debug + 'static>() {}
+    check::<SharedBuf>();
+    check::<SharedBufMut>();
+    check::<SharedSlice<f64>>();
+    check::<procession::memory::Shared<[std::sync::atomic::AtomicU64]>>();
+}
+
+static LOADED: OnceLock<SharedBuf> = OnceLock::new();
+
+#[procession::test]
+async fn buffer_that_was_preloaded_is_sent_by_every_worker() {
+    let load = |len: usize| LOADED.set(patterned(len)).unwrap();
+    let builder = Pool::builder().workers(2).preload(load, 2 << 20);
+    let pool = builder.build().unwrap();
+    let part = |n: usize| LOADED.get().unwrap().slice(n * 1000..);
+    let parts = within(pool.map(part, 0..50)).await.unwrap();
+    let mut parts = parts.iter().enumerate();
+    assert!(parts.all(|(n, part)| is_patterned(part, n * 1000) && part.len() > 1_000_000));
 }
 
 #[procession::test]

@@ -36,6 +36,7 @@ mod many;
 mod map;
 mod metrics;
 mod options;
+mod output;
 mod priority;
 mod progress_timeout;
 mod queue_limit;

@@ -9,6 +9,9 @@ mod leftovers;
 #[path = "../notes/mod.rs"]
 mod notes;
 
+mod managed;
+mod managed_ends;
+mod managed_travels;
 mod pool_functions;
 mod pool_state;
 
@@ -46,6 +49,11 @@ pub(crate) fn open(notes: Notes) -> Document {
 /// How many words a page has. Panics if there is no such page.
 pub(crate) fn words(document: &mut Document, page: usize) -> usize {
     document.reads += 1;
+    document.pages[page].split_whitespace().count()
+}
+
+/// How many words a page has.
+pub(crate) fn words_of(document: &Document, page: usize) -> usize {
     document.pages[page].split_whitespace().count()
 }
 

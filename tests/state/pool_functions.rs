@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 
-use procession::{Pool, StatePool};
+use futures::TryStreamExt as _;
+use procession::{Emit, Pool, StatePool};
 
 use crate::deadline::within;
 
@@ -84,6 +85,67 @@ async fn spawn_and_maps_take_the_state() {
     assert_eq!(within(sums).await.unwrap(), [20, 20]);
     let count = within(pool.map(add_later, vec![1]));
     assert_eq!(count.await.unwrap(), [21]);
+}
+
+#[procession::test]
+async fn try_spawn_and_reserve_take_the_state() {
+    let pool = Pool::builder().workers(1).queue_limit(1).state(counter, 10);
+    let pool = pool.build().unwrap();
+    let permit = within(pool.reserve()).await.unwrap();
+    assert_eq!(within(permit.run(add, 1)).await.unwrap(), 11);
+    let permit = within(pool.reserve()).await.unwrap();
+    assert_eq!(within(permit.spawn(add_later, 1)).await.unwrap(), 12);
+    let spawned = pool.try_spawn(add_all::<u32>, (1, 2, 3)).unwrap();
+    assert_eq!(within(spawned).await.unwrap(), 18);
+}
+
+fn count_up(counter: &mut Counter, emit: Emit<u64>, n: u64) {
+    for _ in 0..n {
+        counter.count += 1;
+        emit.blocking_send(counter.count);
+    }
+}
+
+#[procession::test]
+async fn streams_take_the_state() {
+    let pool = pool();
+    let counts: Vec<u64> = within(pool.stream(count_up, 3).try_collect())
+        .await
+        .unwrap();
+    assert_eq!(counts, [11, 12, 13]);
+    let later = async |counter: &mut Counter, emit: Emit<u64>| {
+        emit.send(counter.count).await;
+        counter.count += 1;
+        emit.send(counter.count).await;
+    };
+    let counts: Vec<u64> = within(pool.stream(later, ()).try_collect()).await.unwrap();
+    assert_eq!(counts, [13, 14]);
+}
+
+#[procession::test]
+async fn lease_holds_one_state() {
+    let pool = Pool::builder()
+        .workers(2)
+        .state(counter, 0)
+        .build()
+        .unwrap();
+    let lease = within(pool.worker()).await.unwrap();
+    for count in 1..=10 {
+        assert_eq!(within(lease.run(add, 1)).await.unwrap(), count);
+        within(pool.run(add, 100)).await.unwrap();
+    }
+    let pid = lease.run(|_: &mut Counter| std::process::id(), ());
+    assert_eq!(within(pid).await.unwrap(), lease.pid());
+    let counts: Vec<u64> = within(lease.stream(count_up, 2).try_collect())
+        .await
+        .unwrap();
+    assert_eq!(counts, [11, 12]);
+    let panics = lease.run(|_: &mut Counter| panic!("on purpose"), ());
+    assert!(within(panics).await.unwrap_err().is_panic());
+    assert!(
+        within(lease.run(add, 1)).await.is_err(),
+        "the state is gone"
+    );
 }
 
 #[procession::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use procession::{ErrorKind, Pool, StatePool};
+use procession::{ErrorKind, Pool, StatePool, WorkerState};
 
 use crate::deadline::{until, within};
 use crate::leftovers::alone;
@@ -72,9 +72,17 @@ async fn panic_in_a_map_costs_one_item() {
         }
     }
     assert_eq!(outcomes.len(), 1000);
+    let ready = || {
+        pool.pool()
+            .workers()
+            .iter()
+            .all(|it| it.state() == WorkerState::Idle)
+    };
+    until(ready).await;
     within(pool.pool().shutdown()).await;
-    assert_eq!(board.read("opened").len(), board.read("closed").len());
-    assert!(board.read("closed").len() >= 12);
+    // Ten panics, and two workers at the end.
+    assert_eq!(board.read("opened").len(), 12);
+    assert_eq!(board.read("closed").len(), 12);
 }
 
 #[procession::test]
@@ -172,6 +180,22 @@ async fn panicking_drop_ends_the_worker_in_an_orderly_way() {
     within(pool.run(|_: &mut Angry| (), ())).await.unwrap();
     within(pool.pool().shutdown()).await;
     assert_eq!(board.read("dropped").len(), 1);
+}
+
+#[procession::test]
+async fn worker_that_still_makes_its_state_drops_it_at_shutdown() {
+    let board = Board::new();
+    let slow = |notes: Notes| {
+        notes.meet("opening", "go");
+        open(notes)
+    };
+    let pool = Pool::builder().workers(1).state(slow, board.notes());
+    let pool = pool.build().unwrap();
+    board.lines("opening", 1).await;
+    let shutdown = pool.pool().shutdown();
+    board.write("go", 1);
+    within(shutdown).await;
+    assert_eq!(board.read("closed"), ["0"]);
 }
 
 #[procession::test]

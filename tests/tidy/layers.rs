@@ -28,14 +28,18 @@ enum Layer {
     Entry,
     /// What users name.
     Faces,
+    /// What is made of faces: a value behind a pool of one worker, a queue and pipes.
+    Compositions,
 }
 
 /// Each top-level module and its layer.
 const MODULES: &[(&str, Layer)] = &[
+    ("managed", Layer::Compositions),
     ("process", Layer::Faces),
     ("pool", Layer::Faces),
     ("queue", Layer::Faces),
     ("pipe", Layer::Faces),
+    ("sync", Layer::Faces),
     ("memory", Layer::Faces),
     ("init", Layer::Entry),
     // What the fuzz targets call, of every layer below.

@@ -209,10 +209,43 @@ pub(crate) static TARGETS: &[Target] = &[
         Nobody(Unit::Count),
         AtMost(IDLE_SWITCHES),
     ),
+    pinned(
+        "managed-call",
+        "call of a managed state, one CPU, p50",
+        Rival("eventfd there and back, blocking"),
+        AtMost(2.0),
+    ),
+    pinned(
+        "managed-call",
+        "call of a managed state, one CPU, p50",
+        Rival("mp.Manager"),
+        AtMost(0.2),
+    ),
+    pinned(
+        "state-run",
+        "a task with a state, one CPU, p50",
+        Rival("procession, without a state"),
+        AtMost(1.05),
+    ),
+    free(
+        "shared-argument",
+        "64 MiB of shared memory as argument",
+        Nobody(Unit::Seconds),
+        AtMost(0.1e-3),
+    ),
+    free(
+        "shared-stream",
+        "1 MiB of shared memory, filled and read",
+        Nobody(Unit::PerSecond),
+        AtLeast(SHARED_MESSAGES),
+    ),
 ];
 
 /// 6 GB/s.
 const LARGE_MESSAGES: f64 = 6e9 / work::LARGE as f64;
+
+/// 8 GB/s.
+const SHARED_MESSAGES: f64 = 8e9 / work::LARGE as f64;
 
 /// Nothing may wake an idle pool. A bare runtime has two switches: the end of the sleep, and one
 /// look at its timer on the way; another two may be preemption.

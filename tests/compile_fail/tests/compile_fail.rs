@@ -22,6 +22,8 @@ fn what_cannot_be_called_is_refused() {
         "nine_arguments",
         "not_async_main",
         "result_not_serialisable",
+        "state_borrowed",
+        "state_not_taken",
         "wrong_argument_count",
         "wrong_argument_type",
     ] {

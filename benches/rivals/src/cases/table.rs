@@ -4,9 +4,12 @@ use super::{Case, Contender, OURS, Pin, Run};
 use crate::contenders::channels;
 use crate::contenders::in_process;
 use crate::contenders::ipc_channel;
+use crate::contenders::locks;
 use crate::contenders::ours;
 use crate::contenders::procspawn;
+use crate::contenders::shared_memory;
 use crate::contenders::starting;
+use crate::contenders::state;
 use crate::contenders::unix_ipc;
 use crate::figure::Unit;
 
@@ -39,7 +42,50 @@ pub(crate) static CASES: &[Case] = &[
     PIPE,
     PIPE_BLOCKING,
     QUEUE_IDLE,
+    MANAGED_CALL,
+    STATE_RUN,
+    SHARED_ARGUMENT,
+    SHARED_STREAM,
+    LOCK,
+    LOCK_TWO,
+    LOCK_HAND_OVER,
 ];
+
+const LOCK: Case = Case {
+    name: "lock",
+    title: "an uncontended lock, locked and unlocked: per second",
+    unit: Unit::PerSecond,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, locks::uncontended),
+        here("procession, awaited", locks::uncontended_awaited),
+        here("pthread mutex", locks::raw_uncontended),
+        python("mp.Lock", &["locks.py", "uncontended"]),
+    ],
+};
+
+const LOCK_TWO: Case = Case {
+    name: "lock-two",
+    title: "two processes at one lock, blocking: per second",
+    unit: Unit::PerSecond,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, locks::two_processes),
+        here("pthread mutex", locks::raw_two_processes),
+        python("mp.Lock", &["locks.py", "two"]),
+    ],
+};
+
+const LOCK_HAND_OVER: Case = Case {
+    name: "lock-hand-over",
+    title: "a lock that two processes await in turn, there and back: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: BOTH,
+    contenders: &[here(OURS, locks::hand_over)],
+};
 
 const ONE_TASK: Case = Case {
     name: "one-task",
@@ -370,6 +416,59 @@ const QUEUE_IDLE: Case = Case {
     contenders: &[
         here(OURS, channels::idle),
         here("no queue, sleeping runtime", in_process::wake_ups),
+    ],
+};
+
+const MANAGED_CALL: Case = Case {
+    name: "managed-call",
+    title: "one call of a state in a process of its own, awaited: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: BOTH,
+    contenders: &[
+        here(OURS, state::managed_call),
+        here(
+            "eventfd there and back, blocking",
+            state::eventfd_round_trip,
+        ),
+        python("mp.Manager", &["manager.py", "call"]),
+    ],
+};
+
+const STATE_RUN: Case = Case {
+    name: "state-run",
+    title: "one tiny task in a worker that holds a state, awaited: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: BOTH,
+    contenders: &[
+        here(OURS, state::state_run),
+        here("procession, without a state", ours::one_task),
+    ],
+};
+
+const SHARED_ARGUMENT: Case = Case {
+    name: "shared-argument",
+    title: "64 MiB of shared memory as argument, its length as result: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, shared_memory::argument),
+        python("mp.shared_memory", &["memory.py", "argument"]),
+    ],
+};
+
+const SHARED_STREAM: Case = Case {
+    name: "shared-stream",
+    title: "1 MiB of shared memory made, filled, sent and read, one process to another: messages/s",
+    unit: Unit::PerSecond,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, shared_memory::stream),
+        here("memcpy and read, one thread", shared_memory::copy),
+        python("mp.shared_memory", &["memory.py", "stream"]),
     ],
 };
 

@@ -1,0 +1,68 @@
+//! A call that has come to its process by way of another, which does not know its types.
+//!
+//! The relaying process runs [`RelayedCall`] as any call: its argument is the place of the function and the encoded
+//! arguments. The child enters the function from there, through the image's table, as it does for a request.
+
+use serde::{Deserialize, Serialize};
+
+use crate::sys::image;
+use crate::sys::image::Token;
+use crate::task::Call;
+use crate::transfer::parcel::Parcel;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct RelayedCall;
+
+/// What a relayed call came to, if it did not panic.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum RelayedOutcome {
+    Done(Parcel),
+    /// Why its arguments could not be decoded.
+    Undecoded(String),
+    /// Why its result could not be encoded.
+    Unencoded(String),
+}
+
+/// What the function's entry point is given.
+#[derive(Debug)]
+pub(super) struct RelayedItem {
+    arguments: Parcel,
+    outcome: Option<RelayedOutcome>,
+}
+
+impl RelayedItem {
+    /// Runs the function. A panic of it passes through.
+    pub(super) fn run<C: Call>(&mut self) {
+        let outcome = match std::mem::take(&mut self.arguments).open::<C::Args>() {
+            Ok(arguments) => match Parcel::pack(&C::call(arguments)) {
+                Ok(parcel) => RelayedOutcome::Done(parcel),
+                Err(why) => RelayedOutcome::Unencoded(why),
+            },
+            Err(why) => RelayedOutcome::Undecoded(why),
+        };
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Call for RelayedCall {
+    /// The bits of the function's token, and its arguments.
+    type Args = (u64, Parcel);
+    type Output = RelayedOutcome;
+
+    fn name() -> &'static str {
+        "procession::Managed::call"
+    }
+
+    fn call((token, arguments): Self::Args) -> RelayedOutcome {
+        let mut item = RelayedItem {
+            arguments,
+            outcome: None,
+        };
+        if let Some(enter) = image::lookup(Token::from_bits(token)) {
+            enter(&mut item);
+        }
+        let unknown = || RelayedOutcome::Undecoded("the program has no such function".to_owned());
+        item.outcome.unwrap_or_else(unknown)
+    }
+}

@@ -1,0 +1,38 @@
+//! What a handle in another process and the home of the state tell each other.
+
+use serde::{Deserialize, Serialize};
+
+use crate::call::relayed::RelayedOutcome;
+use crate::error::SentError;
+use crate::pipe::Pipe;
+use crate::transfer::parcel::Parcel;
+
+/// How many calls of one process the home takes at a time. More wait, so that a process cannot fill the home's memory.
+pub(super) const MOST_CALLS: usize = 1024;
+
+/// How many connections may wait to be accepted.
+pub(super) const MOST_HELLOS: usize = 64;
+
+/// The home's end of a new connection.
+pub(super) type Hello = Pipe<FromHome, ToHome>;
+
+/// From a handle to the home.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum ToHome {
+    /// Call the function with this token.
+    Call {
+        id: u64,
+        token: u64,
+        arguments: Parcel,
+    },
+    /// Do not begin the call, if it was not begun.
+    Withdraw { id: u64 },
+}
+
+/// From the home to a handle: what a call came to.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct FromHome {
+    pub(super) id: u64,
+    pub(super) generation: u64,
+    pub(super) outcome: Result<RelayedOutcome, SentError>,
+}
