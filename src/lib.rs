@@ -15,6 +15,7 @@ mod pipe;
 mod pool;
 mod process;
 mod queue;
+pub mod sync;
 
 mod init;
 

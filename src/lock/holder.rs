@@ -79,6 +79,40 @@ impl Holder {
         })
     }
 
+    /// A holder that the kernel knows, and that no other value of this process uses.
+    ///
+    /// # Errors
+    ///
+    /// The kernel cannot register this process: it has no `/proc`, or a filter forbids to open files.
+    pub(crate) fn registered(memory: &OwnedFd) -> io::Result<Self> {
+        let holder = Self::unshared(memory)?;
+        match holder.first.number.in_kernel() {
+            Some(_) => Ok(holder),
+            None => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "this process cannot be registered as a holder of locks: is there no /proc?",
+            )),
+        }
+    }
+
+    /// The number of this process in the kernel; `None` if this is a forked copy that cannot register now.
+    #[inline]
+    pub(crate) fn number_in_kernel(&self) -> Option<NonZeroU32> {
+        self.here()?.number.in_kernel()
+    }
+
+    /// Whether a process is registered at the memory under `number`, which any process may have written.
+    pub(crate) fn is_alive(&self, number: NonZeroU32) -> bool {
+        let Some(here) = self.here() else {
+            // Without a description of its own, a copy cannot ask.
+            return true;
+        };
+        let known = HolderNumber::registered(number).in_kernel();
+        known.is_some_and(|number| {
+            here.number.in_kernel() == Some(number) || here.is_registered(number)
+        })
+    }
+
     /// The holder of this process at `memory`, if there is one.
     fn known(identity: u64, memory: &OwnedFd) -> Option<Arc<Self>> {
         let holder = HOLDERS.try_lock().ok()?.get(&identity)?.upgrade()?;

@@ -25,6 +25,8 @@ pub(crate) struct SharedLock {
     holder: Arc<Holder>,
     /// Which of the locks in its memory this is.
     index: usize,
+    /// Whether a holder that the kernel does not know may own it.
+    admits_unregistered: bool,
     /// How many attempts of this process have found the lock held.
     refusals: AtomicU32,
     /// A word with an unregistered owner, and when it was first seen.
@@ -60,8 +62,17 @@ impl SharedLock {
             at,
             holder,
             index,
+            admits_unregistered: true,
             refusals: AtomicU32::new(0),
             term: Mutex::new(None),
+        }
+    }
+
+    /// The lock, of which every holder is registered with the kernel.
+    pub(crate) fn of_registered(self) -> Self {
+        Self {
+            admits_unregistered: false,
+            ..self
         }
     }
 
@@ -129,7 +140,7 @@ impl SharedLock {
         }
         match owner.in_kernel() {
             Some(number) => !here.is_registered(number),
-            None => self.term_is_over(found),
+            None => !self.admits_unregistered || self.term_is_over(found),
         }
     }
 

@@ -43,7 +43,8 @@ use crate::sys::writable_memory::WritableMemory;
 /// # Errors
 ///
 /// Serialising it is an error unless it is being sent as an argument, a result or a message, if the value has it twice, or
-/// if it was sent before. A task with one that is retried, and a broadcast, fail in the second worker that receives it.
+/// if it was sent before. A retried task, and a broadcast, with a `SharedBufMut` among the arguments fail in the second
+/// worker that receives it.
 #[doc(alias = "SharedMemory")]
 #[must_use = "dropping it frees the memory"]
 pub struct SharedBufMut {

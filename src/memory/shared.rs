@@ -71,8 +71,10 @@ impl<T: ?Sized> Shared<T> {
     }
 
     /// Whether both are the same value of this process. The same memory, received twice, is mapped twice.
-    pub fn ptr_eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+    ///
+    /// This is not a method, because the value may have methods of this name: call `Shared::ptr_eq(&a, &b)`.
+    pub fn ptr_eq(this: &Self, other: &Self) -> bool {
+        Arc::ptr_eq(&this.0, &other.0)
     }
 }
 

@@ -228,10 +228,10 @@ impl Driver {
             // It fails only if the driver was dropped.
             let _ = events.send(Event::Exited(worker, end));
         });
-        let io = WorkerIo {
+        let io = Box::new(WorkerIo {
             requests,
             signal_handle,
-        };
+        });
         self.inbox.findings.changes.push(WorkerChange::Started {
             worker,
             io,

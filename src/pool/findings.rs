@@ -30,7 +30,7 @@ pub(super) enum WorkerChange {
     /// The process was started. `has_init` says whether it runs initializers before its first task.
     Started {
         worker: WorkerKey,
-        io: WorkerIo,
+        io: Box<WorkerIo>,
         has_init: bool,
     },
     /// There is no process.

@@ -12,9 +12,9 @@
 //!
 //! What is known, under one lock: `core`, with `records` of tasks and the `worker_table`. A worker's life is in
 //! `worker_state`. The core's topics are files of their own: `dispatch`, `replies`, `cancel`, `balance`, `workers`,
-//! `worker_count`, `recycling` with `departure` and `restart`, `exit_request`, `observation`, `utilisation`, `worker_exit`, `retry`, `pinned`, `close`,
-//! `room` with `admission`,
-//! and `tick`, which has the order of the driver's steps. `effects` performs what the core
+//! `worker_count`, `recycling` with `departure` and `restart`, `exit_request`, `start_failures`, `worker_exit`, `retry`,
+//! `pinned`, `close`, `room` with `admission`, `observation` with `utilisation`, and `tick`, which has the order of the
+//! driver's steps. `effects` performs what the core
 //! decided. Which task runs where is the [`schedule`](crate::schedule)'s to decide.
 //!
 //! Must stay true: every accepted task gets exactly one outcome. The core's lock is held no longer than it takes to
@@ -111,6 +111,7 @@ mod retry_rule;
 mod room;
 mod segments;
 mod shared_options;
+mod start_failures;
 mod target;
 mod tick;
 mod utilisation;

@@ -51,7 +51,7 @@ impl Core {
                 worker,
                 io,
                 has_init,
-            } => self.on_started(worker, io, has_init),
+            } => self.on_started(worker, *io, has_init),
             WorkerChange::StartFailed { worker, cause } => self.on_start_failed(worker, &cause),
             WorkerChange::Initialized {
                 worker,

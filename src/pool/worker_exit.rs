@@ -71,9 +71,11 @@ impl Core {
             started |= self.settle_task(&dead, queued.task, is_first, end);
         }
         let cause = self.cause_of_exit(&dead, exit, started);
+        // Then the next would live: a person or a test has killed it, or the kernel for want of memory.
+        let was_killed = cause.signal() == Some(libc::SIGKILL);
         if dead.is_alive() && !started {
             self.count_failed_start(dead.since, &cause);
-        } else if dead.is_alive() && !had_tasks && !ran_exit {
+        } else if dead.is_alive() && !had_tasks && !ran_exit && !was_killed {
             self.count_idle_death(&cause);
         }
         let is_needed = self.phase == Phase::Open || !self.records.is_empty();

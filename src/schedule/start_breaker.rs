@@ -16,7 +16,7 @@ const MAX_FAILURES: u32 = 5;
 /// How long the breaker stays open, unless a task is submitted and there is no worker.
 const OPEN_FOR: Duration = Duration::from_secs(1);
 
-/// Workers that die idle in the window before the breaker opens. More than an operator kills by hand.
+/// Workers that die idle in the window before the breaker opens.
 const MAX_IDLE_DEATHS: usize = 100;
 const DEATHS_WINDOW: Duration = Duration::from_secs(10);
 
@@ -70,7 +70,8 @@ impl StartBreaker {
             self.idle_deaths.pop_front();
         }
         if self.idle_deaths.len() >= MAX_IDLE_DEATHS {
-            self.idle_deaths.clear();
+            // The others stay: until they are old, each death opens it again.
+            self.idle_deaths.pop_front();
             self.open(now);
         }
     }

@@ -147,7 +147,7 @@ impl<T: Atomics> AtomicMemory<T> {
     /// The value has no bytes, or there is no memory left.
     pub(crate) fn new(value: T) -> io::Result<Self> {
         let made = Self::zeroed(1)?;
-        // SAFETY: the memory is as long as the value, aligned, and known to no one else.
+        // SAFETY: the memory is as long as the value, aligned, and not shared yet.
         unsafe { made.memory.base().cast::<T>().write(value) };
         Ok(made)
     }

@@ -1,7 +1,7 @@
 //! How much memory this process can still get, as far as the kernel tells.
 //!
-//! Shared memory beyond it is not refused by the kernel: a process is killed for it. So whoever asks for much asks here
-//! before.
+//! The kernel does not refuse shared memory beyond it: it kills a process for it. So a caller that wants much asks here
+//! first.
 
 use std::fs;
 use std::path::{Path, PathBuf};

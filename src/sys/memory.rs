@@ -296,6 +296,17 @@ impl Mapping {
         compiler_fence(Ordering::Acquire);
     }
 
+    /// Fills `out` with the bytes from `at` on. Panics if they lie outside: the caller checks first.
+    #[inline]
+    pub(crate) fn load(&self, at: usize, out: &mut [u8]) {
+        assert!(at <= self.len && out.len() <= self.len - at);
+        let source = self.base.as_ptr().wrapping_add(at);
+        // SAFETY: the range was just checked. It is shared memory and `out` is not, so they do not overlap.
+        unsafe { copy_short(source, out.as_mut_ptr(), out.len()) }
+        // As in `read`.
+        compiler_fence(Ordering::Acquire);
+    }
+
     /// The 64-bit word at `at`. Panics if it lies outside or is not aligned.
     #[inline]
     pub(crate) fn word(&self, at: usize) -> &AtomicU64 {

@@ -26,6 +26,7 @@ pub(crate) mod futex;
 pub(crate) mod reactor;
 
 pub(crate) mod clock;
+pub(crate) mod close_watch;
 pub(crate) mod cpu_count;
 pub(crate) mod cpu_timer;
 pub(crate) mod exit;

@@ -223,14 +223,15 @@ mod tests {
 
     #[test]
     fn all_pages_exist_by_every_way() {
-        let len = 9 << 20;
+        let plan = PagePlan::of((9 << 20) + 1).unwrap();
+        let len = plan.len;
         for old_kernel in [false, true] {
             let memory = memory::memfd("populate-test", len).unwrap();
             let range = PageRange::map(memory.as_fd(), len, PageUse::ReadWrite).unwrap();
             assert!(!memory::has_bytes(&memory, 1));
             match old_kernel {
                 true => allocate(memory.as_fd(), len).unwrap(),
-                false => populate(memory.as_fd(), &range, PagePlan::of(len).unwrap()).unwrap(),
+                false => populate(memory.as_fd(), &range, plan).unwrap(),
             }
             assert!(memory::has_bytes(&memory, len));
         }

@@ -10,7 +10,7 @@
 //! again and differ between pid namespaces, or on the right to see other processes in `/proc`. Only registering needs
 //! `/proc/self/fd`: no other path leads to anonymous memory.
 //!
-//! Must stay true: the registered description is never sent to another process. A forked copy shares it, so the copy
+//! Must stay true: the description by which a process is registered is never sent to another process. A forked copy shares it, so the copy
 //! registers again (see `fork_epoch`); until the copy ends or executes a program, the process seems to exist.
 //!
 //! # Safety
@@ -70,6 +70,12 @@ impl Presence {
     #[inline]
     pub(crate) fn witness(&self) -> &Witness {
         &self.witness
+    }
+
+    /// The registered description. What is registered exists for as long as a process has the description, or a message
+    /// that carries it.
+    pub(crate) fn into_description(self) -> OwnedFd {
+        self.witness.file
     }
 }
 

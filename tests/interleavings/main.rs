@@ -1,4 +1,4 @@
-//! The protocols by which a sender wakes a sleeping receiver, and the lock of a queue, in every order in which their steps
+//! The protocols by which a sender wakes a sleeping receiver, the lock of a queue, and a mutex between processes, in every order in which their steps
 //! can happen.
 //!
 //! These are models of the code. A step is one access to memory, one system call or one critical section, and the table
@@ -10,7 +10,9 @@
 
 mod lock;
 mod mpmc;
+mod mutex;
 mod ring;
+mod semaphore;
 mod spsc;
 
 use std::collections::HashSet;
@@ -48,8 +50,15 @@ fn explore<S: Clone + Eq + Hash + Debug>(
 
 #[test]
 fn models_name_functions_of_the_code() {
-    for (steps, file, function) in [lock::MODELS, ring::MODELS, mpmc::MODELS, spsc::MODELS].concat()
-    {
+    let models = [
+        lock::MODELS,
+        ring::MODELS,
+        mpmc::MODELS,
+        spsc::MODELS,
+        mutex::MODELS,
+        semaphore::MODELS,
+    ];
+    for (steps, file, function) in models.concat() {
         let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
         let source = source.unwrap_or_else(|error| panic!("`{steps}` models {file}: {error}"));
         let is_there = ["(", "<"]

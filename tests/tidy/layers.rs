@@ -39,6 +39,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("pool", Layer::Faces),
     ("queue", Layer::Faces),
     ("pipe", Layer::Faces),
+    ("sync", Layer::Faces),
     ("memory", Layer::Faces),
     ("init", Layer::Entry),
     // What the fuzz targets call, of every layer below.

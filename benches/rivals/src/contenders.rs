@@ -8,6 +8,7 @@
 pub(crate) mod channels;
 pub(crate) mod in_process;
 pub(crate) mod ipc_channel;
+pub(crate) mod locks;
 pub(crate) mod ours;
 pub(crate) mod procspawn;
 pub(crate) mod shared_memory;

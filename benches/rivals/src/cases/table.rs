@@ -4,6 +4,7 @@ use super::{Case, Contender, OURS, Pin, Run};
 use crate::contenders::channels;
 use crate::contenders::in_process;
 use crate::contenders::ipc_channel;
+use crate::contenders::locks;
 use crate::contenders::ours;
 use crate::contenders::procspawn;
 use crate::contenders::shared_memory;
@@ -45,7 +46,46 @@ pub(crate) static CASES: &[Case] = &[
     STATE_RUN,
     SHARED_ARGUMENT,
     SHARED_STREAM,
+    LOCK,
+    LOCK_TWO,
+    LOCK_HAND_OVER,
 ];
+
+const LOCK: Case = Case {
+    name: "lock",
+    title: "an uncontended lock, locked and unlocked: per second",
+    unit: Unit::PerSecond,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, locks::uncontended),
+        here("procession, awaited", locks::uncontended_awaited),
+        here("pthread mutex", locks::raw_uncontended),
+        python("mp.Lock", &["locks.py", "uncontended"]),
+    ],
+};
+
+const LOCK_TWO: Case = Case {
+    name: "lock-two",
+    title: "two processes at one lock, blocking: per second",
+    unit: Unit::PerSecond,
+    percentile: 50.0,
+    pins: UNPINNED,
+    contenders: &[
+        here(OURS, locks::two_processes),
+        here("pthread mutex", locks::raw_two_processes),
+        python("mp.Lock", &["locks.py", "two"]),
+    ],
+};
+
+const LOCK_HAND_OVER: Case = Case {
+    name: "lock-hand-over",
+    title: "a lock that two processes await in turn, there and back: p50",
+    unit: Unit::Seconds,
+    percentile: 50.0,
+    pins: BOTH,
+    contenders: &[here(OURS, locks::hand_over)],
+};
 
 const ONE_TASK: Case = Case {
     name: "one-task",

@@ -1,0 +1,177 @@
+//! Locking a mutex: an attempt, and waiting until one succeeds.
+
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use bytemuck::Pod;
+
+use super::enrolment::Enrolment;
+use super::error::Poisoned;
+use super::local_side::LocalSide;
+use super::mutex_guard::MutexGuard;
+use super::mutex_serving::TO_RECOVER;
+use super::mutex_word::MutexWord;
+use super::party_word::PartyState;
+use super::waiting::{Asked, Waiting, block};
+use crate::sys::clock::Moment;
+
+/// How often a thread looks whether the lock is free before it sleeps.
+const LOOKS_BEFORE_BLOCKING: usize = 60;
+
+/// Locks, blocking this thread.
+pub(super) fn lock_blocking<T: Pod>(
+    side: &Arc<LocalSide>,
+    kind: u8,
+) -> Result<MutexGuard<'_, T>, Poisoned> {
+    for _ in 0..LOOKS_BEFORE_BLOCKING {
+        if let Some(locked) = attempt(side, kind, false) {
+            return locked;
+        }
+        std::hint::spin_loop();
+    }
+    block(side, || asked(kind), |party| attempt_as(side, kind, party))
+}
+
+/// Locks if the lock can be had now.
+#[inline]
+pub(super) fn attempt<T: Pod>(
+    side: &Arc<LocalSide>,
+    kind: u8,
+    is_called: bool,
+) -> Option<Result<MutexGuard<'_, T>, Poisoned>> {
+    let number = side.number()?;
+    let state = side.memory.state();
+    let mut word = MutexWord::from_bits(state.load(Ordering::Relaxed));
+    loop {
+        if !word.is_open() {
+            if word.owner().is_some() || (word.is_reserved() && !is_called) {
+                return None;
+            }
+            if word.is_poisoned() && kind != TO_RECOVER {
+                return Some(Err(Poisoned(())));
+            }
+        }
+        let next = word.locked_by(number, is_called);
+        let (from, to) = (word.to_bits(), next.to_bits());
+        match state.compare_exchange_weak(from, to, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => return Some(Ok(MutexGuard::new(side, next))),
+            Err(found) => word = MutexWord::from_bits(found),
+        }
+    }
+}
+
+/// As [`attempt`], for a party that may wait.
+#[inline]
+fn attempt_as<'a, T: Pod>(
+    side: &'a Arc<LocalSide>,
+    kind: u8,
+    party: &mut Option<Enrolment>,
+) -> Option<Result<MutexGuard<'a, T>, Poisoned>> {
+    match party {
+        None => attempt(side, kind, false),
+        Some(_) => attempt_enrolled(side, kind, party),
+    }
+}
+
+fn attempt_enrolled<'a, T: Pod>(
+    side: &'a Arc<LocalSide>,
+    kind: u8,
+    party: &mut Option<Enrolment>,
+) -> Option<Result<MutexGuard<'a, T>, Poisoned>> {
+    let enrolment = party.as_ref()?;
+    match enrolment.state() {
+        Some(PartyState::Waiting) => {}
+        Some(PartyState::Called) => {
+            if let Some(Ok(guard)) = attempt(side, kind, true) {
+                // The word has taken the call back.
+                if let Some(enrolment) = party.take() {
+                    enrolment.end();
+                }
+                return Some(Ok(guard));
+            }
+            // Another thread was faster. In this order: who unlocks in between does not call, and the lock is
+            // tried below.
+            enrolment.change(PartyState::Called, PartyState::Waiting);
+            announce(side, MutexWord::not_calling);
+        }
+        Some(PartyState::Refused) => {
+            *party = None;
+            return Some(Err(Poisoned(())));
+        }
+        // The record was overwritten.
+        _ => {
+            *party = None;
+            return None;
+        }
+    }
+    // From here on, who unlocks calls.
+    announce(side, MutexWord::waited_for);
+    let locked = attempt(side, kind, false)?;
+    // If it was called meanwhile, dropping it has another party called.
+    *party = None;
+    Some(locked)
+}
+
+fn announce(side: &LocalSide, change: fn(MutexWord) -> MutexWord) {
+    let next = |bits| Some(change(MutexWord::from_bits(bits)).to_bits());
+    let state = side.memory.state();
+    // Never an error: there is always a next value.
+    let _ = state.fetch_update(Ordering::SeqCst, Ordering::Relaxed, next);
+}
+
+fn asked(kind: u8) -> Asked {
+    Asked {
+        kind,
+        amount: Moment::now().to_bits(),
+    }
+}
+
+/// Locks when it can.
+pub(super) struct Locking<'a, T> {
+    side: &'a Arc<LocalSide>,
+    kind: u8,
+    waiting: Waiting<'a>,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<'a, T> Locking<'a, T> {
+    #[inline]
+    pub(super) fn new(side: &'a Arc<LocalSide>, kind: u8) -> Self {
+        Self {
+            side,
+            kind,
+            waiting: Waiting::new(side),
+            value: PhantomData,
+        }
+    }
+}
+
+impl<'a, T: Pod> Future for Locking<'a, T> {
+    type Output = Result<MutexGuard<'a, T>, Poisoned>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (side, kind) = (self.side, self.kind);
+        let waiting = &mut self.waiting;
+        waiting.poll(cx, || asked(kind), |party| attempt_as(side, kind, party))
+    }
+}
+
+/// Recovers when it can.
+pub(super) struct Recovering<'a, T>(pub(super) Locking<'a, T>);
+
+impl<'a, T: Pod> Future for Recovering<'a, T> {
+    type Output = MutexGuard<'a, T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            // A request to recover is never refused, unless its record was overwritten.
+            if let Ok(guard) = ready!(Pin::new(&mut self.0).poll(cx)) {
+                return Poll::Ready(guard);
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Which party of a mutex is called.
+//!
+//! The lock is not handed over: a party is called, and tries for itself. So the owner of the lock is always the process
+//! that has stored its own number. A party that has waited for long has the lock reserved: until it has tried, no other
+//! thread can lock.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::local_side::LocalSide;
+use super::mutex_word::MutexWord;
+use super::object_memory::Party;
+use super::party_word::PartyState;
+use super::serving::Serving;
+use crate::sys::clock::Moment;
+
+/// After this time, a party that waits is not overtaken any more. Until then others may lock as they come, which costs
+/// less than a hand-over for each of them (as `sync.Mutex` of Go does it).
+const OVERTAKEN_FOR: Duration = Duration::from_millis(1);
+
+/// The kinds of requests.
+pub(super) const TO_LOCK: u8 = 0;
+pub(super) const TO_RECOVER: u8 = 1;
+
+/// How often a round decides anew because the word has changed. A process that changes it without end is left alone.
+const MOST_DECISIONS: usize = 1000;
+
+/// Calls a party if the lock has no owner, and takes it from a dead one.
+pub(super) fn serve(serving: &mut Serving<'_>) {
+    for _ in 0..MOST_DECISIONS {
+        let word = MutexWord::from_bits(serving.side.memory.state().load(Ordering::SeqCst));
+        match decide(word, serving) {
+            Decision::Leave => return,
+            Decision::Refuse => refuse(serving),
+            Decision::Become(next) => {
+                exchange(serving.side, word, next);
+            }
+            Decision::Call(place, next) => {
+                if exchange(serving.side, word, next) && serving.set(place, PartyState::Called) {
+                    return;
+                }
+            }
+        }
+        // A party that came meanwhile may have seen its flag removed.
+        serving.read_again();
+    }
+}
+
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+enum Decision {
+    Leave,
+    Become(MutexWord),
+    /// Refuse the parties that want a healthy value.
+    Refuse,
+    /// Call a party, by its place.
+    Call(usize, MutexWord),
+}
+
+fn decide(word: MutexWord, serving: &Serving<'_>) -> Decision {
+    let side = serving.side;
+    let has_called = serving.in_state(PartyState::Called).next().is_some();
+    if let Some(owner) = word.owner() {
+        let is_dead = serving.has_looked && side.number() != Some(owner) && !side.is_alive(owner);
+        return match is_dead {
+            true => Decision::Become(word.orphaned()),
+            // The party that was to be called has taken the lock before that. Its unlocking has to call.
+            false if !has_called && word != word.not_calling() => {
+                Decision::Become(word.not_calling())
+            }
+            false => Decision::Leave,
+        };
+    }
+    let is_to_refuse = |party: &Party| is_waiting(party) && party.word.kind() != TO_RECOVER;
+    if word.is_poisoned() && serving.live.iter().any(is_to_refuse) {
+        return Decision::Refuse;
+    }
+    if has_called {
+        return Decision::Leave;
+    }
+    match serving.live.iter().position(is_waiting) {
+        Some(place) => {
+            let since = Moment::from_bits(serving.live[place].amount);
+            let is_late = Moment::now().since(since) >= OVERTAKEN_FOR;
+            Decision::Call(place, word.calling(is_late))
+        }
+        None if word == word.not_waited_for() => Decision::Leave,
+        None => Decision::Become(word.not_waited_for()),
+    }
+}
+
+fn is_waiting(party: &Party) -> bool {
+    party.word.state() == Some(PartyState::Waiting)
+}
+
+fn refuse(serving: &mut Serving<'_>) {
+    for place in 0..serving.live.len() {
+        let party = serving.live[place];
+        if is_waiting(&party) && party.word.kind() != TO_RECOVER {
+            serving.set(place, PartyState::Refused);
+        }
+    }
+}
+
+fn exchange(side: &LocalSide, from: MutexWord, to: MutexWord) -> bool {
+    let (from, to) = (from.to_bits(), to.to_bits());
+    let word = side.memory.state();
+    word.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed)
+        .is_ok()
+}
+
+/// A party has left. If it was called, another is.
+pub(super) fn on_left(side: &LocalSide, state: PartyState) {
+    if state == PartyState::Called {
+        let word = side.memory.state();
+        let taken_back = |bits| Some(MutexWord::from_bits(bits).not_calling().to_bits());
+        // Never an error: there is always a next value.
+        let _ = word.fetch_update(Ordering::SeqCst, Ordering::Relaxed, taken_back);
+        side.serve(false);
+    }
+}

@@ -1,0 +1,95 @@
+//! Serving requests: which parties get what they wait for, and what becomes of those that have died.
+//!
+//! Runs in any process that has changed something, under the serving lock. The lock is tried and never waited for: a
+//! process that finds it held has counted its call before, and the holder serves once more when it sees another count
+//! than before. If the holder is killed, its death has every process that waits serve anew.
+//!
+//! What must stay true: whatever the table and the words contain, serving leaves a state in which each live party that
+//! can go on was told so. So it does not matter where the last one who served was killed. Each object decides that for
+//! itself; here is what they have in common.
+
+use std::sync::atomic::{Ordering, fence};
+
+use super::local_side::LocalSide;
+use super::object_kind::ObjectKind;
+use super::object_memory::Party;
+use super::party_word::PartyState;
+use super::serving::Serving;
+use super::{
+    barrier_serving, condvar_serving, event_serving, mutex_serving, once_serving, rwlock_serving,
+    semaphore_serving,
+};
+use crate::lock::TryLock;
+
+/// How often a process serves for others before it goes on with its own work: one of them may call without end. The
+/// others look for themselves, a little later.
+const MOST_ROUNDS: usize = 64;
+
+impl LocalSide {
+    /// Serves requests, or has the process that is serving them do it. True if it was done here. If `looks`, the kernel
+    /// is asked which parties are alive.
+    pub(super) fn serve(&self, looks: bool) -> bool {
+        let memory = &self.memory;
+        if looks {
+            memory.looks().fetch_add(1, Ordering::SeqCst);
+        }
+        memory.calls().fetch_add(1, Ordering::SeqCst);
+        for _ in 0..MOST_ROUNDS {
+            // The count before the look at the lock; below, the lock before the look at the count.
+            fence(Ordering::SeqCst);
+            let attempt = match looks {
+                true => self.serving_lock.try_lock_asking(),
+                false => self.serving_lock.try_lock(),
+            };
+            let (TryLock::Locked(guard) | TryLock::OwnerDied(guard)) = attempt else {
+                return false;
+            };
+            let calls = memory.calls().load(Ordering::SeqCst);
+            let changed = self.serve_once();
+            drop(guard);
+            // Not under the lock: waking takes long.
+            self.wake(&changed);
+            fence(Ordering::SeqCst);
+            if memory.calls().load(Ordering::SeqCst) == calls {
+                return true;
+            }
+        }
+        true
+    }
+
+    fn serve_once(&self) -> Vec<Party> {
+        let looks = self.memory.looks().load(Ordering::SeqCst);
+        let has_looked = self.memory.looks_done().load(Ordering::Relaxed) != looks;
+        let mut serving = Serving::begin(self, has_looked);
+        match self.memory.kind() {
+            ObjectKind::Mutex => mutex_serving::serve(&mut serving),
+            ObjectKind::RwLock => rwlock_serving::serve(&mut serving),
+            ObjectKind::Semaphore => semaphore_serving::serve(&mut serving),
+            ObjectKind::Event => event_serving::serve(&mut serving),
+            ObjectKind::Condvar => condvar_serving::serve(&mut serving),
+            ObjectKind::Barrier => barrier_serving::serve(&mut serving),
+            ObjectKind::Once => once_serving::serve(&mut serving),
+        }
+        serving.free_the_dead();
+        if self.memory.kind().is_read_under_lock() {
+            let all = serving.live.iter().chain(&serving.dead);
+            self.memory.trim(all.map(|party| party.index).max());
+        }
+        if has_looked {
+            self.memory.looks_done().store(looks, Ordering::Relaxed);
+        }
+        serving.changed
+    }
+
+    /// A party of this process has left in the state `state`.
+    pub(super) fn on_left(&self, state: PartyState) {
+        match self.memory.kind() {
+            ObjectKind::Mutex => mutex_serving::on_left(self, state),
+            ObjectKind::Condvar => condvar_serving::on_left(self, state),
+            ObjectKind::Event => {}
+            _ => {
+                self.serve(false);
+            }
+        }
+    }
+}

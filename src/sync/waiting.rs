@@ -1,0 +1,148 @@
+//! Waiting for what an attempt needs, as a task and as a thread.
+//!
+//! Both try first without a record in the table, then make one, try again, and sleep until the record is changed.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use super::enrolment::Enrolment;
+use super::local_side::LocalSide;
+use super::party_word::PartyState;
+use crate::own_runtime::Timer;
+
+/// How often a poll tries before it lets other tasks run.
+const TRIES_IN_A_ROW: usize = 32;
+
+/// How long a party pauses if the table is full. No process rings for that.
+const FULL_TABLE_PAUSE: Duration = Duration::from_millis(1);
+
+/// How often a thread that does not wait lets another process serve. That one may have been stopped.
+const MOST_LOOKS_AT_A_SERVER: usize = 100;
+
+/// What a party asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) kind: u8,
+    pub(super) amount: u64,
+}
+
+/// A task that waits at an object.
+#[derive(Debug)]
+pub(super) struct Waiting<'a> {
+    side: &'a Arc<LocalSide>,
+    enrolment: Option<Enrolment>,
+    pause: Option<Pin<Box<Timer>>>,
+}
+
+impl<'a> Waiting<'a> {
+    pub(super) fn new(side: &'a Arc<LocalSide>) -> Self {
+        Self {
+            side,
+            enrolment: None,
+            pause: None,
+        }
+    }
+
+    /// Waits until `attempt` returns something. It is told the task's party, if there is one, and takes it when it ends.
+    #[inline]
+    pub(super) fn poll<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        ask: impl Fn() -> Asked,
+        mut attempt: impl FnMut(&mut Option<Enrolment>) -> Option<R>,
+    ) -> Poll<R> {
+        let budget = ready!(tokio::task::coop::poll_proceed(cx));
+        let done = match attempt(&mut self.enrolment) {
+            Some(done) => done,
+            None => ready!(self.poll_slowly(cx, ask, attempt)),
+        };
+        budget.made_progress();
+        Poll::Ready(done)
+    }
+
+    fn poll_slowly<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        ask: impl Fn() -> Asked,
+        mut attempt: impl FnMut(&mut Option<Enrolment>) -> Option<R>,
+    ) -> Poll<R> {
+        for _ in 0..TRIES_IN_A_ROW {
+            match &mut self.enrolment {
+                Some(enrolment) => ready!(enrolment.poll_change(cx)),
+                None => ready!(self.poll_enrol(cx, &ask)),
+            }
+            if let Some(done) = attempt(&mut self.enrolment) {
+                return Poll::Ready(done);
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_enrol(&mut self, cx: &mut Context<'_>, ask: &impl Fn() -> Asked) -> Poll<()> {
+        loop {
+            self.enrolment = enrol(self.side, ask(), false);
+            if self.enrolment.is_some() {
+                self.pause = None;
+                return Poll::Ready(());
+            }
+            let begin = || Box::pin(Timer::after(FULL_TABLE_PAUSE));
+            ready!(self.pause.get_or_insert_with(begin).as_mut().poll(cx));
+            self.pause = None;
+        }
+    }
+}
+
+/// As [`Waiting::poll`], blocking this thread.
+pub(super) fn block<R>(
+    side: &Arc<LocalSide>,
+    ask: impl Fn() -> Asked,
+    mut attempt: impl FnMut(&mut Option<Enrolment>) -> Option<R>,
+) -> R {
+    let mut enrolment = None;
+    loop {
+        if let Some(done) = attempt(&mut enrolment) {
+            return done;
+        }
+        match &mut enrolment {
+            Some(enrolment) => enrolment.block(),
+            None => {
+                enrolment = enrol(side, ask(), true);
+                if enrolment.is_none() {
+                    std::thread::sleep(FULL_TABLE_PAUSE);
+                }
+            }
+        }
+    }
+}
+
+impl LocalSide {
+    /// Makes a request and has it served at once; returns what became of it. Dropping the enrolment ends the request.
+    pub(super) fn try_now(self: &Arc<Self>, asked: Asked) -> Option<(PartyState, Enrolment)> {
+        let enrolment = self.enrol(asked.kind, asked.amount, false)?;
+        for looks in [false, true] {
+            // The process that serves at this moment does it for this one too.
+            let is_waiting = || enrolment.state() == Some(PartyState::Waiting);
+            for _ in 0..MOST_LOOKS_AT_A_SERVER {
+                if !is_waiting() || self.serve(looks) {
+                    break;
+                }
+                std::thread::yield_now();
+            }
+            if !is_waiting() {
+                break;
+            }
+        }
+        Some((enrolment.state()?, enrolment))
+    }
+}
+
+fn enrol(side: &Arc<LocalSide>, asked: Asked, is_thread: bool) -> Option<Enrolment> {
+    let enrolment = side.enrol(asked.kind, asked.amount, is_thread)?;
+    if side.memory.kind().is_served_at_once() {
+        side.serve(false);
+    }
+    Some(enrolment)
+}
