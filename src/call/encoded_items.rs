@@ -33,7 +33,7 @@ pub(crate) struct EncodedItems {
     items: u32,
     /// Places among these are in the bytes, so that items with attachments are sent all at once. Most items have none,
     /// and many may wait.
-    fds: Option<Box<ItemFds>>,
+    fds: HeldFds,
     /// The cached values that the items name. Most name none.
     cached: Option<Box<NamedValues>>,
 }
@@ -41,6 +41,9 @@ pub(crate) struct EncodedItems {
 /// The attachments of items.
 #[derive(Debug, Default)]
 pub(super) struct ItemFds(pub(super) Vec<OwnedFd>);
+
+/// The attachments of all items. Most have none.
+pub(super) type HeldFds = Option<Box<ItemFds>>;
 
 /// The cached values that items name.
 #[derive(Debug, Clone)]
@@ -126,10 +129,7 @@ impl EncodedItems {
 
     /// How many items fit into `room` bytes, their bytes, and their attachments. `None` if not one fits.
     #[inline]
-    pub(super) fn fitting(
-        &mut self,
-        room: usize,
-    ) -> Option<(usize, &[u8], &mut Option<Box<ItemFds>>)> {
+    pub(super) fn fitting(&mut self, room: usize) -> Option<(usize, &[u8], &mut HeldFds)> {
         if self.bytes.len() <= room {
             return Some((self.items as usize, &self.bytes, &mut self.fds));
         }

@@ -11,7 +11,7 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-use super::output::Output;
+use super::output::ByteOutput;
 use crate::sys::stack;
 
 /// The error of a value that is nested too deeply for the stack of this thread. Postcard has no such error, and gives
@@ -26,7 +26,7 @@ pub(super) struct Encoder<O> {
     stack_limit: usize,
 }
 
-impl<O: Output> Encoder<O> {
+impl<O: ByteOutput> Encoder<O> {
     /// Encodes `value` and returns the output behind it.
     #[inline]
     pub(super) fn encode<T: Serialize + ?Sized>(value: &T, output: O) -> Result<O> {
@@ -123,7 +123,7 @@ macro_rules! write_numbers {
     )*};
 }
 
-impl<'a, O: Output> Serializer for &'a mut Encoder<O> {
+impl<'a, O: ByteOutput> Serializer for &'a mut Encoder<O> {
     type Ok = ();
     type Error = Error;
     type SerializeSeq = WriteParts<'a, O>;
@@ -281,7 +281,7 @@ pub(super) struct WriteParts<'a, O> {
     home: &'a mut Encoder<O>,
 }
 
-impl<O: Output> WriteParts<'_, O> {
+impl<O: ByteOutput> WriteParts<'_, O> {
     // Always inlined, as is what calls it: a part is often one byte, and an array has many.
     #[inline(always)]
     fn put<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
@@ -297,7 +297,7 @@ impl<O: Output> WriteParts<'_, O> {
 
 macro_rules! write_parts {
     ($($trait:ident: $($method:ident($($key:ty)?))*;)*) => {$(
-        impl<O: Output> $trait for WriteParts<'_, O> {
+        impl<O: ByteOutput> $trait for WriteParts<'_, O> {
             type Ok = ();
             type Error = Error;
 

@@ -3,7 +3,7 @@
 use crate::sys::buffer::{LONGEST_VARINT, WriteCursor};
 
 /// Where an encoder writes. The default is an output that is in use elsewhere, or has failed.
-pub(super) trait Output: Default {
+pub(super) trait ByteOutput: Default {
     /// Writes `bytes`. False if there is no space for them.
     fn put(&mut self, bytes: &[u8]) -> bool;
 
@@ -14,7 +14,7 @@ pub(super) trait Output: Default {
     fn is_default(&self) -> bool;
 }
 
-impl Output for WriteCursor<'_> {
+impl ByteOutput for WriteCursor<'_> {
     #[inline]
     fn put(&mut self, bytes: &[u8]) -> bool {
         self.put(bytes)
@@ -46,7 +46,7 @@ impl<P> Default for Pieces<P> {
     }
 }
 
-impl<P: FnMut(&[u8]) -> bool> Output for Pieces<P> {
+impl<P: FnMut(&[u8]) -> bool> ByteOutput for Pieces<P> {
     #[inline]
     fn put(&mut self, bytes: &[u8]) -> bool {
         self.0.as_mut().is_some_and(|put| put(bytes))

@@ -34,7 +34,7 @@ use crate::transfer::parcel::Parcel;
 /// - A call that panics fails with [`ErrorKind::Panicked`](crate::ErrorKind::Panicked), for its caller alone. The state stays as
 ///   the call has left it.
 /// - If the state's process dies, the call that it ran fails with the cause, and so does every other call from then on,
-///   unless the state [is made anew](ManagedBuilder::restart).
+///   unless the state [is made anew](crate::ManagedBuilder::restart).
 ///
 /// ```
 /// use procession::Managed;

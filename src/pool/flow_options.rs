@@ -14,10 +14,10 @@ impl PoolBuilder {
     /// The pool takes as many tasks as it has workers, and `tasks` more that wait. A task waits until it is known to be
     /// the next of its worker. A batch of map items is one task. At the limit:
     ///
-    /// - [`Pool::run`] waits for a place before it encodes its arguments, and so do [`Pool::map`] and
-    ///   [`Pool::reserve`]. Each priority is served in order, and the priorities take turns as waiting tasks do.
-    /// - [`Pool::try_spawn`] fails with [`Full`](crate::Full).
-    /// - [`Pool::spawn`] queues the task all the same.
+    /// - [`Pool::run`](crate::Pool::run) waits for a place before it encodes its arguments, and so do [`Pool::map`](crate::Pool::map) and
+    ///   [`Pool::reserve`](crate::Pool::reserve). Each priority is served in order, and the priorities take turns as waiting tasks do.
+    /// - [`Pool::try_spawn`](crate::Pool::try_spawn) fails with [`Full`](crate::Full).
+    /// - [`Pool::spawn`](crate::Pool::spawn) queues the task all the same.
     ///
     /// A task that is run again, or in another worker, keeps its place. When the pool is closed, what waits for a place
     /// fails with [`ErrorKind::Closed`](crate::ErrorKind::Closed); when it is terminated, with
@@ -52,7 +52,7 @@ impl PoolBuilder {
 
     /// Limits how long a task may wait: for room in the queue, and for a worker. By default there is no limit.
     ///
-    /// See [`Run::queue_timeout`](crate::Run::queue_timeout). It holds for [`Pool::reserve`] too.
+    /// See [`Run::queue_timeout`](crate::Run::queue_timeout). It holds for [`Pool::reserve`](crate::Pool::reserve) too.
     pub fn queue_timeout(mut self, limit: Duration) -> Self {
         self.queue_timeout = Some(limit);
         self

@@ -33,9 +33,15 @@ pub(super) fn serve(serving: &mut Serving<'_>) {
     serving.set_all(PartyState::Refused, |party| {
         is_waiting(party) && (all || is_before(party))
     });
-    if !all {
-        release_if_complete(serving);
+    if all || choose(serving).is_none() {
+        return;
     }
+    if !serving.has_looked {
+        // A party that has died meets no other, also if its death was not noticed yet.
+        serving.look();
+        return serve(serving);
+    }
+    release_if_complete(serving);
 }
 
 fn release_if_complete(serving: &mut Serving<'_>) {

@@ -68,6 +68,14 @@ impl<'a> Serving<'a> {
         self.live = again.live.into_iter().filter(is_live).collect();
     }
 
+    /// Reads the table anew, and asks the kernel which parties are alive.
+    pub(super) fn look(&mut self) {
+        let again = Self::begin(self.side, true);
+        self.live = again.live;
+        self.dead = again.dead;
+        self.has_looked = true;
+    }
+
     /// The live parties in the state `state`.
     pub(super) fn in_state(&self, state: PartyState) -> impl Iterator<Item = &Party> {
         let is_in = move |party: &&Party| party.word.state() == Some(state);

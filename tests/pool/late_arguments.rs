@@ -1,7 +1,7 @@
 //! Arguments that are encoded while no worker can start.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use procession::Pool;
 use serde::{Deserialize, Serialize, Serializer};
@@ -11,18 +11,15 @@ use crate::leftovers::processes::kill;
 use crate::notes::{Board, Notes};
 
 static ENCODED: AtomicU32 = AtomicU32::new(0);
-static NOTES: OnceLock<Notes> = OnceLock::new();
 
-/// The second encoding waits for a note: into shared memory, because the value is too large for the ring.
+/// The second encoding takes long: into shared memory, because the value is too large for the ring.
 #[derive(Debug, Deserialize)]
 struct Slow(Vec<u8>);
 
 impl Serialize for Slow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if ENCODED.fetch_add(1, Ordering::Relaxed) == 1 {
-            let notes = NOTES.get().unwrap();
-            notes.write("encoding", 1);
-            notes.wait("encode");
+            std::thread::sleep(Duration::from_millis(300));
         }
         self.0.serialize(serializer)
     }
@@ -30,10 +27,7 @@ impl Serialize for Slow {
 
 fn prepare(notes: Notes) -> Result<(), String> {
     match notes.has("obstacle") && !notes.has("cleared") {
-        true => {
-            notes.write("failed", std::process::id());
-            Err("not now".to_owned())
-        }
+        true => Err("not now".to_owned()),
         false => Ok(()),
     }
 }
@@ -42,16 +36,14 @@ fn prepare(notes: Notes) -> Result<(), String> {
 #[procession::test]
 async fn task_that_is_encoded_while_workers_fail_runs_when_they_start_again() {
     let board = Board::new();
-    NOTES.set(board.notes()).unwrap();
     let pool = Pool::builder().workers(1);
     let pool = pool.initializer(prepare, board.notes()).build().unwrap();
     let worker = within(pool.run(std::process::id, ())).await.unwrap();
     board.write("obstacle", 1);
     let call = pool.spawn(|it: Slow| it.0.len(), Slow(vec![1; 1 << 20]));
-    board.lines("encoding", 1).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
     kill(worker);
-    board.lines("failed", 1).await;
-    board.write("encode", 1);
+    tokio::time::sleep(Duration::from_millis(600)).await;
     board.write("cleared", 1);
     match within(call).await {
         Ok(len) => assert_eq!(len, 1 << 20),

@@ -75,6 +75,17 @@ async fn killed_party_breaks_a_barrier_until_it_is_reset() {
 }
 
 #[procession::test]
+async fn party_that_has_died_meets_no_other() {
+    let (barrier, board) = (Barrier::new(2).unwrap(), Board::new());
+    let killed = procession::spawn(meet, (barrier.clone(), board.notes()));
+    board.lines("comes", 1).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    killed.abort();
+    assert!(within(killed).await.is_err());
+    assert!(within(barrier.wait()).await.is_err());
+}
+
+#[procession::test]
 async fn aborted_and_reset_barriers_refuse_those_that_wait() {
     let barrier = Barrier::new(2).unwrap();
     for end in [Barrier::abort, Barrier::reset] {
