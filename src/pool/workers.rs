@@ -67,6 +67,8 @@ impl Core {
     /// A worker's process was started. Without initializers it takes tasks at once, which wait in its ring.
     pub(super) fn on_started(&mut self, worker: WorkerKey, mut io: WorkerIo, has_init: bool) {
         io.requests.belong_to(self.settings.id);
+        // While it is not known whether workers can start, they start one after the other.
+        self.check_missing = true;
         match self.workers.get(worker) {
             Some(_) => {
                 self.transition(worker, |life| life.on_started(io, has_init));

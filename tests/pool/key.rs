@@ -69,26 +69,23 @@ async fn keyed_task_waits_for_its_busy_worker_while_others_run_elsewhere() {
         pid()
     };
     let busy = named("busy").key(0).spawn();
-    let other = pool.run(
-        meets,
-        (
-            board.notes(),
-            "other".to_owned(),
-            "other may end".to_owned(),
-        ),
-    );
-    let other = other.key(1).spawn();
+    let meeting = |name: &str| {
+        let go = format!("{name} may end");
+        pool.run(meets, (board.notes(), name.to_owned(), go))
+    };
+    let other = meeting("other").key(1).spawn();
     board.lines("busy", 1).await;
     board.lines("other", 1).await;
     let begun = Instant::now();
     let keyed = pool.run(pid, ()).key(0).spawn();
-    let plain = named("plain").spawn();
+    let plain = meeting("plain").spawn();
     board.write("other may end", 1);
     within(other).await.unwrap();
-    // The other worker takes the task behind the one that waits for its worker.
+    // The other worker takes the task behind the one that waits for its worker, and is busy from then on.
     board.lines("plain", 1).await;
     board.write("go", 1);
     let (busy, keyed) = within(futures::future::join(busy, keyed)).await;
+    board.write("plain may end", 1);
     // On a machine that is too slow, the task has not waited so long.
     if begun.elapsed() < PATIENCE {
         assert_eq!((busy.unwrap(), keyed.unwrap()), (homes[0], homes[0]));
