@@ -71,18 +71,37 @@ impl Core {
             started |= self.settle_task(&dead, queued.task, is_first, end);
         }
         let cause = self.cause_of_exit(&dead, exit, started);
-        // Then the next would live: a person or a test has killed it, or the kernel for want of memory.
-        let was_killed = cause.signal() == Some(libc::SIGKILL);
-        if dead.is_alive() && !started {
-            self.count_failed_start(dead.since, &cause);
-        } else if dead.is_alive() && !had_tasks && !ran_exit && !was_killed {
-            self.count_idle_death(&cause);
-        }
+        let had_work = had_tasks || ran_exit;
+        self.count_death(&dead, exit, started, had_work, &cause);
         let is_needed = self.phase == Phase::Open || !self.records.is_empty();
         if self.settings.on_loss == OnLoss::End && is_needed {
             self.end_because(&cause);
         }
         self.tell(|| PoolEvent::WorkerExited { cause });
+    }
+
+    /// Counts an exit that was not wanted: as a failed start, or as the death of an idle worker.
+    fn count_death(
+        &mut self,
+        dead: &Worker,
+        exit: &FoundExit,
+        started: bool,
+        had_work: bool,
+        cause: &JoinError,
+    ) {
+        if !dead.is_alive() {
+            return;
+        }
+        // Then the next would live: a person or a test has killed it, or the kernel for want of memory.
+        let was_killed = cause.signal() == Some(libc::SIGKILL);
+        // A task that waits must not wait for starts that are killed for ever.
+        let is_idle = !had_work && self.schedule.waiting() == 0;
+        let was_killed_idle = was_killed && is_idle && exit.init.is_none();
+        match started {
+            false if !was_killed_idle => self.count_failed_start(dead.since, cause),
+            true if had_work || was_killed => {}
+            _ => self.count_idle_death(cause),
+        }
     }
 
     /// Why a worker has exited, whatever it was doing.

@@ -35,7 +35,7 @@ async fn wait_often_and_close_all(pause: Duration) {
     std::thread::sleep(pause);
     // SAFETY: as above.
     unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn close_all_and_receive(receiver: Receiver<u32>) -> bool {

@@ -178,7 +178,7 @@ async fn handle_dropped_while_the_call_waits_or_runs_takes_nothing_away() {
         .unwrap();
     let mut stream = pool.stream(
         |emit: Emit<u32>, values: Cached<Counted>| {
-            (0..3).for_each(|_| emit.blocking_send(values.0[0]))
+            (0..3).for_each(|_| emit.blocking_send(values.0[0]));
         },
         pool.cache(&Counted(vec![6])).unwrap(),
     );

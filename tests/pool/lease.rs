@@ -140,7 +140,7 @@ async fn crash_is_an_error_of_that_call_and_ends_the_lease() {
                 let lease = within(pool.worker()).await.unwrap();
                 let failing = match stop {
                     0 => lease.run(|| kill(pid()), ()),
-                    _ => lease.run(|| parked(), ()).timeout(SHORT),
+                    _ => lease.run(parked, ()).timeout(SHORT),
                 };
                 let (failed, behind) =
                     within(futures::future::join(failing, lease.run(pid, ()))).await;

@@ -132,7 +132,7 @@ async fn worker_exit_that_never_returns_is_killed_after_the_limit_of_tasks() {
     let report = within(pool.shutdown()).await;
     let errors = report.errors();
     assert!(
-        errors.len() == 2 && errors.iter().all(|it| it.is_timed_out()),
+        errors.len() == 2 && errors.iter().all(procession::JoinError::is_timed_out),
         "{errors:?}"
     );
     let pool = Pool::builder()
