@@ -78,6 +78,17 @@ fn write() {
     }
 }
 
+/// Whether all threads of a process are stopped: then the process counts as stopped.
+fn is_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it is there");
+    let stats = threads.map(|it| {
+        let path = it.expect("it can be listed").path().join("stat");
+        std::fs::read_to_string(path).expect("it is there")
+    });
+    let mut states = stats.map(|stat| stat.rsplit_once(") ").map(|(_, behind)| behind.to_owned()));
+    states.all(|state| state.is_some_and(|state| state.starts_with('T')))
+}
+
 fn program(ending: &str) {
     harness::record();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be built");
@@ -95,6 +106,8 @@ fn program(ending: &str) {
         }
         if ending == "is killed, with a stopped worker" {
             leftovers::processes::signal(pids[1], Signal::STOP);
+            // The kernel continues what is stopped when the application ends, and not what is about to stop.
+            deadline::until(|| is_stopped(pids[1])).await;
         }
         pool
     });
