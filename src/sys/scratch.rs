@@ -4,7 +4,7 @@
 //! 1. the worker, when it leaves in an orderly way;
 //! 2. the application, when it sees the worker's end ([`remove`]);
 //! 3. when the application has ended: its fork server, once the workers have ended too ([`remove_all_of`]). Where there is
-//!    none, a worker that sees the end has a shell do it ([`remove_from_outside`]);
+//!    none, a worker that sees the end has `rm` do it ([`remove_from_outside`]);
 //! 4. the next worker of any application that makes a directory ([`sweep`]), if all of these were killed at once.
 //!
 //! A worker holds a lock on its directory (`flock(2)`), which the kernel releases when the worker has ended, however it
@@ -21,7 +21,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -62,21 +62,22 @@ pub(crate) fn remove(path: &Path) {
     }
 }
 
-/// Waits for the end of its standard input, and then removes the directory that it is given.
-const REMOVE_LATER: &str = "read _; exec rm -rf -- \"$0\"";
-
-/// Has another program remove the directory when this process has ended, which must happen at once. Until then a task
-/// may still write into it.
+/// Has another program remove the directory, because this process must end at once.
+///
+/// The directory has another name then: a task that still writes into it by its path would make it not empty again.
 pub(crate) fn remove_from_outside(path: &Path) {
-    /// Holds the pipe whose end says that this process has ended.
-    static REMOVER: OnceLock<Option<Child>> = OnceLock::new();
-    let mut sh = Command::new("sh");
-    sh.args(["-c", REMOVE_LATER]).arg(path).process_group(0);
-    sh.stdin(Stdio::piped())
+    let gone = path.with_extension("gone");
+    let found_at = match fs::rename(path, &gone) {
+        Ok(()) => &gone,
+        Err(_) => path,
+    };
+    let mut rm = Command::new("rm");
+    rm.arg("-rf").arg("--").arg(found_at).process_group(0);
+    rm.stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     // Without it, a later sweep removes the directory.
-    REMOVER.get_or_init(|| sh.spawn().ok());
+    let _ = rm.spawn();
 }
 
 /// Removes the directories of all workers of the application `pid`, which has ended, when the workers have ended too.

@@ -71,8 +71,10 @@ fn mix(seed: u64, place: u64) -> u64 {
 /// of the application (`TMPDIR`, or `/tmp`). All later tasks of the worker find it as the earlier ones have left it.
 ///
 /// It is removed with the worker, however the worker ends. When the application is killed, its fork server removes it.
-/// Only what kills all of these processes at once, such as `cgroup.kill` or a power cut, leaves it there. Then the next
-/// worker of any program of this crate that asks for a directory removes it.
+/// What kills all of these processes at once, such as `cgroup.kill` or a power cut, leaves it there. So does a program
+/// whose workers are executed ([`StartMethod::Exec`](crate::StartMethod::Exec)), if it returns without
+/// [`Pool::shutdown`](crate::Pool::shutdown). Then the next worker of any program of this crate that asks for a directory
+/// removes it.
 ///
 /// # Errors
 ///

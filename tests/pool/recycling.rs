@@ -137,8 +137,10 @@ async fn max_worker_memory_replaces_the_worker_after_the_task_that_went_over() {
 async fn max_worker_memory_does_not_count_what_the_preload_loaded_or_arguments_share() {
     static LOADED: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
     let load = |bytes: usize| drop(LOADED.set(vec![1; bytes]));
+    // An executed worker runs the preload itself, so what it loads counts.
     let pool = Pool::builder()
         .workers(1)
+        .start_method(procession::StartMethod::ForkServer)
         .preload(load, 100 * MEBI)
         .max_worker_memory(64 << 20);
     let pool = pool.build().unwrap();
