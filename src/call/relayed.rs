@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::sys::image;
 use crate::sys::image::Token;
 use crate::task::Call;
-use crate::transfer::parcel::Parcel;
+use crate::transfer::encoded_value::EncodedValue;
 
 /// See the module.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct RelayedCall;
 /// What a relayed call came to, if it did not panic.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum RelayedOutcome {
-    Done(Parcel),
+    Done(EncodedValue),
     /// Why its arguments could not be decoded.
     Undecoded(String),
     /// Why its result could not be encoded.
@@ -27,7 +27,7 @@ pub(crate) enum RelayedOutcome {
 /// What the function's entry point is given.
 #[derive(Debug)]
 pub(super) struct RelayedItem {
-    arguments: Parcel,
+    arguments: EncodedValue,
     outcome: Option<RelayedOutcome>,
 }
 
@@ -35,8 +35,8 @@ impl RelayedItem {
     /// Runs the function. A panic of it passes through.
     pub(super) fn run<C: Call>(&mut self) {
         let outcome = match std::mem::take(&mut self.arguments).open::<C::Args>() {
-            Ok(arguments) => match Parcel::pack(&C::call(arguments)) {
-                Ok(parcel) => RelayedOutcome::Done(parcel),
+            Ok(arguments) => match EncodedValue::pack(&C::call(arguments)) {
+                Ok(value) => RelayedOutcome::Done(value),
                 Err(why) => RelayedOutcome::Unencoded(why),
             },
             Err(why) => RelayedOutcome::Undecoded(why),
@@ -47,7 +47,7 @@ impl RelayedItem {
 
 impl Call for RelayedCall {
     /// The bits of the function's token, and its arguments.
-    type Args = (u64, Parcel);
+    type Args = (u64, EncodedValue);
     type Output = RelayedOutcome;
 
     fn name() -> &'static str {

@@ -85,7 +85,7 @@ mod tests {
     /// On the stack, in the ring, in memory of its own, and so long that a thread decodes it.
     const LENGTHS: [usize; 4] = [100, 10_000, 300_000, 3_000_000];
 
-    /// A sender that knows no limit sends a message of each length, and one that is short enough behind each.
+    /// A sender that knows no limit sends a message of each length, and a short enough message behind each.
     fn beyond_limit<F: Flavor>() {
         for len in LENGTHS {
             let bounds = Bounds {

@@ -9,7 +9,7 @@ use super::connection::{Away, HomeConnection};
 use crate::call::Slot;
 use crate::call::relayed::RelayedOutcome;
 use crate::error::{ErrorKind, JoinError};
-use crate::transfer::parcel::Parcel;
+use crate::transfer::encoded_value::EncodedValue;
 use serde::de::DeserializeOwned;
 
 /// A call in another process. It is sent when it is first polled.
@@ -17,12 +17,12 @@ pub(super) struct AwayCall<R> {
     away: Arc<Away>,
     name: &'static str,
     stage: AwayStage,
-    open: fn(Parcel) -> Result<R, String>,
+    open: fn(EncodedValue) -> Result<R, String>,
 }
 
 enum AwayStage {
     /// Its function's token and its arguments, or why there is no such call.
-    New(Result<(u64, Parcel), JoinError>),
+    New(Result<(u64, EncodedValue), JoinError>),
     Sent {
         connection: Arc<HomeConnection>,
         id: u64,
@@ -35,20 +35,20 @@ impl<R: DeserializeOwned> AwayCall<R> {
     pub(super) fn new(
         away: &Arc<Away>,
         name: &'static str,
-        call: Result<(u64, Parcel), JoinError>,
+        call: Result<(u64, EncodedValue), JoinError>,
     ) -> Self {
         Self {
             away: Arc::clone(away),
             name,
             stage: AwayStage::New(call),
-            open: Parcel::open::<R>,
+            open: EncodedValue::open::<R>,
         }
     }
 }
 
 impl<R> AwayCall<R> {
     /// Sends the call.
-    fn begin(&self, call: Result<(u64, Parcel), JoinError>) -> Result<AwayStage, JoinError> {
+    fn begin(&self, call: Result<(u64, EncodedValue), JoinError>) -> Result<AwayStage, JoinError> {
         let (token, arguments) = call?;
         let connection = self.away.connection().map_err(|error| {
             JoinError::new(ErrorKind::Closed, self.name).because(error.to_string())
@@ -89,7 +89,7 @@ impl<R> AwayCall<R> {
     fn decode(&self, outcome: RelayedOutcome) -> Result<R, JoinError> {
         let error = |kind, why: String| JoinError::new(kind, self.name).because(why);
         match outcome {
-            RelayedOutcome::Done(parcel) => (self.open)(parcel).map_err(|why| {
+            RelayedOutcome::Done(value) => (self.open)(value).map_err(|why| {
                 error(ErrorKind::Decode, format!("the result: {why}")).after_start(true)
             }),
             RelayedOutcome::Undecoded(why) => {

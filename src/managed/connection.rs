@@ -19,7 +19,7 @@ use crate::pipe;
 use crate::pipe::Pipe;
 use crate::queue::Sender;
 use crate::sys::reactor;
-use crate::transfer::parcel::Parcel;
+use crate::transfer::encoded_value::EncodedValue;
 
 /// Why a call has no outcome if its connection ends.
 const HOME_GONE: &str = "the process that had made the state is gone, and the state with it";
@@ -97,7 +97,11 @@ impl HomeConnection {
     }
 
     /// Sends a call, whose outcome will be in the slot.
-    pub(super) fn send(&self, token: u64, arguments: Parcel) -> (u64, Arc<Slot<RelayedOutcome>>) {
+    pub(super) fn send(
+        &self,
+        token: u64,
+        arguments: EncodedValue,
+    ) -> (u64, Arc<Slot<RelayedOutcome>>) {
         let slot = Arc::new(Slot::new());
         let mut outstanding = lock(&self.outstanding.0);
         // Under the lock: the numbers are in the order of the outbox, and what is sent is outstanding.
@@ -141,8 +145,8 @@ struct ConnectionDriver {
     calls: DrivenCalls,
 }
 
-/// The calls that the background future sends, and those that wait for it. When it is dropped, also by the end of its
-/// runtime, no call can be sent any more, and those that were sent fail.
+/// The calls that the background future sends, and the calls that wait for it. When it is dropped, also by the end of its
+/// runtime, no call can be sent any more, and the calls that were sent fail.
 struct DrivenCalls {
     messages: mpsc::UnboundedReceiver<ToHome>,
     outstanding: Arc<Outstanding>,

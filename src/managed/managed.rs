@@ -15,7 +15,7 @@ use crate::call::executor::EntryOf;
 use crate::error::{ErrorKind, JoinError};
 use crate::sys::image;
 use crate::task::{Call, StateCall, StateRead, Sync};
-use crate::transfer::parcel::Parcel;
+use crate::transfer::encoded_value::EncodedValue;
 
 /// One state in a process of its own, called from any number of processes.
 ///
@@ -136,11 +136,11 @@ impl ManagedHandle {
 }
 
 /// The token of a function, and its arguments.
-fn packed<C: Call>(arguments: &C::Args) -> Result<(u64, Parcel), JoinError> {
+fn packed<C: Call>(arguments: &C::Args) -> Result<(u64, EncodedValue), JoinError> {
     let error = |why| JoinError::new(ErrorKind::Encode, C::name()).because(why);
     let token = image::token::<EntryOf<C>>().map_err(|why| error(why.to_string()))?;
     let arguments =
-        Parcel::pack(arguments).map_err(|why| error(format!("the arguments: {why}")))?;
+        EncodedValue::pack(arguments).map_err(|why| error(format!("the arguments: {why}")))?;
     Ok((token.to_bits(), arguments))
 }
 

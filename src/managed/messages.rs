@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::call::relayed::RelayedOutcome;
 use crate::error::SentError;
 use crate::pipe::Pipe;
-use crate::transfer::parcel::Parcel;
+use crate::transfer::encoded_value::EncodedValue;
 
 /// How many calls of one process the home takes at a time. More wait, so that a process cannot fill the home's memory.
 pub(super) const MOST_CALLS: usize = 1024;
@@ -23,7 +23,7 @@ pub(super) enum ToHome {
     Call {
         id: u64,
         token: u64,
-        arguments: Parcel,
+        arguments: EncodedValue,
     },
     /// Do not begin the call, if it was not begun.
     Withdraw { id: u64 },

@@ -63,7 +63,7 @@ impl Connected {
         }
     }
 
-    /// Passes calls on until the process has gone. Then those that were not begun are dropped.
+    /// Passes calls on until the process has gone. Then the calls that were not begun are dropped.
     async fn serve(mut self) {
         loop {
             let over = match self.next().await {

@@ -144,7 +144,7 @@ impl Admission {
         key
     }
 
-    /// How a wait stands. If it goes on, `waker` is woken at its end, and the waker before is left in its place.
+    /// How a wait stands. If it continues, `waker` is woken at its end, and the waker before is left in its place.
     pub(super) fn poll(&mut self, key: WaitKey, waker: &mut Option<Waker>) -> WaitStatus {
         let Some(wait) = self.get_mut(key) else {
             return WaitStatus::Refused(ErrorKind::Closed);

@@ -47,7 +47,7 @@ impl Backoff {
     }
 }
 
-/// Tasks that wait until a moment, the first of them on top. Those that were cancelled meanwhile have no record.
+/// Tasks that wait until a moment, the first of them on top. A task that was cancelled meanwhile has no record.
 pub(super) type Delayed = BinaryHeap<Reverse<(Moment, TaskKey)>>;
 
 #[cfg(test)]

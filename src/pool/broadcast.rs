@@ -99,7 +99,7 @@ impl<R> Broadcast<R> {
             let options = CallOptions {
                 target: Some(Target::Number(number)),
                 retries: 0,
-                // It has a place at its worker, and waits for no other task than the one that runs.
+                // It has a place at its worker, and waits for no other task than the running task.
                 queue_timeout: None,
                 ..self.guard.shared.settings.defaults()
             };

@@ -21,7 +21,7 @@ use super::initializer::Initializer;
 use super::pool::Pool;
 use super::pool_guard::PoolGuard;
 use super::retry_rule::RetryRule;
-use super::shared::Shared;
+use super::shared::PoolShared;
 use super::worker_limits::{ChosenBounds, WorkerLimits};
 use super::worker_surroundings;
 use super::worker_surroundings::EnvPerWorker;
@@ -301,7 +301,7 @@ impl PoolBuilder {
         let settings = self.settings()?;
         let (events, told) = mpsc::unbounded_channel();
         let (ends, ended) = oneshot::channel();
-        let shared = Arc::new(Shared::new(settings, events, ended));
+        let shared = Arc::new(PoolShared::new(settings, events, ended));
         let driver = Driver::new(Arc::clone(&shared), told, ends);
         shared.background.spawn(driver);
         // Starts the workers.

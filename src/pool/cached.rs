@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::events::Event;
+use super::events::DriverEvent;
 use super::pool::Pool;
 use crate::codec::cached;
 use crate::codec::cached::CachedMemory;
@@ -95,7 +95,7 @@ impl Pool {
         let owner = self.guard.shared.settings.id;
         let memory = CachedMemory::new(&bytes, owner, move |id| {
             if let Some(shared) = shared.upgrade() {
-                shared.tell_driver(Event::Uncached(id));
+                shared.tell_driver(DriverEvent::Uncached(id));
             }
         })?;
         Ok(Cached(Handle::Home(Arc::new(HomeValue {

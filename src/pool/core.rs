@@ -76,9 +76,7 @@ impl Settings {
     pub(super) fn has_queue_limits(&self) -> bool {
         self.queue_limit.is_some() || self.queue_bytes.is_some()
     }
-}
 
-impl Settings {
     /// What the builder set for calls that do not choose themselves.
     pub(super) fn defaults(&self) -> CallOptions {
         CallOptions {

@@ -22,7 +22,7 @@ impl<K: Ord> Default for Deadlines<K> {
 }
 
 impl<K: Ord + Copy> Deadlines<K> {
-    /// Adds the deadline of `key`. At most `waiting` keys have one that counts; `waits` says which.
+    /// Adds the deadline of `key`. At most `waiting` keys have a deadline that counts; `waits` says which.
     pub(super) fn add(&mut self, at: Moment, key: K, waiting: usize, waits: impl Fn(K) -> bool) {
         if self.0.len() > MOST_LEFT_OVER + 2 * waiting {
             self.0.retain(|Reverse((_, key))| waits(*key));

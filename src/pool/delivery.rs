@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use super::close::LOST_RUNTIME;
 use super::exit_call::EXIT_TASK;
 use super::findings::FoundReply;
-use super::shared::Shared;
+use super::shared::PoolShared;
 use super::worker_replies::WorkerReplies;
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
@@ -20,7 +20,7 @@ use crate::threads;
 
 /// Gives the job of a reply its outcomes, which are in `bytes`. True if the result is in a blob of the worker.
 pub(super) fn deliver(
-    shared: &Arc<Shared>,
+    shared: &Arc<PoolShared>,
     found: FoundReply,
     replies: &mut WorkerReplies,
     bytes: &[u8],
@@ -64,7 +64,7 @@ pub(super) fn deliver(
 }
 
 fn decode(
-    shared: &Arc<Shared>,
+    shared: &Arc<PoolShared>,
     job: &dyn Job,
     head: &Reply,
     outcomes: Outcomes<'_>,
@@ -97,7 +97,7 @@ fn decode(
 
 /// A result that is in a worker's blob.
 struct BlobDelivery {
-    shared: Arc<Shared>,
+    shared: Arc<PoolShared>,
     /// `None` if the task was cancelled, or the result was delivered.
     job: Option<Arc<dyn Job>>,
     head: Reply,

@@ -18,11 +18,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::core::{Effect, Failure};
 use super::effects;
-use super::events::{Event, StartedWorker};
+use super::events::{DriverEvent, StartedWorker};
 use super::findings::WorkerChange;
 use super::memory_watch::MemoryWatch;
 use super::reply_inbox::ReplyInbox;
-use super::shared::Shared;
+use super::shared::PoolShared;
 use super::trim::Trim;
 use super::worker_bell::WorkerBell;
 use super::worker_replies::WorkerReplies;
@@ -36,14 +36,14 @@ use crate::sys::reactor::Watched;
 
 /// See the module.
 pub(super) struct Driver {
-    shared: Arc<Shared>,
-    events: mpsc::UnboundedReceiver<Event>,
+    shared: Arc<PoolShared>,
+    events: mpsc::UnboundedReceiver<DriverEvent>,
     inbox: ReplyInbox,
     timer: Pin<Box<Timer>>,
     /// When the timer fires.
     alarm: Option<Moment>,
     trim: Trim,
-    /// Dropped with the driver, which resolves [`Shared::ended`].
+    /// Dropped with the driver, which resolves [`PoolShared::ended`].
     _ended: oneshot::Sender<()>,
 }
 
@@ -63,8 +63,8 @@ struct Turn {
 
 impl Driver {
     pub(super) fn new(
-        shared: Arc<Shared>,
-        events: mpsc::UnboundedReceiver<Event>,
+        shared: Arc<PoolShared>,
+        events: mpsc::UnboundedReceiver<DriverEvent>,
         ended: oneshot::Sender<()>,
     ) -> Self {
         Self {
@@ -182,19 +182,19 @@ impl Driver {
     fn take_events(&mut self, cx: &mut Context<'_>) -> bool {
         let mut told = false;
         while let Poll::Ready(Some(event)) = self.events.poll_recv(cx) {
-            told |= !matches!(event, Event::Wake);
+            told |= !matches!(event, DriverEvent::Wake);
             self.on_event(event);
         }
         told
     }
 
-    fn on_event(&mut self, event: Event) {
+    fn on_event(&mut self, event: DriverEvent) {
         match event {
-            Event::Wake => {}
-            Event::Uncached(id) => self.inbox.findings.uncached.push(id),
-            Event::Started(worker, Ok(started)) => self.on_started(worker, *started),
-            Event::Started(worker, Err(error)) => self.on_start_failed(worker, &error),
-            Event::Exited(worker, end) => self.on_exited(worker, end),
+            DriverEvent::Wake => {}
+            DriverEvent::Uncached(id) => self.inbox.findings.uncached.push(id),
+            DriverEvent::Started(worker, Ok(started)) => self.on_started(worker, *started),
+            DriverEvent::Started(worker, Err(error)) => self.on_start_failed(worker, &error),
+            DriverEvent::Exited(worker, end) => self.on_exited(worker, end),
         }
     }
 
@@ -226,7 +226,7 @@ impl Driver {
             let end = guard.wait(pidfd, ties).await.unwrap_or_default();
             drop(parent_death);
             // It fails only if the driver was dropped.
-            let _ = events.send(Event::Exited(worker, end));
+            let _ = events.send(DriverEvent::Exited(worker, end));
         });
         let io = Box::new(WorkerIo {
             requests,

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::core::{Core, Effect, Failure};
-use super::events::Event;
+use super::events::DriverEvent;
 use super::exit_stage::ExitArguments;
-use super::shared::Shared;
+use super::shared::PoolShared;
 use super::start_worker;
 use crate::call::encoded_items::{EncodedItems, NotEncoded};
 use crate::call::job::Job;
@@ -17,7 +17,7 @@ use crate::sys::scratch;
 use crate::threads;
 use crate::transfer::blob::{BlobStore, PackedBlob};
 
-impl Shared {
+impl PoolShared {
     /// Changes what the pool knows, sends waiting tasks to workers, and performs what was decided.
     pub(super) fn with<T>(self: &Arc<Self>, change: impl FnOnce(&mut Core) -> T) -> T {
         let mut core = self.lock();
@@ -78,7 +78,7 @@ impl Shared {
             }
             Effect::WakeTask(waker) => waker.wake(),
             Effect::Tell(event) => self.event_log.tell(*event),
-            Effect::WakeDriver => self.tell_driver(Event::Wake),
+            Effect::WakeDriver => self.tell_driver(DriverEvent::Wake),
         }
     }
 
@@ -109,7 +109,7 @@ impl Shared {
             self.with(|core| core.forget_blob(&store, id));
         }
         // The driver frees idle memory after a while.
-        self.tell_driver(Event::Wake);
+        self.tell_driver(DriverEvent::Wake);
     }
 }
 

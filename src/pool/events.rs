@@ -11,7 +11,7 @@ use crate::transfer::blob::PackedBlob;
 
 /// What has happened outside the driver.
 #[derive(Debug)]
-pub(super) enum Event {
+pub(super) enum DriverEvent {
     /// A worker was started, or could not be.
     Started(WorkerKey, io::Result<Box<StartedWorker>>),
     /// A worker has exited.

@@ -14,7 +14,7 @@ use super::call_options::CallOptions;
 use super::pool::Pool;
 use super::pool_guard::PoolGuard;
 use super::run::Run;
-use super::shared::Shared;
+use super::shared::PoolShared;
 use super::stream_task::StreamTask;
 use super::target::{Target, WorkerId};
 use super::task_stream::TaskStream;
@@ -27,7 +27,7 @@ use crate::task::{Call, Task};
 /// One worker of a pool, for several calls. Made by [`Pool::worker`].
 ///
 /// Calls of the lease run in this worker and nowhere else, one after the other, so that what one call leaves in a
-/// `static` is there for the next. No other task of the pool runs in the worker meanwhile. The pool goes on with its other
+/// `static` is there for the next. No other task of the pool runs in the worker meanwhile. The pool continues with its other
 /// workers. If all of them are leased, its tasks wait.
 ///
 /// Dropping the lease gives the worker back. Calls that were submitted before are run first.
@@ -170,7 +170,7 @@ impl Future for LeaseRequest {
 
 /// A worker that was lent out. Dropping it gives the worker back.
 struct HeldWorker {
-    shared: Weak<Shared>,
+    shared: Weak<PoolShared>,
     id: WorkerId,
     pid: u32,
 }
@@ -185,7 +185,7 @@ impl Drop for HeldWorker {
 
 /// The request for a worker, which is never sent to one.
 struct LeaseCall {
-    shared: Weak<Shared>,
+    shared: Weak<PoolShared>,
     slot: Slot<HeldWorker>,
 }
 

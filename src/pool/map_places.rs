@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use super::admission::Need;
-use super::shared::Shared;
+use super::shared::PoolShared;
 use super::ticket::Ticket;
 use crate::schedule::Priority;
 
@@ -27,7 +27,7 @@ impl MapPlaces {
     /// Waits for the place of the next batch. In a pool that is closed it does not wait: the batch is refused later.
     pub(super) fn poll_next(
         &mut self,
-        shared: &Arc<Shared>,
+        shared: &Arc<PoolShared>,
         priority: Priority,
         cx: &Context<'_>,
     ) -> Poll<()> {
@@ -60,23 +60,23 @@ impl MapPlaces {
         std::mem::take(&mut self.used)
     }
 
-    /// There is no item for the place of the next batch. A wait for it goes on.
-    pub(super) fn give_next_back(&mut self, shared: &Arc<Shared>) {
+    /// There is no item for the place of the next batch. A wait for the place continues.
+    pub(super) fn give_next_back(&mut self, shared: &Arc<PoolShared>) {
         if let Some(Ticket::HasPlace(_)) = self.next {
             self.stop_waiting(shared);
         }
     }
 
     /// Gives all places back, and ends the wait for the next.
-    pub(super) fn give_back(&mut self, shared: &Arc<Shared>) {
+    pub(super) fn give_back(&mut self, shared: &Arc<PoolShared>) {
         self.stop_waiting(shared);
         for _ in 0..self.take_used() {
             Ticket::HasPlace(0).leave(shared);
         }
     }
 
-    /// The next batch needs no place for now.
-    pub(super) fn stop_waiting(&mut self, shared: &Arc<Shared>) {
+    /// The next batch needs no place: the wait for one ends, and a place is given back.
+    pub(super) fn stop_waiting(&mut self, shared: &Arc<PoolShared>) {
         if let Some(ticket) = self.next.take() {
             ticket.leave(shared);
         }

@@ -201,7 +201,7 @@ impl Core {
     fn worker_with(&self, number: usize) -> Option<WorkerKey> {
         let workers = self.workers.iter();
         let alive = workers.filter(|(_, it)| it.number == number && it.is_alive());
-        // One that waits for another with its number to leave comes after that.
+        // A worker on standby comes after the worker that it replaces.
         alive.min_by_key(|(_, it)| it.standby).map(|(key, _)| key)
     }
 }
@@ -301,7 +301,7 @@ impl Core {
 
 /// Numbers.
 impl Core {
-    /// The numbers of the workers that there are now, and of those that are about to be started.
+    /// The numbers of the workers, also of workers that are about to be started.
     pub(super) fn worker_numbers(&self) -> Vec<usize> {
         let alive = self.workers.iter().filter(|(_, it)| it.is_alive());
         let mut numbers: Vec<_> = alive.map(|(_, it)| it.number).collect();

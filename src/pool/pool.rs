@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::call_options::CallOptions;
 use super::core::{Core, Phase};
 use super::event_log::PoolEvents;
-use super::events::Event;
+use super::events::DriverEvent;
 use super::full::Full;
 use super::info::WorkerInfo;
 use super::map::Map;
@@ -254,7 +254,7 @@ impl Pool {
         let workers = workers.clamp(1, MOST_WORKERS);
         let shared = &self.guard.shared;
         shared.with(|core| core.resize(workers));
-        shared.tell_driver(Event::Wake);
+        shared.tell_driver(DriverEvent::Wake);
     }
 
     /// Replaces all workers that there are now, one after the other, each when its task is done.
@@ -277,7 +277,7 @@ impl Pool {
             Phase::Open => core.restarts.add(&core.workers, sender),
             _ => drop(sender),
         });
-        shared.tell_driver(Event::Wake);
+        shared.tell_driver(DriverEvent::Wake);
         Restart::new(&self.guard, done)
     }
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::core::Phase;
-use super::shared::Shared;
+use super::shared::PoolShared;
 
 /// Held by the clones of a pool, and by the handles of its tasks. When the last is dropped, the workers are killed.
 #[derive(Debug)]
 pub(super) struct PoolGuard {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<PoolShared>,
 }
 
 impl Drop for PoolGuard {

@@ -12,7 +12,7 @@ pub(super) const WINDOW: Duration = Duration::from_secs(10);
 
 const SECOND: u64 = 1_000_000_000;
 
-/// The seconds of the window, and the one that is not over.
+/// The seconds of the window, and the current second.
 const SLOTS: usize = 11;
 
 /// The sum of spans of time in the last ten seconds, in nanoseconds.

@@ -82,7 +82,7 @@ impl Core {
 
 /// What time brings.
 impl Core {
-    /// Replaces workers that are old enough, and ends those that have finished their last task.
+    /// Replaces workers that are old enough, and ends workers that have finished their last task.
     pub(super) fn recycle(&mut self) {
         for worker in self.workers.keys() {
             let Some(it) = self.workers.get(worker).filter(|it| it.is_alive()) else {

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use super::delivery::deliver;
 use super::findings::{Findings, FoundExit, FoundReply, WorkerChange};
 use super::initializer::INIT_TASK;
-use super::shared::Shared;
+use super::shared::PoolShared;
 use super::worker_replies::WorkerReplies;
 use crate::call::envelope::{Reply, WORKER_RING_BYTES};
 use crate::schedule::WorkerKey;
@@ -199,7 +199,7 @@ impl ReplyInbox {
     }
 
     /// Gives jobs the outcomes that were found. True if one of them is in a blob of its worker.
-    pub(super) fn deliver(&mut self, shared: &Arc<Shared>) -> bool {
+    pub(super) fn deliver(&mut self, shared: &Arc<PoolShared>) -> bool {
         let mut has_blob = false;
         for found in self.findings.replies.drain(..) {
             let replies = self.workers.get_mut(found.worker).and_then(Option::as_mut);

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::core::{Core, Phase, Settings};
 use super::event_log::EventLog;
-use super::events::Event;
+use super::events::DriverEvent;
 use crate::background::Background;
 use crate::sys::clock::Moment;
 use crate::sys::process_mark::ProcessMark;
@@ -20,7 +20,7 @@ use crate::sys::process_mark::ProcessMark;
 pub(super) type Ended = futures::future::Shared<oneshot::Receiver<()>>;
 
 /// See the module.
-pub(super) struct Shared {
+pub(super) struct PoolShared {
     core: Mutex<Core>,
     /// The process that the pool lives in.
     mark: ProcessMark,
@@ -30,7 +30,7 @@ pub(super) struct Shared {
     /// The driver, and the futures that start workers and wait for their ends.
     pub(super) background: Arc<Background>,
     /// Where the driver is told events.
-    pub(super) events: mpsc::UnboundedSender<Event>,
+    pub(super) events: mpsc::UnboundedSender<DriverEvent>,
     pub(super) ended: Ended,
     /// The readers of the pool's events.
     pub(super) event_log: EventLog,
@@ -44,12 +44,12 @@ pub(super) struct Shared {
     locks: std::sync::atomic::AtomicUsize,
 }
 
-impl Shared {
+impl PoolShared {
     /// The shared part of a pool whose driver receives from the other end of `events`, and drops the other end of
     /// `ended` when it is dropped.
     pub(super) fn new(
         settings: Settings,
-        events: mpsc::UnboundedSender<Event>,
+        events: mpsc::UnboundedSender<DriverEvent>,
         ended: oneshot::Receiver<()>,
     ) -> Self {
         let settings = Arc::new(settings);
@@ -113,7 +113,7 @@ impl Shared {
     }
 
     /// Sends the driver an event.
-    pub(super) fn tell_driver(&self, event: Event) {
+    pub(super) fn tell_driver(&self, event: DriverEvent) {
         if self.is_elsewhere() {
             return;
         }
@@ -139,7 +139,7 @@ impl Shared {
 }
 
 #[cfg(test)]
-impl Shared {
+impl PoolShared {
     /// How often the core's lock was taken since the last call.
     pub(super) fn take_lock_count(&self) -> usize {
         self.locks.swap(0, Ordering::Relaxed)
@@ -156,8 +156,8 @@ impl Shared {
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for PoolShared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
+        f.debug_struct("PoolShared").finish_non_exhaustive()
     }
 }

@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 
 use super::captured_output;
 use super::core::Settings;
-use super::events::{Event, StartedWorker};
+use super::events::{DriverEvent, StartedWorker};
 use super::initializer;
 use super::initializer::{INIT_TASK, InitJob};
-use super::shared::Shared;
+use super::shared::PoolShared;
 use crate::call::{RequestWriter, Written};
 use crate::schedule::WorkerKey;
 use crate::spawn::{ChildSpec, Launched, Output, OutputFds, StdioSpec, launch};
@@ -25,7 +25,7 @@ use crate::transfer::blob::PackedBlob;
 
 /// Starts a worker, unless the sender of `unwanted` is dropped before it has started.
 pub(super) fn spawn_start(
-    shared: &Arc<Shared>,
+    shared: &Arc<PoolShared>,
     worker: WorkerKey,
     spec: Box<ChildSpec>,
     unwanted: oneshot::Receiver<()>,
@@ -38,11 +38,11 @@ pub(super) fn spawn_start(
             Either::Right(_) => Err(io::Error::other("the pool was ended before it had started")),
         };
         // If the driver was dropped, so is the event, which kills the worker.
-        shared.tell_driver(Event::Started(worker, started));
+        shared.tell_driver(DriverEvent::Started(worker, started));
     });
 }
 
-async fn start(shared: &Shared, mut spec: ChildSpec) -> io::Result<StartedWorker> {
+async fn start(shared: &PoolShared, mut spec: ChildSpec) -> io::Result<StartedWorker> {
     let settings = &shared.settings;
     if let (Some(variables), Some(number)) = (&settings.env_per_worker, spec.number) {
         variables.add_to(&mut spec.surroundings, number)?;
@@ -96,7 +96,7 @@ async fn start(shared: &Shared, mut spec: ChildSpec) -> io::Result<StartedWorker
 }
 
 /// Reads what a worker writes, in tasks of their own.
-fn capture(shared: &Shared, pipes: [OwnedFd; 2], number: Option<usize>, pid: u32) {
+fn capture(shared: &PoolShared, pipes: [OwnedFd; 2], number: Option<usize>, pid: u32) {
     for (stream, pipe) in ["stdout", "stderr"].into_iter().zip(pipes) {
         let settings = Arc::clone(&shared.settings);
         shared.background.spawn(async move {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::emit::Emit;
 use super::stream_task::StreamTask;
-use crate::task::{Async, Call, OverState, StateCall, Sync, WithState};
+use crate::task::{Async, Call, OverState, StateCall, Sync, WithState, up_to_seven};
 
 /// A function that gives items while it runs in a worker that holds an `S`.
 ///
@@ -71,14 +71,4 @@ macro_rules! state_stream {
     };
 }
 
-state_stream!((), (),);
-state_stream!(A, a, a: A);
-state_stream!((A, B), (a, b), a: A, b: B);
-state_stream!((A, B, C), (a, b, c), a: A, b: B, c: C);
-state_stream!((A, B, C, D), (a, b, c, d), a: A, b: B, c: C, d: D);
-state_stream!((A, B, C, D, E), (a, b, c, d, e), a: A, b: B, c: C, d: D, e: E);
-state_stream!((A, B, C, D, E, G), (a, b, c, d, e, g), a: A, b: B, c: C, d: D, e: E, g: G);
-state_stream!(
-    (A, B, C, D, E, G, H), (a, b, c, d, e, g, h),
-    a: A, b: B, c: C, d: D, e: E, g: G, h: H
-);
+up_to_seven!(state_stream);

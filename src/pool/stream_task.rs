@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::emit::Emit;
-use crate::task::{Async, AsyncCall, Call, Sync, SyncCall};
+use crate::task::{Async, AsyncCall, Call, Sync, SyncCall, up_to_seven};
 
 /// A function that gives items while it runs in another process.
 ///
@@ -67,14 +67,4 @@ macro_rules! stream_task {
     };
 }
 
-stream_task!((), (),);
-stream_task!(A, a, a: A);
-stream_task!((A, B), (a, b), a: A, b: B);
-stream_task!((A, B, C), (a, b, c), a: A, b: B, c: C);
-stream_task!((A, B, C, D), (a, b, c, d), a: A, b: B, c: C, d: D);
-stream_task!((A, B, C, D, E), (a, b, c, d, e), a: A, b: B, c: C, d: D, e: E);
-stream_task!((A, B, C, D, E, G), (a, b, c, d, e, g), a: A, b: B, c: C, d: D, e: E, g: G);
-stream_task!(
-    (A, B, C, D, E, G, H), (a, b, c, d, e, g, h),
-    a: A, b: B, c: C, d: D, e: E, g: G, h: H
-);
+up_to_seven!(stream_task);

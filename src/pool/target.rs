@@ -11,7 +11,7 @@ pub(super) struct WorkerId(pub(super) u64);
 pub(super) enum Target {
     /// The worker that was lent out. If it has ended, the task fails.
     Lease(WorkerId),
-    /// The worker with this number, or the one that replaces it.
+    /// The worker with this number, or its replacement.
     Number(usize),
 }
 

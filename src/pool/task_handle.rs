@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use super::pool_guard::PoolGuard;
-use super::shared::Shared;
+use super::shared::PoolShared;
 use crate::abort::{Abort, AbortHandle};
 use crate::call::single::Awaited;
 use crate::error::JoinError;
@@ -104,7 +104,7 @@ impl<R> fmt::Debug for TaskHandle<R> {
 }
 
 struct TaskAbort {
-    shared: Weak<Shared>,
+    shared: Weak<PoolShared>,
     key: TaskKey,
 }
 

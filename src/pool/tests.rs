@@ -1,14 +1,14 @@
 //! How often a call takes the core's lock. Starts processes: they enter by the constructor of this test binary.
 
 use super::Pool;
-use super::shared::Shared;
+use super::shared::PoolShared;
 
 fn add(a: u64, b: u64) -> u64 {
     a + b
 }
 
 /// Lets other tasks of the runtime run until `done`.
-async fn until(shared: &Shared, done: impl Fn(&Shared) -> bool) {
+async fn until(shared: &PoolShared, done: impl Fn(&PoolShared) -> bool) {
     let waiting = async {
         while !done(shared) {
             tokio::task::yield_now().await;
@@ -21,10 +21,10 @@ async fn until(shared: &Shared, done: impl Fn(&Shared) -> bool) {
 /// How often one call takes the lock, from its submission until the driver sleeps again.
 async fn locks_of_a_call(pool: &Pool) -> usize {
     let shared = &pool.guard.shared;
-    until(shared, Shared::driver_has_no_alarm).await;
+    until(shared, PoolShared::driver_has_no_alarm).await;
     shared.take_lock_count();
     assert_eq!(pool.run(add, (1, 2)).await.unwrap(), 3);
-    until(shared, Shared::driver_is_asleep).await;
+    until(shared, PoolShared::driver_is_asleep).await;
     shared.take_lock_count()
 }
 

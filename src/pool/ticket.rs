@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use super::admission::{Need, WaitKey, WaitStatus};
 use super::close::LOST_RUNTIME;
 use super::core::{Core, Phase};
-use super::shared::Shared;
+use super::shared::PoolShared;
 use crate::error::{ErrorKind, JoinError};
 
 /// See the module.
@@ -27,7 +27,7 @@ impl Ticket {
     ///
     /// The pool takes no tasks.
     pub(super) fn take(
-        shared: &Arc<Shared>,
+        shared: &Arc<PoolShared>,
         need: Need,
         task: &'static str,
         cx: &Context<'_>,
@@ -41,7 +41,7 @@ impl Ticket {
 
     /// A ticket that waits, before those of its priority if its owner `has_waited` already.
     pub(super) fn wait(
-        shared: &Arc<Shared>,
+        shared: &Arc<PoolShared>,
         need: Need,
         task: &'static str,
         cx: &Context<'_>,
@@ -72,7 +72,7 @@ impl Ticket {
     /// The pool was closed or terminated, or the time was over.
     pub(super) fn poll(
         &mut self,
-        shared: &Arc<Shared>,
+        shared: &Arc<PoolShared>,
         task: &'static str,
         cx: &Context<'_>,
     ) -> Poll<Result<(), JoinError>> {
@@ -108,7 +108,7 @@ impl Ticket {
     }
 
     /// Gives the place back, or ends the wait.
-    pub(super) fn leave(self, shared: &Arc<Shared>) {
+    pub(super) fn leave(self, shared: &Arc<PoolShared>) {
         if shared.is_elsewhere() {
             return;
         }

@@ -1,4 +1,4 @@
-//! The doorbell that one worker rings when it replies while the driver sleeps.
+//! The doorbell of a worker, rung when the worker replies while the driver sleeps.
 //!
 //! Runs in the application, in the pool's driver. Each worker has a doorbell of its own: a process that fills its counter
 //! silences itself and no other worker.

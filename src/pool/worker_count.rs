@@ -52,7 +52,7 @@ impl Core {
         wanted.saturating_sub(staying)
     }
 
-    /// The number of the next worker: of one that leaves and must be replaced, or the lowest that is free.
+    /// The number of the next worker: that of a worker which leaves and must be replaced, or the lowest free number.
     pub(super) fn next_number(&self) -> usize {
         let lowest = || (0..).find(|&number| !self.has_staying(number));
         self.unreplaced().min().or_else(lowest).unwrap_or(0)

@@ -66,7 +66,7 @@ impl Core {
         // From the last to the first, each before all others: so they wait in their old order.
         let mut started = dead.proven || was_running;
         for (ahead, queued) in queue.into_iter().enumerate().rev() {
-            // The first has no last reply, so the worker has not come to the others, whatever it says.
+            // The first task has no last reply, so the worker has not started the others, whatever it says.
             let is_first = ahead == 0;
             started |= self.settle_task(&dead, queued.task, is_first, end);
         }
@@ -104,7 +104,7 @@ impl Core {
         }
     }
 
-    /// Why a worker has exited, whatever it was doing.
+    /// Why a worker has exited, busy or not.
     fn cause_of_exit(&self, dead: &Worker, exit: &FoundExit, started: bool) -> JoinError {
         if !started && dead.is_alive() {
             return failed_start(dead, exit);

@@ -97,7 +97,7 @@ impl WorkerBounds {
     }
 }
 
-/// How many more workers these waiting tasks are worth, beside those that are `busy`.
+/// How many more workers these waiting tasks are worth, beside the `busy` workers.
 fn worth_workers(waiting: usize, mean: Option<Duration>, busy: usize) -> usize {
     let Some(mean) = mean else {
         return waiting;

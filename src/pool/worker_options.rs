@@ -1,6 +1,6 @@
 //! The options of a pool that concern its workers: the setters of the builder.
 //!
-//! Runs in the application. Those that a single process has too are written in `spawn/surroundings.rs`.
+//! Runs in the application. The options that a single process has too are written in `spawn/surroundings.rs`.
 
 use std::ffi::OsString;
 use std::time::Duration;

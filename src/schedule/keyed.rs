@@ -68,7 +68,7 @@ impl Schedule {
         at.map(|at| self.held.remove(at)).is_some()
     }
 
-    /// The worker becomes the one that last had the key.
+    /// The key was last at this worker.
     fn send_home(
         &mut self,
         task: TaskKey,

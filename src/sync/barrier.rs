@@ -45,7 +45,7 @@ pub struct Barrier {
     side: Arc<LocalSide>,
 }
 
-/// What a party learns when it goes on.
+/// What a party learns when the barrier releases it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BarrierWaitResult(bool);
 

@@ -85,7 +85,7 @@ fn release(serving: &mut Serving<'_>) {
         serving.set(leader, PartyState::GrantedFirst);
     }
     memory.state().fetch_and(!IS_RELEASING, Ordering::SeqCst);
-    // Those that died meanwhile have been released too.
+    // Parties that died meanwhile have been released too.
     serving.dead.iter_mut().for_each(|party| {
         if is_released(party) {
             let released = party.word.with(PartyState::Granted);

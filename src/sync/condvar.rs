@@ -88,7 +88,7 @@ impl Condvar {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it has let go of the lock, and has passed on its notification.
+    /// Dropped before it is ready, it has released the lock, and has passed on its notification.
     pub fn wait<'a, T: Pod + Send>(
         &self,
         guard: MutexGuard<'a, T>,
@@ -141,7 +141,7 @@ impl Condvar {
         let mutex = guard.side();
         let mut held = Some(guard);
         let notified = block(&self.side, asked, |party| {
-            // The lock is let go of once the party is in the table.
+            // The lock is released when the party is in the table.
             if party.is_some() {
                 drop(held.take());
             }

@@ -77,7 +77,7 @@ impl Enrolment {
         PartyWord::from_bits(word.load(Ordering::Acquire))
     }
 
-    /// Changes the state. False if the record is no more in the state `from`.
+    /// Changes the state. False if the record is not in the state `from`.
     pub(super) fn change(&self, from: PartyState, to: PartyState) -> bool {
         let word = self.party.word;
         self.side

@@ -46,7 +46,7 @@ use super::object_kind::ObjectKind;
 ///
 /// Locking again in the task that holds the lock waits for ever, as in Tokio. A task may go on in another thread and two
 /// tasks may share a thread, so neither says who asks again; and a lock that its holder can take twice does not tell the
-/// inner code that the value is half changed. Let the function that locks call one that takes `&mut T`.
+/// inner code that the value is half changed. Let the function that locks call a function that takes `&mut T`.
 ///
 /// # Hostile processes
 ///

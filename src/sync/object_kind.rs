@@ -26,7 +26,7 @@ impl ObjectKind {
         }
     }
 
-    /// Whether requests are granted by serving alone, so that one is served as soon as it is made.
+    /// Whether requests are granted by serving alone, so that a request is served as soon as it is made.
     pub(super) fn is_served_at_once(self) -> bool {
         match self {
             Self::Mutex | Self::Event | Self::Condvar => false,

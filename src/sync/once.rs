@@ -42,7 +42,7 @@ pub struct Once {
 }
 
 impl Once {
-    /// Makes one that has not run.
+    /// Makes a `Once` whose function has not run.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Which party runs what is to run once.
+//! Which party runs the function of a `Once`.
 
 use std::sync::atomic::Ordering;
 

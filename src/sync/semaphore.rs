@@ -117,7 +117,7 @@ impl Semaphore {
         taken.map_or(0, |_| removed as usize)
     }
 
-    /// Refuses all requests, also those that wait, from now on.
+    /// Refuses all requests from now on, also requests that wait.
     pub fn close(&self) {
         self.side.memory.second().store(1, Ordering::SeqCst);
         self.side.serve(false);

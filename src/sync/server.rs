@@ -1,4 +1,4 @@
-//! Serving requests: which parties get what they wait for, and what becomes of those that have died.
+//! Serving requests: which parties get what they wait for, and what becomes of dead parties.
 //!
 //! Runs in any process that has changed something, under the serving lock. The lock is tried and never waited for: a
 //! process that finds it held has counted its call before, and the holder serves once more when it sees another count
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::lock::TryLock;
 
-/// How often a process serves for others before it goes on with its own work: one of them may call without end. The
+/// How often a process serves for others before it continues with its own work: one of them may call without end. The
 /// others look for themselves, a little later.
 const MOST_ROUNDS: usize = 64;
 

@@ -18,7 +18,7 @@ pub(super) struct Serving<'a> {
     pub(super) dead: Vec<Party>,
     /// It was looked for the dead.
     pub(super) has_looked: bool,
-    /// The parties whose tasks and threads are to be woken.
+    /// The parties whose tasks and threads must be woken.
     pub(super) changed: Vec<Party>,
 }
 

@@ -106,7 +106,7 @@ pub(crate) fn identity(fd: impl AsFd) -> io::Result<u64> {
     Ok(rustix::fs::fstat(fd)?.st_ino)
 }
 
-/// The device and the inode of the memory behind `fd`: no file has both, whoever made it.
+/// The device and the inode of the memory behind `fd`: no other file has both, in whatever process it was made.
 pub(crate) fn device_and_inode(fd: &OwnedFd) -> io::Result<(u64, u64)> {
     let stat = rustix::fs::fstat(fd)?;
     Ok((stat.st_dev, stat.st_ino))

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::async_runtime;
+use super::{async_runtime, up_to_eight};
 use crate::sys::image;
 
 /// A function that can run in another process.
@@ -229,18 +229,4 @@ macro_rules! callable {
     };
 }
 
-callable!((), (),);
-callable!(A, a, a: A);
-callable!((A, B), (a, b), a: A, b: B);
-callable!((A, B, C), (a, b, c), a: A, b: B, c: C);
-callable!((A, B, C, D), (a, b, c, d), a: A, b: B, c: C, d: D);
-callable!((A, B, C, D, E), (a, b, c, d, e), a: A, b: B, c: C, d: D, e: E);
-callable!((A, B, C, D, E, G), (a, b, c, d, e, g), a: A, b: B, c: C, d: D, e: E, g: G);
-callable!(
-    (A, B, C, D, E, G, H), (a, b, c, d, e, g, h),
-    a: A, b: B, c: C, d: D, e: E, g: G, h: H
-);
-callable!(
-    (A, B, C, D, E, G, H, I), (a, b, c, d, e, g, h, i),
-    a: A, b: B, c: C, d: D, e: E, g: G, h: H, i: I
-);
+up_to_eight!(callable);

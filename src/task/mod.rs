@@ -1,12 +1,13 @@
 //! The functions that can be called in another process, and what a running task can ask about itself.
 //!
 //! `callable`, `setup`, `state_setup` and `state_task` turn functions and their arguments into types, in the parent; the
-//! child calls them there. `current`, `progress`, `state_slot`, `traceparent` and `async_runtime` run in the child.
+//! child calls them there. `arities` has the lists of parameters. `current`, `progress`, `state_slot`, `traceparent` and `async_runtime` run in the child.
 //!
 //! Must stay true: a child finds a function only through the table of the program's image.
 //!
 //! Never here: how a call is encoded, and which worker runs it.
 
+mod arities;
 mod async_runtime;
 mod callable;
 mod current;
@@ -32,6 +33,7 @@ pub use state_setup::StateSetup;
 pub use state_task::StateTask;
 pub use traceparent::traceparent;
 
+pub(crate) use arities::{up_to_eight, up_to_four, up_to_seven};
 pub(crate) use current::{Identity, cancel_current, enter_task, set_identity};
 pub(crate) use place::{abandon_scratch, enter_item, remove_scratch};
 pub(crate) use progress::{WaitForRoom, progress, report_progress_in};

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Async, Call, Sync, async_runtime};
+use super::{Async, Call, Sync, async_runtime, up_to_four};
 use crate::sys::image;
 
 /// A function that prepares a worker before its first task.
@@ -126,8 +126,4 @@ macro_rules! setup {
     };
 }
 
-setup!((), (),);
-setup!(A, a, a: A);
-setup!((A, B), (a, b), a: A, b: B);
-setup!((A, B, C), (a, b, c), a: A, b: B, c: C);
-setup!((A, B, C, D), (a, b, c, d), a: A, b: B, c: C, d: D);
+up_to_four!(setup);

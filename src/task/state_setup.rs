@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Async, Call, async_runtime, state_slot};
+use super::{Async, Call, async_runtime, state_slot, up_to_four};
 use crate::sys::image;
 
 /// A function that makes the state of a process.
@@ -150,8 +150,4 @@ macro_rules! state_setup {
     };
 }
 
-state_setup!((), (),);
-state_setup!(A, a, a: A);
-state_setup!((A, B), (a, b), a: A, b: B);
-state_setup!((A, B, C), (a, b, c), a: A, b: B, c: C);
-state_setup!((A, B, C, D), (a, b, c, d), a: A, b: B, c: C, d: D);
+up_to_four!(state_setup);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::callable::Bang;
-use super::{Async, Call, Diverging, Never, Sync, Task, async_runtime, state_slot};
+use super::{Async, Call, Diverging, Never, Sync, Task, async_runtime, state_slot, up_to_eight};
 use crate::sys::image;
 
 /// A function that can run in a worker that holds an `S`.
@@ -158,18 +158,4 @@ macro_rules! state_task {
 #[derive(Debug)]
 pub struct Over<M, F>(PhantomData<(M, F)>);
 
-state_task!((), (),);
-state_task!(A, a, a: A);
-state_task!((A, B), (a, b), a: A, b: B);
-state_task!((A, B, C), (a, b, c), a: A, b: B, c: C);
-state_task!((A, B, C, D), (a, b, c, d), a: A, b: B, c: C, d: D);
-state_task!((A, B, C, D, E), (a, b, c, d, e), a: A, b: B, c: C, d: D, e: E);
-state_task!((A, B, C, D, E, G), (a, b, c, d, e, g), a: A, b: B, c: C, d: D, e: E, g: G);
-state_task!(
-    (A, B, C, D, E, G, H), (a, b, c, d, e, g, h),
-    a: A, b: B, c: C, d: D, e: E, g: G, h: H
-);
-state_task!(
-    (A, B, C, D, E, G, H, I), (a, b, c, d, e, g, h, i),
-    a: A, b: B, c: C, d: D, e: E, g: G, h: H, i: I
-);
+up_to_eight!(state_task);

@@ -16,7 +16,7 @@ pub(crate) struct Traceparent {
 }
 
 impl Traceparent {
-    /// The bytes that one takes in a request.
+    /// How many bytes a trace context takes in a request.
     pub(crate) const BYTES: usize = LONGEST_CONTEXT + 1;
 
     /// `None` if the text is empty or too long.

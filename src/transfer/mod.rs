@@ -10,6 +10,7 @@
 pub(crate) mod blob;
 pub(crate) mod cached_values;
 pub(crate) mod control;
+pub(crate) mod encoded_value;
 pub(crate) mod entry_point;
 pub(crate) mod env_block;
 pub(crate) mod fork_spec;
@@ -19,4 +20,3 @@ pub(crate) mod mapped_blob;
 pub(crate) mod mapped_blobs;
 pub(crate) mod messages;
 pub(crate) mod nonsense;
-pub(crate) mod parcel;

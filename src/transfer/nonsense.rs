@@ -8,7 +8,7 @@
 //! - A child's ring or control socket (`call`, `pool`, `process`): the child is killed, and its task ends as crashed.
 //! - The memory or the socket of a queue or pipe (`channel`): it ends for all processes.
 //!
-//! Never here: what concerns one value alone, and leaves the rest believable: a value that does not decode, or one that
+//! Never here: what concerns one value alone, and leaves the rest believable: a value that does not decode, or a value that
 //! is longer than its memory. That is an error of that value.
 
 use std::fmt;

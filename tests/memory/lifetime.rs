@@ -15,9 +15,9 @@ fn rounds() -> usize {
     rounds.and_then(|it| it.parse().ok()).unwrap_or(1000)
 }
 
-type Parcel = (SharedBuf, SharedBufMut, Shared<[AtomicU64]>);
+type Memories = (SharedBuf, SharedBufMut, Shared<[AtomicU64]>);
 
-fn parcel(n: usize) -> Parcel {
+fn memories(n: usize) -> Memories {
     let len = if n % 16 == 0 { 1 << 20 } else { 1 + n % 9000 };
     let mut buf = SharedBufMut::zeroed(len).unwrap();
     buf.fill(n as u8);
@@ -30,7 +30,11 @@ fn parcel(n: usize) -> Parcel {
 }
 
 /// Looks at what arrives and sends it back. Returns how many descriptors and mappings it had in the middle and at the end.
-fn echo(rx: PipeReceiver<Parcel>, tx: PipeSender<Parcel>, rounds: usize) -> [(usize, usize); 2] {
+fn echo(
+    rx: PipeReceiver<Memories>,
+    tx: PipeSender<Memories>,
+    rounds: usize,
+) -> [(usize, usize); 2] {
     let mut counts = [(0, 0); 2];
     let mut n = 0;
     while let Ok((buf, mut bytes, grid)) = rx.blocking_recv() {
@@ -52,12 +56,12 @@ async fn memory_is_mapped_sent_and_unmapped_without_end() {
     alone(
         "lifetime::memory_is_mapped_sent_and_unmapped_without_end",
         async {
-            let (tx, theirs) = channel::<Parcel>().unwrap();
-            let (back, rx) = channel::<Parcel>().unwrap();
+            let (tx, theirs) = channel::<Memories>().unwrap();
+            let (back, rx) = channel::<Memories>().unwrap();
             let child = spawn(echo, (theirs, back, rounds()));
             let mut before = (0, 0);
             for n in 0..rounds() {
-                within(tx.send(parcel(n))).await.unwrap();
+                within(tx.send(memories(n))).await.unwrap();
                 let (buf, bytes, grid) = within(rx.recv()).await.unwrap();
                 assert_eq!((bytes[0], grid[0].load(Ordering::Relaxed)), (1, 1));
                 drop((buf, bytes, grid));

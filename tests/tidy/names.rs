@@ -9,16 +9,7 @@ use crate::source::Source;
 use crate::syntax::{first_word, without_tests, words};
 
 /// Names that may be defined in more than one file, and why.
-const ALLOWED: &[(&str, &str)] = &[
-    (
-        "Shared",
-        "what users call a shared value; the pool's is known to the pool alone",
-    ),
-    (
-        "Event",
-        "what users call a flag; the pool's is known to the pool alone",
-    ),
-];
+const ALLOWED: &[(&str, &str)] = &[];
 
 /// The keywords before the name of a type.
 const TYPES: &[&str] = &["struct", "enum", "union", "trait"];

@@ -15,12 +15,12 @@ use crate::codec::codec::EncodeFault;
 
 /// See the module.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Parcel {
+pub(crate) struct EncodedValue {
     bytes: PackedBytes,
     fds: Vec<Descriptor<OwnedFd>>,
 }
 
-impl Parcel {
+impl EncodedValue {
     /// Packs a value.
     ///
     /// # Errors
@@ -105,12 +105,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn opened_parcel_has_the_value_and_its_descriptors() {
+    fn opened_value_has_the_value_and_its_descriptors() {
         let file = Descriptor(std::fs::File::open("/dev/null").unwrap());
-        let parcel = Parcel::pack(&("text".to_owned(), file)).unwrap();
-        let (text, _): (String, Descriptor<std::fs::File>) = parcel.open().unwrap();
+        let encoded = EncodedValue::pack(&("text".to_owned(), file)).unwrap();
+        let (text, _): (String, Descriptor<std::fs::File>) = encoded.open().unwrap();
         assert_eq!(text, "text");
-        let parcel = Parcel::pack(&7_u64).unwrap();
-        assert!(parcel.open::<(u64, u64)>().is_err());
+        let encoded = EncodedValue::pack(&7_u64).unwrap();
+        assert!(encoded.open::<(u64, u64)>().is_err());
     }
 }
