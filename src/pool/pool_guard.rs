@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::core::Phase;
+use super::decisions::core::Phase;
 use super::shared::PoolShared;
 
 /// Held by the clones of a pool, and by the handles of its tasks. When the last is dropped, the workers are killed.

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use futures::future::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 
-use super::core::{Core, Phase, Settings};
-use super::event_log::EventLog;
-use super::events::DriverEvent;
+use super::decisions::core::{Core, Phase, Settings};
+use super::driving::events::DriverEvent;
+use super::monitoring::event_log::EventLog;
 use crate::background::Background;
 use crate::sys::clock::Moment;
 use crate::sys::process_mark::ProcessMark;

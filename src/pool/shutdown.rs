@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pin_project::pin_project;
 
-use super::core::Phase;
+use super::decisions::core::Phase;
 use super::pool_guard::PoolGuard;
 use super::shared::Ended;
 use super::shutdown_report::ShutdownReport;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::exit_call::ExitResults;
+use super::driving::exit_call::ExitResults;
 use crate::error::JoinError;
 
 /// What the exit functions of a pool's workers have returned. Made by [`Pool::shutdown`](crate::Pool::shutdown).

@@ -72,7 +72,7 @@ async fn time_limit_holds_for_a_worker_that_stamps_the_future() {
 }
 
 /// How much longer than its limit a worker may take that does not start its task, because it was stopped
-/// (`src/pool/time_limit.rs`).
+/// (`src/pool/driving/time_limit.rs`).
 const UNSTARTED: Duration = Duration::from_secs(5);
 
 /// Erases its rings again and again: it never says that it has begun.

@@ -1,0 +1,376 @@
+//! The core's topic: starting workers, and what is sent to them beside tasks.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::core::{Core, Effect, Phase};
+use super::departure::Departure;
+use super::exit_stage::ExitStage;
+use super::records::TaskArguments;
+use super::target::Reservation;
+use super::worker_state::{NextStep, WorkerIo, WorkerLife};
+use super::worker_table::Worker;
+use crate::call::job::Job;
+use crate::error::JoinError;
+use crate::pool::driving::ledger::Ledger;
+use crate::pool::monitoring::pool_event::PoolEvent;
+use crate::pool::options::worker_limits::WorkerLimits;
+use crate::schedule::WorkerKey;
+use crate::spawn::{ChildSpec, OutputFds};
+use crate::sys::clock::Moment;
+use crate::sys::scratch;
+use crate::transfer::blob::BlobStore;
+use crate::transfer::messages::ToWorker;
+use crate::transfer::nonsense::Nonsense;
+
+/// States.
+impl Core {
+    /// Changes the state of a worker, if there is one, and does what the transition returns.
+    pub(in crate::pool) fn transition(
+        &mut self,
+        worker: WorkerKey,
+        transition: impl FnOnce(&mut WorkerLife) -> NextStep,
+    ) {
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
+        let next = transition(&mut it.life);
+        if it.life.is_stopping() {
+            let number = it.number;
+            self.check_missing = true;
+            self.promote_successor(number);
+        }
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
+        let Some(io) = it.life.io_mut() else {
+            return;
+        };
+        match next {
+            NextStep::Nothing => {}
+            NextStep::Dispatch => self.schedule.workers_changed(),
+            NextStep::Kill => io.signal_handle.kill(),
+            NextStep::SendCancel(task) => {
+                io.requests.send(ToWorker::Cancel { task });
+                self.effects.push(Effect::WakeDriver);
+            }
+            NextStep::SendStop if io.requests.write_stop() => {}
+            NextStep::SendStop => self.transition(worker, WorkerLife::kill),
+            NextStep::Watch if io.requests.watch() => {}
+            NextStep::Watch => self.transition(worker, WorkerLife::clear_suspicion),
+        }
+    }
+
+    /// A worker's process was started. Without initializers it takes tasks at once, which wait in its ring.
+    pub(in crate::pool) fn on_started(
+        &mut self,
+        worker: WorkerKey,
+        mut io: WorkerIo,
+        has_init: bool,
+    ) {
+        io.requests.belong_to(self.settings.id);
+        // While it is not known whether workers can start, they start one after the other.
+        self.check_missing = true;
+        match self.workers.get(worker) {
+            Some(_) => {
+                self.transition(worker, |life| life.on_started(io, has_init));
+                self.tell(|| PoolEvent::WorkerStarted);
+            }
+            None => io.signal_handle.kill(),
+        }
+        self.note_idle(worker);
+        if self.phase == Phase::Over {
+            self.transition(worker, WorkerLife::kill);
+        }
+    }
+
+    /// A worker is ready for its first task.
+    fn note_idle(&mut self, worker: WorkerKey) {
+        if let Some(it) = self.workers.get_mut(worker) {
+            it.idle_since = self.now;
+        }
+    }
+
+    /// A worker could not be started.
+    pub(in crate::pool) fn on_start_failed(&mut self, worker: WorkerKey, cause: &JoinError) {
+        self.schedule.remove_worker(worker);
+        let dead = self.workers.remove(worker);
+        if let Some(dead) = &dead {
+            self.unpin_all(dead);
+        }
+        // The start of a worker that is not wanted any more says nothing about other starts.
+        if let Some(dead) = dead.filter(Worker::is_alive) {
+            self.count_failed_start(dead.since, cause);
+        }
+    }
+
+    /// A worker has run its initializers, or one has failed.
+    pub(in crate::pool) fn on_initialized(
+        &mut self,
+        worker: WorkerKey,
+        result: Result<(), JoinError>,
+    ) {
+        let Some(it) = self.workers.get(worker) else {
+            return;
+        };
+        let began = it.since;
+        match result {
+            Ok(()) => {
+                self.transition(worker, WorkerLife::on_initialized);
+                self.note_idle(worker);
+                self.on_proven(worker);
+            }
+            Err(cause) => {
+                self.transition(worker, WorkerLife::kill);
+                self.count_failed_start(began, &cause);
+            }
+        }
+    }
+
+    /// A worker has done something, so workers are able to start.
+    pub(in crate::pool) fn on_proven(&mut self, worker: WorkerKey) {
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
+        if !std::mem::replace(&mut it.proven, true) {
+            self.generations += 1;
+            self.close_breaker();
+        }
+    }
+
+    /// A worker wrote what cannot be. Nothing is read from it any more, and it is killed.
+    pub(in crate::pool) fn distrust(&mut self, worker: WorkerKey, nonsense: Nonsense) {
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
+        if it.nonsense.replace(nonsense).is_none() {
+            self.counts.corrupted += 1;
+            #[cfg(feature = "tracing")]
+            tracing::warn!(
+                pool = self.settings.name.as_deref(),
+                worker = it.number,
+                pid = it.pid(),
+                "a worker wrote what cannot be, and is killed: {nonsense}"
+            );
+        }
+        self.transition(worker, WorkerLife::kill);
+    }
+}
+
+/// Starting.
+impl Core {
+    pub(in crate::pool) fn start_worker(&mut self) {
+        let key = self.schedule.add_worker();
+        let number = self.next_number();
+        let standby = self
+            .workers
+            .iter()
+            .any(|(_, it)| it.number == number && it.is_alive());
+        let age = self.limits().age_of_one();
+        self.started += 1;
+        let (wanted, unwanted) = oneshot::channel();
+        let worker = Worker {
+            pinned: VecDeque::new(),
+            reservation: Reservation::None,
+            number,
+            life: WorkerLife::Starting { _wanted: wanted },
+            proven: false,
+            done: 0,
+            since: self.now,
+            looked_after: Duration::ZERO,
+            must_wake: false,
+            has_fds: Vec::new(),
+            ledger: Ledger::default(),
+            unresponsive: false,
+            nonsense: None,
+            serial: self.started,
+            departure: Departure::No,
+            standby,
+            exit_job: self.exit_job(),
+            exit_stage: ExitStage::Unsent,
+            exit_blob: None,
+            quota: self.limits().tasks.unwrap_or(u64::MAX),
+            expires: age.map(|age| self.now.plus(age)),
+            idle_since: self.now,
+        };
+        self.workers.insert(key, worker);
+        self.place_pinned(number);
+        let pool = self.settings.name.clone();
+        let spec = ChildSpec {
+            name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
+            pool,
+            number: Some(number),
+            seed: Some(self.settings.seed),
+            scratch: Some(scratch::path(self.settings.id, self.started)),
+            detached: false,
+            surroundings: self.settings.surroundings.clone(),
+            output: OutputFds::default(),
+        };
+        self.effects
+            .push(Effect::Launch(key, Box::new(spec), unwanted));
+    }
+
+    fn exit_job(&self) -> Option<Arc<dyn Job>> {
+        let make = self.settings.worker_exit.as_ref()?;
+        Some(make(&self.settings.exit_results))
+    }
+
+    fn limits(&self) -> WorkerLimits {
+        self.settings.limits
+    }
+}
+
+/// Messages.
+impl Core {
+    /// Sends messages that could not be sent before, and lets the schedule send tasks to workers that have space.
+    pub(in crate::pool) fn flush(&mut self) {
+        for (worker, it) in self.workers.iter_mut() {
+            if let Some(io) = it.life.io_mut() {
+                // A message that cannot be sent now is sent by a later call.
+                let _ = io.requests.send_unsent();
+                self.schedule.may_have_space(worker);
+            }
+        }
+    }
+
+    /// Drops the arguments of started tasks that hold descriptors: the task is not sent again, and an end of a channel
+    /// among them must be the task's alone.
+    pub(in crate::pool) fn drop_started_arguments(&mut self) {
+        for (worker, it) in self.workers.iter_mut() {
+            if it.has_fds.is_empty() {
+                continue;
+            }
+            let Some(io) = it.life.io() else {
+                continue;
+            };
+            it.has_fds.retain(|key| {
+                let Some(record) = self.records.get_mut(*key) else {
+                    return false;
+                };
+                // A request that was released has a reply on the way, which drops the arguments.
+                let position = record.position_at(worker);
+                let Some(position) = position.filter(|at| !io.requests.released(*at)) else {
+                    return false;
+                };
+                if io.requests.claimed(position) == 0 {
+                    return true;
+                }
+                if let TaskArguments::Packed(packed) = &mut record.arguments {
+                    packed.attachments.clear();
+                }
+                let job = Arc::clone(&record.job);
+                self.effects.push(Effect::ForgetArguments(job));
+                false
+            });
+        }
+    }
+
+    /// Tells the worker whose memory for arguments is from `store` that its blob `id` was freed.
+    pub(in crate::pool) fn forget_blob(&mut self, store: &BlobStore, id: u64) {
+        let mut all = self.workers.iter_mut();
+        let mut all = all.by_ref().filter_map(|(_, it)| it.life.io_mut());
+        if let Some(io) = all.find(|io| Arc::ptr_eq(io.requests.blobs(), store)) {
+            io.requests.forget(&[id]);
+        }
+    }
+
+    /// Has all workers drop a cached value.
+    pub(in crate::pool) fn forget_cached(&mut self, id: u64) {
+        for (_, it) in self.workers.iter_mut() {
+            if let Some(io) = it.life.io_mut() {
+                io.requests.forget_cached(id);
+            }
+        }
+    }
+
+    /// Whether there is memory for arguments that is not in use.
+    pub(in crate::pool) fn has_free_blobs(&self) -> bool {
+        let mut all = self.workers.iter().filter_map(|(_, it)| it.life.io());
+        all.any(|io| io.requests.has_free_blobs())
+    }
+
+    /// Frees memory for arguments that is not in use.
+    pub(in crate::pool) fn trim_blobs(&mut self) {
+        for (_, it) in self.workers.iter_mut() {
+            if let Some(io) = it.life.io_mut() {
+                io.requests.trim_blobs();
+            }
+        }
+    }
+
+    /// Asks workers whose task runs for long to look whether the thread that runs it has ended.
+    pub(in crate::pool) fn look_at_long_tasks(&mut self) {
+        for worker in self.workers.keys() {
+            let Some(ran) = self.ran_for(worker) else {
+                continue;
+            };
+            let Some(it) = self.workers.get_mut(worker) else {
+                continue;
+            };
+            if ran < it.looked_after {
+                it.looked_after = Duration::ZERO; // another task
+            }
+            if ran >= it.next_look() {
+                it.looked_after = ran;
+                if let Some(io) = it.life.io_mut() {
+                    io.requests.send(ToWorker::Look);
+                }
+            }
+        }
+    }
+
+    /// When a worker must be asked next to look at itself.
+    pub(in crate::pool) fn next_look(&self) -> Option<Moment> {
+        let workers = self.workers.iter();
+        let looks = workers.filter_map(|(worker, it)| {
+            let left = it.next_look().checked_sub(self.ran_for(worker)?);
+            Some(self.now.plus(left.unwrap_or_default()))
+        });
+        looks.min()
+    }
+
+    /// For how long a worker has run its task, or its initializer, without an outcome.
+    fn ran_for(&self, worker: WorkerKey) -> Option<Duration> {
+        let it = self.workers.get(worker)?;
+        it.life.io()?;
+        if it.life.is_preparing() {
+            return Some(self.now.since(it.since));
+        }
+        let queue = self.schedule.run_queue(worker)?;
+        queue.front()?;
+        Some(queue.since_progress(self.now))
+    }
+
+    /// Tells all workers to free the memory of idle blobs.
+    pub(in crate::pool) fn trim_workers(&mut self) {
+        for (_, it) in self.workers.iter_mut() {
+            if let Some(io) = it.life.io_mut() {
+                io.requests.send(ToWorker::Trim);
+            }
+        }
+    }
+
+    /// The worker's blob was read, or did not arrive: then the worker must not use it again.
+    pub(in crate::pool) fn return_worker_blob(
+        &mut self,
+        worker: WorkerKey,
+        pid: u32,
+        id: u64,
+        arrived: bool,
+    ) {
+        // Another worker may have the key of a dead one, with blobs of the same numbers.
+        let it = self.workers.get_mut(worker);
+        let Some(it) = it.filter(|it| it.pid() == Some(pid)) else {
+            return;
+        };
+        if let Some(io) = it.life.io_mut() {
+            io.requests.send(match arrived {
+                true => ToWorker::Returned { id },
+                false => ToWorker::Lost { id },
+            });
+        }
+    }
+}

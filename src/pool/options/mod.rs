@@ -1,0 +1,13 @@
+//! The options of a pool and of its calls. Runs in the application.
+//!
+//! `builder` has the constructors, `worker_options` and `flow_options` the rest of its setters. `call_options` are those of
+//! one call, `shared_options` are what most tasks of a pool have in common.
+
+pub(super) mod builder;
+pub(super) mod call_options;
+pub(super) mod flow_options;
+pub(super) mod retry_rule;
+pub(super) mod shared_options;
+pub(super) mod worker_limits;
+pub(super) mod worker_options;
+pub(super) mod worker_surroundings;
