@@ -11,6 +11,7 @@ mod notes;
 
 mod managed;
 mod managed_ends;
+mod managed_reads;
 mod managed_travels;
 mod pool_functions;
 mod pool_state;
