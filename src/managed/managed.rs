@@ -12,6 +12,8 @@ use super::call::ManagedCall;
 use super::connection::Away;
 use super::handle::ManagedHandle;
 use super::home::StateHome;
+use super::stream::ManagedStream;
+use crate::pool::StateStreamTask;
 use crate::task::{SharedRead, StateCall, StateRead, Sync};
 
 /// One state in a process of its own, called from any number of processes.
@@ -77,6 +79,39 @@ impl<S: 'static> Managed<S> {
         self.0
             .handle
             .submit::<StateCall<F, S, Sync<R>, (A,)>>((args,))
+    }
+
+    /// Calls `f` with the state, and gives the items that it sends while it runs.
+    ///
+    /// The first parameter of `f` is `&mut S`, the second an [`Emit`](crate::Emit); `args` are those behind it. `f` may be
+    /// `async`. See [`ManagedStream`].
+    ///
+    /// ```
+    /// use futures::TryStreamExt;
+    /// use procession::{Emit, Managed};
+    ///
+    /// fn drain(list: &mut Vec<u32>, emit: Emit<u32>) {
+    ///     while let Some(n) = list.pop() {
+    ///         emit.blocking_send(n);
+    ///     }
+    /// }
+    ///
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let list: Managed<Vec<u32>> = Managed::spawn(|| vec![1, 2, 3], ()).await?;
+    /// let all: Vec<u32> = list.stream(drain, ()).try_collect().await?;
+    /// assert_eq!(all, [3, 2, 1]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stream<F, M, A>(&self, f: F, args: A) -> ManagedStream<F::Item>
+    where
+        F: StateStreamTask<S, M, A>,
+        A: Send + 'static,
+    {
+        let _ = f; // has no bytes: its type is the function
+        let handle = self.0.handle.clone();
+        ManagedStream::new::<F::Call>(handle, move |emit| F::arguments(emit, args))
     }
 
     /// How often the state was made anew: 0 for the first.

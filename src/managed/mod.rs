@@ -45,7 +45,9 @@ mod reads;
 mod relay;
 mod relayed_result;
 mod state_thread;
+mod stream;
 
 pub use builder::{ManagedBuilder, ManagedSpawn};
 pub use call::ManagedCall;
 pub use managed::Managed;
+pub use stream::ManagedStream;

@@ -18,6 +18,7 @@ mod state_read;
 mod state_setup;
 mod state_slot;
 mod state_task;
+mod stream_end;
 mod traceparent;
 
 pub use callable::{Async, Call, Diverging, Never, Sync, Task};
@@ -41,4 +42,5 @@ pub(crate) use state_read::{SharedRead, StateRead};
 pub(crate) use state_setup::Keeping;
 pub(crate) use state_slot::{drop_state, is_state_spoiled, with_lent};
 pub(crate) use state_task::{OverState, StateCall, WithState};
+pub(crate) use stream_end::{end_with_stream, until_stream_ends};
 pub(crate) use traceparent::{Traceparent, enter_trace};

@@ -1,5 +1,7 @@
 //! `Managed::read`: reads run beside each other, calls alone.
 
+#![expect(clippy::ptr_arg, reason = "the state is a `Vec`")]
+
 use futures::future::join_all;
 use procession::{ErrorKind, Managed};
 

@@ -6,13 +6,12 @@ use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
 
-use super::read_desk::ReadAnswer;
+use super::read_answer::{Incarnation, ReadAnswer};
 use super::read_threads;
 use super::read_threads::ReadJob;
 use crate::call::relayed;
 use crate::call::relayed::RelayedOutcome;
 use crate::queue::Sender;
-use crate::sys::clock::Moment;
 use crate::task::Call;
 use crate::transfer::encoded_value::EncodedValue;
 
@@ -27,28 +26,6 @@ pub(super) enum ReadStart {
     Begun(Incarnation),
     /// It has run.
     Done(RelayedOutcome),
-}
-
-/// The process in which a state lives, and since when: pids are used again.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Incarnation {
-    pub(super) pid: u32,
-    /// A [`Moment`].
-    since: u64,
-}
-
-impl Incarnation {
-    /// This process, from now on.
-    pub(super) fn here() -> Self {
-        Self {
-            pid: std::process::id(),
-            since: Moment::now().to_bits(),
-        }
-    }
-
-    pub(super) fn since(self) -> Moment {
-        Moment::from_bits(self.since)
-    }
 }
 
 impl Call for BeginRead {

@@ -18,6 +18,7 @@
 //! state is not changed while it is lent. Never here: a read of a state that is not `Sync` on another thread.
 
 mod begin;
+mod read_answer;
 mod read_call;
 pub(super) mod read_desk;
 mod read_threads;

@@ -12,14 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::{Either, select};
 use futures::{Stream, StreamExt as _};
-use serde::{Deserialize, Serialize};
 
-use super::begin::Incarnation;
+use super::read_answer::{Incarnation, ReadAnswer};
 use crate::background::Background;
 use crate::call::Slot;
 use crate::call::relayed::RelayedOutcome;
 use crate::channel::RecvError;
-use crate::error::{ErrorKind, JoinError, SentError};
+use crate::error::{ErrorKind, JoinError};
 use crate::pool::PoolEvent;
 use crate::queue;
 use crate::queue::{Receiver, Sender};
@@ -30,13 +29,6 @@ const MOST_ANSWERS: usize = 256;
 
 /// How many ends of processes are remembered: those that a read may not have heard of.
 const MOST_LOSSES: usize = 64;
-
-/// What a read came to.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::managed) struct ReadAnswer {
-    pub(super) id: u64,
-    pub(super) outcome: Result<RelayedOutcome, SentError>,
-}
 
 /// See the module.
 pub(in crate::managed) struct ReadDesk {

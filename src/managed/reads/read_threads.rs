@@ -12,8 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::begin::Incarnation;
-use super::read_desk::ReadAnswer;
+use super::read_answer::{Incarnation, ReadAnswer};
 use crate::call::panic_capture;
 use crate::call::relayed;
 use crate::call::relayed::RelayedOutcome;
