@@ -55,6 +55,7 @@ pub(crate) mod sched;
 pub(crate) mod signal;
 pub(crate) mod stdio;
 pub(crate) mod text;
+pub(crate) mod thread_value;
 pub(crate) mod title;
 pub(crate) mod unmapped;
 mod unwind;
