@@ -36,7 +36,7 @@ use crate::sys::cpu_timer::CpuTimer;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::image;
 use crate::sys::image::{Enter, Entry};
-use crate::sys::{limits, process_tree};
+use crate::sys::{out_of_memory, process_tree};
 use crate::task::{Call, enter_item, enter_task, enter_trace, is_state_spoiled};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::mapped_blobs::MappedBlobs;
@@ -208,7 +208,7 @@ impl Executor {
         match self.requests.arguments::<C::Args>() {
             Ok(arguments) => {
                 self.step = ItemStep::Running;
-                limits::forget_failed_allocations();
+                out_of_memory::forget_failed_allocations();
                 let result = C::call(arguments);
                 if self.requests.is_single() {
                     self.replies.check_doorbell();

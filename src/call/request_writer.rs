@@ -22,8 +22,9 @@ use super::last_words::LastWords;
 use super::shared_values::SharedValues;
 use crate::codec::codec;
 use crate::error::PanicReport;
-use crate::ring::{Cursor, Producer};
+use crate::ring::{Cursor, Producer, Ring};
 use crate::sys::clock::Moment;
+use crate::sys::crash_note::CrashNote;
 use crate::sys::exit_cause::ExitCause;
 use crate::sys::futex;
 use crate::task::Traceparent;
@@ -36,6 +37,8 @@ use crate::transfer::messages::ToWorker;
 #[derive(Debug)]
 pub(crate) struct RequestWriter {
     ring: Producer,
+    /// The ring of the replies, beside which the worker leaves a note when it crashes.
+    replies: Ring,
     control: ControlQueue,
     /// The cached values that the worker was sent.
     values: Box<SharedValues>,
@@ -100,9 +103,11 @@ impl SendFault {
 }
 
 impl RequestWriter {
-    pub(crate) fn new(ring: Producer, control: Arc<ControlSocket>) -> Self {
+    /// Writes into the first ring, for a worker that replies in the second.
+    pub(crate) fn new([requests, replies]: [Ring; 2], control: Arc<ControlSocket>) -> Self {
         Self {
-            ring,
+            ring: Producer::new(requests),
+            replies,
             control: ControlQueue::new(control),
             values: Box::default(),
             blobs: BlobStore::default(),
@@ -313,7 +318,8 @@ impl RequestWriter {
         cause: Option<ExitCause>,
     ) -> LastWords {
         let left = || ExitCause::from_bits(self.ring.note());
-        LastWords::new(status, cause.or_else(left), self.fatal_panic())
+        let note = || CrashNote::read(self.replies.words_aside());
+        LastWords::new(status, cause.or_else(left), self.fatal_panic(), note)
     }
 
     /// The panic that has aborted the worker, if one has.

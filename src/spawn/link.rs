@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use super::release::Release;
 use crate::call::rings::{RingLayout, RingMemory};
 use crate::call::{ReplyReader, RequestWriter, Written};
-use crate::ring::{Consumer, Producer, Ring};
+use crate::ring::{Consumer, Ring};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::sys::process_mark::LocalFd;
@@ -21,9 +21,8 @@ pub(super) struct Rings {
     memory_name: String,
     /// Of a child that reads nothing from its control socket while it runs.
     parent_death: Option<Arc<ParentDeathPipe>>,
-    requests: Producer,
-    replies: Consumer,
-    ring: Ring,
+    /// For requests and for replies.
+    rings: [Ring; 2],
 }
 
 impl Rings {
@@ -46,16 +45,14 @@ impl Rings {
     fn create(layout: RingLayout, parent_death: Option<Arc<ParentDeathPipe>>) -> io::Result<Self> {
         let RingMemory {
             memory,
-            rings: [requests, replies],
+            rings,
             name,
         } = layout.create()?;
         Ok(Self {
             memory,
             memory_name: name,
             parent_death,
-            ring: requests.clone(),
-            requests: Producer::new(requests),
-            replies: Consumer::new(replies),
+            rings,
         })
     }
 
@@ -72,14 +69,15 @@ impl Rings {
 
     /// The parent's ends, once the child's were sent.
     pub(super) fn into_link(self, control: &Arc<ControlSocket>) -> ParentLink {
+        let [requests, replies] = self.rings.clone();
         ParentLink {
-            requests: RequestWriter::new(self.requests, Arc::clone(control)),
-            replies: ReplyReader::new(self.replies, Arc::clone(control)),
+            requests: RequestWriter::new(self.rings, Arc::clone(control)),
+            replies: ReplyReader::new(Consumer::new(replies), Arc::clone(control)),
             written: None,
             ties: Ties {
                 socket: control.shared(),
                 memory_name: self.memory_name,
-                ring: self.ring,
+                ring: requests,
             },
             parent_death: self.parent_death,
             release: None,

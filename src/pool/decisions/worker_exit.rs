@@ -223,7 +223,9 @@ impl Core {
         };
         let error = JoinError::new(kind, name).after_start(true);
         let error = match (kind, dead.nonsense) {
-            (ErrorKind::Crashed, Some(nonsense)) => error.because(nonsense.explain()),
+            (ErrorKind::Crashed, Some(nonsense)) => {
+                words.explain(error).because(nonsense.explain())
+            }
             (ErrorKind::TimedOut, _) if self.is_out_of_cpu_time(end.status) => {
                 error.because("it has used all the processor time that the pool allows a task")
             }
