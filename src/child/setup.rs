@@ -107,6 +107,7 @@ pub(super) fn executor(
     control: &Arc<ControlSocket>,
 ) -> Executor {
     let (requests, replies) = (Consumer::new(requests), Producer::new(replies));
+    let doorbell = doorbell.map(Arc::new);
     Executor::new(requests, replies, doorbell, Arc::clone(control))
 }
 
