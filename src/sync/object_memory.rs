@@ -206,7 +206,7 @@ impl ObjectMemory {
         let ticket = self.next_ticket();
         self.ticket(index).store(ticket, Ordering::Relaxed);
         self.amount(index).store(amount, Ordering::Relaxed);
-        let word = claimed.with(PartyState::Waiting);
+        let word = claimed.with(PartyState::Waiting).with_ticket(ticket);
         self.party(index).store(word.to_bits(), Ordering::Release);
         // Before what the caller looks at next.
         fence(Ordering::SeqCst);
@@ -281,6 +281,12 @@ impl ObjectMemory {
         if let Some(index) = (needed..end).rev().find(is_used) {
             word.fetch_max(index as u64 + 1, Ordering::SeqCst);
         }
+    }
+
+    /// Has the whole table read. A process that was killed while it trimmed may have left a party beyond the end.
+    pub(super) fn untrim(&self) {
+        self.used_records()
+            .fetch_max(MOST_PARTIES as u64, Ordering::SeqCst);
     }
 
     /// How many records from the first on are in use, or more.

@@ -41,8 +41,13 @@ impl LocalSide {
                 true => self.serving_lock.try_lock_asking(),
                 false => self.serving_lock.try_lock(),
             };
-            let (TryLock::Locked(guard) | TryLock::OwnerDied(guard)) = attempt else {
-                return false;
+            let guard = match attempt {
+                TryLock::Locked(guard) => guard,
+                TryLock::OwnerDied(guard) => {
+                    memory.untrim();
+                    guard
+                }
+                TryLock::Busy => return false,
             };
             let calls = memory.calls().load(Ordering::SeqCst);
             let changed = self.serve_once();
