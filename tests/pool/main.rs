@@ -52,6 +52,7 @@ mod seed;
 mod shutdown;
 mod sight;
 mod start_limits;
+mod start_shortage;
 mod stream;
 mod surroundings;
 mod task_set;
