@@ -283,10 +283,21 @@ impl ObjectMemory {
         }
     }
 
-    /// Has the whole table read. A process that was killed while it trimmed may have left a party beyond the end.
-    pub(super) fn untrim(&self) {
+    /// A process was killed while it served: perhaps in [`trim`](Self::trim), before it looked again. So a record in use
+    /// may lie anywhere in the table. The caller has the serving lock.
+    pub(super) fn expect_records_anywhere(&self) {
         self.used_records()
             .fetch_max(MOST_PARTIES as u64, Ordering::SeqCst);
+    }
+
+    /// Leaves the memory as a process does that is killed in [`trim`](Self::trim).
+    #[cfg(test)]
+    pub(super) fn as_if_killed_in_trim(&self) {
+        self.used_records().store(0, Ordering::SeqCst);
+        let owner = u64::from(u32::MAX >> 2) << 32;
+        self.mapping
+            .word(SERVING_LOCK)
+            .store(owner, Ordering::SeqCst);
     }
 
     /// How many records from the first on are in use, or more.

@@ -44,7 +44,9 @@ impl LocalSide {
             let guard = match attempt {
                 TryLock::Locked(guard) => guard,
                 TryLock::OwnerDied(guard) => {
-                    memory.untrim();
+                    if memory.kind().is_read_under_lock() {
+                        memory.expect_records_anywhere();
+                    }
                     guard
                 }
                 TryLock::Busy => return false,
@@ -86,15 +88,36 @@ impl LocalSide {
         serving.changed
     }
 
+    /// A party of this process is about to leave in the state `state`.
+    pub(super) fn on_leaving(&self, state: PartyState) {
+        if self.memory.kind() == ObjectKind::Condvar {
+            condvar_serving::pass_on(self, state);
+        }
+    }
+
     /// A party of this process has left in the state `state`.
     pub(super) fn on_left(&self, state: PartyState) {
         match self.memory.kind() {
             ObjectKind::Mutex => mutex_serving::on_left(self, state),
-            ObjectKind::Condvar => condvar_serving::on_left(self, state),
-            ObjectKind::Event => {}
+            ObjectKind::Condvar | ObjectKind::Event => {}
             _ => {
                 self.serve(false);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parties_that_a_killed_process_has_hidden_are_served() {
+        let side = LocalSide::create(ObjectKind::Semaphore, 0, 0).unwrap();
+        side.memory.state().store(1, Ordering::SeqCst);
+        let party = side.enrol(0, 1, true).unwrap();
+        side.memory.as_if_killed_in_trim();
+        assert!(side.serve(true));
+        assert_eq!(party.state(), Some(PartyState::Granted));
     }
 }

@@ -4,7 +4,7 @@
 //! overtaken by a party that comes later. The generation of the word is modelled by what depends on it: whether the word
 //! is the same as when the server read it.
 
-use crate::{Modelled, explore};
+use crate::{Model, Modelled, search};
 
 pub(crate) const MODELS: &[Modelled] = &[
     (
@@ -534,7 +534,26 @@ impl State {
         })
     }
 
-    fn accidents(&self, found: &mut Vec<Self>) {
+    fn is_waiting(&self) -> bool {
+        let waits = |process: &Process| !matches!(process.step, Step::Done | Step::Dead);
+        self.processes.iter().any(waits)
+    }
+}
+
+impl Model for State {
+    type Rule = Broken;
+
+    fn steps(&self, broken: Broken, found: &mut Vec<Self>) {
+        for who in 0..self.processes.len() {
+            let mut then = self.clone();
+            if let Some(step) = then.step(who, broken) {
+                then.processes[who].step = step;
+                found.push(then);
+            }
+        }
+    }
+
+    fn accidents(&self, _broken: Broken, found: &mut Vec<Self>) {
         for who in 0..self.processes.len() {
             let process = &self.processes[who];
             if self.kills > 0 && !matches!(process.step, Step::Dead | Step::Done) {
@@ -555,33 +574,9 @@ impl State {
         }
     }
 
-    fn is_waiting(&self) -> bool {
-        let waits = |process: &Process| !matches!(process.step, Step::Done | Step::Dead);
-        self.processes.iter().any(waits)
+    fn is_wrong(&self, is_stuck: bool, _broken: Broken) -> bool {
+        self.was_shared || self.was_overtaken || (is_stuck && self.is_waiting())
     }
-}
-
-/// A state that is wrong, if there is one.
-fn search(start: State, broken: Broken) -> Option<State> {
-    let steps = |state: &State, found: &mut Vec<State>| {
-        for who in 0..state.processes.len() {
-            let mut then = state.clone();
-            if let Some(step) = then.step(who, broken) {
-                then.processes[who].step = step;
-                found.push(then);
-            }
-        }
-    };
-    let next = |state: &State, found: &mut Vec<State>| {
-        steps(state, found);
-        state.accidents(found);
-    };
-    let is_wrong = |state: &State, _| {
-        let mut alive = Vec::new();
-        steps(state, &mut alive);
-        state.was_shared || state.was_overtaken || (alive.is_empty() && state.is_waiting())
-    };
-    explore(start, next, is_wrong).err()
 }
 
 const TASK: (Kind, bool) = (Kind::Task, false);
@@ -598,7 +593,7 @@ fn mutex_has_one_holder_and_no_party_sleeps_beside_a_free_lock() {
         [CANCELS, (Kind::Thread, true)],
         [TASK, (Kind::LateThread, false)],
     ] {
-        assert_eq!(search(start(&parties, 2), Broken::Nothing), None);
+        assert_eq!(search([start(&parties, 2)], Broken::Nothing), None);
     }
 }
 
@@ -614,7 +609,7 @@ fn mutex_of_three_has_one_holder_whatever_is_killed_or_cancelled() {
         start(&[TASK, TASK, THREAD], 1),
         start(&[TASK, THREAD, THREAD], 1),
     ] {
-        assert_eq!(search(start, Broken::Nothing), None);
+        assert_eq!(search([start], Broken::Nothing), None);
     }
 }
 
@@ -644,6 +639,6 @@ fn mutex_needs_each_rule() {
             Broken::StopsWaitingWithCall,
         ),
     ] {
-        assert!(search(start, broken).is_some(), "{broken:?}");
+        assert!(search([start], broken).is_some(), "{broken:?}");
     }
 }

@@ -56,6 +56,8 @@ pub(in crate::pool) struct Settings {
     pub(in crate::pool) result_limit: Option<u64>,
     pub(in crate::pool) task_timeout: Option<Duration>,
     pub(in crate::pool) cancel_grace: Duration,
+    /// How many lanes each worker has.
+    pub(in crate::pool) tasks_per_worker: usize,
     pub(in crate::pool) retries: u32,
     pub(in crate::pool) queue_limit: Option<usize>,
     pub(in crate::pool) queue_bytes: Option<u64>,
@@ -321,10 +323,7 @@ impl Core {
     ) {
         // A request for a worker is no task of the user.
         if !job.wants_worker() {
-            self.counts.add_failed(error.kind(), count as u64);
-            if error.kind() == ErrorKind::TimedOut {
-                (0..count).for_each(|_| self.tell(|| PoolEvent::TaskTimedOut));
-            }
+            self.count_failed(error.kind(), count);
         }
         self.fail_uncounted(Failure {
             job: Arc::clone(job),
@@ -332,6 +331,14 @@ impl Core {
             count,
             error,
         });
+    }
+
+    /// Counts calls that have ended with an error of this kind.
+    pub(in crate::pool) fn count_failed(&mut self, kind: ErrorKind, calls: usize) {
+        self.counts.add_failed(kind, calls as u64);
+        if kind == ErrorKind::TimedOut {
+            (0..calls).for_each(|_| self.tell(|| PoolEvent::TaskTimedOut));
+        }
     }
 
     /// Gives items of a job that is no task an error.
