@@ -11,6 +11,7 @@ use super::enrolment::Enrolment;
 use super::local_side::LocalSide;
 use super::party_word::PartyState;
 use crate::own_runtime::Timer;
+use crate::sys::yields::Yields;
 
 /// How often a poll tries before it lets other tasks run.
 const TRIES_IN_A_ROW: usize = 32;
@@ -125,11 +126,12 @@ impl LocalSide {
         for looks in [false, true] {
             // The process that serves at this moment does it for this one too.
             let is_waiting = || enrolment.state() == Some(PartyState::Waiting);
+            let mut yields = Yields::default();
             for _ in 0..MOST_LOOKS_AT_A_SERVER {
-                if !is_waiting() || self.serve(looks) {
+                if !is_waiting() || self.serve(looks) || yields.have_taken_long() {
                     break;
                 }
-                std::thread::yield_now();
+                yields.yield_now();
             }
             if !is_waiting() {
                 break;

@@ -54,3 +54,4 @@ pub(crate) mod text;
 pub(crate) mod title;
 pub(crate) mod unmapped;
 pub(crate) mod writable_memory;
+pub(crate) mod yields;
