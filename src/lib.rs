@@ -49,9 +49,9 @@ mod threads;
 pub use abort::AbortHandle;
 pub use channel::{RecvError, SendError, TryRecvError, TrySendError};
 pub use codec::Descriptor;
-pub use error::{ErrorKind, JoinError, PanicReport};
+pub use error::{CrashReport, ErrorKind, JoinError, PanicReport};
 pub use init::init;
-pub use managed::{Managed, ManagedBuilder, ManagedCall, ManagedSpawn};
+pub use managed::{Managed, ManagedBuilder, ManagedCall, ManagedSpawn, ManagedStream};
 pub use pipe::{
     BytePipe, Pipe, PipeOptions, PipeReceiver, PipeSender, byte_pipe, channel, channel_with, pipe,
     pipe_with,

@@ -55,6 +55,7 @@ mod start_limits;
 mod stream;
 mod surroundings;
 mod task_set;
+mod tasks_per_worker;
 mod timeout;
 mod traceparent;
 mod values;

@@ -56,6 +56,8 @@ pub(in crate::pool) struct Settings {
     pub(in crate::pool) result_limit: Option<u64>,
     pub(in crate::pool) task_timeout: Option<Duration>,
     pub(in crate::pool) cancel_grace: Duration,
+    /// How many lanes each worker has.
+    pub(in crate::pool) tasks_per_worker: usize,
     pub(in crate::pool) retries: u32,
     pub(in crate::pool) queue_limit: Option<usize>,
     pub(in crate::pool) queue_bytes: Option<u64>,

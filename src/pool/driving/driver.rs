@@ -202,6 +202,7 @@ impl Driver {
         let Launched {
             requests,
             mut replies,
+            others,
             guard,
             pidfd,
             ties,
@@ -217,7 +218,8 @@ impl Driver {
         let has_init = !started.init.is_empty();
         let pid = signal_handle.pid();
         replies.limit_results(self.shared.settings.result_limit);
-        let mut replies = WorkerReplies::new(replies, bell, pid, started.init, started.packed);
+        let mut replies =
+            WorkerReplies::new(replies, Some(bell), pid, started.init, started.packed);
         let is_limited = self.shared.settings.limits.memory.is_some();
         replies.memory = is_limited.then(|| MemoryWatch::new(pid));
         self.inbox.add(worker, replies);
@@ -228,15 +230,30 @@ impl Driver {
             // It fails only if the driver was dropped.
             let _ = events.send(DriverEvent::Exited(worker, end));
         });
-        let io = Box::new(WorkerIo {
-            requests,
-            signal_handle,
+        let lanes = match others.is_empty() {
+            true => Vec::new(),
+            false => self.shared.lock().workers.lanes(worker).skip(1).collect(),
+        };
+        let all = std::iter::once((worker, requests));
+        let others = lanes.iter().zip(others).map(|(&lane, link)| {
+            self.inbox
+                .add(lane, WorkerReplies::of_lane(worker, link.replies, pid));
+            (lane, link.requests)
         });
-        self.inbox.findings.changes.push(WorkerChange::Started {
-            worker,
-            io,
-            has_init,
-        });
+        let all: Vec<_> = all.chain(others).collect();
+        self.inbox.set_lanes(worker, lanes);
+        for (worker, requests) in all {
+            let signal_handle = Arc::clone(&signal_handle);
+            let io = Box::new(WorkerIo {
+                requests,
+                signal_handle,
+            });
+            self.inbox.findings.changes.push(WorkerChange::Started {
+                worker,
+                io,
+                has_init,
+            });
+        }
     }
 
     fn on_start_failed(&mut self, worker: WorkerKey, error: &std::io::Error) {

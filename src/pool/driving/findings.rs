@@ -78,4 +78,6 @@ pub(in crate::pool) struct FoundExit {
     pub(in crate::pool) was_ready: bool,
     /// What the initializer that had not returned is called in errors.
     pub(in crate::pool) init: Option<String>,
+    /// The lanes of the worker beside the first.
+    pub(in crate::pool) others: Vec<WorkerKey>,
 }
