@@ -60,3 +60,4 @@ pub(crate) mod title;
 pub(crate) mod unmapped;
 mod unwind;
 pub(crate) mod writable_memory;
+pub(crate) mod yields;
