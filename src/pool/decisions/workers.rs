@@ -186,6 +186,7 @@ impl Core {
             ledger: Ledger::default(),
             unresponsive: false,
             nonsense: None,
+            stderr: String::new(),
             serial: self.started,
             departure: Departure::No,
             standby,
@@ -209,8 +210,10 @@ impl Core {
             surroundings: self.settings.surroundings.clone(),
             output: OutputFds::default(),
         };
+        // Or an idle worker would leave open whether others can start.
+        let proves = self.breaker.is_cautious();
         self.effects
-            .push(Effect::Launch(key, Box::new(spec), unwanted));
+            .push(Effect::Launch(key, Box::new(spec), unwanted, proves));
     }
 
     fn exit_job(&self) -> Option<Arc<dyn Job>> {

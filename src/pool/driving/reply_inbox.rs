@@ -54,13 +54,14 @@ impl ReplyInbox {
     }
 
     /// A worker has exited.
-    pub(in crate::pool) fn on_exited(&mut self, worker: WorkerKey, end: ChildEnd) {
+    pub(in crate::pool) fn on_exited(&mut self, worker: WorkerKey, end: ChildEnd, stderr: String) {
         self.salvage(worker);
         let mut replies = self.workers.get_mut(worker).and_then(Option::as_mut);
         let init = replies.as_ref().and_then(|it| it.init_name());
         self.findings.exits.push(FoundExit {
             worker,
             end,
+            stderr,
             was_ready: replies.as_mut().is_some_and(|it| it.reader.was_ready()),
             init,
         });
