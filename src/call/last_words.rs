@@ -41,6 +41,12 @@ impl LastWords {
         }
     }
 
+    /// The child has written this to its stderr at last.
+    pub(crate) fn after_writing(mut self, stderr: &str) -> Self {
+        self.crash = self.crash.map(|crash| crash.with_stderr(stderr));
+        self
+    }
+
     /// What went wrong with a task that was running.
     pub(crate) fn kind(&self) -> ErrorKind {
         match (self.cause, &self.panic) {

@@ -74,6 +74,16 @@ impl CrashReport {
         }))
     }
 
+    pub(crate) fn with_stderr(self, stderr: &str) -> Self {
+        if stderr.is_empty() {
+            return self;
+        }
+        Self::new(CrashFacts {
+            note: self.0.facts.note.clone(),
+            stderr: stderr.to_owned(),
+        })
+    }
+
     pub(super) fn facts(&self) -> &CrashFacts {
         &self.0.facts
     }

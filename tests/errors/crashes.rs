@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::ptr;
 use std::sync::Barrier;
 
-use procession::{CrashReport, JoinError, Managed, Pool};
+use procession::{CrashReport, JoinError, Managed, Output, Pool};
 
 use crate::deadline::within;
 use crate::failure;
@@ -172,6 +172,30 @@ async fn crash_of_a_state_is_told_to_its_callers() {
     let call = docs.run(|_: &mut u32| write_nowhere(1), ());
     let error = within(call).await.unwrap_err();
     assert_eq!(report(&error).address(), Some(NOWHERE as u64));
+}
+
+#[procession::test]
+async fn crash_has_the_last_lines_of_captured_stderr() {
+    fn complain_and_abort(lines: u32) {
+        for n in 0..lines {
+            eprintln!("complaint {n}");
+        }
+        std::process::abort();
+    }
+    let pool = Pool::builder().workers(1).output(Output::Captured);
+    let pool = pool.build().unwrap();
+    for lines in [1, 2000] {
+        let error = within(pool.run(complain_and_abort, lines))
+            .await
+            .unwrap_err();
+        let stderr = report(&error).stderr();
+        assert!(
+            stderr.ends_with(&format!("complaint {}\n", lines - 1)),
+            "{stderr}"
+        );
+        assert!(stderr.len() <= 4096);
+        assert_eq!(stderr.len() == 4096, lines == 2000);
+    }
 }
 
 #[procession::test]

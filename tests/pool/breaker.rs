@@ -33,6 +33,19 @@ async fn worker_killed_while_idle_fails_nothing_and_is_replaced() {
     );
 }
 
+#[procession::test]
+async fn idle_pool_grows_back_when_workers_can_start_again() {
+    let directory = std::env::temp_dir().join(format!("procession-breaker-{}", pid()));
+    let pool = Pool::builder().workers(3).current_dir(&directory);
+    let pool = pool.build().unwrap();
+    until(|| pool.metrics().breaker_open()).await;
+    std::fs::create_dir(&directory).unwrap();
+    all_idle(&pool, 3).await;
+    assert!(!pool.metrics().breaker_open());
+    within(pool.terminate()).await;
+    std::fs::remove_dir(&directory).unwrap();
+}
+
 /// Every worker ends a moment after it has become idle.
 fn end_soon() {
     std::thread::spawn(|| {

@@ -102,8 +102,9 @@ impl std::fmt::Debug for Settings {
 /// What the core decided, performed after its lock is released.
 #[derive(Debug)]
 pub(in crate::pool) enum Effect {
-    /// Start this worker, unless the sender of the channel is dropped first.
-    Launch(WorkerKey, Box<ChildSpec>, oneshot::Receiver<()>),
+    /// Start this worker, unless the sender of the channel is dropped first. The last says whether it must show that it
+    /// runs before its first task, because starts have failed.
+    Launch(WorkerKey, Box<ChildSpec>, oneshot::Receiver<()>, bool),
     /// Encode this task's items.
     Encode(TaskKey, Arc<dyn Job>),
     /// Encode this task's first item into a blob from the worker's store.

@@ -48,9 +48,10 @@ impl Core {
             };
             self.fail_exit_function(worker, kind);
         }
-        let Some(dead) = self.workers.remove(worker) else {
+        let Some(mut dead) = self.workers.remove(worker) else {
             return;
         };
+        dead.stderr.clone_from(&exit.stderr);
         self.count_exited_time(&dead, ran);
         self.check_missing = true;
         self.unpin_all(&dead);
@@ -300,6 +301,7 @@ fn last_words(dead: &Worker, end: ChildEnd) -> LastWords {
     let io = dead.life.io();
     io.map(|io| io.requests.last_words(end.status, end.cause))
         .unwrap_or_default()
+        .after_writing(&dead.stderr)
 }
 
 /// Adds what is known about the exit.

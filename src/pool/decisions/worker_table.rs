@@ -50,6 +50,8 @@ pub(in crate::pool) struct Worker {
     pub(in crate::pool) unresponsive: bool,
     /// Why nothing is read from it any more.
     pub(in crate::pool) nonsense: Option<Nonsense>,
+    /// The end of its stderr, if it has crashed and its stderr is captured.
+    pub(in crate::pool) stderr: String,
     /// No other worker of the pool has, or had, this one.
     pub(in crate::pool) serial: u64,
     pub(in crate::pool) departure: Departure,

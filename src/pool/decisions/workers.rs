@@ -227,8 +227,10 @@ impl Core {
             surroundings: self.settings.surroundings.clone(),
             output: OutputFds::default(),
         };
+        // Or an idle worker would leave open whether others can start.
+        let proves = self.breaker.is_cautious();
         self.effects
-            .push(Effect::Launch(first, Box::new(spec), unwanted));
+            .push(Effect::Launch(first, Box::new(spec), unwanted, proves));
     }
 
     /// A worker that is being started, without limits and exit function.
@@ -256,6 +258,7 @@ impl Core {
             killed_for_mate: false,
             unresponsive: false,
             nonsense: None,
+            stderr: String::new(),
             serial,
             departure: Departure::No,
             standby,

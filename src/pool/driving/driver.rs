@@ -30,7 +30,7 @@ use crate::pool::decisions::core::{Effect, Failure};
 use crate::pool::decisions::worker_state::WorkerIo;
 use crate::pool::shared::PoolShared;
 use crate::schedule::WorkerKey;
-use crate::spawn::{ChildEnd, Launched};
+use crate::spawn::Launched;
 use crate::sys::clock::Moment;
 use crate::sys::reactor::Watched;
 
@@ -194,7 +194,7 @@ impl Driver {
             DriverEvent::Uncached(id) => self.inbox.findings.uncached.push(id),
             DriverEvent::Started(worker, Ok(started)) => self.on_started(worker, *started),
             DriverEvent::Started(worker, Err(error)) => self.on_start_failed(worker, &error),
-            DriverEvent::Exited(worker, end) => self.on_exited(worker, end),
+            DriverEvent::Exited(worker, end, stderr) => self.inbox.on_exited(worker, end, stderr),
         }
     }
 
@@ -223,12 +223,16 @@ impl Driver {
         let is_limited = self.shared.settings.limits.memory.is_some();
         replies.memory = is_limited.then(|| MemoryWatch::new(pid));
         self.inbox.add(worker, replies);
-        let events = self.shared.events.clone();
+        let (events, stderr) = (self.shared.events.clone(), started.stderr);
         self.shared.background.spawn(async move {
             let end = guard.wait(pidfd, ties).await.unwrap_or_default();
             drop(parent_death);
+            let stderr = match stderr.filter(|_| end.has_crashed()) {
+                Some(stderr) => stderr.ask().await,
+                None => String::new(),
+            };
             // It fails only if the driver was dropped.
-            let _ = events.send(DriverEvent::Exited(worker, end));
+            let _ = events.send(DriverEvent::Exited(worker, end, stderr));
         });
         let lanes = match others.is_empty() {
             true => Vec::new(),
@@ -263,10 +267,6 @@ impl Driver {
             .findings
             .changes
             .push(WorkerChange::StartFailed { worker, cause });
-    }
-
-    fn on_exited(&mut self, worker: WorkerKey, end: ChildEnd) {
-        self.inbox.on_exited(worker, end);
     }
 }
 

@@ -62,7 +62,7 @@ impl ReplyInbox {
     }
 
     /// A worker has exited.
-    pub(in crate::pool) fn on_exited(&mut self, worker: WorkerKey, end: ChildEnd) {
+    pub(in crate::pool) fn on_exited(&mut self, worker: WorkerKey, end: ChildEnd, stderr: String) {
         self.salvage(worker);
         let replies = self.workers.get_mut(worker).and_then(Option::as_mut);
         let others = replies.map(|it| std::mem::take(&mut it.other_lanes));
@@ -77,6 +77,7 @@ impl ReplyInbox {
         self.findings.exits.push(FoundExit {
             worker,
             end,
+            stderr,
             was_ready,
             init: replies.and_then(WorkerReplies::init_name),
             others,
