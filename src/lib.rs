@@ -51,7 +51,7 @@ pub use channel::{RecvError, SendError, TryRecvError, TrySendError};
 pub use codec::Descriptor;
 pub use error::{ErrorKind, JoinError, PanicReport};
 pub use init::init;
-pub use managed::{Managed, ManagedBuilder, ManagedCall, ManagedSpawn};
+pub use managed::{Managed, ManagedBuilder, ManagedCall, ManagedSpawn, ManagedStream};
 pub use pipe::{
     BytePipe, Pipe, PipeOptions, PipeReceiver, PipeSender, byte_pipe, channel, channel_with, pipe,
     pipe_with,

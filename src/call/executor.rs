@@ -25,7 +25,7 @@ use std::sync::Arc;
 use super::envelope;
 use super::envelope::Status;
 use super::panic_capture;
-use super::relayed::RelayedItem;
+use super::relayed::{RelayedItem, StateLoan};
 use super::reply_writer::ReplyWriter;
 use super::request_reader::RequestReader;
 use super::result_blobs::ResultBlobs;
@@ -48,11 +48,13 @@ pub(crate) struct EntryOf<C>(PhantomData<C>);
 
 impl<C: Call> Entry for EntryOf<C> {
     fn enter(call: &mut dyn Any) {
-        // The entry points of this crate are called with one of these two.
+        // The entry points of this crate are called with one of these three.
         if let Some(executor) = call.downcast_mut::<Executor>() {
             executor.run_all::<C>();
         } else if let Some(relayed) = call.downcast_mut::<RelayedItem>() {
             relayed.run::<C>();
+        } else if let Some(loan) = call.downcast_mut::<StateLoan>() {
+            loan.0 = C::lend_state();
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::image;
 use crate::sys::image::Token;
+use crate::sys::thread_value::LentValue;
 use crate::task::Call;
 use crate::transfer::encoded_value::EncodedValue;
 
@@ -30,6 +31,10 @@ pub(super) struct RelayedItem {
     arguments: EncodedValue,
     outcome: Option<RelayedOutcome>,
 }
+
+/// What the function's entry point is asked for the state with.
+#[derive(Debug)]
+pub(super) struct StateLoan(pub(super) Option<LentValue>);
 
 impl RelayedItem {
     /// Runs the function. A panic of it passes through.
@@ -55,14 +60,26 @@ impl Call for RelayedCall {
     }
 
     fn call((token, arguments): Self::Args) -> RelayedOutcome {
-        let mut item = RelayedItem {
-            arguments,
-            outcome: None,
-        };
-        if let Some(enter) = image::lookup(Token::from_bits(token)) {
-            enter(&mut item);
-        }
-        let unknown = || RelayedOutcome::Undecoded("the program has no such function".to_owned());
-        item.outcome.unwrap_or_else(unknown)
+        run(token, arguments)
     }
+}
+
+/// Runs the function at `token` on this thread. A panic of it passes through.
+pub(crate) fn run(token: u64, arguments: EncodedValue) -> RelayedOutcome {
+    let mut item = RelayedItem {
+        arguments,
+        outcome: None,
+    };
+    if let Some(enter) = image::lookup(Token::from_bits(token)) {
+        enter(&mut item);
+    }
+    let unknown = || RelayedOutcome::Undecoded("the program has no such function".to_owned());
+    item.outcome.unwrap_or_else(unknown)
+}
+
+/// Lends this thread's state for the function at `token`, if that may run on another thread.
+pub(crate) fn lend_state(token: u64) -> Option<LentValue> {
+    let mut loan = StateLoan(None);
+    image::lookup(Token::from_bits(token))?(&mut loan);
+    loan.0
 }

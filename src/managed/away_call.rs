@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use super::connection::{Away, HomeConnection};
+use super::messages::CallKind;
+use super::relayed_result;
+use super::relayed_result::PackedCall;
 use crate::call::Slot;
 use crate::call::relayed::RelayedOutcome;
 use crate::error::{ErrorKind, JoinError};
@@ -16,13 +19,14 @@ use serde::de::DeserializeOwned;
 pub(super) struct AwayCall<R> {
     away: Arc<Away>,
     name: &'static str,
+    kind: CallKind,
     stage: AwayStage,
     open: fn(EncodedValue) -> Result<R, String>,
 }
 
 enum AwayStage {
-    /// Its function's token and its arguments, or why there is no such call.
-    New(Result<(u64, EncodedValue), JoinError>),
+    /// The call, or why there is none.
+    New(Result<PackedCall, JoinError>),
     Sent {
         connection: Arc<HomeConnection>,
         id: u64,
@@ -35,11 +39,13 @@ impl<R: DeserializeOwned> AwayCall<R> {
     pub(super) fn new(
         away: &Arc<Away>,
         name: &'static str,
-        call: Result<(u64, EncodedValue), JoinError>,
+        kind: CallKind,
+        call: Result<PackedCall, JoinError>,
     ) -> Self {
         Self {
             away: Arc::clone(away),
             name,
+            kind,
             stage: AwayStage::New(call),
             open: EncodedValue::open::<R>,
         }
@@ -48,12 +54,12 @@ impl<R: DeserializeOwned> AwayCall<R> {
 
 impl<R> AwayCall<R> {
     /// Sends the call.
-    fn begin(&self, call: Result<(u64, EncodedValue), JoinError>) -> Result<AwayStage, JoinError> {
-        let (token, arguments) = call?;
+    fn begin(&self, call: Result<PackedCall, JoinError>) -> Result<AwayStage, JoinError> {
+        let call = call?;
         let connection = self.away.connection().map_err(|error| {
             JoinError::new(ErrorKind::Closed, self.name).because(error.to_string())
         })?;
-        let (id, slot) = connection.send(token, arguments);
+        let (id, slot) = connection.send(self.kind, call);
         Ok(AwayStage::Sent {
             connection,
             id,
@@ -85,21 +91,6 @@ impl<R> AwayCall<R> {
         }
         outcome
     }
-
-    fn decode(&self, outcome: RelayedOutcome) -> Result<R, JoinError> {
-        let error = |kind, why: String| JoinError::new(kind, self.name).because(why);
-        match outcome {
-            RelayedOutcome::Done(value) => (self.open)(value).map_err(|why| {
-                error(ErrorKind::Decode, format!("the result: {why}")).after_start(true)
-            }),
-            RelayedOutcome::Undecoded(why) => {
-                Err(error(ErrorKind::Decode, format!("the arguments: {why}")))
-            }
-            RelayedOutcome::Unencoded(why) => {
-                Err(error(ErrorKind::Encode, format!("the result: {why}")).after_start(true))
-            }
-        }
-    }
 }
 
 impl<R> Future for AwayCall<R> {
@@ -107,8 +98,7 @@ impl<R> Future for AwayCall<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = ready!(self.poll_stage(cx));
-        let outcome = outcome.and_then(|outcome| self.decode(outcome));
-        Poll::Ready(outcome.map_err(|error| error.about(self.name)))
+        Poll::Ready(relayed_result::open(outcome, self.name, self.open))
     }
 }
 

@@ -10,6 +10,8 @@ use std::task::{Context, Poll, ready};
 use super::engine::{Engine, EngineCall};
 use super::home::StateHome;
 use super::managed::Managed;
+use super::reads::OpenWithReads;
+use super::reads::read_desk::ReadDesk;
 use super::state_thread::StateThread;
 use crate::error::{ErrorKind, JoinError};
 use crate::pool::{Pool, PoolBuilder};
@@ -113,7 +115,7 @@ impl<S: 'static> ManagedBuilder<S> {
 
     /// Sets whether the state is made anew, in another process, if its process dies. By default it is not.
     ///
-    /// The call that the process ran fails; calls that it had not begun are made with the new state.
+    /// The call or the reads that the process ran fail; calls that it had not begun are made with the new state.
     /// [`Managed::generation`] says how often this has happened. If `open` fails again and again, the calls that wait fail
     /// with the cause.
     pub fn restart(mut self, restart: bool) -> Self {
@@ -131,12 +133,7 @@ impl<S: 'static> ManagedBuilder<S> {
         F: StateSetup<S, M, A>,
     {
         let _ = open; // zero-sized: its type is the function
-        let pool = self
-            .pool
-            .only_state::<F::Call>(F::arguments(args), self.restart);
-        let home = pool
-            .build()
-            .and_then(|pool| StateHome::with(Engine::Pool(pool)));
+        let home = self.spawn_home::<F::Call>(F::arguments(args));
         ManagedSpawn::new::<F::Call>(home, |engine| engine.call::<HasState<F::Call>>(()))
     }
 
@@ -150,12 +147,30 @@ impl<S: 'static> ManagedBuilder<S> {
         F: StateSetup<S, M, A>,
     {
         let _ = open; // zero-sized: its type is the function
-        let thread = reactor::check_runtime().and_then(|()| StateThread::start());
-        let home = thread.and_then(|thread| StateHome::with(Engine::Thread(thread)));
-        ManagedSpawn::new::<F::Call>(home, |engine| {
-            engine.call::<Keeping<F::Call>>(F::arguments(args))
+        ManagedSpawn::new::<F::Call>(local_home(), |engine| {
+            let arguments = (engine.desk().answers(), F::arguments(args));
+            engine.call::<Keeping<OpenWithReads<F::Call>>>(arguments)
         })
     }
+
+    fn spawn_home<C>(self, arguments: C::Args) -> io::Result<Arc<StateHome>>
+    where
+        C: Call<Output = Result<(), String>>,
+    {
+        reactor::check_runtime()?;
+        let desk = ReadDesk::new()?;
+        let arguments = (desk.answers(), arguments);
+        let pool = self
+            .pool
+            .only_state::<OpenWithReads<C>>(arguments, self.restart);
+        StateHome::with(Engine::pool(pool.build()?, desk))
+    }
+}
+
+fn local_home() -> io::Result<Arc<StateHome>> {
+    reactor::check_runtime()?;
+    let desk = ReadDesk::new()?;
+    StateHome::with(Engine::thread(StateThread::start()?, desk))
 }
 
 /// A call that returns once there is a state, which the worker has made before its first call.

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use super::away_call::AwayCall;
 use super::engine::EngineCall;
 use super::home::StateHome;
+use super::reads::ReadCall;
 use crate::error::JoinError;
 
 /// A call of a [`Managed`](crate::Managed) state. Made by [`Managed::call`](crate::Managed::call) and
@@ -38,6 +39,11 @@ pub(super) enum CallPlace<R> {
         /// It must not end before the call.
         _home: Arc<StateHome>,
     },
+    Read {
+        call: ReadCall<R>,
+        /// As above.
+        _home: Arc<StateHome>,
+    },
     Away(AwayCall<R>),
 }
 
@@ -47,6 +53,7 @@ impl<R> Future for ManagedCall<R> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.get_mut().0 {
             CallPlace::Home { call, .. } => Pin::new(call).poll(cx),
+            CallPlace::Read { call, .. } => Pin::new(call).poll(cx),
             CallPlace::Away(call) => Pin::new(call).poll(cx),
         }
     }

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::messages::{FromHome, Hello, ToHome};
+use super::messages::{CallKind, FromHome, Hello, ToHome};
+use super::relayed_result::PackedCall;
 use crate::background::Background;
 use crate::call::Slot;
 use crate::call::relayed::RelayedOutcome;
@@ -19,7 +20,6 @@ use crate::pipe;
 use crate::pipe::Pipe;
 use crate::queue::Sender;
 use crate::sys::reactor;
-use crate::transfer::encoded_value::EncodedValue;
 
 /// Why a call has no outcome if its connection ends.
 const HOME_GONE: &str = "the process that had made the state is gone, and the state with it";
@@ -99,8 +99,8 @@ impl HomeConnection {
     /// Sends a call, whose outcome will be in the slot.
     pub(super) fn send(
         &self,
-        token: u64,
-        arguments: EncodedValue,
+        kind: CallKind,
+        call: PackedCall,
     ) -> (u64, Arc<Slot<RelayedOutcome>>) {
         let slot = Arc::new(Slot::new());
         let mut outstanding = lock(&self.outstanding.0);
@@ -109,8 +109,9 @@ impl HomeConnection {
         outstanding.insert(id, Arc::clone(&slot));
         let call = ToHome::Call {
             id,
-            token,
-            arguments,
+            kind,
+            token: call.token,
+            arguments: call.arguments,
         };
         if self.outbox.send(call).is_err() {
             outstanding.remove(&id);

@@ -1,16 +1,28 @@
 //! What runs the calls at the home of a state: a pool of one worker, or a thread.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures::Stream;
+use futures::future::Either;
+use futures::stream::pending;
+
+use super::reads::read_desk::ReadDesk;
 use super::state_thread::{StateThread, ThreadCall};
 use crate::error::JoinError;
-use crate::pool::{Pool, Run};
+use crate::pool::{Pool, PoolEvent, Run};
 use crate::task::Call;
 
 /// See the module. A clone is another handle on the same.
 #[derive(Debug, Clone)]
-pub(super) enum Engine {
+pub(super) struct Engine {
+    runner: Runner,
+    desk: Arc<ReadDesk>,
+}
+
+#[derive(Debug, Clone)]
+enum Runner {
     Pool(Pool),
     Thread(StateThread),
 }
@@ -23,28 +35,53 @@ pub(super) enum EngineCall<R> {
 }
 
 impl Engine {
+    /// A pool whose worker sends the answers of reads to `desk`.
+    pub(super) fn pool(pool: Pool, desk: Arc<ReadDesk>) -> Self {
+        let runner = Runner::Pool(pool);
+        Self { runner, desk }
+    }
+
+    /// A thread that sends the answers of reads to `desk`.
+    pub(super) fn thread(thread: StateThread, desk: Arc<ReadDesk>) -> Self {
+        let runner = Runner::Thread(thread);
+        Self { runner, desk }
+    }
+
     pub(super) fn call<C: Call>(&self, arguments: C::Args) -> EngineCall<C::Output> {
-        match self {
-            Self::Pool(pool) => EngineCall::Pool(pool.run_sparing::<C>(arguments)),
-            Self::Thread(thread) => EngineCall::Thread(thread.call::<C>(arguments)),
+        match &self.runner {
+            Runner::Pool(pool) => EngineCall::Pool(pool.run_sparing::<C>(arguments)),
+            Runner::Thread(thread) => EngineCall::Thread(thread.call::<C>(arguments)),
+        }
+    }
+
+    /// The reads that it runs.
+    pub(super) fn desk(&self) -> &Arc<ReadDesk> {
+        &self.desk
+    }
+
+    /// What happens to the process of the state. A thread has none.
+    pub(super) fn events(&self) -> impl Stream<Item = PoolEvent> + Send + Unpin + use<> {
+        match &self.runner {
+            Runner::Pool(pool) => Either::Left(pool.events()),
+            Runner::Thread(_) => Either::Right(pending()),
         }
     }
 
     /// How often the state was made anew.
     pub(super) fn generation(&self) -> u64 {
-        match self {
-            Self::Pool(pool) => pool.generations().saturating_sub(1),
-            Self::Thread(_) => 0,
+        match &self.runner {
+            Runner::Pool(pool) => pool.generations().saturating_sub(1),
+            Runner::Thread(_) => 0,
         }
     }
 
     /// Ends it in an orderly way: the state is dropped where it lives.
     pub(super) async fn end(self) {
-        match self {
-            Self::Pool(pool) => {
+        match self.runner {
+            Runner::Pool(pool) => {
                 pool.shutdown().await;
             }
-            Self::Thread(_) => {}
+            Runner::Thread(_) => {}
         }
     }
 }

@@ -22,11 +22,21 @@ pub(super) enum ToHome {
     /// Call the function with this token.
     Call {
         id: u64,
+        kind: CallKind,
         token: u64,
         arguments: EncodedValue,
     },
     /// Do not begin the call, if it was not begun.
     Withdraw { id: u64 },
+}
+
+/// How a function borrows the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum CallKind {
+    /// Alone, to change it.
+    Call,
+    /// Beside others, to look at it.
+    Read,
 }
 
 /// From the home to a handle: what a call came to.

@@ -16,10 +16,13 @@
 //! its first call it makes a pipe and sends one end of it through the queue; from then on its calls are messages in that
 //! pipe (`connection`), and the relay at home passes them on to the pool, types unseen, in order (`relay`).
 //!
+//! A read goes the same way, but the worker's thread lends the state to another thread, and its answer comes through a queue
+//! of its own (`reads`).
+//!
 //! | who dies | what follows |
 //! |---|---|
 //! | a caller, at any moment | its pipe ends; what it had asked for and was not begun is removed |
-//! | the state's process | its one call fails with the cause; then the pool ends, and all calls fail, or it starts another process for the calls that were not begun |
+//! | the state's process | its one call, or the reads that it runs, fail with the cause; then the pool ends, and all calls fail, or it starts another process for the calls that were not begun |
 //! | the home | the state's process dies with it; queue and pipes end, so every call elsewhere fails |
 //!
 //! The handles hold sending ends of the queue, wherever they are: in a process, in an argument, in another queue. When the
@@ -33,13 +36,18 @@ mod builder;
 mod call;
 mod connection;
 mod engine;
+mod handle;
 mod home;
 #[expect(clippy::module_inception, reason = "the state itself")]
 mod managed;
 mod messages;
+mod reads;
 mod relay;
+mod relayed_result;
 mod state_thread;
+mod stream;
 
 pub use builder::{ManagedBuilder, ManagedSpawn};
 pub use call::ManagedCall;
 pub use managed::Managed;
+pub use stream::ManagedStream;

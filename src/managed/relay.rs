@@ -13,11 +13,16 @@ use futures::future::{AbortHandle, Abortable, Aborted, Either, select};
 use futures::stream::FuturesUnordered;
 
 use super::engine::{Engine, EngineCall};
-use super::messages::{FromHome, Hello, MOST_CALLS, ToHome};
+use super::messages::{CallKind, FromHome, Hello, MOST_CALLS, ToHome};
+use super::reads::EngineRead;
+use super::relayed_result::PackedCall;
 use crate::call::relayed::{RelayedCall, RelayedOutcome};
 use crate::channel::RecvError;
 use crate::error::{JoinError, SentError};
 use crate::queue::Receiver;
+
+/// A call, or a read, at the engine.
+type PassedOn = Either<EngineCall<RelayedOutcome>, EngineRead>;
 
 type Outcome = Result<RelayedOutcome, JoinError>;
 
@@ -100,10 +105,11 @@ impl Connected {
         match message {
             ToHome::Call {
                 id,
+                kind,
                 token,
                 arguments,
             } => {
-                let call = self.engine.call::<RelayedCall>((token, arguments));
+                let call = self.begin(kind, PackedCall { token, arguments });
                 let mut call = Answered { id, call };
                 // Submitted here, so in the order of the messages.
                 if let Poll::Ready((id, outcome)) = futures::poll!(&mut call) {
@@ -123,6 +129,16 @@ impl Connected {
         }
     }
 
+    fn begin(&self, kind: CallKind, call: PackedCall) -> PassedOn {
+        match kind {
+            CallKind::Call => {
+                let arguments = (call.token, call.arguments);
+                Either::Left(self.engine.call::<RelayedCall>(arguments))
+            }
+            CallKind::Read => Either::Right(EngineRead::new(&self.engine, call)),
+        }
+    }
+
     /// Sends what a call came to. True if the process has gone.
     async fn answer(&mut self, id: u64, outcome: Outcome) -> bool {
         self.drops.remove(&id);
@@ -138,7 +154,7 @@ impl Connected {
 /// A call with its id.
 struct Answered {
     id: u64,
-    call: EngineCall<RelayedOutcome>,
+    call: PassedOn,
 }
 
 impl Future for Answered {

@@ -7,11 +7,13 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::task::{Context, Poll};
 
 use crate::call::Slot;
 use crate::call::panic_capture;
+use crate::call::unsendable::Unsendable;
 use crate::error::{ErrorKind, JoinError};
 use crate::task;
 use crate::task::Call;
@@ -30,6 +32,8 @@ pub(super) struct ThreadCall<R> {
     job: Option<ThreadJob>,
     name: &'static str,
     slot: Arc<Slot<R>>,
+    /// Set when the call is dropped: then it does not begin any more.
+    is_dropped: Arc<AtomicBool>,
 }
 
 impl StateThread {
@@ -52,11 +56,19 @@ impl StateThread {
             slot: Arc::clone(&slot),
             name: C::name(),
         };
+        let is_dropped = Arc::new(AtomicBool::new(false));
+        let is_unwanted = Arc::clone(&is_dropped);
+        let job = move || {
+            if !is_unwanted.load(Ordering::Acquire) {
+                answer.run(|| C::call(arguments));
+            }
+        };
         ThreadCall {
             thread: self.clone(),
-            job: Some(Box::new(move || answer.run(|| C::call(arguments)))),
+            job: Some(Box::new(job)),
             name: C::name(),
             slot,
+            is_dropped,
         }
     }
 }
@@ -72,6 +84,11 @@ impl<R> Answer<R> {
         let outcome = catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
             // The state stays, as in a process: this notes that it is free again.
             let _ = task::is_state_spoiled();
+            if let Some(unsendable) = payload.downcast_ref::<Unsendable>() {
+                return JoinError::new(ErrorKind::Encode, self.name)
+                    .because(unsendable.0.clone())
+                    .after_start(true);
+            }
             JoinError::new(ErrorKind::Panicked, self.name)
                 .with_panic(panic_capture::report_of(payload))
                 .after_start(true)
@@ -98,6 +115,12 @@ impl<R> Future for ThreadCall<R> {
             let _ = self.thread.jobs.send(job);
         }
         self.slot.poll(cx)
+    }
+}
+
+impl<R> Drop for ThreadCall<R> {
+    fn drop(&mut self) {
+        self.is_dropped.store(true, Ordering::Release);
     }
 }
 

@@ -37,6 +37,7 @@ pub use calls::broadcast::Broadcast;
 pub use calls::cached::Cached;
 pub use calls::emit::Emit;
 pub use calls::full::Full;
+pub(crate) use calls::item_stream::ItemStream;
 pub use calls::lease::{Lease, LeaseRequest};
 pub use calls::permit::{Permit, PermitFuture};
 pub use calls::run::Run;

@@ -50,10 +50,23 @@
 //!
 //! Why no wake-up is missed: a party's record is waiting before it looks at the object for the last time, and who changes
 //! the object looks at the records after that (both with sequentially consistent order). A mutex does this in one word,
-//! because its holder does not look at records if none waits: see `mutex`.
+//! because its holder does not look at records if none waits: see `mutex_serving`.
 //!
-//! Why no party starves: requests are granted in the order of their tickets. A mutex may be taken by a thread that comes
-//! just then, until a party has waited for a millisecond.
+//! Why no party starves: requests are granted in the order of their tickets, and a server that has read the table ignores
+//! parties that came meanwhile. A mutex may be taken by a party that comes just then, until a party has waited for a
+//! millisecond; but not while a task waits.
+//!
+//! Why a mutex that is kept for tasks does not stay so (`mutex_word`). A task that begins to wait sets a flag in the word,
+//! which stays set when the lock is released. From then on only a called party locks, so there is no moment between
+//! unlocking and serving in which another could. The flag is decided anew when the next party is called, and cleared when
+//! none waits. What is left if a process is killed before that:
+//! - It had unlocked, and not served: the lock has no owner, and no party is called.
+//! - It had announced itself, and does not wait: the lock is kept for none, or the dead party is called.
+//! - It was called, and had not locked: the lock stays kept for it.
+//!
+//! A party that waited before notices the death, and serves. A party that comes later finds the lock kept, and serves with
+//! a look at who is alive before its first sleep; so does `try_lock`. A process that has locked and is killed is found as
+//! the owner.
 //!
 //! The kernel's notice comes through `inotify(7)`; nothing polls for it. A process in which a party waits also looks a few
 //! times a second, for two reasons: no notice tells that a process has overwritten the memory, and the notice of a death

@@ -39,8 +39,10 @@ use super::object_kind::ObjectKind;
 ///
 /// # Fairness
 ///
-/// A party that has waited for a millisecond is not overtaken any more. Up to 4096 tasks and threads of all processes
-/// wait in order; more look again each millisecond.
+/// Tasks that wait in [`lock`](Self::lock) lock in the order in which they began to wait, and no later caller locks before
+/// them. So a future of `lock` that was polled and is not polled any more keeps the others waiting, until it is dropped, as
+/// in Tokio. A thread in [`blocking_lock`](Self::blocking_lock) can be overtaken until it has waited for a millisecond.
+/// Up to 4096 tasks and threads of all processes wait in order; more look again each millisecond.
 ///
 /// # It is not reentrant
 ///
@@ -129,7 +131,10 @@ impl<T: Pod> Mutex<T> {
             return Ok(locked?);
         }
         // The owner may have died, or the party for which the lock is kept.
-        self.side.serve(true);
+        if !self.side.serve(true) {
+            let is_decided = |word: MutexWord| word.owner().is_some() || word.is_open();
+            self.side.serve_until(true, || is_decided(self.word()));
+        }
         match attempt(&self.side, TO_LOCK, false) {
             Some(locked) => Ok(locked?),
             None => Err(TryLockError::WouldBlock),
@@ -171,14 +176,19 @@ impl<T: Pod> Mutex<T> {
 
     /// The word, after its owner was found alive.
     fn word_after_look(&self) -> MutexWord {
-        let word = || MutexWord::from_bits(self.side.memory.state().load(Ordering::Acquire));
-        match word() {
+        match self.word() {
             owned if owned.owner().is_some() => {
                 self.side.serve(true);
-                word()
+                self.word()
             }
             free => free,
         }
+    }
+}
+
+impl<T> Mutex<T> {
+    fn word(&self) -> MutexWord {
+        MutexWord::from_bits(self.side.memory.state().load(Ordering::Acquire))
     }
 }
 
@@ -209,7 +219,7 @@ impl<'de, T: Pod> Deserialize<'de> for Mutex<T> {
 
 impl<T> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = MutexWord::from_bits(self.side.memory.state().load(Ordering::Relaxed));
+        let word = self.word();
         f.debug_struct("Mutex")
             .field("is_locked", &word.owner().is_some())
             .field("is_poisoned", &word.is_poisoned())

@@ -47,11 +47,14 @@ pub(super) fn attempt<T: Pod>(
     let mut word = MutexWord::from_bits(state.load(Ordering::Relaxed));
     loop {
         if !word.is_open() {
-            if word.owner().is_some() || (word.is_reserved() && !is_called) {
+            if word.owner().is_some() {
                 return None;
             }
             if word.is_poisoned() && kind != TO_RECOVER {
                 return Some(Err(Poisoned(())));
+            }
+            if word.is_kept() && !is_called {
+                return None;
             }
         }
         let next = word.locked_by(number, is_called);
@@ -108,14 +111,26 @@ fn attempt_enrolled<'a, T: Pod>(
         }
     }
     // From here on, who unlocks calls.
-    announce(side, MutexWord::waited_for);
-    let locked = attempt(side, kind, false)?;
-    // If it was called meanwhile, dropping it has another party called.
-    *party = None;
-    Some(locked)
+    let in_order = !enrolment.party().word.is_thread();
+    announce(side, |word| word.waited_for(in_order));
+    let locked = attempt(side, kind, false);
+    if locked.is_some() {
+        // If it was called meanwhile, dropping it has another party called.
+        *party = None;
+    }
+    call_if_free(side);
+    locked
 }
 
-fn announce(side: &LocalSide, change: fn(MutexWord) -> MutexWord) {
+/// Has a party called if the lock has no owner that will do it.
+fn call_if_free(side: &LocalSide) {
+    let word = MutexWord::from_bits(side.memory.state().load(Ordering::SeqCst));
+    if word.owner().is_none() && word.needs_call() {
+        side.serve(false);
+    }
+}
+
+fn announce(side: &LocalSide, change: impl Fn(MutexWord) -> MutexWord) {
     let next = |bits| Some(change(MutexWord::from_bits(bits)).to_bits());
     let state = side.memory.state();
     // Never an error: there is always a next value.

@@ -1,21 +1,24 @@
 //! Which party of a mutex is called.
 //!
 //! The lock is not handed over: a party is called, and tries for itself. So the owner of the lock is always the process
-//! that has stored its own number. A party that has waited for long has the lock reserved: until it has tried, no other
-//! thread can lock.
+//! that has stored its own number. No other party can lock before a task that was called, or a party that has waited for
+//! long.
+//!
+//! What must stay true: the word says so if a party waits, and if a task does. A party makes its record, and then changes
+//! the word. Here the word is read first, then the table, and the word is replaced only if it is still the same.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::local_side::LocalSide;
-use super::mutex_word::MutexWord;
+use super::mutex_word::{MutexCall, MutexWord};
 use super::object_memory::Party;
 use super::party_word::PartyState;
 use super::serving::Serving;
 use crate::sys::clock::Moment;
 
-/// After this time, a party that waits is not overtaken any more. Until then others may lock as they come, which costs
-/// less than a hand-over for each of them (as `sync.Mutex` of Go does it).
+/// After this time, a thread that waits is not overtaken any more. Until then others may lock as they come, which costs
+/// less than a hand-over for each of them (as `sync.Mutex` of Go does it). A task is never overtaken, as in Tokio.
 const OVERTAKEN_FOR: Duration = Duration::from_millis(1);
 
 /// The kinds of requests.
@@ -28,7 +31,7 @@ const MOST_DECISIONS: usize = 1000;
 /// Calls a party if the lock has no owner, and takes it from a dead one.
 pub(super) fn serve(serving: &mut Serving<'_>) {
     for _ in 0..MOST_DECISIONS {
-        let word = MutexWord::from_bits(serving.side.memory.state().load(Ordering::SeqCst));
+        let word = MutexWord::from_bits(serving.state);
         match decide(word, serving) {
             Decision::Leave => return,
             Decision::Refuse => refuse(serving),
@@ -41,7 +44,7 @@ pub(super) fn serve(serving: &mut Serving<'_>) {
                 }
             }
         }
-        // A party that came meanwhile may have seen its flag removed.
+        // The word has changed, or a party's.
         serving.read_again();
     }
 }
@@ -79,14 +82,31 @@ fn decide(word: MutexWord, serving: &Serving<'_>) -> Decision {
         return Decision::Leave;
     }
     match serving.live.iter().position(is_waiting) {
-        Some(place) => {
-            let since = Moment::from_bits(serving.live[place].amount);
-            let is_late = Moment::now().since(since) >= OVERTAKEN_FOR;
-            Decision::Call(place, word.calling(is_late))
-        }
+        Some(place) => Decision::Call(place, word.calling(call(&serving.live[place..]))),
         None if word == word.not_waited_for() => Decision::Leave,
         None => Decision::Become(word.not_waited_for()),
     }
+}
+
+/// How the first of `parties` is called.
+fn call(parties: &[Party]) -> MutexCall {
+    let mut waiting = parties.iter().filter(|party| is_waiting(party));
+    let is_first_kept = waiting.next().is_some_and(|first| {
+        let since = Moment::from_bits(first.amount);
+        waits_in_order(first) || Moment::now().since(since) >= OVERTAKEN_FOR
+    });
+    let others_wait = waiting.clone().next().is_some();
+    let others_wait_in_order = waiting.any(waits_in_order);
+    MutexCall {
+        reserves: is_first_kept || others_wait_in_order,
+        others_wait,
+        others_wait_in_order,
+    }
+}
+
+/// Whether none that comes later may lock before the party.
+fn waits_in_order(party: &Party) -> bool {
+    !party.word.is_thread()
 }
 
 fn is_waiting(party: &Party) -> bool {

@@ -248,11 +248,19 @@ impl ObjectMemory {
         })
     }
 
-    /// All parties, in the order of their tickets.
+    /// All parties, in the order of their tickets. Without those that began to wait meanwhile: a party that was read too
+    /// early to be seen may have come before them.
     pub(super) fn parties(&self, out: &mut Vec<Party>) {
         out.clear();
+        let last = self.mapping.word(LAST_TICKET);
+        let before = last.load(Ordering::SeqCst);
         let used = self.used_records().load(Ordering::SeqCst) as usize;
         out.extend((0..used.min(MOST_PARTIES)).filter_map(|index| self.read_party(index)));
+        let after = last.load(Ordering::SeqCst);
+        if before != after {
+            let is_late = |party: &Party| before < party.ticket && party.ticket <= after;
+            out.retain(|it| it.word.state() != Some(PartyState::Waiting) || !is_late(it));
+        }
         out.sort_unstable_by_key(|party| (party.ticket, party.index));
     }
 

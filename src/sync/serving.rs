@@ -3,6 +3,7 @@
 //! Runs in the process that serves; see `server`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use super::local_side::LocalSide;
 use super::object_memory::Party;
@@ -12,6 +13,8 @@ use super::party_word::{PartyState, PartyWord};
 #[derive(Debug)]
 pub(super) struct Serving<'a> {
     pub(super) side: &'a LocalSide,
+    /// The object's state before the table was read.
+    pub(super) state: u64,
     /// The parties that may be alive, in the order of their tickets.
     pub(super) live: Vec<Party>,
     /// The parties whose processes have ended. They are freed when the round ends.
@@ -25,6 +28,7 @@ pub(super) struct Serving<'a> {
 impl<'a> Serving<'a> {
     /// Reads the table. If `looks`, the kernel is asked which parties are alive.
     pub(super) fn begin(side: &'a LocalSide, looks: bool) -> Self {
+        let state = side.memory.state().load(Ordering::SeqCst);
         let mut all = Vec::new();
         side.memory.parties(&mut all);
         let mut known = BTreeMap::new();
@@ -39,6 +43,7 @@ impl<'a> Serving<'a> {
         let (dead, live) = all.into_iter().partition(is_dead);
         Self {
             side,
+            state,
             live,
             dead,
             has_looked: looks,
@@ -64,6 +69,7 @@ impl<'a> Serving<'a> {
     pub(super) fn read_again(&mut self) {
         let again = Self::begin(self.side, false);
         let dead = &self.dead;
+        self.state = again.state;
         let is_live = |party: &Party| !dead.iter().any(|other| other.index == party.index);
         self.live = again.live.into_iter().filter(is_live).collect();
     }
@@ -71,6 +77,7 @@ impl<'a> Serving<'a> {
     /// Reads the table anew, and asks the kernel which parties are alive.
     pub(super) fn look(&mut self) {
         let again = Self::begin(self.side, true);
+        self.state = again.state;
         self.live = again.live;
         self.dead = again.dead;
         self.has_looked = true;

@@ -18,8 +18,15 @@ const TRIES_IN_A_ROW: usize = 32;
 /// How long a party pauses if the table is full. No process rings for that.
 const FULL_TABLE_PAUSE: Duration = Duration::from_millis(1);
 
-/// How often a thread that does not wait lets another process serve. That one may have been stopped.
+/// How often a thread that does not wait lets another thread serve. That one may have been stopped.
 const MOST_LOOKS_AT_A_SERVER: usize = 100;
+
+/// How many of these looks are made at once. Before each other one the thread sleeps: yielding does not let a thread run
+/// that waits for another processor.
+const LOOKS_WITHOUT_SLEEP: usize = 80;
+
+/// How long the thread sleeps before a look.
+const TIME_OF_A_SERVER: Duration = Duration::from_micros(100);
 
 /// What a party asks for.
 #[derive(Debug, Clone, Copy)]
@@ -123,19 +130,27 @@ impl LocalSide {
     pub(super) fn try_now(self: &Arc<Self>, asked: Asked) -> Option<(PartyState, Enrolment)> {
         let enrolment = self.enrol(asked.kind, asked.amount, false)?;
         for looks in [false, true] {
-            // The process that serves at this moment does it for this one too.
             let is_waiting = || enrolment.state() == Some(PartyState::Waiting);
-            for _ in 0..MOST_LOOKS_AT_A_SERVER {
-                if !is_waiting() || self.serve(looks) {
-                    break;
-                }
-                std::thread::yield_now();
-            }
+            self.serve_until(looks, || !is_waiting());
             if !is_waiting() {
                 break;
             }
         }
         Some((enrolment.state()?, enrolment))
+    }
+
+    /// Serves requests. If another thread is serving, it does it for this one, which waits a little for that, or until
+    /// `is_decided`.
+    pub(super) fn serve_until(&self, looks: bool, is_decided: impl Fn() -> bool) {
+        for look in 0..MOST_LOOKS_AT_A_SERVER {
+            if is_decided() || self.serve(looks) {
+                return;
+            }
+            match look < LOOKS_WITHOUT_SLEEP {
+                true => std::thread::yield_now(),
+                false => std::thread::sleep(TIME_OF_A_SERVER),
+            }
+        }
     }
 }
 

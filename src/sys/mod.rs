@@ -51,6 +51,7 @@ pub(crate) mod sched;
 pub(crate) mod signal;
 pub(crate) mod stdio;
 pub(crate) mod text;
+pub(crate) mod thread_value;
 pub(crate) mod title;
 pub(crate) mod unmapped;
 pub(crate) mod writable_memory;

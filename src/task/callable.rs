@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{async_runtime, up_to_eight};
 use crate::sys::image;
+use crate::sys::thread_value::LentValue;
 
 /// A function that can run in another process.
 ///
@@ -70,6 +71,12 @@ pub trait Call: 'static {
 
     /// Calls the function in this process.
     fn call(arguments: Self::Args) -> Self::Output;
+
+    #[doc(hidden)]
+    /// Lends the state of this thread, if the call looks at it and may do so on another thread.
+    fn lend_state() -> Option<LentValue> {
+        None
+    }
 }
 
 /// Marks plain functions. Always inferred.

@@ -143,7 +143,7 @@ macro_rules! state_setup {
 
             fn call(($($name,)*): Self::Args) -> Self::Output {
                 let state = R::make(|| (image::conjure::<F>())($($name),*))?;
-                state_slot::put(Box::new(state));
+                state_slot::put(state);
                 Ok(())
             }
         }

@@ -1,7 +1,8 @@
-//! The state of this process: a value that calls borrow, one after the other.
+//! The state of this process: a value that calls borrow, one after the other, and reads beside each other.
 //!
 //! Runs in the child, on the thread that runs tasks; for [`Managed::local`](crate::Managed::local) on a thread of the
-//! application. The state never leaves its thread, so it need not be `Send`.
+//! application. The state is made, changed and dropped on its thread, so it need not be `Send`. A state that is `Sync` can
+//! be lent to other threads, which look at it.
 //!
 //! Must stay true: a thread has at most one state; it is dropped where a worker leaves in an orderly way ([`drop_state`]),
 //! and nowhere else.
@@ -11,6 +12,8 @@ use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::sys::thread_value::{LentValue, ThreadValue};
+
 thread_local! {
     static SLOT: StateSlot = const {
         StateSlot {
@@ -19,29 +22,33 @@ thread_local! {
             outlives_panics: Cell::new(false),
         }
     };
+
+    /// The state of another thread, on a thread that runs a read.
+    static LENT: RefCell<Option<LentValue>> = const { RefCell::new(None) };
 }
 
 struct StateSlot {
     /// Not dropped by the end of its thread: a thread that ends in the middle of a call, by `exit`, has lent it.
-    state: RefCell<ManuallyDrop<Option<Box<dyn Any>>>>,
+    state: RefCell<ManuallyDrop<Option<ThreadValue>>>,
     /// Whether a call has it, or has had it when it panicked.
     is_lent: Cell<bool>,
     outlives_panics: Cell<bool>,
 }
 
 /// Makes `state` this thread's state. Drops the one before, if there is one.
-pub(super) fn put(state: Box<dyn Any>) {
+pub(super) fn put<S: 'static>(state: S) {
+    let state = ThreadValue::new(state);
     let before = SLOT.with(|slot| slot.state.borrow_mut().replace(state));
     drop(before);
 }
 
-/// Gives this thread's state to `f`.
+/// Gives this thread's state to `f`, when no other thread looks at it.
 #[inline]
 pub(super) fn with<S: 'static, T>(f: impl FnOnce(&mut S) -> T) -> T {
     SLOT.with(|slot| {
         let mut held = slot.state.borrow_mut();
-        let state = held.as_deref_mut().and_then(<dyn Any>::downcast_mut::<S>);
-        let Some(state) = state else {
+        let state = held.as_mut().map(ThreadValue::get_mut);
+        let Some(state) = state.and_then(<dyn Any>::downcast_mut::<S>) else {
             no_state(type_name::<S>());
         };
         slot.is_lent.set(true);
@@ -49,6 +56,46 @@ pub(super) fn with<S: 'static, T>(f: impl FnOnce(&mut S) -> T) -> T {
         slot.is_lent.set(false);
         out
     })
+}
+
+/// Lends this thread's state to another thread, if it has one that is an `S`.
+pub(super) fn lend<S: std::marker::Sync + 'static>() -> Option<LentValue> {
+    SLOT.with(|slot| slot.state.borrow().as_ref()?.lend::<S>())
+}
+
+/// Runs `f` on this thread, where [`look`] finds `state`.
+pub(crate) fn with_lent<T>(state: LentValue, f: impl FnOnce() -> T) -> T {
+    struct Return;
+
+    impl Drop for Return {
+        fn drop(&mut self) {
+            LENT.take();
+        }
+    }
+
+    LENT.set(Some(state));
+    let _return = Return;
+    f()
+}
+
+/// Shows `f` the state that was lent to this thread, or else this thread's own.
+pub(super) fn look<S: 'static, T>(f: impl FnOnce(&S) -> T) -> T {
+    LENT.with_borrow(|lent| {
+        if let Some(state) = lent.as_ref().map(LentValue::get) {
+            return look_at(Some(state), f);
+        }
+        SLOT.with(|slot| {
+            let held = slot.state.borrow();
+            look_at(held.as_ref().map(ThreadValue::get), f)
+        })
+    })
+}
+
+fn look_at<S: 'static, T>(state: Option<&dyn Any>, f: impl FnOnce(&S) -> T) -> T {
+    match state.and_then(<dyn Any>::downcast_ref) {
+        Some(state) => f(state),
+        None => no_state(type_name::<S>()),
+    }
 }
 
 #[cold]
@@ -89,8 +136,8 @@ mod tests {
     #[test]
     fn state_is_dropped_when_it_is_replaced_and_when_the_worker_leaves() {
         let drops = std::rc::Rc::new(Cell::new(0));
-        put(Box::new(Noisy(drops.clone())));
-        put(Box::new(Noisy(drops.clone())));
+        put(Noisy(drops.clone()));
+        put(Noisy(drops.clone()));
         assert_eq!(drops.get(), 1);
         drop_state();
         drop_state();
@@ -99,7 +146,7 @@ mod tests {
 
     #[test]
     fn state_is_spoiled_by_a_panic_of_a_call_that_has_it() {
-        put(Box::new(1_u8));
+        put(1_u8);
         with(|n: &mut u8| *n += 1);
         assert!(!is_state_spoiled());
         let panics = || catch_unwind(|| with(|_: &mut u8| panic!("on purpose")));
@@ -107,5 +154,18 @@ mod tests {
         keep_after_panics();
         assert!(panics().is_err() && !is_state_spoiled());
         assert_eq!(with(|n: &mut u8| *n), 2);
+    }
+
+    #[test]
+    fn lent_state_is_looked_at_on_another_thread() {
+        put(1_u8);
+        assert_eq!(look(|n: &u8| *n), 1);
+        let lent = lend::<u8>().unwrap();
+        let reader = std::thread::spawn(|| with_lent(lent, || look(|n: &u8| *n + 1)));
+        with(|n: &mut u8| *n = 7);
+        assert_eq!(reader.join().unwrap(), 2);
+        assert!(lend::<u16>().is_none());
+        drop_state();
+        assert!(lend::<u8>().is_none());
     }
 }

@@ -11,6 +11,9 @@ mod notes;
 
 mod managed;
 mod managed_ends;
+mod managed_kills;
+mod managed_reads;
+mod managed_streams;
 mod managed_travels;
 mod pool_functions;
 mod pool_state;

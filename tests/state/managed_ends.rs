@@ -134,6 +134,9 @@ async fn managed_state_leaves_nothing_behind() {
             kill(within(document.call(pid, ())).await.unwrap());
             let after = within(document.call(pid, ())).await;
             assert_eq!(after.is_ok(), restart);
+            // Of a state that is `Sync`, so on a thread of its own.
+            let number: Managed<u32> = within(Managed::spawn(|| 7, ())).await.unwrap();
+            assert_eq!(within(number.read(|n, ()| *n, ())).await.unwrap(), 7);
             let elsewhere =
                 async |document: Managed<Document>| document.call(pid, ()).await.is_ok();
             let there = within(procession::spawn(elsewhere, document.clone())).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use procession::Pool;
-use procession::sync::{Mutex, TryLockError};
+use procession::sync::{Event, Mutex, TryLockError};
 
 use crate::deadline::within;
 use crate::leftovers;
@@ -100,14 +100,64 @@ async fn mutex_wakes_those_that_wait_in_the_order_in_which_they_came() {
     for future in &mut waiting {
         assert!(futures::poll!(future).is_pending());
     }
-    // After this time they are not overtaken.
-    tokio::time::sleep(Duration::from_millis(5)).await;
     drop(guard);
     for future in waiting {
         assert_eq!(mutex.try_lock().err(), Some(TryLockError::WouldBlock));
         drop(within(future).await.unwrap());
     }
     assert!(mutex.try_lock().is_ok());
+}
+
+/// Has requests served again and again.
+fn serve_until_stopped(mutex: Mutex<u32>, stop: Event) {
+    while !stop.is_set() {
+        mutex.is_locked();
+    }
+}
+
+#[procession::test]
+async fn mutex_with_waiting_tasks_is_not_overtaken_while_others_serve() {
+    let (mutex, stop) = (Mutex::new(0_u32).unwrap(), Event::new().unwrap());
+    let child = procession::spawn(serve_until_stopped, (mutex.clone(), stop.clone()));
+    let thread = std::thread::spawn({
+        let (mutex, stop) = (mutex.clone(), stop.clone());
+        move || serve_until_stopped(mutex, stop)
+    });
+    for _ in 0..200 {
+        // A task without budget would not begin to wait.
+        tokio::task::yield_now().await;
+        let guard = within(mutex.lock()).await.unwrap();
+        let mut waiting: Vec<_> = (0..3).map(|_| mutex.lock()).collect();
+        for future in &mut waiting {
+            assert!(futures::poll!(future).is_pending());
+        }
+        drop(guard);
+        for future in waiting {
+            assert_eq!(mutex.try_lock().err(), Some(TryLockError::WouldBlock));
+            drop(within(future).await.unwrap());
+        }
+        assert!(mutex.try_lock().is_ok());
+    }
+    stop.set();
+    within(child).await.unwrap();
+    thread.join().unwrap();
+}
+
+#[procession::test]
+async fn mutex_is_free_when_those_that_waited_have_left() {
+    let mutex = Mutex::new(0_u32).unwrap();
+    for leaves_first in [true, false] {
+        let guard = mutex.lock().await.unwrap();
+        let mut waiting: Vec<_> = (0..2).map(|_| mutex.lock()).collect();
+        for future in &mut waiting {
+            assert!(futures::poll!(future).is_pending());
+        }
+        match leaves_first {
+            true => drop((waiting, guard)),
+            false => drop((guard, waiting)),
+        }
+        assert!(mutex.try_lock().is_ok());
+    }
 }
 
 #[procession::test]

@@ -22,7 +22,8 @@ use crate::task::WaitForRoom;
 /// several threads and tasks, and sent to other processes. Items of one end arrive in the order in which they were sent.
 ///
 /// After the stream was dropped, or the function has returned, items are dropped without a word: then the function is
-/// being stopped, and [`task::cancelled`](crate::task::cancelled) says so.
+/// being stopped, and [`task::cancelled`](crate::task::cancelled) says so. Only a function that
+/// [`Managed::stream`](crate::Managed::stream) runs is ended by its next item.
 ///
 /// # Panics
 ///
@@ -62,7 +63,7 @@ impl<T: Serialize + Send + 'static> Emit<T> {
                 settle(self.tx.blocking_send(error.into_inner()));
             }
             Err(error) if error.is_encode() => refuse(&error),
-            Err(_) => {}
+            Err(_) => task::end_with_stream(),
         }
     }
 }
@@ -95,7 +96,7 @@ fn settle<T>(sent: Result<(), SendError<T>>) {
     match sent {
         Ok(()) => task::progress(),
         Err(error) if error.is_encode() => refuse(&error),
-        Err(_) => {}
+        Err(_) => task::end_with_stream(),
     }
 }
 

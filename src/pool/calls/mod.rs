@@ -7,6 +7,7 @@ pub(super) mod broadcast;
 pub(super) mod cached;
 pub(super) mod emit;
 pub(super) mod full;
+pub(super) mod item_stream;
 pub(super) mod lease;
 pub(super) mod permit;
 pub(super) mod run;
