@@ -28,8 +28,9 @@ impl PoolBuilder {
     ///   has not ended after [`cancel_grace`](Self::cancel_grace), the worker is killed, and the other tasks that it had
     ///   started fail as [`ErrorKind::Crashed`](crate::ErrorKind::Crashed). The grace is 1 s unless it is set. Where
     ///   panics abort, nothing is dropped: a task must look itself.
-    /// - [`memory_limit`](Self::memory_limit) is of the worker, so of all of its tasks together. The task that goes over
-    ///   it fails with [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded), the others as crashed.
+    /// - [`memory_limit`](Self::memory_limit) is of the worker, so of all of its tasks together. A task that goes over it
+    ///   ends the worker. Which of the tasks that was is not known: each of them fails, one perhaps as
+    ///   [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded), the others as crashed.
     ///
     /// # Together with other options
     ///
