@@ -309,7 +309,7 @@ mod tests {
             match is_own {
                 true => waiters.wake_all(),
                 false => {
-                    std::thread::scope(|scope| scope.spawn(|| waiters.wake_all()).join().unwrap())
+                    std::thread::scope(|scope| scope.spawn(|| waiters.wake_all()).join().unwrap());
                 }
             }
             assert_eq!(is_rung(&doorbell), !is_own);

@@ -53,7 +53,7 @@ pub(crate) use child_guard::{ChildEnd, ChildGuard, SignalHandle};
 pub(crate) use fork_server::ForkServer;
 pub(crate) use launch::{ChildSource, launch};
 pub(crate) use launched::Launched;
-pub(crate) use link::Ties;
+pub(crate) use link::{LaneLink, Ties};
 pub(crate) use output::OutputFds;
 pub(crate) use preload::{Preload, PreloadResult};
 pub(crate) use spec::{ChildSpec, StdioSpec};

@@ -24,13 +24,14 @@ use super::reply_inbox::ReplyInbox;
 use super::trim::Trim;
 use super::worker_bell::WorkerBell;
 use super::worker_replies::WorkerReplies;
+use crate::call::RequestWriter;
 use crate::error::{ErrorKind, JoinError};
 use crate::own_runtime::Timer;
 use crate::pool::decisions::core::{Effect, Failure};
 use crate::pool::decisions::worker_state::WorkerIo;
 use crate::pool::shared::PoolShared;
 use crate::schedule::WorkerKey;
-use crate::spawn::Launched;
+use crate::spawn::{LaneLink, Launched};
 use crate::sys::clock::Moment;
 use crate::sys::reactor::Watched;
 
@@ -234,30 +235,41 @@ impl Driver {
             // It fails only if the driver was dropped.
             let _ = events.send(DriverEvent::Exited(worker, end, stderr));
         });
-        let lanes = match others.is_empty() {
-            true => Vec::new(),
-            false => self.shared.lock().workers.lanes(worker).skip(1).collect(),
+        let io = |requests| WorkerIo {
+            requests,
+            signal_handle: Arc::clone(&signal_handle),
         };
-        let all = std::iter::once((worker, requests));
-        let others = lanes.iter().zip(others).map(|(&lane, link)| {
-            self.inbox
-                .add(lane, WorkerReplies::of_lane(worker, link.replies, pid));
-            (lane, link.requests)
-        });
-        let all: Vec<_> = all.chain(others).collect();
-        self.inbox.set_lanes(worker, lanes);
-        for (worker, requests) in all {
-            let signal_handle = Arc::clone(&signal_handle);
-            let io = Box::new(WorkerIo {
-                requests,
-                signal_handle,
-            });
-            self.inbox.findings.changes.push(WorkerChange::Started {
-                worker,
-                io,
-                has_init,
-            });
+        let mut all = vec![(worker, io(requests))];
+        for (lane, link) in self.add_lanes(worker, pid, others) {
+            all.push((lane, io(link)));
         }
+        let changes = all.into_iter().map(|(worker, io)| WorkerChange::Started {
+            worker,
+            io: Box::new(io),
+            has_init,
+        });
+        self.inbox.findings.changes.extend(changes);
+    }
+
+    /// The other lanes of a worker that was started.
+    fn add_lanes(
+        &mut self,
+        worker: WorkerKey,
+        pid: u32,
+        links: Vec<LaneLink>,
+    ) -> Vec<(WorkerKey, RequestWriter)> {
+        if links.is_empty() {
+            return Vec::new();
+        }
+        let lanes: Vec<_> = self.shared.lock().workers.lanes(worker).skip(1).collect();
+        let mut requests = Vec::with_capacity(links.len());
+        for (&lane, link) in lanes.iter().zip(links) {
+            let replies = WorkerReplies::of_lane(worker, link.replies, pid);
+            self.inbox.add(lane, replies);
+            requests.push((lane, link.requests));
+        }
+        self.inbox.set_lanes(worker, lanes);
+        requests
     }
 
     fn on_start_failed(&mut self, worker: WorkerKey, error: &std::io::Error) {

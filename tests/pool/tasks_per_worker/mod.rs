@@ -47,5 +47,5 @@ async fn note(notes: &Notes, name: &str) {
 /// Writes a note and waits for ever.
 async fn parked_async(notes: Notes, n: usize) {
     notes.write("begun", n);
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
