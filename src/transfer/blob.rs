@@ -250,6 +250,11 @@ impl BlobPool {
         }
     }
 
+    /// Whether there are no blobs, neither free nor in use.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blobs.is_empty()
+    }
+
     /// Whether a blob is free, or can be added without another being removed.
     pub(crate) fn has_space(&self) -> bool {
         self.most.is_none_or(|most| self.blobs.len() < most) || self.has_free()
