@@ -49,7 +49,7 @@ mod threads;
 pub use abort::AbortHandle;
 pub use channel::{RecvError, SendError, TryRecvError, TrySendError};
 pub use codec::Descriptor;
-pub use error::{ErrorKind, JoinError, PanicReport};
+pub use error::{CrashReport, ErrorKind, JoinError, PanicReport};
 pub use init::init;
 pub use managed::{Managed, ManagedBuilder, ManagedCall, ManagedSpawn, ManagedStream};
 pub use pipe::{

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::sys::socket;
 use crate::transfer::control::ControlSocket;
+use crate::transfer::lane::Lane;
 use crate::transfer::messages::ToWorker;
 
 /// The messages to one worker that were not sent yet, oldest first.
@@ -24,11 +25,11 @@ pub(super) struct ControlQueue {
 }
 
 impl ControlQueue {
-    pub(super) fn new(control: Arc<ControlSocket>) -> Self {
+    pub(super) fn new(control: Arc<ControlSocket>, lane: Lane) -> Self {
         Self {
             control,
             unsent: VecDeque::new(),
-            last_attachments: 0,
+            last_attachments: lane.id_base(),
         }
     }
 

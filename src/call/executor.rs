@@ -36,9 +36,10 @@ use crate::sys::cpu_timer::CpuTimer;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::image;
 use crate::sys::image::{Enter, Entry};
-use crate::sys::{limits, process_tree};
-use crate::task::{Call, enter_item, enter_task, enter_trace, is_state_spoiled};
+use crate::sys::{out_of_memory, process_tree};
+use crate::task::{Call, Stopped, enter_item, enter_task, enter_trace, is_state_spoiled};
 use crate::transfer::control::ControlSocket;
+use crate::transfer::lane::Lane;
 use crate::transfer::mapped_blobs::MappedBlobs;
 
 /// The entry point of `C` in the image's table.
@@ -101,12 +102,30 @@ impl Executor {
     pub(crate) fn new(
         requests: Consumer,
         replies: Producer,
-        parent: Option<Doorbell>,
+        parent: Option<Arc<Doorbell>>,
         control: Arc<ControlSocket>,
     ) -> Self {
+        let blobs = Arc::default();
+        Self::of_lane(Lane::FIRST, requests, replies, parent, control, blobs)
+    }
+
+    /// The executor of another lane of the same worker.
+    pub(crate) fn of_other(&self, lane: Lane, requests: Consumer, replies: Producer) -> Self {
+        let (parent, control) = self.replies.connection();
+        Self::of_lane(lane, requests, replies, parent, control, self.blobs())
+    }
+
+    fn of_lane(
+        lane: Lane,
+        requests: Consumer,
+        replies: Producer,
+        parent: Option<Arc<Doorbell>>,
+        control: Arc<ControlSocket>,
+        blobs: Arc<MappedBlobs>,
+    ) -> Self {
         Self {
-            requests: RequestReader::new(requests),
-            replies: ReplyWriter::new(replies, parent, control),
+            requests: RequestReader::new(requests, blobs),
+            replies: ReplyWriter::new(replies, parent, control, lane),
             step: ItemStep::Between,
             requests_seen: 0,
             cpu_timer: None,
@@ -208,7 +227,7 @@ impl Executor {
         match self.requests.arguments::<C::Args>() {
             Ok(arguments) => {
                 self.step = ItemStep::Running;
-                limits::forget_failed_allocations();
+                out_of_memory::forget_failed_allocations();
                 let result = C::call(arguments);
                 if self.requests.is_single() {
                     self.replies.check_doorbell();
@@ -238,6 +257,11 @@ impl Executor {
                 if let Ok(unsendable) = payload.downcast::<Unsendable>() {
                     replies.put_text(requests, Status::EncodeFailed, &unsendable.0);
                 }
+                return;
+            }
+            ItemStep::Running if payload.is::<Stopped>() => {
+                // The parent knows better why, and says so.
+                replies.put_text(requests, Status::EncodeFailed, "it was asked to stop");
                 return;
             }
             ItemStep::Running => {

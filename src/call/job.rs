@@ -45,18 +45,13 @@ pub(crate) trait Job: Send + Sync + fmt::Debug {
     /// Encodes the first item, which does not fit a frame, into a blob. May take long: not on a runtime thread.
     fn pack(&self, store: &BlobStore) -> Result<PackedBlob, String>;
 
-    /// Takes the outcomes of the items from `first` on. Returns how many of them were failures.
-    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) -> usize {
-        self.deliver_unless(first, outcomes, &mut |_| false)
+    /// Takes the outcomes of the items from `first` on.
+    fn deliver(&self, first: usize, outcomes: Outcomes<'_>) {
+        self.deliver_counted(first, outcomes, &mut Uncounted);
     }
 
-    /// As [`Job::deliver`], but does not take a failure that `holds` says true of: its item runs again.
-    fn deliver_unless(
-        &self,
-        first: usize,
-        outcomes: Outcomes<'_>,
-        holds: &mut dyn FnMut(&JoinError) -> bool,
-    ) -> usize;
+    /// As [`Job::deliver`]. The outcomes are counted before a caller can see them.
+    fn deliver_counted(&self, first: usize, outcomes: Outcomes<'_>, count: &mut dyn CountOutcomes);
 
     /// Ends the `count` items from `first` on with an error.
     fn fail(&self, first: usize, count: usize, error: &JoinError);
@@ -87,6 +82,26 @@ pub(crate) trait Job: Send + Sync + fmt::Debug {
 
     /// Moves the items from `at` on, of which there is at least one, to a job of their own.
     fn split(&self, at: usize) -> Arc<dyn Job>;
+}
+
+/// Is told of the outcomes of a reply before its job takes them.
+pub(crate) trait CountOutcomes {
+    /// Whether the job does not take this failure: its item runs again.
+    fn holds(&mut self, error: &JoinError) -> bool;
+
+    /// The job takes so many values and failures now.
+    fn count(&mut self, completed: u64, failed: u64);
+}
+
+/// Counts nothing and holds nothing back.
+struct Uncounted;
+
+impl CountOutcomes for Uncounted {
+    fn holds(&mut self, _: &JoinError) -> bool {
+        false
+    }
+
+    fn count(&mut self, _: u64, _: u64) {}
 }
 
 /// Names a group of jobs that can be cancelled together.

@@ -19,6 +19,7 @@ use crate::codec::codec;
 use crate::ring::Consumer;
 use crate::sys::futex;
 use crate::transfer::control::{ControlSocket, Either};
+use crate::transfer::lane::Lane;
 use crate::transfer::longest_value::longest_value;
 use crate::transfer::mapped_blob::MappedBlob;
 use crate::transfer::mapped_blobs::MappedBlobs;
@@ -43,7 +44,10 @@ const MOST_EMPTY_REPLIES: usize = 16;
 pub(crate) struct ReplyReader {
     ring: Consumer,
     control: Arc<ControlSocket>,
-    blobs: MappedBlobs,
+    /// What has come over the socket, for all lanes of the worker.
+    blobs: Arc<MappedBlobs>,
+    /// How many lanes the worker has.
+    lanes: usize,
     /// That of the last reply.
     sequence: u64,
     /// The outcomes of the reply being written that were salvaged before it was committed.
@@ -67,13 +71,27 @@ impl ReplyReader {
         Self {
             ring,
             control,
-            blobs: MappedBlobs::default(),
+            blobs: Arc::default(),
+            lanes: 1,
             sequence: 0,
             salvaged: Salvaged::default(),
             nonsense: None,
             longest_result: None,
             heard: false,
         }
+    }
+
+    /// The readers of the reply rings of a worker's other lanes.
+    pub(crate) fn of_others(&mut self, rings: Vec<Consumer>) -> Vec<Self> {
+        self.lanes += rings.len();
+        let readers = Lane::others(rings.len()).zip(rings);
+        let readers = readers.map(|(lane, ring)| Self {
+            blobs: Arc::clone(&self.blobs),
+            lanes: self.lanes,
+            sequence: lane.id_base(),
+            ..Self::new(ring, Arc::clone(&self.control))
+        });
+        readers.collect()
     }
 
     /// Takes the next reply: returns its head, and appends the whole of it to `bytes`. Its outcomes begin
@@ -377,7 +395,9 @@ impl ReplyReader {
             FromWorker::Blob { .. } if self.blobs.mapped() >= MOST_MAPPED_BLOBS => {
                 self.distrust(Nonsense("it sent more shared memory than it can use"));
             }
-            FromWorker::Attachments { .. } if self.blobs.attached() >= MOST_ATTACHMENTS => {
+            FromWorker::Attachments { .. }
+                if self.blobs.attached() >= MOST_ATTACHMENTS * self.lanes =>
+            {
                 self.distrust(Nonsense("it sent descriptors that no reply needs"));
             }
             FromWorker::Blob { id } => {

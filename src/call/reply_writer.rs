@@ -32,6 +32,7 @@ use crate::sys::exit_cause::ExitCause;
 use crate::sys::futex;
 use crate::sys::text;
 use crate::transfer::control::ControlSocket;
+use crate::transfer::lane::Lane;
 
 /// How old the first outcome of a reply becomes before the reply is committed.
 const LONGEST_DELAY: Duration = Duration::from_millis(1);
@@ -50,7 +51,7 @@ const LONGEST_ERROR_TEXT: usize = 1024;
 pub(super) struct ReplyWriter {
     ring: Producer,
     /// `None` if the parent reads replies only after this process has exited.
-    parent: Option<Doorbell>,
+    parent: Option<Arc<Doorbell>>,
     control: Arc<ControlSocket>,
     blobs: Arc<ResultBlobs>,
     /// That of the last committed reply.
@@ -85,21 +86,27 @@ struct OpenReply {
 impl ReplyWriter {
     pub(super) fn new(
         ring: Producer,
-        parent: Option<Doorbell>,
+        parent: Option<Arc<Doorbell>>,
         control: Arc<ControlSocket>,
+        lane: Lane,
     ) -> Self {
         Self {
             ring,
             parent,
             control,
-            blobs: Arc::default(),
-            sequence: 0,
+            blobs: Arc::new(ResultBlobs::above(lane.id_base())),
+            sequence: lane.id_base(),
             clock: Moment::now(),
             open: None,
             scratch: Vec::new(),
             is_checked: false,
             leaves: false,
         }
+    }
+
+    /// The ways to the parent, which all lanes of a worker have together.
+    pub(super) fn connection(&self) -> (Option<Arc<Doorbell>>, Arc<ControlSocket>) {
+        (self.parent.clone(), Arc::clone(&self.control))
     }
 
     /// The blobs in which results travel.

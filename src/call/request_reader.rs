@@ -68,10 +68,10 @@ pub(super) struct Arrival {
 }
 
 impl RequestReader {
-    pub(super) fn new(ring: Consumer) -> Self {
+    pub(super) fn new(ring: Consumer, blobs: Arc<MappedBlobs>) -> Self {
         Self {
             ring,
-            blobs: Arc::default(),
+            blobs,
             current: None,
             bytes: Vec::new(),
         }

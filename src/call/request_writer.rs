@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::control_queue::ControlQueue;
 use super::encoded_items::{EncodedItems, NotEncoded};
@@ -22,20 +22,24 @@ use super::last_words::LastWords;
 use super::shared_values::SharedValues;
 use crate::codec::codec;
 use crate::error::PanicReport;
-use crate::ring::{Cursor, Producer};
+use crate::ring::{Cursor, Producer, Ring};
 use crate::sys::clock::Moment;
+use crate::sys::crash_note::CrashNote;
 use crate::sys::exit_cause::ExitCause;
 use crate::sys::futex;
 use crate::task::Traceparent;
 use crate::threads;
 use crate::transfer::blob::{BlobLease, BlobPool, BlobStore, PackedBlob};
 use crate::transfer::control::ControlSocket;
+use crate::transfer::lane::Lane;
 use crate::transfer::messages::ToWorker;
 
 /// Writes requests, and sends what goes beside them.
 #[derive(Debug)]
 pub(crate) struct RequestWriter {
     ring: Producer,
+    /// The ring of the replies, beside which the worker leaves a note when it crashes.
+    replies: Ring,
     control: ControlQueue,
     /// The cached values that the worker was sent.
     values: Box<SharedValues>,
@@ -45,6 +49,7 @@ pub(crate) struct RequestWriter {
     announced: Vec<u64>,
     /// The trace context of the next requests.
     trace: Option<Traceparent>,
+    lane: Lane,
 }
 
 /// The result of writing a job.
@@ -100,12 +105,24 @@ impl SendFault {
 }
 
 impl RequestWriter {
-    pub(crate) fn new(ring: Producer, control: Arc<ControlSocket>) -> Self {
+    /// Writes into the first ring, for a worker that replies in the second.
+    pub(crate) fn new(rings: [Ring; 2], control: Arc<ControlSocket>) -> Self {
+        Self::of_lane(Lane::FIRST, rings, control)
+    }
+
+    /// The end of the request ring of a worker's `lane`. The second ring is where the worker replies in its first lane.
+    pub(crate) fn of_lane(
+        lane: Lane,
+        [requests, replies]: [Ring; 2],
+        control: Arc<ControlSocket>,
+    ) -> Self {
         Self {
-            ring,
-            control: ControlQueue::new(control),
+            ring: Producer::new(requests),
+            replies,
+            control: ControlQueue::new(control, lane),
             values: Box::default(),
-            blobs: BlobStore::default(),
+            blobs: Arc::new(Mutex::new(BlobPool::above(lane.id_base()))),
+            lane,
             announced: Vec::new(),
             trace: None,
         }
@@ -313,7 +330,8 @@ impl RequestWriter {
         cause: Option<ExitCause>,
     ) -> LastWords {
         let left = || ExitCause::from_bits(self.ring.note());
-        LastWords::new(status, cause.or_else(left), self.fatal_panic())
+        let note = || CrashNote::read(self.replies.words_aside());
+        LastWords::new(status, cause.or_else(left), self.fatal_panic(), note)
     }
 
     /// The panic that has aborted the worker, if one has.
@@ -371,6 +389,12 @@ impl RequestWriter {
     /// Has the worker drop a cached value, if it was sent it.
     pub(crate) fn forget_cached(&mut self, id: u64) {
         self.values.forget(id, &mut self.control);
+    }
+
+    /// Asks the worker to stop `task`, which it runs.
+    pub(crate) fn send_cancel(&mut self, task: u64) {
+        let lane = self.lane.index();
+        self.send(ToWorker::Cancel { task, lane });
     }
 
     /// Sends a control message. If the socket does not take it now, it is sent later, in order.

@@ -36,6 +36,14 @@ pub(super) struct PackedResult {
 }
 
 impl ResultBlobs {
+    /// Blobs with ids above `base`.
+    pub(super) fn above(base: u64) -> Self {
+        Self {
+            pool: Mutex::new(BlobPool::above(base)),
+            announced: AtomicU64::new(base),
+        }
+    }
+
     /// The parent has read the blob `id`. Returns the id if the blob was removed, because enough are kept.
     pub(crate) fn returned(&self, id: u64) -> Option<u64> {
         self.lock().free(id)

@@ -9,12 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::envelope::{SINGLE_RING_BYTES, WORKER_RING_BYTES};
 use crate::ring::Ring;
 use crate::sys::memory;
+use crate::transfer::lane::Lane;
 
 /// New rings for requests and replies, and their memory.
 #[derive(Debug)]
 pub(crate) struct RingMemory {
     pub(crate) memory: OwnedFd,
     pub(crate) rings: [Ring; 2],
+    /// Those of the other lanes of a worker.
+    pub(crate) others: Vec<[Ring; 2]>,
     /// The name of the memory, which no other memory has.
     pub(crate) name: String,
 }
@@ -29,8 +32,8 @@ pub(crate) enum RingLayout {
 }
 
 impl RingLayout {
-    /// Creates the memory and the rings for requests and replies in it.
-    pub(crate) fn create(self) -> io::Result<RingMemory> {
+    /// Creates the memory and the rings for requests and replies in it, also those of `others` more lanes.
+    pub(crate) fn create(self, others: usize) -> io::Result<RingMemory> {
         static CREATED: AtomicU64 = AtomicU64::new(0);
         let role = match self {
             Self::Worker => "worker",
@@ -38,11 +41,13 @@ impl RingLayout {
         };
         let (pid, number) = (std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed));
         let name = format!("procession-{role}-{pid}-{number}");
-        let memory = memory::memfd(&name, self.len())?;
-        let rings = self.map_in(&memory)?;
+        let memory = memory::memfd(&name, self.len() * (1 + others))?;
+        let rings = self.map_in(&memory, Lane::FIRST)?;
+        let others = Lane::others(others).map(|lane| self.map_in(&memory, lane));
         Ok(RingMemory {
-            memory,
             rings,
+            others: others.collect::<io::Result<_>>()?,
+            memory,
             name,
         })
     }
@@ -53,28 +58,31 @@ impl RingLayout {
     ///
     /// [`io::ErrorKind::InvalidData`] if the memory is too short or not sealed.
     pub(crate) fn map(self, memory: &OwnedFd) -> io::Result<[Ring; 2]> {
-        if memory::sealed_len(memory)? < self.len() {
-            return Err(io::Error::from(io::ErrorKind::InvalidData));
-        }
-        self.map_in(memory)
+        self.map_lane(memory, Lane::FIRST)
     }
 
-    fn map_in(self, memory: &OwnedFd) -> io::Result<[Ring; 2]> {
+    /// As [`RingLayout::map`], for any lane.
+    pub(crate) fn map_lane(self, memory: &OwnedFd, lane: Lane) -> io::Result<[Ring; 2]> {
+        if memory::sealed_len(memory)? < self.len() * (lane.index() + 1) {
+            return Err(io::Error::from(io::ErrorKind::InvalidData));
+        }
+        self.map_in(memory, lane)
+    }
+
+    fn map_in(self, memory: &OwnedFd, lane: Lane) -> io::Result<[Ring; 2]> {
         match self {
             Self::Worker => {
-                let requests = Ring::map(memory, 0, WORKER_RING_BYTES)?;
-                let replies = Ring::map(
-                    memory,
-                    Ring::footprint(WORKER_RING_BYTES),
-                    WORKER_RING_BYTES,
-                )?;
+                let first = lane.index() * self.len();
+                let second = first + Ring::footprint(WORKER_RING_BYTES);
+                let requests = Ring::map(memory, first, WORKER_RING_BYTES)?;
+                let replies = Ring::map(memory, second, WORKER_RING_BYTES)?;
                 Ok([requests, replies])
             }
             Self::Single => Ring::flat(memory, SINGLE_RING_BYTES),
         }
     }
 
-    /// In bytes.
+    /// The bytes of one lane's rings.
     fn len(self) -> usize {
         match self {
             Self::Worker => 2 * Ring::footprint(WORKER_RING_BYTES),
@@ -89,7 +97,7 @@ mod tests {
 
     #[test]
     fn memory_of_the_other_layout_is_refused_if_it_is_too_short() {
-        let RingMemory { memory, .. } = RingLayout::Single.create().unwrap();
+        let RingMemory { memory, .. } = RingLayout::Single.create(0).unwrap();
         assert!(RingLayout::Single.map(&memory).is_ok());
         let error = RingLayout::Worker.map(&memory).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);

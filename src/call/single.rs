@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use super::Slot;
 use super::executor::EntryOf;
 use super::item_writer::ItemWriter;
-use super::job::{ItemsWritten, Job, measure_item, pack_item};
+use super::job::{CountOutcomes, ItemsWritten, Job, measure_item, pack_item};
 use super::outcomes::Outcomes;
 use crate::codec::codec::EncodeFault;
 use crate::error::JoinError;
@@ -85,20 +85,15 @@ impl<J: OneCall> Job for J {
             .unwrap_or_else(|| Err(IS_SETTLED.to_owned()))
     }
 
-    fn deliver_unless(
-        &self,
-        _: usize,
-        outcomes: Outcomes<'_>,
-        holds: &mut dyn FnMut(&JoinError) -> bool,
-    ) -> usize {
-        let mut failed = 0;
+    fn deliver_counted(&self, _: usize, outcomes: Outcomes<'_>, count: &mut dyn CountOutcomes) {
         outcomes.for_each(J::Call::name(), |outcome| {
-            failed = usize::from(outcome.is_err());
-            if !outcome.as_ref().is_err_and(&mut *holds) {
-                self.settle(outcome);
+            if outcome.as_ref().is_err_and(|error| count.holds(error)) {
+                return;
             }
+            let failed = u64::from(outcome.is_err());
+            count.count(1 - failed, failed);
+            self.settle(outcome);
         });
-        failed
     }
 
     fn fail(&self, _: usize, _: usize, error: &JoinError) {

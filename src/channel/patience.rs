@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::sys::yields::Yields;
+
 /// How often a side looks again, letting others run in between, before it arms the doorbell.
 pub(super) const LOOKS_BEFORE_SLEEP: u32 = 100;
 
@@ -18,6 +20,9 @@ const REFUSALS_BEFORE_PAUSE: u32 = 200;
 
 /// After so many refusals in a row, the lock's holder is taken to wait for a processor.
 const REFUSALS_BEFORE_YIELD: u32 = 3;
+
+/// After yields that have taken long, so many waits sleep at once. Then yields are tried again.
+const WAITS_WITHOUT_YIELDS: u32 = 64;
 
 /// After this time without a receive, a sender takes the receivers to be idle.
 pub(super) const STALL: Duration = Duration::from_millis(1);
@@ -35,6 +40,8 @@ pub(super) struct Patience {
     misses: AtomicU32,
     /// Attempts that found a lock held.
     refusals: AtomicU32,
+    /// How many waits are left that sleep at once.
+    waits_without_yields: AtomicU32,
     stall: Mutex<Stall>,
 }
 
@@ -92,19 +99,49 @@ impl Patience {
             return misses < LOOKS_BEFORE_SLEEP;
         }
         // The other side cannot do anything while this side looks, so this side yields.
-        let again = misses < LOOKS_ON_ONE_PROCESSOR;
-        if again {
-            std::thread::yield_now();
+        let again =
+            misses < LOOKS_ON_ONE_PROCESSOR && !self.sleeps_at_once() && self.yields_briefly();
+        if !again {
+            self.exhaust();
         }
         again
+    }
+
+    /// Whether the next wait sleeps at once, because yields have taken long.
+    pub(super) fn sleeps_at_once(&self) -> bool {
+        let left = self.waits_without_yields.load(Ordering::Relaxed);
+        if left > 0 {
+            // Two threads may count one wait. It is no more than a hint.
+            self.waits_without_yields.store(left - 1, Ordering::Relaxed);
+        }
+        left > 0
+    }
+
+    /// Notes that yields have taken long.
+    pub(super) fn note_long_yields(&self) {
+        self.waits_without_yields
+            .store(WAITS_WITHOUT_YIELDS, Ordering::Relaxed);
+    }
+
+    /// Lets others run. False if they took the processor for long.
+    fn yields_briefly(&self) -> bool {
+        let mut yields = Yields::default();
+        yields.yield_now();
+        let has_taken_long = yields.have_taken_long();
+        if has_taken_long {
+            self.note_long_yields();
+        }
+        !has_taken_long
     }
 
     /// Counts a refusal, and lets the lock's holder run. False if that has not helped for long.
     pub(super) fn defers(&self) -> bool {
         let refusals = self.count_refusal();
         let defers = refusals < REFUSALS_BEFORE_PAUSE;
-        if defers && refusals >= REFUSALS_BEFORE_YIELD {
-            std::thread::yield_now();
+        if defers && refusals >= REFUSALS_BEFORE_YIELD && !self.yields_briefly() {
+            self.refusals
+                .store(REFUSALS_BEFORE_PAUSE, Ordering::Relaxed);
+            return false;
         }
         defers
     }

@@ -16,6 +16,7 @@ use super::message::{LONGEST_HANDLED_HERE, Outgoing};
 use super::patience::LOOKS_BEFORE_SLEEP;
 use super::waiters::Waiter;
 use crate::sys::buffer::StackBuf;
+use crate::sys::yields::Yields;
 
 /// How often a task finds nothing after it was told to look, before it lets others run.
 const LOOKS_IN_A_ROW: usize = 8;
@@ -208,9 +209,11 @@ pub(super) fn pop_now<F: Flavor>(flavor: &F, buf: &mut StackBuf) -> Popped {
 }
 
 fn attempt_now<T>(mut attempt: impl FnMut() -> Attempt<T>) -> Attempt<T> {
+    let mut yields = Yields::default();
     for _ in 0..LOCK_ATTEMPTS {
         match attempt() {
-            Attempt::Busy => std::thread::yield_now(),
+            Attempt::Busy if yields.have_taken_long() => break,
+            Attempt::Busy => yields.yield_now(),
             done => return done,
         }
     }
@@ -260,13 +263,28 @@ fn attempt_blocking<F: Flavor, T>(
     }
 }
 
-/// Lets others run until the number of messages changes. True if it does not.
+/// Lets others run until the number of messages changes. True if it does not, or if others want the processor.
 fn looks_in_vain<F: Flavor>(flavor: &F) -> bool {
-    let before = flavor.end().len();
-    (0..LOOKS_BEFORE_SLEEP).all(|_| {
-        std::thread::yield_now();
-        flavor.end().len() == before
-    })
+    let end = flavor.end();
+    if end.patience().sleeps_at_once() {
+        return true;
+    }
+    let before = end.len();
+    let mut yields = Yields::default();
+    for _ in 0..LOOKS_BEFORE_SLEEP {
+        yields.yield_now();
+        let have_taken_long = yields.have_taken_long();
+        if have_taken_long {
+            end.patience().note_long_yields();
+        }
+        if end.len() != before {
+            return false;
+        }
+        if have_taken_long {
+            return true;
+        }
+    }
+    true
 }
 
 /// Ends the patience of a sender that waits for room in the ring only, and sees that nothing is received. True if it

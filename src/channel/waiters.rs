@@ -44,9 +44,15 @@ struct WaitList {
     retrying: Mutex<Vec<Id>>,
 }
 
-/// A waker, and what keeps the crate's own runtime driven until the waker is woken, if its task waits there.
+/// A task or a thread that waits.
 #[derive(Debug)]
-struct Registered(Waker, Option<Stay>);
+struct Registered {
+    waker: Waker,
+    /// What keeps the crate's own runtime driven until the waker is woken, if the task waits there.
+    stay: Option<Stay>,
+    /// Which thread waits, if it is a thread (see [`this_thread`]).
+    thread: Option<usize>,
+}
 
 /// One registration. Dropping it removes the waker from the list.
 #[derive(Debug, Default)]
@@ -58,10 +64,16 @@ pub(super) struct PollTurn<'a>(&'a Waiters);
 impl Waiters {
     /// Has the next news wake the caller. A caller that looks after this, and not before, misses none.
     pub(super) fn register(&self, waiter: &mut Waiter, cx: &Context<'_>) {
-        self.register_with(waiter, cx, None);
+        self.register_with(waiter, cx, None, None);
     }
 
-    fn register_with(&self, waiter: &mut Waiter, cx: &Context<'_>, stay: Option<Stay>) {
+    fn register_with(
+        &self,
+        waiter: &mut Waiter,
+        cx: &Context<'_>,
+        stay: Option<Stay>,
+        thread: Option<usize>,
+    ) {
         let mut wakers = self.list.wakers();
         let place = match &waiter.0 {
             Some((_, place)) => *place,
@@ -74,11 +86,15 @@ impl Waiters {
         let Some(waker) = wakers.get_mut(place) else {
             return;
         };
-        let is_known = waker.as_ref().is_some_and(|Registered(known, known_stay)| {
-            known.will_wake(cx.waker()) && known_stay.is_some() >= stay.is_some()
+        let is_known = waker.as_ref().is_some_and(|known| {
+            known.waker.will_wake(cx.waker()) && known.stay.is_some() >= stay.is_some()
         });
         if !is_known {
-            let replaced = waker.replace(Registered(cx.waker().clone(), stay));
+            let replaced = waker.replace(Registered {
+                waker: cx.waker().clone(),
+                stay,
+                thread,
+            });
             // Dropping a waker may end a task, which drops the task's waiters.
             drop(wakers);
             drop(replaced);
@@ -136,7 +152,7 @@ impl Waiters {
         // Another executor polls.
         let stay = own_runtime::stay().ok();
         let runtime = stay.as_ref().map(|stay| stay.runtime().clone());
-        self.register_with(waiter, cx, stay);
+        self.register_with(waiter, cx, stay, None);
         if runtime.is_none() {
             cx.waker().wake_by_ref();
         }
@@ -151,7 +167,9 @@ impl Waiters {
             thread: std::thread::current(),
             doorbell: doorbell.clone(),
         };
-        self.register(waiter, &Context::from_waker(&Arc::new(thread).into()));
+        let waker = Waker::from(Arc::new(thread));
+        let cx = Context::from_waker(&waker);
+        self.register_with(waiter, &cx, None, Some(this_thread()));
         doorbell.clone()
     }
 
@@ -202,13 +220,16 @@ impl WaitList {
         self.retrying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Wakes all waiters but the calling thread: it is awake, and has looked. If it were woken, its next sleep would end
+    /// at once.
     fn wake_all(&self) {
+        let here = Some(this_thread());
         let all: Vec<_> = self
             .wakers()
             .iter_mut()
-            .filter_map(|(_, waker)| waker.take())
+            .filter_map(|(_, waiter)| waiter.take_if(|waiter| waiter.thread != here))
             .collect();
-        for Registered(waker, _) in all {
+        for Registered { waker, .. } in all {
             waker.wake();
         }
     }
@@ -258,6 +279,40 @@ impl Wake for ThreadWaker {
         self.thread.unpark();
         if let Some(doorbell) = &self.doorbell {
             doorbell.ring();
+        }
+    }
+}
+
+/// A number that no other living thread of this process has. Unlike `std::thread::current`, it is there while a thread
+/// destroys its local values, which may be ends.
+fn this_thread() -> usize {
+    thread_local!(static PLACE: u8 = const { 0 });
+    PLACE.with(|place| std::ptr::from_ref(place).addr())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    fn is_rung(doorbell: &Doorbell) -> bool {
+        rustix::io::read(doorbell.as_fd(), &mut [0; 8]).is_ok()
+    }
+
+    #[test]
+    fn blocked_thread_is_rung_for_by_others_alone() {
+        let waiters = Waiters::default();
+        for is_own in [true, false] {
+            let mut waiter = Waiter::default();
+            let doorbell = waiters.register_thread(&mut waiter).unwrap();
+            match is_own {
+                true => waiters.wake_all(),
+                false => {
+                    std::thread::scope(|scope| scope.spawn(|| waiters.wake_all()).join().unwrap())
+                }
+            }
+            assert_eq!(is_rung(&doorbell), !is_own);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use crate::call::executor::Executor;
 use crate::call::result_blobs::ResultBlobs;
@@ -9,6 +10,7 @@ use crate::sys::{exit_cause, signal};
 use crate::task;
 use crate::transfer::cached_values;
 use crate::transfer::control::ControlSocket;
+use crate::transfer::lane::Lane;
 use crate::transfer::mapped_blobs::MappedBlobs;
 use crate::transfer::messages::{FromWorker, ToWorker};
 
@@ -33,16 +35,16 @@ pub(super) fn handle(received: ReceivedMessage, control: &ControlSocket, executo
         received,
         control,
         &executor.blobs(),
-        &executor.result_blobs(),
+        &[executor.result_blobs()],
     );
 }
 
-/// Handles one message, with the blobs of the parent and those of this process.
+/// Handles one message, with the blobs of the parent and those of this process's lanes.
 pub(super) fn dispatch(
     (message, fds): ReceivedMessage,
     control: &ControlSocket,
     blobs: &MappedBlobs,
-    results: &ResultBlobs,
+    results: &[Arc<ResultBlobs>],
 ) {
     match message {
         ToWorker::Blob { id } => {
@@ -64,10 +66,17 @@ pub(super) fn dispatch(
         ToWorker::Uncached { id } => cached_values::remove(id),
         ToWorker::Attachments { id } => blobs.add_attachments(id, fds),
         ToWorker::Forget { id } => blobs.remove(id),
-        ToWorker::Returned { id } => forget(control, results.returned(id)),
-        ToWorker::Lost { id } => results.lost(id),
-        ToWorker::Trim => forget(control, results.trim()),
-        ToWorker::Cancel { task } => task::cancel_current(task),
+        ToWorker::Returned { id } => {
+            let of_lane = results.get(Lane::index_of(id));
+            forget(control, of_lane.and_then(|it| it.returned(id)));
+        }
+        ToWorker::Lost { id } => {
+            if let Some(of_lane) = results.get(Lane::index_of(id)) {
+                of_lane.lost(id);
+            }
+        }
+        ToWorker::Trim => forget(control, results.iter().flat_map(|it| it.trim())),
+        ToWorker::Cancel { task, lane } => task::cancel_current(task, lane),
         // Only `recv_until_ready` waits for the one, and only a worker's second thread looks.
         ToWorker::Ready | ToWorker::Look => {}
     }

@@ -20,6 +20,7 @@ mod announce;
 mod control;
 mod fork_server;
 mod fork_setup;
+mod lanes;
 mod pool_worker;
 mod role;
 mod server_state;

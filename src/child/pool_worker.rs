@@ -1,4 +1,4 @@
-//! A worker: one thread runs requests, another reads the control socket.
+//! A worker: one thread for each lane runs requests, another reads the control socket.
 //!
 //! The end of the socket is the parent's end. Then the second thread kills this process and everything it started,
 //! whatever the tasks are doing. When the worker is told to stop, the second thread exits, not the first: `exit` destroys
@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
 use super::control::dispatch;
+use super::lanes;
+use super::lanes::OtherLanes;
 use super::setup::{
     apply_limits, executor, exit_corrupt, limit_memory, set_identity, take_stdio, watch_connection,
 };
@@ -27,6 +29,7 @@ use crate::sys::{exit_cause, identity, process_tree, procfs, signal};
 use crate::task;
 use crate::transfer::control::{ControlSocket, exactly};
 use crate::transfer::greeting::Greeting;
+use crate::transfer::lane::Lane;
 use crate::transfer::mapped_blobs::MappedBlobs;
 use crate::transfer::messages::{FromWorker, ToWorker};
 
@@ -36,9 +39,18 @@ struct WorkerShared {
     control: Arc<ControlSocket>,
     /// Whether the worker was told to stop, so the end of the socket is not the parent's.
     is_stopping: AtomicBool,
-    /// The number of the thread that runs tasks; 0 before it does.
-    task_thread: AtomicU32,
+    /// The number of the thread that runs the tasks of each lane; 0 before it does.
+    task_threads: Box<[AtomicU32]>,
     memory_limit: Option<u64>,
+}
+
+impl WorkerShared {
+    /// This thread runs the tasks of the lane.
+    fn note_thread(&self, lane: Lane) {
+        if let Some(thread) = self.task_threads.get(lane.index()) {
+            thread.store(identity::thread(), Ordering::Release);
+        }
+    }
 }
 
 /// Runs requests until the worker is told to stop, and never returns.
@@ -50,21 +62,29 @@ pub(super) fn run(
     let control = Arc::new(control);
     let [memory, doorbell] = exactly(take_stdio(&greeting, fds, 2)?)?;
     let rings = RingLayout::Worker.map(&memory)?;
+    let lanes = OtherLanes::map(&memory, &rings, greeting.other_lanes)?;
     drop(memory);
     watch_connection(&control, &rings)?;
     apply_limits(&greeting)?;
     let shared = Arc::new(WorkerShared {
         control: Arc::clone(&control),
         is_stopping: AtomicBool::new(false),
-        task_thread: AtomicU32::new(0),
+        task_threads: (0..=greeting.other_lanes)
+            .map(|_| AtomicU32::new(0))
+            .collect(),
         memory_limit: greeting.memory_limit,
     });
     let mut executor = executor(rings, Some(Doorbell::from(doorbell)), &control);
+    let others = lanes.executors(&executor);
     if let Some(limit) = greeting.task_cpu_time {
         executor.limit_cpu_time(CpuTimer::new(limit)?);
     }
     set_identity(greeting);
-    let (blobs, results) = (executor.blobs(), executor.result_blobs());
+    let blobs = executor.blobs();
+    let all = std::iter::once(&executor).chain(others.iter().map(|(_, other)| other));
+    let results: Vec<_> = all.map(Executor::result_blobs).collect();
+    let began = Arc::clone(&shared);
+    lanes::spawn(others, &Arc::new(move |lane| began.note_thread(lane)))?;
     let watching = Arc::clone(&shared);
     in_two_threads(
         move || run_requests(executor, &shared),
@@ -93,9 +113,8 @@ fn in_two_threads<T: Send + 'static>(
 }
 
 fn run_requests(mut executor: Executor, shared: &WorkerShared) -> Never {
-    shared
-        .task_thread
-        .store(identity::thread(), Ordering::Release);
+    task::enter_lane(Lane::FIRST.index());
+    shared.note_thread(Lane::FIRST);
     // The second thread sees the parent's end.
     task_thread::follow_parent(false);
     // On this thread, so that its own stack is not counted.
@@ -124,17 +143,18 @@ fn stop(shared: &WorkerShared) -> ! {
     task_thread::park()
 }
 
-/// Ends this process if the thread that runs tasks has ended: by a bare system call, or killed by a filter (`seccomp(2)`).
+/// Ends this process if a thread that runs tasks has ended: by a bare system call, or killed by a filter (`seccomp(2)`).
 fn end_without_task_thread(shared: &WorkerShared) {
-    let thread = shared.task_thread.load(Ordering::Acquire);
-    if thread != 0 && procfs::has_thread_ended(thread) {
+    let threads = shared.task_threads.iter();
+    let mut threads = threads.map(|thread| thread.load(Ordering::Acquire));
+    if threads.any(|thread| thread != 0 && procfs::has_thread_ended(thread)) {
         exit_cause::end(ExitCause::ThreadEnded);
     }
 }
 
 /// Handles messages until the parent has ended, and then kills this process's group; or until the worker was told to
 /// stop, and then exits.
-fn watch(shared: &WorkerShared, blobs: &MappedBlobs, results: &ResultBlobs) -> Never {
+fn watch(shared: &WorkerShared, blobs: &MappedBlobs, results: &[Arc<ResultBlobs>]) -> Never {
     loop {
         // A task may have closed the socket, and opened one of its own.
         exit_cause::end_if_disconnected();

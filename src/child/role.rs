@@ -10,7 +10,7 @@ use super::setup::FAILED;
 use super::single::ReleasedSpare;
 use super::{pool_worker, single, stdio_helper};
 use crate::sys::inheritable::Inheritable;
-use crate::sys::{exit, hook, image, signal, socket, stdio};
+use crate::sys::{crash_handler, exit, hook, image, signal, socket, stdio};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::greeting::{Greeting, Role};
 
@@ -40,6 +40,8 @@ fn try_serve(slot: u32) -> io::Result<Never> {
     let inheritable = Inheritable::parse(&hook::child_value());
     hook::forget();
     signal::reset_inherited();
+    // Before a preload or a task, whose handlers take the place of this one.
+    crash_handler::install();
     let greeted = recv_greeting(&control)?;
     // Not before: without a greeting it is not certain that there is a parent, whose descriptors these are.
     inheritable.close();

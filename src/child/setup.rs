@@ -8,7 +8,7 @@ use crate::call::executor::Executor;
 use crate::call::panic_capture;
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::doorbell::Doorbell;
-use crate::sys::{exit_cause, identity, limits, process_tree, sched, stdio, title};
+use crate::sys::{crash_handler, exit_cause, identity, limits, process_tree, sched, stdio, title};
 use crate::task;
 use crate::task::Identity;
 use crate::transfer::control::ControlSocket;
@@ -17,8 +17,8 @@ use crate::transfer::greeting::Greeting;
 /// The exit status of a child that could not take its role (`EX_SOFTWARE` of `sysexits.h`).
 pub(super) const FAILED: i32 = 70;
 
-/// The ring with the note in which this process leaves why it ends: a signal handler stores there at any time.
-static WATCHED: OnceLock<Ring> = OnceLock::new();
+/// The rings with the notes in which this process leaves why it ends: a signal handler stores there at any time.
+static WATCHED: OnceLock<[Ring; 2]> = OnceLock::new();
 
 /// Puts the streams that came with the greeting into their slots. Returns the descriptors of the role, which are the
 /// first `role_fds`.
@@ -38,8 +38,9 @@ pub(super) fn take_stdio(
 pub(super) fn watch_connection(control: &ControlSocket, rings: &[Ring; 2]) -> io::Result<()> {
     panic_capture::leave_reports_in(Some(rings[0].clone()));
     task::report_progress_in(rings[0].clone());
-    let ring = WATCHED.get_or_init(|| rings[0].clone());
-    exit_cause::watch(control, ring.note())
+    let [requests, replies] = WATCHED.get_or_init(|| rings.clone());
+    crash_handler::leave_note_in(replies.words_aside());
+    exit_cause::watch(control, requests.note())
 }
 
 /// Applies the greeting's name, session, limits, nice value and processors, before there is a second thread.
@@ -60,7 +61,7 @@ pub(super) fn apply_limits(greeting: &Greeting) -> io::Result<()> {
         let _ = process_tree::adopt_orphans();
     }
     if greeting.memory_limit.is_some() {
-        limits::report_out_of_memory()?;
+        crash_handler::report_out_of_memory()?;
     }
     for (kind, amount) in &greeting.limits {
         match *kind {
@@ -106,6 +107,7 @@ pub(super) fn executor(
     control: &Arc<ControlSocket>,
 ) -> Executor {
     let (requests, replies) = (Consumer::new(requests), Producer::new(replies));
+    let doorbell = doorbell.map(Arc::new);
     Executor::new(requests, replies, doorbell, Arc::clone(control))
 }
 

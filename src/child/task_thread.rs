@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use tokio::runtime::Handle;
 
-use crate::sys::parent_death;
+use crate::sys::{crash_handler, parent_death};
 
 /// The stack of a thread that runs tasks, in bytes: what a main thread has by default. Only touched pages take memory.
 const STACK_BYTES: usize = 8 << 20;
@@ -35,7 +35,10 @@ pub(super) fn spawn<T: Send + 'static>(
     tasks: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
     let thread = thread::Builder::new().name("procession".to_owned());
-    thread.stack_size(STACK_BYTES).spawn(tasks)
+    thread.stack_size(STACK_BYTES).spawn(|| {
+        crash_handler::use_stack_of_tasks();
+        tasks()
+    })
 }
 
 /// Has the kernel end what a task may put in the place of this process, unless it is to outlive the parent. Called on the

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::PanicReport;
+use super::{CrashReport, PanicReport};
 use crate::sys::exit_cause::ExitCause;
 
 /// Why a copy of the application gets no outcomes of the original's.
@@ -76,6 +76,7 @@ pub(super) struct Details {
     pub(super) signal: Option<i32>,
     pub(super) exit_code: Option<i32>,
     pub(super) panic: Option<PanicReport>,
+    pub(super) crash: Option<CrashReport>,
     pub(super) reason: Option<String>,
 }
 
@@ -91,6 +92,7 @@ impl JoinError {
             signal: None,
             exit_code: None,
             panic: None,
+            crash: None,
             reason: None,
         }))
     }
@@ -118,6 +120,11 @@ impl JoinError {
 
     pub(crate) fn with_panic(mut self, report: PanicReport) -> Self {
         self.0.panic = Some(report);
+        self
+    }
+
+    pub(crate) fn with_crash(mut self, report: Option<CrashReport>) -> Self {
+        self.0.crash = report;
         self
     }
 
@@ -210,6 +217,22 @@ impl JoinError {
         self.0.panic.as_ref()
     }
 
+    /// The report of the crash, if the process was ended by `SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE`, `SIGABRT` or `SIGSYS`.
+    ///
+    /// ```
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let error = procession::spawn(|| -> u32 { std::process::abort() }, ()).await.unwrap_err();
+    /// let crash = error.crash().expect("it was ended by SIGABRT");
+    /// assert!(crash.backtrace().is_some_and(|calls| calls.contains("abort")));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "faulthandler")]
+    pub fn crash(&self) -> Option<&CrashReport> {
+        self.0.crash.as_ref()
+    }
+
     /// The number of the signal that ended the process, if a signal did.
     pub fn signal(&self) -> Option<i32> {
         self.0.signal
@@ -281,6 +304,13 @@ impl fmt::Display for JoinError {
         if let Some(panic) = &self.0.panic {
             write!(f, " at {}: {}", panic.location(), one_line(panic.message()))?;
         }
+        if let Some(crash) = &self.0.crash {
+            match (crash.is_stack_overflow(), crash.address()) {
+                (true, _) => f.write_str(" because its stack was full")?,
+                (false, Some(address)) => write!(f, " at address {address:#x}")?,
+                (false, None) => {}
+            }
+        }
         if let Some(reason) = &self.0.reason {
             write!(f, ": {}", one_line(reason))?;
         }
@@ -301,6 +331,7 @@ impl fmt::Debug for JoinError {
             .field("signal", &self.0.signal)
             .field("exit_code", &self.0.exit_code)
             .field("panic", &self.0.panic)
+            .field("crash", &self.0.crash)
             .field("reason", &self.0.reason)
             .finish()
     }

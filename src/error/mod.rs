@@ -1,11 +1,15 @@
-//! The error of every awaited outcome, and the report of a panic in it.
+//! The error of every awaited outcome, and the reports of a panic and a crash in it.
 
+mod crash_report;
 mod join;
 mod panic_report;
 mod sent_error;
+mod symbols;
 
+pub use crash_report::CrashReport;
 pub use join::{ErrorKind, JoinError};
 pub use panic_report::PanicReport;
 
+pub(crate) use crash_report::CrashFacts;
 pub(crate) use join::ELSEWHERE;
 pub(crate) use sent_error::SentError;

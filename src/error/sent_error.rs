@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::crash_report::{CrashFacts, CrashReport};
 use super::join::{ErrorKind, JoinError};
 use super::panic_report::PanicReport;
 
@@ -14,6 +15,7 @@ pub(crate) struct SentError {
     signal: Option<i32>,
     exit_code: Option<i32>,
     panic: Option<PanicReport>,
+    crash: Option<CrashFacts>,
     reason: Option<String>,
 }
 
@@ -27,6 +29,7 @@ impl From<JoinError> for SentError {
             signal: details.signal,
             exit_code: details.exit_code,
             panic: details.panic,
+            crash: details.crash.map(|it| it.facts().clone()),
             reason: details.reason,
         }
     }
@@ -41,6 +44,7 @@ impl SentError {
         error.0.signal = self.signal;
         error.0.exit_code = self.exit_code;
         error.0.panic = self.panic;
+        error.0.crash = self.crash.map(CrashReport::new);
         error.0.reason = self.reason;
         error
     }

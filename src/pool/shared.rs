@@ -95,6 +95,16 @@ impl PoolShared {
         !self.mark.is_here()
     }
 
+    /// Counts calls that have returned values, and calls that have returned or panicked with an error.
+    pub(super) fn count_outcomes(&self, completed: u64, failed: u64) {
+        // Most replies have values only.
+        for (count, to) in [(completed, &self.completed), (failed, &self.failed)] {
+            if count > 0 {
+                to.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Reads what the pool knows.
     pub(super) fn look<T>(&self, f: impl FnOnce(&Core) -> T) -> T {
         f(&self.lock())

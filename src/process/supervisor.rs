@@ -274,7 +274,7 @@ fn no_result(outcome: &OutcomeGuard, ended: EndedProcess, nonsense: Option<Nonse
                 pid = ended.pid,
                 "a process wrote what cannot be: {nonsense}"
             );
-            error.because(nonsense.explain())
+            (ended.words.explain(error)).because(nonsense.explain())
         }
         _ => ended.words.explain(error),
     };

@@ -255,6 +255,13 @@ impl Ring {
         bytes
     }
 
+    /// The same room as words, for a signal handler of the other side. [`leave_aside`](Self::leave_aside) is not used with
+    /// them.
+    pub(crate) fn words_aside(&self) -> &[AtomicU64] {
+        let aside = self.aside();
+        self.mapping.words(aside.start, aside.len() / 8)
+    }
+
     /// Non-zero while the consumer sleeps or is about to.
     pub(crate) fn consumer_sleeps(&self) -> &AtomicU32 {
         self.mapping.half_word(CONSUMER_SLEEPS)

@@ -101,12 +101,16 @@ impl StartBreaker {
         self.open_until.is_none_or(|until| now >= until)
     }
 
+    /// Whether it is not known whether any worker will start: the last has failed.
+    pub(crate) fn is_cautious(&self) -> bool {
+        self.failures > 0 || self.tripped
+    }
+
     /// How many workers may be starting at a time: one, while it is not known whether any will start.
     pub(crate) fn max_starting(&self) -> usize {
-        if self.failures == 0 && !self.tripped {
-            usize::MAX
-        } else {
-            1
+        match self.is_cautious() {
+            false => usize::MAX,
+            true => 1,
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::spec::ChildSpec;
 use super::tree_kill::{StoppedChild, reap_left};
 use super::{child_watch, reaper, registry};
 use crate::own_runtime;
+use crate::sys::crash_handler::CRASH_SIGNALS;
 use crate::sys::exit_cause::ExitCause;
 use crate::sys::process_mark::{ProcessMark, is_copy};
 use crate::sys::process_tree::may_have_children;
@@ -85,6 +87,14 @@ pub(crate) struct ChildEnd {
     pub(crate) status: Option<ExitStatus>,
     /// Why the parent has ended it.
     pub(crate) cause: Option<ExitCause>,
+}
+
+impl ChildEnd {
+    /// Whether it was ended by a signal of a crash.
+    pub(crate) fn has_crashed(&self) -> bool {
+        let signal = self.status.and_then(|status| status.signal());
+        signal.is_some_and(|signal| CRASH_SIGNALS.contains(&signal))
+    }
 }
 
 /// An unreaped child. Dropping it kills the child with its group, unless the child is detached, and has it reaped in the

@@ -24,7 +24,7 @@ pub(super) fn exec(
     doorbell: Option<&Doorbell>,
 ) -> io::Result<Launched> {
     let (role, rings) = match doorbell {
-        Some(_) => (Role::Worker, Rings::of_worker()?),
+        Some(_) => (Role::Worker, Rings::of_worker(spec.other_lanes)?),
         None => (Role::Single, Rings::of_single()?),
     };
     let plan = StdioPlan::new(streams)?;

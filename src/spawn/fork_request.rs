@@ -52,7 +52,7 @@ impl<'a> ForkRequest<'a> {
     /// Greets a child that may come to exist at the other end of `control`, and writes the first request into its ring.
     pub(super) fn greet(&self, control: &Arc<ControlSocket>) -> io::Result<ParentLink> {
         let rings = match self.doorbell {
-            Some(_) => Rings::of_worker()?,
+            Some(_) => Rings::of_worker(self.greeting.other_lanes)?,
             None => Rings::of_single()?,
         };
         let fds: Vec<_> = rings.descriptors(self.doorbell).collect();
@@ -89,7 +89,7 @@ impl<'a> ForkRequest<'a> {
             let release = Some(release);
             return Ok(self.written(ParentLink { release, ..link }));
         }
-        let rings = Rings::of_worker()?;
+        let rings = Rings::of_worker(self.greeting.other_lanes)?;
         let fds: Vec<_> = rings.descriptors(self.doorbell).collect();
         release.send(&fds)?;
         // Kept until the spare has read its role: before that, the end of this pipe would kill it.

@@ -22,6 +22,7 @@ pub(super) fn greeting(spec: &ChildSpec, role: Role, stdio_slots: &[u32]) -> Gre
         name: spec.name.as_deref().map(shortened),
         pool: spec.pool.as_deref().map(shortened),
         number: spec.number,
+        other_lanes: spec.other_lanes,
         seed: spec.seed,
         scratch: spec.scratch.clone(),
         nice: sched::nice_below(surroundings.nice),

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::child_guard::ChildGuard;
-use super::link::{ParentLink, Ties};
+use super::link::{LaneLink, ParentLink, Ties};
 use super::release::Release;
 use crate::call::{ReplyReader, RequestWriter, Written};
 use crate::sys::parent_death::ParentDeathPipe;
@@ -17,6 +17,8 @@ use crate::transfer::messages::ToWorker;
 pub(crate) struct Launched {
     pub(crate) requests: RequestWriter,
     pub(crate) replies: ReplyReader,
+    /// Those of the other lanes of a worker.
+    pub(crate) others: Vec<LaneLink>,
     /// The result of writing the first request; `None` if it was not written yet.
     pub(crate) written: Option<Written>,
     /// Whether the child is a fork of a process that had entered, so it needs no handshake.
@@ -41,6 +43,7 @@ impl Launched {
         Self {
             requests: link.requests,
             replies: link.replies,
+            others: link.others,
             written: link.written,
             forked: guard.is_forked(),
             parent_death: link.parent_death,

@@ -8,11 +8,12 @@ use std::sync::atomic::Ordering;
 use super::release::Release;
 use crate::call::rings::{RingLayout, RingMemory};
 use crate::call::{ReplyReader, RequestWriter, Written};
-use crate::ring::{Consumer, Producer, Ring};
+use crate::ring::{Consumer, Ring};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::parent_death::ParentDeathPipe;
 use crate::sys::process_mark::LocalFd;
 use crate::transfer::control::ControlSocket;
+use crate::transfer::lane::Lane;
 
 /// The two rings of a child.
 #[derive(Debug)]
@@ -21,41 +22,46 @@ pub(super) struct Rings {
     memory_name: String,
     /// Of a child that reads nothing from its control socket while it runs.
     parent_death: Option<Arc<ParentDeathPipe>>,
-    requests: Producer,
-    replies: Consumer,
-    ring: Ring,
+    /// For requests and for replies.
+    rings: [Ring; 2],
+    /// The rings of the other lanes of a worker.
+    others: Vec<[Ring; 2]>,
 }
 
 impl Rings {
     /// The rings of a worker.
-    pub(super) fn of_worker() -> io::Result<Self> {
-        Self::create(RingLayout::Worker, None)
+    pub(super) fn of_worker(other_lanes: usize) -> io::Result<Self> {
+        Self::create(RingLayout::Worker, other_lanes, None)
     }
 
     /// The rings of a fork server with a preload. The pipe is its own, so that a cancelled start ends the preload.
     pub(super) fn of_preload() -> io::Result<Self> {
-        Self::create(RingLayout::Worker, Some(ParentDeathPipe::new()?))
+        Self::create(RingLayout::Worker, 0, Some(ParentDeathPipe::new()?))
     }
 
     /// The rings of a single-task process.
     pub(super) fn of_single() -> io::Result<Self> {
         let parent_death = ParentDeathPipe::of_this_process()?;
-        Self::create(RingLayout::Single, Some(parent_death))
+        Self::create(RingLayout::Single, 0, Some(parent_death))
     }
 
-    fn create(layout: RingLayout, parent_death: Option<Arc<ParentDeathPipe>>) -> io::Result<Self> {
+    fn create(
+        layout: RingLayout,
+        other_lanes: usize,
+        parent_death: Option<Arc<ParentDeathPipe>>,
+    ) -> io::Result<Self> {
         let RingMemory {
             memory,
-            rings: [requests, replies],
+            rings,
+            others,
             name,
-        } = layout.create()?;
+        } = layout.create(other_lanes)?;
         Ok(Self {
             memory,
             memory_name: name,
             parent_death,
-            ring: requests.clone(),
-            requests: Producer::new(requests),
-            replies: Consumer::new(replies),
+            rings,
+            others,
         })
     }
 
@@ -72,19 +78,44 @@ impl Rings {
 
     /// The parent's ends, once the child's were sent.
     pub(super) fn into_link(self, control: &Arc<ControlSocket>) -> ParentLink {
+        let [requests, replies] = self.rings.clone();
+        let notes = replies.clone();
+        let mut replies = ReplyReader::new(Consumer::new(replies), Arc::clone(control));
         ParentLink {
-            requests: RequestWriter::new(self.requests, Arc::clone(control)),
-            replies: ReplyReader::new(self.replies, Arc::clone(control)),
+            requests: RequestWriter::new(self.rings, Arc::clone(control)),
+            others: other_lanes(self.others, &notes, &mut replies, control),
+            replies,
             written: None,
             ties: Ties {
                 socket: control.shared(),
                 memory_name: self.memory_name,
-                ring: self.ring,
+                ring: requests,
             },
             parent_death: self.parent_death,
             release: None,
         }
     }
+}
+
+/// The parent's ends of the rings of a worker's other lanes. The worker leaves a note beside `notes` when it crashes.
+fn other_lanes(
+    rings: Vec<[Ring; 2]>,
+    notes: &Ring,
+    first: &mut ReplyReader,
+    control: &Arc<ControlSocket>,
+) -> Vec<LaneLink> {
+    let lanes = Lane::others(rings.len());
+    let (requests, replies): (Vec<_>, Vec<_>) = rings
+        .into_iter()
+        .map(|[requests, replies]| (requests, Consumer::new(replies)))
+        .unzip();
+    let requests = lanes.zip(requests).map(|(lane, requests)| {
+        RequestWriter::of_lane(lane, [requests, notes.clone()], Arc::clone(control))
+    });
+    let links = requests.zip(first.of_others(replies));
+    links
+        .map(|(requests, replies)| LaneLink { requests, replies })
+        .collect()
 }
 
 /// What a child shares with its parent until it ends, or replaces its program.
@@ -109,11 +140,20 @@ impl Ties {
 /// Writes the first request before the child exists. Called for each attempt to start the child, with a new ring.
 pub(crate) type WriteFirst<'a> = &'a (dyn Fn(&mut RequestWriter) -> Option<Written> + Sync);
 
+/// The parent's ends of the rings of one lane.
+#[derive(Debug)]
+pub(crate) struct LaneLink {
+    pub(crate) requests: RequestWriter,
+    pub(crate) replies: ReplyReader,
+}
+
 /// The parent's ends of a child's rings.
 #[derive(Debug)]
 pub(super) struct ParentLink {
     pub(super) requests: RequestWriter,
     pub(super) replies: ReplyReader,
+    /// Those of the other lanes of a worker.
+    pub(super) others: Vec<LaneLink>,
     /// The result of writing the first request, if one was written.
     pub(super) written: Option<Written>,
     pub(super) ties: Ties,
@@ -166,7 +206,7 @@ mod tests {
     fn revoke_says_whether_the_request_has_begun() {
         for begun in [false, true] {
             let (ours, _theirs) = socket::pair().unwrap();
-            let rings = Rings::of_worker().unwrap();
+            let rings = Rings::of_worker(0).unwrap();
             let [requests, _] = RingLayout::Worker.map(&rings.memory).unwrap();
             let mut child = Consumer::new(requests);
             let mut link = rings.into_link(&Arc::new(ControlSocket::new(ours)));

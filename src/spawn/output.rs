@@ -18,7 +18,8 @@ pub enum Output {
     Null,
     /// Into the application, which reads it. With the feature `tracing`, each line is an event of the target
     /// `procession::output` with the fields `pool`, `worker`, `pid` and `stream`. Lines of more than 8 KiB are cut into
-    /// several. Without the feature, it is dropped.
+    /// several. The last 4 KiB of stderr are in the report of a crash
+    /// ([`CrashReport::stderr`](crate::CrashReport::stderr)). Without the feature, the rest is dropped.
     Captured,
 }
 

@@ -118,23 +118,23 @@ impl Enrolment {
 
     /// Frees the record of a party that has used what it got.
     pub(super) fn end(mut self) {
-        self.free();
+        self.free(false);
     }
 
-    /// Frees the record; returns the state that it was in.
-    fn free(&mut self) -> Option<PartyState> {
+    /// Frees the record; returns the state that it was in. What the party has not used is passed on before.
+    fn free(&mut self, passes_on: bool) -> Option<PartyState> {
         if std::mem::replace(&mut self.is_over, true) {
             return None;
         }
         self.stop_sleeping();
         loop {
             let state = self.state()?;
+            if passes_on {
+                self.side.on_leaving(state);
+            }
             let from = self.party.word.with(state);
-            if self
-                .side
-                .memory
-                .change(self.party.index, from, PartyWord::FREE)
-            {
+            let memory = &self.side.memory;
+            if memory.change(self.party.index, from, PartyWord::FREE) {
                 return Some(state);
             }
         }
@@ -163,7 +163,7 @@ impl Enrolment {
 
 impl Drop for Enrolment {
     fn drop(&mut self) {
-        if let Some(state) = self.free() {
+        if let Some(state) = self.free(true) {
             self.side.on_left(state);
         }
     }

@@ -92,7 +92,7 @@ impl Event {
     fn asked(&self) -> Asked {
         Asked {
             kind: 0,
-            amount: self.word().times_set(),
+            amount: self.word().begins_wait(),
         }
     }
 

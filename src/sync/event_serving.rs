@@ -27,6 +27,11 @@ impl EventWord {
         self.0 / ONE_TIME
     }
 
+    /// What a wait notes that begins now. If the flag is set, the wait is over, also if the flag is cleared at once.
+    pub(super) fn begins_wait(self) -> u64 {
+        self.times_set().wrapping_sub(u64::from(self.is_set()))
+    }
+
     pub(super) fn set(self) -> Self {
         match self.is_set() {
             true => self,
@@ -70,6 +75,8 @@ mod tests {
         assert!(set.is_set() && set.set() == set);
         let cleared = set.cleared();
         assert!(!cleared.is_set() && cleared.ends_wait(before.times_set()));
-        assert!(!cleared.ends_wait(cleared.times_set()));
+        assert!(!cleared.ends_wait(cleared.begins_wait()));
+        // It began while the flag was set.
+        assert!(cleared.ends_wait(set.begins_wait()));
     }
 }

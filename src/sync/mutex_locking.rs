@@ -22,10 +22,19 @@ use crate::sys::clock::Moment;
 const LOOKS_BEFORE_BLOCKING: usize = 60;
 
 /// Locks, blocking this thread.
+#[inline]
 pub(super) fn lock_blocking<T: Pod>(
     side: &Arc<LocalSide>,
     kind: u8,
 ) -> Result<MutexGuard<'_, T>, Poisoned> {
+    match attempt(side, kind, false) {
+        Some(locked) => locked,
+        None => wait_blocking(side, kind),
+    }
+}
+
+#[cold]
+fn wait_blocking<T: Pod>(side: &Arc<LocalSide>, kind: u8) -> Result<MutexGuard<'_, T>, Poisoned> {
     for _ in 0..LOOKS_BEFORE_BLOCKING {
         if let Some(locked) = attempt(side, kind, false) {
             return locked;

@@ -107,7 +107,8 @@ impl MutexWord {
 
     /// The value after the owner was found dead.
     pub(super) fn orphaned(self) -> Self {
-        Self(self.0 & (GENERATION | WAITED_FOR | IN_ORDER | VALUE_IS_SECOND) | POISONED)
+        let kept = GENERATION | WAITED_FOR | IN_ORDER | VALUE_IS_SECOND;
+        Self(self.not_calling().0 & kept | POISONED)
     }
 
     /// A party waits, which is overtaken by none that comes later if it waits `in_order`.
@@ -140,11 +141,9 @@ impl MutexWord {
 
     /// The called party waits again, or has left. What the lock was kept for is not known until the next is called.
     pub(super) fn not_calling(self) -> Self {
-        let in_order = match self.0 & RESERVED {
-            0 => 0,
-            _ => WAITED_FOR | IN_ORDER,
-        };
-        Self(self.0 & !(CALLED | RESERVED) | in_order)
+        let set = |flag, sets| if self.0 & flag == 0 { 0 } else { sets };
+        let flags = set(CALLED, WAITED_FOR) | set(RESERVED, WAITED_FOR | IN_ORDER);
+        Self(self.0 & !(CALLED | RESERVED) | flags)
     }
 }
 
@@ -218,8 +217,10 @@ mod tests {
         assert!(by_thread.is_open() && by_thread.needs_call());
         // A thread was called, is overtaken, and waits again beside a task.
         let called = by_thread.calling(call(false, false, false));
-        let overtaken = called.locked_by(ME, false).waited_for(true);
-        assert!(overtaken.released(false).not_calling().is_kept());
+        let overtaken = called.locked_by(ME, false);
+        assert!(overtaken.not_calling().needs_call() && !overtaken.needs_call());
+        let beside_task = overtaken.waited_for(true).released(false);
+        assert!(beside_task.not_calling().is_kept());
     }
 
     #[test]

@@ -206,7 +206,7 @@ impl ObjectMemory {
         let ticket = self.next_ticket();
         self.ticket(index).store(ticket, Ordering::Relaxed);
         self.amount(index).store(amount, Ordering::Relaxed);
-        let word = claimed.with(PartyState::Waiting);
+        let word = claimed.with(PartyState::Waiting).with_ticket(ticket);
         self.party(index).store(word.to_bits(), Ordering::Release);
         // Before what the caller looks at next.
         fence(Ordering::SeqCst);
@@ -281,6 +281,23 @@ impl ObjectMemory {
         if let Some(index) = (needed..end).rev().find(is_used) {
             word.fetch_max(index as u64 + 1, Ordering::SeqCst);
         }
+    }
+
+    /// A process was killed while it served: perhaps in [`trim`](Self::trim), before it looked again. So a record in use
+    /// may lie anywhere in the table. The caller has the serving lock.
+    pub(super) fn expect_records_anywhere(&self) {
+        self.used_records()
+            .fetch_max(MOST_PARTIES as u64, Ordering::SeqCst);
+    }
+
+    /// Leaves the memory as a process does that is killed in [`trim`](Self::trim).
+    #[cfg(test)]
+    pub(super) fn as_if_killed_in_trim(&self) {
+        self.used_records().store(0, Ordering::SeqCst);
+        let owner = u64::from(u32::MAX >> 2) << 32;
+        self.mapping
+            .word(SERVING_LOCK)
+            .store(owner, Ordering::SeqCst);
     }
 
     /// How many records from the first on are in use, or more.

@@ -40,6 +40,9 @@ const STATE_BITS: u64 = 0xff;
 const KIND_SHIFT: u32 = 8;
 const BELL_SHIFT: u32 = 16;
 const IS_THREAD: u64 = 1 << 24;
+/// Bits of the ticket. They tell a party from the next one of the same process that has the same record.
+const TICKET_SHIFT: u32 = 25;
+const TICKET_BITS: u64 = 0x7f;
 const PARTY_NUMBER_SHIFT: u32 = 32;
 
 impl PartyWord {
@@ -102,6 +105,13 @@ impl PartyWord {
         };
         Self(self.0 & !STATE_BITS | bits)
     }
+
+    /// The same party, which has the ticket `ticket`.
+    pub(super) fn with_ticket(self, ticket: u64) -> Self {
+        let bits = (ticket & TICKET_BITS) << TICKET_SHIFT;
+        Self(self.0 & !(TICKET_BITS << TICKET_SHIFT) | bits)
+    }
+
     /// The same party, of another process.
     pub(super) fn moved_to(self, number: NonZeroU32) -> Self {
         Self(u64::from(self.lower_half()) | u64::from(number.get()) << PARTY_NUMBER_SHIFT)
@@ -141,6 +151,23 @@ mod tests {
         assert_eq!(word.state(), Some(PartyState::GrantedFirst));
         assert_eq!(word.number(), Some(number));
         assert_eq!((word.kind(), word.bell(), word.is_thread()), (3, 1, true));
+    }
+
+    #[test]
+    fn next_party_in_a_record_has_another_word() {
+        let request = PartyRequest {
+            kind: 3,
+            bell: 1,
+            is_thread: true,
+        };
+        let word = PartyWord::new(NonZeroU32::MIN, request);
+        let (first, next) = (word.with_ticket(u64::MAX), word.with_ticket(0));
+        assert_ne!(first, next);
+        for word in [first, next] {
+            assert_eq!(word.number(), Some(NonZeroU32::MIN));
+            assert_eq!(word.state(), Some(PartyState::Claimed));
+            assert_eq!((word.kind(), word.bell(), word.is_thread()), (3, 1, true));
+        }
     }
 
     #[test]

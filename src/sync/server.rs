@@ -41,8 +41,15 @@ impl LocalSide {
                 true => self.serving_lock.try_lock_asking(),
                 false => self.serving_lock.try_lock(),
             };
-            let (TryLock::Locked(guard) | TryLock::OwnerDied(guard)) = attempt else {
-                return false;
+            let guard = match attempt {
+                TryLock::Locked(guard) => guard,
+                TryLock::OwnerDied(guard) => {
+                    if memory.kind().is_read_under_lock() {
+                        memory.expect_records_anywhere();
+                    }
+                    guard
+                }
+                TryLock::Busy => return false,
             };
             let calls = memory.calls().load(Ordering::SeqCst);
             let changed = self.serve_once();
@@ -81,15 +88,36 @@ impl LocalSide {
         serving.changed
     }
 
+    /// A party of this process is about to leave in the state `state`.
+    pub(super) fn on_leaving(&self, state: PartyState) {
+        if self.memory.kind() == ObjectKind::Condvar {
+            condvar_serving::pass_on(self, state);
+        }
+    }
+
     /// A party of this process has left in the state `state`.
     pub(super) fn on_left(&self, state: PartyState) {
         match self.memory.kind() {
             ObjectKind::Mutex => mutex_serving::on_left(self, state),
-            ObjectKind::Condvar => condvar_serving::on_left(self, state),
-            ObjectKind::Event => {}
+            ObjectKind::Condvar | ObjectKind::Event => {}
             _ => {
                 self.serve(false);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parties_that_a_killed_process_has_hidden_are_served() {
+        let side = LocalSide::create(ObjectKind::Semaphore, 0, 0).unwrap();
+        side.memory.state().store(1, Ordering::SeqCst);
+        let party = side.enrol(0, 1, true).unwrap();
+        side.memory.as_if_killed_in_trim();
+        assert!(side.serve(true));
+        assert_eq!(party.state(), Some(PartyState::Granted));
     }
 }

@@ -31,16 +31,10 @@ impl<'a> Serving<'a> {
         let state = side.memory.state().load(Ordering::SeqCst);
         let mut all = Vec::new();
         side.memory.parties(&mut all);
-        let mut known = BTreeMap::new();
-        let own = side.number();
-        let is_dead = |party: &Party| {
-            let number = party.word.number().filter(|_| looks);
-            number.is_some_and(|number| {
-                let mut ask = || own != Some(number) && !side.is_alive(number);
-                *known.entry(number).or_insert_with(&mut ask)
-            })
+        let (dead, live) = match looks {
+            true => Self::told_apart(side, all),
+            false => (Vec::new(), all),
         };
-        let (dead, live) = all.into_iter().partition(is_dead);
         Self {
             side,
             state,
@@ -49,6 +43,19 @@ impl<'a> Serving<'a> {
             has_looked: looks,
             changed: Vec::new(),
         }
+    }
+
+    /// The dead and the living of `all`, as the kernel says.
+    fn told_apart(side: &LocalSide, all: Vec<Party>) -> (Vec<Party>, Vec<Party>) {
+        let mut known = BTreeMap::new();
+        let own = side.number();
+        let is_dead = |party: &Party| {
+            party.word.number().is_some_and(|number| {
+                let mut ask = || own != Some(number) && !side.is_alive(number);
+                *known.entry(number).or_insert_with(&mut ask)
+            })
+        };
+        all.into_iter().partition(is_dead)
     }
 
     /// Changes the state of the `place`-th live party, and has it woken. False if the party itself has changed it.

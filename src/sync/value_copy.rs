@@ -17,8 +17,8 @@ struct InlineBytes([u8; MOST_INLINE_BYTES]);
 /// A value of plain data, copied.
 pub(super) struct ValueCopy<T> {
     small: InlineBytes,
-    /// One value, or none if it is in `small`.
-    large: Box<[T]>,
+    /// The value, if it is not in `small`.
+    large: Option<Box<T>>,
 }
 
 impl<T: Pod> ValueCopy<T> {
@@ -28,10 +28,12 @@ impl<T: Pod> ValueCopy<T> {
     /// The value that `load` fills in.
     #[inline]
     pub(super) fn filled_by(load: impl FnOnce(&mut [u8])) -> Self {
-        let count = usize::from(!Self::IS_SMALL);
         let mut copy = Self {
             small: InlineBytes([0; MOST_INLINE_BYTES]),
-            large: bytemuck::zeroed_slice_box(count),
+            large: match Self::IS_SMALL {
+                true => None,
+                false => Some(bytemuck::zeroed_box()),
+            },
         };
         load(bytemuck::bytes_of_mut(copy.value_mut()));
         copy
@@ -39,17 +41,17 @@ impl<T: Pod> ValueCopy<T> {
 
     #[inline]
     pub(super) fn value(&self) -> &T {
-        match self.large.first() {
-            Some(value) => value,
-            None => bytemuck::from_bytes(&self.small.0[..size_of::<T>()]),
+        match &self.large {
+            Some(value) if !Self::IS_SMALL => value,
+            _ => bytemuck::from_bytes(&self.small.0[..size_of::<T>()]),
         }
     }
 
     #[inline]
     pub(super) fn value_mut(&mut self) -> &mut T {
-        match self.large.first_mut() {
-            Some(value) => value,
-            None => bytemuck::from_bytes_mut(&mut self.small.0[..size_of::<T>()]),
+        match &mut self.large {
+            Some(value) if !Self::IS_SMALL => value,
+            _ => bytemuck::from_bytes_mut(&mut self.small.0[..size_of::<T>()]),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::enrolment::Enrolment;
 use super::local_side::LocalSide;
 use super::party_word::PartyState;
 use crate::own_runtime::Timer;
+use crate::sys::yields::Yields;
 
 /// How often a poll tries before it lets other tasks run.
 const TRIES_IN_A_ROW: usize = 32;
@@ -142,12 +143,13 @@ impl LocalSide {
     /// Serves requests. If another thread is serving, it does it for this one, which waits a little for that, or until
     /// `is_decided`.
     pub(super) fn serve_until(&self, looks: bool, is_decided: impl Fn() -> bool) {
+        let mut yields = Yields::default();
         for look in 0..MOST_LOOKS_AT_A_SERVER {
             if is_decided() || self.serve(looks) {
                 return;
             }
-            match look < LOOKS_WITHOUT_SLEEP {
-                true => std::thread::yield_now(),
+            match look < LOOKS_WITHOUT_SLEEP && !yields.have_taken_long() {
+                true => yields.yield_now(),
                 false => std::thread::sleep(TIME_OF_A_SERVER),
             }
         }

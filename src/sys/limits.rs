@@ -1,29 +1,17 @@
-//! Resource limits (`getrlimit(2)`), and the report that memory was not enough.
+//! Resource limits (`getrlimit(2)`).
 //!
 //! Memory is limited by `RLIMIT_DATA`, which counts all private writable memory since Linux 4.7, touched or not. The
 //! memory that a process has when the limit is set is added to the limit: a forked process has all the memory of its
 //! fork server.
 //!
-//! The kernel does not tell a process that it ends for want of memory: the allocator returns null with `ENOMEM`, and its
-//! caller aborts. So the handler of `SIGABRT` looks for `ENOMEM` in `errno`. It also looks for `handle_alloc_error` among
-//! the callers, because that function may have printed a backtrace and so changed `errno`.
-//!
-//! Walking the stack takes no lock from glibc 2.35 on (`_dl_find_object`). Before, it may wait for the loader's lock, if the
-//! thread has aborted inside `dlopen`: then the process ends by its time limit, its abort or its parent.
-//!
 //! # Safety
 //!
-//! The calls read or store one structure of the caller's. The handler runs in a thread that aborts: it reads `errno`,
-//! walks the frames of that thread's stack as a backtrace does, and stores to one word of memory that is never unmapped.
-//! None of this allocates.
+//! The calls read or store one structure of the caller's.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::ptr::{self, null_mut};
 use std::sync::{Mutex, PoisonError};
-
-use super::exit_cause;
-use super::exit_cause::ExitCause;
 
 /// Processor time, in seconds.
 pub(crate) const CPU_TIME: u32 = libc::RLIMIT_CPU;
@@ -156,71 +144,4 @@ fn set(kind: u32, (soft, hard): (u64, u64)) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
-}
-
-/// Makes an abort of this process for want of memory leave that as its cause.
-pub(crate) fn report_out_of_memory() -> io::Result<()> {
-    // SAFETY: all-zero is an action with no flags and an empty mask.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = on_abort as *const () as usize;
-    // The handler runs once and then the default action applies: the signal still ends the process.
-    action.sa_flags = libc::SA_RESETHAND | libc::SA_ONSTACK;
-    // SAFETY: reads one structure, whose handler has the signature that its flags ask for.
-    match unsafe { libc::sigaction(libc::SIGABRT, &raw const action, null_mut()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// Makes an abort of this thread later on say nothing about allocations that have failed before. Successful calls leave
-/// `errno` as it was (`errno(3)`).
-#[inline]
-pub(crate) fn forget_failed_allocations() {
-    // SAFETY: takes nothing.
-    let errno = unsafe { libc::__errno_location() };
-    // SAFETY: the address of this thread's own `errno`.
-    unsafe { errno.write(0) };
-}
-
-extern "C" fn on_abort(_: libc::c_int) {
-    let no_memory = io::Error::last_os_error().raw_os_error() == Some(libc::ENOMEM);
-    if no_memory || is_allocation_error() {
-        exit_cause::leave(ExitCause::OutOfMemory);
-    }
-}
-
-// The unwinder that panics use (Itanium C++ ABI: Exception Handling, and libgcc's addition).
-unsafe extern "C" {
-    fn _Unwind_Backtrace(step: UnwindStep, found: *mut libc::c_void) -> libc::c_int;
-    fn _Unwind_GetIP(frame: *mut libc::c_void) -> usize;
-    fn _Unwind_FindEnclosingFunction(place: *mut libc::c_void) -> *mut libc::c_void;
-}
-
-type UnwindStep = extern "C" fn(frame: *mut libc::c_void, found: *mut libc::c_void) -> libc::c_int;
-
-/// Whether `handle_alloc_error` is among the callers of this function.
-fn is_allocation_error() -> bool {
-    let mut found = false;
-    // SAFETY: the step gets a frame and the address of `found`; both live as long as the call.
-    unsafe { _Unwind_Backtrace(look_at, (&raw mut found).cast()) };
-    found
-}
-
-extern "C" fn look_at(frame: *mut libc::c_void, found: *mut libc::c_void) -> libc::c_int {
-    // `_URC_NO_REASON` and `_URC_END_OF_STACK` of the ABI.
-    const NEXT_FRAME: libc::c_int = 0;
-    const STOP: libc::c_int = 5;
-    // SAFETY: a frame that the unwinder has just given.
-    let return_address = unsafe { _Unwind_GetIP(frame) };
-    // The call instruction lies before the return address.
-    let call = ptr::without_provenance_mut(return_address.saturating_sub(1));
-    // SAFETY: looks an address up in tables; any address is allowed.
-    let function = unsafe { _Unwind_FindEnclosingFunction(call) };
-    let handler: fn(std::alloc::Layout) -> ! = std::alloc::handle_alloc_error;
-    if function.addr() != handler as usize {
-        return NEXT_FRAME;
-    }
-    // SAFETY: the address of the `bool` in `is_allocation_error`.
-    unsafe { found.cast::<bool>().write(true) };
-    STOP
 }

@@ -316,6 +316,14 @@ impl Mapping {
         unsafe { &*word }
     }
 
+    /// The `count` 64-bit words from `at` on. Panics if they lie outside or are not aligned.
+    pub(crate) fn words(&self, at: usize, count: usize) -> &[AtomicU64] {
+        assert!(at % 8 == 0 && at <= self.len && (self.len - at) / 8 >= count);
+        let first = self.base.as_ptr().wrapping_add(at).cast::<AtomicU64>();
+        // SAFETY: inside the mapping, aligned (pages are), and any bit pattern is a valid atomic.
+        unsafe { std::slice::from_raw_parts(first, count) }
+    }
+
     /// The 32-bit word at `at`. Panics if it lies outside or is not aligned.
     #[inline]
     pub(crate) fn half_word(&self, at: usize) -> &AtomicU32 {

@@ -202,6 +202,15 @@ impl TryFrom<OwnedFd> for PipeReader {
     }
 }
 
+impl PipeReader {
+    /// Reads what is in the pipe now, also if the runtime was not told of it yet. Never waits.
+    pub(crate) fn read_now(&self, space: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::retry_on_intr(|| {
+            rustix::io::read(&self.0, &mut *space)
+        })?)
+    }
+}
+
 impl AsyncRead for PipeReader {
     fn poll_read(
         mut self: Pin<&mut Self>,

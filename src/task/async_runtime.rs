@@ -3,14 +3,17 @@
 //! Runs in the child. Must stay true: a child has at most one such runtime.
 
 use std::future::poll_fn;
+use std::panic::resume_unwind;
 use std::pin::{Pin, pin};
 use std::sync::OnceLock;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, Sleep};
 
+use super::current::cancelled;
+use super::running;
 use crate::sys::exit_cause;
 
 // Built by the first async task of a child, and kept. Its one thread drives what tasks leave behind, such as a
@@ -24,23 +27,46 @@ const FIRST_WAITS: u32 = 8;
 /// Then the descriptors are looked at once in this time, and once after the last wait.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
+/// What a task unwinds with that was asked to stop, after its future was dropped.
+#[derive(Debug)]
+pub(crate) struct Stopped;
+
 /// Runs the future of `start` to its end, on this thread.
+///
+/// In a lane of a worker that has several, a future that waits is dropped when its task is asked to stop: to kill the
+/// worker would end other tasks. Then this unwinds with [`Stopped`].
 ///
 /// Ends this process if the future waits after it has closed the process's descriptors: the runtime's are among them, so
 /// nothing would wake it.
 pub(super) fn block_on<F: Future>(start: impl FnOnce() -> F) -> F::Output {
-    RUNTIME.get_or_init(build).block_on(async {
+    let is_droppable = cfg!(panic = "unwind") && !running::current().is_of_process();
+    let ended = RUNTIME.get_or_init(build).block_on(async {
         let mut task = pin!(start());
         let mut look = Look::default();
-        poll_fn(|cx| {
+        let run = poll_fn(|cx| {
             let polled = task.as_mut().poll(cx);
             if polled.is_pending() {
                 look.on_wait(cx);
             }
             polled
-        })
-        .await
+        });
+        match is_droppable {
+            false => Some(run.await),
+            true => unless_cancelled(run).await,
+        }
+    });
+    // The future was dropped in the runtime, as its parts may need it.
+    ended.unwrap_or_else(|| resume_unwind(Box::new(Stopped)))
+}
+
+/// The output of `run`; `None` if the task is asked to stop before.
+async fn unless_cancelled<F: Future + Unpin>(mut run: F) -> Option<F::Output> {
+    let mut cancelled = pin!(cancelled());
+    poll_fn(|cx| match Pin::new(&mut run).poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => cancelled.as_mut().poll(cx).map(|()| None),
     })
+    .await
 }
 
 /// Looks whether the descriptors are still there, which is a system call.

@@ -5,9 +5,9 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use tokio::sync::Notify;
+use super::running;
 
 /// The id of a task. No other task of the same pool has it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -33,9 +33,6 @@ pub(crate) struct Identity {
 }
 
 static IDENTITY: OnceLock<Identity> = OnceLock::new();
-static RUNNING: AtomicU64 = AtomicU64::new(0);
-static CANCELLED: AtomicU64 = AtomicU64::new(0);
-static CANCELLATION: Notify = Notify::const_new();
 
 /// Sets the identity of this process. Called once, before any task.
 pub(crate) fn set_identity(identity: Identity) {
@@ -47,16 +44,17 @@ pub(crate) fn identity() -> Option<&'static Identity> {
     IDENTITY.get()
 }
 
-/// Records which task this process runs from now on.
+/// Records which task this thread runs from now on; in a process with one lane, which task the process runs.
 #[inline]
 pub(crate) fn enter_task(task: u64) {
-    RUNNING.store(task, Ordering::Release);
+    running::current().id.store(task, Ordering::Release);
 }
 
-/// Asks `task` to stop, if this process runs it.
-pub(crate) fn cancel_current(task: u64) {
-    CANCELLED.store(task, Ordering::Release);
-    CANCELLATION.notify_waiters();
+/// Asks `task` to stop, if the lane with this index runs it.
+pub(crate) fn cancel_current(task: u64, lane: usize) {
+    let running = running::of_lane(lane);
+    running.cancelled.store(task, Ordering::Release);
+    running.cancellation.notify_waiters();
 }
 
 /// Resolves when the task that awaits it should stop.
@@ -90,9 +88,10 @@ pub(crate) fn cancel_current(task: u64) {
 /// # }
 /// ```
 pub async fn cancelled() {
+    let running = running::current();
     loop {
-        let notified = CANCELLATION.notified();
-        if is_cancelled() {
+        let notified = running.cancellation.notified();
+        if running.is_cancelled() {
             return;
         }
         notified.await;
@@ -103,8 +102,7 @@ pub async fn cancelled() {
 ///
 /// See [`cancelled`].
 pub fn is_cancelled() -> bool {
-    let running = RUNNING.load(Ordering::Acquire);
-    running != 0 && CANCELLED.load(Ordering::Acquire) == running
+    running::current().is_cancelled()
 }
 
 /// The identity of the current process. Made by [`current`].
@@ -129,7 +127,7 @@ pub struct CurrentProcess {
 #[doc(alias = "current_process")]
 #[doc(alias = "parent_process")]
 pub fn current() -> CurrentProcess {
-    let running = RUNNING.load(Ordering::Acquire);
+    let running = running::current().id.load(Ordering::Acquire);
     CurrentProcess {
         identity: identity(),
         task: (running != 0).then_some(TaskId(running)),

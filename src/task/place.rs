@@ -6,15 +6,13 @@ use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::current::identity;
 use super::progress::report_scratch;
+use super::running;
 use crate::sys::scratch;
-
-/// The place of the running item in the input of its map; 0 for a call that is not of a map.
-static ITEM_PLACE: AtomicU64 = AtomicU64::new(0);
 
 /// The directory of this worker, once it was made, with its lock.
 static MADE: OnceLock<(PathBuf, File)> = OnceLock::new();
@@ -22,7 +20,7 @@ static MADE: OnceLock<(PathBuf, File)> = OnceLock::new();
 /// Records the place of the item that this process runs from now on.
 #[inline]
 pub(crate) fn enter_item(place: u64) {
-    ITEM_PLACE.store(place, Ordering::Relaxed);
+    running::current().place.store(place, Ordering::Relaxed);
 }
 
 /// A number to seed a generator of random numbers with.
@@ -48,7 +46,7 @@ pub(crate) fn enter_item(place: u64) {
 /// ```
 pub fn seed() -> u64 {
     match identity().and_then(|it| it.seed) {
-        Some(seed) => mix(seed, ITEM_PLACE.load(Ordering::Relaxed)),
+        Some(seed) => mix(seed, running::current().place.load(Ordering::Relaxed)),
         None => RandomState::new().hash_one(0),
     }
 }

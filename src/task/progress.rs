@@ -5,21 +5,18 @@
 //!
 //! Must stay true: the parent believes no sign that lies in the future.
 
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
+use super::running;
 use crate::ring::Ring;
 use crate::sys::clock::Moment;
-
-/// The ring with the word. `None` in a process that is no child.
-static PROGRESS_RING: OnceLock<Ring> = OnceLock::new();
 
 /// Stands for "at this moment", whenever the parent looks.
 const WAITS_FOR_READER: u64 = u64::MAX;
 
 /// Leaves signs of life in `ring` from here on.
 pub(crate) fn report_progress_in(ring: Ring) {
-    let _ = PROGRESS_RING.set(ring);
+    let _ = running::process().ring.set(ring);
 }
 
 /// Tells the application that the running task makes progress.
@@ -56,7 +53,7 @@ pub fn alive() {
 
 /// This process has made a directory, which must be removed when it has ended.
 pub(super) fn report_scratch() {
-    if let Some(ring) = PROGRESS_RING.get() {
+    if let Some(ring) = running::process().ring.get() {
         ring.mark().store(1, Ordering::Release);
     }
 }
@@ -69,8 +66,14 @@ pub(crate) fn progress() {
 
 #[inline]
 fn store(bits: u64) {
-    if let Some(ring) = PROGRESS_RING.get() {
+    let running = running::current();
+    if let Some(ring) = running.ring.get() {
         ring.progress().store(bits, Ordering::Release);
+    }
+    if running.is_of_process() {
+        // It is not known which of them has made progress.
+        let rings = running::lanes().iter().filter_map(|it| it.ring.get());
+        rings.for_each(|ring| ring.progress().store(bits, Ordering::Release));
     }
 }
 

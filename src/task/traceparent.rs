@@ -3,7 +3,6 @@
 //! Made in the application, kept in the worker while the task runs. Opaque: nothing reads what it says.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 
 /// The longest trace context, in bytes. One of version 00 of the W3C's format has 55.
 const LONGEST_CONTEXT: usize = 63;
@@ -44,7 +43,7 @@ impl Traceparent {
         Self::new(std::str::from_utf8(text).ok()?)
     }
 
-    fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         let bytes = &self.bytes[..usize::from(self.len)];
         // It was made of a text.
         std::str::from_utf8(bytes).unwrap_or_default()
@@ -55,35 +54,6 @@ impl fmt::Debug for Traceparent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.text().fmt(f)
     }
-}
-
-/// The one of the task that this process runs.
-static CURRENT: Mutex<Option<Traceparent>> = Mutex::new(None);
-
-/// Records the trace context of the task that this process runs from now on.
-pub(crate) fn enter_trace(traceparent: Option<Traceparent>) {
-    *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = traceparent;
-}
-
-/// The trace context that the caller gave to the running task with [`Run::traceparent`](crate::Run::traceparent).
-///
-/// `None` if the caller gave none, and outside a task. Tracing libraries make a parent of it for the spans of this
-/// process: it is the value of the header `traceparent` of the
-/// [W3C's Trace Context](https://www.w3.org/TR/trace-context/), which is not read here.
-///
-/// ```
-/// # #[procession::main]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let pool = procession::Pool::with_workers(1)?;
-/// let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-/// let seen = pool.run(procession::task::traceparent, ()).traceparent(parent).await?;
-/// assert_eq!(seen.as_deref(), Some(parent));
-/// # Ok(())
-/// # }
-/// ```
-pub fn traceparent() -> Option<String> {
-    let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
-    current.as_ref().map(|it| it.text().to_owned())
 }
 
 #[cfg(test)]

@@ -255,6 +255,14 @@ impl BlobPool {
         self.blobs.is_empty()
     }
 
+    /// A pool whose blobs have ids above `base`.
+    pub(crate) fn above(base: u64) -> Self {
+        Self {
+            last_id: base,
+            ..Self::default()
+        }
+    }
+
     /// Whether a blob is free, or can be added without another being removed.
     pub(crate) fn has_space(&self) -> bool {
         self.most.is_none_or(|most| self.blobs.len() < most) || self.has_free()

@@ -38,6 +38,10 @@ enum ValueState {
 ///
 /// The kernel cannot map it.
 pub(crate) fn add(id: u64, memory: &OwnedFd, len: usize) -> io::Result<()> {
+    // Each lane of a worker may be sent it.
+    if lock().contains_key(&id) {
+        return Ok(());
+    }
     let mapping = Mapping::read_only(memory, len.max(1))?;
     let value = Arc::new(Mutex::new(ValueState::Encoded(mapping, len)));
     lock().insert(id, value);

@@ -18,6 +18,8 @@ pub(crate) struct Greeting {
     pub(crate) pool: Option<String>,
     /// The worker's number in its pool.
     pub(crate) number: Option<usize>,
+    /// How many lanes the worker has beside the first.
+    pub(crate) other_lanes: usize,
     /// What the seeds of the worker's tasks follow from.
     pub(crate) seed: Option<u64>,
     /// Where the worker may make a directory.

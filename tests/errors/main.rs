@@ -17,6 +17,7 @@ mod notes;
 #[path = "../tasks/mod.rs"]
 mod tasks;
 
+mod crashes;
 mod encoding;
 mod expected;
 mod faults;

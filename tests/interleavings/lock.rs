@@ -1,7 +1,7 @@
 //! The lock in shared memory: processes that are killed at any step, or taken to be dead while they live, and a word
 //! that is overwritten.
 
-use crate::{Modelled, explore};
+use crate::{Model, Modelled, search};
 
 pub(crate) const MODELS: &[Modelled] = &[
     ("Read, Acquire", "src/lock/shared_lock.rs", "attempt"),
@@ -163,7 +163,29 @@ impl State {
         })
     }
 
-    fn next(&self, broken: Broken, found: &mut Vec<Self>) {
+    /// Whether two registered processes are in the critical section. Overwriting the word can let a second one in.
+    fn is_shared(&self) -> bool {
+        let is_inside = |process: &&Process| {
+            process.is_registered && matches!(process.step, Step::Commit(_) | Step::Unlock(_))
+        };
+        !self.was_overwritten && self.processes.iter().filter(is_inside).count() > 1
+    }
+
+    /// Whether a process waits for a lock that no process will release. A word that was overwritten with the number of a
+    /// living process waits for that process to try the lock itself, or to end.
+    fn is_stuck(&self) -> bool {
+        let is_waiting = |process: &Process| !matches!(process.step, Step::Done | Step::Dead);
+        let names_idle = self.word.owner.is_some_and(|owner| {
+            self.is_registered(owner) && self.processes[owner].step == Step::Done
+        });
+        !names_idle && self.processes.iter().any(is_waiting)
+    }
+}
+
+impl Model for State {
+    type Rule = Broken;
+
+    fn steps(&self, broken: Broken, found: &mut Vec<Self>) {
         for who in 0..self.processes.len() {
             let mut then = self.clone();
             if let Some(step) = then.step(who, broken) {
@@ -173,7 +195,7 @@ impl State {
         }
     }
 
-    fn accidents(&self, found: &mut Vec<Self>) {
+    fn accidents(&self, _broken: Broken, found: &mut Vec<Self>) {
         for who in 0..self.processes.len() {
             let process = &self.processes[who];
             if self.kills > 0 && process.step != Step::Dead {
@@ -205,57 +227,29 @@ impl State {
         }
     }
 
-    /// Whether two registered processes are in the critical section. Overwriting the word can let a second one in.
-    fn is_shared(&self) -> bool {
-        let is_inside = |process: &&Process| {
-            process.is_registered && matches!(process.step, Step::Commit(_) | Step::Unlock(_))
-        };
-        !self.was_overwritten && self.processes.iter().filter(is_inside).count() > 1
+    fn is_wrong(&self, is_stuck: bool, _broken: Broken) -> bool {
+        self.was_torn || self.is_shared() || (is_stuck && self.is_stuck())
     }
-
-    /// Whether a process waits for a lock that no process will release. A word that was overwritten with the number of a
-    /// living process waits for that process to try the lock itself, or to end.
-    fn is_stuck(&self) -> bool {
-        let is_waiting = |process: &Process| !matches!(process.step, Step::Done | Step::Dead);
-        let names_idle = self.word.owner.is_some_and(|owner| {
-            self.is_registered(owner) && self.processes[owner].step == Step::Done
-        });
-        !names_idle && self.processes.iter().any(is_waiting)
-    }
-}
-
-/// A state that is wrong, if there is one.
-fn search(start: State, broken: Broken) -> Option<State> {
-    let next = |state: &State, found: &mut Vec<State>| {
-        state.next(broken, found);
-        state.accidents(found);
-    };
-    let is_wrong = |state: &State, _| {
-        let mut alive = Vec::new();
-        state.next(broken, &mut alive);
-        state.was_torn || state.is_shared() || (alive.is_empty() && state.is_stuck())
-    };
-    explore(start, next, is_wrong).err()
 }
 
 #[test]
 fn lock_has_one_owner_whatever_is_killed() {
     for start in [start(&[2, 2, 1], 2, 0, 0), start(&[2, 2], 1, 1, 0)] {
-        assert_eq!(search(start, Broken::Nothing), None);
+        assert_eq!(search([start], Broken::Nothing), None);
     }
 }
 
 /// An owner that lost its lock commits nothing, and the others are not disturbed by it.
 #[test]
 fn owner_that_was_taken_to_be_dead_commits_nothing() {
-    assert_eq!(search(start(&[2, 2, 1], 0, 2, 0), Broken::Nothing), None);
+    assert_eq!(search([start(&[2, 2, 1], 0, 2, 0)], Broken::Nothing), None);
 }
 
 /// The word is overwritten at any step, also while a process owns the lock.
 #[test]
 fn overwritten_lock_is_never_stuck() {
     for start in [start(&[2, 2], 1, 0, 2), start(&[2, 1, 1], 0, 1, 1)] {
-        assert_eq!(search(start, Broken::Nothing), None);
+        assert_eq!(search([start], Broken::Nothing), None);
     }
 }
 
@@ -268,6 +262,6 @@ fn lock_needs_each_rule() {
         (start(&[1, 1], 0, 1, 0), Broken::CommitsWithoutLooking),
         (start(&[2, 1], 0, 0, 1), Broken::RespectsItsOwnNumber),
     ] {
-        assert!(search(start, broken).is_some(), "{broken:?}");
+        assert!(search([start], broken).is_some(), "{broken:?}");
     }
 }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use spill::{Memory, Place};
 
-use crate::{Modelled, explore};
+use crate::{Model, Modelled, search};
 
 pub(crate) const MODELS: &[Modelled] = &[
     (
@@ -262,7 +262,19 @@ impl State {
         matches!(lock, Lock::Held(owner) if self.processes[owner].step == Step::Dead)
     }
 
-    fn next(&self, broken: Broken, found: &mut Vec<Self>) {
+    /// Whether a receiver sleeps beside a message. A message whose descriptors died with a receiver does not count: no
+    /// other receiver can have it.
+    fn sleeps_beside_message(&self) -> bool {
+        let sleeps = |process: &Process| process.step == Step::Asleep;
+        let lost = self.has_dead_owner(self.receive_lock) && self.first_is_without_fds();
+        self.frames.len() > usize::from(lost) && self.processes.iter().any(sleeps)
+    }
+}
+
+impl Model for State {
+    type Rule = Broken;
+
+    fn steps(&self, broken: Broken, found: &mut Vec<Self>) {
         for who in 0..self.processes.len() {
             let mut then = self.clone();
             let step = match self.processes[who].wanted > 0 {
@@ -277,7 +289,7 @@ impl State {
         }
     }
 
-    fn kills(&self, found: &mut Vec<Self>) {
+    fn accidents(&self, _broken: Broken, found: &mut Vec<Self>) {
         for who in 0..self.processes.len() {
             let over = matches!(self.processes[who].step, Step::Dead | Step::Done);
             if self.kills > 0 && !over {
@@ -288,12 +300,10 @@ impl State {
         }
     }
 
-    /// Whether a receiver sleeps beside a message. A message whose descriptors died with a receiver does not count: no
-    /// other receiver can have it.
-    fn sleeps_beside_message(&self) -> bool {
-        let sleeps = |process: &Process| process.step == Step::Asleep;
-        let lost = self.has_dead_owner(self.receive_lock) && self.first_is_without_fds();
-        self.frames.len() > usize::from(lost) && self.processes.iter().any(sleeps)
+    /// A message is torn, memory is forgotten, or no process can do anything and a receiver sleeps beside a message.
+    fn is_wrong(&self, is_stuck: bool, _broken: Broken) -> bool {
+        let sleeps = is_stuck && self.sleeps_beside_message();
+        sleeps || self.is_torn || self.memory.is_forgotten()
     }
 }
 
@@ -318,25 +328,6 @@ fn of_the_memory() -> Vec<State> {
         start(&[&[spilled, spilled, spilled]], &[2, ALL], 0),
         start(&[&[spilled, spilled]], &[2, 1], 1),
     ]
-}
-
-/// A state that is wrong, if there is one: a message is torn, memory is forgotten, or no process can do anything and a
-/// receiver sleeps beside a message. A kill is no way out of that.
-fn search(scenarios: Vec<State>, broken: Broken) -> Option<State> {
-    let next = |state: &State, found: &mut Vec<State>| {
-        state.next(broken, found);
-        state.kills(found);
-    };
-    let is_wrong = |state: &State, _| {
-        let mut alive = Vec::new();
-        let sleeps = state.sleeps_beside_message() && {
-            state.next(broken, &mut alive);
-            alive.is_empty()
-        };
-        sleeps || state.is_torn || state.memory.is_forgotten()
-    };
-    let mut scenarios = scenarios.into_iter();
-    scenarios.find_map(|scenario| explore(scenario, next, is_wrong).err())
 }
 
 #[test]

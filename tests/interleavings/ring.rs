@@ -1,7 +1,7 @@
 //! The ring's sleep flag and the futex on it: one producer, one consumer. Stores become visible late and in any order,
 //! as the language allows for stores that are not SeqCst.
 
-use crate::{Modelled, explore};
+use crate::{Model, Modelled, search};
 
 pub(crate) const MODELS: &[Modelled] = &[
     ("Producer::Commit", "src/ring/producer.rs", "commit"),
@@ -164,31 +164,33 @@ fn consume(state: &State, broken: Broken) -> Option<State> {
     Some(then)
 }
 
-fn next(state: &State, broken: Broken, found: &mut Vec<State>) {
-    found.extend(produce(state, broken));
-    found.extend(consume(state, broken));
-    if let Some(head) = state.late_head {
-        let mut then = state.clone();
-        (then.head, then.late_head) = (head, None);
-        found.push(then);
-    }
-    if let Some(flag) = state.late_flag {
-        let mut then = state.clone();
-        (then.flag, then.late_flag) = (flag, None);
-        found.push(then);
-    }
-}
+impl Model for State {
+    type Rule = Broken;
 
-/// A state in which the consumer sleeps for ever, if there is one.
-fn search(broken: Broken) -> Option<State> {
-    let next = |state: &State, found: &mut Vec<State>| next(state, broken, found);
-    let is_wrong = |state: &State, is_stuck| is_stuck && state.consumer != Consumer::Done;
-    explore(start(), next, is_wrong).err()
+    fn steps(&self, broken: Broken, found: &mut Vec<Self>) {
+        found.extend(produce(self, broken));
+        found.extend(consume(self, broken));
+        if let Some(head) = self.late_head {
+            let mut then = self.clone();
+            (then.head, then.late_head) = (head, None);
+            found.push(then);
+        }
+        if let Some(flag) = self.late_flag {
+            let mut then = self.clone();
+            (then.flag, then.late_flag) = (flag, None);
+            found.push(then);
+        }
+    }
+
+    /// The consumer sleeps for ever.
+    fn is_wrong(&self, is_stuck: bool, _broken: Broken) -> bool {
+        is_stuck && self.consumer != Consumer::Done
+    }
 }
 
 #[test]
 fn ring_loses_no_wake_up() {
-    assert_eq!(search(Broken::Nothing), None);
+    assert_eq!(search([start()], Broken::Nothing), None);
 }
 
 #[test]
@@ -198,6 +200,6 @@ fn ring_needs_each_step() {
         Broken::ConsumerFence,
         Broken::SecondLook,
     ] {
-        assert!(search(broken).is_some(), "{broken:?}");
+        assert!(search([start()], broken).is_some(), "{broken:?}");
     }
 }

@@ -20,6 +20,8 @@ mod shortage;
 mod sizes;
 mod travel;
 
+use std::sync::LazyLock;
+
 use procession::memory::{SharedBuf, SharedBufMut};
 
 /// After so many bytes the pattern begins again.
@@ -28,21 +30,21 @@ const PERIOD: usize = 1 << 16;
 /// A buffer whose bytes depend on their place.
 pub(crate) fn patterned(len: usize) -> SharedBuf {
     let mut buf = SharedBufMut::zeroed(len).unwrap();
-    let pattern = pattern();
     for part in buf.chunks_mut(PERIOD) {
-        part.copy_from_slice(&pattern[..part.len()]);
+        part.copy_from_slice(&PATTERN[..part.len()]);
     }
     buf.freeze().unwrap()
 }
 
 /// Whether the bytes are those of a [`patterned`] buffer from `start` on.
 pub(crate) fn is_patterned(bytes: &[u8], start: usize) -> bool {
-    let pattern = [pattern(), pattern()].concat();
-    let pattern = &pattern[start % PERIOD..][..PERIOD];
+    let pattern = &PATTERN[start % PERIOD..][..PERIOD];
     let mut parts = bytes.chunks(PERIOD);
     parts.all(|part| *part == pattern[..part.len()])
 }
 
-fn pattern() -> Vec<u8> {
-    (0..PERIOD).map(|at| (at ^ (at >> 8)) as u8).collect()
-}
+/// Two periods. It is computed once: a test that checks a thousand buffers would compute it as often.
+static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let one = (0..PERIOD).map(|at| (at ^ (at >> 8)) as u8);
+    one.clone().chain(one).collect()
+});

@@ -108,9 +108,9 @@ async fn several_memories_and_kinds_travel_in_one_message() {
 async fn items_of_a_map_share_a_buffer() {
     let pool = Pool::with_workers(2).unwrap();
     let buf = patterned(1 << 16);
-    let items = (0..1000).map(|n| (n, buf.slice(n * 60..)));
-    let rest = |n: usize, rest: SharedBuf| is_patterned(&rest, n * 60);
-    let all = within(pool.map(rest, items)).await.unwrap();
+    let items = (0..1000).map(|n| (n, buf.slice(n * 60..(n + 1) * 60)));
+    let check = |n: usize, part: SharedBuf| part.len() == 60 && is_patterned(&part, n * 60);
+    let all = within(pool.map(check, items)).await.unwrap();
     assert!(all.len() == 1000 && all.iter().all(|it| *it));
 }
 

@@ -1,5 +1,8 @@
 //! `Pipe`: messages in both directions.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _, TryStreamExt as _};
 use procession::{Pipe, RecvError, TryRecvError, pipe, spawn};
 use serde_bytes::ByteBuf;
@@ -19,17 +22,47 @@ async fn pipe_exchanges_requests_and_replies() {
     within(child).await.unwrap();
 }
 
+/// Exchanges a thousand requests and replies in each round. The limit is for a round: a loaded machine lets an exchange
+/// wait for its turn.
+async fn exchange(mut here: Pipe<u64, u64>, rounds: u64) -> Pipe<u64, u64> {
+    for _ in 0..rounds {
+        let asking = tokio::task::spawn_blocking(move || {
+            for n in 0..1_000 {
+                here.blocking_send(n).unwrap();
+                assert_eq!(here.blocking_recv(), Ok(n + 1));
+            }
+            here
+        });
+        here = within(asking).await.unwrap();
+    }
+    here
+}
+
 #[procession::test]
 async fn pipe_exchanges_requests_and_replies_in_threads() {
     let (here, there) = pipe::<u64, u64>().unwrap();
     let child = spawn(echo_blocking, there);
-    let asking = tokio::task::spawn_blocking(move || {
-        (0..10_000).all(|n| {
-            here.blocking_send(n).unwrap();
-            here.blocking_recv() == Ok(n + 1)
+    let here = exchange(here, 10).await;
+    drop(here);
+    within(child).await.unwrap();
+}
+
+/// A side that waits and yields would lose its turn to each of the busy threads, a hundred times for every message.
+#[procession::test]
+async fn pipe_exchanges_requests_and_replies_beside_busy_threads() {
+    let (here, there) = pipe::<u64, u64>().unwrap();
+    let child = spawn(echo_blocking, there);
+    let over = Arc::new(AtomicBool::new(false));
+    let busy = std::thread::available_parallelism().unwrap().get() * 4;
+    let busy: Vec<_> = (0..busy)
+        .map(|_| {
+            let over = Arc::clone(&over);
+            std::thread::spawn(move || while !over.load(Ordering::Relaxed) {})
         })
-    });
-    assert!(within(asking).await.unwrap());
+        .collect();
+    drop(exchange(here, 1).await);
+    over.store(true, Ordering::Relaxed);
+    busy.into_iter().for_each(|thread| thread.join().unwrap());
     within(child).await.unwrap();
 }
 

@@ -33,6 +33,19 @@ async fn worker_killed_while_idle_fails_nothing_and_is_replaced() {
     );
 }
 
+#[procession::test]
+async fn idle_pool_grows_back_when_workers_can_start_again() {
+    let directory = std::env::temp_dir().join(format!("procession-breaker-{}", pid()));
+    let pool = Pool::builder().workers(3).current_dir(&directory);
+    let pool = pool.build().unwrap();
+    until(|| pool.metrics().breaker_open()).await;
+    std::fs::create_dir(&directory).unwrap();
+    all_idle(&pool, 3).await;
+    assert!(!pool.metrics().breaker_open());
+    within(pool.terminate()).await;
+    std::fs::remove_dir(&directory).unwrap();
+}
+
 /// Every worker ends a moment after it has become idle.
 fn end_soon() {
     std::thread::spawn(|| {
@@ -118,30 +131,4 @@ async fn worker_killed_during_shutdown_fails_only_its_task() {
     board.write("go", 1);
     within(other).await.unwrap();
     within(shutdown).await;
-}
-
-/// Descriptors run out, and become free again.
-#[procession::test]
-async fn spawn_failures_name_the_reason_and_heal() {
-    let attempt = async || -> (String, bool) {
-        let held: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
-        let mut held = held;
-        // Enough for the pool itself, and not for a worker.
-        held.truncate(held.len().saturating_sub(12));
-        let pool = Pool::builder().workers(1).build().unwrap();
-        let first = within(pool.run(pid, ())).await;
-        let text = first
-            .err()
-            .map(|error| error.to_string())
-            .unwrap_or_default();
-        drop(held);
-        (text, within(pool.run(pid, ())).await.is_ok())
-    };
-    let process = procession::Process::builder().descriptor_limit(100);
-    let (text, healed) = within(process.spawn(attempt, ())).await.unwrap();
-    assert!(healed);
-    assert!(
-        text.is_empty() || text.contains("Too many open files"),
-        "{text}"
-    );
 }

@@ -1,10 +1,12 @@
 //! `Pool::metrics`: what is counted, and that it is counted once.
 
+use std::sync::{Arc, Mutex};
+
 use futures::future::join_all;
-use procession::Pool;
+use procession::{AbortHandle, Pool};
 
 use crate::deadline::within;
-use crate::notes::Board;
+use crate::notes::{Board, Notes};
 use crate::pools::ready;
 use crate::tasks::{busy, held, spin};
 use crate::{LONG, SHORT, add};
@@ -65,4 +67,54 @@ async fn metrics_count_queued_and_running_tasks() {
         (20, 0, 0)
     );
     assert!(metrics.run_time().percentile(100.0) <= metrics.wait_time().percentile(100.0) + LONG);
+}
+
+#[procession::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_count_an_outcome_before_its_caller_has_it() {
+    let pool = ready(2).await;
+    let fail = |n: u64| assert!(n % 4 > 0, "a multiple of four");
+    for n in 0..2_000 {
+        let _ = within(pool.run(fail, n)).await;
+        let metrics = pool.metrics();
+        assert_eq!(metrics.completed() + metrics.failed(), n + 1);
+        assert_eq!(metrics.failed(), n / 4 + 1);
+    }
+}
+
+#[procession::test]
+async fn metrics_count_a_task_once_that_is_cancelled_while_the_rule_is_asked() {
+    let aborts = Arc::new(Mutex::new(None::<AbortHandle>));
+    let to_abort = Arc::clone(&aborts);
+    let pool = Pool::builder().workers(1).retries(1).retry_if(move |_| {
+        let handle = to_abort.lock().unwrap().take();
+        handle.unwrap().abort();
+        false
+    });
+    let pool = pool.build().unwrap();
+    let board = Board::new();
+    let fail_when_told = |notes: Notes| -> u32 {
+        notes.wait("go");
+        panic!("as it was told");
+    };
+    let handle = pool.spawn(fail_when_told, board.notes());
+    *aborts.lock().unwrap() = Some(handle.abort_handle());
+    board.write("go", 1);
+    let error = within(handle).await.unwrap_err();
+    assert!(error.is_cancelled() && error.started(), "{error:?}");
+    let metrics = pool.metrics();
+    assert_eq!((metrics.cancelled(), metrics.failed()), (1, 0));
+}
+
+#[procession::test]
+async fn metrics_count_no_request_for_a_worker() {
+    let board = Board::new();
+    let pool = Pool::builder().workers(1).queue_limit(0);
+    let pool = pool.queue_timeout(SHORT).build().unwrap();
+    let running = pool.spawn(held, (board.notes(), "here".to_owned()));
+    board.lines("here", 1).await;
+    assert!(within(pool.worker()).await.unwrap_err().is_timed_out());
+    let metrics = pool.metrics();
+    assert_eq!((metrics.failed(), metrics.timed_out()), (0, 0));
+    board.write("go", 1);
+    within(running).await.unwrap();
 }

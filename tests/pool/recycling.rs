@@ -144,24 +144,16 @@ async fn max_worker_memory_does_not_count_what_the_preload_loaded_or_arguments_s
         .preload(load, 100 * MEBI)
         .max_worker_memory(64 << 20);
     let pool = pool.build().unwrap();
+    // A byte of each page.
     let sum = || {
-        (
-            LOADED
-                .get()
-                .unwrap()
-                .iter()
-                .map(|&it| usize::from(it))
-                .sum::<usize>(),
-            pid(),
-        )
+        let bytes = LOADED.get().unwrap().iter().step_by(4096);
+        (bytes.map(|&it| usize::from(it)).sum::<usize>(), pid())
     };
     let (_, first) = within(pool.run(sum, ())).await.unwrap();
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(2)).await;
-        assert_eq!(
-            within(pool.run(sum, ())).await.unwrap(),
-            (100 * MEBI, first)
-        );
+        let summed = within(pool.run(sum, ())).await.unwrap();
+        assert_eq!(summed, (100 * MEBI / 4096, first));
     }
     assert_eq!(pool.metrics().recycled(), 0);
 }
@@ -238,7 +230,8 @@ async fn recycling_loses_no_task_while_workers_are_killed() {
             assert_eq!(kinds(&outcomes), vec![None; 600]);
             let ran: HashSet<_> = board.read("ran").into_iter().collect();
             assert_eq!(ran.len(), 600);
-            drained(&pool).await;
+            // Workers are hardly ever all idle: each lives for 50 ms, and its start may take as long.
+            until(|| pool.metrics().queued() == 0 && pool.metrics().running() == 0).await;
             within(pool.shutdown()).await;
         },
     )

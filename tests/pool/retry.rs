@@ -140,3 +140,21 @@ async fn retried_task_that_waits_has_started() {
     assert!(error.started(), "{error}");
     within(end).await;
 }
+
+/// The first worker starts, and no other.
+fn start_once(notes: Notes) -> Result<(), String> {
+    let is_first = std::fs::create_dir(notes.path("first")).is_ok();
+    is_first.then_some(()).ok_or_else(|| "not again".to_owned())
+}
+
+#[procession::test]
+async fn task_that_ran_and_finds_no_worker_again_has_started() {
+    let board = Board::new();
+    let pool = Pool::builder().workers(1).retries(3);
+    let pool = pool.initializer(start_once, board.notes()).build().unwrap();
+    let error = within(pool.run(|| std::process::abort(), ())).await;
+    let error = error.unwrap_err();
+    assert!(error.is_spawn() && error.started(), "{error:?}");
+    let error = within(pool.run(|| (), ())).await.unwrap_err();
+    assert!(error.is_spawn() && !error.started(), "{error:?}");
+}

@@ -232,21 +232,21 @@ fn work(millis: u64) -> u32 {
 async fn cpu_time_limit_is_of_each_task_and_ends_it_as_timed_out() {
     for method in METHODS {
         let pool = one(method)
-            .cpu_time_limit(Duration::from_millis(300))
+            .cpu_time_limit(Duration::from_millis(150))
             .build()
             .unwrap();
-        let first = within(pool.run(work, 200)).await.unwrap();
+        let first = within(pool.run(work, 100)).await.unwrap();
         // Each item and each task counts for itself.
-        let pids = within(pool.map(work, [200; 4]).chunk_size(4))
+        let pids = within(pool.map(work, [100; 4]).chunk_size(4))
             .await
             .unwrap();
         assert_eq!(pids, [first; 4]);
-        assert_eq!(within(pool.run(work, 200)).await.unwrap(), first);
+        assert_eq!(within(pool.run(work, 100)).await.unwrap(), first);
         let begun = Instant::now();
         let error = within(pool.run(spin, ()).retries(3)).await.unwrap_err();
         assert!(error.is_timed_out() && error.started(), "{error}");
         assert!(error.to_string().contains("processor time"), "{error}");
-        assert!(begun.elapsed() >= Duration::from_millis(250));
+        assert!(begun.elapsed() >= Duration::from_millis(125));
         let metrics = pool.metrics();
         assert_eq!(
             (metrics.timed_out(), metrics.retried(), metrics.crashed()),

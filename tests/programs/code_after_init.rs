@@ -59,6 +59,10 @@ async fn fails() {
     let overflows = quiet().spawn(overflow, 0);
     let error = deadline::within(overflows).await.expect_err("it fails");
     assert_eq!(error.kind(), ErrorKind::Crashed, "{error}");
+    assert_eq!(error.signal(), Some(libc::SIGABRT), "{error}");
+    let crash = error.crash().expect("a crash has a report");
+    assert!(crash.is_stack_overflow(), "{crash}");
+    assert!(crash.backtrace().is_some_and(|it| it.contains("overflow")));
 }
 
 #[allow(unconditional_recursion, reason = "the test needs a stack overflow")]

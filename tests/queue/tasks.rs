@@ -21,7 +21,11 @@ pub(crate) async fn send_numbers_async(n: u64, tx: Sender<u64>) {
 
 /// The bytes of message `n`, which no other message of that length has.
 pub(crate) fn patterned(n: usize, len: usize) -> ByteBuf {
-    ByteBuf::from((0..len).map(|i| (i * 31 + n) as u8).collect::<Vec<_>>())
+    // Copied, because a loop over the bytes of a long message takes a build without optimisation most of the test.
+    let period: Vec<_> = (0..256).map(|i| (i * 31 + n) as u8).collect();
+    let mut bytes = period.repeat(len / period.len() + 1);
+    bytes.truncate(len);
+    ByteBuf::from(bytes)
 }
 
 pub(crate) fn send_sizes(sizes: Vec<usize>, tx: Sender<(usize, ByteBuf)>) {

@@ -138,7 +138,7 @@ async fn killed_creator_ends_every_call_elsewhere() {
         let state: Managed<Counter> = Managed::spawn(counter, ()).await.unwrap();
         let (pid, _) = state.call(count, ()).await.unwrap();
         send.send((state, pid)).await.unwrap();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
     async fn work_until_it_ends(state: Managed<Counter>, notes: Notes) -> [String; 3] {
         notes.write("works", 1);

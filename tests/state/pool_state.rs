@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use futures::future::join_all;
-use procession::{ErrorKind, Pool, StatePool, WorkerState};
+use procession::{ErrorKind, Pool, PoolEvent, RecycleReason, StatePool, WorkerState};
 
 use crate::deadline::{until, within};
 use crate::leftovers::alone;
@@ -118,6 +119,27 @@ async fn failing_open_is_named_in_the_error_of_every_call() {
             text.contains("the state: no document at /nowhere"),
             "{text}"
         );
+    }
+}
+
+#[procession::test]
+async fn worker_that_loses_its_state_is_recycled() {
+    let docs = Pool::builder().workers(1).state(|| 1_u32, ());
+    let docs = docs.build().unwrap();
+    let mut events = docs.pool().events();
+    let panics = docs.run(|_: &mut u32| -> u32 { panic!("as it should") }, ());
+    assert!(within(panics).await.unwrap_err().is_panic());
+    assert_eq!(within(docs.run(|n: &mut u32| *n, ())).await.unwrap(), 1);
+    assert_eq!(docs.pool().metrics().recycled(), 1);
+    loop {
+        match within(events.next()).await {
+            Some(PoolEvent::WorkerRecycled { why }) => {
+                assert_eq!(why, RecycleReason::StateLost);
+                break;
+            }
+            Some(_) => {}
+            None => panic!("the worker was not told to be recycled"),
+        }
     }
 }
 

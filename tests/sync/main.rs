@@ -21,6 +21,7 @@ mod barrier;
 mod condvar;
 mod event;
 mod every_moment;
+mod every_step;
 mod mutex;
 mod mutex_killed;
 mod once;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use procession::sync::{RwLock, TryLockError};
+use procession::sync::{Event, RwLock, TryLockError};
 
 use crate::deadline::within;
 use crate::notes::{Board, Notes};
@@ -70,4 +70,34 @@ async fn writer_that_dies_poisons_until_it_is_recovered() {
     assert!(!lock.is_poisoned());
     lock.blocking_recover()[0] = 3;
     assert_eq!(within(lock.read()).await.unwrap()[0], 3);
+}
+
+/// Has requests served again and again.
+fn serve_until_stopped(lock: RwLock<u32>, stop: Event) {
+    while !stop.is_set() {
+        lock.is_locked();
+    }
+}
+
+#[procession::test]
+async fn rwlock_with_waiting_writers_is_not_overtaken_while_others_serve() {
+    let (lock, stop) = (RwLock::new(0_u32).unwrap(), Event::new().unwrap());
+    let child = procession::spawn(serve_until_stopped, (lock.clone(), stop.clone()));
+    for _ in 0..200 {
+        // A task without budget would not begin to wait.
+        tokio::task::yield_now().await;
+        let held = within(lock.read()).await.unwrap();
+        let mut waiting: Vec<_> = (0..3).map(|_| lock.write()).collect();
+        for future in &mut waiting {
+            assert!(futures::poll!(future).is_pending());
+        }
+        assert!(lock.try_read().is_err());
+        drop(held);
+        for future in waiting {
+            assert!(lock.try_read().is_err() && lock.try_write().is_err());
+            drop(within(future).await.unwrap());
+        }
+    }
+    stop.set();
+    within(child).await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use procession::sync::{Semaphore, TryAcquireError};
+use procession::sync::{Event, Semaphore, TryAcquireError};
 
 use crate::deadline::within;
 use crate::notes::{Board, Notes};
@@ -135,4 +135,33 @@ async fn semaphore_survives_a_hundred_tasks_that_cancel_at_random() {
         within(task).await.unwrap();
     }
     assert_eq!(semaphore.available_permits(), 3);
+}
+
+/// Has requests served again and again.
+fn serve_until_stopped(permits: Semaphore, stop: Event) {
+    while !stop.is_set() {
+        permits.available_permits();
+    }
+}
+
+#[procession::test]
+async fn semaphore_with_waiting_requests_is_not_overtaken_while_others_serve() {
+    let (permits, stop) = (Semaphore::new(1).unwrap(), Event::new().unwrap());
+    let child = procession::spawn(serve_until_stopped, (permits.clone(), stop.clone()));
+    for _ in 0..200 {
+        // A task without budget would not begin to wait.
+        tokio::task::yield_now().await;
+        let held = within(permits.acquire()).await.unwrap();
+        let mut waiting: Vec<_> = (0..3).map(|_| permits.acquire()).collect();
+        for future in &mut waiting {
+            assert!(futures::poll!(future).is_pending());
+        }
+        drop(held);
+        for future in waiting {
+            assert!(permits.try_acquire().is_err());
+            drop(within(future).await.unwrap());
+        }
+    }
+    stop.set();
+    within(child).await.unwrap();
 }

@@ -16,7 +16,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use procession::{ErrorKind, JoinError, Pool, StartMethod};
+use procession::{CrashReport, ErrorKind, JoinError, Pool, StartMethod};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -66,7 +66,13 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 fn tell<T>(what: &str, outcome: &Result<T, JoinError>, expected: ErrorKind) -> bool {
     match outcome {
         Ok(_) => println!("{what}: was harmless"),
-        Err(error) => println!("{what}: {error}"),
+        Err(error) => {
+            println!("{what}: {error}");
+            let calls = error.crash().and_then(CrashReport::backtrace);
+            // The first call is the one that crashed.
+            let calls = calls.into_iter().flat_map(str::lines).take(3);
+            calls.for_each(|call| println!("    in {call}"));
+        }
     }
     outcome.as_ref().is_err_and(|it| it.kind() == expected)
 }

@@ -15,7 +15,7 @@ struct Forger {
 }
 
 fn forger() -> (Forger, ReplyReader) {
-    let created = RingLayout::Worker.create().unwrap();
+    let created = RingLayout::Worker.create(0).unwrap();
     let [_, ours] = created.rings;
     let [_, theirs] = RingLayout::Worker.map(&created.memory).unwrap();
     let (a, b) = socket::pair().unwrap();
@@ -202,7 +202,7 @@ fn descriptors_that_no_reply_needs_end_the_trust() {
 #[test]
 fn message_that_is_none_ends_the_trust() {
     let (a, b) = socket::pair().unwrap();
-    let [_, replies] = RingLayout::Worker.create().unwrap().rings;
+    let [_, replies] = RingLayout::Worker.create(0).unwrap().rings;
     let control = Arc::new(ControlSocket::new(a));
     let mut reader = ReplyReader::new(Consumer::new(replies), control);
     socket::send(&b, &[3, 0xff, 0xff, 0xff], &[]).unwrap();

@@ -17,7 +17,7 @@ use super::read_answer::{Incarnation, ReadAnswer};
 use crate::background::Background;
 use crate::call::Slot;
 use crate::call::relayed::RelayedOutcome;
-use crate::channel::RecvError;
+use crate::channel::{RecvError, TryRecvError};
 use crate::error::{ErrorKind, JoinError};
 use crate::pool::PoolEvent;
 use crate::queue;
@@ -168,10 +168,7 @@ where
             Either::Left((Err(RecvError::Decode(why)), _)) => reads.fail_begun(&undecoded(why)),
             Either::Left((Err(RecvError::Closed), _)) => return,
             Either::Right((event, _)) => {
-                // What the process has sent before its end.
-                while let Ok(answer) = answered.try_recv() {
-                    reads.settle(answer);
-                }
+                reads.settle_waiting(&answered);
                 match event {
                     Some(event) => reads.hear(event),
                     None => return,
@@ -187,6 +184,18 @@ fn undecoded(why: String) -> JoinError {
 }
 
 impl ServedReads {
+    /// Takes what a process has sent before its end. No more than the queue holds: its successor may send already.
+    fn settle_waiting(&self, answered: &Receiver<ReadAnswer>) {
+        for _ in 0..=MOST_ANSWERS {
+            match answered.try_recv() {
+                Ok(answer) => self.settle(answer),
+                // Its read fails with the process.
+                Err(TryRecvError::Decode(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
+        }
+    }
+
     fn settle(&self, answer: ReadAnswer) {
         let read = lock(&self.0.0).reads.remove(&answer.id);
         if let Some(read) = read {

@@ -232,10 +232,11 @@ impl<R> Run<R> {
         }
     }
 
-    /// The wait of the call for a place has ended without one. What a closed pool refuses does not count.
+    /// The wait of the call for a place has ended without one. What a closed pool refuses does not count, nor does a
+    /// request for a worker.
     fn count_refused(&self, kind: ErrorKind) {
-        if kind != ErrorKind::Closed {
-            self.guard.shared.lock().counts.add_failed(kind, 1);
+        if kind != ErrorKind::Closed && !self.job.wants_worker() {
+            self.guard.shared.with(|core| core.count_failed(kind, 1));
         }
     }
 

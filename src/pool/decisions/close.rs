@@ -94,7 +94,8 @@ impl Core {
             }
             self.schedule.cancel_waiting(key);
             if let Some(record) = self.records.remove(key) {
-                self.fail_all(&record.job, cause.clone().after_start(false));
+                let error = cause.clone().after_start(record.options.tried);
+                self.fail_all(&record.job, error);
                 self.discard(record);
             }
         }
@@ -110,7 +111,11 @@ impl Core {
         self.schedule.take_waiting();
         for key in self.records.keys() {
             if let Some(record) = self.records.remove(key) {
-                let error = JoinError::new(kind, record.job.name()).because(LOST_RUNTIME);
+                let may_have_run =
+                    record.options.tried || matches!(record.place, Place::Sent { .. });
+                let error = JoinError::new(kind, record.job.name())
+                    .because(LOST_RUNTIME)
+                    .after_start(may_have_run);
                 self.fail_all(&record.job, error);
                 self.discard(record);
             }

@@ -59,6 +59,8 @@ pub(in crate::pool) struct Settings {
     pub(in crate::pool) result_limit: Option<u64>,
     pub(in crate::pool) task_timeout: Option<Duration>,
     pub(in crate::pool) cancel_grace: Duration,
+    /// How many lanes each worker has.
+    pub(in crate::pool) tasks_per_worker: usize,
     pub(in crate::pool) retries: u32,
     pub(in crate::pool) queue_limit: Option<usize>,
     pub(in crate::pool) queue_bytes: Option<u64>,
@@ -103,8 +105,9 @@ impl std::fmt::Debug for Settings {
 /// What the core decided, performed after its lock is released.
 #[derive(Debug)]
 pub(in crate::pool) enum Effect {
-    /// Start this worker, unless the sender of the channel is dropped first.
-    Launch(WorkerKey, Box<ChildSpec>, oneshot::Receiver<()>),
+    /// Start this worker, unless the sender of the channel is dropped first. The last says whether it must show that it
+    /// runs before its first task, because starts have failed.
+    Launch(WorkerKey, Box<ChildSpec>, oneshot::Receiver<()>, bool),
     /// Encode this task's items.
     Encode(TaskKey, Arc<dyn Job>),
     /// Encode this task's first item into a blob from the worker's store.
@@ -351,10 +354,7 @@ impl Core {
     ) {
         // A request for a worker is no task of the user.
         if !job.wants_worker() {
-            self.counts.add_failed(error.kind(), count as u64);
-            if error.kind() == ErrorKind::TimedOut {
-                (0..count).for_each(|_| self.tell(|| PoolEvent::TaskTimedOut));
-            }
+            self.count_failed(error.kind(), count);
         }
         self.fail_uncounted(Failure {
             job: Arc::clone(job),
@@ -362,6 +362,14 @@ impl Core {
             count,
             error,
         });
+    }
+
+    /// Counts calls that have ended with an error of this kind.
+    pub(in crate::pool) fn count_failed(&mut self, kind: ErrorKind, calls: usize) {
+        self.counts.add_failed(kind, calls as u64);
+        if kind == ErrorKind::TimedOut {
+            (0..calls).for_each(|_| self.tell(|| PoolEvent::TaskTimedOut));
+        }
     }
 
     /// Gives items of a job that is no task an error.

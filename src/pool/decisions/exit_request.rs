@@ -16,7 +16,7 @@ use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::pool::driving::exit_call::EXIT_TASK;
 use crate::pool::driving::findings::JobOutcomes;
-use crate::schedule::{RunQueue, WorkerKey};
+use crate::schedule::WorkerKey;
 use crate::sys::clock::Moment;
 
 /// How long an exit function may run, if tasks may run for ever. A worker that leaves must not stay.
@@ -25,13 +25,12 @@ const LONGEST_EXIT: Duration = Duration::from_secs(60);
 impl Core {
     /// Ends a worker that leaves, if it has finished its last task.
     pub(in crate::pool) fn end_if_finished(&mut self, worker: WorkerKey) {
+        let worker = self.workers.first_lane(worker);
         let Some(it) = self.workers.get(worker) else {
             return;
         };
-        let leaves =
-            it.is_alive() && !it.is_reserved() && it.departure.is_final() && it.life.is_settled();
-        let queue = self.schedule.run_queue(worker);
-        if !leaves || !queue.is_none_or(RunQueue::is_finished) {
+        let leaves = it.is_alive() && it.departure.is_final();
+        if !leaves || !self.has_finished(worker) {
             return;
         }
         match it.exit_stage {

@@ -22,6 +22,7 @@ pub(super) mod dispatch;
 pub(super) mod exit_request;
 pub(super) mod exit_stage;
 pub(super) mod expiry;
+pub(super) mod lanes;
 pub(super) mod observation;
 pub(super) mod pinned;
 pub(super) mod records;

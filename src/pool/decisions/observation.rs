@@ -20,16 +20,15 @@ impl Core {
 
     /// The counts, without the calls that the driver counts.
     pub(in crate::pool) fn metrics(&self) -> Metrics {
-        let queues = self
-            .workers
-            .keys()
-            .filter_map(|it| self.schedule.run_queue(it));
         let (mut busy, mut running) = (0, 0);
-        for queue in queues {
-            busy += usize::from(queue.len() > 0);
-            running += queue.len();
+        for (worker, _) in self.workers.first_lanes() {
+            let lanes = self.workers.lanes(worker);
+            let queues = lanes.filter_map(|it| self.schedule.run_queue(it));
+            let tasks: usize = queues.map(RunQueue::len).sum();
+            busy += usize::from(tasks > 0);
+            running += tasks;
         }
-        let workers = self.workers.iter();
+        let workers = self.workers.first_lanes();
         Metrics {
             workers: workers
                 .filter(|(_, it)| it.is_alive() && !it.standby)
@@ -46,14 +45,15 @@ impl Core {
 
     /// The workers and what they do.
     pub(in crate::pool) fn worker_infos(&self) -> Vec<WorkerInfo> {
-        let workers = self.workers.iter();
+        let workers = self.workers.first_lanes();
         workers.map(|(key, it)| self.worker_info(key, it)).collect()
     }
 
     fn worker_info(&self, key: WorkerKey, it: &Worker) -> WorkerInfo {
-        let front = self.schedule.run_queue(key).and_then(RunQueue::front);
+        let lane = self.busiest_lane(key);
+        let front = self.schedule.run_queue(lane).and_then(RunQueue::front);
         let record = front.and_then(|queued| self.records.get(queued.task));
-        let state = match it.life.public(front.is_some() || it.is_lent()) {
+        let state = match it.life.public(front.is_some() || self.is_lent(key)) {
             WorkerState::Idle if it.departure.is_final() => WorkerState::Stopping,
             state => state,
         };
@@ -61,11 +61,11 @@ impl Core {
             number: it.number,
             pid: it.pid(),
             state,
-            tasks_done: it.done,
+            tasks_done: self.tasks_done(key),
             age: self.now.since(it.since),
             current_task: front.map(|queued| TaskId(queued.task)),
             current_function: record.map(|record| record.job.name()),
-            running_for: record.and(self.running_for(key)),
+            running_for: record.and(self.running_for(lane)),
         }
     }
 

@@ -199,7 +199,7 @@ impl Core {
     }
 
     fn worker_with(&self, number: usize) -> Option<WorkerKey> {
-        let workers = self.workers.iter();
+        let workers = self.workers.first_lanes();
         let alive = workers.filter(|(_, it)| it.number == number && it.is_alive());
         // A worker on standby comes after the worker that it replaces.
         alive.min_by_key(|(_, it)| it.standby).map(|(key, _)| key)

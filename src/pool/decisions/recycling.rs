@@ -33,13 +33,18 @@ impl Core {
         worker: WorkerKey,
         why: Option<RecycleReason>,
     ) {
-        let Some(it) = self.workers.get_mut(worker) else {
+        let first = self.workers.first_lane(worker);
+        let Some(it) = self.workers.get(first) else {
             return;
         };
         if !it.is_alive() || it.departure.is_final() {
             return;
         }
-        it.departure = Departure::AfterLastTask(why);
+        for lane in self.workers.lanes(first) {
+            if let Some(it) = self.workers.get_mut(lane) {
+                it.departure = Departure::AfterLastTask(why);
+            }
+        }
         if let Some(why) = why {
             self.counts.recycled += 1;
             self.tell(|| PoolEvent::WorkerRecycled { why });
@@ -54,18 +59,21 @@ impl Core {
         why: Option<RecycleReason>,
     ) {
         self.leave_after_last_task(worker, why);
-        let queue = self.schedule.run_queue(worker);
-        let tasks: Vec<TaskKey> = queue
-            .map(|queue| queue.tasks().rev().map(|queued| queued.task).collect())
-            .unwrap_or_default();
-        for task in tasks {
-            self.revoke(worker, task);
+        for lane in self.workers.lanes(worker) {
+            let queue = self.schedule.run_queue(lane);
+            let tasks: Vec<TaskKey> = queue
+                .map(|queue| queue.tasks().rev().map(|queued| queued.task).collect())
+                .unwrap_or_default();
+            for task in tasks {
+                self.revoke(lane, task);
+            }
         }
     }
 
     /// The worker has used up `items` of the tasks that it may run.
     pub(in crate::pool) fn use_quota(&mut self, worker: WorkerKey, items: usize) {
-        let Some(it) = self.workers.get_mut(worker) else {
+        let first = self.workers.first_lane(worker);
+        let Some(it) = self.workers.get_mut(first) else {
             return;
         };
         it.quota = it.quota.saturating_sub(items as u64);
@@ -76,7 +84,8 @@ impl Core {
 
     /// Leaves a task no more items than the worker may run. The others wait as a task of their own.
     pub(in crate::pool) fn cut_to_quota(&mut self, worker: WorkerKey, key: TaskKey) {
-        let quota = self.workers.get(worker).map_or(u64::MAX, |it| it.quota);
+        let first = self.workers.first_lane(worker);
+        let quota = self.workers.get(first).map_or(u64::MAX, |it| it.quota);
         let Some(record) = self.records.get_mut(key) else {
             return;
         };
@@ -97,7 +106,8 @@ impl Core {
     }
 
     fn recycle_one(&mut self, worker: WorkerKey) {
-        let Some(it) = self.workers.get(worker).filter(|it| it.is_alive()) else {
+        let it = self.workers.get(worker);
+        let Some(it) = it.filter(|it| it.is_alive() && it.is_first_lane()) else {
             return;
         };
         let is_old = self.expiry(worker).is_some_and(|at| at <= self.now);

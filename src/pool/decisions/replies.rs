@@ -11,6 +11,8 @@ use crate::call::job::Job;
 use crate::error::JoinError;
 use crate::pool::driving::exit_call::EXIT_TASK;
 use crate::pool::driving::findings::JobOutcomes;
+use crate::pool::monitoring::pool_event::PoolEvent;
+use crate::pool::monitoring::recycle_reason::RecycleReason;
 use crate::schedule::{TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 use crate::transfer::nonsense::Nonsense;
@@ -80,6 +82,12 @@ impl Core {
         if self.settings.state.is_none() {
             let nonsense = Nonsense("it leaves and has no reason to");
             return self.distrust(worker, nonsense);
+        }
+        let it = self.workers.get(worker);
+        if it.is_some_and(|it| it.is_alive() && !it.departure.is_final()) {
+            let why = RecycleReason::StateLost;
+            self.counts.recycled += 1;
+            self.tell(|| PoolEvent::WorkerRecycled { why });
         }
         let kill_at = self.now.plus(LONGEST_LEAVING);
         self.transition(worker, |life| life.leave(kill_at));

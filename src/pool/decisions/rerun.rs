@@ -37,21 +37,23 @@ impl Core {
     }
 
     /// The rule was asked. If the task does not run `again`, it ends with the error, unless it has an outcome.
+    /// True if it had none.
     pub(in crate::pool) fn on_decided(
         &mut self,
         key: TaskKey,
         again: bool,
         error: Option<JoinError>,
-    ) {
+    ) -> bool {
         let record = self.records.get(key);
         // It was cancelled meanwhile, and has an outcome.
         if record.is_none_or(|record| record.place != Place::Deciding) {
-            return;
+            return false;
         }
         match again {
             true => self.rerun(key),
             false => self.end(key, error),
         }
+        true
     }
 
     fn has_retries(&self, key: TaskKey) -> bool {

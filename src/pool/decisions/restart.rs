@@ -36,7 +36,7 @@ impl Restarts {
     /// All workers that there are now are replaced. The sender is dropped when they were.
     pub(in crate::pool) fn add(&mut self, workers: &WorkerTable, done: oneshot::Sender<()>) {
         let alive = workers
-            .iter()
+            .first_lanes()
             .map(|(_, it)| it)
             .filter(|it| it.is_alive() && !it.standby);
         let staying = alive.filter(|it| !it.departure.is_final());

@@ -50,14 +50,18 @@ impl Core {
         self.has_room_for_task() && self.has_room_for_bytes(bytes)
     }
 
-    /// As many tasks as there are workers do not count as waiting: the number of places does not depend on what the
+    /// As many tasks as the workers run do not count as waiting: the number of places does not depend on what the
     /// workers are doing at the moment.
     fn has_room_for_task(&self) -> bool {
         let Some(limit) = self.settings.queue_limit else {
             return true;
         };
         let tasks = self.records.len() + self.admission.places();
-        tasks < limit.saturating_add(self.bounds.max)
+        let running = self
+            .bounds
+            .max
+            .saturating_mul(self.settings.tasks_per_worker);
+        tasks < limit.saturating_add(running)
     }
 
     /// Arguments that are longer than the limit have room when no others wait.

@@ -48,7 +48,9 @@ impl Core {
         self.fail_numbered(cause);
         for key in self.schedule.take_waiting() {
             if let Some(record) = self.records.remove(key) {
-                self.fail_all(&record.job, cause.clone());
+                // It may have run before, in a worker that has ended.
+                let error = cause.clone().after_start(record.options.tried);
+                self.fail_all(&record.job, error);
                 self.discard(record);
             }
         }

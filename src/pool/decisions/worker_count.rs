@@ -36,7 +36,10 @@ impl Core {
         if missing == 0 || !self.breaker.allows(self.now) {
             return;
         }
-        let starting = self.workers.iter().filter(|(_, it)| it.is_starting());
+        let starting = self
+            .workers
+            .first_lanes()
+            .filter(|(_, it)| it.is_starting());
         let at_once = self.breaker.max_starting().saturating_sub(starting.count());
         for _ in 0..missing.min(at_once) {
             self.start_worker();
@@ -62,7 +65,7 @@ impl Core {
     fn unreplaced(&self) -> impl Iterator<Item = usize> + '_ {
         let alive = self
             .workers
-            .iter()
+            .first_lanes()
             .map(|(_, it)| it)
             .filter(|it| it.is_alive());
         let leaving = alive.filter(|it| it.departure.needs_successor());
@@ -78,9 +81,10 @@ impl Core {
 
     fn demand(&self) -> WorkerDemand {
         let busy = self.workers.keys().filter(|&worker| self.is_busy(worker));
+        let lanes = self.settings.tasks_per_worker;
         WorkerDemand {
-            busy: busy.count(),
-            waiting: self.schedule.waiting(),
+            busy: busy.count().div_ceil(lanes),
+            waiting: self.schedule.waiting().div_ceil(lanes),
             mean: self.schedule.mean_time(),
         }
     }
@@ -96,7 +100,7 @@ impl Core {
 
     /// The workers that stay, with their numbers.
     fn staying(&self) -> Vec<(usize, WorkerKey)> {
-        let workers = self.workers.iter();
+        let workers = self.workers.first_lanes();
         let staying = workers.filter(|(_, it)| it.is_alive() && !it.departure.is_decided());
         staying.map(|(worker, it)| (it.number, worker)).collect()
     }
@@ -148,10 +152,10 @@ impl Core {
 
     /// Idle workers that stay: when each was idle for long enough, its number, and its key.
     fn idle_workers(&self) -> Vec<(Moment, usize, WorkerKey)> {
-        let staying = self.workers.iter();
+        let staying = self.workers.first_lanes();
         let staying = staying.filter(|(_, it)| it.takes_tasks() && !it.departure.is_decided());
         let idle = staying.filter_map(|(worker, it)| {
-            let idle_for = self.schedule.idle_for(worker, self.now)?;
+            let idle_for = self.worker_idle_for(worker)?;
             let idle_for = idle_for.min(self.now.since(it.idle_since));
             let left = self.bounds.idle_timeout.saturating_sub(idle_for);
             Some((self.now.plus(left), it.number, worker))

@@ -1,5 +1,6 @@
 //! The core's topic: the exit of a worker, and what becomes of the tasks it had.
 
+use std::collections::VecDeque;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::error::{ErrorKind, JoinError};
 use crate::pool::driving::findings::FoundExit;
 use crate::pool::monitoring::pool_event::PoolEvent;
 use crate::pool::options::call_options::CallOptions;
-use crate::schedule::{QueuedTask, TaskKey};
+use crate::schedule::{QueuedTask, TaskKey, WorkerKey};
 use crate::spawn::ChildEnd;
 use crate::sys::scratch;
 
@@ -28,10 +29,12 @@ const NO_TASK: TaskKey = 0;
 const MOST_DEATHS: u8 = 2;
 
 impl Core {
-    /// A worker has exited, and all its replies were read. Its unstarted tasks run in other workers. The item that it
-    /// ran, at most one, ends with the reason of the exit.
+    /// A worker has exited, and all its replies were read. Its unstarted tasks run in other workers. The items that it
+    /// ran, at most one in each lane, end with the reason of the exit.
     pub(in crate::pool) fn on_exit(&mut self, exit: &FoundExit) {
         let (worker, end) = (exit.worker, exit.end);
+        let others = self.workers.lanes(worker).skip(1);
+        let others: Vec<_> = others.filter_map(|lane| self.remove_lane(lane)).collect();
         let ran = self.running_for(worker);
         let queue = self.schedule.remove_worker(worker);
         let ran_exit = matches!(
@@ -45,9 +48,10 @@ impl Core {
             };
             self.fail_exit_function(worker, kind);
         }
-        let Some(dead) = self.workers.remove(worker) else {
+        let Some(mut dead) = self.workers.remove(worker) else {
             return;
         };
+        dead.stderr.clone_from(&exit.stderr);
         self.count_exited_time(&dead, ran);
         self.check_missing = true;
         self.unpin_all(&dead);
@@ -58,17 +62,22 @@ impl Core {
         self.promote_successor(dead.number);
         // It died of itself, when it looked for its next task or ran it.
         let was_running = exit.was_ready && exit.init.is_none();
-        let was_wanted = dead.is_alive() || dead.unresponsive || dead.nonsense.is_some();
-        if was_running && was_wanted {
-            self.blame(&dead, queue.front(), end.status);
+        let lanes = || std::iter::once((&dead, &queue)).chain(others.iter().map(|(a, b)| (a, b)));
+        let is_unwanted = |it: &Worker| !it.is_alive() && !it.unresponsive && it.nonsense.is_none();
+        // Of several tasks, one that has started is the cause.
+        let ran_any = |(lane, queue): (&Worker, &VecDeque<QueuedTask>)| {
+            let front = queue.front().and_then(|it| self.records.get(it.task));
+            claimed(lane, front) > front.and_then(TaskRecord::received)
+        };
+        if was_running && !lanes().all(|(it, _)| is_unwanted(it)) && !lanes().any(ran_any) {
+            for (lane, queue) in lanes() {
+                self.blame(lane, queue.front(), end.status);
+            }
         }
-        let had_tasks = !queue.is_empty();
-        // From the last to the first, each before all others: so they wait in their old order.
+        let had_tasks = lanes().any(|(_, queue)| !queue.is_empty());
         let mut started = dead.proven || was_running;
-        for (ahead, queued) in queue.into_iter().enumerate().rev() {
-            // The first task has no last reply, so the worker has not started the others, whatever it says.
-            let is_first = ahead == 0;
-            started |= self.settle_task(&dead, queued.task, is_first, end);
+        for (lane, queue) in lanes() {
+            started |= self.settle_queue(lane, queue, end);
         }
         let cause = self.cause_of_exit(&dead, exit, started);
         let had_work = had_tasks || ran_exit;
@@ -78,6 +87,28 @@ impl Core {
             self.end_because(&cause);
         }
         self.tell(|| PoolEvent::WorkerExited { cause });
+    }
+
+    /// A lane beside the first is gone with its worker. Returns it, and what it had.
+    fn remove_lane(&mut self, lane: WorkerKey) -> Option<(Worker, VecDeque<QueuedTask>)> {
+        let ran = self.running_for(lane);
+        let queue = self.schedule.remove_worker(lane);
+        let dead = self.workers.remove(lane)?;
+        self.count_exited_time(&dead, ran);
+        self.unpin_all(&dead);
+        Some((dead, queue))
+    }
+
+    /// Requeues or ends what a dead lane had. True if it had started something.
+    fn settle_queue(&mut self, dead: &Worker, queue: &VecDeque<QueuedTask>, end: ChildEnd) -> bool {
+        let mut started = false;
+        // From the last to the first, each before all others: so they wait in their old order.
+        for (ahead, queued) in queue.iter().enumerate().rev() {
+            // The first task has no last reply, so the worker has not started the others, whatever it says.
+            let is_first = ahead == 0;
+            started |= self.settle_task(dead, queued.task, is_first, end);
+        }
+        started
     }
 
     /// Counts an exit that was not wanted: as a failed start, or as the death of an idle worker.
@@ -223,10 +254,14 @@ impl Core {
         };
         let error = JoinError::new(kind, name).after_start(true);
         let error = match (kind, dead.nonsense) {
-            (ErrorKind::Crashed, Some(nonsense)) => error.because(nonsense.explain()),
+            (ErrorKind::Crashed, Some(nonsense)) => {
+                words.explain(error).because(nonsense.explain())
+            }
             (ErrorKind::TimedOut, _) if self.is_out_of_cpu_time(end.status) => {
                 error.because("it has used all the processor time that the pool allows a task")
             }
+            (ErrorKind::Crashed, _) if dead.killed_for_mate => error
+                .because("its worker was killed because another task there did not end in time"),
             _ => words.explain(error),
         };
         with_exit(error, dead, end.status)
@@ -266,6 +301,7 @@ fn last_words(dead: &Worker, end: ChildEnd) -> LastWords {
     let io = dead.life.io();
     io.map(|io| io.requests.last_words(end.status, end.cause))
         .unwrap_or_default()
+        .after_writing(&dead.stderr)
 }
 
 /// Adds what is known about the exit.

@@ -21,9 +21,10 @@ use crate::transfer::nonsense::Nonsense;
 const FIRST_SELF_LOOK: Duration = Duration::from_secs(1);
 const LONGEST_UNTIL_LOOK: Duration = Duration::from_secs(30);
 
-/// One worker.
+/// One worker, or one lane of a worker that runs several tasks at a time.
 #[derive(Debug)]
 pub(in crate::pool) struct Worker {
+    pub(in crate::pool) lane: LanePlace,
     /// Tasks that only this worker may run, and that it was not sent.
     pub(in crate::pool) pinned: VecDeque<TaskKey>,
     pub(in crate::pool) reservation: Reservation,
@@ -44,10 +45,14 @@ pub(in crate::pool) struct Worker {
     pub(in crate::pool) has_fds: Vec<TaskKey>,
     /// What it was sent and has not replied to.
     pub(in crate::pool) ledger: Ledger,
+    /// Whether it was killed because of a task of another lane of its worker.
+    pub(in crate::pool) killed_for_mate: bool,
     /// Whether it was killed because it did not start a task in time.
     pub(in crate::pool) unresponsive: bool,
     /// Why nothing is read from it any more.
     pub(in crate::pool) nonsense: Option<Nonsense>,
+    /// The end of its stderr, if it has crashed and its stderr is captured.
+    pub(in crate::pool) stderr: String,
     /// No other worker of the pool has, or had, this one.
     pub(in crate::pool) serial: u64,
     pub(in crate::pool) departure: Departure,
@@ -121,7 +126,16 @@ impl Worker {
     }
 }
 
-/// The workers of a pool. A worker that is changed is noted in the agenda.
+/// Which of the lanes of its worker a lane is.
+#[derive(Debug, Clone)]
+pub(in crate::pool) struct LanePlace {
+    pub(in crate::pool) first: WorkerKey,
+    pub(in crate::pool) is_first: bool,
+    /// The other lanes of a first lane. Most workers have none.
+    pub(in crate::pool) others: Vec<WorkerKey>,
+}
+
+/// The workers of a pool, each with all its lanes. A worker that is changed is noted in the agenda.
 #[derive(Debug, Default)]
 pub(in crate::pool) struct WorkerTable {
     workers: Vec<Option<Worker>>,

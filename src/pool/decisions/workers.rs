@@ -12,7 +12,7 @@ use super::exit_stage::ExitStage;
 use super::records::TaskArguments;
 use super::target::Reservation;
 use super::worker_state::{NextStep, WorkerIo, WorkerLife};
-use super::worker_table::Worker;
+use super::worker_table::{LanePlace, Worker};
 use crate::call::job::Job;
 use crate::error::JoinError;
 use crate::pool::driving::ledger::Ledger;
@@ -41,6 +41,7 @@ impl Core {
         if it.life.is_stopping() {
             let number = it.number;
             self.check_missing = true;
+            self.stop_mates(worker);
             self.promote_successor(number);
         }
         let Some(it) = self.workers.get_mut(worker) else {
@@ -54,7 +55,7 @@ impl Core {
             NextStep::Dispatch => self.schedule.workers_changed(),
             NextStep::Kill => io.signal_handle.kill(),
             NextStep::SendCancel(task) => {
-                io.requests.send(ToWorker::Cancel { task });
+                io.requests.send_cancel(task);
                 self.effects.push(Effect::WakeDriver);
             }
             NextStep::SendStop if io.requests.write_stop() => {}
@@ -77,9 +78,12 @@ impl Core {
         // While it is not known whether workers can start, they start one after the other.
         self.check_missing = true;
         match self.workers.get(worker) {
-            Some(_) => {
+            Some(it) => {
+                let is_first = it.is_first_lane();
                 self.transition(worker, |life| life.on_started(io, has_init));
-                self.tell(|| PoolEvent::WorkerStarted);
+                if is_first {
+                    self.tell(|| PoolEvent::WorkerStarted);
+                }
             }
             None => io.signal_handle.kill(),
         }
@@ -98,6 +102,12 @@ impl Core {
 
     /// A worker could not be started.
     pub(in crate::pool) fn on_start_failed(&mut self, worker: WorkerKey, cause: &JoinError) {
+        for lane in self.workers.lanes(worker).skip(1) {
+            self.schedule.remove_worker(lane);
+            if let Some(dead) = self.workers.remove(lane) {
+                self.unpin_all(&dead);
+            }
+        }
         self.schedule.remove_worker(worker);
         let dead = self.workers.remove(worker);
         if let Some(dead) = &dead {
@@ -121,8 +131,10 @@ impl Core {
         let began = it.since;
         match result {
             Ok(()) => {
-                self.transition(worker, WorkerLife::on_initialized);
-                self.note_idle(worker);
+                for lane in self.workers.lanes(worker) {
+                    self.transition(lane, WorkerLife::on_initialized);
+                    self.note_idle(lane);
+                }
                 self.on_proven(worker);
             }
             Err(cause) => {
@@ -134,7 +146,8 @@ impl Core {
 
     /// A worker has done something, so workers are able to start.
     pub(in crate::pool) fn on_proven(&mut self, worker: WorkerKey) {
-        let Some(it) = self.workers.get_mut(worker) else {
+        let first = self.workers.first_lane(worker);
+        let Some(it) = self.workers.get_mut(first) else {
             return;
         };
         if !std::mem::replace(&mut it.proven, true) {
@@ -165,20 +178,78 @@ impl Core {
 /// Starting.
 impl Core {
     pub(in crate::pool) fn start_worker(&mut self) {
-        let key = self.schedule.add_worker();
+        let first = self.schedule.add_worker();
         let number = self.next_number();
         let standby = self
             .workers
             .iter()
             .any(|(_, it)| it.number == number && it.is_alive());
         let age = self.limits().age_of_one();
-        self.started += 1;
         let (wanted, unwanted) = oneshot::channel();
+        self.started += 1;
+        let serial = self.started;
+        let count = self.settings.tasks_per_worker - 1;
+        let others: Vec<_> = (0..count).map(|_| self.schedule.add_worker()).collect();
+        for &key in &others {
+            self.started += 1;
+            let lane = LanePlace {
+                first,
+                is_first: false,
+                others: Vec::new(),
+            };
+            // The start is that of the first lane.
+            let (wanted, _) = oneshot::channel();
+            let life = WorkerLife::Starting { _wanted: wanted };
+            let lane = self.new_worker(lane, number, standby, life, self.started);
+            self.workers.insert(key, lane);
+        }
+        let lane = LanePlace {
+            first,
+            is_first: true,
+            others,
+        };
+        let life = WorkerLife::Starting { _wanted: wanted };
         let worker = Worker {
+            exit_job: self.exit_job(),
+            quota: self.limits().tasks.unwrap_or(u64::MAX),
+            expires: age.map(|age| self.now.plus(age)),
+            ..self.new_worker(lane, number, standby, life, serial)
+        };
+        self.workers.insert(first, worker);
+        self.place_pinned(number);
+        let pool = self.settings.name.clone();
+        let spec = ChildSpec {
+            name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
+            pool,
+            number: Some(number),
+            other_lanes: count,
+            seed: Some(self.settings.seed),
+            scratch: Some(scratch::path(self.settings.id, serial)),
+            detached: false,
+            surroundings: self.settings.surroundings.clone(),
+            output: OutputFds::default(),
+        };
+        // Or an idle worker would leave open whether others can start.
+        let proves = self.breaker.is_cautious();
+        self.effects
+            .push(Effect::Launch(first, Box::new(spec), unwanted, proves));
+    }
+
+    /// A worker that is being started, without limits and exit function.
+    fn new_worker(
+        &self,
+        lane: LanePlace,
+        number: usize,
+        standby: bool,
+        life: WorkerLife,
+        serial: u64,
+    ) -> Worker {
+        Worker {
+            lane,
             pinned: VecDeque::new(),
             reservation: Reservation::None,
             number,
-            life: WorkerLife::Starting { _wanted: wanted },
+            life,
             proven: false,
             done: 0,
             since: self.now,
@@ -186,34 +257,21 @@ impl Core {
             must_wake: false,
             has_fds: Vec::new(),
             ledger: Ledger::default(),
+            killed_for_mate: false,
             unresponsive: false,
             nonsense: None,
-            serial: self.started,
+            stderr: String::new(),
+            serial,
             departure: Departure::No,
             standby,
-            exit_job: self.exit_job(),
+            exit_job: None,
             exit_stage: ExitStage::Unsent,
             exit_blob: None,
-            quota: self.limits().tasks.unwrap_or(u64::MAX),
-            expires: age.map(|age| self.now.plus(age)),
+            quota: u64::MAX,
+            expires: None,
             idle_since: self.now,
             was_taking: false,
-        };
-        self.workers.insert(key, worker);
-        self.place_pinned(number);
-        let pool = self.settings.name.clone();
-        let spec = ChildSpec {
-            name: Some(format!("{}/{number}", pool.as_deref().unwrap_or("pool"))),
-            pool,
-            number: Some(number),
-            seed: Some(self.settings.seed),
-            scratch: Some(scratch::path(self.settings.id, self.started)),
-            detached: false,
-            surroundings: self.settings.surroundings.clone(),
-            output: OutputFds::default(),
-        };
-        self.effects
-            .push(Effect::Launch(key, Box::new(spec), unwanted));
+        }
     }
 
     fn exit_job(&self) -> Option<Arc<dyn Job>> {

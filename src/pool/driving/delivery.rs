@@ -4,18 +4,18 @@
 //! user code, so the core's lock is not held here.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::exit_call::EXIT_TASK;
 use super::findings::FoundReply;
 use super::worker_replies::WorkerReplies;
 use crate::call::envelope::Reply;
-use crate::call::job::Job;
+use crate::call::job::{CountOutcomes, Job};
 use crate::call::outcomes::{Outcomes, ReplyBody};
 use crate::error::{ErrorKind, JoinError};
 use crate::pool::decisions::close::LOST_RUNTIME;
+use crate::pool::decisions::core::Core;
 use crate::pool::shared::PoolShared;
-use crate::schedule::WorkerKey;
+use crate::schedule::{TaskKey, WorkerKey};
 use crate::threads;
 
 /// Gives the job of a reply its outcomes, which are in `bytes`. True if the result is in a blob of the worker.
@@ -70,29 +70,49 @@ fn decode(
     outcomes: Outcomes<'_>,
     asks_rule: bool,
 ) {
-    let first = head.first as usize;
-    let rule = shared.settings.retry_if.as_ref().filter(|_| asks_rule);
-    let failed = match rule {
-        None => job.deliver(first, outcomes) as u64,
-        Some(rule) => {
-            let mut again = false;
-            let failed = job.deliver_unless(first, outcomes, &mut |error| {
-                again = rule.allows(error);
-                again
-            });
-            shared.with(|core| core.on_decided(head.task, again, None));
-            if again {
+    let mut counter = OutcomeCounter {
+        shared,
+        task: head.task,
+        asks_rule,
+        again: false,
+    };
+    job.deliver_counted(head.first as usize, outcomes, &mut counter);
+    if counter.again {
+        // The error was dropped before the task can run again.
+        shared.with(|core| core.on_decided(head.task, true, None));
+    }
+}
+
+/// Counts outcomes, and asks the pool's rule about failures, before the callers are told.
+struct OutcomeCounter<'a> {
+    shared: &'a Arc<PoolShared>,
+    task: TaskKey,
+    asks_rule: bool,
+    /// Whether the task runs again.
+    again: bool,
+}
+
+impl CountOutcomes for OutcomeCounter<'_> {
+    fn holds(&mut self, error: &JoinError) -> bool {
+        let rule = self.shared.settings.retry_if.as_ref();
+        self.again = self.asks_rule && rule.is_some_and(|rule| rule.allows(error));
+        self.again
+    }
+
+    fn count(&mut self, completed: u64, failed: u64) {
+        let task = self.task;
+        if task == EXIT_TASK {
+            return; // no task
+        }
+        // A task that was cancelled meanwhile was counted then.
+        if self.asks_rule && !self.again {
+            let has_ended = |core: &mut Core| !core.on_decided(task, false, None);
+            if self.shared.with(has_ended) {
                 return;
             }
-            failed as u64
         }
-    };
-    if head.task == EXIT_TASK {
-        return; // no task
+        self.shared.count_outcomes(completed, failed);
     }
-    let completed = u64::from(head.count).saturating_sub(failed);
-    shared.completed.fetch_add(completed, Ordering::Relaxed);
-    shared.failed.fetch_add(failed, Ordering::Relaxed);
 }
 
 /// A result that is in a worker's blob.
@@ -145,11 +165,12 @@ impl Drop for BlobDelivery {
                 .because(LOST_RUNTIME)
                 .in_process(self.pid)
                 .after_start(true);
-            job.fail(self.head.first as usize, self.head.count as usize, &error);
             if self.asks_rule {
                 let task = self.head.task;
                 (self.shared).with(|core| core.on_decided(task, false, None));
             }
+            self.shared.count_outcomes(0, self.head.count.into());
+            job.fail(self.head.first as usize, self.head.count as usize, &error);
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::pool::decisions::core::{Effect, Failure};
 use crate::pool::decisions::worker_state::WorkerIo;
 use crate::pool::shared::PoolShared;
 use crate::schedule::WorkerKey;
-use crate::spawn::{ChildEnd, Launched};
+use crate::spawn::Launched;
 use crate::sys::clock::Moment;
 use crate::sys::reactor::Watched;
 
@@ -199,7 +199,7 @@ impl Driver {
             DriverEvent::Uncached(id) => self.inbox.findings.uncached.push(id),
             DriverEvent::Started(worker, Ok(started)) => self.on_started(worker, *started),
             DriverEvent::Started(worker, Err(error)) => self.on_start_failed(worker, &error),
-            DriverEvent::Exited(worker, end) => self.on_exited(worker, end),
+            DriverEvent::Exited(worker, end, stderr) => self.inbox.on_exited(worker, end, stderr),
         }
     }
 
@@ -207,6 +207,7 @@ impl Driver {
         let Launched {
             requests,
             mut replies,
+            others,
             guard,
             pidfd,
             ties,
@@ -222,26 +223,46 @@ impl Driver {
         let has_init = !started.init.is_empty();
         let pid = signal_handle.pid();
         replies.limit_results(self.shared.settings.result_limit);
-        let mut replies = WorkerReplies::new(replies, bell, pid, started.init, started.packed);
+        let mut replies =
+            WorkerReplies::new(replies, Some(bell), pid, started.init, started.packed);
         let is_limited = self.shared.settings.limits.memory.is_some();
         replies.memory = is_limited.then(|| MemoryWatch::new(pid));
         self.inbox.add(worker, replies);
-        let events = self.shared.events.clone();
+        let (events, stderr) = (self.shared.events.clone(), started.stderr);
         self.shared.background.spawn(async move {
             let end = guard.wait(pidfd, ties).await.unwrap_or_default();
             drop(parent_death);
+            let stderr = match stderr.filter(|_| end.has_crashed()) {
+                Some(stderr) => stderr.ask().await,
+                None => String::new(),
+            };
             // It fails only if the driver was dropped.
-            let _ = events.send(DriverEvent::Exited(worker, end));
+            let _ = events.send(DriverEvent::Exited(worker, end, stderr));
         });
-        let io = Box::new(WorkerIo {
-            requests,
-            signal_handle,
+        let lanes = match others.is_empty() {
+            true => Vec::new(),
+            false => self.shared.lock().workers.lanes(worker).skip(1).collect(),
+        };
+        let all = std::iter::once((worker, requests));
+        let others = lanes.iter().zip(others).map(|(&lane, link)| {
+            self.inbox
+                .add(lane, WorkerReplies::of_lane(worker, link.replies, pid));
+            (lane, link.requests)
         });
-        self.inbox.findings.changes.push(WorkerChange::Started {
-            worker,
-            io,
-            has_init,
-        });
+        let all: Vec<_> = all.chain(others).collect();
+        self.inbox.set_lanes(worker, lanes);
+        for (worker, requests) in all {
+            let signal_handle = Arc::clone(&signal_handle);
+            let io = Box::new(WorkerIo {
+                requests,
+                signal_handle,
+            });
+            self.inbox.findings.changes.push(WorkerChange::Started {
+                worker,
+                io,
+                has_init,
+            });
+        }
     }
 
     fn on_start_failed(&mut self, worker: WorkerKey, error: &std::io::Error) {
@@ -251,10 +272,6 @@ impl Driver {
             .findings
             .changes
             .push(WorkerChange::StartFailed { worker, cause });
-    }
-
-    fn on_exited(&mut self, worker: WorkerKey, end: ChildEnd) {
-        self.inbox.on_exited(worker, end);
     }
 }
 

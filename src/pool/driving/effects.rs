@@ -54,8 +54,8 @@ impl PoolShared {
                 threads::spawn(Some(runtime), move || scratch::remove(&path));
             }
             Effect::ReturnBlob(packed) => self.return_blob(packed),
-            Effect::Launch(worker, spec, unwanted) => {
-                start_worker::spawn_start(self, worker, spec, unwanted);
+            Effect::Launch(worker, spec, unwanted, proves) => {
+                start_worker::spawn_start(self, worker, spec, unwanted, proves);
             }
             Effect::Encode(task, job) => {
                 let encoded = EncodedItems::of(&*job);

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::captured_output::TailRequest;
 use super::initializer::InitJob;
 use crate::schedule::WorkerKey;
 use crate::spawn::{ChildEnd, Launched};
@@ -14,8 +15,8 @@ use crate::transfer::blob::PackedBlob;
 pub(in crate::pool) enum DriverEvent {
     /// A worker was started, or could not be.
     Started(WorkerKey, io::Result<Box<StartedWorker>>),
-    /// A worker has exited.
-    Exited(WorkerKey, ChildEnd),
+    /// A worker has exited. The end of its stderr, if it has crashed and its stderr is captured.
+    Exited(WorkerKey, ChildEnd, String),
     /// The last handle on a cached value was dropped.
     Uncached(u64),
     /// Something has changed in the core.
@@ -33,4 +34,6 @@ pub(in crate::pool) struct StartedWorker {
     pub(in crate::pool) init: Vec<Arc<dyn InitJob>>,
     /// The arguments of initializers that were too large for the ring.
     pub(in crate::pool) packed: Vec<PackedBlob>,
+    /// Asks for the end of its stderr, if that is captured.
+    pub(in crate::pool) stderr: Option<TailRequest>,
 }

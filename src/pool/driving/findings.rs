@@ -74,8 +74,12 @@ pub(in crate::pool) struct FoundReply {
 pub(in crate::pool) struct FoundExit {
     pub(in crate::pool) worker: WorkerKey,
     pub(in crate::pool) end: ChildEnd,
+    /// The end of its stderr, if it has crashed and its stderr is captured.
+    pub(in crate::pool) stderr: String,
     /// Whether it was ready for its first request.
     pub(in crate::pool) was_ready: bool,
     /// What the initializer that had not returned is called in errors.
     pub(in crate::pool) init: Option<String>,
+    /// The lanes of the worker beside the first.
+    pub(in crate::pool) others: Vec<WorkerKey>,
 }

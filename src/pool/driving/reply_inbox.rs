@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use super::delivery::deliver;
 use super::findings::{Findings, FoundExit, FoundReply, WorkerChange};
 use super::initializer::INIT_TASK;
+use super::worker_bell::WorkerBell;
 use super::worker_replies::WorkerReplies;
 use crate::call::envelope::{Reply, WORKER_RING_BYTES};
 use crate::pool::shared::PoolShared;
@@ -53,24 +54,43 @@ impl ReplyInbox {
         self.workers[worker] = Some(replies);
     }
 
+    /// A worker was started that has these lanes beside its first.
+    pub(in crate::pool) fn set_lanes(&mut self, worker: WorkerKey, others: Vec<WorkerKey>) {
+        if let Some(replies) = self.workers.get_mut(worker).and_then(Option::as_mut) {
+            replies.other_lanes = others;
+        }
+    }
+
     /// A worker has exited.
-    pub(in crate::pool) fn on_exited(&mut self, worker: WorkerKey, end: ChildEnd) {
+    pub(in crate::pool) fn on_exited(&mut self, worker: WorkerKey, end: ChildEnd, stderr: String) {
         self.salvage(worker);
-        let mut replies = self.workers.get_mut(worker).and_then(Option::as_mut);
-        let init = replies.as_ref().and_then(|it| it.init_name());
+        let replies = self.workers.get_mut(worker).and_then(Option::as_mut);
+        let others = replies.map(|it| std::mem::take(&mut it.other_lanes));
+        let others = others.unwrap_or_default();
+        others.iter().for_each(|&lane| self.salvage(lane));
+        let mut was_ready = false;
+        for lane in std::iter::once(worker).chain(others.iter().copied()) {
+            let replies = self.workers.get_mut(lane).and_then(Option::as_mut);
+            was_ready |= replies.is_some_and(|it| it.reader.was_ready());
+        }
+        let replies = self.workers.get(worker).and_then(Option::as_ref);
         self.findings.exits.push(FoundExit {
             worker,
             end,
-            was_ready: replies.as_mut().is_some_and(|it| it.reader.was_ready()),
-            init,
+            stderr,
+            was_ready,
+            init: replies.and_then(WorkerReplies::init_name),
+            others,
         });
     }
 
     /// Drops what is left of workers that have exited, once their outcomes were delivered.
     pub(in crate::pool) fn forget_exited(&mut self) {
         for exit in self.findings.exits.drain(..) {
-            if let Some(replies) = self.workers.get_mut(exit.worker) {
-                *replies = None;
+            for lane in std::iter::once(exit.worker).chain(exit.others) {
+                if let Some(replies) = self.workers.get_mut(lane) {
+                    *replies = None;
+                }
             }
         }
     }
@@ -103,7 +123,8 @@ impl ReplyInbox {
         let mut rung = Poll::Pending;
         // All of them: each must know whom to wake.
         for replies in self.workers.iter_mut().flatten() {
-            if let Poll::Ready(polled) = replies.bell.poll(cx) {
+            let polled = replies.bell.as_mut().map(|bell| bell.poll(cx));
+            if let Some(Poll::Ready(polled)) = polled {
                 rung = Poll::Ready(polled);
             }
         }
@@ -130,7 +151,7 @@ impl ReplyInbox {
             let Some(replies) = replies else {
                 continue;
             };
-            if replies.bell.take_rung() {
+            if replies.bell.as_mut().is_some_and(WorkerBell::take_rung) {
                 replies.on_idle_ring();
                 report_nonsense(&mut self.findings, worker, replies);
             }
@@ -186,7 +207,9 @@ impl ReplyInbox {
     pub(in crate::pool) fn find_overgrown(&mut self, limit: u64) {
         let now = Moment::now();
         for found in self.findings.replies.iter().filter(|it| it.head.last) {
-            let replies = self.workers.get_mut(found.worker).and_then(Option::as_mut);
+            let lane = self.workers.get(found.worker).and_then(Option::as_ref);
+            let first = lane.and_then(|it| it.first_lane).unwrap_or(found.worker);
+            let replies = self.workers.get_mut(first).and_then(Option::as_mut);
             let Some(replies) = replies else {
                 continue;
             };

@@ -12,6 +12,7 @@ use futures::future::{Either, select};
 use tokio::sync::oneshot;
 
 use super::captured_output;
+use super::captured_output::TailRequest;
 use super::events::{DriverEvent, StartedWorker};
 use super::initializer;
 use super::initializer::{INIT_TASK, InitJob};
@@ -23,17 +24,19 @@ use crate::spawn::{ChildSpec, Launched, Output, OutputFds, StdioSpec, launch};
 use crate::sys::doorbell::Doorbell;
 use crate::transfer::blob::PackedBlob;
 
-/// Starts a worker, unless the sender of `unwanted` is dropped before it has started.
+/// Starts a worker, unless the sender of `unwanted` is dropped before it has started. `proves` says whether it must show
+/// that it runs before its first task.
 pub(in crate::pool) fn spawn_start(
     shared: &Arc<PoolShared>,
     worker: WorkerKey,
     spec: Box<ChildSpec>,
     unwanted: oneshot::Receiver<()>,
+    proves: bool,
 ) {
     let shared = Arc::clone(shared);
     let background = Arc::clone(&shared.background);
     background.spawn(async move {
-        let started = match select(pin!(start(&shared, *spec)), unwanted).await {
+        let started = match select(pin!(start(&shared, *spec, proves)), unwanted).await {
             Either::Left((started, _)) => started.map(Box::new),
             Either::Right(_) => Err(io::Error::other("the pool was ended before it had started")),
         };
@@ -42,7 +45,11 @@ pub(in crate::pool) fn spawn_start(
     });
 }
 
-async fn start(shared: &PoolShared, mut spec: ChildSpec) -> io::Result<StartedWorker> {
+async fn start(
+    shared: &PoolShared,
+    mut spec: ChildSpec,
+    proves: bool,
+) -> io::Result<StartedWorker> {
     let settings = &shared.settings;
     if let (Some(variables), Some(number)) = (&settings.env_per_worker, spec.number) {
         variables.add_to(&mut spec.surroundings, number)?;
@@ -72,14 +79,15 @@ async fn start(shared: &PoolShared, mut spec: ChildSpec) -> io::Result<StartedWo
     };
     let (stdio, doorbell) = (StdioSpec::default(), Doorbell::new()?);
     let mut launched = launch(&settings.source, spec, stdio, Some(&doorbell), &first).await?;
-    if let Some(pipes) = pipes {
-        capture(shared, pipes, number, launched.guard.signal_handle().pid());
-    }
+    let stderr = pipes.map(|pipes| {
+        let pid = launched.guard.signal_handle().pid();
+        capture(shared, pipes, number, pid)
+    });
     let mut written = launched.written.take();
     if !launched.forked {
         init = initializers(settings, false);
     }
-    if init.is_empty() && !launched.forked {
+    if init.is_empty() && (proves || !launched.forked) {
         init.push(initializer::handshake());
     }
     let mut packed = Vec::new();
@@ -92,12 +100,19 @@ async fn start(shared: &PoolShared, mut spec: ChildSpec) -> io::Result<StartedWo
         doorbell,
         init,
         packed,
+        stderr,
     })
 }
 
-/// Reads what a worker writes, in tasks of their own.
-fn capture(shared: &PoolShared, pipes: [OwnedFd; 2], number: Option<usize>, pid: u32) {
-    for (stream, pipe) in ["stdout", "stderr"].into_iter().zip(pipes) {
+/// Reads what a worker writes, in tasks of their own. Returns the request for the end of its stderr.
+fn capture(
+    shared: &PoolShared,
+    [stdout, stderr]: [OwnedFd; 2],
+    number: Option<usize>,
+    pid: u32,
+) -> TailRequest {
+    let (request, inquiry) = TailRequest::new();
+    for (stream, pipe, inquiry) in [("stdout", stdout, None), ("stderr", stderr, Some(inquiry))] {
         let settings = Arc::clone(&shared.settings);
         shared.background.spawn(async move {
             let on_line = |line: &str| {
@@ -114,9 +129,10 @@ fn capture(shared: &PoolShared, pipes: [OwnedFd; 2], number: Option<usize>, pid:
                 let _ = (&settings, number, pid, stream, line);
             };
             // An error says that the runtime is shutting down.
-            let _ = captured_output::read_lines(pipe, on_line).await;
+            let _ = captured_output::read_lines(pipe, inquiry, on_line).await;
         });
     }
+    request
 }
 
 /// The initializers of a worker. A preload is one of them, unless the worker is `forked` from a process that ran it.

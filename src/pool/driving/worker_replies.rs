@@ -10,6 +10,7 @@ use crate::call::ReplyReader;
 use crate::call::envelope::Reply;
 use crate::call::outcomes::ReplyBody;
 use crate::error::{ErrorKind, JoinError};
+use crate::schedule::WorkerKey;
 use crate::transfer::blob::PackedBlob;
 use crate::transfer::nonsense::Nonsense;
 
@@ -19,7 +20,8 @@ const MOST_IDLE_RINGS: u32 = 200;
 /// See the module.
 pub(in crate::pool) struct WorkerReplies {
     pub(in crate::pool) reader: ReplyReader,
-    pub(in crate::pool) bell: WorkerBell,
+    /// That of all lanes of the worker. The other lanes have none of their own.
+    pub(in crate::pool) bell: Option<WorkerBell>,
     pub(in crate::pool) pid: u32,
     /// Initializers that have not returned, in the order of their requests.
     init: VecDeque<Arc<dyn InitJob>>,
@@ -31,12 +33,16 @@ pub(in crate::pool) struct WorkerReplies {
     pub(in crate::pool) memory: Option<MemoryWatch>,
     /// Whether the core knows that the worker wrote nonsense.
     pub(in crate::pool) reported: bool,
+    /// The first lane of its worker, if it is another.
+    pub(in crate::pool) first_lane: Option<WorkerKey>,
+    /// The other lanes of a first lane.
+    pub(in crate::pool) other_lanes: Vec<WorkerKey>,
 }
 
 impl WorkerReplies {
     pub(in crate::pool) fn new(
         reader: ReplyReader,
-        bell: WorkerBell,
+        bell: Option<WorkerBell>,
         pid: u32,
         init: Vec<Arc<dyn InitJob>>,
         packed: Vec<PackedBlob>,
@@ -50,7 +56,16 @@ impl WorkerReplies {
             idle_rings: 0,
             memory: None,
             reported: false,
+            first_lane: None,
+            other_lanes: Vec::new(),
         }
+    }
+
+    /// The replies of a lane beside the `first` of its worker.
+    pub(in crate::pool) fn of_lane(first: WorkerKey, reader: ReplyReader, pid: u32) -> Self {
+        let mut replies = Self::new(reader, None, pid, Vec::new(), Vec::new());
+        replies.first_lane = Some(first);
+        replies
     }
 
     /// What the initializer that the worker runs is called in errors.

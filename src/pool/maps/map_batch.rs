@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::map_results::MapResults;
 use crate::call::executor::EntryOf;
 use crate::call::item_writer::ItemWriter;
-use crate::call::job::{GroupId, ItemsWritten, Job, measure_item, pack_item};
+use crate::call::job::{CountOutcomes, GroupId, ItemsWritten, Job, measure_item, pack_item};
 use crate::call::outcomes::Outcomes;
 use crate::error::JoinError;
 use crate::sys::image;
@@ -96,25 +96,21 @@ impl<C: Call> Job for Batch<C> {
         })
     }
 
-    fn deliver_unless(
-        &self,
-        first: usize,
-        outcomes: Outcomes<'_>,
-        holds: &mut dyn FnMut(&JoinError) -> bool,
-    ) -> usize {
+    fn deliver_counted(&self, first: usize, outcomes: Outcomes<'_>, count: &mut dyn CountOutcomes) {
         let ran = outcomes.ran();
         let mut failed = 0;
         let mut span = Vec::with_capacity(outcomes.len());
         outcomes.for_each(C::name(), |outcome| {
-            failed += usize::from(outcome.is_err());
-            if !outcome.as_ref().is_err_and(&mut *holds) {
-                span.push(outcome);
+            if outcome.as_ref().is_err_and(|error| count.holds(error)) {
+                return;
             }
+            failed += u64::from(outcome.is_err());
+            span.push(outcome);
         });
+        count.count(span.len() as u64 - failed, failed);
         // Outcomes salvaged from an uncommitted reply have no run time.
         let ran = (!ran.is_zero()).then_some(ran);
         self.results.add(self.base + first, span, ran);
-        failed
     }
 
     fn fail(&self, first: usize, count: usize, error: &JoinError) {

@@ -12,6 +12,8 @@ pub enum RecycleReason {
     MaxMemory,
     /// It has lived as long as [`max_worker_age`](crate::PoolBuilder::max_worker_age) allows.
     MaxAge,
+    /// A call of a [`StatePool`](crate::StatePool) has panicked while it had the state. It leaves without its exit function.
+    StateLost,
     /// [`Pool::restart_workers`](crate::Pool::restart_workers) was called.
     Restarted,
 }
@@ -22,6 +24,7 @@ impl fmt::Display for RecycleReason {
             Self::MaxTasks => "it has run all the tasks that a worker may run",
             Self::MaxMemory => "it had more memory than a worker may have",
             Self::MaxAge => "it has lived as long as a worker may live",
+            Self::StateLost => "a call panicked while it had the state",
             Self::Restarted => "the workers were restarted",
         })
     }

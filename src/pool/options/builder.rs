@@ -35,6 +35,9 @@ use crate::transfer::entry_point::EntryPoint;
 /// The longest name of a pool, in bytes: the names of its workers are longer by a number.
 const LONGEST_POOL_NAME: usize = 200;
 
+/// The time to react to a cancellation, if the builder sets none and other tasks would end with the worker.
+const GRACE_OF_SEVERAL: Duration = Duration::from_secs(1);
+
 /// The names of the two functions that prepare a worker, for error messages.
 const PRELOAD_NAME: &str = "the preload";
 const INITIALIZER_NAME: &str = "the initializer";
@@ -52,7 +55,8 @@ pub struct PoolBuilder {
     pub(in crate::pool) output: Output,
     result_limit: Option<u64>,
     task_timeout: Option<Duration>,
-    cancel_grace: Duration,
+    cancel_grace: Option<Duration>,
+    pub(in crate::pool) tasks_per_worker: usize,
     retries: u32,
     pub(in crate::pool) queue_limit: Option<usize>,
     pub(in crate::pool) queue_bytes: Option<u64>,
@@ -106,7 +110,8 @@ impl Default for PoolBuilder {
             output: Output::Inherit,
             result_limit: None,
             task_timeout: None,
-            cancel_grace: Duration::ZERO,
+            cancel_grace: None,
+            tasks_per_worker: 1,
             retries: 0,
             queue_limit: None,
             queue_bytes: None,
@@ -250,9 +255,10 @@ impl PoolBuilder {
     ///
     /// The task learns of the request from [`task::cancelled`](crate::task::cancelled) or
     /// [`task::is_cancelled`](crate::task::is_cancelled). A task that returns in time keeps its worker alive; its
-    /// outcome is the cancellation or timeout all the same. By default 0: the worker is killed at once.
+    /// outcome is the cancellation or timeout all the same. By default 0: the worker is killed at once. With
+    /// [`tasks_per_worker`](Self::tasks_per_worker) above 1 it is 1 s by default, because other tasks end with the worker.
     pub fn cancel_grace(mut self, grace: Duration) -> Self {
-        self.cancel_grace = grace;
+        self.cancel_grace = Some(grace);
         self
     }
 
@@ -293,6 +299,8 @@ impl PoolBuilder {
     /// - This is not called inside a Tokio runtime with its I/O and time drivers enabled.
     /// - Children cannot be started, because [`init`](crate::init) was not called.
     /// - No descriptors are left.
+    /// - [`tasks_per_worker`](Self::tasks_per_worker) is above 1 and the pool has a state or a limit on the processor time of
+    ///   a task, or it is above 1024 ([`io::ErrorKind::InvalidInput`]).
     /// - It has more than 32,768 workers, the least number of workers is above the largest, or the number is left to `PROCESSION_WORKERS`, which is no number
     ///   ([`io::ErrorKind::InvalidInput`]).
     pub fn build(self) -> io::Result<Pool> {
@@ -313,6 +321,7 @@ impl PoolBuilder {
 
     fn settings(self) -> io::Result<Settings> {
         let bounds = self.bounds.resolve(cpu_count::checked)?;
+        self.check_tasks_per_worker()?;
         let mut surroundings = self.surroundings;
         worker_surroundings::limit_inner_threads(&mut surroundings, self.inner_threads, bounds.max);
         let source = match (self.start_method, &self.preload) {
@@ -337,7 +346,11 @@ impl PoolBuilder {
             output: self.output,
             result_limit: self.result_limit,
             task_timeout: self.task_timeout,
-            cancel_grace: self.cancel_grace,
+            cancel_grace: self.cancel_grace.unwrap_or(match self.tasks_per_worker {
+                1 => Duration::ZERO,
+                _ => GRACE_OF_SEVERAL,
+            }),
+            tasks_per_worker: self.tasks_per_worker,
             retries: self.retries,
             queue_limit: self.queue_limit,
             queue_bytes: self.queue_bytes,
@@ -368,6 +381,7 @@ impl fmt::Debug for PoolBuilder {
             .field("surroundings", &self.surroundings)
             .field("task_timeout", &self.task_timeout)
             .field("cancel_grace", &self.cancel_grace)
+            .field("tasks_per_worker", &self.tasks_per_worker)
             .field("retries", &self.retries)
             .field("queue_limit", &self.queue_limit)
             .field("queue_bytes", &self.queue_bytes)

@@ -8,6 +8,7 @@ pub(super) mod call_options;
 pub(super) mod flow_options;
 pub(super) mod retry_rule;
 pub(super) mod shared_options;
+pub(super) mod tasks_per_worker;
 pub(super) mod worker_limits;
 pub(super) mod worker_options;
 pub(super) mod worker_surroundings;
