@@ -61,6 +61,11 @@ impl ControlQueue {
         Ok(id)
     }
 
+    /// Whether messages wait.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// Sends what the socket takes now.
     ///
     /// # Errors

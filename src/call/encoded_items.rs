@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::envelope::ITEM_PREFIX;
 use super::item_writer;
 use super::job::Job;
+use super::short_bytes::ShortBytes;
 use crate::codec::attachments;
 use crate::codec::cached;
 use crate::codec::cached::CachedMemory;
@@ -29,7 +30,7 @@ pub(crate) enum NotEncoded {
 /// Encoded items of a job, from its first on, and their attachments.
 #[derive(Debug)]
 pub(crate) struct EncodedItems {
-    bytes: Vec<u8>,
+    bytes: ShortBytes,
     items: u32,
     /// Places among these are in the bytes, so that items with attachments are sent all at once. Most items have none,
     /// and many may wait.
@@ -64,7 +65,7 @@ impl EncodedItems {
             });
             match (written.items, written.stopped) {
                 (0, Some(fault)) => Err(fault),
-                (items, _) => Ok((writer.bytes().to_vec(), items)),
+                (items, _) => Ok((ShortBytes::of(writer.bytes()), items)),
             }
         })
         .map(|(bytes, items)| Self {
@@ -116,13 +117,15 @@ impl EncodedItems {
             return None;
         }
         let end = self.end_of(at);
+        let rest = ShortBytes::of(&self.bytes[end..]);
         let kept = self.items().min(at);
         let rest = Self {
-            bytes: self.bytes.split_off(end),
+            bytes: rest,
             items: self.items - kept as u32,
             fds: None,
             cached: self.cached.clone(),
         };
+        self.bytes.truncate(end);
         self.items = kept as u32;
         Some(rest)
     }
@@ -174,7 +177,7 @@ mod tests {
         }
         let items = lengths.len() as u32;
         EncodedItems {
-            bytes,
+            bytes: ShortBytes::of(&bytes),
             items,
             fds: None,
             cached: None,

@@ -8,6 +8,7 @@
 //! | `item_writer` | parent | memory that the items of one request are encoded into |
 //! | `job` | parent | one call or a batch of calls, without their types |
 //! | `encoded_items` | parent | items of a job as bytes, before they are in a ring |
+//! | `short_bytes` | parent | bytes that need no memory of their own if they are few |
 //! | `request_writer` | parent | copies encoded arguments into the request ring; revokes them |
 //! | `control_queue` | parent | sends what goes beside requests over the control socket |
 //! | `shared_values` | parent | sends a worker the cached values that requests name |
@@ -49,6 +50,7 @@ pub(crate) mod request_writer;
 pub(crate) mod result_blobs;
 pub(crate) mod rings;
 mod shared_values;
+mod short_bytes;
 pub(crate) mod single;
 mod slot;
 pub(crate) mod unsendable;

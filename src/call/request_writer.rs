@@ -411,6 +411,11 @@ impl RequestWriter {
         self.control.flush()
     }
 
+    /// Whether control messages wait until the socket takes them.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.control.has_unsent()
+    }
+
     /// Sends the worker the memory of a blob that it does not know.
     fn announce(&mut self, blob: &BlobLease) -> io::Result<()> {
         let id = blob.id();
@@ -422,18 +427,14 @@ impl RequestWriter {
         Ok(())
     }
 
-    /// Whether there is memory for arguments that is not in use.
-    pub(crate) fn has_free_blobs(&self) -> bool {
-        self.lock_blobs().has_free()
-    }
-
     /// Frees the memory for arguments that is not in use.
     pub(crate) fn trim_blobs(&mut self) {
         let freed = self.lock_blobs().trim();
         self.forget(&freed);
     }
 
-    fn lock_blobs(&self) -> MutexGuard<'_, BlobPool> {
+    /// The memory for arguments.
+    pub(crate) fn lock_blobs(&self) -> MutexGuard<'_, BlobPool> {
         self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -19,7 +19,7 @@ impl MeanTime {
 
     /// Adds tasks that took `total` together.
     pub(crate) fn add(&mut self, total: Duration, tasks: usize) {
-        let each = (total.as_nanos() as f64 / tasks.max(1) as f64).max(1.0);
+        let each = (nanos(total) as f64 / tasks.max(1) as f64).max(1.0);
         self.nanos = match self.nanos {
             0.0 => each,
             mean => mean.mul_add(1.0 - self.weight, each * self.weight),
@@ -33,9 +33,14 @@ impl MeanTime {
 
     /// How many tasks of the mean length fit into `span`. `None` before the first task.
     pub(crate) fn tasks_in(&self, span: Duration) -> Option<usize> {
-        let mean = self.get()?;
-        Some((span.as_nanos() / mean.as_nanos().max(1)) as usize)
+        let mean = (self.nanos > 0.0).then_some(self.nanos as u64)?;
+        Some((nanos(span) / mean.max(1)) as usize)
     }
+}
+
+/// A division of 128 bits, as `Duration` has it, would cost as much as the rest of a decision.
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

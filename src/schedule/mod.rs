@@ -90,6 +90,8 @@ pub(crate) struct Schedule {
     mean_time: MeanTime,
     /// Whether no worker had room when the schedule last looked, and nothing has changed since.
     no_room: bool,
+    /// What [`Schedule::next_check`] found, if nothing has changed since.
+    check: Option<Option<Moment>>,
 }
 
 impl Default for Schedule {
@@ -103,6 +105,7 @@ impl Default for Schedule {
             run_queues: Slab::new(),
             mean_time: MeanTime::new(NEWEST_SHARE),
             no_room: false,
+            check: None,
         }
     }
 }
@@ -111,12 +114,14 @@ impl Default for Schedule {
 impl Schedule {
     /// A worker is being started.
     pub(crate) fn add_worker(&mut self) -> WorkerKey {
+        self.check = None;
         self.born += 1;
         self.run_queues.insert(RunQueue::new(self.born))
     }
 
     /// The worker is gone. Returns its run queue, in order.
     pub(crate) fn remove_worker(&mut self, worker: WorkerKey) -> VecDeque<QueuedTask> {
+        self.check = None;
         match self.run_queues.try_remove(worker) {
             Some(queue) => queue.into_tasks(),
             None => VecDeque::new(),
@@ -134,8 +139,14 @@ impl Schedule {
         queue.is_some_and(|queue| queue.expected() == 0 && !queue.is_full())
     }
 
-    /// Some worker takes tasks that did not before.
+    /// Some worker takes tasks that did not before, or does not any more.
     pub(crate) fn workers_changed(&mut self) {
+        self.no_room = false;
+        self.check = None;
+    }
+
+    /// A worker may have room, whatever the schedule knows.
+    pub(crate) fn look_again(&mut self) {
         self.no_room = false;
     }
 
@@ -153,6 +164,7 @@ impl Schedule {
 impl Schedule {
     /// A task was submitted.
     pub(crate) fn submit(&mut self, task: TaskKey, priority: Priority, key: Option<AffinityKey>) {
+        self.check = None;
         self.waiting.push_back(WaitingTask { task, key }, priority);
     }
 
@@ -163,11 +175,13 @@ impl Schedule {
         priority: Priority,
         key: Option<AffinityKey>,
     ) {
+        self.check = None;
         self.waiting.push_front(WaitingTask { task, key }, priority);
     }
 
     /// A waiting task was cancelled.
     pub(crate) fn cancel_waiting(&mut self, task: TaskKey) {
+        self.check = None;
         if self.forget_held(task) {
             return;
         }
@@ -194,6 +208,7 @@ impl Schedule {
 
     /// Takes every waiting task.
     pub(crate) fn take_waiting(&mut self) -> Vec<TaskKey> {
+        self.check = None;
         let cancelled = std::mem::take(&mut self.cancelled);
         let held = std::mem::take(&mut self.held).into_iter();
         let waiting = self.waiting.take_all().into_iter();
@@ -220,6 +235,7 @@ impl Schedule {
             self.no_room = true;
             return None;
         };
+        self.check = None;
         if !self.held.is_empty() {
             if let Some(held) = self.next_held(worker, workers, now) {
                 return Some(held);
@@ -306,8 +322,10 @@ impl Schedule {
 
     /// The worker's request ring may have space again.
     pub(crate) fn may_have_space(&mut self, worker: WorkerKey) {
-        if let Some(queue) = self.queue_mut(worker) {
-            queue.set_full(false);
+        if self.run_queues.get(worker).is_some_and(RunQueue::is_full) {
+            if let Some(queue) = self.queue_mut(worker) {
+                queue.set_full(false);
+            }
         }
     }
 
@@ -351,6 +369,7 @@ impl Schedule {
 
     fn queue_mut(&mut self, worker: WorkerKey) -> Option<&mut RunQueue> {
         self.no_room = false;
+        self.check = None;
         self.run_queues.get_mut(worker)
     }
 }

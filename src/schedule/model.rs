@@ -12,16 +12,32 @@ const PRIORITIES: [Priority; 3] = [Priority::Low, Priority::Normal, Priority::Hi
 /// What happens to a pool. Numbers are taken modulo how many there are.
 #[derive(Debug, Clone)]
 enum Happening {
-    Submit { priority: usize, key: Option<u8> },
+    Submit {
+        priority: usize,
+        key: Option<u8>,
+    },
     Cancel(usize),
-    Finish { worker: usize, micros: u64 },
-    Crash { worker: usize, retried: bool },
+    Finish {
+        worker: usize,
+        micros: u64,
+    },
+    Crash {
+        worker: usize,
+        retried: bool,
+    },
     Add,
-    Takes { worker: usize, takes: bool },
+    Takes {
+        worker: usize,
+        takes: bool,
+    },
     Revoke(usize),
     Full(usize),
     Space(usize),
     Pass(u64),
+    /// Some items of the front task have outcomes.
+    Progress(usize),
+    /// A batch is looked for that is slow.
+    Slow,
 }
 
 /// Happenings, of tasks with keys or without.
@@ -43,7 +59,9 @@ fn happening(keys: bool) -> impl Strategy<Value = Happening> {
             .prop_map(|(worker, takes)| Happening::Takes { worker, takes }),
         1 => worker.clone().prop_map(Happening::Revoke),
         1 => worker.clone().prop_map(Happening::Full),
-        1 => worker.prop_map(Happening::Space),
+        1 => worker.clone().prop_map(Happening::Space),
+        1 => worker.prop_map(Happening::Progress),
+        1 => Just(Happening::Slow),
         2 => (0..40_000_u64).prop_map(Happening::Pass),
     ]
 }
@@ -132,6 +150,8 @@ impl Model {
                     self.schedule.may_have_space(worker);
                 }
             }
+            Happening::Progress(worker) => self.progress(worker),
+            Happening::Slow => drop(self.schedule.slow_batch(self.now)),
             Happening::Pass(micros) => self.now = self.now.plus(Duration::from_micros(micros)),
         }
         self.pump();
@@ -159,6 +179,15 @@ impl Model {
             let task = waiting[number % waiting.len()];
             self.schedule.cancel_waiting(task);
             self.end(task);
+        }
+    }
+
+    fn progress(&mut self, worker: usize) {
+        let worker = self.worker(worker);
+        let queue = worker.and_then(|worker| self.schedule.run_queue(worker));
+        let front = queue.and_then(RunQueue::front);
+        if let Some((worker, front)) = worker.zip(front) {
+            self.schedule.progress(worker, front.task, 1, self.now);
         }
     }
 
@@ -230,7 +259,8 @@ impl Model {
             let known = self.tasks.get_mut(&task).unwrap();
             assert_eq!(known.at, Whereabouts::Waits, "{task} is sent twice");
             known.at = Whereabouts::At(worker);
-            self.schedule.sent(worker, task, 1, self.now);
+            self.schedule
+                .sent(worker, task, 1 + task as usize % 3, self.now);
         }
     }
 
@@ -254,7 +284,10 @@ impl Model {
         waiting.map(|(task, _)| *task).collect()
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
+        // The moment is kept from here to the next check, unless a change makes it unknown.
+        let kept = self.schedule.next_check(&self.takers);
+        assert_eq!(kept, self.schedule.first_check(&self.takers));
         let waiting = self.waiting();
         assert_eq!(self.schedule.waiting(), waiting.len());
         let depth = self.schedule.depth();

@@ -87,7 +87,7 @@ impl RunQueue {
         !self.full && !self.front_runs && self.expected() < depth
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.full
     }
 
@@ -149,6 +149,11 @@ impl RunQueue {
     /// Whether nothing is in the queue, nor will be sent.
     pub(crate) fn is_finished(&self) -> bool {
         self.expected() == 0
+    }
+
+    /// When the front task was sent or outcomes have arrived.
+    pub(crate) fn last_progress(&self) -> Moment {
+        self.last_progress
     }
 
     /// The time since the front task was sent or outcomes have arrived.

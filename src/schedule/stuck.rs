@@ -23,7 +23,7 @@ impl Schedule {
     pub(crate) fn stuck(&self, workers: &impl TakesTasks, now: Moment) -> Option<WorkerKey> {
         let others = self.others(workers);
         let stuck = self.run_queues.iter().filter(|(worker, queue)| {
-            let patience = others.patience(queue, workers.takes_tasks(*worker));
+            let patience = others.patience(queue, || workers.takes_tasks(*worker));
             patience.is_some_and(|patience| queue.since_progress(now) >= patience)
         });
         let longest = stuck.max_by_key(|(_, queue)| queue.backlog());
@@ -38,28 +38,42 @@ impl Schedule {
             let task = queue.unmarked_batch()?;
             (queue.since_progress(now) >= SLOW_AFTER).then(|| {
                 queue.mark_slow(task);
+                self.check = None;
                 (worker, task)
             })
         })
     }
 
-    /// The time until a worker may be stuck or a batch slow. `None` if no worker or batch can be.
-    pub(crate) fn next_check(&self, workers: &impl TakesTasks, now: Moment) -> Option<Duration> {
+    /// When a worker may be stuck or a batch slow. `None` if no worker or batch can be.
+    pub(crate) fn next_check(&mut self, workers: &impl TakesTasks) -> Option<Moment> {
+        let check = self.check.unwrap_or_else(|| self.first_check(workers));
+        debug_assert_eq!(check, self.first_check(workers), "a change was not noted");
+        self.check = Some(check);
+        check
+    }
+
+    pub(super) fn first_check(&self, workers: &impl TakesTasks) -> Option<Moment> {
         let others = self.others(workers);
-        let waits = self.run_queues.iter().filter_map(|(worker, queue)| {
-            let stuck = others.patience(queue, workers.takes_tasks(worker));
+        let checks = self.run_queues.iter().filter_map(|(worker, queue)| {
+            let stuck = others.patience(queue, || workers.takes_tasks(worker));
             let slow = queue.unmarked_batch().map(|_| SLOW_AFTER);
             let limit = stuck.into_iter().chain(slow).min()?;
-            Some(limit.saturating_sub(queue.since_progress(now)))
+            Some(queue.last_progress().plus(limit))
         });
-        waits.min()
+        checks.min()
     }
 
     fn others(&self, workers: &impl TakesTasks) -> Others {
-        let keys = self.run_queues.iter().map(|(worker, _)| worker);
+        let (mut taking, mut idle) = (0, 0);
+        for (worker, queue) in &self.run_queues {
+            if workers.takes_tasks(worker) {
+                taking += 1;
+                idle += usize::from(queue.expected() == 0);
+            }
+        }
         Others {
-            idle: self.waiting() == 0 && self.idle(workers) > 0,
-            taking: keys.filter(|worker| workers.takes_tasks(*worker)).count(),
+            idle: idle > 0 && self.waiting() == 0,
+            taking,
         }
     }
 }
@@ -75,11 +89,11 @@ struct Others {
 
 impl Others {
     /// How long a worker may make no progress before its unstarted tasks are revoked.
-    fn patience(self, queue: &RunQueue, takes_tasks: bool) -> Option<Duration> {
-        let others = self.taking - usize::from(takes_tasks);
+    fn patience(self, queue: &RunQueue, takes_tasks: impl Fn() -> bool) -> Option<Duration> {
+        let others = || self.taking > usize::from(takes_tasks());
         if self.idle && queue.backlog() > 1 {
             Some(STUCK_AFTER)
-        } else if others > 0 && queue.may_be_unstarted() {
+        } else if queue.may_be_unstarted() && others() {
             Some(UNSTARTED_AFTER)
         } else {
             None

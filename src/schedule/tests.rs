@@ -97,8 +97,9 @@ impl Fixture {
         self.schedule.stuck(&self.taking, now)
     }
 
-    fn next_check(&self, now: Moment) -> Option<Duration> {
-        self.schedule.next_check(&self.taking, now)
+    fn next_check(&mut self, now: Moment) -> Option<Duration> {
+        let check = self.schedule.next_check(&self.taking)?;
+        Some(check.since(now))
     }
 }
 

@@ -250,6 +250,11 @@ impl BlobPool {
         }
     }
 
+    /// Whether there are no blobs, neither free nor in use.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blobs.is_empty()
+    }
+
     /// A pool whose blobs have ids above `base`.
     pub(crate) fn above(base: u64) -> Self {
         Self {

@@ -8,37 +8,40 @@ use crate::sys::clock::Moment;
 impl Core {
     /// When the driver must run even if nothing happens.
     pub(in crate::pool) fn next_run(&mut self) -> Option<Moment> {
-        let deadlines = self.workers.keys().filter_map(|it| self.deadline(it));
         let half_open_at = self.breaker.half_open_at();
         // Also if no task waits: the pool finds out by itself that workers can be started again.
         let half_open_at = half_open_at.filter(|_| {
             self.schedule.waiting() > 0 || !self.unplaced.is_empty() || self.missing_workers() > 0
         });
-        let first_deadline = deadlines.min();
-        first_deadline
+        let first = self.next_turn_of_workers();
+        first
             .into_iter()
             .chain(self.next_balance())
-            .chain(self.next_look())
             .chain(half_open_at)
             .chain(self.next_deadline())
-            .chain(self.next_expiry())
-            .chain(self.next_exit_limit())
             .chain(self.next_adaption())
             .chain(self.admission.next_lapse())
             .chain(self.next_delayed())
             .min()
     }
 
-    /// When unstarted tasks may have to be moved.
-    pub(in crate::pool) fn next_balance(&self) -> Option<Moment> {
-        let wait = self.schedule.next_check(&self.workers, self.now)?;
-        Some(self.now.plus(wait))
+    /// When unstarted tasks may have to be moved, or a batch is slow.
+    pub(in crate::pool) fn next_balance(&mut self) -> Option<Moment> {
+        self.note_takers();
+        self.schedule.next_check(&self.workers)
+    }
+
+    fn is_balance_due(&mut self) -> bool {
+        self.next_balance().is_some_and(|at| at <= self.now)
     }
 
     /// Finds batches that have had no outcome for a while, and has their workers send every outcome at once from now
     /// on. Returns the workers: the outcomes they have published before must be salvaged.
     pub(in crate::pool) fn flush_slow_batches(&mut self) -> Vec<WorkerKey> {
         let mut slow = Vec::new();
+        if !self.is_balance_due() {
+            return slow;
+        }
         while let Some((worker, task)) = self.schedule.slow_batch(self.now) {
             let position = self.position(task);
             let Some((position, requests)) = position.zip(self.requests(worker)) else {
@@ -55,6 +58,9 @@ impl Core {
 
     /// Gives the tasks behind a long task to idle workers, and the tasks of a worker that starts none to any other.
     pub(in crate::pool) fn rebalance(&mut self) {
+        if !self.is_balance_due() {
+            return;
+        }
         for _ in self.workers.keys() {
             let Some(worker) = self.schedule.stuck(&self.workers, self.now) else {
                 return;
@@ -77,11 +83,11 @@ impl Core {
 
     /// Clears suspect workers that were seen to run.
     pub(in crate::pool) fn clear_suspicions(&mut self) {
-        for worker in self.workers.keys() {
-            if self.was_seen_to_run(worker) {
-                self.transition(worker, WorkerLife::clear_suspicion);
+        self.for_each_due(|core, worker| {
+            if core.was_seen_to_run(worker) {
+                core.transition(worker, WorkerLife::clear_suspicion);
             }
-        }
+        });
     }
 
     /// Whether a suspect worker has released the request that it had not started.

@@ -75,33 +75,33 @@ impl Core {
 
     /// Ends tasks whose time is over, and kills workers whose grace is over.
     pub(in crate::pool) fn expire(&mut self) {
-        for worker in self.workers.keys() {
-            self.note_start(worker);
-            if self.is_erased(worker) {
-                let what = "it has erased a request that it was to run";
-                self.distrust(worker, Nonsense(what));
-                continue;
-            }
-            if self.deadline(worker).is_none_or(|at| at > self.now) {
-                continue;
-            }
-            let life = self.workers.get(worker).map(|it| &it.life);
-            if life.is_some_and(|life| life.kill_at().is_some()) {
-                self.transition(worker, WorkerLife::kill);
-                continue;
-            }
-            let front = self.schedule.run_queue(worker).and_then(RunQueue::front);
-            match front {
-                Some(front) if self.is_ignored(worker, front.task) => {
-                    // It is stopped, or says that it has not started what it runs. The task runs elsewhere.
-                    if let Some(it) = self.workers.get_mut(worker) {
-                        it.unresponsive = true;
-                    }
-                    self.transition(worker, WorkerLife::kill);
+        self.for_each_due(Self::expire_at);
+    }
+
+    fn expire_at(&mut self, worker: WorkerKey) {
+        self.note_start(worker);
+        if self.is_erased(worker) {
+            let what = "it has erased a request that it was to run";
+            return self.distrust(worker, Nonsense(what));
+        }
+        if self.deadline(worker).is_none_or(|at| at > self.now) {
+            return;
+        }
+        let life = self.workers.get(worker).map(|it| &it.life);
+        if life.is_some_and(|life| life.kill_at().is_some()) {
+            return self.transition(worker, WorkerLife::kill);
+        }
+        let front = self.schedule.run_queue(worker).and_then(RunQueue::front);
+        match front {
+            Some(front) if self.is_ignored(worker, front.task) => {
+                // It is stopped, or says that it has not started what it runs. The task runs elsewhere.
+                if let Some(it) = self.workers.get_mut(worker) {
+                    it.unresponsive = true;
                 }
-                Some(front) => self.stop_running(worker, front.task, ErrorKind::TimedOut),
-                None => {}
+                self.transition(worker, WorkerLife::kill);
             }
+            Some(front) => self.stop_running(worker, front.task, ErrorKind::TimedOut),
+            None => {}
         }
     }
 

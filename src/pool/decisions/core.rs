@@ -39,6 +39,9 @@ use crate::spawn::{ChildSource, ChildSpec, Output, Surroundings};
 use crate::sys::clock::Moment;
 use crate::transfer::blob::{BlobStore, PackedBlob};
 
+/// For so many effects memory is kept.
+const MOST_KEPT_EFFECTS: usize = 1024;
+
 /// How a pool was built.
 pub(in crate::pool) struct Settings {
     /// No other pool of this process has it. Not 0.
@@ -207,6 +210,10 @@ pub(in crate::pool) struct Core {
     pub(in crate::pool) must_wake: Vec<WorkerKey>,
     /// Whether workers may be missing: set by every change that can end in a start.
     pub(in crate::pool) check_missing: bool,
+    /// Whether requests were sent, so that tasks may have to be moved, since the last call of [`Core::take_run_by`].
+    pub(in crate::pool) check_balance: bool,
+    /// Whether workers may have memory for arguments: set when some was made, and by the start of a worker.
+    pub(in crate::pool) may_have_blobs: bool,
     /// When the driver must run because of requests that were sent since the last call of [`Core::take_run_by`].
     run_by: Option<Moment>,
     /// The time of the event that is being handled.
@@ -243,6 +250,8 @@ impl Core {
             failures: Vec::new(),
             must_wake: Vec::new(),
             check_missing: true,
+            check_balance: false,
+            may_have_blobs: false,
             run_by: None,
             now: Moment::now(),
         }
@@ -255,13 +264,34 @@ impl Core {
 
     /// Takes the time by which the driver must run.
     pub(in crate::pool) fn take_run_by(&mut self) -> Option<Moment> {
+        if std::mem::take(&mut self.check_balance) {
+            let at = self.next_balance();
+            self.run_driver_by(at);
+        }
         self.run_by.take()
+    }
+
+    /// The driver runs, and checks everything.
+    pub(in crate::pool) fn forget_run_by(&mut self) {
+        self.check_balance = false;
+        self.run_by = None;
     }
 
     /// Takes what was decided, to be performed after the lock is released: first the effects, then the failures.
     pub(in crate::pool) fn take_decisions(&mut self) -> (Vec<Effect>, Vec<Failure>) {
-        let effects = std::mem::take(&mut self.effects);
+        // Most calls decide nothing. Then the memory for effects stays for the driver, whose turns decide something.
+        let effects = match self.effects.is_empty() {
+            true => Vec::new(),
+            false => std::mem::take(&mut self.effects),
+        };
         (effects, std::mem::take(&mut self.failures))
+    }
+
+    /// Takes back the memory of effects that were performed.
+    pub(in crate::pool) fn reuse(&mut self, performed: Vec<Effect>) {
+        if self.effects.is_empty() && performed.capacity() <= MOST_KEPT_EFFECTS {
+            self.effects = performed;
+        }
     }
 
     /// The position of the task's request, if that is in a ring.

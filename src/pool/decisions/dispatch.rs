@@ -173,6 +173,7 @@ impl Core {
         worker: WorkerKey,
         packed: Result<PackedBlob, String>,
     ) {
+        self.may_have_blobs = true;
         self.schedule.unreserve(worker);
         match (packed, self.records.get_mut(key)) {
             (Ok(packed), Some(record)) => {
@@ -233,7 +234,7 @@ impl Core {
                 self.on_sent(worker, key, position, items, has_fds);
                 self.use_quota(worker, items);
                 self.schedule.sent(worker, key, items, self.now);
-                self.run_driver_by(self.next_balance());
+                self.check_balance = true;
                 if is_split {
                     self.records.recount(key);
                 }

@@ -10,7 +10,6 @@ use super::close::LONGEST_LEAVING;
 use super::core::{Core, Effect, Failure};
 use super::exit_stage::{ExitArguments, ExitStage};
 use super::worker_state::WorkerLife;
-use super::worker_table::Worker;
 use crate::call::Written;
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
@@ -74,6 +73,7 @@ impl Core {
         job: &dyn Job,
         arguments: Option<ExitArguments>,
     ) {
+        self.may_have_blobs = true;
         let limit = self.settings.task_timeout.unwrap_or(LONGEST_EXIT);
         let until = self.now.plus(limit);
         let found = self.workers.iter_mut().find(|(_, it)| it.serial == serial);
@@ -145,12 +145,12 @@ impl Core {
         }
     }
 
-    /// When the next exit function has run for too long.
-    pub(in crate::pool) fn next_exit_limit(&self) -> Option<Moment> {
-        let limit = |it: &Worker| match it.exit_stage {
+    /// When the exit function of the worker has run for too long.
+    pub(in crate::pool) fn exit_limit(&self, worker: WorkerKey) -> Option<Moment> {
+        let it = self.workers.get(worker)?;
+        match it.exit_stage {
             ExitStage::Runs { until } if it.is_alive() => Some(until),
             _ => None,
-        };
-        self.workers.iter().filter_map(|(_, it)| limit(it)).min()
+        }
     }
 }

@@ -4,11 +4,13 @@
 //! their own: tasks come in (`room`, `admission`, `dispatch`, `pinned`), are moved (`balance`), replied to (`replies`,
 //! `rerun`, `retry`), cancelled (`cancel`) and given up (`expiry`). Workers are started (`workers`, `worker_count`,
 //! `start_failures`), replaced (`recycling` with `departure` and `restart`, `exit_request`) and lost (`worker_exit`).
-//! `observation` and `utilisation` are what is shown. `tick` has the order of the driver's steps, `close` the end.
+//! `observation` and `utilisation` are what is shown. The `agenda` says which workers a turn looks at, `upkeep` when a turn
+//! must be. `tick` has the order of the driver's steps, `close` the end.
 //!
 //! Must stay true: no user code runs here; an effect is performed by `driving`, after the lock is released.
 
 pub(super) mod admission;
+pub(super) mod agenda;
 pub(super) mod backoff;
 pub(super) mod balance;
 pub(super) mod cancel;
@@ -34,6 +36,7 @@ pub(super) mod segments;
 pub(super) mod start_failures;
 pub(super) mod target;
 pub(super) mod tick;
+pub(super) mod upkeep;
 pub(super) mod utilisation;
 pub(super) mod worker_count;
 pub(super) mod worker_exit;

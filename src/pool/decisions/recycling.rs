@@ -101,30 +101,31 @@ impl Core {
 impl Core {
     /// Replaces workers that are old enough, and ends workers that have finished their last task.
     pub(in crate::pool) fn recycle(&mut self) {
-        for worker in self.workers.keys() {
-            let it = self.workers.get(worker);
-            let Some(it) = it.filter(|it| it.is_alive() && it.is_first_lane()) else {
-                continue;
-            };
-            match it.departure {
-                Departure::No if !it.standby && it.expires.is_some_and(|at| at <= self.now) => {
-                    self.leave_when_replaced(worker, RecycleReason::MaxAge);
-                }
-                Departure::WhenReplaced(why) if self.has_ready_successor(it.number) => {
-                    self.leave_after_this_task(worker, Some(why));
-                }
-                _ => {}
-            }
-            self.end_if_finished(worker);
-        }
+        self.for_each_due(Self::recycle_one);
         self.restart_next();
     }
 
-    /// When the next worker is old enough.
-    pub(in crate::pool) fn next_expiry(&self) -> Option<Moment> {
-        let staying = self.workers.iter().map(|(_, it)| it);
-        let staying = staying.filter(|it| it.is_alive() && !it.departure.is_decided());
-        staying.filter_map(|it| it.expires).min()
+    fn recycle_one(&mut self, worker: WorkerKey) {
+        let it = self.workers.get(worker);
+        let Some(it) = it.filter(|it| it.is_alive() && it.is_first_lane()) else {
+            return;
+        };
+        let is_old = self.expiry(worker).is_some_and(|at| at <= self.now);
+        match it.departure {
+            Departure::No if is_old => self.leave_when_replaced(worker, RecycleReason::MaxAge),
+            Departure::WhenReplaced(why) if self.has_ready_successor(it.number) => {
+                self.leave_after_this_task(worker, Some(why));
+            }
+            _ => {}
+        }
+        self.end_if_finished(worker);
+    }
+
+    /// When the worker is old enough, if it stays until then.
+    pub(in crate::pool) fn expiry(&self, worker: WorkerKey) -> Option<Moment> {
+        let it = self.workers.get(worker)?;
+        let stays = it.is_alive() && !it.departure.is_decided() && !it.standby;
+        it.expires.filter(|_| stays)
     }
 
     /// Whether a replacement of the worker with this number could take tasks.

@@ -13,6 +13,7 @@ impl Core {
     /// next tick, and not sleep. Then what time brings waits for that tick, which knows what was salvaged.
     #[must_use]
     pub(in crate::pool) fn tick(&mut self, findings: &mut Findings) -> Vec<WorkerKey> {
+        self.workers.agenda.begin_turn(self.now);
         for id in findings.uncached.drain(..) {
             self.forget_cached(id);
         }
@@ -68,6 +69,7 @@ impl Core {
 
     /// What happens because time has passed, or because a worker did something that sends no reply.
     fn on_time(&mut self) {
+        self.put_off_workers();
         self.drop_started_arguments();
         self.expire();
         self.end_delays();
@@ -80,6 +82,7 @@ impl Core {
         self.adapt_worker_count();
         self.look_at_long_tasks();
         self.flush();
+        self.put_off_workers();
         if self.breaker.half_open_at().is_some_and(|at| at <= self.now) {
             self.breaker.half_open();
             self.check_missing = true;

@@ -151,8 +151,12 @@ impl<I> WorkerLife<I> {
     /// the kill says and gives the worker tasks again.
     #[must_use]
     pub(in crate::pool) fn ended_within_grace(&mut self, task: TaskKey) -> Option<PendingKill> {
+        // Looked at first: the state is large, and this is asked at the end of every task.
+        if !matches!(self, Self::Cancelling { kill, .. } if kill.task == task) {
+            return None;
+        }
         let (life, saved) = match self.take() {
-            Self::Cancelling { io, kill } if kill.task == task => (Self::ready(io), Some(kill)),
+            Self::Cancelling { io, kill } => (Self::ready(io), Some(kill)),
             other => (other, None),
         };
         *self = life;

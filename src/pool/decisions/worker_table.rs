@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::agenda::Agenda;
 use super::departure::Departure;
 use super::exit_stage::ExitStage;
 use super::target::{Reservation, WorkerId};
@@ -68,6 +69,8 @@ pub(in crate::pool) struct Worker {
     pub(in crate::pool) expires: Option<Moment>,
     /// When it became ready to take tasks, if it had none since.
     pub(in crate::pool) idle_since: Moment,
+    /// Whether it took tasks when the schedule last asked for changes.
+    pub(in crate::pool) was_taking: bool,
 }
 
 impl Worker {
@@ -132,17 +135,23 @@ pub(in crate::pool) struct LanePlace {
     pub(in crate::pool) others: Vec<WorkerKey>,
 }
 
-/// The workers of a pool, each with all its lanes.
+/// The workers of a pool, each with all its lanes. A worker that is changed is noted in the agenda.
 #[derive(Debug, Default)]
-pub(in crate::pool) struct WorkerTable(Vec<Option<Worker>>);
+pub(in crate::pool) struct WorkerTable {
+    workers: Vec<Option<Worker>>,
+    pub(in crate::pool) agenda: Agenda,
+}
 
 impl WorkerTable {
     pub(in crate::pool) fn get(&self, key: WorkerKey) -> Option<&Worker> {
-        self.0.get(key)?.as_ref()
+        self.workers.get(key)?.as_ref()
     }
 
+    #[inline]
     pub(in crate::pool) fn get_mut(&mut self, key: WorkerKey) -> Option<&mut Worker> {
-        self.0.get_mut(key)?.as_mut()
+        let worker = self.workers.get_mut(key)?.as_mut()?;
+        self.agenda.note(key);
+        Some(worker)
     }
 
     /// The way to the worker's process, if there is one.
@@ -151,22 +160,23 @@ impl WorkerTable {
     }
 
     pub(in crate::pool) fn insert(&mut self, key: WorkerKey, worker: Worker) {
-        if self.0.len() <= key {
-            self.0.resize_with(key + 1, || None);
+        if self.workers.len() <= key {
+            self.workers.resize_with(key + 1, || None);
         }
-        self.0[key] = Some(worker);
+        self.workers[key] = Some(worker);
+        self.agenda.note(key);
     }
 
     pub(in crate::pool) fn remove(&mut self, key: WorkerKey) -> Option<Worker> {
-        self.0.get_mut(key)?.take()
+        self.workers.get_mut(key)?.take()
     }
 
     pub(in crate::pool) fn clear(&mut self) {
-        self.0.clear();
+        self.workers.clear();
     }
 
     pub(in crate::pool) fn is_empty(&self) -> bool {
-        self.0.iter().all(Option::is_none)
+        self.workers.iter().all(Option::is_none)
     }
 
     /// Whether any worker runs tasks, or may be able to when it has started.
@@ -176,17 +186,22 @@ impl WorkerTable {
 
     /// All keys that workers have, and perhaps others.
     pub(in crate::pool) fn keys(&self) -> std::ops::Range<WorkerKey> {
-        0..self.0.len()
+        0..self.workers.len()
     }
 
     pub(in crate::pool) fn iter(&self) -> impl Iterator<Item = (WorkerKey, &Worker)> {
-        let workers = self.0.iter().enumerate();
+        let workers = self.workers.iter().enumerate();
         workers.filter_map(|(key, worker)| Some((key, worker.as_ref()?)))
     }
 
     pub(in crate::pool) fn iter_mut(&mut self) -> impl Iterator<Item = (WorkerKey, &mut Worker)> {
-        let workers = self.0.iter_mut().enumerate();
-        workers.filter_map(|(key, worker)| Some((key, worker.as_mut()?)))
+        let agenda = &mut self.agenda;
+        let workers = self.workers.iter_mut().enumerate();
+        workers.filter_map(|(key, worker)| {
+            let worker = worker.as_mut()?;
+            agenda.note(key);
+            Some((key, worker))
+        })
     }
 }
 

@@ -73,6 +73,8 @@ impl Core {
         has_init: bool,
     ) {
         io.requests.belong_to(self.settings.id);
+        // Those of its initializers.
+        self.may_have_blobs = true;
         // While it is not known whether workers can start, they start one after the other.
         self.check_missing = true;
         match self.workers.get(worker) {
@@ -268,6 +270,7 @@ impl Core {
             quota: u64::MAX,
             expires: None,
             idle_since: self.now,
+            was_taking: false,
         }
     }
 
@@ -285,45 +288,51 @@ impl Core {
 impl Core {
     /// Sends messages that could not be sent before, and lets the schedule send tasks to workers that have space.
     pub(in crate::pool) fn flush(&mut self) {
-        for (worker, it) in self.workers.iter_mut() {
-            if let Some(io) = it.life.io_mut() {
+        self.for_each_due(|core, worker| {
+            if let Some(io) = core.workers.io_mut(worker) {
                 // A message that cannot be sent now is sent by a later call.
                 let _ = io.requests.send_unsent();
-                self.schedule.may_have_space(worker);
+                core.schedule.may_have_space(worker);
             }
-        }
+        });
+        self.schedule.look_again();
     }
 
     /// Drops the arguments of started tasks that hold descriptors: the task is not sent again, and an end of a channel
     /// among them must be the task's alone.
     pub(in crate::pool) fn drop_started_arguments(&mut self) {
-        for (worker, it) in self.workers.iter_mut() {
-            if it.has_fds.is_empty() {
-                continue;
-            }
-            let Some(io) = it.life.io() else {
-                continue;
-            };
-            it.has_fds.retain(|key| {
-                let Some(record) = self.records.get_mut(*key) else {
-                    return false;
-                };
-                // A request that was released has a reply on the way, which drops the arguments.
-                let position = record.position_at(worker);
-                let Some(position) = position.filter(|at| !io.requests.released(*at)) else {
-                    return false;
-                };
-                if io.requests.claimed(position) == 0 {
-                    return true;
-                }
-                if let TaskArguments::Packed(packed) = &mut record.arguments {
-                    packed.attachments.clear();
-                }
-                let job = Arc::clone(&record.job);
-                self.effects.push(Effect::ForgetArguments(job));
-                false
-            });
+        self.for_each_due(Self::drop_started_arguments_of);
+    }
+
+    fn drop_started_arguments_of(&mut self, worker: WorkerKey) {
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
+        if it.has_fds.is_empty() {
+            return;
         }
+        let Some(io) = it.life.io() else {
+            return;
+        };
+        it.has_fds.retain(|key| {
+            let Some(record) = self.records.get_mut(*key) else {
+                return false;
+            };
+            // A request that was released has a reply on the way, which drops the arguments.
+            let position = record.position_at(worker);
+            let Some(position) = position.filter(|at| !io.requests.released(*at)) else {
+                return false;
+            };
+            if io.requests.claimed(position) == 0 {
+                return true;
+            }
+            if let TaskArguments::Packed(packed) = &mut record.arguments {
+                packed.attachments.clear();
+            }
+            let job = Arc::clone(&record.job);
+            self.effects.push(Effect::ForgetArguments(job));
+            false
+        });
     }
 
     /// Tells the worker whose memory for arguments is from `store` that its blob `id` was freed.
@@ -345,9 +354,19 @@ impl Core {
     }
 
     /// Whether there is memory for arguments that is not in use.
-    pub(in crate::pool) fn has_free_blobs(&self) -> bool {
-        let mut all = self.workers.iter().filter_map(|(_, it)| it.life.io());
-        all.any(|io| io.requests.has_free_blobs())
+    pub(in crate::pool) fn has_free_blobs(&mut self) -> bool {
+        if !self.may_have_blobs {
+            return false;
+        }
+        let workers = self.workers.iter();
+        let stores = workers.filter_map(|(_, it)| Some(it.life.io()?.requests.lock_blobs()));
+        let (mut any, mut free) = (false, false);
+        for store in stores {
+            any |= !store.is_empty();
+            free |= store.has_free();
+        }
+        self.may_have_blobs = any;
+        free
     }
 
     /// Frees memory for arguments that is not in use.
@@ -361,45 +380,45 @@ impl Core {
 
     /// Asks workers whose task runs for long to look whether the thread that runs it has ended.
     pub(in crate::pool) fn look_at_long_tasks(&mut self) {
-        for worker in self.workers.keys() {
-            let Some(ran) = self.ran_for(worker) else {
-                continue;
-            };
-            let Some(it) = self.workers.get_mut(worker) else {
-                continue;
-            };
-            if ran < it.looked_after {
-                it.looked_after = Duration::ZERO; // another task
-            }
-            if ran >= it.next_look() {
-                it.looked_after = ran;
-                if let Some(io) = it.life.io_mut() {
-                    io.requests.send(ToWorker::Look);
-                }
+        self.for_each_due(Self::look_at_long_task);
+    }
+
+    fn look_at_long_task(&mut self, worker: WorkerKey) {
+        let Some(since) = self.runs_since(worker) else {
+            return;
+        };
+        let ran = self.now.since(since);
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
+        if ran < it.looked_after {
+            it.looked_after = Duration::ZERO; // another task
+        }
+        if ran >= it.next_look() {
+            it.looked_after = ran;
+            if let Some(io) = it.life.io_mut() {
+                io.requests.send(ToWorker::Look);
             }
         }
     }
 
-    /// When a worker must be asked next to look at itself.
-    pub(in crate::pool) fn next_look(&self) -> Option<Moment> {
-        let workers = self.workers.iter();
-        let looks = workers.filter_map(|(worker, it)| {
-            let left = it.next_look().checked_sub(self.ran_for(worker)?);
-            Some(self.now.plus(left.unwrap_or_default()))
-        });
-        looks.min()
+    /// When the worker must be asked next to look at itself.
+    pub(in crate::pool) fn look_at(&self, worker: WorkerKey) -> Option<Moment> {
+        let since = self.runs_since(worker)?;
+        let it = self.workers.get(worker)?;
+        Some(since.plus(it.next_look()))
     }
 
-    /// For how long a worker has run its task, or its initializer, without an outcome.
-    fn ran_for(&self, worker: WorkerKey) -> Option<Duration> {
+    /// Since when a worker has run its task, or its initializer, without an outcome.
+    fn runs_since(&self, worker: WorkerKey) -> Option<Moment> {
         let it = self.workers.get(worker)?;
         it.life.io()?;
         if it.life.is_preparing() {
-            return Some(self.now.since(it.since));
+            return Some(it.since);
         }
         let queue = self.schedule.run_queue(worker)?;
         queue.front()?;
-        Some(queue.since_progress(self.now))
+        Some(queue.last_progress())
     }
 
     /// Tells all workers to free the memory of idle blobs.

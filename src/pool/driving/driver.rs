@@ -44,6 +44,8 @@ pub(in crate::pool) struct Driver {
     /// When the timer fires.
     alarm: Option<Moment>,
     trim: Trim,
+    /// The memory for the effects of the next turn.
+    performed: Vec<Effect>,
     /// Dropped with the driver, which resolves [`PoolShared::ended`].
     _ended: oneshot::Sender<()>,
 }
@@ -75,6 +77,7 @@ impl Driver {
             timer: Box::pin(Timer::after(Duration::ZERO)),
             alarm: None,
             trim: Trim::new(),
+            performed: Vec::new(),
             _ended: ended,
         }
     }
@@ -91,8 +94,9 @@ impl Driver {
             self.inbox.find_overgrown(limit);
         }
         let busy = salvaged || told || replied;
-        let turn = self.turn(busy);
-        self.shared.perform(turn.effects);
+        let mut turn = self.turn(busy);
+        self.shared.perform(&mut turn.effects);
+        self.performed = turn.effects;
         if self.inbox.deliver(&self.shared) {
             self.trim.on_worker_blob();
         }
@@ -130,9 +134,10 @@ impl Driver {
         // early enough, and need not wake the driver to set another.
         let set = self.alarm.filter(|_| !self.timer.is_elapsed());
         let mut core = self.shared.lock();
+        core.reuse(std::mem::take(&mut self.performed));
         let slow = core.tick(&mut self.inbox.findings);
         // This turn checks everything.
-        core.take_run_by();
+        core.forget_run_by();
         let idle = core.records.is_empty();
         let kept = idle && core.has_free_blobs();
         let trim = self.trim.is_due(idle, kept, core.now);

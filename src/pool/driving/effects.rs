@@ -29,16 +29,16 @@ impl PoolShared {
         {
             core.effects.push(Effect::WakeDriver);
         }
-        let (effects, failures) = core.take_decisions();
+        let (mut effects, failures) = core.take_decisions();
         drop(core);
-        self.perform(effects);
+        self.perform(&mut effects);
         fail(failures);
         out
     }
 
     /// Performs effects, in order.
-    pub(in crate::pool) fn perform(self: &Arc<Self>, effects: Vec<Effect>) {
-        for effect in effects {
+    pub(in crate::pool) fn perform(self: &Arc<Self>, effects: &mut Vec<Effect>) {
+        for effect in effects.drain(..) {
             self.perform_one(effect);
         }
     }
