@@ -62,8 +62,8 @@ static ONLY: RunningTask = RunningTask::new();
 static LANES: OnceLock<Box<[RunningTask]>> = OnceLock::new();
 
 thread_local! {
-    /// That of this thread.
-    static CURRENT: Cell<&'static RunningTask> = const { Cell::new(&ONLY) };
+    /// That of this thread, if it runs the tasks of a lane.
+    static CURRENT: Cell<Option<&'static RunningTask>> = const { Cell::new(None) };
 }
 
 /// This worker has lanes with these request rings. Called before they run anything.
@@ -79,7 +79,7 @@ pub(crate) fn set_lanes(rings: impl IntoIterator<Item = Ring>) {
 /// This thread runs the tasks of the lane with this index, if this worker has several.
 pub(crate) fn enter_lane(index: usize) {
     if let Some(lane) = lanes().get(index) {
-        CURRENT.set(lane);
+        CURRENT.set(Some(lane));
     }
 }
 
@@ -91,7 +91,7 @@ pub(super) fn process() -> &'static RunningTask {
 /// The record of this thread.
 #[inline]
 pub(super) fn current() -> &'static RunningTask {
-    CURRENT.get()
+    CURRENT.get().unwrap_or(&ONLY)
 }
 
 /// The record of the lane with this index; that of the process if it has one lane.
