@@ -44,8 +44,12 @@ pub(in crate::pool) struct PendingKill {
 /// The state of a worker. `I` is the way to its process.
 #[derive(Debug)]
 pub(in crate::pool) enum WorkerLife<I = WorkerIo> {
-    /// There is no process yet. Dropping `_wanted` ends the start, which may take long: a preload may never return.
-    Starting { _wanted: oneshot::Sender<()> },
+    /// No process is known yet. Dropping `_wanted` ends the start, which may take long: a preload may never return. If the
+    /// worker is to exit when it has run its initializers, it is killed at `kill_at`.
+    Starting {
+        _wanted: oneshot::Sender<()>,
+        kill_at: Option<Moment>,
+    },
     /// The process runs its initializers.
     Preparing { io: I },
     /// The worker takes tasks, unless it is suspect: then it has not started the request at `suspect_at`, when other
@@ -85,6 +89,9 @@ impl<I> WorkerLife<I> {
     /// A process was started. `has_init` says whether it runs initializers before its first task.
     pub(in crate::pool) fn on_started(&mut self, io: I, has_init: bool) -> NextStep {
         let (life, next) = match self.take() {
+            Self::Starting {
+                kill_at: Some(at), ..
+            } => (Self::leaving(io, at), NextStep::SendStop),
             Self::Starting { .. } if has_init => (Self::Preparing { io }, NextStep::Nothing),
             Self::Starting { .. } => (Self::ready(io), NextStep::Dispatch),
             Self::Stopping { because, .. } => (Self::stopping(Some(io), because), NextStep::Kill),
@@ -184,11 +191,7 @@ impl<I> WorkerLife<I> {
     /// The worker has said that it begins nothing more and exits. It is killed if it still exists at `kill_at`.
     pub(in crate::pool) fn leave(&mut self, kill_at: Moment) -> NextStep {
         let life = match self.take() {
-            Self::Ready { io, .. } => Self::Stopping {
-                io: Some(io),
-                because: None,
-                kill_at: Some(kill_at),
-            },
+            Self::Ready { io, .. } => Self::leaving(io, kill_at),
             other => other,
         };
         *self = life;
@@ -200,12 +203,17 @@ impl<I> WorkerLife<I> {
     pub(in crate::pool) fn stop_prepared(&mut self, kill_at: Moment) -> NextStep {
         match self.take() {
             Self::Preparing { io } => {
-                *self = Self::Stopping {
-                    io: Some(io),
-                    because: None,
-                    kill_at: Some(kill_at),
-                };
+                *self = Self::leaving(io, kill_at);
                 NextStep::SendStop
+            }
+            // Its process may run the initializers already.
+            Self::Starting {
+                _wanted,
+                kill_at: known,
+            } => {
+                let kill_at = known.or(Some(kill_at));
+                *self = Self::Starting { _wanted, kill_at };
+                NextStep::Nothing
             }
             other => {
                 *self = other;
@@ -233,6 +241,14 @@ impl<I> WorkerLife<I> {
     fn ready(io: I) -> Self {
         let suspect_at = None;
         Self::Ready { io, suspect_at }
+    }
+
+    fn leaving(io: I, kill_at: Moment) -> Self {
+        Self::Stopping {
+            io: Some(io),
+            because: None,
+            kill_at: Some(kill_at),
+        }
     }
 
     fn stopping(io: Option<I>, because: Option<PendingKill>) -> Self {
@@ -305,7 +321,7 @@ impl<I> WorkerLife<I> {
     pub(in crate::pool) fn kill_at(&self) -> Option<Moment> {
         match self {
             Self::Cancelling { kill, .. } => Some(kill.at),
-            Self::Stopping { kill_at, .. } => *kill_at,
+            Self::Stopping { kill_at, .. } | Self::Starting { kill_at, .. } => *kill_at,
             _ => None,
         }
     }

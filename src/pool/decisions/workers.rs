@@ -199,7 +199,10 @@ impl Core {
             };
             // The start is that of the first lane.
             let (wanted, _) = oneshot::channel();
-            let life = WorkerLife::Starting { _wanted: wanted };
+            let life = WorkerLife::Starting {
+                _wanted: wanted,
+                kill_at: None,
+            };
             let lane = self.new_worker(lane, number, standby, life, self.started);
             self.workers.insert(key, lane);
         }
@@ -208,7 +211,10 @@ impl Core {
             is_first: true,
             others,
         };
-        let life = WorkerLife::Starting { _wanted: wanted };
+        let life = WorkerLife::Starting {
+            _wanted: wanted,
+            kill_at: None,
+        };
         let worker = Worker {
             exit_job: self.exit_job(),
             quota: self.limits().tasks.unwrap_or(u64::MAX),

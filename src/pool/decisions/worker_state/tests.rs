@@ -1,5 +1,9 @@
 //! Every transition of a worker's life, without a process.
 
+use std::time::Duration;
+
+use tokio::sync::oneshot::error::TryRecvError;
+
 use super::*;
 
 /// A kill of the worker that runs task 7.
@@ -31,7 +35,11 @@ struct Io;
 
 fn starting() -> (WorkerLife<Io>, oneshot::Receiver<()>) {
     let (_wanted, unwanted) = oneshot::channel();
-    (WorkerLife::Starting { _wanted }, unwanted)
+    let life = WorkerLife::Starting {
+        _wanted,
+        kill_at: None,
+    };
+    (life, unwanted)
 }
 
 fn preparing() -> WorkerLife<Io> {
@@ -273,4 +281,29 @@ fn public_state_follows_from_the_life_and_the_run_queue() {
     let of = |busy| all().iter().map(|it| it.public(busy)).collect::<Vec<_>>();
     assert_eq!(of(false), [Starting, Idle, Idle, Idle, Stopping, Stopping]);
     assert_eq!(of(true), [Starting, Busy, Busy, Busy, Stopping, Stopping]);
+}
+
+#[test]
+fn start_that_is_to_end_in_order_is_finished_before_the_worker_is_told() {
+    let (mut life, mut unwanted) = starting();
+    assert_eq!(life.stop_prepared(late()), NextStep::Nothing);
+    // The first limit holds.
+    assert_eq!(
+        life.stop_prepared(late().plus(Duration::from_secs(1))),
+        NextStep::Nothing
+    );
+    assert_eq!(life.kill_at(), Some(late()));
+    assert_eq!(unwanted.try_recv(), Err(TryRecvError::Empty));
+    assert_eq!(life.on_started(Io, true), NextStep::SendStop);
+    assert_eq!(shown(&life), ("stopping", true));
+    assert_eq!(life.kill_at(), Some(late()));
+}
+
+#[test]
+fn start_that_is_to_end_in_order_is_ended_by_a_kill() {
+    let (mut life, mut unwanted) = starting();
+    assert_eq!(life.stop_prepared(late()), NextStep::Nothing);
+    assert_eq!(life.kill(), NextStep::Nothing);
+    assert_eq!(unwanted.try_recv(), Err(TryRecvError::Closed));
+    assert_eq!(life.kill_at(), None);
 }
