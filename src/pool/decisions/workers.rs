@@ -188,24 +188,8 @@ impl Core {
         let (wanted, unwanted) = oneshot::channel();
         self.started += 1;
         let serial = self.started;
-        let count = self.settings.tasks_per_worker - 1;
-        let others: Vec<_> = (0..count).map(|_| self.schedule.add_worker()).collect();
-        for &key in &others {
-            self.started += 1;
-            let lane = LanePlace {
-                first,
-                is_first: false,
-                others: Vec::new(),
-            };
-            // The start is that of the first lane.
-            let (wanted, _) = oneshot::channel();
-            let life = WorkerLife::Starting {
-                _wanted: wanted,
-                kill_at: None,
-            };
-            let lane = self.new_worker(lane, number, standby, life, self.started);
-            self.workers.insert(key, lane);
-        }
+        let others = self.insert_other_lanes(first, number, standby);
+        let count = others.len();
         let lane = LanePlace {
             first,
             is_first: true,
@@ -239,6 +223,34 @@ impl Core {
         let proves = self.breaker.is_cautious();
         self.effects
             .push(Effect::Launch(first, Box::new(spec), unwanted, proves));
+    }
+
+    /// Adds the lanes beside the first of a worker that is being started.
+    fn insert_other_lanes(
+        &mut self,
+        first: WorkerKey,
+        number: usize,
+        standby: bool,
+    ) -> Vec<WorkerKey> {
+        let count = self.settings.tasks_per_worker - 1;
+        let others: Vec<_> = (0..count).map(|_| self.schedule.add_worker()).collect();
+        for &key in &others {
+            self.started += 1;
+            let lane = LanePlace {
+                first,
+                is_first: false,
+                others: Vec::new(),
+            };
+            // The start is that of the first lane.
+            let (wanted, _) = oneshot::channel();
+            let life = WorkerLife::Starting {
+                _wanted: wanted,
+                kill_at: None,
+            };
+            let lane = self.new_worker(lane, number, standby, life, self.started);
+            self.workers.insert(key, lane);
+        }
+        others
     }
 
     /// A worker that is being started, without limits and exit function.
