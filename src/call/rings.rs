@@ -16,7 +16,7 @@ use crate::transfer::lane::Lane;
 pub(crate) struct RingMemory {
     pub(crate) memory: OwnedFd,
     pub(crate) rings: [Ring; 2],
-    /// Those of the other lanes of a worker.
+    /// The rings of the other lanes of a worker.
     pub(crate) others: Vec<[Ring; 2]>,
     /// The name of the memory, which no other memory has.
     pub(crate) name: String,

@@ -11,7 +11,7 @@ use super::engine::{Engine, EngineCall};
 use super::home::StateHome;
 use super::managed::Managed;
 use super::reads::OpenWithReads;
-use super::reads::read_desk::ReadDesk;
+use super::reads::pending_reads::PendingReads;
 use super::state_thread::StateThread;
 use crate::error::{ErrorKind, JoinError};
 use crate::pool::{Pool, PoolBuilder};
@@ -148,7 +148,7 @@ impl<S: 'static> ManagedBuilder<S> {
     {
         let _ = open; // zero-sized: its type is the function
         ManagedSpawn::new::<F::Call>(local_home(), |engine| {
-            let arguments = (engine.desk().answers(), F::arguments(args));
+            let arguments = (engine.pending_reads().answers(), F::arguments(args));
             engine.call::<Keeping<OpenWithReads<F::Call>>>(arguments)
         })
     }
@@ -158,19 +158,19 @@ impl<S: 'static> ManagedBuilder<S> {
         C: Call<Output = Result<(), String>>,
     {
         reactor::check_runtime()?;
-        let desk = ReadDesk::new()?;
-        let arguments = (desk.answers(), arguments);
+        let pending = PendingReads::new()?;
+        let arguments = (pending.answers(), arguments);
         let pool = self
             .pool
             .only_state::<OpenWithReads<C>>(arguments, self.restart);
-        StateHome::with(Engine::pool(pool.build()?, desk))
+        StateHome::with(Engine::pool(pool.build()?, pending))
     }
 }
 
 fn local_home() -> io::Result<Arc<StateHome>> {
     reactor::check_runtime()?;
-    let desk = ReadDesk::new()?;
-    StateHome::with(Engine::thread(StateThread::start()?, desk))
+    let pending = PendingReads::new()?;
+    StateHome::with(Engine::thread(StateThread::start()?, pending))
 }
 
 /// A call that returns once there is a state, which the worker has made before its first call.

@@ -8,7 +8,7 @@ use futures::Stream;
 use futures::future::Either;
 use futures::stream::pending;
 
-use super::reads::read_desk::ReadDesk;
+use super::reads::pending_reads::PendingReads;
 use super::state_thread::{StateThread, ThreadCall};
 use crate::error::JoinError;
 use crate::pool::{Pool, PoolEvent, Run};
@@ -18,7 +18,7 @@ use crate::task::Call;
 #[derive(Debug, Clone)]
 pub(super) struct Engine {
     runner: Runner,
-    desk: Arc<ReadDesk>,
+    pending: Arc<PendingReads>,
 }
 
 #[derive(Debug, Clone)]
@@ -35,16 +35,16 @@ pub(super) enum EngineCall<R> {
 }
 
 impl Engine {
-    /// A pool whose worker sends the answers of reads to `desk`.
-    pub(super) fn pool(pool: Pool, desk: Arc<ReadDesk>) -> Self {
+    /// A pool whose worker sends the answers of reads to `pending`.
+    pub(super) fn pool(pool: Pool, pending: Arc<PendingReads>) -> Self {
         let runner = Runner::Pool(pool);
-        Self { runner, desk }
+        Self { runner, pending }
     }
 
-    /// A thread that sends the answers of reads to `desk`.
-    pub(super) fn thread(thread: StateThread, desk: Arc<ReadDesk>) -> Self {
+    /// A thread that sends the answers of reads to `pending`.
+    pub(super) fn thread(thread: StateThread, pending: Arc<PendingReads>) -> Self {
         let runner = Runner::Thread(thread);
-        Self { runner, desk }
+        Self { runner, pending }
     }
 
     pub(super) fn call<C: Call>(&self, arguments: C::Args) -> EngineCall<C::Output> {
@@ -55,8 +55,8 @@ impl Engine {
     }
 
     /// The reads that it runs.
-    pub(super) fn desk(&self) -> &Arc<ReadDesk> {
-        &self.desk
+    pub(super) fn pending_reads(&self) -> &Arc<PendingReads> {
+        &self.pending
     }
 
     /// What happens to the process of the state. A thread has none.

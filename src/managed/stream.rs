@@ -28,8 +28,8 @@ use crate::task::Call;
 /// The function has the state until it ends. Calls and reads wait, also while it waits for its reader, which is so when the
 /// reader is [`buffer`](ManagedStream::buffer) items behind.
 ///
-/// Dropping the stream stops the function: one that waits for its turn is removed; one that runs ends where it sends its
-/// next item, by unwinding. The state stays as the function has left it, and its process lives on. A function that sends
+/// Dropping the stream stops the function. A function that waits for its turn is removed. A running function ends where it
+/// sends its next item, by unwinding. The state stays as the function has left it, and its process lives on. A function that sends
 /// nothing more runs to its end; so does each function of a program that is built with `panic = "abort"`.
 ///
 /// # Errors

@@ -7,7 +7,7 @@
 //! - `maps`: one function over many items.
 //! - `state`: pools whose workers each hold a state.
 //! - `monitoring`: what a pool shows of itself.
-//! - `driving`: the one task that waits, and performs what was decided.
+//! - `driving`: the only task that waits; it performs what was decided.
 //! - `decisions`: what is known under one lock, and what it decides. Which task runs where is the
 //!   [`schedule`](crate::schedule)'s to decide.
 //!

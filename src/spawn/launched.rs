@@ -17,7 +17,7 @@ use crate::transfer::messages::ToWorker;
 pub(crate) struct Launched {
     pub(crate) requests: RequestWriter,
     pub(crate) replies: ReplyReader,
-    /// Those of the other lanes of a worker.
+    /// The ends of the other lanes of a worker.
     pub(crate) others: Vec<LaneLink>,
     /// The result of writing the first request; `None` if it was not written yet.
     pub(crate) written: Option<Written>,

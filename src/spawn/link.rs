@@ -152,7 +152,7 @@ pub(crate) struct LaneLink {
 pub(super) struct ParentLink {
     pub(super) requests: RequestWriter,
     pub(super) replies: ReplyReader,
-    /// Those of the other lanes of a worker.
+    /// The ends of the other lanes of a worker.
     pub(super) others: Vec<LaneLink>,
     /// The result of writing the first request, if one was written.
     pub(super) written: Option<Written>,

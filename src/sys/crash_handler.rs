@@ -134,7 +134,7 @@ fn action() -> libc::sigaction {
     action
 }
 
-/// Sets the action for the signal. Returns the one that was set before.
+/// Sets the action for the signal. Returns the earlier action.
 fn replace(signal: i32, action: &libc::sigaction) -> libc::sigaction {
     let mut previous = no_action();
     // SAFETY: reads and stores one structure; a handler has the signature that its flags ask for.

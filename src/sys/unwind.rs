@@ -1,6 +1,6 @@
 //! Walking the stack of the calling thread, also in the handler of a signal.
 //!
-//! The unwinder is the one that panics use. It allocates nothing. It takes no lock from glibc 2.35 on
+//! The unwinder is that of panics. It allocates nothing. It takes no lock from glibc 2.35 on
 //! (`_dl_find_object`). Before, it may wait for the loader's lock, if another thread is inside `dlopen` and waits for what
 //! the caller has locked: then the process ends by its time limit, its abort or its parent.
 //!

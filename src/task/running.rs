@@ -58,7 +58,7 @@ impl RunningTask {
 /// The record of a process that runs one task at a time.
 static ONLY: RunningTask = RunningTask::new();
 
-/// Those of the lanes of a worker that has several.
+/// The records of the lanes of a worker that has several.
 static LANES: OnceLock<Box<[RunningTask]>> = OnceLock::new();
 
 thread_local! {

@@ -72,10 +72,6 @@ const CHOOSE: u8 = 9;
 const CHOOSE_AGAIN: u8 = 10;
 const DECIDE: u8 = 11;
 
-fn is_waiting(party: &Party) -> bool {
-    party.state == PartyState::Waiting
-}
-
 impl Object for Barrier {
     type Client = Client;
     const IS_SERVED_AT_ONCE: bool = true;
@@ -142,7 +138,7 @@ impl Object for Barrier {
     }
 
     fn killed(state: &mut State<Self>, who: usize) {
-        let is_lost = is_waiting(&state.table[who]) && !state.object.group[who];
+        let is_lost = state.table[who].is_waiting() && !state.object.group[who];
         state.object.has_lost |= is_lost;
         state.object.killed_at[who] = state.last_ticket;
     }
@@ -162,7 +158,7 @@ impl Object for Barrier {
     /// Too few wait, none of them has died, and the barrier is not broken.
     fn may_rest(state: &State<Self>, _who: usize) -> bool {
         let barrier = &state.object;
-        let waiting = (0..state.count).filter(|who| is_waiting(&state.table[*who]));
+        let waiting = (0..state.count).filter(|who| state.table[*who].is_waiting());
         !barrier.is_broken && !barrier.has_lost && waiting.count() < barrier.parties.into()
     }
 }
@@ -179,7 +175,7 @@ fn refuse(state: &mut State<Barrier>, who: usize, rule: Rule) -> Next {
         }
         NOTE_DEATH => {
             let reset_at = round.number;
-            let has_died = |party: &Party| is_waiting(party) && party.ticket >= reset_at;
+            let has_died = |party: &Party| party.is_waiting() && party.ticket >= reset_at;
             round.enter(LOAD_BROKEN);
             if round.has_dead(has_died) && rule != Rule::FreesTheDeadFirst {
                 barrier.is_broken = true;
@@ -194,7 +190,7 @@ fn refuse(state: &mut State<Barrier>, who: usize, rule: Rule) -> Next {
         }
         _ => {
             let (all, reset_at) = (round.flag, round.number);
-            let is_meant = |party: &Party| is_waiting(party) && (all || party.ticket < reset_at);
+            let is_meant = |party: &Party| party.is_waiting() && (all || party.ticket < reset_at);
             match round.next(is_meant) {
                 Some(place) => {
                     state.exchange(who, place, PartyState::Refused, rule);
@@ -215,7 +211,7 @@ fn refuse(state: &mut State<Barrier>, who: usize, rule: Rule) -> Next {
 
 /// The ticket up to which the parties go on, if they are complete.
 fn chosen(round: &Round, parties: u8) -> Option<u8> {
-    let waiting = round.live(is_waiting);
+    let waiting = round.live(Party::is_waiting);
     let last = *waiting.get(usize::from(parties) - 1)?;
     let is_entering = !round
         .live(|party| party.state == PartyState::Claimed)
@@ -262,7 +258,7 @@ fn note_group(state: &mut State<Barrier>, last: u8) {
     let mut members = 0;
     for place in 0..state.count {
         let party = state.table[place];
-        let is_member = is_waiting(&party) && party.ticket <= last;
+        let is_member = party.is_waiting() && party.ticket <= last;
         state.object.group[place] = is_member;
         members += u8::from(is_member);
         let was_dead = state.is_dead(place) && state.object.killed_at[place] < last;

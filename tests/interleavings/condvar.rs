@@ -146,7 +146,7 @@ impl Object for Condvar {
             state.object.owner = None;
             return Some(Step::Attempt);
         }
-        let is_waiting = state.table[who].state == PartyState::Waiting;
+        let is_waiting = state.table[who].is_waiting();
         (!is_waiting).then_some(Step::Client(Client::LockAgain))
     }
 
@@ -227,7 +227,7 @@ fn give(state: &mut State<Condvar>, who: usize, rule: Rule) -> Next {
         true => NOTIFIED_WITH_ALL,
         false => NOTIFIED,
     };
-    let Some(place) = round.next(|party| party.state == PartyState::Waiting) else {
+    let Some(place) = round.next(Party::is_waiting) else {
         let in_vain = if phase == GIVE { 0 } else { round.number };
         state.object.in_vain += in_vain;
         return end;

@@ -36,10 +36,6 @@ const LOAD_COMPLETED: u8 = 0;
 const TELL: u8 = 1;
 const CHOOSE: u8 = 2;
 
-fn is_waiting(party: &Party) -> bool {
-    party.state == PartyState::Waiting
-}
-
 impl Object for Once {
     type Client = Client;
     const IS_SERVED_AT_ONCE: bool = true;
@@ -112,7 +108,7 @@ impl Object for Once {
             TELL => PartyState::Refused,
             _ => PartyState::Granted,
         };
-        let Some(place) = round.next(is_waiting) else {
+        let Some(place) = round.next(Party::is_waiting) else {
             return Next::Over;
         };
         state.exchange(who, place, to, rule);

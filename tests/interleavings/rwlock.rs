@@ -147,8 +147,7 @@ impl Object for Lock {
         }
         let round = &mut state.processes[who].round;
         if round.phase == REFUSE {
-            let is_meant =
-                |party: &Party| party.state == PartyState::Waiting && party.kind != TO_REPAIR;
+            let is_meant = |party: &Party| party.is_waiting() && party.kind != TO_REPAIR;
             if let Some(place) = round.next(is_meant) {
                 state.exchange(who, place, PartyState::Refused, rule);
                 return Next::Decide;
@@ -171,7 +170,7 @@ impl Object for Lock {
 fn grant(state: &mut State<Lock>, who: usize, rule: Rule) -> Next {
     let round = &mut state.processes[who].round;
     let (writers, holders) = (round.live(writes).len(), round.live(is_in).len());
-    let Some(place) = round.next(|party| party.state == PartyState::Waiting) else {
+    let Some(place) = round.next(Party::is_waiting) else {
         return Next::Over;
     };
     if writers > 0 || (round.seen[place].kind != TO_READ && holders > 0) {

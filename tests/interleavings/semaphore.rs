@@ -30,10 +30,6 @@ const LOAD_CLOSED: u8 = 0;
 const REFUSE: u8 = 1;
 const GRANT: u8 = 2;
 
-fn is_waiting(party: &Party) -> bool {
-    party.state == PartyState::Waiting
-}
-
 impl Object for Semaphore {
     type Client = Client;
     const IS_SERVED_AT_ONCE: bool = true;
@@ -79,7 +75,7 @@ impl Object for Semaphore {
         }
         let granted = round.live(|party| party.state == PartyState::Granted);
         let held: u8 = granted.iter().map(|place| round.seen[*place].amount).sum();
-        let Some(place) = round.next(is_waiting) else {
+        let Some(place) = round.next(Party::is_waiting) else {
             return Next::Over;
         };
         let to = match round.phase {

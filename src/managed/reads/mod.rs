@@ -7,20 +7,20 @@
 //! behind it wait for it.
 //!
 //! ```text
-//! home: read ──▶ engine ──▶ state's thread ── lends ──▶ thread ── answer ──▶ queue ──▶ home: desk ──▶ read
+//! home: read ──▶ engine ──▶ state's thread ── lends ──▶ thread ── answer ──▶ queue ──▶ home: pending reads ──▶ read
 //!                    ◀── has begun ──┘
 //! ```
 //!
 //! The answer of a read comes through a queue, because a worker replies in the order of its requests. When the state's
-//! process dies, the desk reads what is left in the queue, and then fails the reads that had begun there with the cause.
+//! process dies, `pending_reads` takes what is left in the queue, and then fails the reads that had begun there with the cause.
 //!
 //! Must stay true: a read that has begun gets its answer, or the cause of the loss of its process, and never both; the
 //! state is not changed while it is lent. Never here: a read of a state that is not `Sync` on another thread.
 
 mod begin;
+pub(super) mod pending_reads;
 mod read_answer;
 mod read_call;
-pub(super) mod read_desk;
 mod read_threads;
 
 pub(super) use begin::OpenWithReads;

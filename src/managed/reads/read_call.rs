@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use serde::de::DeserializeOwned;
 
 use super::begin::{BeginRead, ReadStart};
-use super::read_desk::ReadDesk;
+use super::pending_reads::PendingReads;
 use crate::call::Slot;
 use crate::call::relayed::RelayedOutcome;
 use crate::error::JoinError;
@@ -19,7 +19,7 @@ use crate::transfer::encoded_value::EncodedValue;
 
 /// A read whose types are not known. It is submitted when it is first polled. Dropping it removes it if it waits.
 pub(in crate::managed) struct EngineRead {
-    desk: Arc<ReadDesk>,
+    pending: Arc<PendingReads>,
     stage: ReadStage,
 }
 
@@ -41,7 +41,7 @@ struct SubmittedRead {
 impl EngineRead {
     pub(in crate::managed) fn new(engine: &Engine, call: PackedCall) -> Self {
         Self {
-            desk: Arc::clone(engine.desk()),
+            pending: Arc::clone(engine.pending_reads()),
             stage: ReadStage::New(engine.clone(), call),
         }
     }
@@ -52,8 +52,8 @@ impl EngineRead {
             other => return self.stage = other,
         };
         // Before the read can be begun: from then on the end of its process must be heard.
-        self.desk.open(|| engine.events());
-        let (id, slot) = self.desk.begin();
+        self.pending.open(|| engine.events());
+        let (id, slot) = self.pending.begin();
         let call = engine.call::<BeginRead>((id, call.token, call.arguments));
         self.stage = ReadStage::Submitted(SubmittedRead { id, slot }, call);
     }
@@ -66,7 +66,7 @@ impl EngineRead {
                 return Poll::Ready(outcome);
             }
             match ready!(Pin::new(call).poll(cx)) {
-                Ok(ReadStart::Begun(place)) => self.desk.begun(read.id, place),
+                Ok(ReadStart::Begun(place)) => self.pending.begun(read.id, place),
                 Ok(ReadStart::Done(outcome)) => return Poll::Ready(Ok(outcome)),
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -99,7 +99,7 @@ impl Future for EngineRead {
         let outcome = self.poll_stage(cx);
         match outcome.is_ready() {
             true => self.end(),
-            false => self.desk.expect(),
+            false => self.pending.expect(),
         }
         outcome
     }
@@ -108,7 +108,7 @@ impl Future for EngineRead {
 impl EngineRead {
     fn end(&mut self) {
         if let Some(read) = self.stage.submitted() {
-            self.desk.forget(read.id);
+            self.pending.forget(read.id);
         }
         self.stage = ReadStage::Over;
     }

@@ -46,7 +46,7 @@ impl Agenda {
         self.due.push(worker);
     }
 
-    /// The worker at this place among those that are due.
+    /// The worker at this place among the due workers.
     #[inline]
     pub(in crate::pool) fn due(&self, at: usize) -> Option<WorkerKey> {
         self.due.get(at).copied()
@@ -65,7 +65,7 @@ impl Agenda {
         }
     }
 
-    /// There is nothing to do before `until` for the worker at this place among those that are due. Another takes the
+    /// There is nothing to do before `until` for the worker at this place among the due workers. Another takes the
     /// place.
     pub(in crate::pool) fn put_off(&mut self, at: usize, until: Option<Moment>) {
         let worker = self.due.swap_remove(at);

@@ -2,8 +2,9 @@
 //!
 //! `core` has `records` of tasks and the `worker_table`; a worker's life is in `worker_state`. The core's topics are files of
 //! their own: tasks come in (`room`, `admission`, `dispatch`, `pinned`), are moved (`balance`), replied to (`replies`,
-//! `rerun`, `retry`), cancelled (`cancel`) and given up (`expiry`). Workers are started (`workers`, `worker_count`,
-//! `start_failures`), replaced (`recycling` with `departure` and `restart`, `exit_request`) and lost (`worker_exit`).
+//! `rerun`, `retry`), cancelled (`cancel`) and given up (`expiry`). Workers are started (`worker_count`, `worker_start`,
+//! `start_failures`), told what to do (`workers`), replaced (`recycling` with `departure` and `restart`, `exit_request`) and
+//! lost (`worker_exit`).
 //! `observation` and `utilisation` are what is shown. The `agenda` says which workers a turn looks at, `upkeep` when a turn
 //! must be. `tick` has the order of the driver's steps, `close` the end.
 //!
@@ -40,6 +41,7 @@ pub(super) mod upkeep;
 pub(super) mod utilisation;
 pub(super) mod worker_count;
 pub(super) mod worker_exit;
+pub(super) mod worker_start;
 pub(super) mod worker_state;
 pub(super) mod worker_table;
 pub(super) mod workers;

@@ -5,7 +5,7 @@ use crate::schedule::{RunQueue, WorkerKey};
 use crate::sys::clock::Moment;
 
 impl Core {
-    /// Does `step` for every worker that this turn must look at, also for those that become due meanwhile.
+    /// Does `step` for every worker that this turn must look at, also for workers that become due meanwhile.
     pub(in crate::pool) fn for_each_due(&mut self, mut step: impl FnMut(&mut Self, WorkerKey)) {
         let mut at = 0;
         while let Some(worker) = self.workers.agenda.due(at) {

@@ -1,4 +1,4 @@
-//! The one task of a pool that waits: for replies, for the exit of workers, for time to pass.
+//! The only task of a pool that waits: for replies, for the exit of workers, for time to pass.
 //!
 //! A poll reads all reply rings, reports what it has found to the core under one lock (`tick`), and only then decodes
 //! outcomes and wakes callers, so that workers have their next tasks before results are looked at. After anything has

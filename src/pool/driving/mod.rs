@@ -1,4 +1,4 @@
-//! The one task of a pool that waits, and what it performs. Runs in the application.
+//! The only task of a pool that waits, and what it performs. Runs in the application.
 //!
 //! `driver` reads replies (`reply_inbox`, `worker_replies`, `ledger`) and events (`events`), reports what it has found
 //! (`findings`) to the core, and gives jobs their outcomes (`delivery`). `effects` performs what the core decided:

@@ -1,8 +1,6 @@
 //! How a release that was decided is completed.
 
-use super::{
-    Barrier, END_RELEASE, GRANT, GRANT_THE_DEAD, LOAD_LAST, LOAD_RESET, LOAD_STATE, is_waiting,
-};
+use super::{Barrier, END_RELEASE, GRANT, GRANT_THE_DEAD, LOAD_LAST, LOAD_RESET, LOAD_STATE};
 use crate::party::{Next, Party, PartyState, Rule, State};
 
 /// Completes the release that runs.
@@ -35,12 +33,12 @@ pub(super) fn release(state: &mut State<Barrier>, who: usize, rule: Rule) -> Nex
             let last = round.number;
             let is_left = |place: &usize| {
                 round.dead[*place]
-                    && is_waiting(&round.seen[*place])
+                    && round.seen[*place].is_waiting()
                     && round.seen[*place].ticket <= last
             };
             if let Some(place) = (0..3).find(is_left) {
                 round.seen[place].state = PartyState::Granted;
-                if is_waiting(&state.table[place]) {
+                if state.table[place].is_waiting() {
                     state.table[place].state = PartyState::Granted;
                 }
                 return Next::Decide;
@@ -60,7 +58,7 @@ pub(super) fn release(state: &mut State<Barrier>, who: usize, rule: Rule) -> Nex
 fn grant(state: &mut State<Barrier>, who: usize, rule: Rule) -> Next {
     let round = &mut state.processes[who].round;
     let last = round.number;
-    let is_released = |party: &Party| is_waiting(party) && party.ticket <= last;
+    let is_released = |party: &Party| party.is_waiting() && party.ticket <= last;
     let left = round.live(is_released);
     let not_passed = |place: &&usize| !round.passed[**place];
     let leader = left.last().copied();

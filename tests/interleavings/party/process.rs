@@ -26,6 +26,12 @@ pub(crate) struct Party {
     pub(crate) amount: u8,
 }
 
+impl Party {
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.state == PartyState::Waiting
+    }
+}
+
 /// What a process that serves has read and decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Round {

@@ -31,7 +31,7 @@ const MOST_ANSWERS: usize = 256;
 const MOST_LOSSES: usize = 64;
 
 /// See the module.
-pub(in crate::managed) struct ReadDesk {
+pub(in crate::managed) struct PendingReads {
     answers: Sender<ReadAnswer>,
     /// Until the first read.
     answered: Mutex<Option<Receiver<ReadAnswer>>>,
@@ -64,7 +64,7 @@ struct Loss {
     cause: JoinError,
 }
 
-impl ReadDesk {
+impl PendingReads {
     pub(in crate::managed) fn new() -> io::Result<Arc<Self>> {
         let (answers, answered) = queue::queue(MOST_ANSWERS)?;
         Ok(Arc::new(Self {
@@ -265,8 +265,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl fmt::Debug for ReadDesk {
+impl fmt::Debug for PendingReads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadDesk").finish_non_exhaustive()
+        f.debug_struct("PendingReads").finish_non_exhaustive()
     }
 }
