@@ -19,6 +19,7 @@ mod managed_streams;
 mod managed_travels;
 mod pool_functions;
 mod pool_state;
+mod types;
 
 use std::cell::Cell;
 use std::marker::PhantomData;
