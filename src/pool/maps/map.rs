@@ -296,9 +296,9 @@ impl<'a, R> Map<'a, R> {
         if self.jobs.is_empty() {
             return self.places.give_next_back(shared);
         }
-        let (jobs, mut options, places) = (&mut self.jobs, self.options, &mut self.places);
+        let (jobs, mut options, places) = (&mut self.jobs, self.options.clone(), &mut self.places);
         options.begin_wait();
-        if !shared.with(|core| core.submit_all(jobs, options, places.take_used())) {
+        if !shared.with(|core| core.submit_all(jobs, &options, places.take_used())) {
             for (job, _) in jobs.drain(..) {
                 let closed = shared.look(|core| core.refusal(job.name()));
                 job.fail(0, job.items(), &closed);
