@@ -17,6 +17,9 @@ use crate::task::Call;
 /// The key under which initializers are sent. No task has it.
 pub(in crate::pool) const INIT_TASK: u64 = 0;
 
+/// The kind of the initializer that runs nothing of the user.
+pub(in crate::pool) const HANDSHAKE: &str = "the start";
+
 /// Makes the job of an initializer, once for every worker.
 pub(in crate::pool) type Initializer = Arc<dyn Fn() -> Arc<dyn InitJob> + Send + Sync>;
 
@@ -49,7 +52,7 @@ where
 
 /// The initializer of a worker that has none: its reply says that the worker is there.
 pub(in crate::pool) fn handshake() -> Arc<dyn InitJob> {
-    initializer::<Handshake>("the start", ())()
+    initializer::<Handshake>(HANDSHAKE, ())()
 }
 
 struct Handshake;
