@@ -80,6 +80,11 @@ impl RequestReader {
         &self.blobs
     }
 
+    /// Says that requests are taken from now on.
+    pub(super) fn announce_service(&self) {
+        self.ring.announce_service();
+    }
+
     /// Waits for a frame: polls for a while, then sleeps.
     pub(super) fn wait(&mut self) -> Result<Arrival, Corrupt> {
         if let Some(frame) = self.ring.peek()? {

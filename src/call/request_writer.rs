@@ -371,6 +371,11 @@ impl RequestWriter {
         }
     }
 
+    /// Whether the worker says that it takes requests.
+    pub(crate) fn is_served(&self) -> bool {
+        self.ring.is_served()
+    }
+
     /// Whether the worker says that it has made a directory.
     pub(crate) fn has_scratch(&self) -> bool {
         self.ring.mark() != 0
