@@ -53,7 +53,7 @@ impl Core {
         let lane = self.busiest_lane(key);
         let front = self.schedule.run_queue(lane).and_then(RunQueue::front);
         let record = front.and_then(|queued| self.records.get(queued.task));
-        let state = match it.life.public(front.is_some() || self.is_lent(key)) {
+        let state = match it.life.public(front.is_some() || it.is_lent()) {
             WorkerState::Idle if it.departure.is_final() => WorkerState::Stopping,
             state => state,
         };
