@@ -2,7 +2,8 @@
 //!
 //! [`serve`] never returns. `role` reads the greeting and chooses:
 //!
-//! - `pool_worker` runs requests in one thread and reads the control socket in another.
+//! - `pool_worker` runs requests in one thread and reads the control socket in another. A worker of several tasks at a time
+//!   has a thread for each (`lanes`).
 //! - `single` runs one request and exits.
 //! - `fork_server` forks children. A fork is greeted like an executed child, or waits as a `spare`; it adopts what its
 //!   `ForkSpec` says in `fork_setup`.

@@ -14,7 +14,7 @@ use std::thread;
 
 use super::control::dispatch;
 use super::lanes;
-use super::lanes::OtherLanes;
+use super::lanes::{OtherLanes, ReadyLane};
 use super::setup::{
     apply_limits, executor, exit_corrupt, limit_memory, set_identity, take_stdio, watch_connection,
 };
@@ -75,13 +75,13 @@ pub(super) fn run(
         memory_limit: greeting.memory_limit,
     });
     let mut executor = executor(rings, Some(Doorbell::from(doorbell)), &control);
-    let others = lanes.executors(&executor);
+    let others = lanes.ready(&executor);
     if let Some(limit) = greeting.task_cpu_time {
         executor.limit_cpu_time(CpuTimer::new(limit)?);
     }
     set_identity(greeting);
     let blobs = executor.blobs();
-    let all = std::iter::once(&executor).chain(others.iter().map(|(_, other)| other));
+    let all = std::iter::once(&executor).chain(others.iter().map(ReadyLane::executor));
     let results: Vec<_> = all.map(Executor::result_blobs).collect();
     let began = Arc::clone(&shared);
     lanes::spawn(others, &Arc::new(move |lane| began.note_thread(lane)))?;

@@ -197,9 +197,9 @@ pub(in crate::pool) struct Core {
     pub(in crate::pool) pinned: Vec<TaskKey>,
     /// Those whose worker is gone, with its number: its replacement will run them.
     pub(in crate::pool) unplaced: Vec<(usize, TaskKey)>,
-    /// How many workers are promised.
-    pub(in crate::pool) promised: usize,
-    /// Whether pinned tasks or promises must be looked at again.
+    /// How many workers are promised, or were given back and run calls of their lease.
+    pub(in crate::pool) unsettled: usize,
+    /// Whether pinned tasks or reservations must be looked at again.
     pub(in crate::pool) unserved: bool,
     /// How many workers were started.
     pub(in crate::pool) started: u64,
@@ -243,7 +243,7 @@ impl Core {
             delayed: Delayed::new(),
             pinned: Vec::new(),
             unplaced: Vec::new(),
-            promised: 0,
+            unsettled: 0,
             unserved: false,
             started: 0,
             effects: Vec::new(),

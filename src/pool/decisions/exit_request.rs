@@ -61,9 +61,6 @@ impl Core {
         it.exit_stage = ExitStage::Encoding;
         let (store, job) = (Arc::clone(io.requests.blobs()), Arc::clone(job));
         self.effects.push(Effect::EncodeExit(it.serial, store, job));
-        let number = it.number;
-        // It runs no task any more.
-        self.promote_successor(number);
     }
 
     /// The arguments of the exit function of the worker with this serial number were encoded; `None` if they cannot be.

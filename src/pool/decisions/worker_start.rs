@@ -118,7 +118,7 @@ impl Core {
             must_wake: false,
             has_fds: Vec::new(),
             ledger: Ledger::default(),
-            killed_for_mate: false,
+            fault_of_mate: None,
             unresponsive: false,
             nonsense: None,
             stderr: String::new(),
