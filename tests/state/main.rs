@@ -15,6 +15,7 @@ mod managed_kills;
 mod managed_reads;
 mod managed_streams;
 mod managed_travels;
+mod pool_exit;
 mod pool_functions;
 mod pool_state;
 
