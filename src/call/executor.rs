@@ -150,6 +150,11 @@ impl Executor {
         Arc::clone(self.replies.blobs())
     }
 
+    /// Says that this process takes requests from now on.
+    pub(crate) fn announce_service(&self) {
+        self.requests.announce_service();
+    }
+
     /// Waits for the next request and makes it the current one. Blocks.
     ///
     /// # Errors

@@ -121,6 +121,8 @@ fn run_requests(mut executor: Executor, shared: &WorkerShared) -> Never {
     limit_memory(shared.memory_limit);
     // An error says that the parent has ended.
     let _ = shared.control.send(&FromWorker::Ready, &[]);
+    // After the message: a worker that is shown as idle counts as started when it is killed.
+    executor.announce_service();
     loop {
         match executor.next() {
             Ok(NextRequest::Run(enter)) => enter(&mut executor),

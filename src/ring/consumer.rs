@@ -136,6 +136,11 @@ impl<R: Borrow<Ring>> Consumer<R> {
         self.ring().word(frame.start, HEADER_BYTES + offset)
     }
 
+    /// Says that this side takes frames.
+    pub(crate) fn announce_service(&self) {
+        self.ring().serves().store(1, Ordering::Release);
+    }
+
     /// Erases what was stored in [`Ring::progress`].
     #[inline]
     pub(crate) fn clear_progress(&self) {

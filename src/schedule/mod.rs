@@ -32,7 +32,7 @@ pub(crate) use mean_time::MeanTime;
 pub use priority::Priority;
 pub(crate) use priority_queue::PriorityQueue;
 pub(crate) use run_queue::{QueuedTask, RunQueue};
-pub(crate) use start_breaker::StartBreaker;
+pub(crate) use start_breaker::{StartBreaker, StartFailure};
 
 use crate::sys::clock::Moment;
 

@@ -370,10 +370,12 @@ impl<I> WorkerLife<I> {
         }
     }
 
-    /// The state as users see it. `busy` says whether the worker has tasks.
-    pub(in crate::pool) fn public(&self, busy: bool) -> WorkerState {
+    /// The state as users see it. `serves` says whether the process takes requests, `busy` whether the worker has tasks.
+    pub(in crate::pool) fn public(&self, serves: bool, busy: bool) -> WorkerState {
         match self {
             Self::Starting { .. } | Self::Preparing { .. } => WorkerState::Starting,
+            // Its first tasks are written into its ring before its process has begun.
+            Self::Ready { .. } | Self::Cancelling { .. } if !serves => WorkerState::Starting,
             Self::Ready { .. } | Self::Cancelling { .. } if busy => WorkerState::Busy,
             Self::Ready { .. } | Self::Cancelling { .. } => WorkerState::Idle,
             Self::Stopping { .. } => WorkerState::Stopping,

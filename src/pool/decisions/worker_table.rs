@@ -85,6 +85,11 @@ impl Worker {
         !self.life.is_stopping()
     }
 
+    /// Whether its process says that it takes requests.
+    pub(in crate::pool) fn serves(&self) -> bool {
+        self.life.io().is_some_and(|io| io.requests.is_served())
+    }
+
     /// Whether it is kept for pinned tasks or for the holder of a lease.
     pub(in crate::pool) fn is_reserved(&self) -> bool {
         self.reservation != Reservation::None || !self.pinned.is_empty()
@@ -123,7 +128,8 @@ impl Worker {
 
     /// Whether it is not known yet that the worker is able to start.
     pub(in crate::pool) fn is_starting(&self) -> bool {
-        self.is_alive() && !self.proven
+        let has_started = self.proven || !self.life.is_preparing() && self.serves();
+        self.is_alive() && !has_started
     }
 }
 

@@ -9,7 +9,7 @@ use super::worker_state::{NextStep, WorkerIo, WorkerLife};
 use super::worker_table::Worker;
 use crate::error::JoinError;
 use crate::pool::monitoring::pool_event::PoolEvent;
-use crate::schedule::WorkerKey;
+use crate::schedule::{StartFailure, WorkerKey};
 use crate::sys::clock::Moment;
 use crate::transfer::blob::BlobStore;
 use crate::transfer::messages::ToWorker;
@@ -104,7 +104,7 @@ impl Core {
         }
         // The start of a worker that is not wanted any more says nothing about other starts.
         if let Some(dead) = dead.filter(Worker::is_alive) {
-            self.count_failed_start(dead.since, cause);
+            self.count_failed_start(StartFailure::ByItself, dead.since, cause);
         }
     }
 
@@ -128,7 +128,7 @@ impl Core {
             }
             Err(cause) => {
                 self.transition(worker, WorkerLife::kill);
-                self.count_failed_start(began, &cause);
+                self.count_failed_start(StartFailure::ByItself, began, &cause);
             }
         }
     }
