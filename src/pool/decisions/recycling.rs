@@ -8,8 +8,8 @@
 
 use super::core::Core;
 use super::departure::Departure;
-use super::exit_stage::ExitStage;
 use super::restart::RestartStep;
+use super::worker_table::Worker;
 use crate::pool::monitoring::pool_event::PoolEvent;
 use crate::pool::monitoring::recycle_reason::RecycleReason;
 use crate::schedule::{TaskKey, WorkerKey};
@@ -112,7 +112,7 @@ impl Core {
             return;
         };
         if !it.is_alive() {
-            return;
+            return self.end_if_drained(worker);
         }
         let is_old = self.expiry(worker).is_some_and(|at| at <= self.now);
         match it.departure {
@@ -163,11 +163,13 @@ impl Core {
 
     /// Whether a lane has a task, may be given one, or runs the exit function. Otherwise a pool whose exit function takes long
     /// would have ever more processes that leave.
-    fn is_occupied(&self, lane: WorkerKey) -> bool {
-        let it = self.workers.get(lane).filter(|it| it.is_alive());
-        it.is_some_and(|it| {
-            let is_leaving = it.exit_stage != ExitStage::Unsent;
-            is_leaving || it.departure.allows_tasks() || !self.has_lane_finished(lane)
+    pub(in crate::pool) fn is_occupied(&self, lane: WorkerKey) -> bool {
+        let stays = |it: &Worker| it.is_alive() || it.life.is_leaving();
+        let it = self.workers.get(lane).filter(|it| stays(it));
+        it.is_some_and(|it| match it.exit_stage.is_under_way() {
+            true => true,
+            false if !it.is_alive() => false,
+            false => it.departure.allows_tasks() || !self.has_lane_finished(lane),
         })
     }
 

@@ -26,7 +26,7 @@ impl Core {
         let standby = self
             .workers
             .iter()
-            .any(|(_, it)| it.number == number && it.is_alive());
+            .any(|(lane, it)| it.number == number && (it.is_alive() || self.is_occupied(lane)));
         let age = self.limits().age_of_one();
         let (wanted, unwanted) = oneshot::channel();
         self.started += 1;

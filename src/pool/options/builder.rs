@@ -209,13 +209,13 @@ impl PoolBuilder {
 
     /// Runs a function in every worker that leaves in an orderly way, after its last task.
     ///
-    /// That is when the pool is shut down, and when a worker is recycled, restarted, idle for too long, or one too many
-    /// after [`resize`](Pool::resize). What it returns is in the [`ShutdownReport`](crate::ShutdownReport). A worker that
-    /// was killed, crashed, or belongs to a pool that was terminated or dropped does not run it. If it panics, its error is
-    /// in the report and the worker leaves all the same. It may run as long as a task
-    /// ([`task_timeout`](Self::task_timeout)), or a minute if tasks may run for ever. It is no task: metrics do not count
-    /// it. Arguments of which there is only one, such as the end of a pipe, can be sent to one worker. The replacement of a
-    /// recycled worker takes tasks when the function has returned.
+    /// That is when the pool is shut down, and when a worker is recycled, restarted, idle for too long, one too many after
+    /// [`resize`](Pool::resize), or has lost its [`state`](Self::state). What it returns is in the
+    /// [`ShutdownReport`](crate::ShutdownReport). A worker that was killed, crashed, or belongs to a pool that was terminated
+    /// or dropped does not run it. If it panics, its error is in the report and the worker leaves all the same. It may run as
+    /// long as a task ([`task_timeout`](Self::task_timeout)), or a minute if tasks may run for ever. It is no task: metrics
+    /// do not count it. Arguments of which there is only one, such as the end of a pipe, can be sent to one worker. The
+    /// replacement of a recycled worker takes tasks when the function has returned.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};
