@@ -111,22 +111,23 @@ impl EncodedItems {
         self.items as usize
     }
 
-    /// Removes the items from `at` on, and returns them. `None` if they cannot be sent without the others.
+    /// Removes the items from `at` on, and returns them. `None` if there are none, or they cannot be sent without the
+    /// others.
+    #[inline]
     pub(crate) fn split_off(&mut self, at: usize) -> Option<Self> {
-        if self.fds.is_some() {
+        if at >= self.items() || self.fds.is_some() {
             return None;
         }
         let end = self.end_of(at);
         let rest = ShortBytes::of(&self.bytes[end..]);
-        let kept = self.items().min(at);
         let rest = Self {
             bytes: rest,
-            items: self.items - kept as u32,
+            items: self.items - at as u32,
             fds: None,
             cached: self.cached.clone(),
         };
         self.bytes.truncate(end);
-        self.items = kept as u32;
+        self.items = at as u32;
         Some(rest)
     }
 
@@ -206,12 +207,13 @@ mod tests {
 
     #[test]
     fn items_are_split_between_two_of_them() {
-        for at in 0..=3 {
+        for at in 0..3 {
             let mut all = items(&[3, 0, 10]);
             let rest = all.split_off(at).unwrap();
             assert_eq!((all.items(), rest.items()), (at, 3 - at));
             assert_eq!(lengths(&all).len() + lengths(&rest).len(), 3);
         }
+        assert!(items(&[3, 0, 10]).split_off(3).is_none());
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub(crate) mod job;
 mod last_words;
 pub(crate) mod outcomes;
 pub(crate) mod panic_capture;
+mod poll_window;
 pub(crate) mod relayed;
 pub(crate) mod reply_reader;
 mod reply_writer;

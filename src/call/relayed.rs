@@ -64,6 +64,15 @@ impl Call for RelayedCall {
     }
 }
 
+/// Whether a message with this outcome may not arrive. Whose it is must then be said before.
+pub(crate) fn is_long<E>(outcome: &Result<RelayedOutcome, E>) -> bool {
+    match outcome {
+        Ok(RelayedOutcome::Done(value)) => value.is_long(),
+        // A text is seldom long.
+        _ => true,
+    }
+}
+
 /// Runs the function at `token` on this thread. A panic of it passes through.
 pub(crate) fn run(token: u64, arguments: EncodedValue) -> RelayedOutcome {
     let mut item = RelayedItem {

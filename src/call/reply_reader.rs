@@ -215,7 +215,9 @@ impl ReplyReader {
             return Err(Nonsense("a reply has lost outcomes that it had"));
         };
         let from = at + Reply::BYTES;
-        bytes.drain(from..from + len as usize);
+        if len > 0 {
+            bytes.drain(from..from + len as usize);
+        }
         let reply = Reply {
             first: head.first.wrapping_add(count),
             count: count_left,

@@ -9,12 +9,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
 use super::envelope;
 use super::envelope::{ITEM_PREFIX, Request};
+use super::poll_window::PollWindow;
 use crate::codec::attachments;
 use crate::codec::attachments::ReceivedAttachments;
 use crate::codec::cached;
@@ -26,10 +26,6 @@ use crate::sys::futex;
 use crate::sys::image::Token;
 use crate::task::Traceparent;
 use crate::transfer::mapped_blobs::MappedBlobs;
-
-/// How long an idle worker polls its ring before it sleeps: longer than the parent takes to send the next request of a
-/// stream, and too short to be noticed as a busy loop.
-const POLLING: Duration = Duration::from_micros(20);
 
 /// Polls between two calls of `sched_yield(2)`. On a busy processor, polling without them costs ten times the round
 /// trip.
@@ -44,6 +40,7 @@ pub(super) struct RequestReader {
     current: Option<CurrentRequest>,
     /// The bytes of the current request.
     bytes: Vec<u8>,
+    window: PollWindow,
 }
 
 /// The request whose items are being run.
@@ -74,6 +71,7 @@ impl RequestReader {
             blobs,
             current: None,
             bytes: Vec::new(),
+            window: PollWindow::new(),
         }
     }
 
@@ -94,7 +92,8 @@ impl RequestReader {
             return Ok(Arrival { frame, waited });
         }
         loop {
-            if let Some(frame) = self.poll()? {
+            let began = Moment::now();
+            if let Some(frame) = self.poll(began)? {
                 let waited = true;
                 return Ok(Arrival { frame, waited });
             }
@@ -104,12 +103,12 @@ impl RequestReader {
                 futex::wait(self.ring.sleep_word(), 1, None);
             }
             self.ring.awake();
+            self.window.on_sleep(Moment::now().since(began));
         }
     }
 
-    fn poll(&mut self) -> Result<Option<Frame>, Corrupt> {
-        let began = Moment::now();
-        while Moment::now().since(began) < POLLING {
+    fn poll(&mut self, began: Moment) -> Result<Option<Frame>, Corrupt> {
+        while Moment::now().since(began) < self.window.get() {
             for _ in 0..POLLS_PER_YIELD {
                 if let Some(frame) = self.ring.peek()? {
                     return Ok(Some(frame));

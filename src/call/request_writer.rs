@@ -48,7 +48,7 @@ pub(crate) struct RequestWriter {
     /// The ids of the blobs whose memory the worker was sent.
     announced: Vec<u64>,
     /// The trace context of the next requests.
-    trace: Option<Traceparent>,
+    trace: Option<Arc<Traceparent>>,
     lane: Lane,
 }
 
@@ -129,7 +129,7 @@ impl RequestWriter {
     }
 
     /// The trace context of the requests that are written from now on.
-    pub(crate) fn set_trace(&mut self, trace: Option<Traceparent>) {
+    pub(crate) fn set_trace(&mut self, trace: Option<Arc<Traceparent>>) {
         self.trace = trace;
     }
 
@@ -179,7 +179,7 @@ impl RequestWriter {
             Err(error) => return Written::Refused(error.to_string()),
         };
         let trace_flag = self.trace_flag();
-        let traced = self.trace.map_or(0, |_| Traceparent::BYTES);
+        let traced = self.trace.as_ref().map_or(0, |_| Traceparent::BYTES);
         if let Err(error) = self.values.send_all(items.cached(), &mut self.control) {
             return Written::not_sent(&error);
         }
@@ -202,7 +202,7 @@ impl RequestWriter {
             Err(error) => return Written::not_sent(&error),
         };
         writer.extend(&head.to_bytes());
-        if let Some(trace) = self.trace {
+        if let Some(trace) = &self.trace {
             writer.extend(&trace.to_bytes());
         }
         writer.extend(bytes);
@@ -259,7 +259,7 @@ impl RequestWriter {
         };
         let mut writer = self.ring.resume();
         writer.extend(&head.to_bytes());
-        if let Some(trace) = self.trace {
+        if let Some(trace) = &self.trace {
             writer.extend(&trace.to_bytes());
         }
         Written::Sent {

@@ -15,6 +15,7 @@ use super::relayed_result::PackedCall;
 use crate::background::Background;
 use crate::call::Slot;
 use crate::call::relayed::RelayedOutcome;
+use crate::channel::{RecvError, SendError};
 use crate::error::{ErrorKind, JoinError};
 use crate::pipe;
 use crate::pipe::Pipe;
@@ -181,30 +182,80 @@ async fn drive(it: ConnectionDriver) {
         messages,
         outstanding,
     } = &mut calls;
-    let send = async {
-        while let Some(message) = messages.recv().await {
-            if here.send(message).await.is_err() {
-                return;
-            }
-        }
-    };
-    let receive = async {
-        while let Ok(answer) = here.recv().await {
-            generation.fetch_max(answer.generation, Ordering::AcqRel);
-            outstanding.settle(answer);
-        }
-    };
+    let send = send_calls(&here, messages, outstanding);
+    let receive = receive_answers(&here, &generation, outstanding);
     futures::future::select(std::pin::pin!(send), std::pin::pin!(receive)).await;
 }
 
-impl Outstanding {
-    fn settle(&self, answer: FromHome) {
-        let slot = lock(&self.0).remove(&answer.id);
-        if let Some(slot) = slot {
-            // The name is set by the call, which knows it.
-            slot.set(answer.outcome.map_err(|error| error.of("")));
+async fn send_calls(
+    here: &Pipe<ToHome, FromHome>,
+    messages: &mut mpsc::UnboundedReceiver<ToHome>,
+    outstanding: &Outstanding,
+) {
+    while let Some(message) = messages.recv().await {
+        if let Some(id) = message.to_announce() {
+            let _ = here.send(ToHome::Announce { id }).await;
+        }
+        match here.send(message).await {
+            // For example, no descriptor is left.
+            Err(error) if error.is_encode() => outstanding.refuse(error),
+            Err(_) => return,
+            Ok(()) => {}
         }
     }
+}
+
+async fn receive_answers(
+    here: &Pipe<ToHome, FromHome>,
+    generation: &AtomicU64,
+    outstanding: &Outstanding,
+) {
+    let mut announced = None;
+    loop {
+        match here.recv().await {
+            Ok(FromHome::Announce { id }) => announced = Some(id),
+            Ok(FromHome::Answer(answer)) => {
+                announced = None;
+                generation.fetch_max(answer.generation, Ordering::AcqRel);
+                // The name is set by the call, which knows it.
+                let outcome = answer.outcome.map_err(|error| error.of(""));
+                outstanding.settle(answer.id, outcome);
+            }
+            Err(RecvError::Decode(why)) => {
+                // Without an announcement it may be the answer of any call.
+                let Some(id) = announced.take() else {
+                    return;
+                };
+                outstanding.settle(id, Err(undecoded(&why)));
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+impl Outstanding {
+    /// Fails the call of a message that cannot be encoded.
+    fn refuse(&self, error: SendError<ToHome>) {
+        let why = error.to_string();
+        let Some(ToHome::Call { id, .. }) = error.into_inner() else {
+            return;
+        };
+        let error = JoinError::new(ErrorKind::Encode, "");
+        self.settle(id, Err(error.because(format!("the arguments: {why}"))));
+    }
+
+    fn settle(&self, id: u64, outcome: Result<RelayedOutcome, JoinError>) {
+        let slot = lock(&self.0).remove(&id);
+        if let Some(slot) = slot {
+            slot.set(outcome);
+        }
+    }
+}
+
+fn undecoded(why: &str) -> JoinError {
+    JoinError::new(ErrorKind::Decode, "")
+        .because(format!("the result: {why}"))
+        .after_start(true)
 }
 
 fn gone() -> JoinError {

@@ -130,6 +130,9 @@ impl<S: std::marker::Sync + 'static> Managed<S> {
     /// ever. A read that panics fails for its caller alone. If the state's process dies, all reads that ran fail with the
     /// cause. Dropping a read that runs leaves it running, as [`Managed::call`].
     ///
+    /// A read that does not end keeps the calls behind it waiting, and the reads behind those, for as long as the state's
+    /// process lives. A caller bounds its own wait by `tokio::time::timeout`: its call is then removed, unless it was begun.
+    ///
     /// If `S` is not `Sync`, or code that is generic over `S` does not say that it is, there is the same method, but its
     /// reads run one after the other, as calls do.
     ///

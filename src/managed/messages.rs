@@ -19,6 +19,8 @@ pub(super) type Hello = Pipe<FromHome, ToHome>;
 /// From a handle to the home.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToHome {
+    /// The next message is this call. It is long, so that it may not arrive.
+    Announce { id: u64 },
     /// Call the function with this token.
     Call {
         id: u64,
@@ -39,10 +41,34 @@ pub(super) enum CallKind {
     Read,
 }
 
-/// From the home to a handle: what a call came to.
+/// From the home to a handle.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct FromHome {
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most messages are answers, which a box would allocate for"
+)]
+pub(super) enum FromHome {
+    /// The next message is the answer of this call. It is long, so that it may not arrive.
+    Announce {
+        id: u64,
+    },
+    Answer(HomeAnswer),
+}
+
+/// What a call came to.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct HomeAnswer {
     pub(super) id: u64,
     pub(super) generation: u64,
     pub(super) outcome: Result<RelayedOutcome, SentError>,
+}
+
+impl ToHome {
+    /// The call in it, if the message may not arrive.
+    pub(super) fn to_announce(&self) -> Option<u64> {
+        match self {
+            Self::Call { id, arguments, .. } if arguments.is_long() => Some(*id),
+            _ => None,
+        }
+    }
 }

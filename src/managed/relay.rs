@@ -13,11 +13,12 @@ use futures::future::{AbortHandle, Abortable, Aborted, Either, select};
 use futures::stream::FuturesUnordered;
 
 use super::engine::{Engine, EngineCall};
-use super::messages::{CallKind, FromHome, Hello, MOST_CALLS, ToHome};
+use super::messages::{CallKind, FromHome, Hello, HomeAnswer, MOST_CALLS, ToHome};
 use super::reads::EngineRead;
 use super::relayed_result::PackedCall;
+use crate::call::relayed;
 use crate::call::relayed::{RelayedCall, RelayedOutcome};
-use crate::channel::RecvError;
+use crate::channel::{RecvError, SendError};
 use crate::error::{JoinError, SentError};
 use crate::queue::Receiver;
 
@@ -56,6 +57,8 @@ struct Connected {
     calls: FuturesUnordered<Abortable<Answered>>,
     /// How to drop the calls that have no outcome.
     drops: HashMap<u64, AbortHandle>,
+    /// Which call the next message is, if that was said.
+    announced: Option<u64>,
 }
 
 impl Connected {
@@ -65,6 +68,7 @@ impl Connected {
             pipe,
             calls: FuturesUnordered::new(),
             drops: HashMap::new(),
+            announced: None,
         }
     }
 
@@ -73,7 +77,7 @@ impl Connected {
         loop {
             let over = match self.next().await {
                 Either::Left(Ok(message)) => self.take(message).await,
-                Either::Left(Err(_)) => true,
+                Either::Left(Err(error)) => self.miss(error).await,
                 Either::Right(Ok((id, outcome))) => self.answer(id, outcome).await,
                 Either::Right(Err(Aborted)) => false, // withdrawn
             };
@@ -102,13 +106,22 @@ impl Connected {
 
     /// Takes a message. True if the process has gone.
     async fn take(&mut self, message: ToHome) -> bool {
+        self.announced = None;
         match message {
+            ToHome::Announce { id } => {
+                self.announced = Some(id);
+                false
+            }
             ToHome::Call {
                 id,
                 kind,
                 token,
                 arguments,
             } => {
+                if let Some(why) = arguments.fault() {
+                    let outcome = Ok(RelayedOutcome::Undecoded(why.to_owned()));
+                    return self.answer(id, outcome).await;
+                }
                 let call = self.begin(kind, PackedCall { token, arguments });
                 let mut call = Answered { id, call };
                 // Submitted here, so in the order of the messages.
@@ -129,6 +142,16 @@ impl Connected {
         }
     }
 
+    /// A message cannot be received. True if the process has gone, or it is not known which call it was.
+    async fn miss(&mut self, error: RecvError) -> bool {
+        match (error, self.announced.take()) {
+            (RecvError::Decode(why), Some(id)) => {
+                self.answer(id, Ok(RelayedOutcome::Undecoded(why))).await
+            }
+            _ => true,
+        }
+    }
+
     fn begin(&self, kind: CallKind, call: PackedCall) -> PassedOn {
         match kind {
             CallKind::Call => {
@@ -142,12 +165,31 @@ impl Connected {
     /// Sends what a call came to. True if the process has gone.
     async fn answer(&mut self, id: u64, outcome: Outcome) -> bool {
         self.drops.remove(&id);
-        let answer = FromHome {
+        let outcome = outcome.map_err(SentError::from);
+        if relayed::is_long(&outcome) && self.pipe.send(FromHome::Announce { id }).await.is_err() {
+            return true;
+        }
+        match self.send(id, outcome).await {
+            // For example, no descriptor is left.
+            Err(error) if error.is_encode() => {
+                let outcome = Ok(RelayedOutcome::Unencoded(error.to_string()));
+                self.send(id, outcome).await.is_err()
+            }
+            sent => sent.is_err(),
+        }
+    }
+
+    async fn send(
+        &mut self,
+        id: u64,
+        outcome: Result<RelayedOutcome, SentError>,
+    ) -> Result<(), SendError<FromHome>> {
+        let answer = HomeAnswer {
             id,
             generation: self.engine.generation(),
-            outcome: outcome.map_err(SentError::from),
+            outcome,
         };
-        self.pipe.send(answer).await.is_err()
+        self.pipe.send(FromHome::Answer(answer)).await
     }
 }
 

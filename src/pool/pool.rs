@@ -19,6 +19,7 @@ use super::calls::ticket::Ticket;
 use super::decisions::core::{Core, Phase};
 use super::driving::events::DriverEvent;
 use super::maps::map::Map;
+use super::maps::map_input::{IteratorInput, StreamInput};
 use super::monitoring::event_log::PoolEvents;
 use super::monitoring::info::WorkerInfo;
 use super::monitoring::metrics::Metrics;
@@ -178,7 +179,8 @@ impl Pool {
         M: 'a,
     {
         let _ = f; // has no bytes: its type is the function
-        Map::over_iterator::<F, M, _>(&self.guard, items.into_iter(), self.defaults())
+        let input = IteratorInput::<_, F, M>::new(items.into_iter());
+        Map::over(&self.guard, input, self.defaults())
     }
 
     /// Runs `f` on every item of a stream.
@@ -192,7 +194,8 @@ impl Pool {
         M: 'a,
     {
         let _ = f; // has no bytes: its type is the function
-        Map::over_stream::<F, M, _>(&self.guard, items, self.defaults())
+        let input = StreamInput::<_, F, M>::new(items);
+        Map::over(&self.guard, input, self.defaults())
     }
 
     /// Returns what the pool has done so far and is doing now.

@@ -142,6 +142,12 @@ impl PoolShared {
         self.alarm.store(bits, Ordering::Relaxed);
     }
 
+    /// Whether the driver checks everything before it sleeps. Called under the core's lock.
+    #[inline]
+    pub(super) fn driver_is_awake(&self) -> bool {
+        self.alarm.load(Ordering::Relaxed) == 0
+    }
+
     /// Whether the driver sleeps longer than until `at`. Called under the core's lock.
     pub(super) fn driver_sleeps_past(&self, at: Moment) -> bool {
         at.to_bits() < self.alarm.load(Ordering::Relaxed)
@@ -157,7 +163,7 @@ impl PoolShared {
 
     /// Whether the driver sleeps.
     pub(super) fn driver_is_asleep(&self) -> bool {
-        self.alarm.load(Ordering::Relaxed) != 0
+        !self.driver_is_awake()
     }
 
     /// Whether the driver sleeps until it is woken.

@@ -99,6 +99,7 @@ impl Enrolment {
     /// Blocks this thread until the party may wait no longer, or for a while.
     pub(super) fn block(&mut self) {
         exit_cause::end_if_disconnected();
+        self.side.memory.expect_record(self.party.index);
         self.look_for_the_dead();
         let word = self.word();
         if self.state() == Some(PartyState::Waiting) {

@@ -183,6 +183,15 @@ impl LocalSide {
         }
     }
 
+    /// Has the parties of the tasks of this process found, also if another process has overwritten how many records are
+    /// in use. A blocked thread does that by itself.
+    pub(super) fn expect_own(&self) {
+        let last = lock(&self.tasks).keys().next_back().copied();
+        if let Some(last) = last {
+            self.memory.expect_record(last);
+        }
+    }
+
     /// Wakes the parties of this process that wait no longer. What should have woken them may have been killed.
     pub(super) fn wake_own(&self) {
         let is_waiting = |index: usize| {

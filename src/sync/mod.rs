@@ -74,8 +74,10 @@
 //!
 //! Hostile processes: every word is copied, then judged, and has no value that is not handled. An index is a place in the
 //! table; no loop depends on a count that another process can move without end. A value is copied out of the memory and
-//! back, so no reference leads there. What a process that lives can do to those that share an object: hold it, name
-//! another process as its owner, or wake it for nothing. When it is gone, so is what it held.
+//! back, so no reference leads there. A count of used records that is too low hides parties: each process raises it again
+//! for its own sleeping parties before it looks who is alive. A table full of records that no living process has made is
+//! emptied by the first party that finds no room. What a process that lives can do to those that share an object: hold it,
+//! name another process as its owner, or wake it for nothing. When it is gone, so is what it held.
 //!
 //! Never here: a reentrant lock; [`Mutex`] says why.
 

@@ -117,6 +117,7 @@ impl<T: Pod> Mutex<T> {
     /// # Errors
     ///
     /// As [`lock`](Self::lock).
+    #[inline]
     pub fn blocking_lock(&self) -> Result<MutexGuard<'_, T>, Poisoned> {
         lock_blocking(&self.side, TO_LOCK)
     }
@@ -128,7 +129,7 @@ impl<T: Pod> Mutex<T> {
     /// The lock is held or kept for a party that waits, or it is poisoned.
     pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, TryLockError> {
         if let Some(locked) = attempt(&self.side, TO_LOCK, false) {
-            return Ok(locked?);
+            return Ok(MutexGuard::new(&self.side, locked?));
         }
         // The owner may have died, or the party for which the lock is kept.
         if !self.side.serve(true) {
@@ -136,7 +137,7 @@ impl<T: Pod> Mutex<T> {
             self.side.serve_until(true, || is_decided(self.word()));
         }
         match attempt(&self.side, TO_LOCK, false) {
-            Some(locked) => Ok(locked?),
+            Some(locked) => Ok(MutexGuard::new(&self.side, locked?)),
             None => Err(TryLockError::WouldBlock),
         }
     }

@@ -18,6 +18,9 @@ use super::party_word::PartyState;
 use super::waiting::{Asked, Waiting, block};
 use crate::sys::clock::Moment;
 
+/// The word that an attempt has stored, or why no attempt can succeed.
+pub(super) type Locked = Result<MutexWord, Poisoned>;
+
 /// How often a thread looks whether the lock is free before it sleeps.
 const LOOKS_BEFORE_BLOCKING: usize = 60;
 
@@ -27,14 +30,15 @@ pub(super) fn lock_blocking<T: Pod>(
     side: &Arc<LocalSide>,
     kind: u8,
 ) -> Result<MutexGuard<'_, T>, Poisoned> {
-    match attempt(side, kind, false) {
+    let locked = match attempt(side, kind, false) {
         Some(locked) => locked,
         None => wait_blocking(side, kind),
-    }
+    };
+    locked.map(|held| MutexGuard::new(side, held))
 }
 
 #[cold]
-fn wait_blocking<T: Pod>(side: &Arc<LocalSide>, kind: u8) -> Result<MutexGuard<'_, T>, Poisoned> {
+fn wait_blocking(side: &Arc<LocalSide>, kind: u8) -> Locked {
     for _ in 0..LOOKS_BEFORE_BLOCKING {
         if let Some(locked) = attempt(side, kind, false) {
             return locked;
@@ -44,13 +48,10 @@ fn wait_blocking<T: Pod>(side: &Arc<LocalSide>, kind: u8) -> Result<MutexGuard<'
     block(side, || asked(kind), |party| attempt_as(side, kind, party))
 }
 
-/// Locks if the lock can be had now.
+/// Locks if the lock can be had now. The caller makes the guard, so that the copy of the value in it is made in its
+/// place.
 #[inline]
-pub(super) fn attempt<T: Pod>(
-    side: &Arc<LocalSide>,
-    kind: u8,
-    is_called: bool,
-) -> Option<Result<MutexGuard<'_, T>, Poisoned>> {
+pub(super) fn attempt(side: &LocalSide, kind: u8, is_called: bool) -> Option<Locked> {
     let number = side.number()?;
     let state = side.memory.state();
     let mut word = MutexWord::from_bits(state.load(Ordering::Relaxed));
@@ -69,7 +70,7 @@ pub(super) fn attempt<T: Pod>(
         let next = word.locked_by(number, is_called);
         let (from, to) = (word.to_bits(), next.to_bits());
         match state.compare_exchange_weak(from, to, Ordering::Acquire, Ordering::Relaxed) {
-            Ok(_) => return Some(Ok(MutexGuard::new(side, next))),
+            Ok(_) => return Some(Ok(next)),
             Err(found) => word = MutexWord::from_bits(found),
         }
     }
@@ -77,32 +78,24 @@ pub(super) fn attempt<T: Pod>(
 
 /// As [`attempt`], for a party that may wait.
 #[inline]
-fn attempt_as<'a, T: Pod>(
-    side: &'a Arc<LocalSide>,
-    kind: u8,
-    party: &mut Option<Enrolment>,
-) -> Option<Result<MutexGuard<'a, T>, Poisoned>> {
+fn attempt_as(side: &LocalSide, kind: u8, party: &mut Option<Enrolment>) -> Option<Locked> {
     match party {
         None => attempt(side, kind, false),
         Some(_) => attempt_enrolled(side, kind, party),
     }
 }
 
-fn attempt_enrolled<'a, T: Pod>(
-    side: &'a Arc<LocalSide>,
-    kind: u8,
-    party: &mut Option<Enrolment>,
-) -> Option<Result<MutexGuard<'a, T>, Poisoned>> {
+fn attempt_enrolled(side: &LocalSide, kind: u8, party: &mut Option<Enrolment>) -> Option<Locked> {
     let enrolment = party.as_ref()?;
     match enrolment.state() {
         Some(PartyState::Waiting) => {}
         Some(PartyState::Called) => {
-            if let Some(Ok(guard)) = attempt(side, kind, true) {
+            if let Some(Ok(held)) = attempt(side, kind, true) {
                 // The word has taken the call back.
                 if let Some(enrolment) = party.take() {
                     enrolment.end();
                 }
-                return Some(Ok(guard));
+                return Some(Ok(held));
             }
             // Another thread was faster. In this order: who unlocks in between does not call, and the lock is
             // tried below.
@@ -180,7 +173,8 @@ impl<'a, T: Pod> Future for Locking<'a, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (side, kind) = (self.side, self.kind);
         let waiting = &mut self.waiting;
-        waiting.poll(cx, || asked(kind), |party| attempt_as(side, kind, party))
+        let locked = waiting.poll(cx, || asked(kind), |party| attempt_as(side, kind, party));
+        locked.map_ok(|held| MutexGuard::new(side, held))
     }
 }
 

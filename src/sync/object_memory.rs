@@ -47,6 +47,7 @@ pub(super) struct ObjectMemory {
     mapping: Arc<Mapping>,
     kind: ObjectKind,
     value_bytes: usize,
+    parameter: u64,
 }
 
 /// One record of the table, as it was read.
@@ -66,7 +67,8 @@ impl ObjectMemory {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let memory = memory::memfd("procession-sync", total_bytes(value_bytes))?;
-        let made = Self::map(memory, kind, value_bytes)?;
+        let mut made = Self::map(memory, kind, value_bytes)?;
+        made.parameter = parameter;
         let set = |at: usize, to: u64| made.mapping.word(at).store(to, Ordering::Relaxed);
         set(KIND_AT, kind.number());
         set(VALUE_BYTES_AT, value_bytes as u64);
@@ -80,12 +82,15 @@ impl ObjectMemory {
         if memory::sealed_len(&memory)? != total_bytes(value_bytes) {
             return invalid("shared memory of another type was refused");
         }
-        let opened = Self::map(memory, kind, value_bytes)?;
+        let mut opened = Self::map(memory, kind, value_bytes)?;
         let get = |at: usize| opened.mapping.word(at).load(Ordering::Relaxed);
-        match get(KIND_AT) == kind.number() && get(VALUE_BYTES_AT) == value_bytes as u64 {
-            true => Ok(opened),
-            false => invalid("shared memory of another type was refused"),
+        let found = (get(KIND_AT), get(VALUE_BYTES_AT));
+        let parameter = get(PARAMETER_AT);
+        if found != (kind.number(), value_bytes as u64) || parameter > MOST_PARTIES as u64 {
+            return invalid("shared memory of another type was refused");
         }
+        opened.parameter = parameter;
+        Ok(opened)
     }
 
     fn map(memory: OwnedFd, kind: ObjectKind, value_bytes: usize) -> io::Result<Self> {
@@ -95,6 +100,7 @@ impl ObjectMemory {
             mapping: Arc::new(mapping),
             kind,
             value_bytes,
+            parameter: 0,
         })
     }
 
@@ -112,9 +118,9 @@ impl ObjectMemory {
         self.kind
     }
 
-    /// What the object was made with. Any process may have overwritten it.
+    /// What the object was made with, as it was read when the memory came here: a process may have overwritten it since.
     pub(super) fn parameter(&self) -> u64 {
-        self.mapping.word(PARAMETER_AT).load(Ordering::Relaxed)
+        self.parameter
     }
 
     /// The lock under which requests are served.
@@ -248,6 +254,15 @@ impl ObjectMemory {
         })
     }
 
+    /// Frees the record `index` if it belongs to no process and is not free: only a process that overwrites the memory leaves
+    /// it so.
+    fn free_nonsense(&self, index: usize) {
+        let word = PartyWord::from_bits(self.party(index).load(Ordering::Relaxed));
+        if word.number().is_none() && word != PartyWord::FREE {
+            self.change(index, word, PartyWord::FREE);
+        }
+    }
+
     /// All parties, in the order of their tickets. Without those that began to wait meanwhile: a party that was read too
     /// early to be seen may have come before them.
     pub(super) fn parties(&self, out: &mut Vec<Party>) {
@@ -255,7 +270,12 @@ impl ObjectMemory {
         let last = self.mapping.word(LAST_TICKET);
         let before = last.load(Ordering::SeqCst);
         let used = self.used_records().load(Ordering::SeqCst) as usize;
-        out.extend((0..used.min(MOST_PARTIES)).filter_map(|index| self.read_party(index)));
+        for index in 0..used.min(MOST_PARTIES) {
+            match self.read_party(index) {
+                Some(party) => out.push(party),
+                None => self.free_nonsense(index),
+            }
+        }
         let after = last.load(Ordering::SeqCst);
         if before != after {
             let is_late = |party: &Party| before < party.ticket && party.ticket <= after;
@@ -283,11 +303,19 @@ impl ObjectMemory {
         }
     }
 
-    /// A process was killed while it served: perhaps in [`trim`](Self::trim), before it looked again. So a record in use
-    /// may lie anywhere in the table. The caller has the serving lock.
+    /// Has all records read: a record in use may lie anywhere in the table. A process was killed while it served, perhaps
+    /// in [`trim`](Self::trim) before it looked again; or no record is free.
     pub(super) fn expect_records_anywhere(&self) {
         self.used_records()
             .fetch_max(MOST_PARTIES as u64, Ordering::SeqCst);
+    }
+
+    /// Has the record `index` read by all that read the table. A process may have overwritten how many are in use.
+    pub(super) fn expect_record(&self, index: usize) {
+        let (used, needed) = (self.used_records(), index as u64 + 1);
+        if used.load(Ordering::Relaxed) < needed {
+            used.fetch_max(needed, Ordering::SeqCst);
+        }
     }
 
     /// Leaves the memory as a process does that is killed in [`trim`](Self::trim).

@@ -62,21 +62,23 @@ impl Once {
     /// # Cancel safety
     ///
     /// Cancel safe as far as `f` is: if this is dropped while `f` runs, another party runs its own.
-    pub async fn call_once<F>(&self, f: F) -> bool
+    pub fn call_once<'a, F>(&'a self, f: F) -> Pin<Box<impl Future<Output = bool> + use<'a, F>>>
     where
-        F: AsyncFnOnce(),
+        F: AsyncFnOnce() + 'a,
     {
-        let begun = Beginning {
-            side: &self.side,
-            waiting: Waiting::new(&self.side),
-        };
-        let Some(mut run) = begun.await else {
-            return false;
-        };
-        run.stop_sleeping();
-        f().await;
-        once_serving::complete(&self.side);
-        true
+        Box::pin(async move {
+            let begun = Beginning {
+                side: &self.side,
+                waiting: Waiting::new(&self.side),
+            };
+            let Some(mut run) = begun.await else {
+                return false;
+            };
+            run.stop_sleeping();
+            f().await;
+            once_serving::complete(&self.side);
+            true
+        })
     }
 
     /// As [`call_once`](Self::call_once), blocking this thread. Not for async code.

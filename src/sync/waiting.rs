@@ -19,6 +19,9 @@ const TRIES_IN_A_ROW: usize = 32;
 /// How long a party pauses if the table is full. No process rings for that.
 const FULL_TABLE_PAUSE: Duration = Duration::from_millis(1);
 
+/// How many pauses a party makes before it looks again whether the table is full of dead parties.
+const PAUSES_PER_LOOK: u32 = 250;
+
 /// How often a thread that does not wait lets another thread serve. That one may have been stopped.
 const MOST_LOOKS_AT_A_SERVER: usize = 100;
 
@@ -41,14 +44,20 @@ pub(super) struct Asked {
 pub(super) struct Waiting<'a> {
     side: &'a Arc<LocalSide>,
     enrolment: Option<Enrolment>,
+    refusals: Refusals,
     pause: Option<Pin<Box<Timer>>>,
 }
+
+/// How often the table was full.
+#[derive(Debug, Default)]
+struct Refusals(u32);
 
 impl<'a> Waiting<'a> {
     pub(super) fn new(side: &'a Arc<LocalSide>) -> Self {
         Self {
             side,
             enrolment: None,
+            refusals: Refusals::default(),
             pause: None,
         }
     }
@@ -91,7 +100,7 @@ impl<'a> Waiting<'a> {
 
     fn poll_enrol(&mut self, cx: &mut Context<'_>, ask: &impl Fn() -> Asked) -> Poll<()> {
         loop {
-            self.enrolment = enrol(self.side, ask(), false);
+            self.enrolment = self.refusals.enrol(self.side, ask(), false);
             if self.enrolment.is_some() {
                 self.pause = None;
                 return Poll::Ready(());
@@ -110,6 +119,7 @@ pub(super) fn block<R>(
     mut attempt: impl FnMut(&mut Option<Enrolment>) -> Option<R>,
 ) -> R {
     let mut enrolment = None;
+    let mut refusals = Refusals::default();
     loop {
         if let Some(done) = attempt(&mut enrolment) {
             return done;
@@ -117,7 +127,7 @@ pub(super) fn block<R>(
         match &mut enrolment {
             Some(enrolment) => enrolment.block(),
             None => {
-                enrolment = enrol(side, ask(), true);
+                enrolment = refusals.enrol(side, ask(), true);
                 if enrolment.is_none() {
                     std::thread::sleep(FULL_TABLE_PAUSE);
                 }
@@ -129,7 +139,7 @@ pub(super) fn block<R>(
 impl LocalSide {
     /// Makes a request and has it served at once; returns what became of it. Dropping the enrolment ends the request.
     pub(super) fn try_now(self: &Arc<Self>, asked: Asked) -> Option<(PartyState, Enrolment)> {
-        let enrolment = self.enrol(asked.kind, asked.amount, false)?;
+        let enrolment = self.enrol_or_look(asked, false)?;
         for looks in [false, true] {
             let is_waiting = || enrolment.state() == Some(PartyState::Waiting);
             self.serve_until(looks, || !is_waiting());
@@ -154,12 +164,29 @@ impl LocalSide {
             }
         }
     }
+
+    /// As `enrol`. If the table is full, its dead parties make room: they may have died when no process waited.
+    fn enrol_or_look(self: &Arc<Self>, asked: Asked, is_thread: bool) -> Option<Enrolment> {
+        let enrol = || self.enrol(asked.kind, asked.amount, is_thread);
+        enrol().or_else(|| {
+            self.memory.expect_records_anywhere();
+            self.serve(true);
+            enrol()
+        })
+    }
 }
 
-fn enrol(side: &Arc<LocalSide>, asked: Asked, is_thread: bool) -> Option<Enrolment> {
-    let enrolment = side.enrol(asked.kind, asked.amount, is_thread)?;
-    if side.memory.kind().is_served_at_once() {
-        side.serve(false);
+impl Refusals {
+    fn enrol(&mut self, side: &Arc<LocalSide>, asked: Asked, is_thread: bool) -> Option<Enrolment> {
+        let enrolment = match self.0 % PAUSES_PER_LOOK {
+            0 => side.enrol_or_look(asked, is_thread),
+            _ => side.enrol(asked.kind, asked.amount, is_thread),
+        };
+        if enrolment.is_none() {
+            self.0 = self.0.wrapping_add(1);
+        } else if side.memory.kind().is_served_at_once() {
+            side.serve(false);
+        }
+        enrolment
     }
-    Some(enrolment)
 }

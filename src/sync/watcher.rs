@@ -128,6 +128,7 @@ impl Watcher {
                 return;
             };
             for side in &waited_at {
+                side.expect_own();
                 side.serve(true);
                 side.wake_own();
             }

@@ -74,8 +74,6 @@ const DECIDE: u8 = 11;
 
 impl Object for Barrier {
     type Client = Client;
-    const IS_SERVED_AT_ONCE: bool = true;
-    const IS_TRIMMED: bool = true;
     const NOTES_TICKETS: bool = true;
 
     fn client(
@@ -272,7 +270,7 @@ fn of(parties: u8, begins: &[(Client, bool)], kills: u8, is_coarse: bool) -> Sta
         parties,
         ..Barrier::default()
     };
-    start(barrier, begins, kills, is_coarse)
+    start(barrier, begins.iter().copied(), kills, is_coarse)
 }
 
 const ARRIVES: (Client, bool) = (Client::Begin(1), false);

@@ -250,7 +250,7 @@ fn of(begins: &[(Client, bool)], kills: u8, is_coarse: bool) -> State<Condvar> {
         is_exact: kills == 0,
         ..Condvar::default()
     };
-    start(condvar, begins, kills, is_coarse)
+    start(condvar, begins.iter().copied(), kills, is_coarse)
 }
 
 #[test]

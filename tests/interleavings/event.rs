@@ -42,7 +42,6 @@ const GRANT: u8 = 1;
 impl Object for Event {
     type Client = Client;
     const IS_SERVED_AT_ONCE: bool = false;
-    const IS_TRIMMED: bool = true;
 
     fn client(state: &mut State<Self>, who: usize, at: Client, rule: Rule) -> Option<Step<Client>> {
         let event = &mut state.object;
@@ -124,7 +123,7 @@ const SETS: (Client, bool) = (Client::Set { then_clear: false }, false);
 const PULSES: (Client, bool) = (Client::Set { then_clear: true }, false);
 
 fn of(begins: &[(Client, bool)], kills: u8, is_coarse: bool) -> State<Event> {
-    start(Event::default(), begins, kills, is_coarse)
+    start(Event::default(), begins.iter().copied(), kills, is_coarse)
 }
 
 #[test]

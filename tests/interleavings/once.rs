@@ -38,9 +38,6 @@ const CHOOSE: u8 = 2;
 
 impl Object for Once {
     type Client = Client;
-    const IS_SERVED_AT_ONCE: bool = true;
-    const IS_TRIMMED: bool = true;
-
     fn client(
         state: &mut State<Self>,
         who: usize,
@@ -79,13 +76,6 @@ impl Object for Once {
         }
     }
 
-    fn left(state: &mut State<Self>, who: usize, _was: PartyState, rule: Rule) -> Step<Client> {
-        match rule {
-            Rule::LeavesSilently => Step::Done,
-            _ => state.serve(who, false, Step::Done),
-        }
-    }
-
     /// The function that runs can be cancelled too.
     fn can_cancel(at: Client) -> bool {
         at == Client::Complete
@@ -119,15 +109,11 @@ impl Object for Once {
         let once = &state.object;
         once.was_shared || once.was_early || once.completions > 1
     }
-
-    fn may_rest(_state: &State<Self>, _who: usize) -> bool {
-        false
-    }
 }
 
 fn of(cancels: &[bool], kills: u8, is_coarse: bool) -> State<Once> {
-    let begins: Vec<_> = cancels.iter().map(|may| (Client::Begin, *may)).collect();
-    start(Once::default(), &begins, kills, is_coarse)
+    let begins = cancels.iter().map(|may| (Client::Begin, *may));
+    start(Once::default(), begins, kills, is_coarse)
 }
 
 #[test]

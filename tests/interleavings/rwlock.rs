@@ -56,9 +56,6 @@ fn writes(party: &Party) -> bool {
 
 impl Object for Lock {
     type Client = Client;
-    const IS_SERVED_AT_ONCE: bool = true;
-    const IS_TRIMMED: bool = true;
-
     fn client(
         state: &mut State<Self>,
         who: usize,
@@ -160,10 +157,6 @@ impl Object for Lock {
     fn is_wrong(state: &State<Self>) -> bool {
         state.object.was_torn || state.object.was_shared
     }
-
-    fn may_rest(_state: &State<Self>, _who: usize) -> bool {
-        false
-    }
 }
 
 /// Grants the next request that can be granted.
@@ -181,9 +174,9 @@ fn grant(state: &mut State<Lock>, who: usize, rule: Rule) -> Next {
 }
 
 fn of(kinds: &[(u8, bool)], kills: u8, is_coarse: bool) -> State<Lock> {
-    let begin = |(kind, may_cancel): &(u8, bool)| (Client::Begin(*kind), *may_cancel);
-    let begins: Vec<_> = kinds.iter().map(begin).collect();
-    start(Lock::default(), &begins, kills, is_coarse)
+    let begins = kinds.iter();
+    let begins = begins.map(|(kind, may_cancel)| (Client::Begin(*kind), *may_cancel));
+    start(Lock::default(), begins, kills, is_coarse)
 }
 
 #[test]

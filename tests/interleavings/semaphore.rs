@@ -32,9 +32,6 @@ const GRANT: u8 = 2;
 
 impl Object for Semaphore {
     type Client = Client;
-    const IS_SERVED_AT_ONCE: bool = true;
-    const IS_TRIMMED: bool = true;
-
     fn client(
         state: &mut State<Self>,
         who: usize,
@@ -55,13 +52,6 @@ impl Object for Semaphore {
             PartyState::Waiting => None,
             // It holds its permits until then.
             _ => Some(Step::Leave),
-        }
-    }
-
-    fn left(state: &mut State<Self>, who: usize, _was: PartyState, rule: Rule) -> Step<Client> {
-        match rule {
-            Rule::LeavesSilently => Step::Done,
-            _ => state.serve(who, false, Step::Done),
         }
     }
 
@@ -100,13 +90,13 @@ impl Object for Semaphore {
 }
 
 fn of(permits: u8, asked: &[(u8, bool)], kills: u8, is_coarse: bool) -> State<Semaphore> {
-    let begin = |(permits, may_cancel): &(u8, bool)| (Client::Begin(*permits), *may_cancel);
-    let begins: Vec<_> = asked.iter().map(begin).collect();
+    let begins = asked.iter();
+    let begins = begins.map(|(permits, may_cancel)| (Client::Begin(*permits), *may_cancel));
     let semaphore = Semaphore {
         permits,
         is_closed: false,
     };
-    start(semaphore, &begins, kills, is_coarse)
+    start(semaphore, begins, kills, is_coarse)
 }
 
 fn closing(permits: u8, kills: u8) -> State<Semaphore> {
@@ -119,7 +109,7 @@ fn closing(permits: u8, kills: u8) -> State<Semaphore> {
         permits,
         is_closed: false,
     };
-    start(semaphore, &begins, kills, true)
+    start(semaphore, begins, kills, true)
 }
 
 const STAYS: (u8, bool) = (1, false);

@@ -9,14 +9,17 @@ mod leftovers;
 #[path = "../notes/mod.rs"]
 mod notes;
 
+mod list;
 mod managed;
 mod managed_ends;
 mod managed_kills;
 mod managed_reads;
+mod managed_reads_spoiled;
 mod managed_streams;
 mod managed_travels;
 mod pool_functions;
 mod pool_state;
+mod types;
 
 use std::cell::Cell;
 use std::marker::PhantomData;

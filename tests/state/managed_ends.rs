@@ -7,16 +7,12 @@ use procession::{ErrorKind, Managed};
 
 use crate::deadline::within;
 use crate::leftovers::alone;
+use crate::leftovers::processes::kill;
 use crate::notes::{Board, Notes};
 use crate::{Document, open, reads};
 
 fn pid(_: &mut Document, (): ()) -> u32 {
     std::process::id()
-}
-
-fn kill(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
 async fn documents(board: &Board, restart: bool) -> Managed<Document> {

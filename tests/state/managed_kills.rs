@@ -8,6 +8,7 @@ use procession::{Emit, ErrorKind, JoinError, Managed};
 use serde::{Deserialize, Serialize};
 
 use crate::deadline::{until, within};
+use crate::leftovers::processes::kill;
 use crate::notes::{Board, Notes};
 
 /// A state that knows how many calls it has had.
@@ -35,11 +36,6 @@ fn numbers(counter: &mut Counter, emit: Emit<Place>) {
     for _ in 0..20 {
         emit.blocking_send(count(counter, ()));
     }
-}
-
-fn kill(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
 fn is_alive(pid: u32) -> bool {

@@ -1,53 +1,14 @@
 //! `Managed::read`: reads run beside each other, calls alone.
 
-#![expect(clippy::ptr_arg, reason = "the state is a `Vec`")]
+use std::time::Duration;
 
 use futures::future::join_all;
 use procession::{ErrorKind, Managed};
 
 use crate::deadline::within;
+use crate::leftovers::processes::kill;
+use crate::list::{List, held, hold, length, list, pid, push};
 use crate::notes::{Board, Notes};
-
-type List = Managed<Vec<u32>>;
-
-async fn list(restart: bool) -> List {
-    let builder = Managed::builder().restart(restart);
-    within(builder.spawn(Vec::new, ())).await.unwrap()
-}
-
-fn push(list: &mut Vec<u32>, n: u32) -> usize {
-    list.push(n);
-    list.len()
-}
-
-fn length(list: &Vec<u32>, (): ()) -> usize {
-    list.len()
-}
-
-/// Reads once the test says so.
-fn held(list: &Vec<u32>, notes: Notes) -> usize {
-    notes.meet("reads", "go");
-    list.len()
-}
-
-fn pid(_: &Vec<u32>, (): ()) -> u32 {
-    std::process::id()
-}
-
-fn kill(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-}
-
-/// Begins `count` reads that wait for the test.
-async fn hold(list: &List, board: &Board, count: usize) -> Vec<procession::ManagedCall<usize>> {
-    let mut reads: Vec<_> = (0..count).map(|_| list.read(held, board.notes())).collect();
-    for read in &mut reads {
-        assert!(futures::poll!(read).is_pending());
-    }
-    board.lines("reads", count).await;
-    reads
-}
 
 async fn reads_beside_each_other(list: List) {
     let board = Board::new();
@@ -115,6 +76,25 @@ async fn call_waits_for_the_reads_before_it_and_not_for_those_behind_it() {
 }
 
 #[procession::test]
+async fn call_behind_a_read_that_hangs_can_be_given_up() {
+    let (list, board) = (list(false).await, Board::new());
+    let reads = hold(&list, &board, 1).await;
+    // It has its turn, and waits for the read.
+    let mut first = list.call(push, 1);
+    assert!(futures::poll!(&mut first).is_pending());
+    let short = Duration::from_millis(20);
+    let second = tokio::time::timeout(short, list.call(push, 2));
+    assert!(second.await.is_err());
+    let behind = tokio::time::timeout(short, list.read(length, ()));
+    assert!(behind.await.is_err());
+    board.write("go", 1);
+    assert!(within(join_all(reads)).await.iter().all(Result::is_ok));
+    assert_eq!(within(first).await.unwrap(), 1);
+    let left = within(list.read(length, ())).await.unwrap();
+    assert_eq!(left, 1, "a call that was given up has run");
+}
+
+#[procession::test]
 async fn more_reads_than_may_run_are_all_answered() {
     let list = list(false).await;
     for round in 0..5_usize {
@@ -158,8 +138,10 @@ async fn crash_in_a_read_fails_all_reads_that_run_with_its_cause() {
                 (error.kind(), error.signal()),
                 (ErrorKind::Crashed, Some(6))
             );
+            let names_a_read =
+                |text: String| text.contains("held") || text.contains("managed_reads");
             assert!(
-                error.started() && error.to_string().contains("managed_reads"),
+                error.started() && names_a_read(error.to_string()),
                 "{error}"
             );
         }

@@ -7,9 +7,8 @@ use procession::{Emit, ErrorKind, Managed};
 use serde::{Serialize, Serializer};
 
 use crate::deadline::within;
+use crate::list::List;
 use crate::notes::{Board, Notes};
-
-type List = Managed<Vec<u32>>;
 
 async fn list() -> List {
     within(Managed::spawn(|| vec![1, 2, 3], ())).await.unwrap()

@@ -1,15 +1,19 @@
 //! Processes are killed a little later in their use of an object each time, until they were killed in every phase of it: the
 //! others go on. A phase lasts about a microsecond, and the kills are a third of that apart.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use procession::ProcessHandle;
 use procession::memory::Shared;
-use procession::sync::{Barrier, Condvar, Mutex, Once, RwLock, Semaphore};
+use procession::sync::{Barrier, Condvar, Event, Mutex, Once, RwLock, Semaphore};
 
 use crate::deadline::{until, within};
+use crate::executor::block_on;
 use crate::leftovers::processes::kill_if_running;
 use crate::seconds;
 
@@ -245,4 +249,122 @@ async fn once_survives_a_kill_in_every_phase_of_its_use() {
     )
     .await;
     assert!(within(once.call_once(async || ())).await);
+}
+
+/// Sets and clears the flag, and counts how often it was set.
+fn set_and_clear(event: Event, times_set: Shared<AtomicU64>, phase: Phase) {
+    loop {
+        enter(&phase, ASKS);
+        event.set();
+        times_set.fetch_add(1, Ordering::Relaxed);
+        enter(&phase, HOLDS);
+        event.clear();
+    }
+}
+
+/// A thread of this process that waits for a flag again and again.
+struct WaitingThread {
+    waits: Arc<AtomicU64>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl WaitingThread {
+    fn start(event: &Event) -> Self {
+        let (waits, is_over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let (event, done, ends) = (event.clone(), Arc::clone(&waits), Arc::clone(&is_over));
+        std::thread::spawn(move || {
+            while !ends.load(Ordering::Relaxed) {
+                event.blocking_wait();
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self { waits, is_over }
+    }
+
+    /// It waits and is woken, for as long as the flag is set.
+    async fn goes_on(&self) {
+        let before = self.waits.load(Ordering::Relaxed);
+        until(|| self.waits.load(Ordering::Relaxed) > before + 1).await;
+    }
+}
+
+impl Drop for WaitingThread {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+#[procession::test]
+async fn event_survives_a_kill_in_every_phase_of_setting_it() {
+    let event = Event::new().unwrap();
+    let times_set = Shared::new(AtomicU64::new(0)).unwrap();
+    let thread = WaitingThread::start(&event);
+    let begun = Cell::new(None);
+    kill_at_every_step(
+        &[ASKS, HOLDS],
+        |phase| {
+            event.clear();
+            times_set.store(0, Ordering::Relaxed);
+            let waiting = event.clone();
+            let mut wait = Box::pin(async move { waiting.wait().await });
+            assert!((&mut wait).now_or_never().is_none());
+            begun.set(Some(wait));
+            procession::spawn(set_and_clear, (event.clone(), times_set.clone(), phase))
+        },
+        || async {
+            let wait = begun.take().unwrap();
+            // A wait that began before the victim ends if the victim has set the flag, whether or not it could wake it.
+            if times_set.load(Ordering::Relaxed) == 0 && !event.is_set() {
+                event.set();
+            }
+            wait.await;
+            event.set();
+            thread.goes_on().await;
+        },
+    )
+    .await;
+    drop(thread);
+    event.set();
+}
+
+/// One thread of the victim waits, as a thread and as a task, for another one.
+fn wait_for_a_thread(event: Event, phase: Phase) {
+    let set_and_clear = || {
+        loop {
+            event.set();
+            event.clear();
+            std::thread::yield_now();
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(set_and_clear);
+        loop {
+            enter(&phase, ASKS);
+            event.blocking_wait();
+            enter(&phase, ASKS_AGAIN);
+            block_on(event.wait());
+        }
+    });
+}
+
+#[procession::test]
+async fn event_survives_a_kill_in_every_phase_of_waiting_for_it() {
+    let event = Event::new().unwrap();
+    let thread = WaitingThread::start(&event);
+    kill_at_every_step(
+        &[ASKS, ASKS_AGAIN],
+        |phase| procession::spawn(wait_for_a_thread, (event.clone(), phase)),
+        || async {
+            event.clear();
+            let mut wait = event.wait();
+            assert!((&mut wait).now_or_never().is_none());
+            event.set();
+            wait.await;
+            thread.goes_on().await;
+            event.clear();
+        },
+    )
+    .await;
+    drop(thread);
+    event.set();
 }

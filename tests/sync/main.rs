@@ -22,6 +22,7 @@ mod condvar;
 mod event;
 mod every_moment;
 mod every_step;
+mod full_table;
 mod mutex;
 mod mutex_killed;
 mod once;

@@ -50,3 +50,19 @@ async fn once_is_run_by_the_next_if_a_process_dies_or_a_task_is_cancelled() {
     assert!(within(run(once.clone(), board.notes())).await);
     assert!(!within(run(once.clone(), board.notes())).await);
 }
+
+#[procession::test]
+async fn once_is_a_branch_of_a_select_that_loses_nothing() {
+    let (once, board) = (Once::new().unwrap(), Board::new());
+    let mut call = once.call_once(async || {
+        tokio::task::yield_now().await;
+        board.write("ran", 0);
+    });
+    tokio::select! {
+        biased;
+        _ = &mut call => panic!("it was polled once"),
+        () = std::future::ready(()) => {}
+    }
+    assert!(within(call).await);
+    assert_eq!(board.read("ran").len(), 1);
+}

@@ -140,6 +140,7 @@ fn handles_guards_and_futures_go_between_threads() {
     moves(&objects.semaphore.clone().acquire_owned());
     moves(&objects.event.wait());
     moves(&objects.barrier.wait());
+    moves(&objects.once.call_once(async || ()));
     let guard = objects.mutex.blocking_lock().unwrap();
     moves(&guard);
     moves(&objects.condvar.wait_while(guard, |n| *n > 0));

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
 
-use super::read_answer::{Incarnation, ReadAnswer};
+use super::read_answer::{Incarnation, ReadMessage};
 use super::read_threads;
 use super::read_threads::ReadJob;
 use crate::call::relayed;
@@ -59,7 +59,7 @@ impl Call for BeginRead {
 pub(in crate::managed) struct OpenWithReads<C>(PhantomData<C>);
 
 impl<C: Call<Output = Result<(), String>>> Call for OpenWithReads<C> {
-    type Args = (Sender<ReadAnswer>, C::Args);
+    type Args = (Sender<ReadMessage>, C::Args);
     type Output = C::Output;
 
     fn name() -> &'static str {

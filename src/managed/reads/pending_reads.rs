@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::future::{Either, select};
 use futures::{Stream, StreamExt as _};
 
-use super::read_answer::{Incarnation, ReadAnswer};
+use super::read_answer::{Incarnation, ReadAnswer, ReadMessage};
 use crate::background::Background;
 use crate::call::Slot;
 use crate::call::relayed::RelayedOutcome;
@@ -32,9 +32,9 @@ const MOST_LOSSES: usize = 64;
 
 /// See the module.
 pub(in crate::managed) struct PendingReads {
-    answers: Sender<ReadAnswer>,
+    answers: Sender<ReadMessage>,
     /// Until the first read.
-    answered: Mutex<Option<Receiver<ReadAnswer>>>,
+    answered: Mutex<Option<Receiver<ReadMessage>>>,
     background: Arc<Background>,
     open: Arc<OpenReads>,
 }
@@ -76,7 +76,7 @@ impl PendingReads {
     }
 
     /// The end through which the state's process sends answers.
-    pub(in crate::managed) fn answers(&self) -> Sender<ReadAnswer> {
+    pub(in crate::managed) fn answers(&self) -> Sender<ReadMessage> {
         self.answers.clone()
     }
 
@@ -88,7 +88,10 @@ impl PendingReads {
         let Some(answered) = lock(&self.answered).take() else {
             return;
         };
-        let open = ServedReads(Arc::clone(&self.open));
+        let open = ServedReads {
+            open: Arc::clone(&self.open),
+            announced: None,
+        };
         self.background.spawn(serve(open, answered, events()));
     }
 
@@ -155,49 +158,90 @@ impl Loss {
 }
 
 /// The reads as the background future has them. When it is dropped, also by the end of its runtime, they fail.
-struct ServedReads(Arc<OpenReads>);
+struct ServedReads {
+    open: Arc<OpenReads>,
+    /// Whose answer the next message is, if that was said.
+    announced: Option<u64>,
+}
 
 /// Takes answers until no process can send any, or the pool has ended.
-async fn serve<E>(reads: ServedReads, answered: Receiver<ReadAnswer>, mut events: E)
+async fn serve<E>(mut reads: ServedReads, answered: Receiver<ReadMessage>, mut events: E)
 where
     E: Stream<Item = PoolEvent> + Send + Unpin + 'static,
 {
     loop {
         match select(answered.recv(), events.next()).await {
-            Either::Left((Ok(answer), _)) => reads.settle(answer),
-            Either::Left((Err(RecvError::Decode(why)), _)) => reads.fail_begun(&undecoded(why)),
+            Either::Left((Ok(message), _)) => reads.take(message),
+            Either::Left((Err(RecvError::Decode(why)), _)) => reads.take_undecoded(&undecoded(why)),
             Either::Left((Err(RecvError::Closed), _)) => return,
             Either::Right((event, _)) => {
-                reads.settle_waiting(&answered);
+                let unknown = reads.take_waiting(&answered);
                 match event {
                     Some(event) => reads.hear(event),
                     None => return,
+                }
+                // Not before: if its process has ended, that is the cause.
+                if let Some(error) = unknown {
+                    reads.fail_begun(&error);
                 }
             }
         }
     }
 }
 
-/// An answer that cannot be read does not say whose it is.
 fn undecoded(why: String) -> JoinError {
     JoinError::new(ErrorKind::Decode, "").because(format!("the result of a read: {why}"))
 }
 
 impl ServedReads {
-    /// Takes what a process has sent before its end. No more than the queue holds: its successor may send already.
-    fn settle_waiting(&self, answered: &Receiver<ReadAnswer>) {
+    /// Takes what a process has sent before its end. No more than the queue holds: its successor may send already. Returns
+    /// the fault of an answer that cannot be decoded and may be that of any read.
+    fn take_waiting(&mut self, answered: &Receiver<ReadMessage>) -> Option<JoinError> {
+        let mut unknown = None;
         for _ in 0..=MOST_ANSWERS {
             match answered.try_recv() {
-                Ok(answer) => self.settle(answer),
-                // Its read fails with the process.
-                Err(TryRecvError::Decode(_)) => {}
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+                Ok(message) => self.take(message),
+                Err(TryRecvError::Decode(why)) => {
+                    let error = undecoded(why);
+                    if !self.fail_announced(&error) {
+                        unknown = Some(error);
+                    }
+                }
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
+        }
+        unknown
+    }
+
+    fn take(&mut self, message: ReadMessage) {
+        self.announced = match message {
+            ReadMessage::Announce(id) => Some(id),
+            ReadMessage::Answer(answer) => {
+                self.settle(answer);
+                None
+            }
+        };
+    }
+
+    /// Takes an answer that cannot be decoded. Without an announcement it may be that of any read.
+    fn take_undecoded(&mut self, error: &JoinError) {
+        if !self.fail_announced(error) {
+            self.fail_begun(error);
         }
     }
 
+    /// Fails the read whose answer was announced. False if none was.
+    fn fail_announced(&mut self, error: &JoinError) -> bool {
+        let Some(id) = self.announced.take() else {
+            return false;
+        };
+        let read = lock(&self.open.0).reads.remove(&id);
+        fail(read.into_iter().collect(), &error.clone().after_start(true));
+        true
+    }
+
     fn settle(&self, answer: ReadAnswer) {
-        let read = lock(&self.0.0).reads.remove(&answer.id);
+        let read = lock(&self.open.0).reads.remove(&answer.id);
         if let Some(read) = read {
             // The name is set by the read, which knows it.
             read.slot.set(answer.outcome.map_err(|error| error.of("")));
@@ -220,7 +264,7 @@ impl ServedReads {
     fn lose(&self, cause: JoinError) {
         let heard = Moment::now();
         let loss = Loss { heard, cause };
-        let mut table = lock(&self.0.0);
+        let mut table = lock(&self.open.0);
         let failed = table.take_reads(|read| read.begun.is_some_and(|place| loss.ended(place)));
         let cause = loss.cause.clone().after_start(true);
         if table.losses.len() == MOST_LOSSES {
@@ -233,7 +277,7 @@ impl ServedReads {
 
     /// Fails all reads that have begun.
     fn fail_begun(&self, error: &JoinError) {
-        let failed = lock(&self.0.0).take_reads(|read| read.begun.is_some());
+        let failed = lock(&self.open.0).take_reads(|read| read.begun.is_some());
         fail(failed, &error.clone().after_start(true));
     }
 }
@@ -256,7 +300,7 @@ impl Drop for ServedReads {
     fn drop(&mut self) {
         let error = JoinError::new(ErrorKind::Closed, "");
         let error = error.because("the state, or the runtime in which it was made, has ended");
-        lock(&self.0.0).over = Some(error.clone());
+        lock(&self.open.0).over = Some(error.clone());
         self.fail_begun(&error);
     }
 }

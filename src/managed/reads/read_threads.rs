@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::read_answer::{Incarnation, ReadAnswer};
+use super::read_answer::{Incarnation, ReadAnswer, ReadMessage};
 use crate::call::panic_capture;
 use crate::call::relayed;
 use crate::call::relayed::RelayedOutcome;
@@ -43,7 +43,8 @@ pub(super) struct ReadJob {
 /// What the state's thread and the reading threads share.
 struct ReadThreads {
     incarnation: Incarnation,
-    answers: Sender<ReadAnswer>,
+    /// Locked over an announcement and its answer.
+    answers: Mutex<Sender<ReadMessage>>,
     line: Mutex<ReadLine>,
     /// There is a read, or the end.
     has_work: Condvar,
@@ -69,10 +70,10 @@ thread_local! {
 }
 
 /// From here on reads of this thread's state run on threads of their own, which send the answers through `answers`.
-pub(super) fn install(answers: Sender<ReadAnswer>) {
+pub(super) fn install(answers: Sender<ReadMessage>) {
     let threads = Arc::new(ReadThreads {
         incarnation: Incarnation::here(),
-        answers,
+        answers: Mutex::new(answers),
         line: Mutex::default(),
         has_work: Condvar::new(),
         has_room: Condvar::new(),
@@ -157,18 +158,27 @@ impl ReadThreads {
     /// Sends an answer. If the home is gone, nothing waits for it.
     fn answer(&self, answer: ReadAnswer) {
         let id = answer.id;
-        match self.answers.blocking_send(answer) {
+        let answers = lock(&self.answers);
+        if answer.is_announced() {
+            let _ = answers.blocking_send(ReadMessage::Announce(id));
+        }
+        match answers.blocking_send(ReadMessage::Answer(answer)) {
             Err(error) if error.is_encode() => {
                 let outcome = Ok(RelayedOutcome::Unencoded(error.to_string()));
-                let _ = self.answers.blocking_send(ReadAnswer { id, outcome });
+                let answer = ReadAnswer { id, outcome };
+                let _ = answers.blocking_send(ReadMessage::Answer(answer));
             }
             _ => {}
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, ReadLine> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.line)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for ThreadsOwner {

@@ -96,7 +96,7 @@ impl<T, C, O> ItemStream<T, C, O>
 where
     T: DeserializeOwned + Send + 'static,
     C: Future<Output = Result<(), JoinError>> + Unpin,
-    O: Copy,
+    O: Clone,
 {
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, JoinError>>> {
         self.start();
@@ -123,7 +123,7 @@ where
         };
         self.stage = match channel::create::<Mpmc>(self.buffer) {
             Ok((sender, receiver)) => {
-                let call = make(Emit::new(sender), self.options);
+                let call = make(Emit::new(sender), self.options.clone());
                 ItemStage::Running(Box::new(call), Some(Items::new(receiver)))
             }
             Err(error) => {

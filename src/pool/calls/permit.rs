@@ -95,7 +95,7 @@ impl Future for PermitFuture {
             guard,
             defaults: CallOptions {
                 start_by: None,
-                ..this.defaults
+                ..this.defaults.clone()
             },
             is_filled: false,
         }))
@@ -148,7 +148,12 @@ impl Permit {
         let _ = f; // has no bytes: its type is the function
         let job = Arc::new(Single::<F::Call>::new(F::arguments(args)));
         self.is_filled = true;
-        Run::with_ticket(&self.guard, job, self.defaults, UNKNOWN_LENGTH)
+        Run::with_ticket(
+            &self.guard,
+            job,
+            std::mem::take(&mut self.defaults),
+            UNKNOWN_LENGTH,
+        )
     }
 
     /// Submits a call of `f` with `args` at once, as [`Pool::spawn`](crate::Pool::spawn) does, in this place.

@@ -140,7 +140,7 @@ impl<R> Run<R> {
     /// has its outcome.
     fn submit(&self, ticket: Option<Ticket>) -> Option<TaskKey> {
         let job = Arc::clone(&self.job).into_job();
-        let options = self.options;
+        let options = self.options.clone();
         // Before the lock is taken: it runs the `Serialize` of the arguments.
         let encoded = EncodedItems::of(&*job);
         let (key, waker) = self.guard.shared.with(|core| {
@@ -211,7 +211,7 @@ impl<R> Run<R> {
     /// again when there is.
     fn submit_placed(&self, place: u64, cx: &Context<'_>) -> Stage {
         let job = Arc::clone(&self.job).into_job();
-        let (shared, options) = (&self.guard.shared, self.options);
+        let (shared, options) = (&self.guard.shared, self.options.clone());
         let encoded = EncodedItems::of(&*job);
         match shared.with(|core| core.submit_placed(job, encoded, options, place)) {
             Ok(Some(key)) => Stage::Submitted(key),

@@ -312,8 +312,9 @@ impl Core {
         options: CallOptions,
     ) {
         let arguments = encoded.map_or(TaskArguments::Unencoded, TaskArguments::Encoded);
+        let priority = options.priority;
         let key = self.insert(job, arguments, options);
-        self.enqueue(key, options.priority, Order::First);
+        self.enqueue(key, priority, Order::First);
     }
 
     /// Adds a task.
@@ -323,8 +324,9 @@ impl Core {
         arguments: TaskArguments,
         options: CallOptions,
     ) -> TaskKey {
+        let start_by = options.start_by;
         let key = self.records.insert(job, arguments, options, self.now);
-        if let Some(at) = options.start_by {
+        if let Some(at) = start_by {
             self.add_deadline(at, key);
         }
         key

@@ -32,12 +32,13 @@ impl Core {
             Err(NotEncoded::TooLarge(len)) => (TaskArguments::Large(len), None),
             Err(NotEncoded::Refused(why)) => (TaskArguments::Unencoded, Some(why)),
         };
+        let priority = options.priority;
         let key = self.insert(job, arguments, options);
         if let Some(why) = refused {
             self.refuse(key, &why);
             return Some(key);
         }
-        self.enqueue(key, options.priority, Order::Last);
+        self.enqueue(key, priority, Order::Last);
         // While there are workers to run the task, a start that fails is only a loss of time.
         if self.breaker.is_open() && !self.workers.any_alive() {
             self.breaker.half_open();
@@ -77,7 +78,7 @@ impl Core {
     pub(in crate::pool) fn submit_all(
         &mut self,
         tasks: &mut Vec<(Arc<dyn Job>, EncodeResult)>,
-        options: CallOptions,
+        options: &CallOptions,
         places: usize,
     ) -> bool {
         for _ in 0..places {
@@ -87,7 +88,7 @@ impl Core {
             return false;
         }
         for (job, encoded) in tasks.drain(..) {
-            self.submit(job, encoded, options);
+            self.submit(job, encoded, options.clone());
         }
         true
     }

@@ -100,7 +100,7 @@ pub(in crate::pool) struct TaskRecord {
 #[derive(Debug, Default)]
 struct RareDetails {
     affinity: Option<AffinityKey>,
-    trace: Option<Traceparent>,
+    trace: Option<Arc<Traceparent>>,
     /// The cached values that the arguments name, if the encoded arguments were dropped.
     _cached: Option<Box<NamedValues>>,
 }
@@ -118,12 +118,12 @@ impl TaskRecord {
             key: self.affinity(),
             trace: self.trace(),
             start_by: self.start_by(),
-            ..*self.options
+            ..(*self.options).clone()
         }
     }
 
-    pub(in crate::pool) fn trace(&self) -> Option<Traceparent> {
-        self.rare.as_ref()?.trace
+    pub(in crate::pool) fn trace(&self) -> Option<Arc<Traceparent>> {
+        self.rare.as_ref()?.trace.clone()
     }
 
     pub(in crate::pool) fn affinity(&self) -> Option<AffinityKey> {

@@ -23,7 +23,9 @@ impl PoolShared {
         let mut core = self.lock();
         let out = change(&mut core);
         core.pump();
-        if core
+        if self.driver_is_awake() {
+            core.forget_run_by();
+        } else if core
             .take_run_by()
             .is_some_and(|at| self.driver_sleeps_past(at))
         {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::Stream;
 use pin_project::{pin_project, pinned_drop};
 
-use super::map_input::{IteratorInput, MapInput, StreamInput};
+use super::map_input::MapInput;
 use super::map_places::MapPlaces;
 use super::map_results::{MapResults, Span, Take};
 use super::read_ahead::{MapProgress, ReadAhead};
@@ -25,7 +25,6 @@ use crate::pool::decisions::backoff::Backoff;
 use crate::pool::options::call_options::{CallOptions, option_setters};
 use crate::pool::pool_guard::PoolGuard;
 use crate::schedule::Priority;
-use crate::task::Task;
 
 /// Jobs that are submitted under one lock of the pool.
 const JOBS_AT_ONCE: usize = 64;
@@ -94,31 +93,12 @@ pub struct Map<'a, R> {
 type OnProgress<'a> = Box<dyn FnMut(usize, Option<usize>) + Send + 'a>;
 
 impl<'a, R> Map<'a, R> {
-    pub(in crate::pool) fn over_iterator<F, M, I>(
+    /// A map over `input`.
+    pub(in crate::pool) fn over(
         guard: &Arc<PoolGuard>,
-        items: I,
+        input: impl MapInput<R> + Send + 'a,
         options: CallOptions,
-    ) -> Self
-    where
-        F: Task<M, I::Item, Output = R>,
-        I: Iterator + Send + 'a,
-        M: 'a,
-    {
-        let input = IteratorInput::<I, F, M>::new(items);
-        Self::new(guard, Box::pin(input), options)
-    }
-
-    pub(in crate::pool) fn over_stream<F, M, S>(
-        guard: &Arc<PoolGuard>,
-        items: S,
-        options: CallOptions,
-    ) -> Self
-    where
-        F: Task<M, S::Item, Output = R>,
-        S: Stream + Send + 'a,
-        M: 'a,
-    {
-        let input = StreamInput::<S, F, M>::new(items);
+    ) -> Self {
         Self::new(guard, Box::pin(input), options)
     }
 
@@ -316,9 +296,9 @@ impl<'a, R> Map<'a, R> {
         if self.jobs.is_empty() {
             return self.places.give_next_back(shared);
         }
-        let (jobs, mut options, places) = (&mut self.jobs, self.options, &mut self.places);
+        let (jobs, mut options, places) = (&mut self.jobs, self.options.clone(), &mut self.places);
         options.begin_wait();
-        if !shared.with(|core| core.submit_all(jobs, options, places.take_used())) {
+        if !shared.with(|core| core.submit_all(jobs, &options, places.take_used())) {
             for (job, _) in jobs.drain(..) {
                 let closed = shared.look(|core| core.refusal(job.name()));
                 job.fail(0, job.items(), &closed);

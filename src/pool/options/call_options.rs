@@ -3,6 +3,7 @@
 //! Lives in the parent. [`Run`](super::Run) and [`Map`](super::Map) have the same public setters, which are
 //! written once, here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pool::decisions::backoff::Backoff;
@@ -12,7 +13,9 @@ use crate::sys::clock::Moment;
 use crate::task::Traceparent;
 
 /// The options of one call, or of every item of a map.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+///
+/// Short, because each call carries them from its builder to the pool's records.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::pool) struct CallOptions {
     pub(in crate::pool) timeout: Option<Duration>,
     /// How long it may run without a sign of life.
@@ -30,7 +33,7 @@ pub(in crate::pool) struct CallOptions {
     /// Whether it was run before, in a worker that has ended.
     pub(in crate::pool) tried: bool,
     pub(in crate::pool) key: Option<AffinityKey>,
-    pub(in crate::pool) trace: Option<Traceparent>,
+    pub(in crate::pool) trace: Option<Arc<Traceparent>>,
 }
 
 impl CallOptions {
@@ -103,7 +106,7 @@ macro_rules! option_setters {
         /// header `traceparent` of the [W3C's Trace Context](https://www.w3.org/TR/trace-context/). A text of more than 63
         /// bytes is not sent.
         pub fn traceparent(mut self, traceparent: &str) -> Self {
-            self.options.trace = crate::task::Traceparent::new(traceparent);
+            self.options.trace = crate::task::Traceparent::new(traceparent).map(std::sync::Arc::new);
             self
         }
 

@@ -51,7 +51,7 @@ impl State {
 
     /// The next step of `who`; `None` if it waits.
     pub(super) fn step(&mut self, who: usize, broken: Broken) -> Option<Step> {
-        Some(match self.processes[who].step.clone() {
+        Some(match self.processes[who].step {
             Step::Try if self.can_take(false) => {
                 self.take(who, false);
                 Step::Hold
@@ -76,15 +76,16 @@ impl State {
                 let is_free = self.word.owner.is_none() && calls;
                 match self.processes[who].is_attached {
                     true if is_free && broken != Broken::SleepsBesideFreeLock => {
-                        Step::Count(After::Sleep)
+                        Step::Count(After::Register)
                     }
-                    true => Step::Sleep,
+                    true => self.end_of_serving(who, After::Register),
                     // Its first sleep has requests served in any case.
                     false => Step::Attach,
                 }
             }
             Step::Attach => {
                 self.processes[who].is_attached = true;
+                self.processes[who].is_woken = false;
                 Step::Count(After::Sleep)
             }
             Step::Sleep => return self.sleep(who, broken),
@@ -154,15 +155,14 @@ impl State {
             process.is_woken |= process.record != Record::Waiting;
             return Some(Step::Count(After::Sleep));
         }
-        if !process.is_woken && process.record == Record::Waiting {
+        if !process.is_woken {
             return None;
         }
-        // A task whose record was changed before it slept does not sleep.
-        match process.record {
-            Record::Called if process.is_woken => Some(Step::TryCalled),
-            Record::Refused if process.is_woken => Some(Step::Leave(Record::Refused)),
-            _ => None,
-        }
+        Some(match process.record {
+            Record::Called => Step::TryCalled,
+            Record::Refused => Step::Leave(Record::Refused),
+            _ => Step::Announce,
+        })
     }
 
     /// Frees the record. The lock may be held, by a party that has it without its call.

@@ -1,92 +1,89 @@
 //! What a process does that serves: it reads the word and the table, and decides (`src/sync/mutex_serving.rs`).
 
-use super::{After, Broken, Kind, Process, Record, State, Step, Word};
+use super::{After, Broken, Kind, PROCESSES, Process, Record, State, Step, Word};
 
 impl State {
     pub(super) fn serve(&mut self, who: usize, step: Step, broken: Broken) -> Step {
-        let end = |after| match after {
-            After::Sleep => Step::Sleep,
-            After::Done => Step::Done,
-        };
         match step {
             Step::Count(after) => {
-                self.calls += 1;
+                for process in &mut self.processes {
+                    process.calls_changed |= process.is_serving();
+                }
                 Step::Lock(after)
             }
             Step::Lock(after) => match self.server {
-                Some(server) if !self.is_dead(server) => {
-                    // A party looks at its record before it sleeps.
-                    self.look(who, after);
-                    end(after)
-                }
+                Some(server) if !self.is_dead(server) => self.end_of_serving(who, after),
                 _ => {
                     self.server = Some(who);
-                    Step::ReadWord(after, self.calls)
+                    self.processes[who].calls_changed = false;
+                    Step::ReadWord(after)
                 }
             },
-            Step::ReadWord(after, calls) => {
+            Step::ReadWord(after) => {
                 self.is_word_changed = false;
-                Step::Read(after, calls, self.word)
+                Step::Read(after, self.word)
             }
-            Step::Read(after, calls, word) => Step::Decide(after, calls, word, self.records()),
-            Step::Decide(after, calls, mut word, records) => {
+            Step::Read(after, word) => Step::Decide(after, word, self.records()),
+            Step::Decide(after, mut word, records) => {
                 if broken == Broken::ReadsTableFirst {
                     self.is_word_changed = false;
                     word = self.word;
                 }
-                self.decide(after, calls, word, &records, broken)
+                self.decide(after, word, &records, broken)
             }
-            Step::Mark(after, calls, whom, state) => {
+            Step::Mark(after, whom, state) => {
                 let is_waiting = self.processes[whom].record == Record::Waiting;
                 if is_waiting && !self.is_dead(whom) {
                     self.processes[whom].record = state;
                 }
                 match state {
-                    Record::Refused => Step::Wake(after, calls, Some(whom)),
-                    _ if is_waiting => Step::Release(after, calls, Some(whom)),
-                    _ => Step::ReadWord(after, calls),
+                    Record::Refused => Step::Wake(after, whom),
+                    _ if is_waiting => Step::Release(after, Some(whom)),
+                    _ => Step::ReadWord(after),
                 }
             }
-            Step::Release(after, calls, whom) => {
+            Step::Release(after, whom) => {
                 self.server = None;
                 match whom {
-                    Some(_) => Step::Wake(after, calls, whom),
-                    None => Step::CountAgain(after, calls),
+                    Some(whom) => Step::Wake(after, whom),
+                    None => Step::CountAgain(after),
                 }
             }
-            Step::Wake(after, calls, whom) => {
-                let whom = whom.unwrap_or(who);
+            Step::Wake(after, whom) => {
                 self.processes[whom].is_woken = true;
                 match self.server == Some(who) {
-                    true => Step::ReadWord(after, calls),
-                    false => Step::CountAgain(after, calls),
+                    true => Step::ReadWord(after),
+                    false => Step::CountAgain(after),
                 }
             }
-            Step::CountAgain(after, calls) => {
-                let again = self.calls != calls && broken != Broken::ServesOnce;
-                if again {
-                    return Step::Lock(after);
+            Step::CountAgain(after) => {
+                match self.processes[who].calls_changed && broken != Broken::ServesOnce {
+                    true => Step::Lock(after),
+                    false => self.end_of_serving(who, after),
                 }
-                self.look(who, after);
-                end(after)
             }
             other => other,
         }
     }
 
     /// A party looks at its record once more before it sleeps.
-    pub(super) fn look(&mut self, who: usize, after: After) {
+    pub(super) fn end_of_serving(&mut self, who: usize, after: After) -> Step {
         let process = &mut self.processes[who];
-        process.is_woken |= after == After::Sleep && process.record != Record::Waiting;
+        let is_changed = process.record != Record::Waiting;
+        match after {
+            After::Register => process.is_woken = is_changed,
+            After::Sleep => process.is_woken |= is_changed,
+            After::Done => return Step::Done,
+        }
+        Step::Sleep
     }
 
     /// The records of those that the kernel says are alive.
-    pub(super) fn records(&self) -> Vec<Record> {
-        let read = |who: usize| match self.is_dead(who) {
+    pub(super) fn records(&self) -> [Record; PROCESSES] {
+        std::array::from_fn(|who| match self.is_dead(who) {
             true => Record::Free,
             false => self.processes[who].record,
-        };
-        (0..self.processes.len()).map(read).collect()
+        })
     }
 
     /// The places of the parties that wait, in the order of their tickets.
@@ -109,13 +106,12 @@ impl State {
     pub(super) fn decide(
         &mut self,
         after: After,
-        calls: u8,
         word: Word,
         records: &[Record],
         broken: Broken,
     ) -> Step {
-        let again = Step::ReadWord(after, calls);
-        let leave = Step::Release(after, calls, None);
+        let again = Step::ReadWord(after);
+        let leave = Step::Release(after, None);
         let has_called = records.contains(&Record::Called);
         if let Some(owner) = word.owner {
             if !self.is_dead(owner) {
@@ -140,10 +136,10 @@ impl State {
         }
         let waiting = self.waiting(records);
         match waiting.first() {
-            Some(whom) if word.is_poisoned => Step::Mark(after, calls, *whom, Record::Refused),
+            Some(whom) if word.is_poisoned => Step::Mark(after, *whom, Record::Refused),
             _ if has_called => leave,
             Some(whom) => match self.call(&waiting, broken) {
-                true => Step::Mark(after, calls, *whom, Record::Called),
+                true => Step::Mark(after, *whom, Record::Called),
                 false => again,
             },
             None if word.is_waited_for || word.is_calling || word.is_in_order => {
@@ -180,5 +176,21 @@ impl State {
     pub(super) fn is_waiting(&self) -> bool {
         let waits = |process: &Process| !matches!(process.step, Step::Done | Step::Dead);
         self.processes.iter().any(waits)
+    }
+}
+
+impl Process {
+    /// Whether it has looked at the count of calls, and will again.
+    pub(super) fn is_serving(&self) -> bool {
+        matches!(
+            self.step,
+            Step::ReadWord(_)
+                | Step::Read(..)
+                | Step::Decide(..)
+                | Step::Mark(..)
+                | Step::Release(..)
+                | Step::Wake(..)
+                | Step::CountAgain(_)
+        )
     }
 }

@@ -12,8 +12,9 @@ pub(crate) trait Object: Copy + Eq + Hash + Debug {
     type Client: Copy + Eq + Hash + Debug;
 
     /// Requests are served as soon as they are made.
-    const IS_SERVED_AT_ONCE: bool;
-    const IS_TRIMMED: bool;
+    const IS_SERVED_AT_ONCE: bool = true;
+    /// The unused end of the table is forgotten.
+    const IS_TRIMMED: bool = true;
     /// A ticket is compared with others than those of parties that wait.
     const NOTES_TICKETS: bool = false;
 
@@ -29,8 +30,17 @@ pub(crate) trait Object: Copy + Eq + Hash + Debug {
     fn attempt(state: &mut State<Self>, who: usize, rule: Rule) -> Option<Step<Self::Client>>;
 
     /// What a party does that has freed its record, which was in the state `was`.
-    fn left(state: &mut State<Self>, who: usize, was: PartyState, rule: Rule)
-    -> Step<Self::Client>;
+    fn left(
+        state: &mut State<Self>,
+        who: usize,
+        _was: PartyState,
+        rule: Rule,
+    ) -> Step<Self::Client> {
+        match rule {
+            Rule::LeavesSilently => Step::Done,
+            _ => state.serve(who, false, Step::Done),
+        }
+    }
 
     /// A party stops waiting.
     fn cancelled(_state: &mut State<Self>, _who: usize) -> Step<Self::Client> {
@@ -55,7 +65,9 @@ pub(crate) trait Object: Copy + Eq + Hash + Debug {
     fn is_wrong(state: &State<Self>) -> bool;
 
     /// Whether a party may wait for ever.
-    fn may_rest(state: &State<Self>, who: usize) -> bool;
+    fn may_rest(_state: &State<Self>, _who: usize) -> bool {
+        false
+    }
 }
 
 /// How serving continues.
@@ -103,12 +115,13 @@ impl<O: Object> Hash for State<O> {
 /// Processes that begin with these steps. The marked ones may be cancelled.
 pub(crate) fn start<O: Object>(
     object: O,
-    begins: &[(O::Client, bool)],
+    begins: impl IntoIterator<Item = (O::Client, bool)>,
     kills: u8,
     is_coarse: bool,
 ) -> State<O> {
+    let begins: Vec<_> = begins.into_iter().collect();
     let mut processes = [Process::at(Step::Done); MOST];
-    for (process, (begin, may_cancel)) in processes.iter_mut().zip(begins) {
+    for (process, (begin, may_cancel)) in processes.iter_mut().zip(&begins) {
         process.step = Step::Client(*begin);
         process.may_cancel = *may_cancel;
     }

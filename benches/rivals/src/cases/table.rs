@@ -80,7 +80,7 @@ const LOCK_TWO: Case = Case {
 
 const LOCK_HAND_OVER: Case = Case {
     name: "lock-hand-over",
-    title: "a lock that two processes await in turn, there and back: p50",
+    title: "a lock that a process unlocks and another awaits: p50",
     unit: Unit::Seconds,
     percentile: 50.0,
     pins: BOTH,

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use procession::spawn;
 use procession::sync::{Event, Mutex};
+use serde::{Deserialize, Serialize};
 
 use crate::{runtime, stopwatch};
 
@@ -44,34 +45,88 @@ pub(crate) fn two_processes() -> Vec<f64> {
     })
 }
 
-/// From one process to another and back: each waits for the other's value.
+/// From the unlocking in one process to the locking in another, which waits for the lock.
 pub(crate) fn hand_over() -> Vec<f64> {
     runtime::on_this_thread(async {
-        let mutex = Mutex::new(0_u64).expect("there is memory");
-        let other = spawn(take_turns, mutex.clone());
-        let samples = stopwatch::durations_awaited(|| take_turn(&mutex, 0)).await;
+        let stage = Stage::new();
+        let other = spawn(receive, stage.clone());
+        let mut samples = Vec::with_capacity(HAND_OVERS);
+        for _ in 0..HAND_OVERS {
+            samples.push(stage.hand_over().await);
+        }
         other.abort();
         samples
     })
 }
 
-async fn take_turns(mutex: Mutex<u64>) {
-    loop {
-        take_turn(&mutex, 1).await;
+const HAND_OVERS: usize = 500;
+
+/// After so many yields of the processor the other process, which has said that it begins to wait, waits at the lock. A
+/// sleep would measure processors that sleep, too.
+const UNTIL_IT_WAITS: usize = 100;
+
+/// What both processes have.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Stage {
+    /// When the lock was given, and how many nanoseconds later it was had.
+    lock: Mutex<[u64; 2]>,
+    begin: Event,
+    begun: Event,
+    done: Event,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let event = || Event::new().expect("there is memory");
+        Self {
+            lock: Mutex::new([0; 2]).expect("there is memory"),
+            begin: event(),
+            begun: event(),
+            done: event(),
+        }
+    }
+
+    /// The seconds that one takes.
+    async fn hand_over(&self) -> f64 {
+        let mut lock = self.lock.lock().await.expect("the other lives");
+        self.begin.set();
+        take(&self.begun).await;
+        for _ in 0..UNTIL_IT_WAITS {
+            std::thread::yield_now();
+        }
+        lock[0] = nanoseconds();
+        drop(lock);
+        take(&self.done).await;
+        let lock = self.lock.lock().await.expect("the other lives");
+        lock[1] as f64 / 1e9
     }
 }
 
-/// Locks until the value is `mine`, and makes it the other's.
-async fn take_turn(mutex: &Mutex<u64>, mine: u64) {
+async fn receive(stage: Stage) {
     loop {
-        let mut turn = mutex.lock().await.expect("the other lives");
-        if *turn == mine {
-            *turn = 1 - mine;
-            return;
-        }
-        drop(turn);
-        tokio::task::yield_now().await;
+        take(&stage.begin).await;
+        stage.begun.set();
+        let mut lock = stage.lock.lock().await.expect("the other lives");
+        lock[1] = nanoseconds() - lock[0];
+        drop(lock);
+        stage.done.set();
     }
+}
+
+async fn take(event: &Event) {
+    event.wait().await;
+    event.clear();
+}
+
+/// The clock that both processes have.
+fn nanoseconds() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a place for a time.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 async fn add(mutex: &Mutex<u64>, times: u64) {
