@@ -332,7 +332,7 @@ impl Executor {
         let Some((head, _)) = self.requests.item() else {
             return;
         };
-        enter_task(head.task);
+        enter_task(head.task, self.requests.number());
         self.is_traced = head.flags & envelope::TRACED != 0;
         if self.is_traced {
             enter_trace(self.requests.trace());
@@ -367,7 +367,7 @@ impl Executor {
         self.disarm_cpu_timer();
         self.requests.close_attachments();
         if self.requests.claimed() > 0 {
-            enter_task(0);
+            enter_task(0, 0);
             if self.is_traced {
                 enter_trace(None);
             }

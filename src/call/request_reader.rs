@@ -159,6 +159,12 @@ impl RequestReader {
         Some((&current.head, current.index))
     }
 
+    /// The number of the current request in its ring; 0 if there is none.
+    #[inline]
+    pub(super) fn number(&self) -> u64 {
+        self.current.as_ref().map_or(0, |it| it.frame.number())
+    }
+
     /// The trace context of the current request.
     #[cold]
     pub(super) fn trace(&self) -> Option<Traceparent> {

@@ -396,10 +396,10 @@ impl RequestWriter {
         self.values.forget(id, &mut self.control);
     }
 
-    /// Asks the worker to stop `task`, which it runs.
-    pub(crate) fn send_cancel(&mut self, task: u64) {
-        let lane = self.lane.index();
-        self.send(ToWorker::Cancel { task, lane });
+    /// Asks the worker to stop the task of the request at `position`, which it runs.
+    pub(crate) fn send_cancel(&mut self, position: Cursor) {
+        let (request, lane) = (position.number(), self.lane.index());
+        self.send(ToWorker::Cancel { request, lane });
     }
 
     /// Sends a control message. If the socket does not take it now, it is sent later, in order.

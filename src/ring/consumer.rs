@@ -34,6 +34,12 @@ impl Frame {
         self.kind
     }
 
+    /// Its number in the ring.
+    #[inline]
+    pub(crate) fn number(self) -> u64 {
+        self.start.number()
+    }
+
     /// The number of bytes of its body.
     pub(crate) fn len(self) -> usize {
         self.len

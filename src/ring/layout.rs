@@ -59,6 +59,12 @@ impl Cursor {
         self.0
     }
 
+    /// A number of the frame that begins here, which no other frame of the ring has for a very long time. Not 0.
+    #[inline]
+    pub(crate) fn number(self) -> u64 {
+        self.0 + 1
+    }
+
     /// The byte offset of the position; it wraps at 2^43.
     #[inline]
     fn byte(self) -> u64 {

@@ -33,6 +33,10 @@ impl Core {
             self.stop_mates(worker);
             self.promote_successor(number);
         }
+        let cancelled = match next {
+            NextStep::SendCancel(task) => self.position(task),
+            _ => None,
+        };
         let Some(it) = self.workers.get_mut(worker) else {
             return;
         };
@@ -43,8 +47,10 @@ impl Core {
             NextStep::Nothing => {}
             NextStep::Dispatch => self.schedule.workers_changed(),
             NextStep::Kill => io.signal_handle.kill(),
-            NextStep::SendCancel(task) => {
-                io.requests.send_cancel(task);
+            NextStep::SendCancel(_) => {
+                if let Some(position) = cancelled {
+                    io.requests.send_cancel(position);
+                }
                 self.effects.push(Effect::WakeDriver);
             }
             NextStep::SendStop if io.requests.write_stop() => {}
