@@ -43,7 +43,8 @@ pub(crate) struct Greeting {
 /// What a child is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
-    /// Runs the requests in its ring until it is told to stop. The greeting carries memory and doorbell.
+    /// Runs the requests in its ring until it is told to stop. The greeting carries memory, doorbell and parent-death
+    /// pipe.
     Worker,
     /// Runs the one request in its ring. The greeting carries memory and parent-death pipe.
     Single,

@@ -53,6 +53,7 @@ mod shutdown;
 mod sight;
 mod start_limits;
 mod start_shortage;
+mod stopped_application_end;
 mod stream;
 mod surroundings;
 mod task_set;
