@@ -28,7 +28,7 @@ use crate::sys::doorbell::Doorbell;
 use crate::sys::fork::Sibling;
 use crate::sys::parent_death;
 use crate::sys::parent_death::ParentDeathSignal;
-use crate::sys::{fork, identity, scratch, stdio, title};
+use crate::sys::{cgroup, fork, identity, scratch, stdio, title};
 use crate::transfer::control::{ControlSocket, exactly};
 use crate::transfer::env_block::EnvBlock;
 use crate::transfer::fork_spec::ForkSpec;
@@ -144,6 +144,7 @@ pub(super) fn serve_requests(control: ControlSocket) -> io::Result<Forked> {
             }
             Ok(None) => {
                 children.end_without(application);
+                cgroup::end_all_of(application);
                 scratch::remove_all_of(application);
                 fork::quit(0)
             }
