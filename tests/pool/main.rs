@@ -25,6 +25,7 @@ mod descriptors;
 mod drop;
 mod elastic;
 mod events;
+mod every_name;
 mod flow_mix;
 mod grace;
 mod initializer;
