@@ -30,6 +30,7 @@ use crate::pool::monitoring::metrics::Counts;
 use crate::pool::monitoring::pool_event::PoolEvent;
 use crate::pool::monitoring::recent_time::RecentTime;
 use crate::pool::options::call_options::CallOptions;
+use crate::pool::options::cgroup::WorkerCgroups;
 use crate::pool::options::retry_rule::RetryRule;
 use crate::pool::options::worker_limits::{WorkerBounds, WorkerLimits};
 use crate::pool::options::worker_surroundings::EnvPerWorker;
@@ -56,6 +57,7 @@ pub(in crate::pool) struct Settings {
     pub(in crate::pool) surroundings: Surroundings,
     pub(in crate::pool) env_per_worker: Option<EnvPerWorker>,
     pub(in crate::pool) output: Output,
+    pub(in crate::pool) cgroups: Option<WorkerCgroups>,
     pub(in crate::pool) result_limit: Option<u64>,
     pub(in crate::pool) task_timeout: Option<Duration>,
     pub(in crate::pool) cancel_grace: Duration,

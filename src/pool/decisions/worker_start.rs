@@ -58,6 +58,7 @@ impl Core {
             other_lanes: count,
             seed: Some(self.settings.seed),
             scratch: Some(scratch::path(self.settings.id, serial)),
+            cgroup: None,
             detached: false,
             surroundings: self.settings.surroundings.clone(),
             output: OutputFds::default(),
