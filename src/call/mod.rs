@@ -5,6 +5,7 @@
 //! | file | process | what it does |
 //! |---|---|---|
 //! | `single` | parent | holds one call's arguments and takes its outcome |
+//! | `common_arguments` | parent | arguments of several calls, without waiting for each other |
 //! | `item_writer` | parent | memory that the items of one request are encoded into |
 //! | `job` | parent | one call or a batch of calls, without their types |
 //! | `encoded_items` | parent | items of a job as bytes, before they are in a ring |
@@ -33,6 +34,7 @@
 //! Never here: which worker runs what, and when (`pool`); how processes start (`spawn`, `child`).
 
 mod checksum;
+pub(crate) mod common_arguments;
 mod control_queue;
 pub(crate) mod encoded_items;
 pub(crate) mod envelope;

@@ -80,6 +80,11 @@ impl RequestReader {
         &self.blobs
     }
 
+    /// Says that requests are taken from now on.
+    pub(super) fn announce_service(&self) {
+        self.ring.announce_service();
+    }
+
     /// Waits for a frame: polls for a while, then sleeps.
     pub(super) fn wait(&mut self) -> Result<Arrival, Corrupt> {
         if let Some(frame) = self.ring.peek()? {
@@ -152,6 +157,12 @@ impl RequestReader {
     pub(super) fn item(&self) -> Option<(&Request, u32)> {
         let current = self.current.as_ref()?;
         Some((&current.head, current.index))
+    }
+
+    /// The number of the current request in its ring; 0 if there is none.
+    #[inline]
+    pub(super) fn number(&self) -> u64 {
+        self.current.as_ref().map_or(0, |it| it.frame.number())
     }
 
     /// The trace context of the current request.

@@ -371,6 +371,11 @@ impl RequestWriter {
         }
     }
 
+    /// Whether the worker says that it takes requests.
+    pub(crate) fn is_served(&self) -> bool {
+        self.ring.is_served()
+    }
+
     /// Whether the worker says that it has made a directory.
     pub(crate) fn has_scratch(&self) -> bool {
         self.ring.mark() != 0
@@ -391,10 +396,10 @@ impl RequestWriter {
         self.values.forget(id, &mut self.control);
     }
 
-    /// Asks the worker to stop `task`, which it runs.
-    pub(crate) fn send_cancel(&mut self, task: u64) {
-        let lane = self.lane.index();
-        self.send(ToWorker::Cancel { task, lane });
+    /// Asks the worker to stop the task of the request at `position`, which it runs.
+    pub(crate) fn send_cancel(&mut self, position: Cursor) {
+        let (request, lane) = (position.number(), self.lane.index());
+        self.send(ToWorker::Cancel { request, lane });
     }
 
     /// Sends a control message. If the socket does not take it now, it is sent later, in order.

@@ -27,6 +27,12 @@ pub(crate) trait OneCall: Send + Sync + fmt::Debug {
     /// Gives the arguments to `f`; `None` if they were dropped.
     fn with_arguments<T>(&self, f: impl FnOnce(&<Self::Call as Call>::Args) -> T) -> Option<T>;
 
+    /// As [`OneCall::with_arguments`], on a thread that must not wait until another has encoded them.
+    fn glimpse_arguments<T>(&self, f: impl FnOnce(&<Self::Call as Call>::Args) -> T) -> Glimpse<T> {
+        self.with_arguments(f)
+            .map_or(Glimpse::Dropped, Glimpse::Seen)
+    }
+
     /// Takes the outcome of the call.
     fn settle(&self, outcome: Result<<Self::Call as Call>::Output, JoinError>);
 
@@ -50,6 +56,16 @@ pub(crate) trait OneCall: Send + Sync + fmt::Debug {
     fn skip(&self) {}
 }
 
+/// What came of looking at arguments without waiting.
+#[derive(Debug)]
+pub(crate) enum Glimpse<T> {
+    Seen(T),
+    /// Another thread has them.
+    Busy,
+    /// They were dropped.
+    Dropped,
+}
+
 /// Why arguments that were dropped are not written.
 const IS_SETTLED: &str = "it has an outcome";
 
@@ -67,9 +83,12 @@ impl<J: OneCall> Job for J {
     }
 
     fn write(&self, writer: &mut ItemWriter) -> ItemsWritten {
-        let written = self
-            .with_arguments(|arguments| writer.write(arguments))
-            .unwrap_or_else(|| Err(EncodeFault::Refused(IS_SETTLED.to_owned())));
+        let written = match self.glimpse_arguments(|arguments| writer.write(arguments)) {
+            Glimpse::Seen(written) => written,
+            // As arguments that are too large: they are packed by a thread that may wait.
+            Glimpse::Busy => Err(EncodeFault::Full),
+            Glimpse::Dropped => Err(EncodeFault::Refused(IS_SETTLED.to_owned())),
+        };
         ItemsWritten {
             items: usize::from(written.is_ok()),
             stopped: written.err(),
@@ -77,7 +96,10 @@ impl<J: OneCall> Job for J {
     }
 
     fn measure(&self) -> u64 {
-        self.with_arguments(measure_item).unwrap_or(0)
+        match self.glimpse_arguments(measure_item) {
+            Glimpse::Seen(bytes) => bytes,
+            Glimpse::Busy | Glimpse::Dropped => 0,
+        }
     }
 
     fn pack(&self, store: &BlobStore) -> Result<PackedBlob, String> {

@@ -34,6 +34,12 @@ impl Frame {
         self.kind
     }
 
+    /// Its number in the ring.
+    #[inline]
+    pub(crate) fn number(self) -> u64 {
+        self.start.number()
+    }
+
     /// The number of bytes of its body.
     pub(crate) fn len(self) -> usize {
         self.len
@@ -134,6 +140,11 @@ impl<R: Borrow<Ring>> Consumer<R> {
     pub(crate) fn word(&self, frame: Frame, offset: usize) -> &AtomicU64 {
         assert!(offset <= frame.len && frame.len - offset >= 8);
         self.ring().word(frame.start, HEADER_BYTES + offset)
+    }
+
+    /// Says that this side takes frames.
+    pub(crate) fn announce_service(&self) {
+        self.ring().serves().store(1, Ordering::Release);
     }
 
     /// Erases what was stored in [`Ring::progress`].

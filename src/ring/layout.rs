@@ -25,6 +25,7 @@ const PRODUCER_SLEEPS: usize = 384;
 const NOTE: usize = 512;
 const PROGRESS: usize = 640;
 const MARK_AT: usize = 648;
+const SERVES_AT: usize = 656;
 const ASIDE: usize = 1024;
 
 /// The position of a side. Bytes and frames share a word, so that a single store moves both.
@@ -56,6 +57,12 @@ impl Cursor {
     #[inline]
     pub(super) fn to_bits(self) -> u64 {
         self.0
+    }
+
+    /// A number of the frame that begins here, which no other frame of the ring has for a very long time. Not 0.
+    #[inline]
+    pub(crate) fn number(self) -> u64 {
+        self.0 + 1
     }
 
     /// The byte offset of the position; it wraps at 2^43.
@@ -221,6 +228,11 @@ impl Ring {
     /// A third such word, of the consumer for the producer.
     pub(crate) fn mark(&self) -> &AtomicU64 {
         self.mapping.word(MARK_AT)
+    }
+
+    /// A fourth such word, of the consumer for the producer.
+    pub(super) fn serves(&self) -> &AtomicU64 {
+        self.mapping.word(SERVES_AT)
     }
 
     /// The room for [`leave_aside`](Self::leave_aside): what is left of the pages of the control words, or behind the data.

@@ -62,6 +62,11 @@ impl<R: Borrow<Ring>> Producer<R> {
         self.ring().mark().load(Ordering::Acquire)
     }
 
+    /// Whether the consumer says that it takes frames.
+    pub(crate) fn is_served(&self) -> bool {
+        self.ring().serves().load(Ordering::Acquire) != 0
+    }
+
     /// The bytes that the consumer has left aside.
     pub(crate) fn left_aside(&self) -> Vec<u8> {
         self.ring().left_aside()

@@ -354,14 +354,15 @@ fn cancelled_held_tasks_are_never_sent() {
 fn breaker_opens_after_failures_and_lets_one_start_through_at_a_time() {
     let mut breaker = StartBreaker::default();
     assert_eq!(breaker.max_starting(), usize::MAX);
-    let opens: Vec<_> = (0..5).map(|n| breaker.failed(at(n), at(n))).collect();
+    let mut fail = |n| breaker.failed(StartFailure::ByItself, at(n), at(n));
+    let opens: Vec<_> = (0..5).map(&mut fail).collect();
     assert_eq!(opens, [false, false, false, false, true]);
     assert!(!breaker.allows(at(10)));
     assert!(breaker.is_open());
     breaker.half_open();
     assert!(!breaker.is_open());
     assert!(breaker.allows(at(10)) && breaker.max_starting() == 1);
-    assert!(breaker.failed(at(11), at(11)));
+    assert!(breaker.failed(StartFailure::ByItself, at(11), at(11)));
     assert!(breaker.allows(at(1_100_000)));
     assert!(breaker.succeeded());
     assert!(breaker.allows(at(0)) && breaker.max_starting() == usize::MAX);
@@ -371,9 +372,13 @@ fn breaker_opens_after_failures_and_lets_one_start_through_at_a_time() {
 fn starts_that_overlap_and_fail_count_once() {
     let mut breaker = StartBreaker::default();
     for n in 10..30 {
-        assert!(!breaker.failed(at(0), at(n)));
+        assert!(!breaker.failed(StartFailure::ByItself, at(0), at(n)));
     }
-    let opens: Vec<_> = (30..34).map(|n| breaker.failed(at(n), at(n))).collect();
+    let mut fail = |n| breaker.failed(StartFailure::ByItself, at(n), at(n));
+    let opens: Vec<_> = (30..34).map(&mut fail).collect();
     assert_eq!(opens, [false, false, false, true]);
-    assert!(breaker.failed(at(0), at(40)), "still open");
+    assert!(
+        breaker.failed(StartFailure::ByItself, at(0), at(40)),
+        "still open"
+    );
 }

@@ -20,7 +20,9 @@ use crate::ring::Ring;
 pub(super) struct RunningTask {
     /// 0 between tasks.
     pub(super) id: AtomicU64,
-    /// The last task that was asked to stop.
+    /// The number of its request; 0 between tasks.
+    pub(super) request: AtomicU64,
+    /// The number of the last request whose task was asked to stop.
     pub(super) cancelled: AtomicU64,
     /// Notified when a task is asked to stop.
     pub(super) cancellation: Notify,
@@ -35,6 +37,7 @@ impl RunningTask {
     const fn new() -> Self {
         Self {
             id: AtomicU64::new(0),
+            request: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             cancellation: Notify::const_new(),
             place: AtomicU64::new(0),
@@ -50,8 +53,8 @@ impl RunningTask {
 
     /// Whether the task that runs was asked to stop.
     pub(super) fn is_cancelled(&self) -> bool {
-        let id = self.id.load(Ordering::Acquire);
-        id != 0 && self.cancelled.load(Ordering::Acquire) == id
+        let request = self.request.load(Ordering::Acquire);
+        request != 0 && self.cancelled.load(Ordering::Acquire) == request
     }
 }
 

@@ -242,20 +242,34 @@ mod tests {
         let memory = memory::memfd("test", 4096).unwrap();
         a.send(&ToWorker::Blob { id: 3 }, &[memory.as_fd()])
             .unwrap();
-        a.send(&ToWorker::Cancel { task: 9, lane: 0 }, &[]).unwrap();
+        a.send(
+            &ToWorker::Cancel {
+                request: 9,
+                lane: 0,
+            },
+            &[],
+        )
+        .unwrap();
         drop(a);
         let (message, fds) = b.recv().unwrap().unwrap();
         assert!(matches!(message, ToWorker::Blob { id: 3 }));
         assert_eq!(memory::sealed_len(&fds[0]).unwrap(), 4096);
         let (message, fds) = b.recv().unwrap().unwrap();
-        assert!(matches!(message, ToWorker::Cancel { task: 9, .. }) && fds.is_empty());
+        assert!(matches!(message, ToWorker::Cancel { request: 9, .. }) && fds.is_empty());
         assert!(b.recv::<ToWorker>().unwrap().is_none());
     }
 
     #[test]
     fn message_arrives_though_its_sender_died_with_unread_bytes() {
         let (a, b) = pair();
-        a.send(&ToWorker::Cancel { task: 1, lane: 0 }, &[]).unwrap();
+        a.send(
+            &ToWorker::Cancel {
+                request: 1,
+                lane: 0,
+            },
+            &[],
+        )
+        .unwrap();
         b.send(&FromChild::Forked { pid: 2 }, &[]).unwrap();
         drop(b);
         let (message, _) = a.try_recv().unwrap().unwrap();

@@ -9,8 +9,12 @@
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// Enough for every event of a test on a machine that runs other programs too.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+/// Enough for every event of a test on a machine that runs other programs too. A build that checks each access of memory is
+/// several times as slow: it sets the variable.
+pub(crate) const LIMIT: Duration = match option_env!("PROCESSION_TESTS_ARE_SLOW") {
+    Some(_) => Duration::from_secs(120),
+    None => Duration::from_secs(30),
+};
 
 /// How long `until` sleeps between two evaluations of its condition.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);

@@ -1,9 +1,11 @@
 //! Workers that cannot start, or die with nothing to do: whose fault it is, and that the pool heals.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use futures::future::join_all;
-use procession::Pool;
+use procession::{Pool, PoolEvent, PoolEvents, StartMethod, WorkerInfo, WorkerState};
 
 use crate::deadline::{until, within};
 use crate::notes::{Board, Notes};
@@ -92,6 +94,97 @@ async fn worker_killed_while_it_starts_fails_no_task() {
         kill(lines[count - 1].parse().unwrap());
     }
     assert!(within(join_all(calls)).await.iter().all(Result::is_ok));
+}
+
+/// Kills every worker that runs nothing, until so many were killed while they started.
+async fn kill_starting(pool: &Pool, count: usize) {
+    let (mut killed, mut starting) = (HashSet::new(), 0);
+    while starting < count {
+        for info in pool.workers() {
+            let victim = info.pid().filter(|_| info.state() != WorkerState::Busy);
+            if let Some(victim) = victim.filter(|it| killed.insert(*it)) {
+                kill(victim);
+                starting += usize::from(info.state() == WorkerState::Starting);
+            }
+        }
+        // The runtime has only this thread: the pool works while this task yields.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// More starts than may fail by themselves.
+const MANY: usize = 30;
+
+#[procession::test]
+async fn workers_killed_again_and_again_while_they_start_fail_no_task_that_waits() {
+    for method in [StartMethod::ForkServer, StartMethod::Exec] {
+        let pool = Pool::builder().workers(2).start_method(method);
+        let pool = pool.build().unwrap();
+        let calls: Vec<_> = (0..10).map(|_| pool.spawn(pid, ())).collect();
+        within(kill_starting(&pool, MANY)).await;
+        for outcome in within(join_all(calls)).await {
+            // Its worker may have become ready, and begun it, a moment before it was killed.
+            let fate = outcome.map_or_else(|error| error.signal(), |_| Some(9));
+            assert_eq!(fate, Some(9));
+        }
+        assert!(!pool.metrics().breaker_open());
+        all_idle(&pool, 2).await;
+        within(pool.terminate()).await;
+    }
+}
+
+#[procession::test]
+async fn starts_that_are_all_killed_fail_the_tasks_that_wait() {
+    let pool = Pool::builder().workers(2).initializer(|| kill(pid()), ());
+    let pool = pool.build().unwrap();
+    let calls: Vec<_> = (0..10).map(|_| pool.spawn(pid, ())).collect();
+    for outcome in within(join_all(calls)).await {
+        let error = outcome.unwrap_err();
+        assert!(error.is_spawn() && !error.started(), "{error}");
+        assert_eq!(error.signal(), Some(9), "{error}");
+        assert!(error.to_string().contains("the initializer"), "{error}");
+    }
+    assert!(pool.metrics().breaker_open());
+    within(pool.terminate()).await;
+}
+
+/// How the next worker has exited.
+async fn next_exit(events: &mut PoolEvents) -> procession::JoinError {
+    loop {
+        if let PoolEvent::WorkerExited { cause } = within(events.next()).await.unwrap() {
+            return cause;
+        }
+    }
+}
+
+#[procession::test]
+async fn worker_shown_as_idle_has_started() {
+    for method in [StartMethod::ForkServer, StartMethod::Exec] {
+        let pool = Pool::builder().workers(1).start_method(method);
+        let pool = pool.build().unwrap();
+        let mut events = pool.events();
+        for _ in 0..MANY {
+            let idle = || {
+                let infos = pool.workers();
+                let mut idle = infos.iter().filter(|it| it.state() == WorkerState::Idle);
+                idle.find_map(WorkerInfo::pid)
+            };
+            let first_idle = async {
+                loop {
+                    match idle() {
+                        Some(worker) => break worker,
+                        None => tokio::task::yield_now().await,
+                    }
+                }
+            };
+            let worker = within(first_idle).await;
+            kill(worker);
+            let cause = next_exit(&mut events).await;
+            assert!(cause.is_crashed(), "{cause:?}");
+            assert_eq!((cause.pid(), cause.signal()), (Some(worker), Some(9)));
+        }
+        within(pool.terminate()).await;
+    }
 }
 
 #[procession::test]

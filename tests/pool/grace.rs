@@ -160,3 +160,29 @@ async fn is_cancelled_is_false_outside_a_task() {
     assert!(!is_cancelled());
     assert!(futures::poll!(Box::pin(cancelled())).is_pending());
 }
+
+/// Stops when it is cancelled in its first try. In the second it tells whether it is cancelled at its start.
+fn stop_once(notes: Notes) -> bool {
+    let is_first = !notes.has("tried");
+    notes.write("tried", is_cancelled());
+    if is_first {
+        stop_when_cancelled(notes, 0);
+        return true;
+    }
+    is_cancelled()
+}
+
+#[procession::test]
+async fn cancel_grace_of_one_try_does_not_cancel_the_next() {
+    let board = Board::new();
+    // Long enough for the second try to look before its own limit, under any load.
+    let limit = 20 * SHORT;
+    let pool = with_grace(1, LONG).retry_if(procession::JoinError::is_timed_out);
+    let pool = build_idle(pool).await;
+    let before = pids(&pool);
+    let call = pool.run(stop_once, board.notes()).timeout(limit).retries(1);
+    assert!(!within(call).await.unwrap());
+    assert_eq!(board.read("tried"), ["false", "false"]);
+    // Both tries were in the same worker.
+    assert_eq!(pids(&pool), before);
+}

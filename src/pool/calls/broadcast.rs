@@ -4,15 +4,16 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures::future::{JoinAll, join_all};
 
 use super::run::Run;
 use crate::call::Slot;
+use crate::call::common_arguments::CommonArguments;
 use crate::call::job::Job;
-use crate::call::single::{Awaited, OneCall};
+use crate::call::single::{Awaited, Glimpse, OneCall};
 use crate::error::JoinError;
 use crate::pool::decisions::core::Core;
 use crate::pool::decisions::target::Target;
@@ -74,13 +75,13 @@ impl Pool {
         F: Task<M, A>,
     {
         let _ = f; // has no bytes: its type is the function
-        let arguments = Arc::new(Mutex::new(F::arguments(args)));
+        let arguments = CommonArguments::new(F::arguments(args));
         Broadcast {
             guard: Arc::clone(&self.guard),
             name: F::Call::name(),
             stage: BroadcastStage::New(Box::new(move || {
                 Arc::new(BroadcastCall::<F::Call> {
-                    arguments: Arc::clone(&arguments),
+                    arguments: arguments.clone(),
                     slot: Slot::new(),
                 })
             })),
@@ -135,7 +136,7 @@ impl<R> fmt::Debug for Broadcast<R> {
 
 /// The call in one worker. It has no result if the worker is gone.
 struct BroadcastCall<C: Call> {
-    arguments: Arc<Mutex<C::Args>>,
+    arguments: CommonArguments<C::Args>,
     slot: Slot<Option<C::Output>>,
 }
 
@@ -143,8 +144,11 @@ impl<C: Call> OneCall for BroadcastCall<C> {
     type Call = C;
 
     fn with_arguments<T>(&self, f: impl FnOnce(&C::Args) -> T) -> Option<T> {
-        let arguments = self.arguments.lock();
-        Some(f(&arguments.unwrap_or_else(PoisonError::into_inner)))
+        Some(self.arguments.with(f))
+    }
+
+    fn glimpse_arguments<T>(&self, f: impl FnOnce(&C::Args) -> T) -> Glimpse<T> {
+        self.arguments.glimpse(f)
     }
 
     fn settle(&self, outcome: Result<C::Output, JoinError>) {

@@ -50,10 +50,12 @@ impl Core {
     }
 
     fn worker_info(&self, key: WorkerKey, it: &Worker) -> WorkerInfo {
+        let serves = it.serves();
         let lane = self.busiest_lane(key);
         let front = self.schedule.run_queue(lane).and_then(RunQueue::front);
+        let front = front.filter(|_| serves);
         let record = front.and_then(|queued| self.records.get(queued.task));
-        let state = match it.life.public(front.is_some() || self.is_lent(key)) {
+        let state = match it.life.public(serves, front.is_some() || it.is_lent()) {
             WorkerState::Idle if it.departure.is_final() => WorkerState::Stopping,
             state => state,
         };

@@ -3,6 +3,7 @@
 use super::core::{Core, OnLoss};
 use crate::error::JoinError;
 use crate::pool::monitoring::pool_event::PoolEvent;
+use crate::schedule::StartFailure;
 use crate::sys::clock::Moment;
 
 impl Core {
@@ -31,7 +32,12 @@ impl Core {
 
     /// A start that `began` then has failed. If that happens repeatedly and no worker is left that runs tasks or may be
     /// able to, waiting tasks end with the cause.
-    pub(in crate::pool) fn count_failed_start(&mut self, began: Moment, cause: &JoinError) {
+    pub(in crate::pool) fn count_failed_start(
+        &mut self,
+        how: StartFailure,
+        began: Moment,
+        cause: &JoinError,
+    ) {
         self.check_missing = true;
         let is_first = self.generations == 0;
         match self.settings.on_loss {
@@ -40,7 +46,7 @@ impl Core {
             OnLoss::Replace | OnLoss::ReplaceStarted => {}
         }
         let was_tripped = self.breaker.is_tripped();
-        let is_open = self.breaker.failed(began, self.now);
+        let is_open = self.breaker.failed(how, began, self.now);
         self.tell_tripped(was_tripped, cause);
         if !is_open || self.workers.any_alive() {
             return;

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use super::core::{Core, Effect, OnLoss, Phase};
 use super::exit_stage::ExitStage;
+use super::fault_of_mate::FaultOfMate;
 use super::records::TaskRecord;
+use super::worker_death::{DeathMeaning, WorkerDeath};
 use super::worker_table::Worker;
 use crate::call::LastWords;
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
-use crate::pool::driving::findings::FoundExit;
+use crate::pool::driving::findings::{FoundExit, StartProgress};
 use crate::pool::monitoring::pool_event::PoolEvent;
 use crate::pool::options::call_options::CallOptions;
 use crate::schedule::{QueuedTask, TaskKey, WorkerKey};
@@ -34,7 +36,7 @@ impl Core {
     pub(in crate::pool) fn on_exit(&mut self, exit: &FoundExit) {
         let (worker, end) = (exit.worker, exit.end);
         let others = self.workers.lanes(worker).skip(1);
-        let others: Vec<_> = others.filter_map(|lane| self.remove_lane(lane)).collect();
+        let mut others: Vec<_> = others.filter_map(|lane| self.remove_lane(lane)).collect();
         let ran = self.running_for(worker);
         let queue = self.schedule.remove_worker(worker);
         let ran_exit = matches!(
@@ -52,6 +54,7 @@ impl Core {
             return;
         };
         dead.stderr.clone_from(&exit.stderr);
+        tell_mates(&mut dead, &mut others, end);
         self.count_exited_time(&dead, ran);
         self.check_missing = true;
         self.unpin_all(&dead);
@@ -61,7 +64,7 @@ impl Core {
         }
         self.promote_successor(dead.number);
         // It died of itself, when it looked for its next task or ran it.
-        let was_running = exit.was_ready && exit.init.is_none();
+        let was_running = exit.progress == StartProgress::Done;
         let lanes = || std::iter::once((&dead, &queue)).chain(others.iter().map(|(a, b)| (a, b)));
         let is_unwanted = |it: &Worker| !it.is_alive() && !it.unresponsive && it.nonsense.is_none();
         // Of several tasks, one that has started is the cause.
@@ -123,15 +126,17 @@ impl Core {
         if !dead.is_alive() {
             return;
         }
-        // Then the next would live: a person or a test has killed it, or the kernel for want of memory.
-        let was_killed = cause.signal() == Some(libc::SIGKILL);
-        // A task that waits must not wait for starts that are killed for ever.
-        let is_idle = !had_work && self.schedule.waiting() == 0;
-        let was_killed_idle = was_killed && is_idle && exit.init.is_none();
-        match started {
-            false if !was_killed_idle => self.count_failed_start(dead.since, cause),
-            true if had_work || was_killed => {}
-            _ => self.count_idle_death(cause),
+        let death = WorkerDeath {
+            started,
+            had_work,
+            // By a person, a test, or the kernel for want of memory.
+            was_killed: cause.signal() == Some(libc::SIGKILL),
+            in_initializer: matches!(exit.progress, StartProgress::Initializer(_)),
+        };
+        match death.meaning() {
+            DeathMeaning::FailedStart(how) => self.count_failed_start(how, dead.since, cause),
+            DeathMeaning::DiesIdle => self.count_idle_death(cause),
+            DeathMeaning::None => {}
         }
     }
 
@@ -260,9 +265,11 @@ impl Core {
             (ErrorKind::TimedOut, _) if self.is_out_of_cpu_time(end.status) => {
                 error.because("it has used all the processor time that the pool allows a task")
             }
-            (ErrorKind::Crashed, _) if dead.killed_for_mate => error
-                .because("its worker was killed because another task there did not end in time"),
             _ => words.explain(error),
+        };
+        let error = match dead.fault_of_mate.filter(|_| kind == ErrorKind::Crashed) {
+            Some(fault) => error.because(fault.reason()),
+            None => error,
         };
         with_exit(error, dead, end.status)
     }
@@ -271,6 +278,17 @@ impl Core {
     fn is_out_of_cpu_time(&self, status: Option<ExitStatus>) -> bool {
         let is_limited = self.settings.surroundings.cpu_time.is_some();
         is_limited && status.is_some_and(|status| status.signal() == Some(libc::SIGXCPU))
+    }
+}
+
+/// If the task of one lane has gone over the memory limit, the others know.
+fn tell_mates(first: &mut Worker, others: &mut [(Worker, VecDeque<QueuedTask>)], end: ChildEnd) {
+    let is_over = |it: &Worker| last_words(it, end).kind() == ErrorKind::MemoryExceeded;
+    if !others.is_empty() && (is_over(first) || others.iter().any(|(it, _)| is_over(it))) {
+        let lanes = others.iter_mut().map(|(it, _)| it);
+        for lane in lanes.chain(std::iter::once(first)) {
+            lane.fault_of_mate = Some(FaultOfMate::OverMemory);
+        }
     }
 }
 
@@ -285,9 +303,9 @@ fn claimed(dead: &Worker, record: Option<&TaskRecord>) -> Option<usize> {
 
 /// Why a worker that never ran a task exited.
 fn failed_start(dead: &Worker, exit: &FoundExit) -> JoinError {
-    let why = match &exit.init {
-        Some(init) => format!("{init} ended the worker"),
-        None => "the worker ended before it was ready for its first task".to_owned(),
+    let why = match &exit.progress {
+        StartProgress::Initializer(init) => format!("{init} ended the worker"),
+        _ => "the worker ended before it was ready for its first task".to_owned(),
     };
     let error = JoinError::new(ErrorKind::Spawn, WORKER_NAME).because(why);
     with_exit(

@@ -9,7 +9,7 @@ use super::worker_state::{NextStep, WorkerIo, WorkerLife};
 use super::worker_table::Worker;
 use crate::error::JoinError;
 use crate::pool::monitoring::pool_event::PoolEvent;
-use crate::schedule::WorkerKey;
+use crate::schedule::{StartFailure, WorkerKey};
 use crate::sys::clock::Moment;
 use crate::transfer::blob::BlobStore;
 use crate::transfer::messages::ToWorker;
@@ -33,6 +33,10 @@ impl Core {
             self.stop_mates(worker);
             self.promote_successor(number);
         }
+        let cancelled = match next {
+            NextStep::SendCancel(task) => self.position(task),
+            _ => None,
+        };
         let Some(it) = self.workers.get_mut(worker) else {
             return;
         };
@@ -43,8 +47,10 @@ impl Core {
             NextStep::Nothing => {}
             NextStep::Dispatch => self.schedule.workers_changed(),
             NextStep::Kill => io.signal_handle.kill(),
-            NextStep::SendCancel(task) => {
-                io.requests.send_cancel(task);
+            NextStep::SendCancel(_) => {
+                if let Some(position) = cancelled {
+                    io.requests.send_cancel(position);
+                }
                 self.effects.push(Effect::WakeDriver);
             }
             NextStep::SendStop if io.requests.write_stop() => {}
@@ -104,7 +110,7 @@ impl Core {
         }
         // The start of a worker that is not wanted any more says nothing about other starts.
         if let Some(dead) = dead.filter(Worker::is_alive) {
-            self.count_failed_start(dead.since, cause);
+            self.count_failed_start(StartFailure::ByItself, dead.since, cause);
         }
     }
 
@@ -128,7 +134,7 @@ impl Core {
             }
             Err(cause) => {
                 self.transition(worker, WorkerLife::kill);
-                self.count_failed_start(began, &cause);
+                self.count_failed_start(StartFailure::ByItself, began, &cause);
             }
         }
     }

@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::call::common_arguments::CommonArguments;
 use crate::call::job::Job;
-use crate::call::single::OneCall;
+use crate::call::single::{Glimpse, OneCall};
 use crate::error::JoinError;
 use crate::task::Call;
 
@@ -25,10 +26,10 @@ pub(in crate::pool) type ExitFunction =
 
 /// An exit function that calls `C`, with the same arguments in every worker.
 pub(in crate::pool) fn exit_function<C: Call>(arguments: C::Args) -> ExitFunction {
-    let arguments = Arc::new(Mutex::new(arguments));
+    let arguments = CommonArguments::new(arguments);
     Arc::new(move |results| {
         Arc::new(ExitCall::<C> {
-            arguments: Arc::clone(&arguments),
+            arguments: arguments.clone(),
             results: Arc::clone(results),
         })
     })
@@ -91,7 +92,7 @@ impl fmt::Debug for ExitResults {
 }
 
 struct ExitCall<C: Call> {
-    arguments: Arc<Mutex<C::Args>>,
+    arguments: CommonArguments<C::Args>,
     results: Arc<ExitResults>,
 }
 
@@ -99,8 +100,11 @@ impl<C: Call> OneCall for ExitCall<C> {
     type Call = C;
 
     fn with_arguments<T>(&self, f: impl FnOnce(&C::Args) -> T) -> Option<T> {
-        let arguments = self.arguments.lock();
-        Some(f(&arguments.unwrap_or_else(PoisonError::into_inner)))
+        Some(self.arguments.with(f))
+    }
+
+    fn glimpse_arguments<T>(&self, f: impl FnOnce(&C::Args) -> T) -> Glimpse<T> {
+        self.arguments.glimpse(f)
     }
 
     fn settle(&self, outcome: Result<C::Output, JoinError>) {

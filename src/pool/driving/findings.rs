@@ -69,6 +69,17 @@ pub(in crate::pool) struct FoundReply {
     pub(in crate::pool) job: Option<JobOutcomes>,
 }
 
+/// How far the start of a worker had come when it exited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::pool) enum StartProgress {
+    /// It had run nothing of the user.
+    Process,
+    /// It ran an initializer, which is called so in errors.
+    Initializer(String),
+    /// It was ready for its first task.
+    Done,
+}
+
 /// A worker that has exited, all of whose replies were read.
 #[derive(Debug)]
 pub(in crate::pool) struct FoundExit {
@@ -76,10 +87,7 @@ pub(in crate::pool) struct FoundExit {
     pub(in crate::pool) end: ChildEnd,
     /// The end of its stderr, if it has crashed and its stderr is captured.
     pub(in crate::pool) stderr: String,
-    /// Whether it was ready for its first request.
-    pub(in crate::pool) was_ready: bool,
-    /// What the initializer that had not returned is called in errors.
-    pub(in crate::pool) init: Option<String>,
+    pub(in crate::pool) progress: StartProgress,
     /// The lanes of the worker beside the first.
     pub(in crate::pool) others: Vec<WorkerKey>,
 }

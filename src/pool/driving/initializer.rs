@@ -4,17 +4,21 @@
 //! under a key that no task has.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::call::Slot;
+use crate::call::common_arguments::CommonArguments;
 use crate::call::job::Job;
-use crate::call::single::OneCall;
+use crate::call::single::{Glimpse, OneCall};
 use crate::error::JoinError;
 use crate::spawn::{Preload, PreloadResult, Surroundings};
 use crate::task::Call;
 
 /// The key under which initializers are sent. No task has it.
 pub(in crate::pool) const INIT_TASK: u64 = 0;
+
+/// The kind of the initializer that runs nothing of the user.
+pub(in crate::pool) const HANDSHAKE: &str = "the start";
 
 /// Makes the job of an initializer, once for every worker.
 pub(in crate::pool) type Initializer = Arc<dyn Fn() -> Arc<dyn InitJob> + Send + Sync>;
@@ -36,11 +40,11 @@ pub(in crate::pool) fn initializer<C>(kind: &'static str, arguments: C::Args) ->
 where
     C: Call<Output = Result<(), String>>,
 {
-    let arguments = Arc::new(Mutex::new(arguments));
+    let arguments = CommonArguments::new(arguments);
     Arc::new(move || {
         Arc::new(InitCall::<C> {
             kind,
-            arguments: Arc::clone(&arguments),
+            arguments: arguments.clone(),
             slot: Slot::new(),
         })
     })
@@ -48,7 +52,7 @@ where
 
 /// The initializer of a worker that has none: its reply says that the worker is there.
 pub(in crate::pool) fn handshake() -> Arc<dyn InitJob> {
-    initializer::<Handshake>("the start", ())()
+    initializer::<Handshake>(HANDSHAKE, ())()
 }
 
 struct Handshake;
@@ -85,7 +89,7 @@ pub(in crate::pool) fn preload(initializer: Initializer, surroundings: Surroundi
 
 struct InitCall<C: Call> {
     kind: &'static str,
-    arguments: Arc<Mutex<C::Args>>,
+    arguments: CommonArguments<C::Args>,
     slot: Slot<C::Output>,
 }
 
@@ -108,8 +112,11 @@ impl<C: Call<Output = Result<(), String>>> OneCall for InitCall<C> {
     type Call = C;
 
     fn with_arguments<T>(&self, f: impl FnOnce(&C::Args) -> T) -> Option<T> {
-        let arguments = self.arguments.lock();
-        Some(f(&arguments.unwrap_or_else(PoisonError::into_inner)))
+        Some(self.arguments.with(f))
+    }
+
+    fn glimpse_arguments<T>(&self, f: impl FnOnce(&C::Args) -> T) -> Glimpse<T> {
+        self.arguments.glimpse(f)
     }
 
     fn settle(&self, outcome: Result<C::Output, JoinError>) {

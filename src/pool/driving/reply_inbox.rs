@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::delivery::deliver;
-use super::findings::{Findings, FoundExit, FoundReply, WorkerChange};
+use super::findings::{Findings, FoundExit, FoundReply, StartProgress, WorkerChange};
 use super::initializer::INIT_TASK;
 use super::worker_bell::WorkerBell;
 use super::worker_replies::WorkerReplies;
@@ -78,8 +78,7 @@ impl ReplyInbox {
             worker,
             end,
             stderr,
-            was_ready,
-            init: replies.and_then(WorkerReplies::init_name),
+            progress: replies.map_or(StartProgress::Process, |it| it.progress(was_ready)),
             others,
         });
     }

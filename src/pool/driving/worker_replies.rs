@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::initializer::InitJob;
+use super::findings::StartProgress;
+use super::initializer::{HANDSHAKE, InitJob};
 use super::memory_watch::MemoryWatch;
 use super::worker_bell::WorkerBell;
 use crate::call::ReplyReader;
@@ -68,10 +69,14 @@ impl WorkerReplies {
         replies
     }
 
-    /// What the initializer that the worker runs is called in errors.
-    pub(in crate::pool) fn init_name(&self) -> Option<String> {
-        let job = self.init.front()?;
-        Some(format!("{} (`{}`)", job.kind(), job.name()))
+    /// How far its start has come. `is_ready` says whether it has announced that it takes requests.
+    pub(in crate::pool) fn progress(&self, is_ready: bool) -> StartProgress {
+        match self.init.front() {
+            _ if !is_ready => StartProgress::Process,
+            None => StartProgress::Done,
+            Some(job) if job.kind() == HANDSHAKE => StartProgress::Process,
+            Some(job) => StartProgress::Initializer(format!("{} (`{}`)", job.kind(), job.name())),
+        }
     }
 
     /// Takes the reply of an initializer. Returns how the start of the worker went, once that is known.

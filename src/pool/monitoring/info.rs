@@ -11,7 +11,7 @@ use crate::task::TaskId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WorkerState {
-    /// The worker is being started, or runs its preload or initializer.
+    /// The worker is being started, or runs its preload or initializer: its process does not take tasks yet.
     Starting,
     /// The worker waits for a task.
     Idle,

@@ -277,10 +277,19 @@ fn only_a_ready_worker_without_suspicion_takes_tasks() {
 #[test]
 fn public_state_follows_from_the_life_and_the_run_queue() {
     use WorkerState::{Busy, Idle, Starting, Stopping};
-    assert_eq!(starting().0.public(false), Starting);
-    let of = |busy| all().iter().map(|it| it.public(busy)).collect::<Vec<_>>();
-    assert_eq!(of(false), [Starting, Idle, Idle, Idle, Stopping, Stopping]);
-    assert_eq!(of(true), [Starting, Busy, Busy, Busy, Stopping, Stopping]);
+    assert_eq!(starting().0.public(false, false), Starting);
+    let of = |serves, busy| {
+        let states = all().into_iter().map(|it| it.public(serves, busy));
+        states.collect::<Vec<_>>()
+    };
+    let idle = [Starting, Idle, Idle, Idle, Stopping, Stopping];
+    assert_eq!(of(true, false), idle);
+    let busy = [Starting, Busy, Busy, Busy, Stopping, Stopping];
+    assert_eq!(of(true, true), busy);
+    let mut unready = [Starting; 6];
+    unready[4..].fill(Stopping);
+    assert_eq!(of(false, false), unready);
+    assert_eq!(of(false, true), unready);
 }
 
 #[test]
