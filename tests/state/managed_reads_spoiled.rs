@@ -67,7 +67,10 @@ async fn read_without_descriptors(list: &List) {
     // Before the shortage: what the first of each needs.
     within(list.call(push, 1)).await.unwrap();
     within(list.read(long, 3 << 20)).await.unwrap();
-    let running = hold(list, &board, 3).await;
+    let running = tokio::spawn(join_all(hold(list, &board, 3).await));
+    // It begins behind them, so their tasks have heard that they have begun.
+    within(list.read(length, ())).await.unwrap();
+    tokio::task::yield_now().await;
     let shortage = NoDescriptors::take();
     let (file, bytes) = (list.read(null, ()), list.read(long, 5 << 20));
     let (file, bytes, length) = within(join3(file, bytes, list.read(length, ()))).await;
@@ -76,7 +79,7 @@ async fn read_without_descriptors(list: &List) {
     assert_undecoded(bytes);
     assert_eq!(length.unwrap(), 1);
     board.write("go", 1);
-    for length in within(join_all(running)).await {
+    for length in within(running).await.unwrap() {
         assert_eq!(length.unwrap(), 1, "an answer of another was spoiled");
     }
     // With a descriptor they are answered.
