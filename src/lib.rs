@@ -57,11 +57,11 @@ pub use pipe::{
     pipe_with,
 };
 pub use pool::{
-    Broadcast, Cached, CollectAll, Emit, Full, Histogram, Lease, LeaseRequest, Map, MapFuture,
-    Metrics, Permit, PermitFuture, Pool, PoolBuilder, PoolEvent, PoolEvents, RecycleReason,
-    Restart, Run, Shutdown, ShutdownReport, StateLease, StateLeaseRequest, StatePermit,
-    StatePermitFuture, StatePool, StatePoolBuilder, StateStreamTask, StreamTask, TaskHandle,
-    TaskSet, TaskStream, WorkerInfo, WorkerState,
+    Broadcast, Cached, Cgroup, CollectAll, Emit, Full, Histogram, Lease, LeaseRequest, Map,
+    MapFuture, Metrics, Permit, PermitFuture, Pool, PoolBuilder, PoolEvent, PoolEvents,
+    RecycleReason, Restart, Run, Shutdown, ShutdownReport, StateLease, StateLeaseRequest,
+    StatePermit, StatePermitFuture, StatePool, StatePoolBuilder, StateStreamTask, StreamTask,
+    TaskHandle, TaskSet, TaskStream, WorkerInfo, WorkerState,
 };
 pub use process::{
     ChildStderr, ChildStdin, ChildStdout, Process, ProcessBuilder, ProcessHandle, spawn,

@@ -40,6 +40,7 @@ use crate::sys::{out_of_memory, process_tree};
 use crate::task::{Call, Stopped, enter_item, enter_task, enter_trace, is_state_spoiled};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::lane::Lane;
+use crate::transfer::leave_answer;
 use crate::transfer::mapped_blobs::MappedBlobs;
 
 /// The entry point of `C` in the image's table.
@@ -69,7 +70,7 @@ pub(crate) struct Executor {
     requests_seen: u32,
     /// Runs while an item of a task does, if the pool limits processor time.
     cpu_timer: Option<CpuTimer>,
-    /// Whether this process begins nothing more, and exits.
+    /// Whether this process begins nothing more, and has no answer to that.
     leaves: bool,
     /// Whether the task has a trace context.
     is_traced: bool,
@@ -160,7 +161,7 @@ impl Executor {
     ///
     /// The parent's memory is corrupt, and this process must exit.
     pub(crate) fn next(&mut self) -> Result<NextRequest, Corrupt> {
-        if self.leaves {
+        if std::mem::take(&mut self.leaves) && !self.waits_for_last_call() {
             return Ok(NextRequest::Stop);
         }
         loop {
@@ -201,8 +202,7 @@ impl Executor {
         self.finish();
     }
 
-    /// Ends the current request, and this process with it: a call has panicked while it had the state.
-    /// Items that are not claimed run in other workers.
+    /// Begins nothing more: a call has panicked while it had the state. Items that are not claimed run in other workers.
     #[cold]
     fn leave(&mut self) {
         self.leaves = true;
@@ -210,10 +210,21 @@ impl Executor {
         match self.requests.has_more() {
             true => {
                 self.disarm_cpu_timer();
-                self.replies.commit(false);
+                self.replies.commit_leaving(&self.requests);
             }
             false => self.finish(),
         }
+    }
+
+    /// Waits until the parent has revoked all requests. True if a call follows that this process runs all the same, and is
+    /// then told to stop.
+    #[cold]
+    fn waits_for_last_call(&mut self) -> bool {
+        let follows = leave_answer::wait();
+        if follows && self.requests.item().is_some() {
+            self.finish();
+        }
+        follows
     }
 
     fn run_items<C: Call>(&mut self) {

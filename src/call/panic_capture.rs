@@ -29,6 +29,9 @@ const ROOM_FOR_LENGTHS: usize = 16;
 thread_local! {
     /// The report of this thread's last panic.
     static LAST: RefCell<Option<PanicReport>> = const { RefCell::new(None) };
+
+    /// The request ring of the lane whose tasks this thread runs, if it is not the first of its worker.
+    static RING_OF_LANE: RefCell<Option<Ring>> = const { RefCell::new(None) };
 }
 
 /// The request ring of this process, in which the report of a panic that aborts is left.
@@ -43,6 +46,11 @@ const CANNOT_UNWIND: [&str; 2] = [
 /// Leaves reports of panics that abort in the request ring `ring` from here on, or nowhere.
 pub(crate) fn leave_reports_in(ring: Option<Ring>) {
     *RING.lock().unwrap_or_else(PoisonError::into_inner) = ring;
+}
+
+/// Leaves reports of panics of this thread that abort in the request ring `ring` of its lane.
+pub(crate) fn leave_lane_reports_in(ring: Ring) {
+    RING_OF_LANE.set(Some(ring));
 }
 
 /// Makes every panic of this process leave a report, before the previous hook runs.
@@ -76,13 +84,17 @@ fn add_hook() {
 /// Leaves the report for the parent, as far as there is room for it.
 #[cold]
 fn leave(report: &PanicReport) {
+    let of_lane = RING_OF_LANE.try_with(|ring| ring.borrow().clone());
+    if let Ok(Some(ring)) = of_lane {
+        return leave_in(&ring, report);
+    }
     // Another thread that panics at the same time leaves its report.
-    let Ok(ring) = RING.try_lock() else {
-        return;
-    };
-    let Some(ring) = &*ring else {
-        return;
-    };
+    if let Ok(ring) = RING.try_lock() {
+        ring.iter().for_each(|ring| leave_in(ring, report));
+    }
+}
+
+fn leave_in(ring: &Ring, report: &PanicReport) {
     let longest = ring.room_aside() / 3;
     let short = |text: &str| text::prefix(text, longest - ROOM_FOR_LENGTHS).to_owned();
     let report = PanicReport {

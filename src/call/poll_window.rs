@@ -10,13 +10,13 @@ use std::time::Duration;
 
 /// The time for which a worker polls at least: longer than the parent takes to send the next request of a stream, and
 /// too short to be noticed as a busy loop.
-const SHORTEST: Duration = Duration::from_micros(20);
+const SHORTEST_POLLING: Duration = Duration::from_micros(20);
 
 /// The time for which a worker polls at most.
-const LONGEST: Duration = Duration::from_micros(80);
+const LONGEST_POLLING: Duration = Duration::from_micros(80);
 
 /// A wait of this length has the time in it that waking takes, and would have ended in a longer window.
-const NEAR: Duration = Duration::from_micros(150);
+const NEAR_WAIT: Duration = Duration::from_micros(150);
 
 /// See the module.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct PollWindow(Duration);
 
 impl PollWindow {
     pub(super) fn new() -> Self {
-        Self(SHORTEST)
+        Self(SHORTEST_POLLING)
     }
 
     /// How long to poll.
@@ -34,10 +34,10 @@ impl PollWindow {
 
     /// A worker that has polled in vain and then slept has waited for so long.
     pub(super) fn on_sleep(&mut self, waited: Duration) {
-        self.0 = match waited <= NEAR && self.0 < LONGEST {
-            true => (self.0 * 2).min(LONGEST),
+        self.0 = match waited <= NEAR_WAIT && self.0 < LONGEST_POLLING {
+            true => (self.0 * 2).min(LONGEST_POLLING),
             // Also where the longest window was not long enough, although the request came soon after it.
-            false => SHORTEST,
+            false => SHORTEST_POLLING,
         };
     }
 }
@@ -52,16 +52,24 @@ mod tests {
         let mut seen = Vec::new();
         for _ in 0..4 {
             seen.push(window.get());
-            window.on_sleep(NEAR);
+            window.on_sleep(NEAR_WAIT);
         }
-        assert_eq!(seen, [SHORTEST, SHORTEST * 2, LONGEST, SHORTEST]);
+        assert_eq!(
+            seen,
+            [
+                SHORTEST_POLLING,
+                SHORTEST_POLLING * 2,
+                LONGEST_POLLING,
+                SHORTEST_POLLING
+            ]
+        );
     }
 
     #[test]
     fn window_is_short_after_a_long_wait() {
         let mut window = PollWindow::new();
-        window.on_sleep(NEAR);
-        window.on_sleep(NEAR + Duration::from_nanos(1));
-        assert_eq!(window.get(), SHORTEST);
+        window.on_sleep(NEAR_WAIT);
+        window.on_sleep(NEAR_WAIT + Duration::from_nanos(1));
+        assert_eq!(window.get(), SHORTEST_POLLING);
     }
 }

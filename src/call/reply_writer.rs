@@ -63,7 +63,7 @@ pub(super) struct ReplyWriter {
     scratch: Vec<u8>,
     /// Whether the doorbell was seen to be open since the user's code ran.
     is_checked: bool,
-    /// Whether the next reply is this worker's last.
+    /// Whether the next reply says that this worker leaves.
     leaves: bool,
 }
 
@@ -299,9 +299,18 @@ impl ReplyWriter {
         }
     }
 
-    /// The next reply that is committed says that this worker exits after it.
+    /// The next reply that is committed says that this worker begins nothing more.
     pub(super) fn leave(&mut self) {
         self.leaves = true;
+    }
+
+    /// Commits a reply of the current request, which has items that are not claimed. It has no outcomes if all of them were
+    /// committed before.
+    pub(super) fn commit_leaving(&mut self, requests: &RequestReader) {
+        if self.open.is_none() {
+            self.open_reply(requests, 1);
+        }
+        self.commit(false);
     }
 
     /// Commits the last reply of the current request. It has no outcomes if all of them were committed before.
@@ -321,7 +330,7 @@ impl ReplyWriter {
         self.sequence += 1;
         let ran = self.clock_since(open.since);
         let mut head = open.head(last, ran, self.sequence);
-        head.leaves = self.leaves;
+        head.leaves = std::mem::take(&mut self.leaves);
         open.commit(self.ring.resume(), head, &mut self.scratch);
         if self.ring.take_sleeping_consumer() {
             self.wake_parent();

@@ -11,6 +11,7 @@ use crate::task;
 use crate::transfer::cached_values;
 use crate::transfer::control::ControlSocket;
 use crate::transfer::lane::Lane;
+use crate::transfer::leave_answer;
 use crate::transfer::mapped_blobs::MappedBlobs;
 use crate::transfer::messages::{FromWorker, ToWorker};
 
@@ -76,6 +77,7 @@ pub(super) fn dispatch(
             }
         }
         ToWorker::Trim => forget(control, results.iter().flat_map(|it| it.trim())),
+        ToWorker::Leave { follows } => leave_answer::give(follows),
         ToWorker::Cancel { request, lane } => task::cancel_current(request, lane),
         // Only `recv_until_ready` waits for the one, and only a worker's second thread looks.
         ToWorker::Ready | ToWorker::Look => {}

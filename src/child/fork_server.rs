@@ -12,6 +12,7 @@ use std::thread;
 use super::announce::{announce, announce_self, refusal, refuse};
 use super::control::recv_until_ready;
 use super::fork_setup::ForkSetup;
+use super::forked_children::ForkedChildren;
 use super::server_state::ServerState;
 use super::setup::executor;
 use super::single::ReleasedSpare;
@@ -22,11 +23,12 @@ use crate::call::executor::NextRequest;
 use crate::call::panic_capture;
 use crate::call::rings::RingLayout;
 use crate::ring::Ring;
-use crate::sys::clock::Moment;
+use crate::sys::clock::{Moment, boot_ticks};
 use crate::sys::doorbell::Doorbell;
 use crate::sys::fork::Sibling;
+use crate::sys::parent_death;
 use crate::sys::parent_death::ParentDeathSignal;
-use crate::sys::{fork, identity, scratch, stdio, title};
+use crate::sys::{cgroup, fork, identity, scratch, stdio, title};
 use crate::transfer::control::{ControlSocket, exactly};
 use crate::transfer::env_block::EnvBlock;
 use crate::transfer::fork_spec::ForkSpec;
@@ -66,7 +68,7 @@ pub(super) fn run_preload(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Resu
     if !recv_until_ready(&control, &executor)? {
         fork::quit(0);
     }
-    let parent_death = ParentDeathSignal::new(&pipe)?;
+    let parent_death = ParentDeathSignal::killing(&pipe)?;
     drop(pipe);
     task_thread::leave_main_to_preload();
     while let NextRequest::Run(enter) = executor.next().map_err(io::Error::other)? {
@@ -118,18 +120,22 @@ pub(super) fn serve_requests(control: ControlSocket) -> io::Result<Forked> {
     for slot in [1, 2] {
         stdio::put_slot(slot, stdio::standard(0))?;
     }
+    // Stopped, it would not see the end of its socket. Every kernel has this.
+    let _ = parent_death::continue_without_parent();
     let application = identity::parent();
     let state = ServerState::capture();
+    // Not freed in a fork, which would write to pages that it shares.
+    let children: &mut ForkedChildren = Box::leak(Box::default());
     let mut unreadable = 0;
     loop {
         match control.recv() {
             Ok(Some((ToForkServer::Fork(spec), fds))) => {
-                if let Some(child) = fork_child(*spec, fds, state) {
+                if let Some(child) = fork_child(*spec, fds, state, children) {
                     return Ok(Forked::Child(child));
                 }
             }
             Ok(Some((ToForkServer::Spare, mut fds))) => {
-                if let Some(child) = fork_spare(&mut fds, state) {
+                if let Some(child) = fork_spare(&mut fds, state, children) {
                     // Or the end of this socket would not be seen while spares wait.
                     drop(control);
                     let released = become_spare(child, fds, state)?;
@@ -137,6 +143,8 @@ pub(super) fn serve_requests(control: ControlSocket) -> io::Result<Forked> {
                 }
             }
             Ok(None) => {
+                children.end_without(application);
+                cgroup::end_all_of(application);
                 scratch::remove_all_of(application);
                 fork::quit(0)
             }
@@ -148,11 +156,17 @@ pub(super) fn serve_requests(control: ControlSocket) -> io::Result<Forked> {
 }
 
 /// Forks a child. Returns its control socket in the child, and nothing in the fork server.
-fn fork_child(spec: ForkSpec, mut fds: Vec<OwnedFd>, state: &ServerState) -> Option<ControlSocket> {
+fn fork_child(
+    spec: ForkSpec,
+    mut fds: Vec<OwnedFd>,
+    state: &ServerState,
+    children: &mut ForkedChildren,
+) -> Option<ControlSocket> {
     if fds.is_empty() {
         return None; // there is no socket to answer at
     }
     let child = ControlSocket::new(fds.remove(0));
+    let before = boot_ticks();
     let forked = ForkSetup::prepare(spec, &mut fds).and_then(|setup| {
         let sibling = fork::sibling(&state.thread);
         Ok((sibling.map_err(|error| refusal(&error))?, setup))
@@ -162,8 +176,11 @@ fn fork_child(spec: ForkSpec, mut fds: Vec<OwnedFd>, state: &ServerState) -> Opt
             refuse(&child, why);
             None
         }
-        Ok((Sibling::Original { pid, pidfd }, _)) => {
+        Ok((Sibling::Original { pid, pidfd }, setup)) => {
             announce(&child, pid, &pidfd);
+            if !setup.is_detached() {
+                children.add(pid, before);
+            }
             None
         }
         Ok((Sibling::Copy, setup)) => {
@@ -180,8 +197,13 @@ fn fork_child(spec: ForkSpec, mut fds: Vec<OwnedFd>, state: &ServerState) -> Opt
 }
 
 /// Forks a spare. Returns its control socket in the spare, which is the last of `fds`, and nothing in the fork server.
-fn fork_spare(fds: &mut Vec<OwnedFd>, state: &ServerState) -> Option<ControlSocket> {
+fn fork_spare(
+    fds: &mut Vec<OwnedFd>,
+    state: &ServerState,
+    children: &mut ForkedChildren,
+) -> Option<ControlSocket> {
     let child = ControlSocket::new(fds.pop()?);
+    let before = boot_ticks();
     match fork::sibling(&state.thread) {
         Err(error) => {
             refuse(&child, refusal(&error));
@@ -189,6 +211,7 @@ fn fork_spare(fds: &mut Vec<OwnedFd>, state: &ServerState) -> Option<ControlSock
         }
         Ok(Sibling::Original { pid, pidfd }) => {
             announce(&child, pid, &pidfd);
+            children.add(pid, before);
             None
         }
         Ok(Sibling::Copy) => {

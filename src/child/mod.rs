@@ -2,10 +2,11 @@
 //!
 //! [`serve`] never returns. `role` reads the greeting and chooses:
 //!
-//! - `pool_worker` runs requests in one thread and reads the control socket in another.
+//! - `pool_worker` runs requests in one thread and reads the control socket in another. A worker of several tasks at a time
+//!   has a thread for each (`lanes`).
 //! - `single` runs one request and exits.
 //! - `fork_server` forks children. A fork is greeted like an executed child, or waits as a `spare`; it adopts what its
-//!   `ForkSpec` says in `fork_setup`.
+//!   `ForkSpec` says in `fork_setup`. When the application has ended, `forked_children` continues what is stopped.
 //! - `stdio_helper` sends its stdin back.
 //!
 //! `control` handles messages, `setup` applies the greeting, `server_state` is what a fork server hands down, `announce`
@@ -20,6 +21,7 @@ mod announce;
 mod control;
 mod fork_server;
 mod fork_setup;
+mod forked_children;
 mod lanes;
 mod pool_worker;
 mod role;

@@ -1,7 +1,7 @@
 //! A worker: one thread for each lane runs requests, another reads the control socket.
 //!
 //! The end of the socket is the parent's end. Then the second thread kills this process and everything it started,
-//! whatever the tasks are doing. When the worker is told to stop, the second thread exits, not the first: `exit` destroys
+//! whatever the tasks are doing. A worker that is stopped is continued by the kernel then, so that it sees that end. When the worker is told to stop, the second thread exits, not the first: `exit` destroys
 //! the thread-locals of its caller (glibc's `__call_tls_dtors`), and those of the tasks may wait for ever, as a runtime
 //! does for a blocking call.
 
@@ -14,7 +14,7 @@ use std::thread;
 
 use super::control::dispatch;
 use super::lanes;
-use super::lanes::OtherLanes;
+use super::lanes::{OtherLanes, ReadyLane};
 use super::setup::{
     apply_limits, executor, exit_corrupt, limit_memory, set_identity, take_stdio, watch_connection,
 };
@@ -25,6 +25,7 @@ use crate::call::rings::RingLayout;
 use crate::sys::cpu_timer::CpuTimer;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::exit_cause::ExitCause;
+use crate::sys::parent_death::ParentDeathSignal;
 use crate::sys::{exit_cause, identity, process_tree, procfs, signal};
 use crate::task;
 use crate::transfer::control::{ControlSocket, exactly};
@@ -60,10 +61,15 @@ pub(super) fn run(
     control: ControlSocket,
 ) -> io::Result<Never> {
     let control = Arc::new(control);
-    let [memory, doorbell] = exactly(take_stdio(&greeting, fds, 2)?)?;
+    let [memory, doorbell, pipe] = exactly(take_stdio(&greeting, fds, 3)?)?;
     let rings = RingLayout::Worker.map(&memory)?;
     let lanes = OtherLanes::map(&memory, &rings, greeting.other_lanes)?;
     drop(memory);
+    // Kept until this process has ended. Without `/proc` it cannot be armed, and a worker that is stopped stays so.
+    if let Ok(signal) = ParentDeathSignal::continuing(&pipe) {
+        signal.keep();
+    }
+    drop(pipe);
     watch_connection(&control, &rings)?;
     apply_limits(&greeting)?;
     let shared = Arc::new(WorkerShared {
@@ -75,13 +81,13 @@ pub(super) fn run(
         memory_limit: greeting.memory_limit,
     });
     let mut executor = executor(rings, Some(Doorbell::from(doorbell)), &control);
-    let others = lanes.executors(&executor);
+    let others = lanes.ready(&executor);
     if let Some(limit) = greeting.task_cpu_time {
         executor.limit_cpu_time(CpuTimer::new(limit)?);
     }
     set_identity(greeting);
     let blobs = executor.blobs();
-    let all = std::iter::once(&executor).chain(others.iter().map(|(_, other)| other));
+    let all = std::iter::once(&executor).chain(others.iter().map(ReadyLane::executor));
     let results: Vec<_> = all.map(Executor::result_blobs).collect();
     let began = Arc::clone(&shared);
     lanes::spawn(others, &Arc::new(move |lane| began.note_thread(lane)))?;

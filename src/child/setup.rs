@@ -2,13 +2,16 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use crate::call::executor::Executor;
 use crate::call::panic_capture;
 use crate::ring::{Consumer, Producer, Ring};
 use crate::sys::doorbell::Doorbell;
-use crate::sys::{crash_handler, exit_cause, identity, limits, process_tree, sched, stdio, title};
+use crate::sys::{
+    cgroup, crash_handler, exit_cause, identity, limits, process_tree, sched, stdio, title,
+};
 use crate::task;
 use crate::task::Identity;
 use crate::transfer::control::ControlSocket;
@@ -43,8 +46,15 @@ pub(super) fn watch_connection(control: &ControlSocket, rings: &[Ring; 2]) -> io
     exit_cause::watch(control, requests.note())
 }
 
-/// Applies the greeting's name, session, limits, nice value and processors, before there is a second thread.
+/// Applies the greeting's control group, name, session, limits, nice value and processors, before there is a second
+/// thread.
 pub(super) fn apply_limits(greeting: &Greeting) -> io::Result<()> {
+    if let Some(group) = &greeting.cgroup {
+        let entered = cgroup::enter(Path::new(&group.path));
+        if group.required {
+            entered?;
+        }
+    }
     let name = greeting.name.as_deref().unwrap_or("procession");
     identity::set_thread_name(name);
     match greeting.detached {

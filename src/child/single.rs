@@ -35,7 +35,7 @@ impl SingleTask {
     pub(super) fn new(fds: Vec<OwnedFd>, detached: bool) -> io::Result<Self> {
         let [memory, parent_death] = exactly(fds)?;
         let parent_death = match detached {
-            false => Some(ParentDeathSignal::new(&parent_death)?),
+            false => Some(ParentDeathSignal::killing(&parent_death)?),
             true => None,
         };
         Ok(Self {

@@ -55,6 +55,7 @@ pub use monitoring::metrics::Metrics;
 pub use monitoring::pool_event::PoolEvent;
 pub use monitoring::recycle_reason::RecycleReason;
 pub use options::builder::PoolBuilder;
+pub use options::cgroup::Cgroup;
 pub use pool::Pool;
 pub use restart_future::Restart;
 pub use shutdown::Shutdown;

@@ -1,7 +1,7 @@
 //! Where tasks with a key go.
 
 use super::affinity::{HeldTask, Home, MOST_HELD};
-use super::{AffinityKey, Schedule, TakesTasks, TaskKey, WorkerKey};
+use super::{AffinityKey, RunQueue, Schedule, TakesTasks, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 
 impl Schedule {
@@ -80,16 +80,21 @@ impl Schedule {
         Some((worker, task))
     }
 
-    /// The worker that last had the key, if it still takes tasks.
+    /// The worker that last had the key, if it still takes tasks: of those in its process, the one with the shortest queue.
     fn home_of(&self, key: AffinityKey, workers: &impl TakesTasks) -> Option<WorkerKey> {
         let Home { worker, born } = self.homes.get(key)?;
-        let exists = self.run_queues.get(worker)?.born() == born;
-        (exists && workers.takes_tasks(worker)).then_some(worker)
+        if self.run_queues.get(worker)?.born() != born {
+            return None;
+        }
+        let queued = |mate| self.run_queues.get(mate).map(RunQueue::expected);
+        let taking = workers.mates(worker).filter(|&it| workers.takes_tasks(it));
+        // Of several that are equal, the worker itself.
+        taking.min_by_key(|&mate| (queued(mate), mate != worker))
     }
 
     /// Whether a task may be sent to `home` now. It must not wait there while another worker is idle.
     fn is_free(&self, home: WorkerKey, shortest: WorkerKey) -> bool {
-        let has_room = |queue: &super::RunQueue| queue.has_room(self.depth());
+        let has_room = |queue: &RunQueue| queue.has_room(self.depth());
         let has_room = self.run_queues.get(home).is_some_and(has_room);
         has_room && (self.is_idle(home) || !self.is_idle(shortest))
     }
@@ -97,5 +102,40 @@ impl Schedule {
     fn is_idle(&self, worker: WorkerKey) -> bool {
         let queue = self.run_queues.get(worker);
         queue.is_some_and(|queue| queue.expected() == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Priority;
+    use super::*;
+
+    /// Workers 0 and 1 are of one process, 2 and 3 of another. All take tasks.
+    struct Pairs;
+
+    impl TakesTasks for Pairs {
+        fn takes_tasks(&self, _worker: WorkerKey) -> bool {
+            true
+        }
+
+        fn mates(&self, worker: WorkerKey) -> impl Iterator<Item = WorkerKey> {
+            [worker & !1, worker | 1].into_iter()
+        }
+    }
+
+    #[test]
+    fn key_leads_to_the_worker_in_the_same_process_that_has_fewer_tasks() {
+        let mut schedule = Schedule::default();
+        let now = Moment::from_bits(0);
+        assert_eq!([(); 4].map(|()| schedule.add_worker()), [0, 1, 2, 3]);
+        let mut send = |task| {
+            let key = AffinityKey::of(&"a");
+            schedule.submit(task, Priority::Normal, Some(key));
+            let (worker, task) = schedule.next(&Pairs, now)?;
+            schedule.sent(worker, task, 1, now);
+            Some(worker)
+        };
+        assert_eq!([send(1), send(2), send(3)], [Some(0), Some(1), Some(2)]);
+        assert_eq!([send(4), send(5)], [Some(3), None]);
     }
 }

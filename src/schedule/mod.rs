@@ -46,6 +46,11 @@ pub(crate) type TaskKey = u64;
 pub(crate) trait TakesTasks {
     /// Whether the worker takes tasks, and there is no reason to think that it does not run.
     fn takes_tasks(&self, worker: WorkerKey) -> bool;
+
+    /// The workers that share what they know with this one, which is among them: those in the same process.
+    fn mates(&self, worker: WorkerKey) -> impl Iterator<Item = WorkerKey> {
+        std::iter::once(worker)
+    }
 }
 
 /// A run queue should hold work for this long: several times what the parent takes to notice a reply.

@@ -14,12 +14,14 @@ use super::spec::ChildSpec;
 use super::tree_kill::{StoppedChild, reap_left};
 use super::{child_watch, reaper, registry};
 use crate::own_runtime;
+use crate::sys::cgroup::ChildCgroup;
 use crate::sys::crash_handler::CRASH_SIGNALS;
 use crate::sys::exit_cause::ExitCause;
 use crate::sys::process_mark::{ProcessMark, is_copy};
 use crate::sys::process_tree::may_have_children;
 use crate::sys::reactor::Watched;
 use crate::sys::signal;
+use crate::threads;
 
 /// Signals a child for as long as the pid is the child's.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub(crate) struct SignalHandle {
     reaped: Mutex<bool>,
     /// The process whose child it is. A copy of this process may neither signal it nor wait for it.
     parent: ProcessMark,
+    /// The control group of the child and all that it has started.
+    group: Option<Arc<ChildCgroup>>,
 }
 
 impl SignalHandle {
@@ -58,10 +62,10 @@ impl SignalHandle {
         if *reaped {
             return;
         }
-        if !may_have_children(self.pid) {
+        if !self.may_leave_some() {
             return signal::kill_group(self.pid);
         }
-        let stopped = StoppedChild::stop(self.pid);
+        let stopped = StoppedChild::stop(self.pid, self.group.clone());
         drop(reaped);
         let handle = Arc::clone(self);
         stopped.kill_below_then(move || {
@@ -70,6 +74,11 @@ impl SignalHandle {
                 signal::kill_group(handle.pid);
             }
         });
+    }
+
+    /// Whether processes may be left if only the child and its group of processes are killed.
+    fn may_leave_some(&self) -> bool {
+        self.group.is_some() || may_have_children(self.pid)
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
@@ -135,6 +144,7 @@ impl ChildGuard {
                 pid,
                 reaped: Mutex::new(false),
                 parent: ProcessMark::here(),
+                group: spec.cgroup.as_ref().map(|it| Arc::clone(&it.group)),
             }),
             kill_group_on_success: true,
             kill_on_drop: !spec.detached,
@@ -176,11 +186,20 @@ impl ChildGuard {
         pidfd.readable().await?;
         loop {
             if let Some(status) = self.try_reap() {
+                self.end_group().await;
                 return Ok(ChildEnd { status, cause });
             }
             // The pidfd is readable before the child can be reaped, if a debugger traces the child: until the debugger
             // has taken note of the end (`ptrace(2)`).
             own_runtime::timeout(REAP_INTERVAL, std::future::pending::<()>()).await;
+        }
+    }
+
+    /// Kills what the child, which was reaped, has left in its control group.
+    async fn end_group(&self) {
+        if let Some(group) = self.signal_handle.group.clone() {
+            // It has no outcome, and cannot panic.
+            let _ = threads::run(move || group.end()).await;
         }
     }
 
@@ -241,9 +260,10 @@ impl Drop for ChildGuard {
         registry::remove(pid);
         let origin = std::mem::replace(&mut self.origin, Origin::Forked);
         match (origin, self.kill_on_drop) {
-            (origin, true) if may_have_children(pid) => {
+            (origin, true) if self.signal_handle.may_leave_some() => {
+                let group = self.signal_handle.group.clone();
                 // Kept until the child was killed: dropped, an executed child may be reaped.
-                StoppedChild::stop(pid).kill_below_then(move || kill_and_reap(pid, origin));
+                StoppedChild::stop(pid, group).kill_below_then(move || kill_and_reap(pid, origin));
             }
             (origin, true) => kill_and_reap(pid, origin),
             (Origin::Forked, false) => reaper::reap_on_own_thread(pid),

@@ -1,8 +1,8 @@
 //! The greeting of a child, made from what is known about it.
 
 use super::spec::ChildSpec;
-use crate::sys::{image, limits, sched, text};
-use crate::transfer::greeting::{Greeting, Role};
+use crate::sys::{cgroup, image, limits, sched, text};
+use crate::transfer::greeting::{Greeting, GroupToEnter, Role};
 
 /// The longest name that a child is told, in bytes.
 const LONGEST_NAME: usize = 10_000;
@@ -25,6 +25,7 @@ pub(super) fn greeting(spec: &ChildSpec, role: Role, stdio_slots: &[u32]) -> Gre
         other_lanes: spec.other_lanes,
         seed: spec.seed,
         scratch: spec.scratch.clone(),
+        cgroup: group_to_enter(spec),
         nice: sched::nice_below(surroundings.nice),
         processors: surroundings
             .processors
@@ -36,6 +37,21 @@ pub(super) fn greeting(spec: &ChildSpec, role: Role, stdio_slots: &[u32]) -> Gre
         detached: spec.detached,
         stdio_slots: stdio_slots.to_vec(),
     }
+}
+
+/// The control group of a child. A detached child leaves that of the worker that starts it, because it is to outlive it.
+fn group_to_enter(spec: &ChildSpec) -> Option<GroupToEnter> {
+    if let Some(own) = &spec.cgroup {
+        return Some(GroupToEnter {
+            path: own.group.path().into(),
+            required: own.required,
+        });
+    }
+    let outer = spec.detached.then(cgroup::outer).flatten()?;
+    Some(GroupToEnter {
+        path: outer.into(),
+        required: false,
+    })
 }
 
 /// The greeting of a fork server.

@@ -26,8 +26,8 @@ pub(crate) struct Launched {
     pub(crate) guard: ChildGuard,
     pub(crate) pidfd: OwnedFd,
     pub(crate) ties: Ties,
-    /// Kept open for as long as the child may live, if the child does not watch its control socket.
-    pub(crate) parent_death: Option<Arc<ParentDeathPipe>>,
+    /// Kept open for as long as the child may live.
+    pub(crate) parent_death: Arc<ParentDeathPipe>,
     /// The parent's ends of the streams that were piped, by standard slot.
     pub(crate) pipes: [Option<OwnedFd>; 3],
     release: Option<Release>,

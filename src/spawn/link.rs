@@ -20,8 +20,8 @@ use crate::transfer::lane::Lane;
 pub(super) struct Rings {
     memory: OwnedFd,
     memory_name: String,
-    /// Of a child that reads nothing from its control socket while it runs.
-    parent_death: Option<Arc<ParentDeathPipe>>,
+    /// Kills a child that reads nothing from its control socket while it runs, and continues a stopped worker.
+    parent_death: Arc<ParentDeathPipe>,
     /// For requests and for replies.
     rings: [Ring; 2],
     /// The rings of the other lanes of a worker.
@@ -31,24 +31,25 @@ pub(super) struct Rings {
 impl Rings {
     /// The rings of a worker.
     pub(super) fn of_worker(other_lanes: usize) -> io::Result<Self> {
-        Self::create(RingLayout::Worker, other_lanes, None)
+        let parent_death = ParentDeathPipe::of_this_process()?;
+        Self::create(RingLayout::Worker, other_lanes, parent_death)
     }
 
     /// The rings of a fork server with a preload. The pipe is its own, so that a cancelled start ends the preload.
     pub(super) fn of_preload() -> io::Result<Self> {
-        Self::create(RingLayout::Worker, 0, Some(ParentDeathPipe::new()?))
+        Self::create(RingLayout::Worker, 0, ParentDeathPipe::new()?)
     }
 
     /// The rings of a single-task process.
     pub(super) fn of_single() -> io::Result<Self> {
         let parent_death = ParentDeathPipe::of_this_process()?;
-        Self::create(RingLayout::Single, 0, Some(parent_death))
+        Self::create(RingLayout::Single, 0, parent_death)
     }
 
     fn create(
         layout: RingLayout,
         other_lanes: usize,
-        parent_death: Option<Arc<ParentDeathPipe>>,
+        parent_death: Arc<ParentDeathPipe>,
     ) -> io::Result<Self> {
         let RingMemory {
             memory,
@@ -70,10 +71,9 @@ impl Rings {
         &'a self,
         doorbell: Option<&'a Doorbell>,
     ) -> impl Iterator<Item = BorrowedFd<'a>> {
-        let parent_death = self.parent_death.as_ref().map(AsFd::as_fd);
         std::iter::once(self.memory.as_fd())
             .chain(doorbell.map(AsFd::as_fd))
-            .chain(parent_death)
+            .chain([self.parent_death.as_fd()])
     }
 
     /// The parent's ends, once the child's were sent.
@@ -158,7 +158,7 @@ pub(super) struct ParentLink {
     pub(super) written: Option<Written>,
     pub(super) ties: Ties,
     /// Kept open for as long as the child may live.
-    pub(super) parent_death: Option<Arc<ParentDeathPipe>>,
+    pub(super) parent_death: Arc<ParentDeathPipe>,
     /// The message that the child waits for, if it is a spare.
     pub(super) release: Option<Release>,
 }

@@ -56,5 +56,5 @@ pub(crate) use launched::Launched;
 pub(crate) use link::{LaneLink, Ties};
 pub(crate) use output::OutputFds;
 pub(crate) use preload::{Preload, PreloadResult};
-pub(crate) use spec::{ChildSpec, StdioSpec};
+pub(crate) use spec::{ChildSpec, OwnCgroup, StdioSpec};
 pub(crate) use surroundings::{Surroundings, surroundings_setters};

@@ -68,7 +68,7 @@ pub(super) struct PreloadRun {
     /// Holds the arguments that do not fit the ring.
     _packed: Option<PackedBlob>,
     /// Its end would kill the fork server during the preload.
-    _parent_death: Option<Arc<ParentDeathPipe>>,
+    _parent_death: Arc<ParentDeathPipe>,
 }
 
 impl PreloadRun {

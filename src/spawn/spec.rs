@@ -4,9 +4,11 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use super::output::OutputFds;
 use super::surroundings::Surroundings;
+use crate::sys::cgroup::ChildCgroup;
 
 /// Everything about a child that does not depend on how it is started.
 #[derive(Debug, Clone, Default)]
@@ -22,10 +24,19 @@ pub(crate) struct ChildSpec {
     pub(crate) seed: Option<u64>,
     /// Where the worker may make a directory.
     pub(crate) scratch: Option<PathBuf>,
+    pub(crate) cgroup: Option<OwnCgroup>,
     /// Whether the child outlives this process.
     pub(crate) detached: bool,
     pub(crate) surroundings: Surroundings,
     pub(crate) output: OutputFds,
+}
+
+/// The control group of a child.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnCgroup {
+    pub(crate) group: Arc<ChildCgroup>,
+    /// Whether a child that cannot enter it ends.
+    pub(crate) required: bool,
 }
 
 /// Variables that are read before the program's first instruction, by the dynamic linker and by the C library's

@@ -2,34 +2,42 @@
 //!
 //! The child is stopped at once. Its descendants are found and killed on a thread of their own, because the search reads
 //! many files: a runtime thread must not wait for it. The child is killed last, because its end would give its children
-//! another parent.
+//! another parent. A child with a control group of its own needs no search: the kernel kills all in the group at once.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use crate::sys::cgroup::ChildCgroup;
 use crate::sys::process_tree::{ProcessTree, adopts_orphans, group_exists, reap_group};
 use crate::sys::signal;
 
 /// A stopped child, whose tree will be killed.
 #[derive(Debug)]
-pub(super) struct StoppedChild(ProcessTree);
+pub(super) struct StoppedChild {
+    tree: ProcessTree,
+    group: Option<Arc<ChildCgroup>>,
+}
 
 impl StoppedChild {
-    /// Stops the unreaped child `pid`.
-    pub(super) fn stop(pid: u32) -> Self {
+    /// Stops the unreaped child `pid`, which may have a control group.
+    pub(super) fn stop(pid: u32, group: Option<Arc<ChildCgroup>>) -> Self {
         let _ = signal::send(pid, libc::SIGSTOP);
-        Self(ProcessTree::new(pid))
+        let tree = ProcessTree::new(pid);
+        Self { tree, group }
     }
 
     /// Kills all below the child, then calls `kill_child`, both on another thread. Where that cannot be started, only
     /// calls `kill_child`.
     pub(super) fn kill_below_then(self, kill_child: impl FnOnce() + Send + 'static) {
-        let Self(mut tree) = self;
+        let Self { mut tree, group } = self;
         let kill_child = Arc::new(Mutex::new(Some(kill_child)));
         let theirs = Arc::clone(&kill_child);
         let killer = thread::Builder::new().name("procession-kill".to_owned());
         let started = killer.spawn(move || {
-            tree.kill_below();
+            // Without the child in it, the child is still starting.
+            if !group.is_some_and(|it| it.kill()) {
+                tree.kill_below();
+            }
             call(&theirs);
             if adopts_orphans() {
                 tree.reap();

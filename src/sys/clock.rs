@@ -47,6 +47,12 @@ impl Moment {
     }
 }
 
+/// The time since the machine has started, in the ticks in which `/proc` says when a process has started
+/// (`proc_pid_stat(5)`): hundredths of a second on every architecture of this crate.
+pub(crate) fn boot_ticks() -> u64 {
+    read(libc::CLOCK_BOOTTIME) / 10_000_000
+}
+
 /// The clock `id`, in nanoseconds.
 #[inline]
 fn read(id: libc::clockid_t) -> u64 {

@@ -8,6 +8,7 @@
 //! The word is memory that is never unmapped.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::ptr::{self, null_mut};
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
@@ -51,6 +52,12 @@ const NONE_YET: u32 = 5;
 /// Where this child leaves its cause; null in a process that has no such word.
 static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
 
+thread_local! {
+    /// Where this thread leaves the cause if the process ends because of it, and it runs tasks of a lane of its own. Has
+    /// nothing to drop, so it can be read in the handler of a signal.
+    static OF_LANE: Cell<Option<&'static AtomicU32>> = const { Cell::new(None) };
+}
+
 /// The number of the descriptor that connects this child with its parent.
 static CONNECTION: AtomicI32 = AtomicI32::new(-1);
 
@@ -64,8 +71,20 @@ pub(crate) fn watch(connection: impl AsFd, word: &'static AtomicU32) -> std::io:
     Ok(())
 }
 
+/// This thread leaves in `word` why this process ends, if it ends because of this thread.
+pub(crate) fn watch_lane(word: &'static AtomicU32) {
+    word.store(NONE_YET, Ordering::Release);
+    OF_LANE.set(Some(word));
+}
+
 /// Leaves `cause` for the parent. Can be called in the handler of a signal.
 pub(super) fn leave(cause: ExitCause) {
+    if let Ok(Some(word)) = OF_LANE.try_with(Cell::get) {
+        word.store(cause.to_bits(), Ordering::Release);
+        if cause == ExitCause::OutOfMemory {
+            return; // it is of the lane's task alone
+        }
+    }
     // SAFETY: null, or from a `&'static`.
     if let Some(word) = unsafe { WORD.load(Ordering::Acquire).as_ref() } {
         word.store(cause.to_bits(), Ordering::Release);

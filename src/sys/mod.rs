@@ -25,6 +25,7 @@ pub(crate) mod doorbell;
 pub(crate) mod futex;
 pub(crate) mod reactor;
 
+pub(crate) mod cgroup;
 pub(crate) mod clock;
 pub(crate) mod close_watch;
 pub(crate) mod cpu_count;

@@ -6,6 +6,10 @@
 //! do: it follows the parent's *thread* (`prctl(2)`). It survives `execve(2)`, where all else is closed, so it is there
 //! for the program that a task may put into its place.
 //!
+//! A worker has a thread that sees the end of the control socket, and then kills what has left the group and has its
+//! directory removed. It needs no signal for that, unless it is stopped. So it has the kernel send `SIGCONT` instead, which
+//! continues a stopped process whatever its action is (`signal(7)`), and changes nothing in any other.
+//!
 //! The control socket would not do either: the kernel sends the signal for a message after the message can be received
 //! (`unix_dgram_sendmsg` in the kernel's `net/unix/af_unix.c`). A child that receives the last message and then asks for
 //! the signal could be killed by the signal for that message.
@@ -81,25 +85,27 @@ impl AsFd for ParentDeathPipe {
     }
 }
 
-/// While this value lives, the parent's end kills this process and its group.
+/// While this value lives, the parent's end kills this process and its group, or continues this process if it is stopped.
 #[derive(Debug)]
 pub(crate) struct ParentDeathSignal(Option<OwnedFd>);
 
 impl ParentDeathSignal {
-    /// Arms the signal with the reading end of the parent's pipe. Kills this process's group if the parent is gone.
-    pub(crate) fn new(pipe: impl AsFd) -> io::Result<Self> {
-        // The owner belongs to the open file description, so this process opens one of its own (`proc_pid_fd(5)`).
-        let path = format!("/proc/self/fd/{}", pipe.as_fd().as_raw_fd());
-        let own = rustix::fs::open(
-            path,
-            OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+    /// Arms the signal that continues this process, with the reading end of the parent's pipe.
+    pub(crate) fn continuing(pipe: impl AsFd) -> io::Result<Self> {
+        // Not to the group: the task may have left it.
+        Ok(Self(Some(arm(
+            pipe.as_fd(),
+            std::process::id() as i32,
+            libc::SIGCONT,
+        )?)))
+    }
+
+    /// Arms the signal that kills, with the reading end of the parent's pipe. Kills this process's group if the parent is
+    /// gone.
+    pub(crate) fn killing(pipe: impl AsFd) -> io::Result<Self> {
         // SAFETY: takes and returns integers.
         let group = unsafe { libc::getpgrp() };
-        set(&own, libc::F_SETOWN, -group)?;
-        set(&own, F_SETSIG, libc::SIGKILL)?;
-        set_signals(&own, true)?;
+        let own = arm(pipe.as_fd(), -group, libc::SIGKILL)?;
         // The kernel sends no signal for an end that came before.
         let mut watched = [PollFd::new(&own, PollFlags::empty())];
         let now = rustix::event::Timespec {
@@ -169,6 +175,31 @@ extern "C" fn on_parent_thread_end(_signal: libc::c_int) {
         // SAFETY: likewise.
         unsafe { libc::kill(0, libc::SIGKILL) };
     }
+}
+
+/// Has the kernel continue this process at its parent's end, in case it is stopped then. It also does so at the end of the
+/// parent's thread that has started this process (`PR_SET_PDEATHSIG(2const)`). Not inherited.
+pub(crate) fn continue_without_parent() -> io::Result<()> {
+    // SAFETY: takes integers.
+    match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT as libc::c_ulong) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Has the kernel send `signal` to `owner` at the end of the pipe, for as long as the returned descriptor is open.
+fn arm(pipe: BorrowedFd<'_>, owner: libc::c_int, signal: libc::c_int) -> io::Result<OwnedFd> {
+    // The owner belongs to the open file description, so this process opens one of its own (`proc_pid_fd(5)`).
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    let own = rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    set(&own, libc::F_SETOWN, owner)?;
+    set(&own, F_SETSIG, signal)?;
+    set_signals(&own, true)?;
+    Ok(own)
 }
 
 fn set_signals(pipe: &OwnedFd, on: bool) -> io::Result<()> {

@@ -30,6 +30,19 @@ impl ProcStat {
     }
 }
 
+/// The letter of the state of a process, and the tick in which it has started (`proc_pid_stat(5)`). `None` if there is no
+/// such process.
+pub(crate) fn state_and_start(pid: u32) -> Option<(u8, u64)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may contain parentheses.
+    let (_, behind) = stat.rsplit_once(") ")?;
+    let started = behind.split(' ').nth(FROM_STATE_TO_START)?.parse().ok()?;
+    Some((*behind.as_bytes().first()?, started))
+}
+
+/// How many fields behind the state the start of a process is.
+const FROM_STATE_TO_START: usize = 19;
+
 /// What has become of a process that has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProgramState {

@@ -35,10 +35,25 @@ pub(crate) fn send(pid: u32, signal: i32) -> io::Result<()> {
 
 /// Kills the process behind `pidfd`. Does nothing if the process is gone.
 pub(crate) fn kill_pidfd(pidfd: impl AsFd) -> io::Result<()> {
-    match rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL) {
+    send_by_pidfd(pidfd, rustix::process::Signal::KILL)
+}
+
+/// Continues the process behind `pidfd`, if it is stopped.
+pub(crate) fn continue_pidfd(pidfd: impl AsFd) -> io::Result<()> {
+    send_by_pidfd(pidfd, rustix::process::Signal::CONT)
+}
+
+fn send_by_pidfd(pidfd: impl AsFd, signal: rustix::process::Signal) -> io::Result<()> {
+    match rustix::process::pidfd_send_signal(pidfd, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether there is a process `pid`, which may have ended and not been reaped.
+pub(crate) fn exists(pid: u32) -> bool {
+    let found = checked(pid).map(rustix::process::test_kill_process);
+    matches!(found, Ok(Ok(()) | Err(rustix::io::Errno::PERM)))
 }
 
 /// Sends `signal` to every process of the group that `pid` leads.

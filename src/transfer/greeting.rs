@@ -1,5 +1,6 @@
 //! The first message to a child: who it is and what it does.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub(crate) struct Greeting {
     pub(crate) seed: Option<u64>,
     /// Where the worker may make a directory.
     pub(crate) scratch: Option<PathBuf>,
+    /// The control group that the child enters.
+    pub(crate) cgroup: Option<GroupToEnter>,
     /// The child's nice value.
     pub(crate) nice: i32,
     /// The processors the child may run on; empty to leave them as they are.
@@ -40,10 +43,20 @@ pub(crate) struct Greeting {
     pub(crate) stdio_slots: Vec<u32>,
 }
 
+/// A control group that a child enters before anything else.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct GroupToEnter {
+    /// Its directory. No `PathBuf`, which serde takes for text.
+    pub(crate) path: OsString,
+    /// Whether the child ends if it cannot.
+    pub(crate) required: bool,
+}
+
 /// What a child is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
-    /// Runs the requests in its ring until it is told to stop. The greeting carries memory and doorbell.
+    /// Runs the requests in its ring until it is told to stop. The greeting carries memory, doorbell and parent-death
+    /// pipe.
     Worker,
     /// Runs the one request in its ring. The greeting carries memory and parent-death pipe.
     Single,

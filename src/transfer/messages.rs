@@ -34,6 +34,9 @@ pub(crate) enum ToWorker {
     Uncached { id: u64 },
     /// The task of the request with this number should stop by itself.
     Cancel { request: u64, lane: usize },
+    /// All requests were revoked that the worker had when it said that it begins nothing more. Whether the call of the exit
+    /// function follows: otherwise the worker exits at once.
+    Leave { follows: bool },
     /// All blobs and attachments of the requests in the ring have been sent. Only a fork server with a preload and a
     /// single-task process get this: they read nothing more from the socket while they run.
     Ready,

@@ -16,6 +16,7 @@ pub(crate) mod env_block;
 pub(crate) mod fork_spec;
 pub(crate) mod greeting;
 pub(crate) mod lane;
+pub(crate) mod leave_answer;
 pub(crate) mod longest_value;
 pub(crate) mod mapped_blob;
 pub(crate) mod mapped_blobs;

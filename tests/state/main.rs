@@ -17,6 +17,7 @@ mod managed_reads;
 mod managed_reads_spoiled;
 mod managed_streams;
 mod managed_travels;
+mod pool_exit;
 mod pool_functions;
 mod pool_state;
 mod types;

@@ -30,7 +30,8 @@ use crate::task::{Call, Task};
 /// `static` is there for the next. No other task of the pool runs in the worker meanwhile. The pool continues with its other
 /// workers. If all of them are leased, its tasks wait.
 ///
-/// Dropping the lease gives the worker back. Calls that were submitted before are run first.
+/// Dropping the lease gives the worker back. Calls that were submitted before are run first. With
+/// [`tasks_per_worker`](crate::PoolBuilder::tasks_per_worker) the lease has all places of the worker.
 ///
 /// # End
 ///

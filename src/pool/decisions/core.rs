@@ -30,6 +30,7 @@ use crate::pool::monitoring::metrics::Counts;
 use crate::pool::monitoring::pool_event::PoolEvent;
 use crate::pool::monitoring::recent_time::RecentTime;
 use crate::pool::options::call_options::CallOptions;
+use crate::pool::options::cgroup::WorkerCgroups;
 use crate::pool::options::retry_rule::RetryRule;
 use crate::pool::options::worker_limits::{WorkerBounds, WorkerLimits};
 use crate::pool::options::worker_surroundings::EnvPerWorker;
@@ -56,6 +57,7 @@ pub(in crate::pool) struct Settings {
     pub(in crate::pool) surroundings: Surroundings,
     pub(in crate::pool) env_per_worker: Option<EnvPerWorker>,
     pub(in crate::pool) output: Output,
+    pub(in crate::pool) cgroups: Option<WorkerCgroups>,
     pub(in crate::pool) result_limit: Option<u64>,
     pub(in crate::pool) task_timeout: Option<Duration>,
     pub(in crate::pool) cancel_grace: Duration,
@@ -197,9 +199,9 @@ pub(in crate::pool) struct Core {
     pub(in crate::pool) pinned: Vec<TaskKey>,
     /// Those whose worker is gone, with its number: its replacement will run them.
     pub(in crate::pool) unplaced: Vec<(usize, TaskKey)>,
-    /// How many workers are promised.
-    pub(in crate::pool) promised: usize,
-    /// Whether pinned tasks or promises must be looked at again.
+    /// How many workers are promised, or were given back and run calls of their lease.
+    pub(in crate::pool) unsettled: usize,
+    /// Whether pinned tasks or reservations must be looked at again.
     pub(in crate::pool) unserved: bool,
     /// How many workers were started.
     pub(in crate::pool) started: u64,
@@ -243,7 +245,7 @@ impl Core {
             delayed: Delayed::new(),
             pinned: Vec::new(),
             unplaced: Vec::new(),
-            promised: 0,
+            unsettled: 0,
             unserved: false,
             started: 0,
             effects: Vec::new(),

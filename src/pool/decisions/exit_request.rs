@@ -1,7 +1,8 @@
 //! The core's topic: the call of the exit function in a worker that leaves.
 //!
 //! It is sent when the worker has finished its last task, and the worker is told to stop when it has replied. Its
-//! arguments are encoded outside the lock, as all are.
+//! arguments are encoded outside the lock, as all are. A worker that has lost its state is stopping already: it takes nothing
+//! but this call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use super::close::LONGEST_LEAVING;
 use super::core::{Core, Effect, Failure};
 use super::exit_stage::{ExitArguments, ExitStage};
-use super::worker_state::WorkerLife;
+use super::worker_state::{WorkerIo, WorkerLife};
 use crate::call::Written;
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
@@ -42,13 +43,51 @@ impl Core {
                 self.transition(worker, |life| life.stop_prepared(kill_at));
             }
             ExitStage::Unsent => self.transition(worker, WorkerLife::stop),
-            ExitStage::Encoding => {}
-            ExitStage::Runs { until } if until <= self.now => {
-                self.fail_exit_function(worker, ErrorKind::TimedOut);
-                self.transition(worker, WorkerLife::kill);
-            }
-            ExitStage::Runs { .. } => {}
+            _ => self.end_slow_exit(worker),
         }
+    }
+
+    /// A worker that has lost its state is sent the call when it has released what was revoked.
+    pub(in crate::pool) fn end_if_drained(&mut self, worker: WorkerKey) {
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
+        if !it.life.is_leaving() {
+            return;
+        }
+        let is_draining = it.exit_stage == ExitStage::Draining;
+        let is_drained = |io: &mut WorkerIo| !io.requests.watch();
+        if is_draining && it.life.io_mut().is_some_and(is_drained) {
+            return self.call_exit_function(worker);
+        }
+        self.end_slow_exit(worker);
+    }
+
+    /// Kills a worker whose exit function runs for too long.
+    fn end_slow_exit(&mut self, worker: WorkerKey) {
+        if self.exit_limit(worker).is_some_and(|at| at <= self.now) {
+            self.fail_exit_function(worker, ErrorKind::TimedOut);
+            self.transition(worker, WorkerLife::kill);
+        }
+    }
+
+    /// The worker has nothing more to run.
+    fn end_after_exit(&mut self, worker: WorkerKey) {
+        let kill_at = self.now.plus(LONGEST_LEAVING);
+        let Some(it) = self.workers.get_mut(worker) else {
+            return;
+        };
+        it.exit_stage = ExitStage::Over;
+        if !it.life.is_leaving() {
+            return self.transition(worker, WorkerLife::stop);
+        }
+        it.life.put_off_kill(kill_at);
+        let number = it.number;
+        let is_told = it.life.io_mut().is_some_and(|io| io.requests.write_stop());
+        if !is_told {
+            self.transition(worker, WorkerLife::kill);
+        }
+        self.promote_successor(number);
     }
 
     fn call_exit_function(&mut self, worker: WorkerKey) {
@@ -61,9 +100,6 @@ impl Core {
         it.exit_stage = ExitStage::Encoding;
         let (store, job) = (Arc::clone(io.requests.blobs()), Arc::clone(job));
         self.effects.push(Effect::EncodeExit(it.serial, store, job));
-        let number = it.number;
-        // It runs no task any more.
-        self.promote_successor(number);
     }
 
     /// The arguments of the exit function of the worker with this serial number were encoded; `None` if they cannot be.
@@ -99,12 +135,13 @@ impl Core {
                 matches!(written, Written::Sent { .. })
             });
         it.exit_stage = ExitStage::Runs { until };
+        it.life.put_off_kill(until.plus(LONGEST_LEAVING));
         match is_sent {
             true => {
                 it.ledger.sent(EXIT_TASK, 1, self.now);
                 self.run_driver_by(Some(until));
             }
-            false => self.transition(worker, WorkerLife::stop),
+            false => self.end_after_exit(worker),
         }
     }
 
@@ -116,7 +153,7 @@ impl Core {
     ) -> Option<JobOutcomes> {
         let job = self.workers.get_mut(worker)?.exit_job.take();
         if head.last {
-            self.transition(worker, WorkerLife::stop);
+            self.end_after_exit(worker);
         }
         Some(JobOutcomes {
             job: job?,
@@ -149,7 +186,7 @@ impl Core {
     pub(in crate::pool) fn exit_limit(&self, worker: WorkerKey) -> Option<Moment> {
         let it = self.workers.get(worker)?;
         match it.exit_stage {
-            ExitStage::Runs { until } if it.is_alive() => Some(until),
+            ExitStage::Runs { until } if it.is_alive() || it.life.is_leaving() => Some(until),
             _ => None,
         }
     }

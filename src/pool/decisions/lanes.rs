@@ -2,13 +2,15 @@
 //!
 //! Lives in the application. For the schedule, the ledger and the time limits a lane is what a worker of one task is: it
 //! has its own rings, its own run queue and its own task. The lanes of a worker have one process, so they are started,
-//! replaced, stopped and killed together. The first lane stands for the worker wherever workers are counted.
+//! replaced, stopped, lent out and killed together. The first lane stands for the worker wherever workers are counted.
 //!
-//! Must stay true: the lanes of a worker come and go together; if one is stopping, all are.
+//! Must stay true: the lanes of a worker come and go together; if one is stopping, all are. Only the first lane is reserved:
+//! its reservation is that of all.
 
 use std::time::Duration;
 
 use super::core::Core;
+use super::fault_of_mate::FaultOfMate;
 use super::worker_state::WorkerLife;
 use super::worker_table::{Worker, WorkerTable};
 use crate::schedule::{RunQueue, WorkerKey};
@@ -41,6 +43,12 @@ impl WorkerTable {
         let others = self.get(first).map(|it| it.lane.others.clone());
         std::iter::once(first).chain(others.unwrap_or_default())
     }
+
+    /// Whether the worker that has this lane is kept for pinned tasks or for the holder of a lease.
+    pub(in crate::pool) fn is_reserved(&self, lane: WorkerKey) -> bool {
+        let first = self.get(self.first_lane(lane));
+        first.is_some_and(Worker::is_reserved)
+    }
 }
 
 impl Core {
@@ -52,18 +60,22 @@ impl Core {
             if let Some(it) = it {
                 // What must be done next was done, or is, for the lane that stopped first.
                 let _ = WorkerLife::kill(&mut it.life);
-                it.killed_for_mate = reason.is_some();
+                it.fault_of_mate = reason.map(|_| FaultOfMate::DidNotEnd);
             }
         }
     }
 
     /// Whether the worker has finished all that its lanes had, and none is kept for anything.
     pub(in crate::pool) fn has_finished(&self, worker: WorkerKey) -> bool {
-        self.workers.lanes(worker).all(|lane| {
-            let is_free = |it: &Worker| !it.is_reserved() && it.life.is_settled();
-            let queue = self.schedule.run_queue(lane);
-            self.workers.get(lane).is_some_and(is_free) && queue.is_none_or(RunQueue::is_finished)
-        })
+        let mut lanes = self.workers.lanes(worker);
+        lanes.all(|lane| self.has_lane_finished(lane))
+    }
+
+    /// Whether a lane has finished all that it had, and is not kept for anything.
+    pub(in crate::pool) fn has_lane_finished(&self, lane: WorkerKey) -> bool {
+        let is_free = |it: &Worker| !it.is_reserved() && it.life.is_settled();
+        let queue = self.schedule.run_queue(lane);
+        self.workers.get(lane).is_some_and(is_free) && queue.is_none_or(RunQueue::is_finished)
     }
 
     /// For how long none of the worker's lanes has had a task. `None` if one has, is kept for something, or is told to
@@ -83,13 +95,6 @@ impl Core {
         lanes
             .filter_map(|lane| Some(self.workers.get(lane)?.done))
             .sum()
-    }
-
-    /// Whether a lane of the worker is lent out.
-    pub(in crate::pool) fn is_lent(&self, worker: WorkerKey) -> bool {
-        let lanes = self.workers.lanes(worker);
-        let mut lanes = lanes.filter_map(|lane| self.workers.get(lane));
-        lanes.any(Worker::is_lent)
     }
 
     /// The lane of a worker whose task has run for longest; the first lane if none runs any.

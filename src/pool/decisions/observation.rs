@@ -55,7 +55,7 @@ impl Core {
         let front = self.schedule.run_queue(lane).and_then(RunQueue::front);
         let front = front.filter(|_| serves);
         let record = front.and_then(|queued| self.records.get(queued.task));
-        let state = match it.life.public(serves, front.is_some() || self.is_lent(key)) {
+        let state = match it.life.public(serves, front.is_some() || it.is_lent()) {
             WorkerState::Idle if it.departure.is_final() => WorkerState::Stopping,
             state => state,
         };

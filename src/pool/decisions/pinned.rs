@@ -1,17 +1,15 @@
-//! The core's topic: tasks that only one worker may run, and workers that are lent out.
+//! The core's topic: tasks that only one worker may run.
 //!
 //! A pinned task never waits in the schedule: it waits at its worker, and is sent when the worker has nothing else to do.
-//! While a task waits so, or the worker is lent out, the schedule gives the worker nothing.
-//!
-//! A request for a worker is a task, so that it waits among the others in its turn. When the schedule has chosen a worker
-//! for it, the worker is promised: it finishes what it has, and is then lent out. If another worker is idle before that,
-//! the promise goes there.
+//! While a task waits so, or the worker is lent out (`leases`), the schedule gives the worker nothing. A worker with several
+//! lanes runs the calls of a lease in its first lane, so one after the other, and any other pinned task in the lane that is
+//! free first. Pinned tasks of all its lanes wait at the first.
 //!
 //! Must stay true: a pinned task whose worker is gone ends or moves, and never waits for ever.
 
 use std::sync::Arc;
 
-use super::core::{Core, Effect, Phase};
+use super::core::{Core, Effect};
 use super::records::{Order, Place};
 use super::target::{Reservation, Target, WorkerId};
 use super::worker_table::Worker;
@@ -54,6 +52,8 @@ impl Core {
             Order::Last => it.pinned.push_back(key),
         }
         self.pinned.push(key);
+        // The other lanes of the worker take no tasks any more.
+        self.schedule.workers_changed();
         if let Some(record) = self.records.get_mut(key) {
             record.place = Place::Pinned;
         }
@@ -83,31 +83,37 @@ impl Core {
         }
     }
 
-    /// Sends pinned tasks to workers that have nothing else to do, and lends promised workers out.
+    /// Sends pinned tasks to workers that have nothing else to do, and settles reservations.
     pub(in crate::pool) fn serve_pinned(&mut self) {
         self.unserved = false;
-        if self.pinned.is_empty() && self.promised == 0 {
+        if self.pinned.is_empty() && self.unsettled == 0 {
             return;
         }
         for worker in self.workers.keys() {
-            while let Some(key) = self.next_pinned(worker) {
+            while let Some((lane, key)) = self.next_pinned(worker) {
                 self.forget_pinned(key);
-                self.dispatch(worker, key);
+                self.dispatch(lane, key);
             }
-            self.settle_promise(worker);
+            self.settle_reservation(worker);
         }
     }
 
-    /// Whether a pinned task, or a promise, came after the workers were last served.
+    /// Whether a pinned task, or a reservation, came after the workers were last served.
     pub(in crate::pool) fn has_unserved(&self) -> bool {
         self.unserved
     }
 
-    /// The task that is sent to the worker next, if the worker has nothing else to do.
-    fn next_pinned(&self, worker: WorkerKey) -> Option<TaskKey> {
+    /// The pinned task that is sent to the worker next, and the lane that has nothing else to do.
+    fn next_pinned(&self, worker: WorkerKey) -> Option<(WorkerKey, TaskKey)> {
         let it = self.workers.get(worker)?;
         let key = *it.pinned.front()?;
-        (it.takes_pinned() && self.schedule.has_nothing(worker)).then_some(key)
+        let is_of_lease = matches!(self.target(key), Some(Target::Lease(_)));
+        let lanes = match is_of_lease || it.reservation.is_exclusive() {
+            true => 1,
+            false => usize::MAX,
+        };
+        let mut lanes = self.workers.lanes(worker).take(lanes);
+        Some((lanes.find(|&lane| self.is_free_lane(lane))?, key))
     }
 
     /// A pinned task waits no longer.
@@ -118,7 +124,7 @@ impl Core {
             it.pinned.retain(|other| *other != key);
             if it.reservation == Reservation::Promised(key) {
                 it.reservation = Reservation::None;
-                self.promised -= 1;
+                self.unsettled -= 1;
             }
         }
         // A worker may take tasks now, and the schedule has looked already.
@@ -144,9 +150,13 @@ impl Core {
 
     /// The worker is gone: its pinned tasks, and the request that it was promised to, look for another.
     pub(in crate::pool) fn unpin_all(&mut self, gone: &Worker) {
-        if let Reservation::Promised(key) = gone.reservation {
-            self.promised -= 1;
-            self.requeue(key);
+        match gone.reservation {
+            Reservation::Promised(key) => {
+                self.unsettled -= 1;
+                self.requeue(key);
+            }
+            Reservation::GivenBack => self.unsettled -= 1,
+            Reservation::None | Reservation::Lent => {}
         }
         for key in gone.pinned.iter().copied() {
             self.pinned.retain(|other| *other != key);
@@ -193,7 +203,7 @@ impl Core {
         }
     }
 
-    fn worker_of(&self, id: WorkerId) -> Option<WorkerKey> {
+    pub(super) fn worker_of(&self, id: WorkerId) -> Option<WorkerKey> {
         let mut workers = self.workers.iter();
         workers.find(|(_, it)| it.id() == id).map(|(key, _)| key)
     }
@@ -203,99 +213,6 @@ impl Core {
         let alive = workers.filter(|(_, it)| it.number == number && it.is_alive());
         // A worker on standby comes after the worker that it replaces.
         alive.min_by_key(|(_, it)| it.standby).map(|(key, _)| key)
-    }
-}
-
-/// Leases.
-impl Core {
-    /// The schedule has chosen a worker for a request for one.
-    pub(in crate::pool) fn promise(&mut self, worker: WorkerKey, key: TaskKey) {
-        if self.phase != Phase::Open {
-            return self.fail_unstarted(key, ErrorKind::Closed);
-        }
-        let Some(it) = self.workers.get_mut(worker) else {
-            return self.requeue(key);
-        };
-        it.reservation = Reservation::Promised(key);
-        self.promised += 1;
-        self.unserved = true;
-        if let Some(record) = self.records.get_mut(key) {
-            record.place = Place::Pinned;
-        }
-    }
-
-    /// Lends the worker out, or another that is idle before it.
-    fn settle_promise(&mut self, worker: WorkerKey) {
-        let Some(it) = self.workers.get_mut(worker) else {
-            return;
-        };
-        let Reservation::Promised(key) = it.reservation else {
-            return;
-        };
-        if !it.is_alive() {
-            it.reservation = Reservation::None;
-            self.promised -= 1;
-            return self.requeue(key);
-        }
-        let free = it.takes_pinned() && it.pinned.is_empty() && self.schedule.has_nothing(worker);
-        let lent = match free {
-            true => Some(worker),
-            false => self.idle_worker(),
-        };
-        if let Some(lent) = lent {
-            self.forget_pinned(key);
-            self.lend(lent, key);
-        }
-    }
-
-    /// A worker that takes tasks and has none.
-    fn idle_worker(&self) -> Option<WorkerKey> {
-        let mut keys = self.workers.keys();
-        keys.find(|&key| self.workers.takes_tasks(key) && self.schedule.has_nothing(key))
-    }
-
-    fn lend(&mut self, worker: WorkerKey, key: TaskKey) {
-        let Some((it, pid)) = self
-            .workers
-            .get_mut(worker)
-            .and_then(|it| it.pid().map(|pid| (it, pid)))
-        else {
-            return self.requeue(key);
-        };
-        if let Some(record) = self.records.remove(key) {
-            it.reservation = Reservation::Lent;
-            let id = it.id();
-            let job = Arc::clone(&record.job);
-            self.effects.push(Effect::Lend(job, id, pid));
-            self.discard(record);
-        }
-    }
-
-    /// The holder of a lease gives its worker back. What was submitted through the lease is run before anything else.
-    pub(in crate::pool) fn end_lease(&mut self, id: WorkerId) {
-        let worker = self.worker_of(id);
-        if let Some(it) = worker.and_then(|worker| self.workers.get_mut(worker)) {
-            it.reservation = Reservation::None;
-            self.schedule.workers_changed();
-            // It may have been kept for longer than it would have been otherwise.
-            self.effects.push(Effect::WakeDriver);
-        }
-    }
-
-    /// The pool closes: no worker is lent out any more.
-    pub(in crate::pool) fn end_leases(&mut self) {
-        let mut requests = Vec::new();
-        for (_, it) in self.workers.iter_mut() {
-            if let Reservation::Promised(key) = it.reservation {
-                requests.push(key);
-            }
-            it.reservation = Reservation::None;
-        }
-        self.promised = 0;
-        for key in requests {
-            self.fail_unstarted(key, ErrorKind::Closed);
-        }
-        self.schedule.workers_changed();
     }
 }
 

@@ -3,7 +3,8 @@
 //! A worker whose tasks are used up takes no more, and its replacement starts while it finishes those it has. A worker
 //! that is only old takes tasks until its replacement is ready. Either way the replacement has the same number and is on
 //! **standby**: it takes no task before the other has finished its last. So no more tasks run at a time than the pool has
-//! workers, and a pool of one worker runs its tasks in order.
+//! workers, and a pool of one worker runs its tasks in order. Of workers with several lanes, a lane of the replacement takes
+//! tasks for each lane of the other that has finished: a long task does not keep the others waiting.
 
 use super::core::Core;
 use super::departure::Departure;
@@ -106,16 +107,20 @@ impl Core {
     }
 
     fn recycle_one(&mut self, worker: WorkerKey) {
-        let it = self.workers.get(worker);
-        let Some(it) = it.filter(|it| it.is_alive() && it.is_first_lane()) else {
+        let it = self.workers.get(worker).filter(|it| it.is_first_lane());
+        let Some(it) = it else {
             return;
         };
+        if !it.is_alive() {
+            return self.end_if_drained(worker);
+        }
         let is_old = self.expiry(worker).is_some_and(|at| at <= self.now);
         match it.departure {
             Departure::No if is_old => self.leave_when_replaced(worker, RecycleReason::MaxAge),
             Departure::WhenReplaced(why) if self.has_ready_successor(it.number) => {
                 self.leave_after_this_task(worker, Some(why));
             }
+            Departure::AfterLastTask(_) => self.promote_successor(it.number),
             _ => {}
         }
         self.end_if_finished(worker);
@@ -134,20 +139,38 @@ impl Core {
         workers.any(|it| it.number == number && it.standby && it.life.takes_tasks())
     }
 
-    /// A worker with this number has finished its last task, or is gone: its replacement takes tasks. It does not if the
-    /// worker that is gone was replaced long ago, and another with this number still has tasks.
+    /// Lanes of workers with this number have finished their last tasks, or are gone: as many lanes of the replacement take
+    /// tasks. A worker that is gone may have been replaced long ago, and another with this number still has tasks.
     pub(in crate::pool) fn promote_successor(&mut self, number: usize) {
-        let has_tasks =
-            |(_, it): (WorkerKey, &Worker)| it.number == number && it.is_alive() && !it.standby;
-        if self.workers.iter().any(has_tasks) {
-            return;
-        }
-        for (_, it) in self.workers.iter_mut() {
-            if it.number == number && std::mem::take(&mut it.standby) {
+        let same = self.workers.iter().filter(|(_, it)| it.number == number);
+        let (waiting, others): (Vec<_>, Vec<_>) = same.partition(|(_, it)| it.standby);
+        let occupied = others.iter().filter(|(lane, _)| self.is_occupied(*lane));
+        let places = self.settings.tasks_per_worker;
+        let free = places.saturating_sub(occupied.count());
+        let staying = waiting.iter().filter(|(_, it)| it.departure.allows_tasks());
+        let lanes = staying.map(|(lane, it)| (it.is_first_lane(), *lane));
+        let mut lanes: Vec<_> = lanes.collect();
+        // The first lane last: it stands for the worker.
+        lanes.sort_unstable();
+        for (_, lane) in lanes.into_iter().take(free) {
+            if let Some(it) = self.workers.get_mut(lane) {
+                it.standby = false;
                 it.idle_since = self.now;
-                self.schedule.workers_changed();
             }
+            self.schedule.workers_changed();
         }
+    }
+
+    /// Whether a lane has a task, may be given one, or runs the exit function. Otherwise a pool whose exit function takes long
+    /// would have ever more processes that leave.
+    pub(in crate::pool) fn is_occupied(&self, lane: WorkerKey) -> bool {
+        let stays = |it: &Worker| it.is_alive() || it.life.is_leaving();
+        let it = self.workers.get(lane).filter(|it| stays(it));
+        it.is_some_and(|it| match it.exit_stage.is_under_way() {
+            true => true,
+            false if !it.is_alive() => false,
+            false => it.departure.allows_tasks() || !self.has_lane_finished(lane),
+        })
     }
 
     /// Restarts the next worker of a restart, once the last has left.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::close::LONGEST_LEAVING;
 use super::core::{Core, Effect};
+use super::exit_stage::ExitStage;
 use super::records::{Place, TaskRecord};
 use crate::call::envelope::Reply;
 use crate::call::job::Job;
@@ -15,6 +16,7 @@ use crate::pool::monitoring::pool_event::PoolEvent;
 use crate::pool::monitoring::recycle_reason::RecycleReason;
 use crate::schedule::{TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
+use crate::transfer::messages::ToWorker;
 use crate::transfer::nonsense::Nonsense;
 
 impl Core {
@@ -77,14 +79,21 @@ impl Core {
     }
 
     /// The worker begins nothing more: a call has panicked while it had the state. What it was sent runs elsewhere, and
-    /// another worker takes its place.
+    /// another worker takes its place. It still runs the exit function, when it has released what was revoked.
     pub(in crate::pool) fn on_leaving(&mut self, worker: WorkerKey) {
         if self.settings.state.is_none() {
             let nonsense = Nonsense("it leaves and has no reason to");
             return self.distrust(worker, nonsense);
         }
-        let it = self.workers.get(worker);
-        if it.is_some_and(|it| it.is_alive() && !it.departure.is_final()) {
+        let it = self.workers.get_mut(worker).filter(|it| it.is_alive());
+        let Some(it) = it else {
+            return; // it was killed meanwhile, or says so again
+        };
+        let follows = it.exit_job.is_some() && it.life.takes_requests();
+        if follows {
+            it.exit_stage = ExitStage::Draining;
+        }
+        if !it.departure.is_final() {
             let why = RecycleReason::StateLost;
             self.counts.recycled += 1;
             self.tell(|| PoolEvent::WorkerRecycled { why });
@@ -96,6 +105,9 @@ impl Core {
         // From the last to the first, so that they wait in their old order.
         for task in tasks.map(Vec::from_iter).unwrap_or_default() {
             self.revoke(worker, task);
+        }
+        if let Some(io) = self.workers.io_mut(worker) {
+            io.requests.send(ToWorker::Leave { follows });
         }
     }
 

@@ -15,7 +15,7 @@ pub(in crate::pool) enum Target {
     Number(usize),
 }
 
-/// Whether a worker is kept for something else than waiting tasks.
+/// Whether a worker is kept for something else than waiting tasks. All its lanes are, and the first has the reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::pool) enum Reservation {
     #[default]
@@ -24,4 +24,13 @@ pub(in crate::pool) enum Reservation {
     Promised(TaskKey),
     /// It is lent out.
     Lent,
+    /// Its lease has ended, and it runs the calls that were submitted through the lease.
+    GivenBack,
+}
+
+impl Reservation {
+    /// Whether the worker runs calls of a lease, and so one task at a time.
+    pub(in crate::pool) fn is_exclusive(self) -> bool {
+        matches!(self, Self::Lent | Self::GivenBack)
+    }
 }

@@ -75,7 +75,8 @@ impl Core {
 
     /// Whether a worker with this number stays.
     fn has_staying(&self, number: usize) -> bool {
-        let mut workers = self.workers.iter().map(|(_, it)| it);
+        // That a worker leaves when it is replaced is known of its first lane.
+        let mut workers = self.workers.first_lanes().map(|(_, it)| it);
         workers.any(|it| it.number == number && it.is_alive() && !it.departure.is_decided())
     }
 
@@ -93,7 +94,8 @@ impl Core {
     fn is_busy(&self, worker: WorkerKey) -> bool {
         let it = self.workers.get(worker);
         it.is_some_and(|it| {
-            let has_work = it.is_reserved() || self.schedule.idle_for(worker, self.now).is_none();
+            let is_reserved = self.workers.is_reserved(worker);
+            let has_work = is_reserved || self.schedule.idle_for(worker, self.now).is_none();
             has_work && it.is_alive() && !it.departure.is_decided()
         })
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::core::{Core, Effect, OnLoss, Phase};
 use super::exit_stage::ExitStage;
+use super::fault_of_mate::FaultOfMate;
 use super::records::TaskRecord;
 use super::worker_death::{DeathMeaning, WorkerDeath};
 use super::worker_table::Worker;
@@ -35,7 +36,7 @@ impl Core {
     pub(in crate::pool) fn on_exit(&mut self, exit: &FoundExit) {
         let (worker, end) = (exit.worker, exit.end);
         let others = self.workers.lanes(worker).skip(1);
-        let others: Vec<_> = others.filter_map(|lane| self.remove_lane(lane)).collect();
+        let mut others: Vec<_> = others.filter_map(|lane| self.remove_lane(lane)).collect();
         let ran = self.running_for(worker);
         let queue = self.schedule.remove_worker(worker);
         let ran_exit = matches!(
@@ -53,6 +54,7 @@ impl Core {
             return;
         };
         dead.stderr.clone_from(&exit.stderr);
+        tell_mates(&mut dead, &mut others, end);
         self.count_exited_time(&dead, ran);
         self.check_missing = true;
         self.unpin_all(&dead);
@@ -263,9 +265,11 @@ impl Core {
             (ErrorKind::TimedOut, _) if self.is_out_of_cpu_time(end.status) => {
                 error.because("it has used all the processor time that the pool allows a task")
             }
-            (ErrorKind::Crashed, _) if dead.killed_for_mate => error
-                .because("its worker was killed because another task there did not end in time"),
             _ => words.explain(error),
+        };
+        let error = match dead.fault_of_mate.filter(|_| kind == ErrorKind::Crashed) {
+            Some(fault) => error.because(fault.reason()),
+            None => error,
         };
         with_exit(error, dead, end.status)
     }
@@ -274,6 +278,17 @@ impl Core {
     fn is_out_of_cpu_time(&self, status: Option<ExitStatus>) -> bool {
         let is_limited = self.settings.surroundings.cpu_time.is_some();
         is_limited && status.is_some_and(|status| status.signal() == Some(libc::SIGXCPU))
+    }
+}
+
+/// If the task of one lane has gone over the memory limit, the others know.
+fn tell_mates(first: &mut Worker, others: &mut [(Worker, VecDeque<QueuedTask>)], end: ChildEnd) {
+    let is_over = |it: &Worker| last_words(it, end).kind() == ErrorKind::MemoryExceeded;
+    if !others.is_empty() && (is_over(first) || others.iter().any(|(it, _)| is_over(it))) {
+        let lanes = others.iter_mut().map(|(it, _)| it);
+        for lane in lanes.chain(std::iter::once(first)) {
+            lane.fault_of_mate = Some(FaultOfMate::OverMemory);
+        }
     }
 }
 

@@ -26,7 +26,7 @@ impl Core {
         let standby = self
             .workers
             .iter()
-            .any(|(_, it)| it.number == number && it.is_alive());
+            .any(|(lane, it)| it.number == number && (it.is_alive() || self.is_occupied(lane)));
         let age = self.limits().age_of_one();
         let (wanted, unwanted) = oneshot::channel();
         self.started += 1;
@@ -58,6 +58,7 @@ impl Core {
             other_lanes: count,
             seed: Some(self.settings.seed),
             scratch: Some(scratch::path(self.settings.id, serial)),
+            cgroup: None,
             detached: false,
             surroundings: self.settings.surroundings.clone(),
             output: OutputFds::default(),
@@ -118,7 +119,7 @@ impl Core {
             must_wake: false,
             has_fds: Vec::new(),
             ledger: Ledger::default(),
-            killed_for_mate: false,
+            fault_of_mate: None,
             unresponsive: false,
             nonsense: None,
             stderr: String::new(),

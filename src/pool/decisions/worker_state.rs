@@ -188,7 +188,7 @@ impl<I> WorkerLife<I> {
         }
     }
 
-    /// The worker has said that it begins nothing more and exits. It is killed if it still exists at `kill_at`.
+    /// The worker has said that it begins nothing more. It is killed if it still exists at `kill_at`.
     pub(in crate::pool) fn leave(&mut self, kill_at: Moment) -> NextStep {
         let life = match self.take() {
             Self::Ready { io, .. } => Self::leaving(io, kill_at),
@@ -196,6 +196,16 @@ impl<I> WorkerLife<I> {
         };
         *self = life;
         NextStep::Nothing
+    }
+
+    /// A worker that leaves of itself may do so until `kill_at`.
+    pub(in crate::pool) fn put_off_kill(&mut self, kill_at: Moment) {
+        if let Self::Stopping {
+            kill_at: Some(at), ..
+        } = self
+        {
+            *at = kill_at;
+        }
     }
 
     /// The worker must exit when it has run its initializers: it drops the state that they make. It is killed if it still
@@ -293,6 +303,18 @@ impl<I> WorkerLife<I> {
 
     pub(in crate::pool) fn is_stopping(&self) -> bool {
         matches!(self, Self::Stopping { .. })
+    }
+
+    /// Whether it was not killed, and leaves: of itself, or because it was told to drop its state.
+    pub(in crate::pool) fn is_leaving(&self) -> bool {
+        matches!(
+            self,
+            Self::Stopping {
+                io: Some(_),
+                kill_at: Some(_),
+                ..
+            }
+        )
     }
 
     /// Whether the process runs its initializers.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::agenda::Agenda;
 use super::departure::Departure;
 use super::exit_stage::ExitStage;
+use super::fault_of_mate::FaultOfMate;
 use super::target::{Reservation, WorkerId};
 use super::worker_state::{WorkerIo, WorkerLife};
 use crate::call::job::Job;
@@ -45,8 +46,8 @@ pub(in crate::pool) struct Worker {
     pub(in crate::pool) has_fds: Vec<TaskKey>,
     /// What it was sent and has not replied to.
     pub(in crate::pool) ledger: Ledger,
-    /// Whether it was killed because of a task of another lane of its worker.
-    pub(in crate::pool) killed_for_mate: bool,
+    /// Whether another lane of its worker has ended it.
+    pub(in crate::pool) fault_of_mate: Option<FaultOfMate>,
     /// Whether it was killed because it did not start a task in time.
     pub(in crate::pool) unresponsive: bool,
     /// Why nothing is read from it any more.
@@ -109,7 +110,7 @@ impl Worker {
         !self.standby && self.life.takes_tasks()
     }
 
-    /// Whether it may be given a task now.
+    /// Whether it may be given a task now, if the first lane of its worker is not reserved.
     pub(in crate::pool) fn takes_tasks(&self) -> bool {
         !self.is_reserved()
             && self.departure.allows_tasks()
@@ -213,6 +214,11 @@ impl WorkerTable {
 
 impl TakesTasks for WorkerTable {
     fn takes_tasks(&self, worker: WorkerKey) -> bool {
-        self.get(worker).is_some_and(Worker::takes_tasks)
+        self.get(worker)
+            .is_some_and(|it| it.takes_tasks() && (it.is_first_lane() || !self.is_reserved(worker)))
+    }
+
+    fn mates(&self, worker: WorkerKey) -> impl Iterator<Item = WorkerKey> {
+        self.lanes(worker)
     }
 }

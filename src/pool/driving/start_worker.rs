@@ -22,6 +22,7 @@ use crate::pool::shared::PoolShared;
 use crate::schedule::WorkerKey;
 use crate::spawn::{ChildSpec, Launched, Output, OutputFds, StdioSpec, launch};
 use crate::sys::doorbell::Doorbell;
+use crate::threads;
 use crate::transfer::blob::PackedBlob;
 
 /// Starts a worker, unless the sender of `unwanted` is dropped before it has started. `proves` says whether it must show
@@ -51,9 +52,7 @@ async fn start(
     proves: bool,
 ) -> io::Result<StartedWorker> {
     let settings = &shared.settings;
-    if let (Some(variables), Some(number)) = (&settings.env_per_worker, spec.number) {
-        variables.add_to(&mut spec.surroundings, number)?;
-    }
+    add_own(settings, &mut spec).await?;
     let pipes = match settings.output {
         Output::Captured => {
             let (output, pipes) = OutputFds::piped()?;
@@ -102,6 +101,17 @@ async fn start(
         packed,
         stderr,
     })
+}
+
+/// Adds what no other worker has.
+async fn add_own(settings: &Settings, spec: &mut ChildSpec) -> io::Result<()> {
+    if let (Some(variables), Some(number)) = (&settings.env_per_worker, spec.number) {
+        variables.add_to(&mut spec.surroundings, number)?;
+    }
+    if let Some(groups) = settings.cgroups.clone() {
+        spec.cgroup = threads::run(move || groups.make()).await??;
+    }
+    Ok(())
 }
 
 /// Reads what a worker writes, in tasks of their own. Returns the request for the end of its stderr.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::cgroup::{Cgroup, WorkerCgroups};
 use super::retry_rule::RetryRule;
 use super::worker_limits::{ChosenBounds, WorkerLimits};
 use super::worker_surroundings;
@@ -53,6 +54,7 @@ pub struct PoolBuilder {
     pub(in crate::pool) env_per_worker: Option<EnvPerWorker>,
     pub(in crate::pool) inner_threads: Option<usize>,
     pub(in crate::pool) output: Output,
+    pub(in crate::pool) cgroup: Cgroup,
     result_limit: Option<u64>,
     task_timeout: Option<Duration>,
     cancel_grace: Option<Duration>,
@@ -108,6 +110,7 @@ impl Default for PoolBuilder {
             env_per_worker: None,
             inner_threads: None,
             output: Output::Inherit,
+            cgroup: Cgroup::Off,
             result_limit: None,
             task_timeout: None,
             cancel_grace: None,
@@ -209,12 +212,13 @@ impl PoolBuilder {
 
     /// Runs a function in every worker that leaves in an orderly way, after its last task.
     ///
-    /// That is when the pool is shut down, and when a worker is recycled, restarted, idle for too long, or one too many
-    /// after [`resize`](Pool::resize). What it returns is in the [`ShutdownReport`](crate::ShutdownReport). A worker that
-    /// was killed, crashed, or belongs to a pool that was terminated or dropped does not run it. If it panics, its error is
-    /// in the report and the worker leaves all the same. It may run as long as a task
-    /// ([`task_timeout`](Self::task_timeout)), or a minute if tasks may run for ever. It is no task: metrics do not count
-    /// it. Arguments of which there is only one, such as the end of a pipe, can be sent to one worker.
+    /// That is when the pool is shut down, and when a worker is recycled, restarted, idle for too long, one too many after
+    /// [`resize`](Pool::resize), or has lost its [`state`](Self::state). What it returns is in the
+    /// [`ShutdownReport`](crate::ShutdownReport). A worker that was killed, crashed, or belongs to a pool that was terminated
+    /// or dropped does not run it. If it panics, its error is in the report and the worker leaves all the same. It may run as
+    /// long as a task ([`task_timeout`](Self::task_timeout)), or a minute if tasks may run for ever. It is no task: metrics
+    /// do not count it. Arguments of which there is only one, such as the end of a pipe, can be sent to one worker. The
+    /// replacement of a recycled worker takes tasks when the function has returned.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -303,6 +307,7 @@ impl PoolBuilder {
     ///   a task, or it is above 1024 ([`io::ErrorKind::InvalidInput`]).
     /// - It has more than 32,768 workers, the least number of workers is above the largest, or the number is left to `PROCESSION_WORKERS`, which is no number
     ///   ([`io::ErrorKind::InvalidInput`]).
+    /// - [`cgroup`](Self::cgroup) requires what is not possible here ([`io::ErrorKind::Unsupported`]).
     pub fn build(self) -> io::Result<Pool> {
         EntryPoint::of_this_process()?;
         reactor::check_runtime()?;
@@ -344,6 +349,7 @@ impl PoolBuilder {
             surroundings,
             env_per_worker: self.env_per_worker,
             output: self.output,
+            cgroups: WorkerCgroups::of(self.cgroup)?,
             result_limit: self.result_limit,
             task_timeout: self.task_timeout,
             cancel_grace: self.cancel_grace.unwrap_or(match self.tasks_per_worker {

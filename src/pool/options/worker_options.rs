@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use super::builder::PoolBuilder;
+use super::cgroup::Cgroup;
 use super::worker_surroundings::EnvPerWorker;
 use crate::spawn::{Output, surroundings_setters};
 
@@ -130,6 +131,51 @@ impl PoolBuilder {
     /// application go. A [`preload`](Self::preload) writes there in any case.
     pub fn output(mut self, output: Output) -> Self {
         self.output = output;
+        self
+    }
+
+    /// Sets whether each worker runs in a control group of its own, which is killed with it. By default none does.
+    ///
+    /// A worker that is killed takes along what it has started, also what has left its group and session of processes. But
+    /// some processes cannot be found without a control group: a daemon whose worker has crashed, and a process that is
+    /// started faster than it can be found. With a control group, the kernel kills all that the worker has ever started, at
+    /// once (`cgroup.kill`), however the worker ends. Only a process that may write to the control groups can leave its
+    /// own; a [detached](crate::ProcessBuilder::detach) one does.
+    ///
+    /// A group is made below that of the application, as `procession-PID-NUMBER`, and limits nothing. This needs version 2
+    /// of control groups (`cgroups(7)`), Linux 5.14, and the right to make groups: that of the superuser, or a delegation,
+    /// as by `Delegate=yes` of a systemd unit, or `systemd-run --user --scope`. The application moves no process but its
+    /// workers, and turns no controller on.
+    ///
+    /// The end of a worker is noticed, and it is replaced, when all processes in its group have ended, or after 1 s. The
+    /// group is removed then. When the application is killed, its fork server kills and removes the groups. Where there is
+    /// none ([`StartMethod::Exec`](crate::StartMethod::Exec)), or all were killed at once, empty groups are left, and the
+    /// next application that makes groups at the same place removes them.
+    ///
+    /// Starting a worker takes up to some ten milliseconds longer, because the kernel stops all forks of the machine for the
+    /// move to a group. Pools whose workers are replaced often should not have it. [`build`](Self::build) makes, checks and
+    /// removes a group, which takes about a millisecond.
+    ///
+    /// # Errors
+    ///
+    /// With [`Cgroup::Required`], [`build`](Self::build) fails with [`io::ErrorKind::Unsupported`](std::io::ErrorKind::Unsupported) and says what is not
+    /// allowed. If a group cannot be made later, tasks that wait fail with
+    /// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn). With [`Cgroup::IfDelegated`] the workers have no group then.
+    ///
+    /// ```
+    /// use procession::{Cgroup, Pool};
+    ///
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = Pool::builder().workers(1).cgroup(Cgroup::IfDelegated).build()?;
+    /// let group = pool.run(|| std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default(), ());
+    /// println!("{}", group.await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "cgroup.kill")]
+    pub fn cgroup(mut self, cgroup: Cgroup) -> Self {
+        self.cgroup = cgroup;
         self
     }
 

@@ -35,8 +35,8 @@ pub(in crate::pool) const STATE_NAME: &str = "the state";
 /// leaves and is replaced. It is made anew, too, when its worker was killed or crashed. It is dropped in its worker
 /// wherever the worker leaves in an orderly way: after a panic, and at the shutdown of the pool. A worker that is killed
 /// (a timeout, a cancelled call, [`Pool::terminate`], the last handle of the pool) drops nothing. A worker that takes longer
-/// than 10 s to make or drop its state when it leaves is killed. [`worker_exit`](PoolBuilder::worker_exit) does not run after
-/// a panic.
+/// than 10 s to make or drop its state when it leaves is killed. [`worker_exit`](PoolBuilder::worker_exit) runs in every worker
+/// that leaves in an orderly way, also after a panic: before the state is dropped, which it does not see.
 ///
 /// [`Run::key`] is how a call finds the worker whose state is warm for it: the worker that last had the key.
 ///

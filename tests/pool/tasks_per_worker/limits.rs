@@ -7,7 +7,7 @@ use crate::deadline::within;
 use crate::notes::Board;
 
 /// Allocates until that fails.
-async fn grow(_: ()) -> usize {
+async fn grow() -> usize {
     let mut all = Vec::new();
     loop {
         tokio::task::yield_now().await;
@@ -26,7 +26,7 @@ async fn task_over_the_memory_limit_is_known_and_those_beside_it_crash() {
         .map(|n| pool.spawn(parked_async, (board.notes(), n)))
         .collect();
     board.lines("begun", 2).await;
-    let error = within(pool.run(grow, ((),))).await.unwrap_err();
+    let error = within(pool.run(grow, ())).await.unwrap_err();
     assert!(error.is_memory_exceeded(), "{error:?}");
     for outcome in within(join_all(parked)).await {
         let error = outcome.unwrap_err();
@@ -36,7 +36,7 @@ async fn task_over_the_memory_limit_is_known_and_those_beside_it_crash() {
 }
 
 /// A panic that cannot unwind.
-async fn aborts_by_panic(_: ()) -> u32 {
+async fn aborts_by_panic() -> u32 {
     extern "C" fn cannot_unwind() {
         panic!("this function cannot unwind");
     }
@@ -53,7 +53,7 @@ async fn panic_that_aborts_is_of_its_task_and_those_beside_it_crash() {
         .map(|n| pool.spawn(parked_async, (board.notes(), n)))
         .collect();
     board.lines("begun", 2).await;
-    let error = within(pool.run(aborts_by_panic, ((),))).await.unwrap_err();
+    let error = within(pool.run(aborts_by_panic, ())).await.unwrap_err();
     assert!(error.is_panic(), "{error:?}");
     let message = error.panic().unwrap().message();
     assert!(message.contains("this function cannot unwind"), "{message}");

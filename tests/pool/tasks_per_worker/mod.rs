@@ -5,8 +5,15 @@
 mod cancel;
 mod concurrency;
 mod crash;
+mod exit_function;
 mod identity;
+mod kill_loop;
+mod lease;
+mod limits;
+mod recycling;
 mod refused;
+mod shared;
+mod workers;
 
 use std::time::Duration;
 

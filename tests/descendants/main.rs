@@ -6,8 +6,14 @@
     reason = "arguments of tasks are owned values"
 )]
 
+#[path = "../deadline/mod.rs"]
 mod deadline;
+#[path = "../leftovers/mod.rs"]
 mod leftovers;
+#[path = "../notes/mod.rs"]
+mod notes;
+
+mod cgroup;
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -57,6 +63,12 @@ fn start_daemons_and_spin(time: String) {
     loop {
         std::hint::spin_loop();
     }
+}
+
+/// The crash leaves no parent below which they could be found.
+fn start_daemons_and_crash(time: String) {
+    start_daemons(time);
+    std::process::abort()
 }
 
 /// Starts five programs and does not wait for them, three of them outside the group of this process, one of these by a shell.
@@ -206,13 +218,18 @@ async fn detached_process_of_a_killed_task_is_left_alone() {
     assert!(within(process).await.is_err());
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(sleeping(&time), 1);
+    kill_all(&time);
+}
+
+/// Kills all processes with this time in their command lines.
+fn kill_all(time: &str) {
     let mut found = all_processes();
     found.retain(|it| {
         let line = std::fs::read_to_string(format!("/proc/{}/cmdline", it.pid));
-        line.is_ok_and(|line| line.contains(&time))
+        line.is_ok_and(|line| line.contains(time))
     });
     for found in found {
-        let pid = rustix::process::Pid::from_raw(found.pid.cast_signed()).unwrap();
+        let pid = rustix::process::Pid::from_raw(found.pid as i32).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
 }
