@@ -45,6 +45,24 @@ fn concurrent_callers(c: &mut Criterion) {
     }
 }
 
+/// What is shown of a pool, while calls are made.
+fn metrics(c: &mut Criterion) {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let pool = pool(&runtime);
+    let load = runtime.spawn({
+        let pool = pool.clone();
+        async move { while pool.run(increment, 1).await.is_ok() {} }
+    });
+    c.bench_function("metrics, under load", |b| {
+        b.iter(|| black_box(pool.metrics()));
+    });
+    load.abort();
+}
+
 fn maps(c: &mut Criterion) {
     const ITEMS: u64 = 100_000;
     let runtime = runtime();
@@ -73,7 +91,7 @@ fn starts(c: &mut Criterion) {
     });
 }
 
-criterion_group!(calls, round_trip, concurrent_callers, maps, starts);
+criterion_group!(calls, round_trip, concurrent_callers, metrics, maps, starts);
 
 fn main() {
     procession::init();

@@ -19,11 +19,18 @@ mod notes;
 #[path = "../pools/mod.rs"]
 mod pools;
 
-mod accounts;
-mod load;
+mod bulk_calls;
+mod call;
+mod causes;
+mod client;
+mod faults;
+mod ledger;
+mod mix;
+mod operations;
 mod parent;
+mod round;
+mod settings;
 mod step_by_step;
-mod under_load;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -57,6 +64,15 @@ impl Random {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 % limit
+    }
+
+    pub(crate) fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+
+    /// A random value in one of `count` cases.
+    pub(crate) fn maybe<T>(&mut self, count: u64, value: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.one_in(count).then(|| value(self))
     }
 
     pub(crate) fn micros(&mut self, limit: u64) -> Duration {

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use procession::{Pool, Process, WorkerInfo};
 
+use crate::client::Client;
 use crate::deadline::{until_limit, within};
+use crate::ledger::Ledger;
 use crate::leftovers::alone;
 use crate::leftovers::processes::{kill_if_running, marked};
-use crate::load::Load;
 use crate::notes::{Board, Notes};
+use crate::settings::Settings;
 use crate::{Random, seed, spin, steps};
 
 const FAMILY: &str = "PROCESSION_SOAK_FAMILY";
@@ -34,31 +36,30 @@ async fn parent(notes: Notes, seed: u64) {
     let pool = Pool::with_workers(3).unwrap();
     let started = pool.spawn(start_a_program, notes.clone());
     notes.write("parent", std::process::id());
-    let load = |number: u64| {
-        Load {
-            pool: pool.clone(),
-            notes: notes.clone(),
-            accounts: Arc::default(),
-            stop: Arc::default(),
-        }
-        .run(seed + number)
+    let client = Client {
+        pool: pool.clone(),
+        notes: notes.clone(),
+        ledger: Arc::new(Ledger::new(Settings::of_a_victim(3))),
+        stop: Arc::default(),
     };
-    let killing = kill_others(&pool, &started, seed);
+    let load = |number: u64| client.clone().make_calls(seed + number);
+    let killing = kill_others(&client, &started, seed);
     tokio::join!(load(1), load(2), killing);
 }
 
 /// Kills all workers but the worker of `but`, so that at any moment some are starting and some are ending.
-async fn kill_others(pool: &Pool, but: &procession::TaskHandle<()>, seed: u64) {
+async fn kill_others(client: &Client, but: &procession::TaskHandle<()>, seed: u64) {
     let mut random = Random::new(seed);
     loop {
         tokio::time::sleep(random.micros(5_000)).await;
-        let infos = pool.workers();
+        let infos = client.pool.workers();
         let runs_it = |it: &&WorkerInfo| it.current_task() == Some(but.id());
         // No worker is killed before the task runs: where a start takes long, repeated kills would fail the task.
         let runs = infos.iter().any(|it| runs_it(&it));
         let mut others = infos.iter().filter(|it| !runs_it(it));
         let victim = others.next_back().filter(|_| runs);
         if let Some(pid) = victim.and_then(WorkerInfo::pid) {
+            client.ledger.kills(pid);
             kill_if_running(pid);
         }
     }
