@@ -1,10 +1,14 @@
 //! The table of cases: contenders, unit, pinning.
 
+mod services;
 mod table;
 
 pub(crate) use table::CASES;
 
 use crate::figure::Unit;
+
+const BOTH: &[Pin] = &[Pin::OneCpu, Pin::None];
+const UNPINNED: &[Pin] = &[Pin::None];
 
 /// The name of our own contender; every ratio is against it.
 pub(crate) const OURS: &str = "procession";
@@ -88,6 +92,23 @@ pub(crate) fn matching(filters: &[String]) -> impl Iterator<Item = &'static Case
                 .iter()
                 .any(|filter| case.name.contains(filter.as_str()))
     })
+}
+
+const fn here(name: &'static str, run: fn() -> Vec<f64>) -> Contender {
+    Contender {
+        name,
+        run: Run::Here(run),
+    }
+}
+
+const fn python(name: &'static str, arguments: &'static [&'static str]) -> Contender {
+    Contender {
+        name,
+        run: Run::Python {
+            arguments,
+            needs: None,
+        },
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub(crate) mod ipc_channel;
 pub(crate) mod locks;
 pub(crate) mod ours;
 pub(crate) mod procspawn;
+pub(crate) mod services;
 pub(crate) mod shared_memory;
 pub(crate) mod starting;
 pub(crate) mod state;

@@ -26,6 +26,7 @@ impl Unit {
             Unit::Seconds => format!("{} ms", digits(value * 1e3)),
             Unit::PerSecond if value < 1e6 => format!("{} k/s", digits(value / 1e3)),
             Unit::PerSecond => format!("{} M/s", digits(value / 1e6)),
+            Unit::Bytes if value < 1024.0 => format!("{} B", digits(value)),
             Unit::Bytes => format!("{} MiB", digits(value / f64::from(1 << 20))),
             Unit::Times => format!("{} x", digits(value)),
             Unit::Count => format!("{value:.0}"),
@@ -83,5 +84,6 @@ mod tests {
         assert_eq!(Unit::PerSecond.show(23_500.0), "23.5 k/s");
         assert_eq!(Unit::PerSecond.show(1.25e9), "1250 M/s");
         assert_eq!(Unit::Bytes.show(524_288.0), "0.500 MiB");
+        assert_eq!(Unit::Bytes.show(231.0), "231 B");
     }
 }

@@ -76,6 +76,36 @@ where
     pace.samples
 }
 
+/// How long after the moment that `call` returns its end is, in seconds.
+pub(crate) async fn durations_since<F: Future<Output = Instant>>(
+    mut call: impl FnMut() -> F,
+) -> Vec<f64> {
+    let mut pace = Pace::start();
+    while pace.goes_on() {
+        let since = call().await;
+        pace.note(since.elapsed());
+    }
+    pace.samples
+}
+
+/// How much longer one awaited call takes than another, in seconds: both are called in turn.
+pub(crate) async fn differences_awaited<F: Future, G: Future>(
+    mut with: impl FnMut() -> F,
+    mut without: impl FnMut() -> G,
+) -> Vec<f64> {
+    let (mut longer, mut shorter) = (Pace::start(), Pace::start());
+    while longer.goes_on() {
+        let start = Instant::now();
+        with().await;
+        longer.note(start.elapsed());
+        let start = Instant::now();
+        without().await;
+        shorter.note(start.elapsed());
+    }
+    let pairs = longer.samples.iter().zip(&shorter.samples);
+    pairs.map(|(longer, shorter)| longer - shorter).collect()
+}
+
 /// How much of its thread's CPU time passes between two turns of a task that always wants one, in seconds:
 /// that is how long other tasks held the thread. Turns without another task are left out.
 pub(crate) async fn turns() -> Vec<f64> {

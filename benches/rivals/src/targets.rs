@@ -239,7 +239,64 @@ pub(crate) static TARGETS: &[Target] = &[
         Nobody(Unit::PerSecond),
         AtLeast(SHARED_MESSAGES),
     ),
+    free(
+        "cancelled-loop",
+        "worker usable after a cancelled loop, p99",
+        Nobody(Unit::Seconds),
+        AtMost(2e-3),
+    ),
+    free(
+        "refusal",
+        "refusals at the queue limit",
+        Nobody(Unit::PerSecond),
+        AtLeast(1e6),
+    ),
+    free(
+        "queued-memory",
+        "a queued task beside its arguments",
+        Nobody(Unit::Bytes),
+        AtMost(QUEUED_TASK),
+    ),
+    free(
+        "queued-submit",
+        "the 100,000th submission ÷ the first",
+        Nobody(Unit::Times),
+        AtMost(1.25),
+    ),
+    pinned(
+        "streamed-item",
+        "a streamed item, one CPU",
+        Rival("procession's queue"),
+        AtLeast(1.0),
+    ),
+    free(
+        "streamed-item",
+        "a streamed item",
+        Rival("procession's queue"),
+        AtLeast(1.0),
+    ),
+    pinned(
+        "cached-argument",
+        "64 MiB, cached, beside no argument, one CPU",
+        Nobody(Unit::Seconds),
+        AtMost(2e-6),
+    ),
+    free(
+        "metrics",
+        "metrics under load",
+        Nobody(Unit::Seconds),
+        AtMost(20e-6),
+    ),
+    free(
+        "metrics-load",
+        "tasks/s, metrics read 1,000 times a second",
+        Rival("procession, metrics not read"),
+        AtLeast(0.97),
+    ),
 ];
+
+/// 250 bytes, and the argument's: 8 as a value, at most 4 encoded, with a length of 4.
+const QUEUED_TASK: f64 = 250.0 + 16.0;
 
 /// 6 GB/s.
 const LARGE_MESSAGES: f64 = 6e9 / work::LARGE as f64;

@@ -1,9 +1,11 @@
 //! What the tasks do, the same for every contender, and how much of it.
 
 use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use procession::memory::Shared;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Workers of a pool, unless the case is about a pool of [`CROWD`].
@@ -32,6 +34,13 @@ pub(crate) const MESSAGE: Message = ([7; 32], [200; 32]);
 pub(crate) const DEPTH: usize = 1024;
 /// Bytes of a large message.
 pub(crate) const LARGE: usize = 1 << 20;
+
+/// Tasks that wait in `queued-`.
+pub(crate) const QUEUED: usize = 100_000;
+/// The time after which the loop of `cancelled-loop` is over time.
+pub(crate) const LOOP_LIMIT: Duration = Duration::from_millis(5);
+/// Time between two looks at the metrics.
+pub(crate) const LOOKS_APART: Duration = Duration::from_millis(1);
 
 /// Processes started at the same time in `start-rate`.
 pub(crate) const AT_ONCE: usize = 16;
@@ -66,6 +75,20 @@ pub(crate) fn burn(micros: u64) {
 pub(crate) fn spin(micros: u64) {
     let end = Instant::now() + Duration::from_micros(micros);
     while Instant::now() < end {}
+}
+
+/// Says when it has begun, and computes until it is killed.
+pub(crate) fn spin_for_ever(begun: Shared<AtomicU64>) {
+    begun.store(now(), Ordering::Release);
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+/// The nanoseconds of a clock that all processes have.
+pub(crate) fn now() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// Looks at both ends of a big argument, so that it must really be there.

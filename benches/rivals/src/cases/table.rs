@@ -1,6 +1,7 @@
 //! The table itself. Ours stands first in each case: the ratios are against it.
 
-use super::{Case, Contender, OURS, Pin, Run};
+use super::services;
+use super::{BOTH, Case, Contender, OURS, Run, UNPINNED, here, python};
 use crate::contenders::channels;
 use crate::contenders::in_process;
 use crate::contenders::ipc_channel;
@@ -12,9 +13,6 @@ use crate::contenders::starting;
 use crate::contenders::state;
 use crate::contenders::unix_ipc;
 use crate::figure::Unit;
-
-const BOTH: &[Pin] = &[Pin::OneCpu, Pin::None];
-const UNPINNED: &[Pin] = &[Pin::None];
 
 /// Every case, in the order in which it is run.
 pub(crate) static CASES: &[Case] = &[
@@ -49,6 +47,14 @@ pub(crate) static CASES: &[Case] = &[
     LOCK,
     LOCK_TWO,
     LOCK_HAND_OVER,
+    services::CANCELLED_LOOP,
+    services::REFUSAL,
+    services::QUEUED_MEMORY,
+    services::QUEUED_SUBMIT,
+    services::STREAMED_ITEM,
+    services::CACHED_ARGUMENT,
+    services::METRICS,
+    services::METRICS_LOAD,
 ];
 
 const LOCK: Case = Case {
@@ -471,20 +477,3 @@ const SHARED_STREAM: Case = Case {
         python("mp.shared_memory", &["memory.py", "stream"]),
     ],
 };
-
-const fn here(name: &'static str, run: fn() -> Vec<f64>) -> Contender {
-    Contender {
-        name,
-        run: Run::Here(run),
-    }
-}
-
-const fn python(name: &'static str, arguments: &'static [&'static str]) -> Contender {
-    Contender {
-        name,
-        run: Run::Python {
-            arguments,
-            needs: None,
-        },
-    }
-}
