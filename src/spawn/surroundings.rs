@@ -150,9 +150,9 @@ macro_rules! surroundings_setters {
 
         #[doc = concat!("Limits how many descriptors ", $child, " may have open.")]
         #[doc(alias = "RLIMIT_NOFILE")]
-        pub fn descriptor_limit(mut self, descriptors: u64) -> Self {
+        pub fn descriptor_limit(mut self, descriptors: usize) -> Self {
             self.surroundings
-                .limit(crate::sys::limits::DESCRIPTORS, descriptors);
+                .limit(crate::sys::limits::DESCRIPTORS, descriptors as u64);
             self
         }
 

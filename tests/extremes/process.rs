@@ -53,7 +53,7 @@ async fn longest_time_limit_is_none() {
 #[procession::test]
 async fn largest_limits_are_those_of_the_application() {
     works(|builder| {
-        let builder = builder.memory_limit(u64::MAX).descriptor_limit(u64::MAX);
+        let builder = builder.memory_limit(u64::MAX).descriptor_limit(usize::MAX);
         builder.file_size_limit(u64::MAX).core_size_limit(u64::MAX)
     })
     .await;

@@ -88,7 +88,7 @@ async fn worker_info_reports_what_each_worker_does() {
     );
     board.write("go", 1);
     within(handle).await.unwrap();
-    let done: u64 = pool
+    let done: usize = pool
         .workers()
         .iter()
         .map(procession::WorkerInfo::tasks_done)

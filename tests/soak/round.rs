@@ -140,7 +140,7 @@ struct EventCounts {
     timed_out: u64,
     opened: u64,
     closed: u64,
-    missed: u64,
+    missed: usize,
 }
 
 async fn count_events(mut events: PoolEvents) -> EventCounts {

@@ -63,7 +63,7 @@ impl Core {
             number: it.number,
             pid: it.pid(),
             state,
-            tasks_done: self.tasks_done(key),
+            tasks_done: self.tasks_done(key) as usize,
             age: self.now.since(it.since),
             current_task: front.map(|queued| TaskId(queued.task)),
             current_function: record.map(|record| record.job.name()),

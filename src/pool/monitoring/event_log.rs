@@ -88,7 +88,7 @@ impl PoolEvents {
             let mut reader = reader?;
             let event = match reader.recv().await {
                 Ok(event) => event,
-                Err(RecvError::Lagged(missed)) => PoolEvent::Missed(missed),
+                Err(RecvError::Lagged(missed)) => PoolEvent::Missed(missed as usize),
                 Err(RecvError::Closed) => return None,
             };
             Some((event, Some(reader)))

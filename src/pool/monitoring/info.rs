@@ -27,7 +27,7 @@ pub struct WorkerInfo {
     pub(in crate::pool) number: usize,
     pub(in crate::pool) pid: Option<u32>,
     pub(in crate::pool) state: WorkerState,
-    pub(in crate::pool) tasks_done: u64,
+    pub(in crate::pool) tasks_done: usize,
     pub(in crate::pool) age: Duration,
     pub(in crate::pool) current_task: Option<TaskId>,
     pub(in crate::pool) current_function: Option<&'static str>,
@@ -53,7 +53,7 @@ impl WorkerInfo {
     }
 
     /// How many tasks the worker has finished. A batch of map items counts as one task.
-    pub fn tasks_done(&self) -> u64 {
+    pub fn tasks_done(&self) -> usize {
         self.tasks_done
     }
 

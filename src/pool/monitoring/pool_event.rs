@@ -30,5 +30,5 @@ pub enum PoolEvent {
     /// Workers can be started again.
     BreakerClosed,
     /// The reader was too slow: so many events were dropped before the next.
-    Missed(u64),
+    Missed(usize),
 }

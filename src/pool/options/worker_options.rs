@@ -65,8 +65,8 @@ impl PoolBuilder {
     /// that was taken back counts all the same, so a worker may run fewer. By default there is no limit.
     #[doc(alias = "maxtasksperchild")]
     #[doc(alias = "max_tasks_per_child")]
-    pub fn max_tasks_per_worker(mut self, tasks: u64) -> Self {
-        self.limits.tasks = Some(tasks.max(1));
+    pub fn max_tasks_per_worker(mut self, tasks: usize) -> Self {
+        self.limits.tasks = Some(tasks.max(1) as u64);
         self
     }
 

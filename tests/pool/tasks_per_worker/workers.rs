@@ -33,7 +33,7 @@ async fn workers_are_processes_whatever_they_run() {
     (0..6).for_each(|n| board.write(&format!("go-{n}"), 1));
     within(join_all(tasks)).await;
     all_idle(&pool, 2).await;
-    let done: u64 = pool
+    let done: usize = pool
         .workers()
         .iter()
         .map(procession::WorkerInfo::tasks_done)
