@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::join_all;
-use procession::{Metrics, Pool, PoolEvent, PoolEvents, WorkerInfo};
+use procession::{Metrics, Pool, PoolEvent, PoolEvents, WorkerInfo, WorkerState};
 
 use crate::Random;
 use crate::call::{Call, Ends};
@@ -17,7 +17,6 @@ use crate::deadline::{LIMIT, until, within, within_limit};
 use crate::ledger::Ledger;
 use crate::leftovers::processes::{ProcessInfo, descendants};
 use crate::notes::Board;
-use crate::pools::drained;
 use crate::settings::Settings;
 
 /// How many clients a pool has.
@@ -76,7 +75,7 @@ async fn use_for(client: &Client, span: Duration) {
         Ok(outcomes) => outcomes.into_iter().for_each(Result::unwrap),
         Err(_) => hangs(&client.pool),
     }
-    if tokio::time::timeout(LIMIT, drained(&client.pool))
+    if tokio::time::timeout(LIMIT, out_of_work(&client.pool))
         .await
         .is_err()
     {
@@ -86,6 +85,16 @@ async fn use_for(client: &Client, span: Duration) {
     client
         .ledger
         .check_metrics(&client.pool.metrics(), &client.notes);
+}
+
+/// Workers may be replaced all the time, so no moment needs to come in which all are ready.
+async fn out_of_work(pool: &Pool) {
+    until(|| {
+        let (workers, metrics) = (pool.workers(), pool.metrics());
+        let is_busy = |it: &WorkerInfo| it.state() == WorkerState::Busy;
+        !workers.iter().any(is_busy) && metrics.queued() == 0 && metrics.running() == 0
+    })
+    .await;
 }
 
 fn hangs(pool: &Pool) {

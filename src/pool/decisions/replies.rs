@@ -62,7 +62,7 @@ impl Core {
         }
         let ended = head.count > 0 && end == items;
         let replaced = match ended {
-            true => self.ended_within_grace(worker, head.task, &job),
+            true => self.end_as_killed(worker, head.task, &job),
             false => None,
         };
         let is_replaced = replaced.is_some();
@@ -133,16 +133,16 @@ impl Core {
         }
     }
 
-    /// A task for which its worker was to be killed has ended by itself, which saves the worker. Returns the error of
+    /// A task for which its worker was to be killed, or was killed a moment ago, has ended by itself. Returns the error of
     /// the kill, which the item that ran has all the same: the job's last, because the others were revoked.
-    fn ended_within_grace(
+    fn end_as_killed(
         &mut self,
         worker: WorkerKey,
         key: TaskKey,
         job: &Arc<dyn Job>,
     ) -> Option<JoinError> {
         let it = self.workers.get_mut(worker)?;
-        let kill = it.life.ended_within_grace(key)?;
+        let kill = it.life.on_ended(key)?;
         let mut error = JoinError::new(kill.kind, job.name()).after_start(true);
         if let Some(pid) = it.pid() {
             error = error.in_process(pid);

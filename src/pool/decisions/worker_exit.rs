@@ -154,7 +154,8 @@ impl Core {
     }
 
     /// A worker has died of itself before it said that it had started the task at the `front`. The task may have been the
-    /// cause, and may have overwritten the word that says so. It is tried again, but not for ever.
+    /// cause, and may have overwritten the word that says so. It is tried again, but not for ever. Of a batch the first item
+    /// is meant: the others were not next.
     fn blame(&mut self, dead: &Worker, front: Option<&QueuedTask>, status: Option<ExitStatus>) {
         let Some(key) = front.map(|queued| queued.task) else {
             return;
@@ -175,12 +176,17 @@ impl Core {
             self.counts.retried += 1;
             return;
         }
-        if let Some(record) = self.records.remove(key) {
+        if let Some(mut record) = self.records.remove(key) {
+            if record.job.items() > 1 {
+                let encoded = record.split_encoded(1);
+                let options = record.call_options();
+                self.enqueue_front(record.job.split(1), encoded, options);
+            }
             let why = "several workers in a row have ended when this was their next task";
             let error = JoinError::new(ErrorKind::Crashed, record.job.name())
                 .because(why)
                 .after_start(true);
-            self.fail_all(&record.job, with_exit(error, dead, status));
+            self.fail(&record.job, 0, 1, with_exit(error, dead, status));
             self.discard(record);
         }
     }

@@ -155,19 +155,20 @@ impl<I> WorkerLife<I> {
     }
 
     /// `task` has ended. If the worker was to be killed for it, the worker is saved, and the caller ends the task as
-    /// the kill says and gives the worker tasks again.
+    /// the kill says and gives the worker tasks again. If the worker was killed for it a moment before, the caller ends
+    /// the task in the same way: what a task does when it is told to stop is not its outcome.
     #[must_use]
-    pub(in crate::pool) fn ended_within_grace(&mut self, task: TaskKey) -> Option<PendingKill> {
+    pub(in crate::pool) fn on_ended(&mut self, task: TaskKey) -> Option<PendingKill> {
         // Looked at first: the state is large, and this is asked at the end of every task.
-        if !matches!(self, Self::Cancelling { kill, .. } if kill.task == task) {
+        if !self.kill_reason().is_some_and(|kill| kill.task == task) {
             return None;
         }
-        let (life, saved) = match self.take() {
-            Self::Cancelling { io, kill } => (Self::ready(io), Some(kill)),
-            other => (other, None),
+        let reason = self.kill_reason();
+        *self = match self.take() {
+            Self::Cancelling { io, .. } => Self::ready(io),
+            other => other,
         };
-        *self = life;
-        saved
+        reason
     }
 
     /// The worker must exit when it has finished what it was sent.

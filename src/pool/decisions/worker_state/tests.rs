@@ -209,17 +209,18 @@ fn first_scheduled_kill_stays() {
 #[test]
 fn task_that_ends_within_grace_saves_its_worker() {
     let mut life = cancelling();
-    assert_eq!(life.ended_within_grace(8), None);
+    assert_eq!(life.on_ended(8), None);
     assert_eq!(life.kill_at(), Some(kill().at));
-    assert_eq!(life.ended_within_grace(7), Some(kill()));
+    assert_eq!(life.on_ended(7), Some(kill()));
     assert!(life.takes_tasks());
 }
 
 #[test]
-fn task_that_ends_after_the_kill_saves_nothing() {
+fn task_that_ends_after_the_kill_ends_as_it_says_and_saves_nothing() {
     let mut life = cancelling();
     assert_eq!(life.kill(), NextStep::Kill);
-    assert_eq!(life.ended_within_grace(7), None);
+    assert_eq!(life.on_ended(8), None);
+    assert_eq!(life.on_ended(7), Some(kill()));
     assert!(life.is_stopping());
 }
 
