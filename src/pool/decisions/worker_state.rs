@@ -160,15 +160,12 @@ impl<I> WorkerLife<I> {
     #[must_use]
     pub(in crate::pool) fn on_ended(&mut self, task: TaskKey) -> Option<PendingKill> {
         // Looked at first: the state is large, and this is asked at the end of every task.
-        if !self.kill_reason().is_some_and(|kill| kill.task == task) {
-            return None;
-        }
-        let reason = self.kill_reason();
+        let reason = self.kill_reason().filter(|kill| kill.task == task)?;
         *self = match self.take() {
             Self::Cancelling { io, .. } => Self::ready(io),
             other => other,
         };
-        reason
+        Some(reason)
     }
 
     /// The worker must exit when it has finished what it was sent.
