@@ -85,7 +85,7 @@ async fn stop_after(pid: Pid, pauses: [u64; 3], over: Arc<AtomicBool>) -> (Durat
         tokio::time::sleep(Duration::from_micros(micros)).await;
         kill_process(pid, Signal::STOP).unwrap();
         // The ring fills or empties first: that work is not measured.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        within(rest()).await;
         let (since, before) = (Instant::now(), thread_time());
         tokio::time::sleep(Duration::from_millis(20)).await;
         stopped += since.elapsed();
@@ -94,6 +94,17 @@ async fn stop_after(pid: Pid, pauses: [u64; 3], over: Arc<AtomicBool>) -> (Durat
     }
     over.store(true, Ordering::Release);
     (stopped, busy)
+}
+
+/// Waits until this thread uses little of the processor.
+async fn rest() {
+    loop {
+        let (since, before) = (Instant::now(), thread_time());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if thread_time() - before < since.elapsed() / 10 {
+            return;
+        }
+    }
 }
 
 /// The sender of the last message.
