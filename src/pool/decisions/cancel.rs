@@ -209,6 +209,7 @@ impl Core {
         if let Some(it) = self.workers.get_mut(worker) {
             it.ledger.revoked(task, self.now);
         }
+        self.may_have_finished(worker);
     }
 
     /// Ends `task`, which is in the worker's run queue, with an error of `kind`.

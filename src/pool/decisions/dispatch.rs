@@ -176,6 +176,7 @@ impl Core {
     ) {
         self.may_have_blobs = true;
         self.schedule.unreserve(worker);
+        self.may_have_finished(worker);
         match (packed, self.records.get_mut(key)) {
             (Ok(packed), Some(record)) => {
                 record.arguments = TaskArguments::Packed(Box::new(packed));

@@ -125,6 +125,8 @@ impl Core {
             if it.reservation == Reservation::Promised(key) {
                 it.reservation = Reservation::None;
                 self.unsettled -= 1;
+                // It may have been kept for nothing else.
+                self.effects.push(Effect::WakeDriver);
             }
         }
         // A worker may take tasks now, and the schedule has looked already.

@@ -6,7 +6,7 @@
 //! workers, and a pool of one worker runs its tasks in order. Of workers with several lanes, a lane of the replacement takes
 //! tasks for each lane of the other that has finished: a long task does not keep the others waiting.
 
-use super::core::Core;
+use super::core::{Core, Effect};
 use super::departure::Departure;
 use super::restart::RestartStep;
 use super::worker_table::Worker;
@@ -68,6 +68,15 @@ impl Core {
             for task in tasks {
                 self.revoke(lane, task);
             }
+        }
+    }
+
+    /// The worker has lost a task that it had, without a reply. If it leaves, it may have nothing more to do: the driver
+    /// must look, which may sleep.
+    pub(in crate::pool) fn may_have_finished(&mut self, worker: WorkerKey) {
+        let it = self.workers.get(worker);
+        if it.is_some_and(|it| it.departure.is_final()) {
+            self.effects.push(Effect::WakeDriver);
         }
     }
 
