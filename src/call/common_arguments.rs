@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
-use super::single::Glimpse;
+use super::single::TryWith;
 
 /// See the module.
 pub(crate) struct CommonArguments<A>(Arc<Mutex<A>>);
@@ -24,11 +24,11 @@ impl<A> CommonArguments<A> {
     }
 
     /// Gives them to `f`, unless another thread has them.
-    pub(crate) fn glimpse<T>(&self, f: impl FnOnce(&A) -> T) -> Glimpse<T> {
+    pub(crate) fn try_with<T>(&self, f: impl FnOnce(&A) -> T) -> TryWith<T> {
         match self.0.try_lock() {
-            Ok(arguments) => Glimpse::Seen(f(&arguments)),
-            Err(TryLockError::Poisoned(poisoned)) => Glimpse::Seen(f(&poisoned.into_inner())),
-            Err(TryLockError::WouldBlock) => Glimpse::Busy,
+            Ok(arguments) => TryWith::Done(f(&arguments)),
+            Err(TryLockError::Poisoned(poisoned)) => TryWith::Done(f(&poisoned.into_inner())),
+            Err(TryLockError::WouldBlock) => TryWith::Busy,
         }
     }
 }
@@ -54,9 +54,9 @@ mod tests {
         let arguments = CommonArguments::new(7);
         let other = arguments.clone();
         arguments.with(|_| {
-            let looked = std::thread::spawn(move || other.glimpse(|it| *it)).join();
-            assert!(matches!(looked, Ok(Glimpse::Busy)));
+            let looked = std::thread::spawn(move || other.try_with(|it| *it)).join();
+            assert!(matches!(looked, Ok(TryWith::Busy)));
         });
-        assert!(matches!(arguments.glimpse(|it| *it), Glimpse::Seen(7)));
+        assert!(matches!(arguments.try_with(|it| *it), TryWith::Done(7)));
     }
 }

@@ -27,10 +27,13 @@ pub(crate) trait OneCall: Send + Sync + fmt::Debug {
     /// Gives the arguments to `f`; `None` if they were dropped.
     fn with_arguments<T>(&self, f: impl FnOnce(&<Self::Call as Call>::Args) -> T) -> Option<T>;
 
-    /// As [`OneCall::with_arguments`], on a thread that must not wait until another has encoded them.
-    fn glimpse_arguments<T>(&self, f: impl FnOnce(&<Self::Call as Call>::Args) -> T) -> Glimpse<T> {
+    /// As [`OneCall::with_arguments`], without waiting until another thread has encoded them.
+    fn try_with_arguments<T>(
+        &self,
+        f: impl FnOnce(&<Self::Call as Call>::Args) -> T,
+    ) -> TryWith<T> {
         self.with_arguments(f)
-            .map_or(Glimpse::Dropped, Glimpse::Seen)
+            .map_or(TryWith::Dropped, TryWith::Done)
     }
 
     /// Takes the outcome of the call.
@@ -56,10 +59,10 @@ pub(crate) trait OneCall: Send + Sync + fmt::Debug {
     fn skip(&self) {}
 }
 
-/// What came of looking at arguments without waiting.
+/// What came of the use of arguments without waiting for them.
 #[derive(Debug)]
-pub(crate) enum Glimpse<T> {
-    Seen(T),
+pub(crate) enum TryWith<T> {
+    Done(T),
     /// Another thread has them.
     Busy,
     /// They were dropped.
@@ -83,11 +86,11 @@ impl<J: OneCall> Job for J {
     }
 
     fn write(&self, writer: &mut ItemWriter) -> ItemsWritten {
-        let written = match self.glimpse_arguments(|arguments| writer.write(arguments)) {
-            Glimpse::Seen(written) => written,
+        let written = match self.try_with_arguments(|arguments| writer.write(arguments)) {
+            TryWith::Done(written) => written,
             // As arguments that are too large: they are packed by a thread that may wait.
-            Glimpse::Busy => Err(EncodeFault::Full),
-            Glimpse::Dropped => Err(EncodeFault::Refused(IS_SETTLED.to_owned())),
+            TryWith::Busy => Err(EncodeFault::Full),
+            TryWith::Dropped => Err(EncodeFault::Refused(IS_SETTLED.to_owned())),
         };
         ItemsWritten {
             items: usize::from(written.is_ok()),
@@ -96,9 +99,9 @@ impl<J: OneCall> Job for J {
     }
 
     fn measure(&self) -> u64 {
-        match self.glimpse_arguments(measure_item) {
-            Glimpse::Seen(bytes) => bytes,
-            Glimpse::Busy | Glimpse::Dropped => 0,
+        match self.try_with_arguments(measure_item) {
+            TryWith::Done(bytes) => bytes,
+            TryWith::Busy | TryWith::Dropped => 0,
         }
     }
 

@@ -1,9 +1,9 @@
 //! The children that a fork server has forked, for the moment in which their parent has ended.
 //!
 //! Runs in the fork server. The kernel continues a child that is stopped when its parent ends (`sys/parent_death.rs`), and
-//! the child then ends by itself. A child that is stopped a moment later would stay for ever: the fork server looks after
-//! those. It is no child's parent, so a number may be another process's: it remembers when it forked, and looks whether
-//! the process with the number has started then.
+//! the child then ends by itself. A child that is stopped a moment later would stay for ever, so the fork server continues
+//! it. The fork server is not its parent, so a pid may have become another process's: the fork server remembers when it has
+//! forked, and compares that with the start of the process.
 //!
 //! Must stay true: nothing is signalled while the parent lives, and no detached child ever.
 
@@ -13,19 +13,21 @@ use std::time::{Duration, Instant};
 use crate::sys::clock::boot_ticks;
 use crate::sys::{identity, procfs, signal, socket};
 
-/// So many are remembered before it is looked at which of them are there.
+/// How many children are remembered before ended ones are forgotten.
 const FEWEST_TO_FORGET: usize = 64;
 
-/// How long children may take to end after their parent, and how often it is looked.
+/// How long children may take to end after their parent.
 const LONGEST_STAY: Duration = Duration::from_secs(2);
+/// How long the application may take to end after it has closed its socket.
 const LONGEST_END_OF_APPLICATION: Duration = Duration::from_secs(1);
+/// The pause between two rounds in which stopped children are continued.
 const BETWEEN_CONTINUATIONS: Duration = Duration::from_millis(10);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct ForkedChildren {
     known: Vec<RememberedChild>,
-    /// With so many, those that have ended are forgotten.
+    /// How many there must be before ended children are forgotten.
     forget_at: usize,
 }
 
@@ -47,7 +49,7 @@ impl RememberedChild {
 
     /// If it is stopped, continues it, or `kills` it.
     fn end_if_stopped(self, kills: bool) {
-        // Opened before the look, so the process that is looked at is the one that is signalled.
+        // Opened before the state is read, so the signal goes to the process whose state that is.
         let Ok(pidfd) = signal::pidfd(self.pid) else {
             return; // it has ended
         };

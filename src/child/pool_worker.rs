@@ -1,9 +1,10 @@
 //! A worker: one thread for each lane runs requests, another reads the control socket.
 //!
 //! The end of the socket is the parent's end. Then the second thread kills this process and everything it started,
-//! whatever the tasks are doing. A worker that is stopped is continued by the kernel then, so that it sees that end. When the worker is told to stop, the second thread exits, not the first: `exit` destroys
-//! the thread-locals of its caller (glibc's `__call_tls_dtors`), and those of the tasks may wait for ever, as a runtime
-//! does for a blocking call.
+//! whatever the tasks are doing. The kernel continues a stopped worker at that moment, so the worker sees that end.
+//!
+//! When the worker is told to stop, the second thread exits, not the first: `exit` destroys the thread-locals of its caller
+//! (glibc's `__call_tls_dtors`), and those of the tasks may wait for ever, as a runtime does for a blocking call.
 
 use std::convert::Infallible as Never;
 use std::io;

@@ -35,8 +35,20 @@ async fn application(method: String, notes: Notes) {
     std::future::pending::<()>().await;
 }
 
-/// Starts an application. Returns it and its workers.
-async fn started(method: StartMethod, board: &Board) -> (ProcessHandle<()>, Vec<u32>) {
+struct Application {
+    process: ProcessHandle<()>,
+    workers: Vec<u32>,
+    /// Its fork server, if it has one.
+    fork_server: Vec<u32>,
+}
+
+impl Application {
+    fn children(&self) -> Vec<u32> {
+        [&self.workers[..], &self.fork_server].concat()
+    }
+}
+
+async fn started(method: StartMethod, board: &Board) -> Application {
     let name = match method {
         StartMethod::Exec => "exec",
         _ => "fork",
@@ -47,7 +59,15 @@ async fn started(method: StartMethod, board: &Board) -> (ProcessHandle<()>, Vec<
     board.lines("busy", 1).await;
     let workers = board.lines("worker", WORKERS).await;
     let workers = workers.iter().map(|it| it.parse().unwrap());
-    (process, workers.collect())
+    let workers = workers.collect();
+    let own = process.pid();
+    let mut servers = all_processes();
+    servers.retain(|it| Some(it.parent) == own && it.is_fork_server());
+    Application {
+        process,
+        workers,
+        fork_server: servers.iter().map(|it| it.pid).collect(),
+    }
 }
 
 async fn kill(process: ProcessHandle<()>) {
@@ -105,10 +125,11 @@ async fn worker_stopped_when_its_application_is_killed_ends() {
             adopt();
             for method in METHODS {
                 let board = Board::new();
-                let (process, workers) = started(method, &board).await;
-                stop(&workers).await;
-                kill(process).await;
-                assert_end(&workers, method).await;
+                let application = started(method, &board).await;
+                let children = application.children();
+                stop(&application.workers).await;
+                kill(application.process).await;
+                assert_end(&children, method).await;
             }
         },
     )
@@ -124,17 +145,19 @@ async fn worker_stopped_after_its_application_was_killed_ends() {
             adopt();
             for pause in (0..4_000).step_by(200).map(Duration::from_micros) {
                 let board = Board::new();
-                let (process, workers) = started(StartMethod::ForkServer, &board).await;
-                process.signal(libc::SIGKILL);
+                let application = started(StartMethod::ForkServer, &board).await;
+                let children = application.children();
+                application.process.signal(libc::SIGKILL);
                 let end = Instant::now() + pause;
                 while Instant::now() < end {
                     std::hint::spin_loop();
                 }
-                for worker in &workers {
+                for worker in &application.workers {
                     signal_if_running(*worker, Signal::STOP);
                 }
-                assert!(within(process).await.unwrap_err().is_crashed());
-                assert_end(&workers, pause).await;
+                let ended = within(application.process).await;
+                assert!(ended.unwrap_err().is_crashed());
+                assert_end(&children, pause).await;
             }
         },
     )
@@ -149,16 +172,12 @@ async fn fork_server_stopped_when_its_application_is_killed_ends() {
         async {
             adopt();
             let board = Board::new();
-            let (process, workers) = started(StartMethod::ForkServer, &board).await;
-            let own = process.pid();
-            let mut servers = all_processes();
-            servers.retain(|it| Some(it.parent) == own && it.is_fork_server());
-            let mut all: Vec<_> = servers.iter().map(|it| it.pid).collect();
-            assert_eq!(all.len(), 1);
-            all.extend(&workers);
-            stop(&all).await;
-            kill(process).await;
-            assert_end(&all, "all were stopped").await;
+            let application = started(StartMethod::ForkServer, &board).await;
+            assert_eq!(application.fork_server.len(), 1);
+            let children = application.children();
+            stop(&children).await;
+            kill(application.process).await;
+            assert_end(&children, "all were stopped").await;
         },
     )
     .await;

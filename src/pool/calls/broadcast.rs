@@ -13,7 +13,7 @@ use super::run::Run;
 use crate::call::Slot;
 use crate::call::common_arguments::CommonArguments;
 use crate::call::job::Job;
-use crate::call::single::{Awaited, Glimpse, OneCall};
+use crate::call::single::{Awaited, OneCall, TryWith};
 use crate::error::JoinError;
 use crate::pool::decisions::core::Core;
 use crate::pool::decisions::target::Target;
@@ -147,8 +147,8 @@ impl<C: Call> OneCall for BroadcastCall<C> {
         Some(self.arguments.with(f))
     }
 
-    fn glimpse_arguments<T>(&self, f: impl FnOnce(&C::Args) -> T) -> Glimpse<T> {
-        self.arguments.glimpse(f)
+    fn try_with_arguments<T>(&self, f: impl FnOnce(&C::Args) -> T) -> TryWith<T> {
+        self.arguments.try_with(f)
     }
 
     fn settle(&self, outcome: Result<C::Output, JoinError>) {

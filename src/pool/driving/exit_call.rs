@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::call::common_arguments::CommonArguments;
 use crate::call::job::Job;
-use crate::call::single::{Glimpse, OneCall};
+use crate::call::single::{OneCall, TryWith};
 use crate::error::JoinError;
 use crate::task::Call;
 
@@ -103,8 +103,8 @@ impl<C: Call> OneCall for ExitCall<C> {
         Some(self.arguments.with(f))
     }
 
-    fn glimpse_arguments<T>(&self, f: impl FnOnce(&C::Args) -> T) -> Glimpse<T> {
-        self.arguments.glimpse(f)
+    fn try_with_arguments<T>(&self, f: impl FnOnce(&C::Args) -> T) -> TryWith<T> {
+        self.arguments.try_with(f)
     }
 
     fn settle(&self, outcome: Result<C::Output, JoinError>) {

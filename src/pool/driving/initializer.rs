@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::call::Slot;
 use crate::call::common_arguments::CommonArguments;
 use crate::call::job::Job;
-use crate::call::single::{Glimpse, OneCall};
+use crate::call::single::{OneCall, TryWith};
 use crate::error::JoinError;
 use crate::spawn::{Preload, PreloadResult, Surroundings};
 use crate::task::Call;
@@ -115,8 +115,8 @@ impl<C: Call<Output = Result<(), String>>> OneCall for InitCall<C> {
         Some(self.arguments.with(f))
     }
 
-    fn glimpse_arguments<T>(&self, f: impl FnOnce(&C::Args) -> T) -> Glimpse<T> {
-        self.arguments.glimpse(f)
+    fn try_with_arguments<T>(&self, f: impl FnOnce(&C::Args) -> T) -> TryWith<T> {
+        self.arguments.try_with(f)
     }
 
     fn settle(&self, outcome: Result<C::Output, JoinError>) {

@@ -137,10 +137,16 @@ impl PoolBuilder {
     /// Sets whether each worker runs in a control group of its own, which is killed with it. By default none does.
     ///
     /// A worker that is killed takes along what it has started, also what has left its group and session of processes. But
-    /// some processes cannot be found without a control group: a daemon whose worker has crashed, and a process that is
-    /// started faster than it can be found. With a control group, the kernel kills all that the worker has ever started, at
-    /// once (`cgroup.kill`), however the worker ends. Only a process that may write to the control groups can leave its
-    /// own; a [detached](crate::ProcessBuilder::detach) one does.
+    /// some processes cannot be found without a control group:
+    ///
+    /// - a daemon whose worker has crashed;
+    /// - what a worker has started, if another process kills the worker and then, before the application has noticed, the
+    ///   application;
+    /// - a process that is started faster than it can be found.
+    ///
+    /// With a control group, the kernel kills all that the worker has ever started, at once (`cgroup.kill`), however the
+    /// worker ends. Only a process that may write to the control groups can leave its own; a
+    /// [detached](crate::ProcessBuilder::detach) one does.
     ///
     /// A group is made below that of the application, as `procession-PID-NUMBER`, and limits nothing. This needs version 2
     /// of control groups (`cgroups(7)`), Linux 5.14, and the right to make groups: that of the superuser, or a delegation,

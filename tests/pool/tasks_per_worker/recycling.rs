@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
-use procession::PoolBuilder;
+use procession::{Pool, PoolBuilder, TaskHandle};
 
 use super::{ready, several, waiting};
 use crate::assert_once_each;
@@ -104,14 +104,19 @@ async fn long_task_of_a_recycled_worker_does_not_hold_up_its_other_places() {
     until(|| pids(&pool).len() == 1).await;
 }
 
-#[procession::test]
-async fn restart_replaces_each_worker_when_all_its_tasks_have_ended() {
+/// Two workers, each with two tasks that wait for `go-N`.
+async fn full_pool() -> (Pool, Board, Vec<TaskHandle<usize>>) {
     let pool = ready(2, 2).await;
     let board = Board::new();
-    let tasks: Vec<_> = (0..4)
-        .map(|n| pool.spawn(waiting, (board.notes(), n)))
-        .collect();
+    let tasks = (0..4).map(|n| pool.spawn(waiting, (board.notes(), n)));
+    let tasks = tasks.collect();
     board.lines("begun", 4).await;
+    (pool, board, tasks)
+}
+
+#[procession::test]
+async fn restart_replaces_each_worker_when_all_its_tasks_have_ended() {
+    let (pool, board, tasks) = full_pool().await;
     let before = pids(&pool);
     let restart = tokio::spawn({
         let pool = pool.clone();
@@ -129,12 +134,7 @@ async fn restart_replaces_each_worker_when_all_its_tasks_have_ended() {
 
 #[procession::test]
 async fn resized_pool_finishes_the_tasks_of_workers_that_leave() {
-    let pool = ready(2, 2).await;
-    let board = Board::new();
-    let tasks: Vec<_> = (0..4)
-        .map(|n| pool.spawn(waiting, (board.notes(), n)))
-        .collect();
-    board.lines("begun", 4).await;
+    let (pool, board, tasks) = full_pool().await;
     pool.resize(1);
     let waits = pool.spawn(async || 7_u8, ());
     (0..4).for_each(|n| board.write(&format!("go-{n}"), 1));
