@@ -197,18 +197,7 @@ impl Ledger {
         check("cancelled", metrics.cancelled(), &[Cancelled]);
         check("timed out", metrics.timed_out(), &[Overran, Overdue]);
         check("crashed", metrics.crashed(), &[Killed, Signalled, Exited]);
-        let failed = [
-            Panicked,
-            Killed,
-            Signalled,
-            Exited,
-            Overran,
-            Overdue,
-            OutOfMemory,
-            Undecodable,
-            Unstartable,
-        ];
-        check("failed", metrics.failed(), &failed);
+        check("failed", metrics.failed(), &Cause::failures());
         let all = metrics.completed() + metrics.failed() + metrics.cancelled();
         let range = counts.tasks..=counts.tasks + uncertain;
         assert!(
