@@ -194,7 +194,7 @@ mod tests {
         }
     }
 
-    /// A process that has gone mad writes what it likes into the shared words.
+    /// A corrupted process writes anything into the shared words.
     #[test]
     fn words_that_are_nonsense_harm_nothing() {
         let shm = shm();

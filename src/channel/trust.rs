@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::transfer::nonsense::Nonsense;
 
-/// The states of a channel's closing word. Every other value was written by a process that has gone mad.
+/// The states of a channel's closing word. Every other value was written by a corrupted process.
 const STILL_OPEN: u32 = 0;
 const WAS_CLOSED: u32 = 1;
 const WAS_OVERWRITTEN: u32 = 2;

@@ -82,7 +82,7 @@ async fn join(flavor: &Mpmc) -> Result<(), Abandoned> {
             match flavor.unfinished() {
                 0 => return all_done(flavor),
                 left if left == unfinished => return Err(Abandoned(left)),
-                // Not at once: a process that has gone mad can make every count another one.
+                // Not at once: a corrupted process can change the count at any moment.
                 _ => {}
             }
         }

@@ -86,10 +86,12 @@ impl Schedule {
         if self.run_queues.get(worker)?.born() != born {
             return None;
         }
-        let queued = |mate| self.run_queues.get(mate).map(RunQueue::expected);
-        let taking = workers.mates(worker).filter(|&it| workers.takes_tasks(it));
+        let queued = |it| self.run_queues.get(it).map(RunQueue::expected);
+        let taking = workers
+            .same_process(worker)
+            .filter(|&it| workers.takes_tasks(it));
         // Of several that are equal, the worker itself.
-        taking.min_by_key(|&mate| (queued(mate), mate != worker))
+        taking.min_by_key(|&it| (queued(it), it != worker))
     }
 
     /// Whether a task may be sent to `home` now. It must not wait there while another worker is idle.
@@ -118,7 +120,7 @@ mod tests {
             true
         }
 
-        fn mates(&self, worker: WorkerKey) -> impl Iterator<Item = WorkerKey> {
+        fn same_process(&self, worker: WorkerKey) -> impl Iterator<Item = WorkerKey> {
             [worker & !1, worker | 1].into_iter()
         }
     }

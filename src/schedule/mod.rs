@@ -47,8 +47,8 @@ pub(crate) trait TakesTasks {
     /// Whether the worker takes tasks, and there is no reason to think that it does not run.
     fn takes_tasks(&self, worker: WorkerKey) -> bool;
 
-    /// The workers that share what they know with this one, which is among them: those in the same process.
-    fn mates(&self, worker: WorkerKey) -> impl Iterator<Item = WorkerKey> {
+    /// The workers in the same process, this one among them. They share what was made for a key.
+    fn same_process(&self, worker: WorkerKey) -> impl Iterator<Item = WorkerKey> {
         std::iter::once(worker)
     }
 }

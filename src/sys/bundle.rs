@@ -68,7 +68,7 @@ pub(crate) fn unpack(carriers: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
             let Some(later) = take_message(&carrier, &mut fds)? else {
                 break;
             };
-            // A process that has gone mad may fill the carrier for as long as it is read.
+            // A corrupted process may fill the carrier for as long as it is read.
             let taken = (fds.len() - before) as u64;
             let counted = later.checked_add(taken);
             if taken == 0 || missing.is_some_and(|missing| counted != Some(missing)) {

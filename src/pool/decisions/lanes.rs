@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use super::core::Core;
-use super::fault_of_mate::FaultOfMate;
+use super::lane_fault::LaneFault;
 use super::worker_state::WorkerLife;
 use super::worker_table::{Worker, WorkerTable};
 use crate::schedule::{RunQueue, WorkerKey};
@@ -52,15 +52,15 @@ impl WorkerTable {
 }
 
 impl Core {
-    /// A lane of a worker is stopping: so are the others. They have one process.
-    pub(in crate::pool) fn stop_mates(&mut self, lane: WorkerKey) {
+    /// A lane of a worker is stopping: so are the others, which are in the same process.
+    pub(in crate::pool) fn stop_lanes(&mut self, lane: WorkerKey) {
         let reason = self.workers.get(lane).and_then(|it| it.life.kill_reason());
-        for mate in self.workers.lanes(lane) {
-            let it = self.workers.get_mut(mate).filter(|it| it.is_alive());
+        for other in self.workers.lanes(lane) {
+            let it = self.workers.get_mut(other).filter(|it| it.is_alive());
             if let Some(it) = it {
                 // What must be done next was done, or is, for the lane that stopped first.
                 let _ = WorkerLife::kill(&mut it.life);
-                it.fault_of_mate = reason.map(|_| FaultOfMate::DidNotEnd);
+                it.lane_fault = reason.map(|_| LaneFault::DidNotEnd);
             }
         }
     }

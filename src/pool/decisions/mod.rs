@@ -4,7 +4,7 @@
 //! their own: tasks come in (`room`, `admission`, `dispatch`, `pinned`), are moved (`balance`), replied to (`replies`,
 //! `rerun`, `retry`), cancelled (`cancel`) and given up (`expiry`). Workers are started (`worker_count`, `worker_start`,
 //! `start_failures`, `lanes`), told what to do (`workers`), lent out (`leases`), replaced (`recycling` with `departure` and
-//! `restart`, `exit_request`) and lost (`worker_exit`, `worker_death`, `fault_of_mate`).
+//! `restart`, `exit_request`) and lost (`worker_exit`, `worker_death`, `lane_fault`).
 //! `observation` and `utilisation` are what is shown. The `agenda` says which workers a turn looks at, `upkeep` when a turn
 //! must be. `tick` has the order of the driver's steps, `close` the end.
 //!
@@ -23,7 +23,7 @@ pub(super) mod dispatch;
 pub(super) mod exit_request;
 pub(super) mod exit_stage;
 pub(super) mod expiry;
-pub(super) mod fault_of_mate;
+pub(super) mod lane_fault;
 pub(super) mod lanes;
 pub(super) mod leases;
 pub(super) mod observation;

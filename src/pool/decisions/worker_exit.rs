@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::core::{Core, Effect, OnLoss, Phase};
 use super::exit_stage::ExitStage;
-use super::fault_of_mate::FaultOfMate;
+use super::lane_fault::LaneFault;
 use super::records::TaskRecord;
 use super::worker_death::{DeathMeaning, WorkerDeath};
 use super::worker_table::Worker;
@@ -54,7 +54,7 @@ impl Core {
             return;
         };
         dead.stderr.clone_from(&exit.stderr);
-        tell_mates(&mut dead, &mut others, end);
+        mark_over_memory(&mut dead, &mut others, end);
         self.count_exited_time(&dead, ran);
         self.check_missing = true;
         self.unpin_all(&dead);
@@ -273,7 +273,7 @@ impl Core {
             }
             _ => words.explain(error),
         };
-        let error = match dead.fault_of_mate.filter(|_| kind == ErrorKind::Crashed) {
+        let error = match dead.lane_fault.filter(|_| kind == ErrorKind::Crashed) {
             Some(fault) => error.because(fault.reason()),
             None => error,
         };
@@ -288,12 +288,16 @@ impl Core {
 }
 
 /// If the task of one lane has gone over the memory limit, the others know.
-fn tell_mates(first: &mut Worker, others: &mut [(Worker, VecDeque<QueuedTask>)], end: ChildEnd) {
+fn mark_over_memory(
+    first: &mut Worker,
+    others: &mut [(Worker, VecDeque<QueuedTask>)],
+    end: ChildEnd,
+) {
     let is_over = |it: &Worker| last_words(it, end).kind() == ErrorKind::MemoryExceeded;
     if !others.is_empty() && (is_over(first) || others.iter().any(|(it, _)| is_over(it))) {
         let lanes = others.iter_mut().map(|(it, _)| it);
         for lane in lanes.chain(std::iter::once(first)) {
-            lane.fault_of_mate = Some(FaultOfMate::OverMemory);
+            lane.lane_fault = Some(LaneFault::OverMemory);
         }
     }
 }

@@ -89,7 +89,7 @@ pub(crate) fn scribble(name: &str, count: u64, random: &mut Random) {
     }
 }
 
-/// Tells the parent's terminal nothing: what a mad worker prints is noise.
+/// Keeps the parent's terminal quiet: what a corrupted worker prints is noise.
 pub(crate) fn be_quiet() {
     let _ = std::io::stdout().flush();
     std::panic::set_hook(Box::new(|_| {}));
