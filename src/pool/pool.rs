@@ -109,7 +109,7 @@ impl Pool {
         if !shared.settings.has_queue_limits() {
             return Ok(self.spawn(f, args));
         }
-        match shared.look(|core| (core.phase, core.would_admit(0))) {
+        match shared.read(|core| (core.phase, core.would_admit(0))) {
             (Phase::Open, true) => {}
             (Phase::Open, false) => return Err(Full(args)),
             _ => return Ok(self.spawn(f, args)),
@@ -204,7 +204,7 @@ impl Pool {
     /// It takes some microseconds, in which no task is dispatched.
     pub fn metrics(&self) -> Metrics {
         let shared = &self.guard.shared;
-        let mut metrics = shared.look(Core::metrics);
+        let mut metrics = shared.read(Core::metrics);
         metrics.counts.completed += shared.completed.load(Ordering::Relaxed);
         metrics.counts.failed += shared.failed.load(Ordering::Relaxed);
         metrics
@@ -246,7 +246,7 @@ impl Pool {
 
     /// Returns the workers and what they are doing.
     pub fn workers(&self) -> Vec<WorkerInfo> {
-        self.guard.shared.look(Core::worker_infos)
+        self.guard.shared.read(Core::worker_infos)
     }
 
     /// Changes the number of workers to `workers` (minimum 1, maximum 32,768).

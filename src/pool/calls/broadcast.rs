@@ -30,7 +30,7 @@ use crate::task::{Call, Task};
 ///
 /// # Cancel safety
 ///
-/// Dropping it cancels the calls that have not ended: those that run are killed with their workers. Awaiting `&mut
+/// Dropping it cancels the calls that have not ended: running calls are killed with their workers. Awaiting `&mut
 /// future` in a `select!` that another branch wins loses nothing.
 ///
 /// # Panics
@@ -102,7 +102,7 @@ impl<R> Broadcast<R> {
             BroadcastStage::New(make) => make,
             other => return self.stage = other,
         };
-        let numbers = self.guard.shared.look(Core::worker_numbers);
+        let numbers = self.guard.shared.read(Core::worker_numbers);
         let runs = numbers.into_iter().map(|number| {
             let options = CallOptions {
                 target: Some(Target::Number(number)),

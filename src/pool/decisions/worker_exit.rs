@@ -67,7 +67,7 @@ impl Core {
         let was_running = exit.progress == StartProgress::Done;
         let lanes = || std::iter::once((&dead, &queue)).chain(others.iter().map(|(a, b)| (a, b)));
         let is_unwanted = |it: &Worker| !it.is_alive() && !it.unresponsive && it.nonsense.is_none();
-        // Of several tasks, one that has started is the cause.
+        // Of several tasks, a task that has started is the cause.
         let ran_any = |(lane, queue): (&Worker, &VecDeque<QueuedTask>)| {
             let front = queue.front().and_then(|it| self.records.get(it.task));
             claimed(lane, front) > front.and_then(TaskRecord::received)
@@ -107,7 +107,7 @@ impl Core {
         let mut started = false;
         // From the last to the first, each before all others: so they wait in their old order.
         for (ahead, queued) in queue.iter().enumerate().rev() {
-            // The first task has no last reply, so the worker has not started the others, whatever it says.
+            // The first task has no last reply, so the worker has not started the others, whatever the memory says.
             let is_first = ahead == 0;
             started |= self.settle_task(dead, queued.task, is_first, end);
         }
@@ -153,9 +153,9 @@ impl Core {
         }
     }
 
-    /// A worker has died of itself before it said that it had started the task at the `front`. The task may have been the
-    /// cause, and may have overwritten the word that says so. It is tried again, but not for ever. Of a batch the first item
-    /// is meant: the others were not next.
+    /// A worker has died of itself before it said that it had started the task at the `front`. The task may have been
+    /// the cause, and may have overwritten the word that says so. It is tried again, but not for ever. Of a batch the
+    /// first item is meant: the others were not next.
     fn blame(&mut self, dead: &Worker, front: Option<&QueuedTask>, status: Option<ExitStatus>) {
         let Some(key) = front.map(|queued| queued.task) else {
             return;

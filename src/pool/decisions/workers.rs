@@ -283,7 +283,7 @@ impl Core {
         if ran >= it.next_look() {
             it.looked_after = ran;
             if let Some(io) = it.life.io_mut() {
-                io.requests.send(ToWorker::Look);
+                io.requests.send(ToWorker::CheckTaskThread);
             }
         }
     }

@@ -40,7 +40,8 @@ impl FrontTask {
         ends.min().unwrap_or(now)
     }
 
-    /// Whether it should have ended by now, if it had started at once, and the worker does not say that it has started.
+    /// Whether the task would be over its limit if it had started at once, and the worker does not say that it has
+    /// started.
     pub(in crate::pool) fn is_late(self, now: Moment) -> bool {
         let limits = self.timeout.into_iter().chain(self.progress_timeout);
         let should_end = self.due.zip(limits.min());

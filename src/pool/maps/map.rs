@@ -121,7 +121,7 @@ impl<'a, R> Map<'a, R> {
             options,
             ordered: true,
             read_ahead: ReadAhead {
-                workers: guard.shared.look(|core| core.bounds.max),
+                workers: guard.shared.read(|core| core.bounds.max),
                 concurrency: None,
                 chunk_size: None,
             },
@@ -306,7 +306,7 @@ impl<'a, R> Map<'a, R> {
         options.begin_wait();
         if !shared.with(|core| core.submit_all(jobs, &options, places.take_used())) {
             for (job, _) in jobs.drain(..) {
-                let closed = shared.look(|core| core.refusal(job.name()));
+                let closed = shared.read(|core| core.refusal(job.name()));
                 job.fail(0, job.items(), &closed);
             }
         }
