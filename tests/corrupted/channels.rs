@@ -184,7 +184,7 @@ fn echo(from: Receiver<u64>, to: PipeSender<u64>) {
     }
 }
 
-/// The longest time that one round of an honest user took.
+/// The longest time of a round of an honest user.
 #[derive(Debug, Default)]
 struct Longest(AtomicU64);
 

@@ -84,7 +84,7 @@ struct Word {
     is_poisoned: bool,
 }
 
-/// Where a process goes on after it has served.
+/// Where a process continues after it has served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum After {
     /// It registers its task, looks at its record, and sleeps.
@@ -147,7 +147,7 @@ struct State {
     server: Option<usize>,
     tickets: u8,
     kills: u8,
-    /// The word is not the one that the server has read.
+    /// The word is another than the server has read.
     is_word_changed: bool,
     was_shared: bool,
     was_overtaken: bool,
@@ -171,7 +171,7 @@ impl Process {
     }
 }
 
-/// Parties of which those that are marked may cancel.
+/// Parties, of which the marked ones may cancel.
 fn start(parties: &[(Kind, bool)], kills: u8) -> State {
     let mut processes = [Process::at(Step::Done); PROCESSES];
     for (process, (kind, may_cancel)) in processes.iter_mut().zip(parties) {

@@ -20,7 +20,7 @@ pub(crate) struct Ledger {
     entries: Mutex<Vec<Entry>>,
     /// The workers that the test has killed.
     killed: Mutex<HashSet<u32>>,
-    /// How many calls the pool has counted at most besides those that have an entry.
+    /// How many calls without an entry the pool has counted at most.
     uncertain: AtomicU64,
     broadcasts: Mutex<Broadcasts>,
 }

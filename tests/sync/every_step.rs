@@ -191,7 +191,7 @@ async fn condvar_survives_a_kill_in_every_phase_of_its_use() {
             let waits = changed.wait_while(token.lock().await.unwrap(), |token| *token != TOLD);
             let tells = async {
                 *token.lock().await.unwrap() = TOLD;
-                // The victim's parties are dead. This one waits, or was given the notification that one of them had.
+                // The victim's parties are dead. This party waits, or was given the notification of a dead party.
                 assert!(changed.notify(2) <= 1);
             };
             let (waited, ()) = tokio::join!(waits, tells);

@@ -276,7 +276,7 @@ impl Round {
         Some(next)
     }
 
-    /// Whether a party that has ended is one that `is_meant` accepts.
+    /// Whether `is_meant` accepts a party that has ended.
     pub(crate) fn has_dead(&self, is_meant: impl Fn(&Party) -> bool) -> bool {
         (0..MOST).any(|place| self.dead[place] && is_meant(&self.seen[place]))
     }
