@@ -52,8 +52,8 @@ impl<T> Sender<T> {
     /// # Errors
     ///
     /// The messages that are left will never be marked: the processes that received them have died, or no process can
-    /// receive any more. Deaths are noticed within 50 ms. Or a process has overwritten the queue's memory; then the number
-    /// of messages is not reliable.
+    /// receive any more. Deaths are noticed within 50 ms. Or a process has overwritten the queue's memory; then the
+    /// number of messages is not reliable.
     ///
     /// # Cancel safety
     ///

@@ -5,7 +5,8 @@ use super::{AffinityKey, RunQueue, Schedule, TakesTasks, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 
 impl Schedule {
-    /// A task with a key has its turn, and the run queue of `shortest` is the shortest. `None` if the task is held back.
+    /// A task with a key has its turn, and the run queue of `shortest` is the shortest. `None` if the task is held
+    /// back.
     pub(super) fn assign(
         &mut self,
         task: TaskKey,
@@ -80,7 +81,8 @@ impl Schedule {
         Some((worker, task))
     }
 
-    /// The worker that last had the key, if it still takes tasks: of those in its process, the one with the shortest queue.
+    /// The worker that last had the key, if it still takes tasks: of those in its process, the one with the shortest
+    /// queue.
     fn home_of(&self, key: AffinityKey, workers: &impl TakesTasks) -> Option<WorkerKey> {
         let Home { worker, born } = self.homes.get(key)?;
         if self.run_queues.get(worker)?.born() != born {

@@ -57,7 +57,8 @@ fn fill_carrier(left: &mut &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// Some descriptors are missing, or the descriptor table has no room for all. The descriptors that were taken are closed.
+/// Some descriptors are missing, or the descriptor table has no room for all. The descriptors that were taken are
+/// closed.
 #[cold]
 pub(crate) fn unpack(carriers: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
     let mut fds = Vec::new();

@@ -65,8 +65,8 @@ impl Random {
     }
 }
 
-/// Writes `count` times a few random bytes to a random place of a mapping whose name contains `name`. Every second write
-/// is to the first bytes of a mapping, where the counters and sleepers are.
+/// Writes `count` times a few random bytes to a random place of a mapping whose name contains `name`. Every second
+/// write is to the first bytes of a mapping, where the counters and sleepers are.
 pub(crate) fn scribble(name: &str, count: u64, random: &mut Random) {
     let memory = own_memory();
     let ranges = mappings(name);

@@ -187,8 +187,8 @@ async fn queue_ends_after_its_locks_were_overwritten() {
     assert_eq!(rx.try_recv(), Ok(8));
 }
 
-/// The words of a queue's ring (`src/ring/layout.rs`), in the first page of the ring's mapping: how much was sent, and how
-/// much was received.
+/// The words of a queue's ring (`src/ring/layout.rs`), in the first page of the ring's mapping: how much was sent, and
+/// how much was received.
 const HEAD: u64 = 0;
 const TAIL: u64 = 128;
 

@@ -103,7 +103,8 @@ impl Ledger {
         self.broadcasts.lock().unwrap().failed
     }
 
-    /// Whether a broadcast may have ended workers since `failed` of them had failed: it has not returned, or has failed.
+    /// Whether a broadcast may have ended workers since `failed` of them had failed: it has not returned, or has
+    /// failed.
     pub(crate) fn broadcast_may_end_workers(&self, failed: u64) -> bool {
         let it = self.broadcasts.lock().unwrap();
         it.begun - it.returned > failed

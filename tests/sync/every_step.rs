@@ -1,5 +1,5 @@
-//! Processes are killed a little later in their use of an object each time, until they were killed in every phase of it: the
-//! others go on. A phase lasts about a microsecond, and the kills are a third of that apart.
+//! Processes are killed a little later in their use of an object each time, until they were killed in every phase of
+//! it: the others go on. A phase lasts about a microsecond, and the kills are a third of that apart.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;

@@ -306,8 +306,8 @@ impl Core {
         }
     }
 
-    /// The task's first item is too large for a ring. It is encoded outside the lock, into memory of `worker`, which has
-    /// a place for it until then.
+    /// The task's first item is too large for a ring. It is encoded outside the lock, into memory of `worker`, which
+    /// has a place for it until then.
     fn pack(&mut self, key: TaskKey, worker: WorkerKey) {
         self.queue_rest(key, 1, None);
         let Some(io) = self.workers.io_mut(worker) else {

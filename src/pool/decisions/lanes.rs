@@ -1,11 +1,12 @@
 //! The lanes of workers: a worker that runs several tasks at a time has a lane for each.
 //!
-//! Lives in the application. For the schedule, the ledger and the time limits a lane is what a worker of one task is: it
-//! has its own rings, its own run queue and its own task. The lanes of a worker have one process, so they are started,
-//! replaced, stopped, lent out and killed together. The first lane stands for the worker wherever workers are counted.
+//! Lives in the application. For the schedule, the ledger and the time limits a lane is what a worker of one task is:
+//! it has its own rings, its own run queue and its own task. The lanes of a worker have one process, so they are
+//! started, replaced, stopped, lent out and killed together. The first lane stands for the worker wherever workers are
+//! counted.
 //!
-//! Must stay true: the lanes of a worker come and go together; if one is stopping, all are. Only the first lane is reserved:
-//! its reservation is that of all.
+//! Must stay true: the lanes of a worker come and go together; if one is stopping, all are. Only the first lane is
+//! reserved: its reservation is that of all.
 
 use std::time::Duration;
 
