@@ -33,6 +33,7 @@ mod initializer;
 mod initializer_errors;
 mod key;
 mod late_arguments;
+mod late_drop;
 mod lease;
 mod many;
 mod map;

@@ -3,7 +3,8 @@
 //! Lives in the application; pure. The worker stamps the start of every item into the ring, so that the time before the
 //! start does not count. The stamp is the worker's word: a start in the future counts as now, the start of a single
 //! call counts as it was seen first, and a worker that stamps nothing, or again and again, has [`UNSTARTED`] more than
-//! all its items may take.
+//! all its items may take. A task whose outcomes have all arrived is not late: its worker has [`UNSTARTED`] to drop the
+//! result and to say that it has finished.
 
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub(in crate::pool) struct FrontTask {
 impl FrontTask {
     /// When the time of the running item is over, as far as is known now.
     pub(in crate::pool) fn ends(self, now: Moment) -> Moment {
+        if let Some(end) = self.last_end().filter(|_| self.has_all_outcomes()) {
+            return end;
+        }
         let started = self.started.map_or(now, |started| started.min(now));
         let sign = self.sign.min(now).max(started);
         let by_sign = self.progress_timeout.map(|limit| sign.plus(limit));
@@ -38,6 +42,10 @@ impl FrontTask {
         let ends = by_sign.into_iter().chain(by_worker).chain(self.last_end());
         // Without any limit it would be never.
         ends.min().unwrap_or(now)
+    }
+
+    fn has_all_outcomes(self) -> bool {
+        self.due.is_some_and(|(items, _)| items == 0)
     }
 
     /// Whether it should have ended by now, if it had started at once, and the worker does not say that it has started.
@@ -108,6 +116,12 @@ mod tests {
         assert!(!front(None, 3, 10).is_late(at(10)));
         assert!(front(None, 3, 10).is_late(at(11)));
         assert!(!front(Some(10), 3, 10).is_late(at(12)));
+    }
+
+    #[test]
+    fn worker_whose_outcomes_have_arrived_is_not_late() {
+        assert_eq!(front(Some(10), 0, 11).ends(at(12)), at(16));
+        assert_eq!(front(None, 0, 11).ends(at(12)), at(16));
     }
 
     #[test]
