@@ -67,6 +67,22 @@ async fn busy_and_leased_workers_run_it_after_their_task() {
 }
 
 #[procession::test]
+async fn broadcast_that_ends_a_leased_worker_ends_the_lease() {
+    let pool = ready(2).await;
+    let lease = within(pool.worker()).await.unwrap();
+    let leased = lease.pid();
+    let exits_there = |it: u32| {
+        if pid() == it {
+            std::process::exit(3);
+        }
+    };
+    let error = within(pool.broadcast(exits_there, leased)).await;
+    assert_eq!(error.unwrap_err().pid(), Some(leased));
+    let closed = within(lease.run(pid, ())).await.unwrap_err();
+    assert!(closed.is_closed() && !closed.started(), "{closed}");
+}
+
+#[procession::test]
 async fn failure_in_one_worker_is_the_failure_of_all() {
     let board = Board::new();
     let pool = Pool::builder().workers(3).retries(4).build().unwrap();

@@ -22,6 +22,15 @@ pub(crate) struct Ledger {
     killed: Mutex<HashSet<u32>>,
     /// How many calls the pool has counted at most besides those that have an entry.
     uncertain: AtomicU64,
+    broadcasts: Mutex<Broadcasts>,
+}
+
+/// How many calls of all workers were begun, and how many of them ended how.
+#[derive(Debug, Default)]
+struct Broadcasts {
+    begun: u64,
+    returned: u64,
+    failed: u64,
 }
 
 /// One task that is over for the test.
@@ -55,6 +64,7 @@ impl Ledger {
             entries: Mutex::default(),
             killed: Mutex::default(),
             uncertain: AtomicU64::new(0),
+            broadcasts: Mutex::default(),
         }
     }
 
@@ -75,6 +85,28 @@ impl Ledger {
     /// The pool may have counted so many calls that have no entry.
     pub(crate) fn may_have_counted(&self, calls: u64) {
         self.uncertain.fetch_add(calls, Ordering::Relaxed);
+    }
+
+    pub(crate) fn broadcast_begins(&self) {
+        self.broadcasts.lock().unwrap().begun += 1;
+    }
+
+    pub(crate) fn broadcast_ended(&self, has_returned: bool) {
+        let mut it = self.broadcasts.lock().unwrap();
+        match has_returned {
+            true => it.returned += 1,
+            false => it.failed += 1,
+        }
+    }
+
+    pub(crate) fn failed_broadcasts(&self) -> u64 {
+        self.broadcasts.lock().unwrap().failed
+    }
+
+    /// Whether a broadcast may have ended workers since `failed` of them had failed: it has not returned, or has failed.
+    pub(crate) fn broadcast_may_end_workers(&self, failed: u64) -> bool {
+        let it = self.broadcasts.lock().unwrap();
+        it.begun - it.returned > failed
     }
 
     /// A task has an outcome, whose value is right. Returns the cause.

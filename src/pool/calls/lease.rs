@@ -39,6 +39,8 @@ use crate::task::{Call, Task};
 /// dropped, and does not return within the pool's [`cancel_grace`](crate::PoolBuilder::cancel_grace). That is an error of
 /// this one call. Calls that wait then, and later calls, fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
 /// [`PoolBuilder::retries`](crate::PoolBuilder::retries) does not apply. A panic ends the call and not the lease.
+/// A [`broadcast`](Pool::broadcast) also runs in leased workers, between two calls of the lease: if its function ends the
+/// worker there, is stopped by the pool's timeout or is dropped, the lease ends too.
 ///
 /// [`Pool::shutdown`] ends all leases: calls that were submitted are finished, later ones are `Closed`. A leased worker
 /// is neither stopped because it is idle nor replaced because of its age, its memory or its number of tasks; that comes
