@@ -71,6 +71,8 @@ pub struct JoinError(pub(super) Box<Details>);
 pub(super) struct Details {
     pub(super) kind: ErrorKind,
     pub(super) task: &'static str,
+    /// The place of the item in its map's input.
+    pub(super) item: Option<usize>,
     pub(super) started: bool,
     pub(super) pid: Option<u32>,
     pub(super) signal: Option<i32>,
@@ -87,6 +89,7 @@ impl JoinError {
         Self(Box::new(Details {
             kind,
             task,
+            item: None,
             started: false,
             pid: None,
             signal: None,
@@ -147,6 +150,12 @@ impl JoinError {
     /// The same error for another task.
     pub(crate) fn about(mut self, task: &'static str) -> Self {
         self.0.task = task;
+        self
+    }
+
+    /// The same error for the item at this place in the input of its map.
+    pub(crate) fn of_item(mut self, item: Option<usize>) -> Self {
+        self.0.item = item;
         self
     }
 
@@ -253,6 +262,25 @@ impl JoinError {
         self.0.task
     }
 
+    /// The place of the item in the input of its [`Map`](crate::Map), counted from 0; `None` if it was no item of a map.
+    ///
+    /// So the failure of an awaited map, or an outcome that came [`unordered`](crate::Map::unordered), says which item it is
+    /// about. [`retry_if`](crate::PoolBuilder::retry_if) sees it too.
+    ///
+    /// ```
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = procession::Pool::with_workers(2)?;
+    /// let divisors = [2, 0, 3];
+    /// let error = pool.map(|n: u32| 6 / n, divisors).await.unwrap_err();
+    /// assert_eq!(error.item(), Some(1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn item(&self) -> Option<usize> {
+        self.0.item
+    }
+
     /// Whether the function may have run.
     ///
     /// If false, the function certainly did not run, and it is safe to call it again.
@@ -300,6 +328,9 @@ impl JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "task `{}` ", self.0.task)?;
+        if let Some(item) = self.0.item {
+            write!(f, "(item {item}) ")?;
+        }
         self.write_outcome(f)?;
         if let Some(panic) = &self.0.panic {
             write!(f, " at {}: {}", panic.location(), one_line(panic.message()))?;
@@ -326,6 +357,7 @@ impl fmt::Debug for JoinError {
         f.debug_struct("JoinError")
             .field("kind", &self.0.kind)
             .field("task", &self.0.task)
+            .field("item", &self.0.item)
             .field("started", &self.0.started)
             .field("pid", &self.0.pid)
             .field("signal", &self.0.signal)

@@ -10,6 +10,7 @@ use super::panic_report::PanicReport;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SentError {
     kind: ErrorKind,
+    item: Option<usize>,
     started: bool,
     pid: Option<u32>,
     signal: Option<i32>,
@@ -24,6 +25,7 @@ impl From<JoinError> for SentError {
         let details = *error.0;
         Self {
             kind: details.kind,
+            item: details.item,
             started: details.started,
             pid: details.pid,
             signal: details.signal,
@@ -39,6 +41,7 @@ impl SentError {
     /// The error again, of `task`.
     pub(crate) fn of(self, task: &'static str) -> JoinError {
         let mut error = JoinError::new(self.kind, task);
+        error.0.item = self.item;
         error.0.started = self.started;
         error.0.pid = self.pid;
         error.0.signal = self.signal;
@@ -59,6 +62,7 @@ mod tests {
         let error = JoinError::new(ErrorKind::Crashed, "app::parse")
             .because("a reason")
             .in_process(42)
+            .of_item(Some(7))
             .after_start(true);
         let sent = SentError::from(error.clone()).of("app::parse");
         assert_eq!(format!("{sent:?}"), format!("{error:?}"));
