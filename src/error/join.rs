@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::reason::Reason;
 use super::{CrashReport, PanicReport};
 use crate::sys::exit_cause::ExitCause;
 
@@ -79,7 +80,7 @@ pub(super) struct Details {
     pub(super) exit_code: Option<i32>,
     pub(super) panic: Option<PanicReport>,
     pub(super) crash: Option<CrashReport>,
-    pub(super) reason: Option<String>,
+    pub(super) reason: Option<Reason>,
 }
 
 impl JoinError {
@@ -107,7 +108,7 @@ impl JoinError {
     }
 
     pub(crate) fn because(mut self, reason: impl Into<String>) -> Self {
-        self.0.reason = Some(reason.into());
+        self.0.reason = Some(Reason(reason.into()));
         self
     }
 
@@ -333,7 +334,7 @@ impl fmt::Display for JoinError {
         }
         self.write_outcome(f)?;
         if let Some(panic) = &self.0.panic {
-            write!(f, " at {}: {}", panic.location(), one_line(panic.message()))?;
+            write!(f, " {panic}")?;
         }
         if let Some(crash) = &self.0.crash {
             match (crash.is_stack_overflow(), crash.address()) {
@@ -343,7 +344,7 @@ impl fmt::Display for JoinError {
             }
         }
         if let Some(reason) = &self.0.reason {
-            write!(f, ": {}", one_line(reason))?;
+            write!(f, ": {reason}")?;
         }
         match self.0.pid {
             Some(pid) => write!(f, " (pid {pid})"),
@@ -364,19 +365,20 @@ impl fmt::Debug for JoinError {
             .field("exit_code", &self.0.exit_code)
             .field("panic", &self.0.panic)
             .field("crash", &self.0.crash)
-            .field("reason", &self.0.reason)
+            .field("reason", &self.0.reason.as_ref().map(|it| &it.0))
             .finish()
     }
 }
 
-impl std::error::Error for JoinError {}
-
-fn one_line(text: &str) -> String {
-    let words: Vec<_> = text
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty())
-        .collect();
-    words.join(" ")
+/// `Display` is complete without the source, which is its last part: the [`PanicReport`], or the reason.
+impl std::error::Error for JoinError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match (&self.0.panic, &self.0.reason) {
+            (Some(panic), _) => Some(panic),
+            (None, Some(reason)) => Some(reason),
+            (None, None) => None,
+        }
+    }
 }
 
 /// Displays a signal by name and number.

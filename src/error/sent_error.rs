@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::crash_report::{CrashFacts, CrashReport};
 use super::join::{ErrorKind, JoinError};
 use super::panic_report::PanicReport;
+use super::reason::Reason;
 
 /// All of a [`JoinError`] but the name of its task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -17,7 +18,7 @@ pub(crate) struct SentError {
     exit_code: Option<i32>,
     panic: Option<PanicReport>,
     crash: Option<CrashFacts>,
-    reason: Option<String>,
+    reason: Option<Reason>,
 }
 
 impl From<JoinError> for SentError {
