@@ -3,6 +3,7 @@
 mod crash_report;
 mod join;
 mod panic_report;
+mod reason;
 mod sent_error;
 mod symbols;
 
