@@ -5,7 +5,8 @@
 //! (`move_state`).
 //!
 //! Must stay true: a value is encoded whole or not at all; bytes from another process decode to a value or to an error
-//! that says why; bytes that another process may still write are copied first (`shared_input`); user code that panics while it serialises is an error too.
+//! that says why; bytes that another process may still write are copied first (`shared_input`); user code that panics
+//! while it serialises is an error too.
 //!
 //! Never here: where the bytes lie, and how they reach another process.
 

@@ -26,14 +26,14 @@ pub(super) const AUDIT_INTERVAL: Duration = Duration::from_millis(250);
 /// The same, where the kernel gives no notices.
 const INTERVAL_WITHOUT_NOTICES: Duration = Duration::from_millis(10);
 
-/// After a notice, the thread looks at once, after this time, and after twice the time before, up to `AUDIT_INTERVAL`:
-/// the kernel gives the notice a moment before the process counts as ended. No two looks are closer, so that a process
+/// After a notice, the thread checks at once, after this time, and after twice the time before, up to `AUDIT_INTERVAL`:
+/// the kernel gives the notice a moment before the process counts as ended. No two checks are closer, so that a process
 /// that causes notices without end does not keep this thread busy.
 const FIRST_INTERVAL: Duration = Duration::from_millis(1);
 
 static WATCHER: PerProcess<Watcher> = PerProcess::new(Watcher::default);
 
-/// What the thread looks at.
+/// What the thread checks.
 #[derive(Debug, Default)]
 struct Watcher(Mutex<WatchedObjects>);
 
@@ -100,7 +100,7 @@ impl Watcher {
         if watched.ears.is_none() {
             let thread = std::thread::Builder::new().name("procession-sync".to_owned());
             let heard = Arc::clone(&ears);
-            // Without a thread, blocked threads look by themselves. The next object tries again.
+            // Without a thread, blocked threads check by themselves. The next object tries again.
             let is_started = thread.spawn(move || self.watch(&heard)).is_ok();
             watched.ears = is_started.then_some(ears);
         }

@@ -1,9 +1,10 @@
 //! Shared memory that no process can write any more.
 //!
-//! The kernel seals it (`F_SEAL_WRITE`, `fcntl(2)`, "File Sealing"): the seal is refused while any process has the memory
-//! mapped for writing, and afterwards no call writes it, shrinks it, grows it or gives its pages back. A shared mapping of it
-//! cannot be made writable, not even by a debugger through `/proc/PID/mem`, which writes private mappings alone
-//! (`check_vma_flags` in the kernel's `mm/gup.c`). So a slice of it is what Rust asks of a slice, in every process.
+//! The kernel seals it (`F_SEAL_WRITE`, `fcntl(2)`, "File Sealing"): the seal is refused while any process has the
+//! memory mapped for writing, and afterwards no call writes it, shrinks it, grows it or gives its pages back. A shared
+//! mapping of it cannot be made writable, not even by a debugger through `/proc/PID/mem`, which writes private mappings
+//! alone (`check_vma_flags` in the kernel's `mm/gup.c`). So a slice of it is what Rust asks of a slice, in every
+//! process.
 //!
 //! # Safety
 //!

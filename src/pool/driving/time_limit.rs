@@ -32,8 +32,8 @@ pub(in crate::pool) struct FrontTask {
 impl FrontTask {
     /// When the time of the running item is over, as far as is known now.
     pub(in crate::pool) fn ends(self, now: Moment) -> Moment {
-        if let Some(end) = self.last_end().filter(|_| self.has_all_outcomes()) {
-            return end;
+        if let Some((0, since)) = self.due {
+            return since.plus(UNSTARTED);
         }
         let started = self.started.map_or(now, |started| started.min(now));
         let sign = self.sign.min(now).max(started);
@@ -44,11 +44,8 @@ impl FrontTask {
         ends.min().unwrap_or(now)
     }
 
-    fn has_all_outcomes(self) -> bool {
-        self.due.is_some_and(|(items, _)| items == 0)
-    }
-
-    /// Whether it should have ended by now, if it had started at once, and the worker does not say that it has started.
+    /// Whether the task would be over its limit if it had started at once, and the worker does not say that it has
+    /// started.
     pub(in crate::pool) fn is_late(self, now: Moment) -> bool {
         let limits = self.timeout.into_iter().chain(self.progress_timeout);
         let should_end = self.due.zip(limits.min());
@@ -122,6 +119,12 @@ mod tests {
     fn worker_whose_outcomes_have_arrived_is_not_late() {
         assert_eq!(front(Some(10), 0, 11).ends(at(12)), at(16));
         assert_eq!(front(None, 0, 11).ends(at(12)), at(16));
+        let silent = FrontTask {
+            timeout: None,
+            progress_timeout: Some(LIMIT),
+            ..front(Some(10), 0, 11)
+        };
+        assert_eq!(silent.ends(at(12)), at(16));
     }
 
     #[test]
