@@ -7,6 +7,7 @@
 mod crash_report;
 mod join;
 mod panic_report;
+mod reason;
 mod sent_error;
 mod symbols;
 

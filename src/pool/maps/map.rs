@@ -224,7 +224,7 @@ impl<'a, R> Map<'a, R> {
         self.jobs.clear();
         self.read = self.taken + 1;
         self.results = Arc::new(MapResults::new());
-        let error = JoinError::elsewhere("procession::map");
+        let error = JoinError::elsewhere("procession::map").of_item(Some(self.taken));
         self.results.add(self.taken, vec![Err(error)], None);
     }
 
