@@ -27,11 +27,11 @@
 //! before it commits, that its lock was taken over commits nothing. A lock is held for long only by a thread that may
 //! block, which copies a message of more than 1 MiB.
 //!
-//! A reader of the memory that finds what no process of this program writes there ends the channel, for all processes
-//! ([`trust`]): each receiving end tells its users once, and each error of a sending end says so. What a message says
-//! about itself alone, and cannot be, is an error of that message: it was received, and does not decode. More rings
-//! than a socket holds are no nonsense here, as they are from a worker: many honest receivers may ring. They are taken
-//! a bounded number at a time.
+//! A reader that finds in the memory what no process of this program writes there ends the channel, for all processes
+//! ([`trust`]): each receiving end tells its users once, and each error of a sending end says so. A message that is
+//! wrong about itself alone is an error of that message: it was received, and does not decode. More rings than a socket
+//! holds are no nonsense here, as they are from a worker, because many honest receivers may ring. They are taken a
+//! bounded number at a time.
 //!
 //! Never here: the public types, except for errors; they are in `queue` and `pipe`.
 

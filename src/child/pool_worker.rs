@@ -3,9 +3,9 @@
 //! The end of the socket is the parent's end. Then the second thread kills this process and everything it started,
 //! whatever the tasks are doing. The kernel continues a stopped worker at that moment, so the worker sees that end.
 //!
-//! When the worker is told to stop, the second thread exits, not the first: `exit` destroys the thread-locals of its
-//! caller (glibc's `__call_tls_dtors`), and those of the tasks may wait for ever, as a runtime does for a blocking
-//! call.
+//! When the worker is told to stop, the second thread exits, not the first. `exit` destroys the thread-locals of its
+//! caller (glibc's `__call_tls_dtors`), and thread-locals of the tasks may wait for ever there, as a runtime does for a
+//! blocking call.
 
 use std::convert::Infallible as Never;
 use std::io;

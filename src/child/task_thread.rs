@@ -1,9 +1,10 @@
 //! The thread that runs tasks.
 //!
-//! It is the main thread, which exists already. Where `init` was called inside a runtime it is another: no runtime can
-//! be entered on a thread that drives one. In the forks of a process that has run a preload it is another, too: the
-//! main thread's generators of random numbers (those of `rand` and `fastrand`, the keys of `HashMap`) are
-//! thread-locals, which the preload may have seeded, and all forks would draw the same numbers from them.
+//! It is the main thread, which exists already. There are two exceptions, where it is another thread:
+//! - `init` was called inside a runtime: no runtime can be entered on a thread that drives one.
+//! - The process was forked from a process that has run a preload. The main thread's generators of random numbers
+//!   (those of `rand` and `fastrand`, the keys of `HashMap`) are thread-locals, which the preload may have seeded. All
+//!   forks would draw the same numbers from them.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

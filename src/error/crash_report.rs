@@ -53,7 +53,7 @@ impl CrashReport {
     /// process has not loaded are given by their address in it.
     ///
     /// The first call of this function looks all names up, in this process: it reads the debug information of the
-    /// program, which takes 10 milliseconds or more for a large one, and a second where this crate is not optimised.
+    /// program. That takes 10 milliseconds or more for a large program, and a second where this crate is not optimised.
     /// What was read is kept for the next crash. Call it where a thread may block (`tokio::task::spawn_blocking`).
     /// Clones share the result.
     pub fn backtrace(&self) -> Option<&str> {

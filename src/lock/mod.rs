@@ -22,14 +22,15 @@
 //!
 //! No attempt waits, and an uncontended one makes no system call.
 //!
-//! Why it survives a kill at every instruction: a process is killed before its compare-exchange, and has changed
-//! nothing; or after it, and the word names a process that does not exist, until another takes the lock over; or after
-//! unlocking. A compare-exchange changes nothing else, so there is no state in between. The turn dies with the process.
-//! A process that is killed during a takeover has taken the lock over and died as its owner, or has not.
+//! Why it survives a kill at every instruction. A process that is killed before its compare-exchange has changed
+//! nothing. If it is killed after it, the word names a process that does not exist, until another takes the lock over.
+//! If it is killed after unlocking, the lock is free. A compare-exchange changes nothing else, so there is no state in
+//! between. The turn dies with the process. A process that is killed during a takeover has taken the lock over and died
+//! as its owner, or has not.
 //!
 //! Why it survives every value of the word: a value without a number is a free lock, whatever its generation. A value
 //! with the number of no process is taken over. A value with the number of a process is a held lock for all but that
-//! process. It stays held until that process tries the lock or ends: each process that has an end can thus keep the
+//! process. It stays held until that process tries the lock or ends. So each process that has an end can keep the
 //! others waiting while it runs, as it could by being stopped while it owns the lock. A random value names a process
 //! that exists once in 2³¹ times.
 //!

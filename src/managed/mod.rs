@@ -13,8 +13,9 @@
 //! ```
 //!
 //! A handle at home submits its calls to the pool. A handle that has travelled is the sending end of a queue at home.
-//! At its first call it makes a pipe and sends one end of it through the queue; from then on its calls are messages in
-//! that pipe (`connection`), and the relay at home passes them on to the pool, types unseen, in order (`relay`).
+//! At its first call it makes a pipe and sends one end of it through the queue. From then on its calls are messages in
+//! that pipe (`connection`). The relay at home passes them on to the pool in order, without knowing their types
+//! (`relay`).
 //!
 //! A read goes the same way, but the worker's thread lends the state to another thread, and its answer comes through a
 //! queue of its own (`reads`).

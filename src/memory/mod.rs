@@ -59,11 +59,11 @@
 //!
 //! # Trust
 //!
-//! What arrives is looked at before it is mapped. A file, memory without the right seals, with missing pages, or
+//! What arrives is checked before it is mapped. A file, memory without the right seals, with missing pages, or
 //! shorter than it says is an error of that message; so `SIGBUS` does not reach the receiver. No process can change a
-//! [`SharedBuf`]. The other two can be written by every process that has had them: take them from processes that you
-//! trust, or [`freeze`](SharedBufMut::freeze) a [`SharedBufMut`] before you look at it: this makes sure that no other
-//! process still writes.
+//! [`SharedBuf`]. The other two can be written by every process that has had them. Take them from processes that you
+//! trust, or [`freeze`](SharedBufMut::freeze) a [`SharedBufMut`] before you read it, so that no other process still
+//! writes.
 //!
 //! # Implementation
 //!

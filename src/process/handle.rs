@@ -24,7 +24,7 @@ use crate::error::{ELSEWHERE, JoinError};
 ///
 /// Awaiting the handle gives the function's result, once the process has ended and has been reaped. It can be awaited
 /// in any runtime or executor. If the runtime in which the process was spawned is not driven meanwhile, a thread of
-/// this crate supervises the process from then on; it notices this after 100 ms, or within about a second if the
+/// this crate supervises the process from then on. It notices this after 100 ms, or within about a second if the
 /// runtime stops later.
 ///
 /// Dropping the handle detaches the process: it continues until its function returns or the application ends. With

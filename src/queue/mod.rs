@@ -26,8 +26,8 @@ use crate::channel;
 /// long; [`queue_with`] bounds their bytes too. Memory that messages took is given back when they were received. Two
 /// limits can make a sender wait earlier:
 ///
-/// - Messages that carry descriptors or ends are bounded by the kernel: the socket of a queue holds a few hundred such
-///   messages (`net.core.wmem_max`), and all sockets of a user together as many descriptors as one process may have
+/// - Messages that carry descriptors or ends are bounded by the kernel. The socket of a queue holds a few hundred such
+///   messages (`net.core.wmem_max`). All sockets of a user together hold as many descriptors as one process may have
 ///   open (`RLIMIT_NOFILE`).
 /// - Where the kernel has no memory left, or limits the size of files (`RLIMIT_FSIZE`), the queue holds at least 128
 ///   KiB of messages of up to 64 KiB each.

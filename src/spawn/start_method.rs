@@ -51,11 +51,16 @@ pub enum StartMethod {
     /// code (`rand`, `random`), those in a `static`, and the keys of a map that the preload made. The pool's
     /// [`initializer`](crate::PoolBuilder::initializer) runs after the fork, and can seed them again.
     ///
-    /// **Fallback.** The program is executed instead if forking is not possible: a library starts threads before
-    /// `main`, a filter of system calls refuses it or kills the fork server, a standard stream is given, the
-    /// environment is cleared or changes a variable that is read before `main` (`LD_*`, `GLIBC_TUNABLES`, `MALLOC_*`),
-    /// or the application works in a directory that it may not enter. If no child can ever be forked, the feature
-    /// `tracing` reports that once, with the reason.
+    /// **Fallback.** The program is executed instead if forking is not possible:
+    ///
+    /// - a library starts threads before `main`;
+    /// - a filter of system calls refuses the fork, or kills the fork server;
+    /// - a standard stream is given;
+    /// - the environment is cleared, or changes a variable that is read before `main` (`LD_*`, `GLIBC_TUNABLES`,
+    ///   `MALLOC_*`);
+    /// - the application works in a directory that it may not enter.
+    ///
+    /// If no child can ever be forked, the feature `tracing` reports that once, with the reason.
     #[doc(alias = "forkserver")]
     ForkServer,
     /// Executes the program afresh (`/proc/self/exe`), without forking the application.

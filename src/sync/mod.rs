@@ -44,15 +44,16 @@
 //! one process has left is a state that another would have decided to leave. What a killed process had not done yet is
 //! one of three things: serve, wake, or free its records. Its death is noticed by every process in which a party
 //! sleeps. Each of those serves, takes the lock over if the dead process had it (`src/lock`), frees the dead records,
-//! and looks which of its own parties wait no longer, so that no wake-up is lost. Where a decision takes several words,
-//! their order makes it one: a mutex's owner is the word that the owner itself stored (`mutex_serving`); a lock is
-//! marked as poisoned before the dead writer's record is freed (`rwlock_serving`); a notification is passed on before
-//! the dead party's record is freed (`condvar_serving`); a barrier's release is decided by one word, and completed by
-//! any process (`barrier_serving`).
+//! and checks which of its own parties wait no longer, so that no wake-up is lost. Where a decision takes several
+//! words, their order makes it one:
+//! - A mutex's owner is the word that the owner itself stored (`mutex_serving`).
+//! - A lock is marked as poisoned before the dead writer's record is freed (`rwlock_serving`).
+//! - A notification is passed on before the dead party's record is freed (`condvar_serving`).
+//! - A barrier's release is decided by one word, and completed by any process (`barrier_serving`).
 //!
-//! Why no wake-up is missed: a party's record is waiting before it looks at the object for the last time, and who
-//! changes the object looks at the records after that (both with sequentially consistent order). A mutex does this in
-//! one word, because its holder does not look at records if none waits: see `mutex_serving`.
+//! Why no wake-up is missed: a party's record is waiting before the party reads the object for the last time, and a
+//! party that changes the object reads the records after that (both with sequentially consistent order). A mutex does
+//! this in one word, because its holder reads no records if none waits: see `mutex_serving`.
 //!
 //! Why no party starves: requests are granted in the order of their tickets, and a server that has read the table
 //! ignores parties that came meanwhile. A mutex may be taken by a party that comes just then, until a party has waited

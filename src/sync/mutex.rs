@@ -42,13 +42,14 @@ use super::object_kind::ObjectKind;
 /// Tasks that wait in [`lock`](Self::lock) lock in the order in which they began to wait, and no later caller locks
 /// before them. So a future of `lock` that was polled and is not polled any more keeps the others waiting, until it is
 /// dropped, as in Tokio. A thread in [`blocking_lock`](Self::blocking_lock) can be overtaken until it has waited for a
-/// millisecond. Up to 4096 tasks and threads of all processes wait in order; more look again each millisecond.
+/// millisecond. Up to 4096 tasks and threads of all processes wait in order; more try again each millisecond.
 ///
 /// # It is not reentrant
 ///
-/// Locking again in the task that holds the lock waits for ever, as in Tokio. A task may go on in another thread and
-/// two tasks may share a thread, so neither says who asks again; and a lock that its holder can take twice does not
-/// tell the inner code that the value is half changed. Let the function that locks call a function that takes `&mut T`.
+/// Locking again in the task that holds the lock waits for ever, as in Tokio. A task may continue in another thread,
+/// and two tasks may share a thread, so neither identifies the holder. And a lock that its holder can take twice does
+/// not tell the inner code that the value is half changed. Let the function that locks call a function that takes
+/// `&mut T`.
 ///
 /// # Hostile processes
 ///

@@ -1,9 +1,9 @@
 //! A thread of this process that notices when other processes end.
 //!
-//! One thread serves all objects of the process. It sleeps until the kernel says that a process has ended which had one
-//! of them ([`CloseWatch`]), and then has the requests at all objects served at which a party of this process waits. It
-//! also does that a few times a second while a party waits: a process that overwrites the memory is told by no notice.
-//! Where the kernel gives no notices, it does so more often.
+//! One thread serves all objects of the process. It sleeps until the kernel says that a process with one of them has
+//! ended ([`CloseWatch`]). Then it has the requests served at all objects at which a party of this process waits. It
+//! also does that a few times a second while a party waits: no notice tells that a process overwrites the memory. Where
+//! the kernel gives no notices, it does so more often.
 //!
 //! The thread is started at the first wait, and ends when no handle is left at which a party has waited.
 

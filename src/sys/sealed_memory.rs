@@ -30,8 +30,8 @@ pub(crate) struct SealedMemory {
 impl SealedMemory {
     /// Seals `memory`.
     ///
-    /// If another process has it mapped (a copy of this process made by `fork`, or a sender that has kept it) or the
-    /// kernel is writing into it, the bytes are copied to memory that is not shared yet, and that is sealed.
+    /// That is not possible while another process has it mapped (a copy of this process made by `fork`, or a sender
+    /// that has kept it), or while the kernel writes into it. Then the bytes are copied to new memory, which is sealed.
     ///
     /// # Errors
     ///

@@ -1,9 +1,10 @@
 //! The control socket: rare, small messages, each with the descriptors it names.
 //!
 //! One end is the parent's, the other the child's. More descriptors than the kernel takes with a message go in a
-//! bundle. Must stay true: a message and its descriptors arrive together or not at all, except that a message which can
-//! do without them arrives alone if the receiver's descriptor table has no room for them; and the end of the socket is
-//! seen after everything that was sent before it.
+//! bundle. Must stay true:
+//! - A message and its descriptors arrive together or not at all. The exception is a message that can do without them:
+//!   it arrives alone if the receiver's descriptor table has no room for them.
+//! - The end of the socket is seen after everything that was sent before it.
 
 use std::cell::RefCell;
 use std::io;

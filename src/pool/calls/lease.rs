@@ -50,8 +50,7 @@ use crate::task::{Call, Task};
 ///
 /// Calls of the lease run in the order of their submission, whatever their [`priority`](Run::priority) and
 /// [`key`](Run::key) are. They need no place in a full queue. Their [`timeout`](Run::timeout) and
-/// [`queue_timeout`](Run::queue_timeout) are those of other calls. A [`broadcast`](Pool::broadcast) runs between two of
-/// them.
+/// [`queue_timeout`](Run::queue_timeout) are those of other calls.
 ///
 /// ```
 /// # #[procession::main]

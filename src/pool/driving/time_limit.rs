@@ -1,10 +1,10 @@
 //! When the time of the task at the front of a worker's ring is over.
 //!
 //! Lives in the application; pure. The worker stamps the start of every item into the ring, so that the time before the
-//! start does not count. The stamp is the worker's word: a start in the future counts as now, the start of a single
-//! call counts as it was seen first, and a worker that stamps nothing, or again and again, has [`UNSTARTED`] more than
-//! all its items may take. A task whose outcomes have all arrived is not late: its worker has [`UNSTARTED`] to drop the
-//! result and to say that it has finished.
+//! start does not count. A corrupted worker may stamp anything. So a start in the future counts as now, and the start
+//! of a single call counts as it was seen first. A worker that stamps nothing, or again and again, has [`UNSTARTED`]
+//! more than all its items may take. A task whose outcomes have all arrived is not late: its worker has [`UNSTARTED`] to
+//! drop the result and to say that it has finished.
 
 use std::time::Duration;
 

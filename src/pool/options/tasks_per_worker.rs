@@ -13,10 +13,10 @@ impl PoolBuilder {
     /// For `async` functions that wait more than they compute. The tasks of a worker share its process, its memory and
     /// its Tokio runtime, and finish in any order.
     ///
-    /// Each of the tasks has a thread of the worker for its time. So a future need not be `Send`, a task that computes
-    /// does not stop the others, and a thread-local is of one task at a time, but not the same for all tasks: an
-    /// [`initializer`](Self::initializer) must leave what it makes in a `static`. Functions that are not `async` run at
-    /// the same time, too. A C library that is not thread-safe needs a pool in which this is 1.
+    /// Each of the tasks has a thread of the worker for its time. So a future need not be `Send`, and a task that
+    /// computes does not stop the others. A thread-local belongs to one task at a time, and is not the same for all
+    /// tasks: an [`initializer`](Self::initializer) must leave what it makes in a `static`. Functions that are not
+    /// `async` run at the same time, too. A C library that is not thread-safe needs a pool in which this is 1.
     ///
     /// # The end of a task
     ///

@@ -5,10 +5,10 @@
 //! is in that group, whatever group or session of processes it leads and whatever parent it has, also when the child
 //! has ended. The kernel kills a whole group by one write to `cgroup.kill` (Linux 5.14), also while its processes fork.
 //!
-//! A group is a directory, which no process removes by its end. It is removed by the first that can: the application,
-//! when the child was reaped; when the application has ended, its fork server ([`end_all_of`]); or the next application
-//! that makes groups at the same place ([`Delegation::find`]). The application holds a lock on the directory of each of
-//! its groups (`flock(2)`). So a group whose lock is free belongs to an application that has ended.
+//! A group is a directory, which stays when its processes end. The application removes it when the child was reaped.
+//! When the application has ended, its fork server does ([`end_all_of`]), or the next application that makes groups at
+//! the same place ([`Delegation::find`]). The application holds a lock on the directory of each of its groups
+//! (`flock(2)`). So a group whose lock is free belongs to an application that has ended.
 //!
 //! Never here: whose child is killed, and when. No file of the kernel's but those of groups that have the names of this
 //! crate is written.
