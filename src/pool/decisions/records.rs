@@ -194,6 +194,11 @@ impl TaskRecord {
         }
     }
 
+    /// Whether all its items have outcomes, and only the worker's word is missing that it has finished.
+    pub(in crate::pool) fn has_all_outcomes(&self) -> bool {
+        self.received() == Some(self.job.items())
+    }
+
     /// The position of its request, if that is in the ring of `worker`.
     pub(in crate::pool) fn position_at(&self, worker: WorkerKey) -> Option<Cursor> {
         match self.place {
