@@ -1,6 +1,6 @@
 //! The processes below a child, which may have left its group.
 //!
-//! A group takes along what stays in it. What leads a group or a session of its own (`setpgid(2)`, `setsid(2)`) is
+//! Killing a group kills what has stayed in it. What leads a group or a session of its own (`setpgid(2)`, `setsid(2)`) is
 //! found by its parent (`proc_tid_children(5)`): the child and all below it are stopped, until no new process is found,
 //! and then killed. A process whose parent has ended, as a daemon's has, becomes a child of the nearest subreaper above
 //! it (`prctl(2)`), which every child of this crate is. It is found as long as that child exists: what a child that

@@ -232,7 +232,7 @@ impl Core {
         true
     }
 
-    /// Runs the item at `index` of a job with several once more.
+    /// Runs the item at `index` of a job with several items again.
     fn retry(&mut self, job: &Arc<dyn Job>, index: usize, mut options: CallOptions) {
         options.retries -= 1;
         options.tried = true;

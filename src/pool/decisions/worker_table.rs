@@ -95,7 +95,6 @@ impl Worker {
         self.reservation != Reservation::None || !self.pinned.is_empty()
     }
 
-    /// Its id.
     pub(in crate::pool) fn id(&self) -> WorkerId {
         WorkerId(self.serial)
     }

@@ -49,8 +49,8 @@ const JOBS_AT_ONCE: usize = 64;
 ///
 /// # Errors
 ///
-/// A failed item is a [`JoinError`] of any [`kind`](JoinError::kind). When the pool is closed, items that were
-/// submitted are finished. Each item that is read from then on fails with
+/// A failed item is a [`JoinError`] of any [`kind`](JoinError::kind), and [`JoinError::item`] is its place in the input.
+/// When the pool is closed, items that were submitted are finished. Each item that is read from then on fails with
 /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
 ///
 /// # Cancel safety
