@@ -8,10 +8,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-use crate::deadline::{until, within};
+use crate::deadline::{LIMIT, until, within};
 
 /// How many looks in a row must find a thread asleep: between two sleeps it could be seen once.
 const QUIET_LOOKS: usize = 20;
@@ -59,24 +60,25 @@ struct Thread {
 }
 
 impl Thread {
-    fn read(task: &Path) -> Self {
-        let stat = std::fs::read_to_string(task.join("stat")).unwrap();
+    /// `None` if it has ended.
+    fn read(task: &Path) -> Option<Self> {
+        let stat = std::fs::read_to_string(task.join("stat")).ok()?;
         // The name before the parenthesis may contain spaces.
-        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let (_, fields) = stat.rsplit_once(')')?;
         let fields: Vec<_> = fields.split_whitespace().collect();
         let field = |n: usize| fields[n].to_owned();
-        Self {
+        Some(Self {
             state: field(0),
             user: field(11),
             system: field(12),
-        }
+        })
     }
 }
 
 fn threads(pid: u32) -> Vec<Thread> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     tasks
-        .map(|task| Thread::read(&task.unwrap().path()))
+        .filter_map(|task| Thread::read(&task.ok()?.path()))
         .collect()
 }
 
@@ -86,14 +88,26 @@ pub(crate) fn process_asleep(pid: u32) -> impl Future<Output = ()> {
     threads_asleep(move || threads(pid))
 }
 
+/// Blocks this thread until all threads of a process sleep.
+pub(crate) fn threads_asleep_blocking(pid: u32) {
+    let end = Instant::now() + LIMIT;
+    let mut quiet = Quiet::new(threads(pid));
+    while !quiet.holds_with(threads(pid)) {
+        assert!(Instant::now() < end, "{pid} does not sleep");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Waits until these threads of this process sleep.
 #[track_caller]
 pub(crate) fn own_threads_asleep(threads: Vec<Pid>) -> impl Future<Output = ()> {
     let task = |tid: &Pid| format!("/proc/self/task/{}", tid.as_raw_nonzero());
     let tasks: Vec<_> = threads.iter().map(task).collect();
     threads_asleep(move || {
-        let threads = tasks.iter().map(|task| Thread::read(Path::new(task)));
-        threads.collect()
+        let threads = tasks.iter();
+        threads
+            .filter_map(|task| Thread::read(Path::new(task)))
+            .collect()
     })
 }
 
@@ -105,17 +119,30 @@ pub(crate) fn process_stopped(pid: u32) -> impl Future<Output = ()> {
 
 #[track_caller]
 fn threads_asleep(look: impl Fn() -> Vec<Thread>) -> impl Future<Output = ()> {
-    let mut quiet = 0;
-    let mut before = look();
-    until(move || {
-        let now = look();
+    let mut quiet = Quiet::new(look());
+    until(move || quiet.holds_with(look()))
+}
+
+/// For how many looks threads were asleep.
+struct Quiet {
+    looks: usize,
+    before: Vec<Thread>,
+}
+
+impl Quiet {
+    fn new(before: Vec<Thread>) -> Self {
+        Self { looks: 0, before }
+    }
+
+    /// Whether they were asleep for long enough, with this look.
+    fn holds_with(&mut self, now: Vec<Thread>) -> bool {
         let asleep = now.iter().all(|thread| thread.state == "S");
-        quiet = if asleep && now == before {
-            quiet + 1
+        self.looks = if asleep && now == self.before {
+            self.looks + 1
         } else {
             0
         };
-        before = now;
-        quiet > QUIET_LOOKS
-    })
+        self.before = now;
+        self.looks > QUIET_LOOKS
+    }
 }

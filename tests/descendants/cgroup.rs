@@ -128,7 +128,7 @@ async fn killed_and_leaving_workers_take_their_cgroups_along() {
             .unwrap();
         within(pool.run(start_daemons, time.clone())).await.unwrap();
         let group = within(pool.run(own_group, ())).await.unwrap();
-        assert_eq!(sleeping(&time), 8);
+        until(|| sleeping(&time) == 8).await;
         drop(pool);
         until(|| sleeping(&time) == 0 && !group.exists()).await;
     }

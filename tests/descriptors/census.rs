@@ -37,7 +37,9 @@ async fn census_finds_descriptors_tasks_zombies_and_orphans() {
             .trim()
             .parse()
             .unwrap();
-        assert!(before.left().iter().any(|found| found.contains("sleep")));
+        // It may not have executed `sleep` yet.
+        let seen = || before.left().iter().any(|found| found.contains("sleep"));
+        deadline::until(seen).await;
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     })

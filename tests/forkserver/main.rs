@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use procession::{Process, StartMethod};
 
-use crate::deadline::within;
+use crate::deadline::until;
 use crate::leftovers::processes::{ProcessInfo, children, kill_if_running};
 
 /// A builder of forked processes.
@@ -51,7 +51,9 @@ pub(crate) fn spares() -> Vec<ProcessInfo> {
 /// Starts processes one after the other until there are spares, and returns their pids.
 pub(crate) async fn some_spares() -> Vec<u32> {
     loop {
-        within(forked().spawn(|| (), ())).await.unwrap();
+        // On a machine under load a process may take longer than [`SPARE_TIME`], so its end is not waited for.
+        let process = forked().spawn(|| (), ());
+        until(|| process.pid().is_some()).await;
         let spares = spares();
         if !spares.is_empty() {
             return spares.iter().map(|spare| spare.pid).collect();

@@ -22,7 +22,7 @@ use crate::deadline;
 use processes::{ProcessInfo, descendants, kill_marked, marked};
 
 /// How long a process or descriptor that is being closed may take to be gone.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = deadline::LIMIT;
 
 /// How long [`Census::assert_none`] sleeps between two counts.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);

@@ -1,12 +1,13 @@
 //! Workers that cannot start, or die with nothing to do: whose fault it is, and that the pool heals.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::future::join_all;
 use procession::{Pool, PoolEvent, PoolEvents, StartMethod, WorkerInfo, WorkerState};
 
+use crate::asleep::threads_asleep_blocking;
 use crate::deadline::{until, within};
 use crate::notes::{Board, Notes};
 use crate::pools::{all_idle, idle, pids};
@@ -67,11 +68,24 @@ async fn workers_that_all_die_idle_are_not_started_for_ever() {
         .workers(2)
         .initializer(end_soon_and_tell, board.notes());
     let pool = pool.build().unwrap();
-    until(|| pool.metrics().breaker_open()).await;
-    let then = board.read("started").len();
+    let begun = Instant::now();
+    let is_open = || pool.metrics().breaker_open();
+    until(|| is_open() || begun.elapsed() > Duration::from_secs(15)).await;
+    if !is_open() {
+        // A machine under load starts fewer than the hundred in ten seconds that open it.
+        let (started, taken) = (board.read("started").len(), begun.elapsed());
+        let most = 100 * (1 + taken.as_secs() as usize / 10);
+        assert!(started <= most, "{started} workers in {taken:?}");
+        within(pool.terminate()).await;
+        return;
+    }
+    let (begun, then) = (Instant::now(), board.read("started").len());
     tokio::time::sleep(Duration::from_millis(500)).await;
     let started = board.read("started").len() - then;
-    assert!(started <= 4, "{started} workers in half a second");
+    let taken = begun.elapsed();
+    // A machine under load sleeps longer.
+    let most = 4 + 2 * taken.as_secs() as usize;
+    assert!(started <= most, "{started} workers in {taken:?}");
     within(pool.terminate()).await;
 }
 
@@ -189,13 +203,20 @@ async fn worker_shown_as_idle_has_started() {
 
 #[procession::test]
 async fn worker_killed_after_it_has_sent_its_result_fails_nothing() {
+    let board = Board::new();
     let pool = Pool::with_workers(1).unwrap();
-    let die_soon = || {
-        end_soon();
+    let note = |notes: Notes| {
+        notes.write("ran", pid());
         pid()
     };
-    for _ in 0..5 {
-        let ran_in = within(pool.run(die_soon, ())).await.unwrap();
+    for count in 1..=5 {
+        let call = pool.spawn(note, board.notes());
+        let ran_in = board.lines("ran", count).await[count - 1].parse().unwrap();
+        // The runtime has only this thread: the pool looks at the result when the worker is dead. A worker that sleeps has
+        // sent it.
+        threads_asleep_blocking(ran_in);
+        kill(ran_in);
+        assert_eq!(within(call).await.unwrap(), ran_in);
         until(|| !pids(&pool).contains(&ran_in)).await;
     }
     let metrics = pool.metrics();

@@ -56,7 +56,7 @@ async fn busy_and_leased_workers_run_it_after_their_task() {
     board.lines("here", 2).await;
     let mut broadcast = pin!(pool.broadcast(pid, ()));
     assert!(poll!(&mut broadcast).is_pending());
-    // The third worker goes on.
+    // The third worker runs other tasks.
     assert_eq!(within(pool.run(add, (1, 1))).await.unwrap(), 2);
     board.write("go", 1);
     let ran: BTreeSet<_> = within(broadcast).await.unwrap().into_iter().collect();
@@ -64,6 +64,22 @@ async fn busy_and_leased_workers_run_it_after_their_task() {
     within(of_lease).await.unwrap();
     within(of_pool).await.unwrap();
     assert_eq!(within(lease.run(pid, ())).await.unwrap(), lease.pid());
+}
+
+#[procession::test]
+async fn broadcast_that_ends_a_leased_worker_ends_the_lease() {
+    let pool = ready(2).await;
+    let lease = within(pool.worker()).await.unwrap();
+    let leased = lease.pid();
+    let exits_there = |it: u32| {
+        if pid() == it {
+            std::process::exit(3);
+        }
+    };
+    let error = within(pool.broadcast(exits_there, leased)).await;
+    assert_eq!(error.unwrap_err().pid(), Some(leased));
+    let closed = within(lease.run(pid, ())).await.unwrap_err();
+    assert!(closed.is_closed() && !closed.started(), "{closed}");
 }
 
 #[procession::test]
@@ -85,7 +101,7 @@ async fn failure_in_one_worker_is_the_failure_of_all() {
             .unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
     }
-    // Once in each, also in the one that failed.
+    // Once in each worker, also in the worker that failed.
     assert_eq!(board.notes().read("ran").len(), 6);
     assert_eq!(within(pool.broadcast(pid, ())).await.unwrap().len(), 3);
 }

@@ -228,6 +228,12 @@ async fn value_that_cannot_be_decoded_fails_each_call_and_no_other() {
 
 #[procession::test]
 async fn no_descriptor_or_memory_is_left_in_either_process() {
+    // Other tests have descriptors and memory of their own.
+    let test = "cached::no_descriptor_or_memory_is_left_in_either_process";
+    alone(test, leave_nothing()).await;
+}
+
+async fn leave_nothing() {
     let pool = ready(1).await;
     let mappings = || {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
@@ -250,6 +256,7 @@ async fn no_descriptor_or_memory_is_left_in_either_process() {
         within(pool.run(descriptors_there, ())).await.unwrap(),
         before.1
     );
+    within(pool.terminate()).await;
 }
 
 fn descriptors_there() -> usize {

@@ -19,7 +19,7 @@ use serde_bytes::ByteBuf;
 
 use crate::deadline::{LIMIT, until, within};
 use crate::leftovers::alone;
-use crate::leftovers::processes::{ProcessInfo, children, signal};
+use crate::leftovers::processes::{ProcessInfo, children, signal_if_running};
 use crate::pools::{all_idle, idle, ready};
 use crate::tasks::pid;
 use crate::{echo, made};
@@ -210,12 +210,19 @@ async fn large_values() {
 /// Stops all processes of this test, or lets them continue.
 async fn stop_all(stops: bool) {
     let number = if stops { Signal::STOP } else { Signal::CONT };
+    let send = |all: &[ProcessInfo]| all.iter().for_each(|it| signal_if_running(it.pid, number));
     let all = children();
-    all.iter().for_each(|it| signal(it.pid, number));
+    send(&all);
     if stops {
         let has_server = all.iter().any(ProcessInfo::is_fork_server);
         assert!(all.len() > 2 && has_server || executes(), "{all:?}");
-        until(|| children().iter().all(ProcessInfo::is_stopped)).await;
+        // The fork server may have made a spare before it was stopped.
+        until(|| {
+            let all = children();
+            send(&all);
+            all.iter().all(ProcessInfo::is_stopped)
+        })
+        .await;
     }
 }
 

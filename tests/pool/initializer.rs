@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use futures::future::join_all;
 use procession::{JoinError, Pool};
@@ -71,8 +72,7 @@ async fn initializer_may_be_async_and_return_unit() {
     assert_eq!(within(pool.run(prepared, ())).await.unwrap().0, 3);
 }
 
-/// How many workers a pool may start with an initializer that always fails: a few before the breaker opens,
-/// and one each time it half-opens.
+/// How many workers a pool may start with an initializer that always fails, until the breaker opens.
 const STARTS: usize = 10;
 
 fn refuse(notes: Notes) -> Result<(), String> {
@@ -96,6 +96,7 @@ fn exits(notes: Notes) {
 }
 
 async fn fails_to_start(board: &Board, pool: Pool) -> Vec<JoinError> {
+    let begun = Instant::now();
     let runs = join_all((0..100).map(|n| pool.run(add, (n, n))));
     let errors: Vec<_> = within(runs)
         .await
@@ -106,14 +107,13 @@ async fn fails_to_start(board: &Board, pool: Pool) -> Vec<JoinError> {
         assert!(error.is_spawn() && !error.started(), "{error:?}");
         assert!(error.task().contains("add"), "{error:?}");
     }
-    let tried = board.read("tried").len();
-    assert!(
-        (5..=STARTS).contains(&tried),
-        "{tried} workers were started"
-    );
-    // The pool starts no further workers while there are no tasks.
+    assert!(board.read("tried").len() >= 5);
+    // The pool starts no further workers at once, although it has none.
     tokio::time::sleep(4 * SHORT).await;
-    assert_eq!(board.read("tried").len(), tried);
+    let (tried, taken) = (board.read("tried").len(), begun.elapsed());
+    // On a machine under load all of this takes longer, and one worker is tried in each second.
+    let most = STARTS + taken.as_secs() as usize;
+    assert!(tried <= most, "{tried} workers were started in {taken:?}");
     within(pool.shutdown()).await;
     assert_eq!(pool.workers().len(), 0);
     errors

@@ -96,12 +96,14 @@ async fn keyed_task_waits_for_its_busy_worker_while_others_run_elsewhere() {
 #[procession::test]
 async fn key_of_a_killed_worker_finds_another() {
     let pool = ready(2).await;
-    let homes = settle(&pool, 2).await;
+    settle(&pool, 2).await;
+    // On a machine under load it may be another than the worker that had the key.
     let crash = pool.run(|| -> u32 { std::process::abort() }, ()).key(0);
-    assert!(within(crash).await.unwrap_err().is_crashed());
+    let crash = within(crash).await.unwrap_err();
+    assert!(crash.is_crashed());
     let runs = (0..100).map(|n| pool.run(pid, ()).key(n % 2));
     for outcome in within(join_all(runs)).await {
-        assert_ne!(outcome.unwrap(), homes[0]);
+        assert_ne!(Some(outcome.unwrap()), crash.pid());
     }
     // A retry goes on with the key.
     let board = Board::new();

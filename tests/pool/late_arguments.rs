@@ -1,9 +1,6 @@
 //! Arguments that are encoded while workers start, or leave.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::ThreadId;
-use std::time::Duration;
 
 use procession::{Pool, WorkerState};
 use serde::{Deserialize, Serialize, Serializer};
@@ -13,24 +10,12 @@ use crate::leftovers::processes::kill;
 use crate::notes::{Board, Notes};
 use crate::pools::ready;
 
-static ENCODED: AtomicU32 = AtomicU32::new(0);
-
-/// The second encoding takes long: into shared memory, because the value is too large for the ring.
-#[derive(Debug, Deserialize)]
-struct Slow(Vec<u8>);
-
-impl Serialize for Slow {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if ENCODED.fetch_add(1, Ordering::Relaxed) == 1 {
-            std::thread::sleep(Duration::from_millis(300));
-        }
-        self.0.serialize(serializer)
-    }
-}
-
 fn prepare(notes: Notes) -> Result<(), String> {
     match notes.has("obstacle") && !notes.has("cleared") {
-        true => Err("not now".to_owned()),
+        true => {
+            notes.write("refused", std::process::id());
+            Err("not now".to_owned())
+        }
         false => Ok(()),
     }
 }
@@ -43,10 +28,13 @@ async fn task_that_is_encoded_while_workers_fail_runs_when_they_start_again() {
     let pool = pool.initializer(prepare, board.notes()).build().unwrap();
     let worker = within(pool.run(std::process::id, ())).await.unwrap();
     board.write("obstacle", 1);
-    let call = pool.spawn(|it: Slow| it.0.len(), Slow(vec![1; 1 << 20]));
-    tokio::time::sleep(Duration::from_millis(30)).await;
+    let call = pool.spawn(|it: Held| it.1.len(), Held::large(&board));
+    board.lines("encoding", 1).await;
     kill(worker);
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    until(|| pool.metrics().breaker_open()).await;
+    let refused = board.read("refused").len();
+    board.write("go", 1);
+    board.lines("refused", refused + 1).await;
     board.write("cleared", 1);
     match within(call).await {
         Ok(len) => assert_eq!(len, 1 << 20),
@@ -55,15 +43,21 @@ async fn task_that_is_encoded_while_workers_fail_runs_when_they_start_again() {
     }
 }
 
-static RUNTIME_THREAD: OnceLock<ThreadId> = OnceLock::new();
-
-/// Its encoding into shared memory, which another thread does than the first, waits until it is told to go on.
+/// Its encoding into shared memory, which another thread does than the one that made it, waits until it is told to go on.
 #[derive(Debug, Deserialize)]
-struct Held(Notes, Vec<u8>);
+struct Held(Notes, Vec<u8>, #[serde(skip)] Option<ThreadId>);
+
+impl Held {
+    /// Too large for the ring.
+    fn large(board: &Board) -> Self {
+        let here = std::thread::current().id();
+        Self(board.notes(), vec![1; 1 << 20], Some(here))
+    }
+}
 
 impl Serialize for Held {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if RUNTIME_THREAD.get() != Some(&std::thread::current().id()) {
+        if self.2 != Some(std::thread::current().id()) {
             self.0.write("encoding", 1);
             self.0.wait("go");
         }
@@ -73,12 +67,11 @@ impl Serialize for Held {
 
 #[procession::test]
 async fn task_that_is_encoded_while_its_worker_leaves_runs_in_the_next() {
-    RUNTIME_THREAD.set(std::thread::current().id()).unwrap();
     let board = Board::new();
     let pool = ready(1).await;
     let first = pool.workers()[0].pid();
     let measure = |it: Held| (it.1.len(), std::process::id());
-    let call = pool.spawn(measure, Held(board.notes(), vec![1; 1 << 20]));
+    let call = pool.spawn(measure, Held::large(&board));
     board.lines("encoding", 1).await;
     let restart = tokio::spawn(pool.restart_workers());
     let leaves = || {

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "../asleep/mod.rs"]
+mod asleep;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 #[path = "../executor/mod.rs"]
@@ -34,6 +36,7 @@ mod initializer;
 mod initializer_errors;
 mod key;
 mod late_arguments;
+mod late_drop;
 mod lease;
 mod many;
 mod map;

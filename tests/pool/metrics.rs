@@ -110,7 +110,9 @@ async fn metrics_count_no_request_for_a_worker() {
     let board = Board::new();
     let pool = Pool::builder().workers(1).queue_limit(0);
     let pool = pool.queue_timeout(SHORT).build().unwrap();
-    let running = pool.spawn(held, (board.notes(), "here".to_owned()));
+    // It may wait longer for the worker to start.
+    let running = pool.run(held, (board.notes(), "here".to_owned()));
+    let running = running.queue_timeout(LONG).spawn();
     board.lines("here", 1).await;
     assert!(within(pool.worker()).await.unwrap_err().is_timed_out());
     let metrics = pool.metrics();

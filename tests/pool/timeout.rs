@@ -54,10 +54,12 @@ async fn timeout_counts_from_the_start_of_the_task() {
     let pool = ready(1).await;
     let first = pool.spawn(held, (board.notes(), "here".to_owned()));
     board.lines("here", 1).await;
+    // More than a call takes under any load, and less than it waits.
+    let limit = 10 * SHORT;
     let waiting: Vec<_> = (0..4)
-        .map(|n| pool.run(add, (n, 1)).timeout(SHORT).spawn())
+        .map(|n| pool.run(add, (n, 1)).timeout(limit).spawn())
         .collect();
-    tokio::time::sleep(3 * SHORT).await;
+    tokio::time::sleep(2 * limit).await;
     board.write("go", 1);
     within(first).await.unwrap();
     for outcome in within(join_all(waiting)).await {
@@ -151,10 +153,12 @@ async fn timeout_excludes_time_spent_by_the_executor() {
         ByteBuf::from(vec![1; 50_000])
     };
     let items = (0..20).map(|n| (board.notes(), n));
-    let mut map = pool.map(task, items).chunk_size(20).timeout(2 * SHORT);
+    // More than an item takes under any load.
+    let limit = 10 * SHORT;
+    let mut map = pool.map(task, items).chunk_size(20).timeout(limit);
     assert!(futures::poll!(map.next()).is_pending());
     board.wait_for("ran", 5);
-    std::thread::sleep(6 * SHORT);
+    std::thread::sleep(2 * limit);
     let mut count = 0;
     while let Some(outcome) = within(map.next()).await {
         outcome.unwrap();

@@ -141,7 +141,10 @@ async fn abort_does_not_repeat_finished_tasks() {
             board.wait_for("ran", n + 1);
         }
         wrapped = pool.metrics().queued() == 0;
-        handles[0].abort();
+        // The next has run, so the first has sent its result. A task that is alone may not have.
+        if wrapped {
+            handles[0].abort();
+        }
         let count = handles.len();
         for outcome in within(join_all(handles)).await {
             assert_eq!(outcome.unwrap(), 60_000);

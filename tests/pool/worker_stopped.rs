@@ -77,7 +77,8 @@ async fn worker_stopped_while_busy_can_be_timed_out_aborted_and_terminated() {
             for worker in pids(&pool) {
                 signal(worker, Signal::STOP);
             }
-            until(|| descendants().iter().all(ProcessInfo::is_stopped)).await;
+            let is_quiet = |it: &ProcessInfo| it.is_stopped() || it.is_spare();
+            until(|| descendants().iter().all(is_quiet)).await;
             let waiting: Vec<_> = (0..300).map(|_| pool.spawn(pid, ())).collect();
             within(pool.terminate()).await;
             for outcome in within(join_all(waiting)).await {

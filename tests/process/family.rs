@@ -5,19 +5,15 @@
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use procession::{ChildStdout, Process, ProcessHandle, Task};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 
-use crate::deadline::{until_limit, within, within_limit};
+use crate::deadline::{until, within};
 use crate::leftovers::processes::{ProcessInfo, marked};
 use crate::say;
 use crate::tasks::parked;
-
-/// How long a child may outlive its parent.
-const LIMIT: Duration = Duration::from_secs(2);
 
 const FAMILY: &str = "PROCESSION_TEST_FAMILY";
 
@@ -64,7 +60,8 @@ impl Family {
     /// The processes that the parent has started.
     pub(crate) fn children(&self) -> Vec<ProcessInfo> {
         let mut members = self.members();
-        members.retain(|found| Some(found.parent) == self.parent.pid() && !found.is_fork_server());
+        members.retain(|found| Some(found.parent) == self.parent.pid());
+        members.retain(|found| !found.is_fork_server() && !found.is_spare());
         members
     }
 
@@ -80,11 +77,11 @@ impl Family {
         let status = within(self.parent.exited()).await.unwrap();
         assert_eq!(status.signal(), signal);
         let mut rest = Vec::new();
-        let end = within_limit(LIMIT, self.stdout.read_to_end(&mut rest));
+        let end = within(self.stdout.read_to_end(&mut rest));
         let Ok(()) = end.await.map(drop) else {
             panic!("the parent's stdout could not be read");
         };
-        until_limit(LIMIT, || self.members().is_empty()).await;
+        until(|| self.members().is_empty()).await;
     }
 }
 

@@ -8,6 +8,8 @@
     reason = "arguments of tasks are owned values"
 )]
 
+#[path = "../asleep/mod.rs"]
+mod asleep;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 #[path = "../executor/mod.rs"]

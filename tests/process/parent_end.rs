@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use procession::Process;
 use rustix::process::Signal;
 
+use crate::asleep::process_stopped;
 use crate::deadline::{until, within};
 use crate::family::{Activity, Family, check, child, parent};
 use crate::leftovers::alone;
-use crate::leftovers::processes::{ProcessInfo, signal_if_running};
+use crate::leftovers::processes::signal_if_running;
 use crate::say;
 use crate::tasks::parked;
 
@@ -95,27 +96,11 @@ async fn child_that_is_stopped_ends_with_its_parent() {
             };
             signal_if_running(child.pid, Signal::STOP);
             // The process counts as stopped when all its threads are stopped.
-            until(|| thread_states(child).iter().all(|state| *state == 'T')).await;
+            process_stopped(child.pid).await;
             family.assert_ends_after_kill().await;
         },
     )
     .await;
-}
-
-fn thread_states(found: &ProcessInfo) -> Vec<char> {
-    let threads = std::fs::read_dir(format!("/proc/{}/task", found.pid)).unwrap();
-    let stats = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")));
-    stats
-        .map(|stat| {
-            stat.unwrap()
-                .rsplit_once(") ")
-                .unwrap()
-                .1
-                .chars()
-                .next()
-                .unwrap()
-        })
-        .collect()
 }
 
 async fn parent_of_many() {

@@ -8,9 +8,10 @@ use futures::FutureExt as _;
 use procession::{ErrorKind, Process, ProcessHandle};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::deadline::{until, within};
+use crate::asleep::process_stopped;
+use crate::deadline::within;
 use crate::leftovers::alone;
-use crate::leftovers::processes::{descendants, is_gone};
+use crate::leftovers::processes::is_gone;
 use crate::tasks::parked;
 use crate::{parked_process, read_line, say};
 
@@ -153,13 +154,8 @@ async fn signal_that_stops_a_process_does_not_end_it() {
             read_line(&mut handle.take_stdout().unwrap()).await;
             handle.signal(libc::SIGSTOP);
             let pid = handle.pid().unwrap();
-            let state = || {
-                descendants()
-                    .iter()
-                    .find(|found| found.pid == pid)
-                    .map(|found| found.state)
-            };
-            until(|| state() == Some('T')).await;
+            // Each thread stops for itself.
+            process_stopped(pid).await;
             within(stdin.write_all(b"x")).await.unwrap();
             drop(stdin);
             assert!(handle.exited().now_or_never().is_none() && !handle.is_finished());

@@ -23,10 +23,10 @@ const RECORD: &str = "PROCESSION_TEST_RECORD";
 const FAMILY: &str = "PROCESSION_TEST_FAMILY";
 
 /// How long a program may run.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
-/// How long the processes that a program started may outlive it.
-const CLEANUP_LIMIT: Duration = Duration::from_secs(2);
+/// How long the processes that a program started may outlive it, on a machine under load.
+const CLEANUP_LIMIT: Duration = Duration::from_secs(60);
 
 /// The role of this process; `None` for the test.
 pub(crate) fn role() -> Option<String> {

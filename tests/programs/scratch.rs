@@ -13,7 +13,7 @@ use procession::{Pool, StartMethod, task};
 use rustix::process::{Signal, getpid, kill_process};
 
 /// How long a directory may be there after the last process of the application.
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = deadline::LIMIT;
 
 const ENDINGS: [&str; 8] = [
     "shuts down",

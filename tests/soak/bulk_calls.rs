@@ -215,6 +215,7 @@ impl Client {
     }
 
     pub(crate) async fn lease(&self, random: &mut Random) {
+        let failed_broadcasts = self.ledger.failed_broadcasts();
         let lease = match self.pool.worker().await {
             Ok(lease) => lease,
             Err(error) => return self.not_reserved(&error),
@@ -233,7 +234,14 @@ impl Client {
                 Ends::ByTheTest => random.micros(8_000),
             };
             may_be_over |= match tokio::time::timeout(limit, run).await {
-                Ok(outcome) => self.ended_in_lease(&call, outcome),
+                Ok(outcome) => {
+                    let ended_otherwise = self.ledger.broadcast_may_end_workers(failed_broadcasts);
+                    let call = match ended_otherwise {
+                        true => call.or(Cause::Closed),
+                        false => call,
+                    };
+                    self.ended_in_lease(&call, outcome)
+                }
                 Err(_) => {
                     self.ledger.dropped(&call.or(Cause::Cancelled));
                     true
@@ -255,6 +263,7 @@ impl Client {
     pub(crate) async fn broadcast(&self, random: &mut Random) {
         let call = Call::returning(self.ledger.number(), &self.ledger.settings);
         let call = call.or(Cause::Cancelled).pinned();
+        self.ledger.broadcast_begins();
         let broadcast = self
             .pool
             .broadcast(announce, (self.notes.clone(), call.number));
@@ -264,6 +273,7 @@ impl Client {
                 .ok(),
             false => Some(broadcast.await),
         };
+        self.ledger.broadcast_ended(matches!(outcome, Some(Ok(_))));
         // Each worker's part is a call. How many there are is known only if all have returned.
         match outcome {
             Some(Ok(values)) => {

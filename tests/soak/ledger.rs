@@ -20,8 +20,17 @@ pub(crate) struct Ledger {
     entries: Mutex<Vec<Entry>>,
     /// The workers that the test has killed.
     killed: Mutex<HashSet<u32>>,
-    /// How many calls the pool has counted at most besides those that have an entry.
+    /// How many calls without an entry the pool has counted at most.
     uncertain: AtomicU64,
+    broadcasts: Mutex<Broadcasts>,
+}
+
+/// How many calls of all workers were begun, and how many of them ended how.
+#[derive(Debug, Default)]
+struct Broadcasts {
+    begun: u64,
+    returned: u64,
+    failed: u64,
 }
 
 /// One task that is over for the test.
@@ -55,6 +64,7 @@ impl Ledger {
             entries: Mutex::default(),
             killed: Mutex::default(),
             uncertain: AtomicU64::new(0),
+            broadcasts: Mutex::default(),
         }
     }
 
@@ -75,6 +85,29 @@ impl Ledger {
     /// The pool may have counted so many calls that have no entry.
     pub(crate) fn may_have_counted(&self, calls: u64) {
         self.uncertain.fetch_add(calls, Ordering::Relaxed);
+    }
+
+    pub(crate) fn broadcast_begins(&self) {
+        self.broadcasts.lock().unwrap().begun += 1;
+    }
+
+    pub(crate) fn broadcast_ended(&self, has_returned: bool) {
+        let mut it = self.broadcasts.lock().unwrap();
+        match has_returned {
+            true => it.returned += 1,
+            false => it.failed += 1,
+        }
+    }
+
+    pub(crate) fn failed_broadcasts(&self) -> u64 {
+        self.broadcasts.lock().unwrap().failed
+    }
+
+    /// Whether a broadcast may have ended workers since `failed` of them had failed: it has not returned, or has
+    /// failed.
+    pub(crate) fn broadcast_may_end_workers(&self, failed: u64) -> bool {
+        let it = self.broadcasts.lock().unwrap();
+        it.begun - it.returned > failed
     }
 
     /// A task has an outcome, whose value is right. Returns the cause.
@@ -197,18 +230,7 @@ impl Ledger {
         check("cancelled", metrics.cancelled(), &[Cancelled]);
         check("timed out", metrics.timed_out(), &[Overran, Overdue]);
         check("crashed", metrics.crashed(), &[Killed, Signalled, Exited]);
-        let failed = [
-            Panicked,
-            Killed,
-            Signalled,
-            Exited,
-            Overran,
-            Overdue,
-            OutOfMemory,
-            Undecodable,
-            Unstartable,
-        ];
-        check("failed", metrics.failed(), &failed);
+        check("failed", metrics.failed(), &Cause::failures());
         let all = metrics.completed() + metrics.failed() + metrics.cancelled();
         let range = counts.tasks..=counts.tasks + uncertain;
         assert!(

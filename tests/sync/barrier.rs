@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use procession::sync::Barrier;
 
+use crate::asleep::process_asleep;
 use crate::deadline::within;
 use crate::notes::{Board, Notes};
 
@@ -56,7 +57,7 @@ async fn killed_party_breaks_a_barrier_until_it_is_reset() {
     assert!(futures::poll!(&mut own).is_pending());
     let killed = procession::spawn(meet, (barrier.clone(), board.notes()));
     board.lines("comes", 1).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    process_asleep(killed.pid().unwrap()).await;
     killed.abort();
     assert!(within(own).await.is_err());
     assert!(barrier.is_broken());
@@ -79,7 +80,7 @@ async fn party_that_has_died_meets_no_other() {
     let (barrier, board) = (Barrier::new(2).unwrap(), Board::new());
     let killed = procession::spawn(meet, (barrier.clone(), board.notes()));
     board.lines("comes", 1).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    process_asleep(killed.pid().unwrap()).await;
     killed.abort();
     assert!(within(killed).await.is_err());
     assert!(within(barrier.wait()).await.is_err());

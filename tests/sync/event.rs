@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use procession::sync::Event;
 
+use crate::asleep::process_asleep;
 use crate::deadline::within;
 use crate::notes::{Board, Notes};
 
@@ -28,7 +29,9 @@ async fn event_wakes_all_that_wait_although_it_is_cleared_at_once() {
     let mut own = event.wait();
     assert!(futures::poll!(&mut own).is_pending());
     board.lines("waits", 3).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    for child in &children {
+        process_asleep(child.pid().unwrap()).await;
+    }
     event.set();
     assert!(event.is_set());
     event.clear();

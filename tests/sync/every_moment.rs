@@ -17,7 +17,7 @@ async fn kill_at_every_moment<F>(
 {
     let end = Instant::now() + seconds() / 2;
     let mut step = 0_u64;
-    while Instant::now() < end {
+    while Instant::now() < end || step < 4 {
         step += 1;
         let victim = spawn();
         tokio::time::sleep(Duration::from_micros(1000 + step * 313 % 9000)).await;
@@ -25,7 +25,6 @@ async fn kill_at_every_moment<F>(
         assert!(within(victim).await.is_err());
         within(others_go_on()).await;
     }
-    assert!(step > 3);
 }
 
 async fn read_and_write(lock: RwLock<[u64; 20]>) {

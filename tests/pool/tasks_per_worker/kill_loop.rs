@@ -8,7 +8,7 @@ use procession::{ErrorKind, JoinError, Pool};
 use super::several;
 use crate::deadline::{self, until, within};
 use crate::leftovers::alone;
-use crate::leftovers::processes::kill;
+use crate::leftovers::processes::kill_if_running;
 use crate::pools::pids;
 
 /// How long the loop runs, in seconds, if `PROCESSION_SOAK_SECONDS` says nothing else.
@@ -86,7 +86,8 @@ async fn kill_some(pool: &Pool, round: u64) -> u32 {
     tokio::time::sleep(Duration::from_millis(round % 9)).await;
     let worker = pids(pool).into_iter().next();
     worker.map_or(0, |pid| {
-        kill(pid);
+        // The pool may have killed and reaped it, because a task was over its limit.
+        kill_if_running(pid);
         1
     })
 }
