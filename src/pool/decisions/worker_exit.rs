@@ -145,6 +145,9 @@ impl Core {
         if !started && dead.is_alive() {
             return failed_start(dead, exit);
         }
+        if let Some(failure) = &dead.setup_failure {
+            return failure.clone();
+        }
         let task = dead.life.kill_reason().map_or(NO_TASK, |kill| kill.task);
         let error = self.cause_of(dead, task, WORKER_NAME, exit.end);
         match error.exit_code() {
