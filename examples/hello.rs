@@ -1,4 +1,4 @@
-//! Runs functions in other processes: one function, one function over many items, and one that aborts its process.
+//! Runs functions in other processes: a single call, a call for each of many items, and a call that aborts its process.
 #![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 fn primes_below(limit: u32) -> usize {

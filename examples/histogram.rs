@@ -1,5 +1,5 @@
-//! Counts the brightness of all pixels of photographs. The pictures lie in one shared buffer, which every worker reads in
-//! place, and all workers add to one shared histogram. Nothing is copied between processes.
+//! Counts the brightness of all pixels of photographs. The pictures lie in one shared buffer, which every worker reads
+//! in place, and all workers add to one shared histogram. Nothing is copied between processes.
 //!
 //! ```text
 //! cargo run --release --example histogram

@@ -2,8 +2,8 @@
 //!
 //! Runs in the application. A runtime that exists may not be driven at the moment: a current-thread runtime outside of
 //! `block_on`, or one whose threads are all blocked. Its futures make no progress, and the tasks of other runtimes that
-//! wait for them would wait for ever. So such a task has the futures watched: if their runtime does not poll them within
-//! [`REACTION`] after they were woken, the crate's own runtime takes them over and keeps them.
+//! wait for them would wait for ever. So such a task has the futures watched: if their runtime does not poll them
+//! within [`REACTION`] after they were woken, the crate's own runtime takes them over and keeps them.
 //!
 //! Must stay true: a future is polled by one thread at a time; it is dropped with its first runtime, wherever it is
 //! polled; while the tasks that wait are in the same runtime, nothing is watched.
@@ -26,8 +26,8 @@ use crate::own_runtime::{Stay, Timer};
 /// A runtime that does not poll a future for so long after it was woken is taken not to be driven.
 const REACTION: Duration = Duration::from_millis(100);
 
-/// The longest time between two looks at a runtime that is driven.
-const LONGEST_LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// The longest time between two checks of a runtime that is driven.
+const LONGEST_CHECK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Futures that belong together.
 #[derive(Debug)]
@@ -157,7 +157,7 @@ impl Background {
     }
 }
 
-/// Looks whether the futures are polled by their runtime, for as long as they are needed.
+/// Checks whether the futures are polled by their runtime, for as long as they are needed.
 async fn watch(background: Weak<Background>, is_needed: impl Fn() -> bool, stay: Stay) {
     let mut pause = REACTION;
     while let Some(seen) = background.upgrade().map(|it| it.wake()) {
@@ -171,7 +171,7 @@ async fn watch(background: Weak<Background>, is_needed: impl Fn() -> bool, stay:
         }
         drop(watched);
         let end = tokio::time::Instant::now() + pause;
-        pause = LONGEST_LOOK_PAUSE.min(2 * pause);
+        pause = LONGEST_CHECK_PAUSE.min(2 * pause);
         if !is_needed() {
             let Some(watched) = background.upgrade() else {
                 return;

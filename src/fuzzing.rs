@@ -24,8 +24,8 @@ use crate::sys::{memory, socket};
 use crate::transfer::control::{ControlSocket, Either};
 use crate::transfer::messages::{FromChild, FromForkServer, FromWorker};
 
-/// Reads `bytes` as the frames of a reply ring. A frame is a length and its bytes; every second one has its checksum put
-/// right, so that the checks behind the checksum are reached.
+/// Reads `bytes` as the frames of a reply ring. A frame is a length and its bytes; every second one has its checksum
+/// put right, so that the checks behind the checksum are reached.
 pub fn replies(mut bytes: &[u8]) {
     let Ok(created) = RingLayout::Worker.create(0) else {
         return;

@@ -3,9 +3,9 @@
 //! Runs in the application, and in children that start processes of their own. The runtime's blocking threads are the
 //! application's: all of them may wait for this crate.
 //!
-//! Must stay true: there are few threads, started when a job needs one, and gone when there was no job for a while. A job
-//! runs in any case: if no thread can be started and there is none, on the thread that has it. A panic of a job ends that
-//! job alone.
+//! Must stay true: there are few threads, started when a job needs one, and gone when there was no job for a while. A
+//! job runs in any case: if no thread can be started and there is none, on the thread that has it. A panic of a job
+//! ends that job alone.
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,5 +1,5 @@
-//! A filter of system calls under which no process can be forked: processes and workers are executed, and a preload runs
-//! in each worker.
+//! A filter of system calls under which no process can be forked: processes and workers are executed, and a preload
+//! runs in each worker.
 //!
 //! Each test is an application of its own, a process that filters its system calls.
 

@@ -1,6 +1,7 @@
 //! What a child may do: as much as the application that starts it, in a directory that need not be its own.
 //!
-//! Each test is an application of its own, a process that gives rights up. Those that need `root` do nothing elsewhere.
+//! Each test is an application of its own, a process that gives rights up. Tests that need `root` do nothing for other
+//! users.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 #![allow(unsafe_code, reason = "the C library changes the user in all threads")]

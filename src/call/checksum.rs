@@ -1,7 +1,7 @@
 //! The checksum of a committed reply.
 //!
-//! Runs in both processes. A reply may lie unread while the worker runs the next task, and that task may overwrite it. A
-//! checksum finds what was overwritten by accident; the head's other fields find less. It is no protection against a
+//! Runs in both processes. A reply may lie unread while the worker runs the next task, and that task may overwrite it.
+//! A checksum finds what was overwritten by accident; the head's other fields find less. It is no protection against a
 //! worker that means to deceive: that has the same code.
 //!
 //! The mixing step is the multiplication of two 64-bit numbers to 128 bits, folded ("wyhash", Wang Yi).

@@ -1,7 +1,7 @@
 //! Arguments that are the same in every worker: those of initializers, of the exit function and of a broadcast.
 //!
-//! Lives in the application. They are encoded for each worker anew, because they may hold descriptors; by one thread at a
-//! time, because they may not be `Sync`.
+//! Lives in the application. They are encoded for each worker anew, because they may hold descriptors; by one thread at
+//! a time, because they may not be `Sync`.
 //!
 //! Must stay true: a thread of the runtime never waits while another encodes them, which may take long.
 

@@ -32,23 +32,30 @@ pub(crate) enum NotEncoded {
 pub(crate) struct EncodedItems {
     bytes: ShortBytes,
     items: u32,
-    /// Places among these are in the bytes, so that items with attachments are sent all at once. Most items have none,
-    /// and many may wait.
-    fds: HeldFds,
-    /// The cached values that the items name. Most name none.
-    cached: Option<Box<NamedValues>>,
+    /// Most items refer to nothing, and many may wait.
+    references: Option<Box<ItemReferences>>,
 }
 
-/// The attachments of items.
-#[derive(Debug, Default)]
-pub(super) struct ItemFds(pub(super) Vec<OwnedFd>);
+/// What the bytes of items refer to.
+#[derive(Debug)]
+struct ItemReferences {
+    /// The attachments. Places among these are in the bytes, so that items with attachments are sent all at once.
+    fds: Vec<OwnedFd>,
+    /// The cached values that the items name.
+    cached: Vec<Arc<CachedMemory>>,
+}
 
-/// The attachments of all items. Most have none.
-pub(super) type HeldFds = Option<Box<ItemFds>>;
+impl ItemReferences {
+    /// `None` if there are none.
+    #[inline]
+    fn of(fds: Vec<OwnedFd>, cached: Vec<Arc<CachedMemory>>) -> Option<Box<Self>> {
+        let has_any = !fds.is_empty() || !cached.is_empty();
+        has_any.then(|| Box::new(Self { fds, cached }))
+    }
+}
 
-/// The cached values that items name.
-#[derive(Debug, Clone)]
-pub(crate) struct NamedValues(Vec<Arc<CachedMemory>>);
+/// How many items, their bytes, and their attachments if they have any.
+type FittingItems<'a> = (usize, &'a [u8], Option<&'a mut Vec<OwnedFd>>);
 
 impl EncodedItems {
     /// Encodes as many items of `job` as fit one request.
@@ -71,8 +78,7 @@ impl EncodedItems {
         .map(|(bytes, items)| Self {
             bytes,
             items: items as u32,
-            fds: (!fds.is_empty()).then(|| Box::new(ItemFds(fds))),
-            cached: (!cached.is_empty()).then(|| Box::new(NamedValues(cached))),
+            references: ItemReferences::of(fds, cached),
         })
         .map_err(|fault| match fault {
             EncodeFault::Full => NotEncoded::TooLarge(job.measure()),
@@ -93,12 +99,13 @@ impl EncodedItems {
 
     /// The cached values that the items name.
     pub(crate) fn cached(&self) -> &[Arc<CachedMemory>] {
-        self.cached.as_ref().map_or(&[], |named| &named.0)
+        self.references.as_ref().map_or(&[], |it| &it.cached)
     }
 
     /// Takes the handles on the cached values, to be kept for longer than the items.
-    pub(crate) fn take_cached(&mut self) -> Option<Box<NamedValues>> {
-        self.cached.take()
+    pub(crate) fn take_cached(&mut self) -> Vec<Arc<CachedMemory>> {
+        let references = self.references.as_mut();
+        references.map_or_else(Vec::new, |it| std::mem::take(&mut it.cached))
     }
 
     /// How many bytes they take.
@@ -115,7 +122,7 @@ impl EncodedItems {
     /// others.
     #[inline]
     pub(crate) fn split_off(&mut self, at: usize) -> Option<Self> {
-        if at >= self.items() || self.fds.is_some() {
+        if at >= self.items() || self.has_fds() {
             return None;
         }
         let end = self.end_of(at);
@@ -123,8 +130,7 @@ impl EncodedItems {
         let rest = Self {
             bytes: rest,
             items: self.items - at as u32,
-            fds: None,
-            cached: self.cached.clone(),
+            references: ItemReferences::of(Vec::new(), self.cached().to_vec()),
         };
         self.bytes.truncate(end);
         self.items = at as u32;
@@ -133,16 +139,23 @@ impl EncodedItems {
 
     /// How many items fit into `room` bytes, their bytes, and their attachments. `None` if not one fits.
     #[inline]
-    pub(super) fn fitting(&mut self, room: usize) -> Option<(usize, &[u8], &mut HeldFds)> {
+    pub(super) fn fitting(&mut self, room: usize) -> Option<FittingItems<'_>> {
         if self.bytes.len() <= room {
-            return Some((self.items as usize, &self.bytes, &mut self.fds));
+            let fds = self.references.as_mut().map(|it| &mut it.fds);
+            return Some((self.items as usize, &self.bytes, fds));
         }
-        if self.fds.is_some() {
+        if self.has_fds() {
             return None;
         }
         let ends = self.ends().take_while(|end| *end <= room);
         let (last, end) = ends.enumerate().last()?;
-        Some((last + 1, &self.bytes[..end], &mut self.fds))
+        Some((last + 1, &self.bytes[..end], None))
+    }
+
+    fn has_fds(&self) -> bool {
+        self.references
+            .as_ref()
+            .is_some_and(|it| !it.fds.is_empty())
     }
 
     /// Where the first `items` items end.
@@ -180,8 +193,7 @@ mod tests {
         EncodedItems {
             bytes: ShortBytes::of(&bytes),
             items,
-            fds: None,
-            cached: None,
+            references: None,
         }
     }
 
@@ -220,7 +232,7 @@ mod tests {
     fn items_with_attachments_stay_together() {
         let mut all = items(&[3, 0, 10]);
         let fd = std::fs::File::open("/dev/null").unwrap().into();
-        all.fds = Some(Box::new(ItemFds(vec![fd])));
+        all.references = ItemReferences::of(vec![fd], Vec::new());
         assert!(all.split_off(1).is_none());
         assert!(all.fitting(20).is_none() && all.fitting(1000).is_some());
     }

@@ -76,8 +76,8 @@ pub(crate) struct Executor {
     is_traced: bool,
 }
 
-/// After so many requests this process looks for ended children, which costs as much as a short task.
-const REQUESTS_PER_LOOK: u32 = 256;
+/// After so many requests this process reaps ended children, which costs as much as a short task.
+const REQUESTS_PER_CHECK: u32 = 256;
 
 /// How far an item has come. Says what its outcome is if it panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,7 +185,7 @@ impl Executor {
     #[inline]
     fn count_request(&mut self) {
         self.requests_seen = self.requests_seen.wrapping_add(1);
-        if self.requests_seen % REQUESTS_PER_LOOK == 0 {
+        if self.requests_seen % REQUESTS_PER_CHECK == 0 {
             process_tree::reap_forgotten();
         }
     }
@@ -202,7 +202,8 @@ impl Executor {
         self.finish();
     }
 
-    /// Begins nothing more: a call has panicked while it had the state. Items that are not claimed run in other workers.
+    /// Begins nothing more: a call has panicked while it had the state. Items that are not claimed run in other
+    /// workers.
     #[cold]
     fn leave(&mut self) {
         self.leaves = true;
@@ -216,8 +217,8 @@ impl Executor {
         }
     }
 
-    /// Waits until the parent has revoked all requests. True if a call follows that this process runs all the same, and is
-    /// then told to stop.
+    /// Waits until the parent has revoked all requests. True if a call follows that this process runs all the same, and
+    /// is then told to stop.
     #[cold]
     fn waits_for_last_call(&mut self) -> bool {
         let follows = leave_answer::wait();

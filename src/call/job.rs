@@ -80,6 +80,11 @@ pub(crate) trait Job: Send + Sync + fmt::Debug {
         0
     }
 
+    /// The same as an index, if it is a job of a map.
+    fn item(&self) -> Option<usize> {
+        None
+    }
+
     /// Moves the items from `at` on, of which there is at least one, to a job of their own.
     fn split(&self, at: usize) -> Arc<dyn Job>;
 }

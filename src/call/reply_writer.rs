@@ -266,8 +266,8 @@ impl ReplyWriter {
         });
     }
 
-    /// Sends the attachments of the last outcome, and commits. False if they cannot be sent: then the outcome is an error
-    /// that says why.
+    /// Sends the attachments of the last outcome, and commits. False if they cannot be sent: then the outcome is an
+    /// error that says why.
     #[cold]
     fn commit_with(&mut self, requests: &RequestReader, fds: &[OwnedFd]) -> bool {
         // The number that the reply has once it is committed.
@@ -304,8 +304,8 @@ impl ReplyWriter {
         self.leaves = true;
     }
 
-    /// Commits a reply of the current request, which has items that are not claimed. It has no outcomes if all of them were
-    /// committed before.
+    /// Commits a reply of the current request, which has items that are not claimed. It has no outcomes if all of them
+    /// were committed before.
     pub(super) fn commit_leaving(&mut self, requests: &RequestReader) {
         if self.open.is_none() {
             self.open_reply(requests, 1);
@@ -342,8 +342,8 @@ impl ReplyWriter {
         self.read_clock().since(earlier)
     }
 
-    /// Ends this process if the parent sleeps and its doorbell was closed. Called before the outcome of the current item is
-    /// written, so that the task which has closed the doorbell has that for its outcome.
+    /// Ends this process if the parent sleeps and its doorbell was closed. Called before the outcome of the current
+    /// item is written, so that the task which has closed the doorbell has that for its outcome.
     #[inline]
     pub(super) fn check_doorbell(&mut self) {
         self.is_checked = self.parent.is_some() && self.ring.consumer_is_asleep();
@@ -352,8 +352,8 @@ impl ReplyWriter {
         }
     }
 
-    /// Rings the parent's doorbell. Ends this process if the doorbell was closed: the number may be that of a file of the
-    /// user's.
+    /// Rings the parent's doorbell. Ends this process if the doorbell was closed: the number may be that of a file of
+    /// the user's.
     pub(super) fn wake_parent(&mut self) {
         if !std::mem::take(&mut self.is_checked) {
             self.end_without_doorbell();

@@ -194,10 +194,8 @@ impl RequestWriter {
         };
         head.flags |= flags(timed, names_cached) | trace_flag;
         head.items = count as u32;
-        head.attachments = match self
-            .control
-            .send_attachments(fds.take().map(|fds| fds.0).unwrap_or_default())
-        {
+        let fds = fds.map(std::mem::take).unwrap_or_default();
+        head.attachments = match self.control.send_attachments(fds) {
             Ok(id) => id,
             Err(error) => return Written::not_sent(&error),
         };

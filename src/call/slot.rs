@@ -30,7 +30,7 @@ impl<R> Slot<R> {
         }
     }
 
-    /// Whether this process is a copy of the one that will have the outcome. Nothing sets it here.
+    /// Whether this process is a copy (`fork`) of the process that will have the outcome. Nothing sets it here.
     pub(crate) fn is_elsewhere(&self) -> bool {
         !self.mark.is_here()
     }

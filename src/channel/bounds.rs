@@ -93,11 +93,11 @@ mod tests {
                 ..Bounds::of_items(4)
             };
             let (sender, receiver) = create_within::<F>(bounds).unwrap();
-            let foe = Tx::<ByteBuf, F>::new(F::new(sender.end().without_limit()).unwrap());
+            let attacker = Tx::<ByteBuf, F>::new(F::new(sender.end().without_limit()).unwrap());
             let rx = Rx::<ByteBuf, F>::new(receiver);
             for _ in 0..2 {
-                foe.try_send(ByteBuf::from(vec![7; len])).unwrap();
-                foe.try_send(ByteBuf::from(vec![7; 9])).unwrap();
+                attacker.try_send(ByteBuf::from(vec![7; len])).unwrap();
+                attacker.try_send(ByteBuf::from(vec![7; 9])).unwrap();
                 match rx.try_recv() {
                     Err(TryRecvError::Decode(why)) if why.contains("at most") => {}
                     other => panic!("{len}: {other:?}"),
@@ -105,7 +105,7 @@ mod tests {
                 assert_eq!(rx.try_recv().unwrap().len(), 9);
             }
             // The memory of a message that was not read is its sender's again.
-            assert!(foe.flavor().end().has_memory());
+            assert!(attacker.flavor().end().has_memory());
         }
     }
 
@@ -122,12 +122,12 @@ mod tests {
             ..Bounds::of_items(64)
         };
         let (sender, receiver) = create_within::<Mpmc>(bounds).unwrap();
-        let foe = Tx::<ByteBuf, Mpmc>::new(Mpmc::new(sender.end().without_limit()).unwrap());
+        let attacker = Tx::<ByteBuf, Mpmc>::new(Mpmc::new(sender.end().without_limit()).unwrap());
         // More than the ring has room for.
         for _ in 0..20 {
-            foe.try_send(ByteBuf::from(vec![7; 60_000])).unwrap();
+            attacker.try_send(ByteBuf::from(vec![7; 60_000])).unwrap();
         }
-        foe.try_send(ByteBuf::from(vec![7; 9])).unwrap();
+        attacker.try_send(ByteBuf::from(vec![7; 9])).unwrap();
         let rx = Rx::<ByteBuf, Mpmc>::new(receiver);
         for _ in 0..20 {
             assert!(matches!(rx.try_recv(), Err(TryRecvError::Decode(_))));

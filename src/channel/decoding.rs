@@ -1,9 +1,9 @@
 //! Long messages that a receiver has a thread decode, because decoding would block a runtime.
 //!
-//! Runs in the receiving process. Of a message that is in shared memory of its own the thread decodes what was received.
-//! A message in the channel's memory is received by the thread too: copying it out takes long. What must stay true: the
-//! messages are handed out in the order in which they were received, and an entry does not stay `Decoding` when its
-//! thread has ended.
+//! Runs in the receiving process. Of a message that is in shared memory of its own the thread decodes what was
+//! received. A message in the channel's memory is received by the thread too: copying it out takes long. What must stay
+//! true: the messages are handed out in the order in which they were received, and an entry does not stay `Decoding`
+//! when its thread has ended.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use super::attempt::{Attempt, Taken};
 use super::flavor::Flavor;
 use super::message::Incoming;
-use super::patience::LOOK_INTERVAL;
+use super::patience::RETRY_INTERVAL;
 use crate::sys::buffer::StackBuf;
 use crate::threads;
 
@@ -151,7 +151,7 @@ impl<T: DeserializeOwned, F: Flavor> DecodeJob<T, F> {
                 Attempt::Done(Taken::Short) => {
                     return Some(Incoming::short(buf.bytes().to_vec(), None));
                 }
-                Attempt::Busy => std::thread::sleep(LOOK_INTERVAL),
+                Attempt::Busy => std::thread::sleep(RETRY_INTERVAL),
                 Attempt::NotNow | Attempt::Closed | Attempt::Elsewhere => return None,
             }
         }

@@ -54,7 +54,7 @@ pub(super) fn drain(socket: &OwnedFd) {
     for _ in 0..MOST_AT_ONCE {
         match socket::receive(socket, &mut buffer, &mut fds, false) {
             Ok(ReceiveResult::Message(_) | ReceiveResult::WithoutFds(_)) => fds.clear(),
-            // An empty message, or a long one, of a process that has gone mad.
+            // An empty message, or a long one, of a corrupted process.
             Ok(ReceiveResult::End) if !socket::is_hung_up(socket) => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
             Ok(ReceiveResult::End) | Err(_) => return,
@@ -90,10 +90,14 @@ mod tests {
     #[test]
     fn messages_that_are_no_rings_are_taken_like_rings() {
         for take in [drain, |socket: &OwnedFd| assert!(take_rings(socket).0)] {
-            let (foe, socket) = socket::pair().unwrap();
+            let (attacker, socket) = socket::pair().unwrap();
             for len in [0, 1, 9, 100, 0] {
-                rustix::net::send(&foe, &[7; 100][..len], rustix::net::SendFlags::DONTWAIT)
-                    .unwrap();
+                rustix::net::send(
+                    &attacker,
+                    &[7; 100][..len],
+                    rustix::net::SendFlags::DONTWAIT,
+                )
+                .unwrap();
             }
             take(&socket);
             let error = socket::peek(&socket, &mut SocketBuf::default()).unwrap_err();

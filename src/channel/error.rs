@@ -22,8 +22,8 @@ impl<T> SendError<T> {
         Self { value, cause }
     }
 
-    /// Whether the queue or pipe was closed, or no process can receive any more, or a process has overwritten the shared
-    /// memory: the error's text says which.
+    /// Whether the queue or pipe was closed, or no process can receive any more, or a process has overwritten the
+    /// shared memory: the error's text says which.
     pub fn is_closed(&self) -> bool {
         matches!(self.cause, Cause::Closed(_))
     }
@@ -75,8 +75,8 @@ impl<T> TrySendError<T> {
         matches!(self.cause, Cause::Full)
     }
 
-    /// Whether the queue or pipe was closed, or no process can receive any more, or a process has overwritten the shared
-    /// memory: the error's text says which.
+    /// Whether the queue or pipe was closed, or no process can receive any more, or a process has overwritten the
+    /// shared memory: the error's text says which.
     pub fn is_closed(&self) -> bool {
         matches!(self.cause, Cause::Closed(_))
     }
@@ -100,9 +100,10 @@ pub enum RecvError {
     /// received.
     Closed,
     /// A message was received and cannot be decoded, for this reason. It is lost; later messages can be received. Or a
-    /// process wrote what cannot be into the shared memory, so that the messages in it are lost: then each receiving end
-    /// tells this once, and `Closed` follows. With the feature `tracing` it is a warning too. Nothing counts such queues
-    /// and pipes, as [`Metrics::corrupted`](crate::Metrics::corrupted) counts workers: every end tells its own users.
+    /// process wrote what cannot be into the shared memory, so that the messages in it are lost: then each receiving
+    /// end tells this once, and `Closed` follows. With the feature `tracing` it is a warning too. Nothing counts such
+    /// queues and pipes, as [`Metrics::corrupted`](crate::Metrics::corrupted) counts workers: every end tells its own
+    /// users.
     Decode(String),
 }
 
@@ -115,9 +116,10 @@ pub enum TryRecvError {
     /// received.
     Closed,
     /// A message was received and cannot be decoded, for this reason. It is lost; later messages can be received. Or a
-    /// process wrote what cannot be into the shared memory, so that the messages in it are lost: then each receiving end
-    /// tells this once, and `Closed` follows. With the feature `tracing` it is a warning too. Nothing counts such queues
-    /// and pipes, as [`Metrics::corrupted`](crate::Metrics::corrupted) counts workers: every end tells its own users.
+    /// process wrote what cannot be into the shared memory, so that the messages in it are lost: then each receiving
+    /// end tells this once, and `Closed` follows. With the feature `tracing` it is a warning too. Nothing counts such
+    /// queues and pipes, as [`Metrics::corrupted`](crate::Metrics::corrupted) counts workers: every end tells its own
+    /// users.
     Decode(String),
 }
 

@@ -1,8 +1,8 @@
 //! What a frame of the ring is: the bits of its kind, and what lies before the message.
 //!
 //! A frame has, in this order: how many bytes were sent before it, if the channel bounds bytes; the tag of its
-//! descriptors, if it has any; the message, or where the message is. What must stay true: a frame was written by another
-//! process, so nothing here relies on its length.
+//! descriptors, if it has any; the message, or where the message is. What must stay true: a frame was written by
+//! another process, so nothing here relies on its length.
 
 use std::sync::atomic::Ordering;
 

@@ -1,13 +1,13 @@
 //! How long the sender of a long message waits for memory that was used before.
 //!
-//! Memory that was used before is filled several times as fast as new memory, so a sender waits for it while messages are
-//! received. What must stay true: where nothing is received, a sender waits once at most, because the channel takes as
-//! many messages as its capacity. Runs in the sending process.
+//! Memory that was used before is filled several times as fast as new memory, so a sender waits for it while messages
+//! are received. What must stay true: where nothing is received, a sender waits once at most, because the channel takes
+//! as many messages as its capacity. Runs in the sending process.
 
 use std::time::{Duration, Instant};
 
 use super::flavor::Flavor;
-use super::patience::LOOK_INTERVAL;
+use super::patience::RETRY_INTERVAL;
 
 /// How long a sender waits for memory that it used before. Then it asks the kernel for more, because the receiver that
 /// has the memory may have died.
@@ -42,7 +42,7 @@ impl MemoryWait {
     /// Blocks until there is memory, or waiting for it has taken too long.
     pub(super) fn block<F: Flavor>(self, flavor: &F) {
         while self.goes_on(flavor) {
-            std::thread::sleep(LOOK_INTERVAL);
+            std::thread::sleep(RETRY_INTERVAL);
         }
     }
 }

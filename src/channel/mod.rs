@@ -19,18 +19,18 @@
 //! 6. When the socket hangs up, which is how the kernel says that no process has the other side, a receiver looks once
 //!    more, under both locks. Before it reports the end it marks the channel as closed, so that nothing is sent after
 //!    that.
-//! 7. A message for which the ring has no room, while fewer messages than the capacity wait, lies in the unmapped part of
-//!    the memory ([`spill`]). A frame in the ring names it. A sender does this instead of sleeping.
+//! 7. A message for which the ring has no room, while fewer messages than the capacity wait, lies in the unmapped part
+//!    of the memory ([`spill`]). A frame in the ring names it. A sender does this instead of sleeping.
 //!
 //! Both locks are tried and never waited for. They are words of the crate's own ([`lock`](crate::lock)): whatever a
-//! process writes over them, the others neither crash nor wait for a process that has ended. A holder that finds, before
-//! it commits, that its lock was taken over commits nothing. A lock is held for long only by a thread that may block,
-//! which copies a message of more than 1 MiB.
+//! process writes over them, the others neither crash nor wait for a process that has ended. A holder that finds,
+//! before it commits, that its lock was taken over commits nothing. A lock is held for long only by a thread that may
+//! block, which copies a message of more than 1 MiB.
 //!
-//! A reader of the memory that finds what no process of this program writes there ends the channel, for all processes
-//! ([`trust`]): each receiving end tells its users once, and each error of a sending end says so. What a message says
-//! about itself alone, and cannot be, is an error of that message: it was received, and does not decode. More rings than
-//! a socket holds are no nonsense here, as they are from a worker: many honest receivers may ring. They are taken a
+//! A reader that finds in the memory what no process of this program writes there ends the channel, for all processes
+//! ([`trust`]): each receiving end tells its users once, and each error of a sending end says so. A message that is
+//! wrong about itself alone is an error of that message: it was received, and does not decode. More rings than a socket
+//! holds are no nonsense here, as they are from a worker, because many honest receivers may ring. They are taken a
 //! bounded number at a time.
 //!
 //! Never here: the public types, except for errors; they are in `queue` and `pipe`.

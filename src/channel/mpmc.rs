@@ -304,7 +304,8 @@ impl Mpmc {
         Attempt::Done(message)
     }
 
-    /// Takes a message that is not in the ring. It is copied before it is taken, and its memory is given back after that.
+    /// Takes a message that is not in the ring. It is copied before it is taken, and its memory is given back after
+    /// that.
     #[cold]
     fn pop_spilled(
         &self,

@@ -1,4 +1,4 @@
-//! How long one end looks again before it sleeps, and how long it defers to the holder of a lock.
+//! How long one end checks again before it sleeps, and how long it defers to the holder of a lock.
 //!
 //! Counts attempts of this process at this end. Looking again is cheaper than sleeping while messages stream; deferring
 //! lets the holder of a lock run. Never here: sleeping itself; see `wait`.
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use crate::sys::yields::Yields;
 
-/// How often a side looks again, letting others run in between, before it arms the doorbell.
-pub(super) const LOOKS_BEFORE_SLEEP: u32 = 100;
+/// How often a side checks again, letting others run in between, before it arms the doorbell.
+pub(super) const CHECKS_BEFORE_SLEEP: u32 = 100;
 
 /// The same, where both sides share one processor.
-const LOOKS_ON_ONE_PROCESSOR: u32 = 2;
+const CHECKS_ON_ONE_PROCESSOR: u32 = 2;
 
 /// After so many refusals in a row, the lock's holder is taken to be stopped.
 const REFUSALS_BEFORE_PAUSE: u32 = 200;
@@ -30,8 +30,8 @@ pub(super) const STALL: Duration = Duration::from_millis(1);
 /// How long a blocked thread pauses when no doorbell will be rung for it.
 pub(super) const THREAD_PAUSE: Duration = Duration::from_micros(50);
 
-/// How often a blocked thread looks at what another thread of this process does.
-pub(super) const LOOK_INTERVAL: Duration = Duration::from_micros(100);
+/// The pause of a blocked thread that waits for another thread of this process.
+pub(super) const RETRY_INTERVAL: Duration = Duration::from_micros(100);
 
 /// Attempts of an end since its last success.
 #[derive(Debug, Default)]
@@ -64,15 +64,15 @@ impl Patience {
     /// Whether looking again has not helped for so long that the side should sleep.
     pub(super) fn is_exhausted(&self) -> bool {
         let most = match has_one_processor() {
-            true => LOOKS_ON_ONE_PROCESSOR,
-            false => LOOKS_BEFORE_SLEEP,
+            true => CHECKS_ON_ONE_PROCESSOR,
+            false => CHECKS_BEFORE_SLEEP,
         };
         self.misses.load(Ordering::Relaxed) >= most
     }
 
     /// Notes that looking again has not helped.
     pub(super) fn exhaust(&self) {
-        self.misses.store(LOOKS_BEFORE_SLEEP, Ordering::Relaxed);
+        self.misses.store(CHECKS_BEFORE_SLEEP, Ordering::Relaxed);
     }
 
     /// Whether nothing was received for a while. `position` is the receivers' position.
@@ -92,15 +92,15 @@ impl Patience {
         self.refusals.store(0, Ordering::Relaxed);
     }
 
-    /// Counts a miss. True if the side should look once more after others have run.
+    /// Counts a miss. True if the side should check once more after others have run.
     pub(super) fn looks_again(&self) -> bool {
         let misses = self.misses.fetch_add(1, Ordering::Relaxed);
         if !has_one_processor() {
-            return misses < LOOKS_BEFORE_SLEEP;
+            return misses < CHECKS_BEFORE_SLEEP;
         }
-        // The other side cannot do anything while this side looks, so this side yields.
+        // The other side cannot do anything while this side runs, so this side yields.
         let again =
-            misses < LOOKS_ON_ONE_PROCESSOR && !self.sleeps_at_once() && self.yields_briefly();
+            misses < CHECKS_ON_ONE_PROCESSOR && !self.sleeps_at_once() && self.yields_briefly();
         if !again {
             self.exhaust();
         }
@@ -111,7 +111,7 @@ impl Patience {
     pub(super) fn sleeps_at_once(&self) -> bool {
         let left = self.waits_without_yields.load(Ordering::Relaxed);
         if left > 0 {
-            // Two threads may count one wait. It is no more than a hint.
+            // Two threads may count one wait. The count is only a hint.
             self.waits_without_yields.store(left - 1, Ordering::Relaxed);
         }
         left > 0

@@ -18,7 +18,7 @@ use super::decoding::{DecodeQueue, DecodeState, StillDecoding};
 use super::error::{RecvError, TryRecvError};
 use super::flavor::Flavor;
 use super::message::{Incoming, LONGEST_HANDLED_HERE};
-use super::patience::LOOK_INTERVAL;
+use super::patience::RETRY_INTERVAL;
 use super::wait;
 use super::waiters::Waiter;
 use crate::codec::codec;
@@ -70,7 +70,7 @@ impl<T: DeserializeOwned, F: Flavor> Rx<T, F> {
             match self.take_decoded() {
                 Ok(Some(decoded)) => return decoded.map_err(RecvError::Decode),
                 Ok(None) => break,
-                Err(StillDecoding) => std::thread::sleep(LOOK_INTERVAL),
+                Err(StillDecoding) => std::thread::sleep(RETRY_INTERVAL),
             }
         }
         let mut buf = StackBuf::new();

@@ -2,9 +2,9 @@
 //! not fit the ring.
 //!
 //! Every process that has an end of the channel maps the words and the ring. The rest is not mapped; see `spill`. What
-//! must stay true: every word is an atomic, and a
-//! value that another process wrote is checked before it is used as an index or a length. Never here: the order in
-//! which a protocol reads and writes the words; `mpmc` and `spsc` decide that.
+//! must stay true: every word is an atomic, and a value that another process wrote is checked before it is used as an
+//! index or a length. Never here: the order in which a protocol reads and writes the words; `mpmc` and `spsc` decide
+//! that.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

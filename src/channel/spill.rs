@@ -1,7 +1,7 @@
 //! The memory of messages that do not fit the ring: the part of the channel's memory that is not mapped.
 //!
-//! A sender writes each message behind the last committed message. A frame in the ring says where the message is and how
-//! long it is. A receiver copies it and gives its memory back. What must stay true:
+//! A sender writes each message behind the last committed message. A frame in the ring says where the message is and
+//! how long it is. A receiver copies it and gives its memory back. What must stay true:
 //! - A sender moves the end before it commits, so nothing that was committed is overwritten. What a killed sender had
 //!   written lies behind the end, or between two messages.
 //! - A receiver gives memory back only after it has released the frame, up to the end of that message. So the memory
@@ -194,7 +194,7 @@ mod tests {
         }
     }
 
-    /// A process that has gone mad writes what it likes into the shared words.
+    /// A corrupted process writes anything into the shared words.
     #[test]
     fn words_that_are_nonsense_harm_nothing() {
         let shm = shm();

@@ -1,7 +1,7 @@
 //! A message of more than 1 MiB that a thread copies into the channel's memory, because copying would block a runtime.
 //!
-//! Runs in the sending process. The thread holds the senders' lock while it copies, and commits the message. A send that
-//! is dropped meanwhile withdraws the message, unless the thread commits it at that moment.
+//! Runs in the sending process. The thread holds the senders' lock while it copies, and commits the message. A send
+//! that is dropped meanwhile withdraws the message, unless the thread commits it at that moment.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use super::attempt::{Attempt, Pushed};
 use super::flavor::Flavor;
 use super::message::Outgoing;
-use super::patience::LOOK_INTERVAL;
+use super::patience::RETRY_INTERVAL;
 use crate::threads;
 use crate::threads::Running;
 
@@ -55,7 +55,7 @@ fn spill<F: Flavor>(flavor: &F, outgoing: &Outgoing, state: &AtomicU32) -> Pushe
             return Attempt::Closed;
         }
         match flavor.try_spill(outgoing, usize::MAX, || decide(state, IS_COMMITTED)) {
-            Attempt::Busy => std::thread::sleep(LOOK_INTERVAL),
+            Attempt::Busy => std::thread::sleep(RETRY_INTERVAL),
             done => return done,
         }
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::transfer::nonsense::Nonsense;
 
-/// The states of a channel's closing word. Every other value was written by a process that has gone mad.
+/// The states of a channel's closing word. Every other value was written by a corrupted process.
 const STILL_OPEN: u32 = 0;
 const WAS_CLOSED: u32 = 1;
 const WAS_OVERWRITTEN: u32 = 2;
@@ -35,17 +35,17 @@ impl Trust {
     ///
     /// Not under a lock: a subscriber of `tracing` may run any code.
     pub(super) fn nonsense(&self, closed: &AtomicU32) -> Option<Nonsense> {
-        self.look(closed).map(|(nonsense, _)| nonsense)
+        self.check(closed).map(|(nonsense, _)| nonsense)
     }
 
     /// The same, once.
     pub(super) fn tell_once(&self, closed: &AtomicU32) -> Option<Nonsense> {
-        self.look(closed)
+        self.check(closed)
             .and_then(|(nonsense, is_first)| is_first.then_some(nonsense))
     }
 
     #[cold]
-    fn look(&self, closed: &AtomicU32) -> Option<(Nonsense, bool)> {
+    fn check(&self, closed: &AtomicU32) -> Option<(Nonsense, bool)> {
         if [STILL_OPEN, WAS_CLOSED].contains(&closed.load(Ordering::Acquire)) {
             return None;
         }

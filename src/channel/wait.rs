@@ -1,8 +1,8 @@
 //! Waiting at an end of a channel: for a message, for room or for the end, in async code and in threads.
 //!
-//! Both look a few times before they arm the doorbell: while messages stream, ringing costs more than looking. Between
-//! two looks others run. What must stay true: a waiter is registered before it looks for the last time, so that it
-//! misses no wake-up. Never here: what an attempt does, and how a doorbell is armed; see `mpmc` and `spsc`.
+//! Both check a few times before they arm the doorbell: while messages stream, ringing costs more than checking.
+//! Between two checks others run. What must stay true: a waiter is registered before it checks for the last time, so
+//! that it misses no wake-up. Never here: what an attempt does, and how a doorbell is armed; see `mpmc` and `spsc`.
 
 use std::future::poll_fn;
 use std::os::fd::AsFd as _;
@@ -13,13 +13,13 @@ use super::bounds::Wanted;
 use super::end::Side;
 use super::flavor::{Arming, Flavor};
 use super::message::{LONGEST_HANDLED_HERE, Outgoing};
-use super::patience::LOOKS_BEFORE_SLEEP;
+use super::patience::CHECKS_BEFORE_SLEEP;
 use super::waiters::Waiter;
 use crate::sys::buffer::StackBuf;
 use crate::sys::yields::Yields;
 
-/// How often a task finds nothing after it was told to look, before it lets others run.
-const LOOKS_IN_A_ROW: usize = 8;
+/// How often a task that was woken may find nothing before it lets others run.
+const CHECKS_IN_A_ROW: usize = 8;
 
 /// How often an attempt that must not wait tries a lock that is held.
 const LOCK_ATTEMPTS: usize = 64;
@@ -93,7 +93,7 @@ fn poll_attempts<F: Flavor, T>(
     mut attempt: impl FnMut() -> Attempt<T>,
 ) -> Poll<Attempt<T>> {
     let budget = ready!(tokio::task::coop::poll_proceed(cx));
-    for _ in 0..LOOKS_IN_A_ROW {
+    for _ in 0..CHECKS_IN_A_ROW {
         let sleep = match attempt() {
             Attempt::NotNow => sleep(flavor, wanted, waiter, cx),
             Attempt::Busy => defer(flavor, waiter, cx),
@@ -122,8 +122,8 @@ pub(crate) fn poll_news<F: Flavor>(
     end.waiters().poll_news(end.socket().as_fd(), waiter, cx)
 }
 
-/// How often a poll looks whether the channel is closed while there is news of it.
-const MOST_LOOKS: usize = 64;
+/// How often a poll checks whether the channel is closed while there is news of it.
+const MOST_CHECKS: usize = 64;
 
 /// Resolves when the channel is closed, or the other side is gone.
 pub(super) fn until_closed<F: Flavor>(
@@ -134,7 +134,7 @@ pub(super) fn until_closed<F: Flavor>(
 }
 
 fn poll_closed<F: Flavor>(flavor: &F, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<()> {
-    for _ in 0..MOST_LOOKS {
+    for _ in 0..MOST_CHECKS {
         // First to be woken for news, then to look whether there are any.
         let has_news = poll_news(flavor, waiter, cx).is_ready();
         if flavor.is_closed() {
@@ -271,7 +271,7 @@ fn looks_in_vain<F: Flavor>(flavor: &F) -> bool {
     }
     let before = end.len();
     let mut yields = Yields::default();
-    for _ in 0..LOOKS_BEFORE_SLEEP {
+    for _ in 0..CHECKS_BEFORE_SLEEP {
         yields.yield_now();
         let have_taken_long = yields.have_taken_long();
         if have_taken_long {

@@ -220,8 +220,8 @@ impl WaitList {
         self.retrying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes all waiters but the calling thread: it is awake, and has looked. If it were woken, its next sleep would end
-    /// at once.
+    /// Wakes all waiters but the calling thread: it is awake, and has looked. If it were woken, its next sleep would
+    /// end at once.
     fn wake_all(&self) {
         let here = Some(this_thread());
         let all: Vec<_> = self

@@ -79,8 +79,8 @@ pub(super) fn dispatch(
         ToWorker::Trim => forget(control, results.iter().flat_map(|it| it.trim())),
         ToWorker::Leave { follows } => leave_answer::give(follows),
         ToWorker::Cancel { request, lane } => task::cancel_current(request, lane),
-        // Only `recv_until_ready` waits for the one, and only a worker's second thread looks.
-        ToWorker::Ready | ToWorker::Look => {}
+        // Only `recv_until_ready` waits for the one, and only a worker's second thread checks the first.
+        ToWorker::Ready | ToWorker::CheckTaskThread => {}
     }
 }
 

@@ -1,7 +1,7 @@
 //! A fork server: one thread that waits for a request, forks and answers.
 //!
-//! It holds no descriptor but its control socket, so a fork has nothing to close. A failure is reported to the parent of
-//! the child that was asked for. The fork server exits when its control socket has ended.
+//! It holds no descriptor but its control socket, so a fork has nothing to close. A failure is reported to the parent
+//! of the child that was asked for. The fork server exits when its control socket has ended.
 
 use std::hint::black_box;
 use std::io::{self, Write as _};
@@ -80,7 +80,8 @@ pub(super) fn run_preload(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Resu
     Arc::into_inner(control).ok_or_else(|| io::Error::other("its control socket is in use"))
 }
 
-/// Prepares this process for its forks, and reports that, or that it cannot fork, which may be the fault of its preload.
+/// Prepares this process for its forks, and reports that, or that it cannot fork, which may be the fault of its
+/// preload.
 pub(super) fn prepare_to_fork(control: &ControlSocket, has_preload: bool) {
     // Or each fork would write the buffered output once more.
     let _ = io::stdout().flush();

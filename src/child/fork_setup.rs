@@ -23,8 +23,8 @@ pub(super) struct ForkSetup {
 }
 
 impl ForkSetup {
-    /// Changes to the child's directory, and takes the descriptors that [`ForkSpec`] lists from the front of `fds`. Before
-    /// the fork, so that a missing directory is a failed start.
+    /// Changes to the child's directory, and takes the descriptors that [`ForkSpec`] lists from the front of `fds`.
+    /// Before the fork, so that a missing directory is a failed start.
     pub(super) fn prepare(spec: ForkSpec, fds: &mut Vec<OwnedFd>) -> Result<Self, Refusal> {
         let has_env_memory = matches!(spec.environment, EnvSource::Memory(_));
         let count = 3 + usize::from(has_env_memory);

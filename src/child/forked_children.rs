@@ -1,9 +1,9 @@
 //! The children that a fork server has forked, for the moment in which their parent has ended.
 //!
-//! Runs in the fork server. The kernel continues a child that is stopped when its parent ends (`sys/parent_death.rs`), and
-//! the child then ends by itself. A child that is stopped a moment later would stay for ever, so the fork server continues
-//! it. The fork server is not its parent, so a pid may have become another process's: the fork server remembers when it has
-//! forked, and compares that with the start of the process.
+//! Runs in the fork server. The kernel continues a child that is stopped when its parent ends (`sys/parent_death.rs`),
+//! and the child then ends by itself. A child that is stopped a moment later would stay for ever, so the fork server
+//! continues it. The fork server is not its parent, so a pid may have become another process's: the fork server
+//! remembers when it has forked, and compares that with the start of the process.
 //!
 //! Must stay true: nothing is signalled while the parent lives, and no detached child ever.
 
@@ -74,8 +74,8 @@ impl ForkedChildren {
         self.known.push(RememberedChild { pid, from, to });
     }
 
-    /// Waits until all have ended, if their parent `application` has, and continues those that are stopped. Kills what is
-    /// still stopped after that.
+    /// If the parent `application` has ended: continues the stopped children, and waits until all children have ended.
+    /// Kills a child that is stopped again.
     pub(super) fn end_without(&self, application: u32) {
         let left = || self.known.iter().filter(|it| it.state().is_some());
         if left().next().is_none() || !has_ended(application) {
@@ -93,8 +93,8 @@ impl ForkedChildren {
     }
 }
 
-/// Whether the application, which has closed its end of the socket, has ended. Waits for that, but not long: it may have
-/// given this fork server up.
+/// Whether the application, which has closed its end of the socket, has ended. Waits for that, but not long: it may
+/// have given this fork server up.
 fn has_ended(application: u32) -> bool {
     // As long as it is the parent, it is not reaped.
     let pidfd = signal::pidfd(application);

@@ -1,7 +1,8 @@
 //! The lanes of a worker beside its first: one thread each, which runs the requests in its ring.
 //!
-//! Runs in the worker. The first lane is the thread that runs initializers and is told to stop (`pool_worker`). The others
-//! wait at their rings until the process ends. The parent writes nothing there before the initializers have returned.
+//! Runs in the worker. The first lane is the thread that runs initializers and is told to stop (`pool_worker`). The
+//! others wait at their rings until the process ends. The parent writes nothing there before the initializers have
+//! returned.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -3,8 +3,9 @@
 //! The end of the socket is the parent's end. Then the second thread kills this process and everything it started,
 //! whatever the tasks are doing. The kernel continues a stopped worker at that moment, so the worker sees that end.
 //!
-//! When the worker is told to stop, the second thread exits, not the first: `exit` destroys the thread-locals of its caller
-//! (glibc's `__call_tls_dtors`), and those of the tasks may wait for ever, as a runtime does for a blocking call.
+//! When the worker is told to stop, the second thread exits, not the first. `exit` destroys the thread-locals of its
+//! caller (glibc's `__call_tls_dtors`), and thread-locals of the tasks may wait for ever there, as a runtime does for a
+//! blocking call.
 
 use std::convert::Infallible as Never;
 use std::io;
@@ -152,7 +153,8 @@ fn stop(shared: &WorkerShared) -> ! {
     task_thread::park()
 }
 
-/// Ends this process if a thread that runs tasks has ended: by a bare system call, or killed by a filter (`seccomp(2)`).
+/// Ends this process if a thread that runs tasks has ended: by a bare system call, or killed by a filter
+/// (`seccomp(2)`).
 fn end_without_task_thread(shared: &WorkerShared) {
     let threads = shared.task_threads.iter();
     let mut threads = threads.map(|thread| thread.load(Ordering::Acquire));
@@ -168,7 +170,7 @@ fn watch(shared: &WorkerShared, blobs: &MappedBlobs, results: &[Arc<ResultBlobs>
         // A task may have closed the socket, and opened one of its own.
         exit_cause::end_if_disconnected();
         match shared.control.recv() {
-            Ok(Some((ToWorker::Look, _))) => end_without_task_thread(shared),
+            Ok(Some((ToWorker::CheckTaskThread, _))) => end_without_task_thread(shared),
             Ok(Some(received)) => dispatch(received, &shared.control, blobs, results),
             Ok(None) if shared.is_stopping.load(Ordering::Acquire) => {
                 process_tree::kill_escaped();

@@ -1,9 +1,10 @@
 //! The thread that runs tasks.
 //!
-//! It is the main thread, which exists already. Where `init` was called inside a runtime it is another: no runtime can be
-//! entered on a thread that drives one. In the forks of a process that has run a preload it is another, too: the main
-//! thread's generators of random numbers (those of `rand` and `fastrand`, the keys of `HashMap`) are thread-locals, which
-//! the preload may have seeded, and all forks would draw the same numbers from them.
+//! It is the main thread, which exists already. There are two exceptions, where it is another thread:
+//! - `init` was called inside a runtime: no runtime can be entered on a thread that drives one.
+//! - The process was forked from a process that has run a preload. The main thread's generators of random numbers
+//!   (those of `rand` and `fastrand`, the keys of `HashMap`) are thread-locals, which the preload may have seeded. All
+//!   forks would draw the same numbers from them.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use crate::sys::{crash_handler, parent_death};
 /// The stack of a thread that runs tasks, in bytes: what a main thread has by default. Only touched pages take memory.
 const STACK_BYTES: usize = 8 << 20;
 
-/// Whether this process, or the one that it is a fork of, has run a preload on the main thread.
+/// Whether this process, or the process that it was forked from, has run a preload on the main thread.
 static HAS_RUN_PRELOAD: AtomicBool = AtomicBool::new(false);
 
 /// The main thread runs a preload: it runs no tasks, here and in the forks of this process.
@@ -41,8 +42,8 @@ pub(super) fn spawn<T: Send + 'static>(
     })
 }
 
-/// Has the kernel end what a task may put in the place of this process, unless it is to outlive the parent. Called on the
-/// thread that runs tasks.
+/// Has the kernel end what a task may put in the place of this process, unless it is to outlive the parent. Called on
+/// the thread that runs tasks.
 pub(super) fn follow_parent(kills_group: bool) {
     if let Err(error) = parent_death::end_replacement(kills_group) {
         eprintln!(

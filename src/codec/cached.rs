@@ -1,8 +1,8 @@
 //! Memory of values that each worker of a pool is sent once, and that travel by their number in the arguments of calls.
 //!
-//! Serde gives a type no way to reach the sender, so the values that the arguments at hand name are in a thread-local for
-//! the time of one scope ([`collect`]), as attachments are. Likewise the worker says with [`receive`] that arguments are
-//! being decoded which may name such values.
+//! Serde gives a type no way to reach the sender, so the values that the arguments at hand name are in a thread-local
+//! for the time of one scope ([`collect`]), as attachments are. Likewise the worker says with [`receive`] that
+//! arguments are being decoded which may name such values.
 //!
 //! Must stay true: outside a scope, naming such a value is an error, because its memory would not arrive. The memory is
 //! sealed against writing, so no worker can change what another decodes.

@@ -3,8 +3,8 @@
 //! As in [`encoder`](super::encoder), the read position is carried along as a value; here only while a sequence of
 //! bytes is read.
 //!
-//! A type that asks serde for a buffer of its own gets the copy of shared memory, made at once. Most of the cost of a long
-//! copy is that the kernel provides fresh memory page by page, so it is asked for in huge pages.
+//! A type that asks serde for a buffer of its own gets the copy of shared memory, made at once. Most of the cost of a
+//! long copy is that the kernel provides fresh memory page by page, so it is asked for in huge pages.
 
 use std::borrow::BorrowMut;
 

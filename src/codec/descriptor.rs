@@ -15,9 +15,10 @@ use super::attachments;
 ///
 /// # Errors
 ///
-/// Serialising it is an error unless it is being sent as an argument, a result or a message, or if this process may not
-/// have so many descriptors open (`RLIMIT_NOFILE`): until a value is received, its sender has a duplicate of each.
-/// Deserialising a value is an error if the receiving process has no room for all of its descriptors.
+/// Serialising it is an error unless it is sent as an argument, a result or a message. It is also an error if this
+/// process may not have so many descriptors open (`RLIMIT_NOFILE`): until a value is received, its sender has a
+/// duplicate of each. Deserialising a value is an error if the receiving process has no room for all of its
+/// descriptors.
 ///
 /// ```
 /// use procession::{Descriptor, Pool};

@@ -1,8 +1,8 @@
 //! Bytes that another process may still write, on their way into the decoder.
 //!
-//! What is checked and used later must not change in between. So every byte is copied once, into memory of this process,
-//! before anything is read from it: a piece at a time into a [`Chunk`], or a long buffer straight into the memory that
-//! its value keeps. The copy of a long buffer is the value, so it costs nothing more.
+//! What is checked and used later must not change in between. So every byte is copied once, into memory of this
+//! process, before anything is read from it: a piece at a time into a [`Chunk`], or a long buffer straight into the
+//! memory that its value keeps. The copy of a long buffer is the value, so it costs nothing more.
 //!
 //! Must stay true: no byte of the shared memory is read twice.
 
@@ -17,8 +17,8 @@ const FIRST_CHUNK: usize = 16 << 10;
 /// The longest piece, in bytes. Each is twice as long as the one before.
 const LONGEST_CHUNK: usize = 1 << 20;
 
-/// A piece that was copied, and those that were copied after it. All stay until the value is decoded, because parts of
-/// it may be borrowed until then.
+/// A copied piece, and the pieces that were copied after it. All stay until the value is decoded, because its parts may
+/// borrow from them until then.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     bytes: Vec<u8>,

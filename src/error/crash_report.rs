@@ -13,8 +13,8 @@ use crate::sys::crash_note::CrashNote;
 /// A crash of a process: by `SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE`, `SIGABRT`, `SIGSYS`, or an overflow of the stack.
 ///
 /// The process writes the facts itself before it ends, from a handler of the signal. If a task has set a handler of its
-/// own, or has destroyed too much, there are none: [`address`](Self::address) and [`backtrace`](Self::backtrace) are `None`.
-/// A process that ran hostile code may have left anything. The facts are bounded, but need not be true.
+/// own, or has destroyed too much, there are none: [`address`](Self::address) and [`backtrace`](Self::backtrace) are
+/// `None`. A process that ran hostile code may have left anything. The facts are bounded, but need not be true.
 ///
 /// `Display` writes the facts and the backtrace, in several lines.
 #[derive(Clone)]
@@ -52,9 +52,10 @@ impl CrashReport {
     /// Files and lines are known if the program was compiled with debug information. Functions of a library that this
     /// process has not loaded are given by their address in it.
     ///
-    /// The first call of this function looks all names up, in this process: it reads the debug information of the program,
-    /// which takes 10 milliseconds or more for a large one, and a second where this crate is not optimised. What was read is
-    /// kept for the next crash. Call it where a thread may block (`tokio::task::spawn_blocking`). Clones share the result.
+    /// The first call of this function looks all names up, in this process: it reads the debug information of the
+    /// program. That takes 10 milliseconds or more for a large program, and a second where this crate is not optimised.
+    /// What was read is kept for the next crash. Call it where a thread may block (`tokio::task::spawn_blocking`).
+    /// Clones share the result.
     pub fn backtrace(&self) -> Option<&str> {
         let backtrace = &self.0.backtrace;
         let found = backtrace.get_or_init(|| symbols::backtrace(&self.0.facts.note));

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::reason::Reason;
 use super::{CrashReport, PanicReport};
 use crate::sys::exit_cause::ExitCause;
 
@@ -71,13 +72,15 @@ pub struct JoinError(pub(super) Box<Details>);
 pub(super) struct Details {
     pub(super) kind: ErrorKind,
     pub(super) task: &'static str,
+    /// The place of the item in its map's input.
+    pub(super) item: Option<usize>,
     pub(super) started: bool,
     pub(super) pid: Option<u32>,
     pub(super) signal: Option<i32>,
     pub(super) exit_code: Option<i32>,
     pub(super) panic: Option<PanicReport>,
     pub(super) crash: Option<CrashReport>,
-    pub(super) reason: Option<String>,
+    pub(super) reason: Option<Reason>,
 }
 
 impl JoinError {
@@ -87,6 +90,7 @@ impl JoinError {
         Self(Box::new(Details {
             kind,
             task,
+            item: None,
             started: false,
             pid: None,
             signal: None,
@@ -104,7 +108,7 @@ impl JoinError {
     }
 
     pub(crate) fn because(mut self, reason: impl Into<String>) -> Self {
-        self.0.reason = Some(reason.into());
+        self.0.reason = Some(Reason(reason.into()));
         self
     }
 
@@ -147,6 +151,12 @@ impl JoinError {
     /// The same error for another task.
     pub(crate) fn about(mut self, task: &'static str) -> Self {
         self.0.task = task;
+        self
+    }
+
+    /// The same error for the item at this place in the input of its map.
+    pub(crate) fn of_item(mut self, item: Option<usize>) -> Self {
+        self.0.item = item;
         self
     }
 
@@ -253,6 +263,25 @@ impl JoinError {
         self.0.task
     }
 
+    /// The place of the item in the input of its [`Map`](crate::Map), counted from 0; `None` if it was no item of a map.
+    ///
+    /// So the failure of an awaited map, or an outcome that came [`unordered`](crate::Map::unordered), says which item it is
+    /// about. [`retry_if`](crate::PoolBuilder::retry_if) sees it too.
+    ///
+    /// ```
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = procession::Pool::with_workers(2)?;
+    /// let divisors = [2, 0, 3];
+    /// let error = pool.map(|n: u32| 6 / n, divisors).await.unwrap_err();
+    /// assert_eq!(error.item(), Some(1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn item(&self) -> Option<usize> {
+        self.0.item
+    }
+
     /// Whether the function may have run.
     ///
     /// If false, the function certainly did not run, and it is safe to call it again.
@@ -300,9 +329,12 @@ impl JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "task `{}` ", self.0.task)?;
+        if let Some(item) = self.0.item {
+            write!(f, "(item {item}) ")?;
+        }
         self.write_outcome(f)?;
         if let Some(panic) = &self.0.panic {
-            write!(f, " at {}: {}", panic.location(), one_line(panic.message()))?;
+            write!(f, " {panic}")?;
         }
         if let Some(crash) = &self.0.crash {
             match (crash.is_stack_overflow(), crash.address()) {
@@ -312,7 +344,7 @@ impl fmt::Display for JoinError {
             }
         }
         if let Some(reason) = &self.0.reason {
-            write!(f, ": {}", one_line(reason))?;
+            write!(f, ": {reason}")?;
         }
         match self.0.pid {
             Some(pid) => write!(f, " (pid {pid})"),
@@ -326,25 +358,27 @@ impl fmt::Debug for JoinError {
         f.debug_struct("JoinError")
             .field("kind", &self.0.kind)
             .field("task", &self.0.task)
+            .field("item", &self.0.item)
             .field("started", &self.0.started)
             .field("pid", &self.0.pid)
             .field("signal", &self.0.signal)
             .field("exit_code", &self.0.exit_code)
             .field("panic", &self.0.panic)
             .field("crash", &self.0.crash)
-            .field("reason", &self.0.reason)
+            .field("reason", &self.0.reason.as_ref().map(|it| &it.0))
             .finish()
     }
 }
 
-impl std::error::Error for JoinError {}
-
-fn one_line(text: &str) -> String {
-    let words: Vec<_> = text
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty())
-        .collect();
-    words.join(" ")
+/// `Display` is complete without the source, which is its last part: the [`PanicReport`], or the reason.
+impl std::error::Error for JoinError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match (&self.0.panic, &self.0.reason) {
+            (Some(panic), _) => Some(panic),
+            (None, Some(reason)) => Some(reason),
+            (None, None) => None,
+        }
+    }
 }
 
 /// Displays a signal by name and number.

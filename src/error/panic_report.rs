@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::reason::one_line;
+
 /// A panic in a child process: its message, its location and, if enabled, its backtrace.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PanicReport {
@@ -30,6 +32,15 @@ impl PanicReport {
         self.backtrace.as_deref()
     }
 }
+
+/// One line, as part of a sentence: `at src/a.rs:10:5: the message`.
+impl fmt::Display for PanicReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {}: {}", self.location, one_line(&self.message))
+    }
+}
+
+impl std::error::Error for PanicReport {}
 
 impl fmt::Debug for PanicReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,18 +5,20 @@ use serde::{Deserialize, Serialize};
 use super::crash_report::{CrashFacts, CrashReport};
 use super::join::{ErrorKind, JoinError};
 use super::panic_report::PanicReport;
+use super::reason::Reason;
 
 /// All of a [`JoinError`] but the name of its task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SentError {
     kind: ErrorKind,
+    item: Option<usize>,
     started: bool,
     pid: Option<u32>,
     signal: Option<i32>,
     exit_code: Option<i32>,
     panic: Option<PanicReport>,
     crash: Option<CrashFacts>,
-    reason: Option<String>,
+    reason: Option<Reason>,
 }
 
 impl From<JoinError> for SentError {
@@ -24,6 +26,7 @@ impl From<JoinError> for SentError {
         let details = *error.0;
         Self {
             kind: details.kind,
+            item: details.item,
             started: details.started,
             pid: details.pid,
             signal: details.signal,
@@ -39,6 +42,7 @@ impl SentError {
     /// The error again, of `task`.
     pub(crate) fn of(self, task: &'static str) -> JoinError {
         let mut error = JoinError::new(self.kind, task);
+        error.0.item = self.item;
         error.0.started = self.started;
         error.0.pid = self.pid;
         error.0.signal = self.signal;
@@ -59,6 +63,7 @@ mod tests {
         let error = JoinError::new(ErrorKind::Crashed, "app::parse")
             .because("a reason")
             .in_process(42)
+            .of_item(Some(7))
             .after_start(true);
         let sent = SentError::from(error.clone()).of("app::parse");
         assert_eq!(format!("{sent:?}"), format!("{error:?}"));

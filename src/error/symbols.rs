@@ -1,7 +1,7 @@
 //! Names for the addresses of a crash.
 //!
-//! Runs in a process of the same program. A program or library that is not loaded here is not opened: its path comes from
-//! the process that has crashed.
+//! Runs in a process of the same program. A program or library that is not loaded here is not opened: its path comes
+//! from the process that has crashed.
 
 use std::fmt::Write as _;
 use std::ptr;

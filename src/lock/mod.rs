@@ -1,8 +1,8 @@
 //! A lock in memory that several processes share, for which the death of its owner is no obstacle.
 //!
-//! Runs in every process that has the memory mapped. All of a lock's shared state is one word: the number of the process
-//! that owns it, or none, and a generation that every acquisition increments ([`word`]). There is no pointer, no kind and
-//! no list in the memory. Whatever value the word has, a process can continue from it.
+//! Runs in every process that has the memory mapped. All of a lock's shared state is one word: the number of the
+//! process that owns it, or none, and a generation that every acquisition increments ([`word`]). There is no pointer,
+//! no kind and no list in the memory. Whatever value the word has, a process can continue from it.
 //!
 //! A process holds locks as a *holder* ([`holder`]): it is registered with the kernel under a random number
 //! ([`Presence`](crate::sys::presence::Presence)), and the kernel says of each number whether its process exists. The
@@ -22,16 +22,17 @@
 //!
 //! No attempt waits, and an uncontended one makes no system call.
 //!
-//! Why it survives a kill at every instruction: a process is killed before its compare-exchange, and has changed nothing;
-//! or after it, and the word names a process that does not exist, until another takes the lock over; or after unlocking.
-//! A compare-exchange changes nothing else, so there is no state in between. The turn dies with the process. A process
-//! that is killed during a takeover has taken the lock over and died as its owner, or has not.
+//! Why it survives a kill at every instruction. A process that is killed before its compare-exchange has changed
+//! nothing. If it is killed after it, the word names a process that does not exist, until another takes the lock over.
+//! If it is killed after unlocking, the lock is free. A compare-exchange changes nothing else, so there is no state in
+//! between. The turn dies with the process. A process that is killed during a takeover has taken the lock over and died
+//! as its owner, or has not.
 //!
 //! Why it survives every value of the word: a value without a number is a free lock, whatever its generation. A value
 //! with the number of no process is taken over. A value with the number of a process is a held lock for all but that
-//! process. It stays held until that process tries the lock or ends: each process that has an end can thus keep the
-//! others waiting while it runs, as it could by being stopped while it owns the lock. A random value names a process that
-//! exists once in 2³¹ times.
+//! process. It stays held until that process tries the lock or ends. So each process that has an end can keep the
+//! others waiting while it runs, as it could by being stopped while it owns the lock. A random value names a process
+//! that exists once in 2³¹ times.
 //!
 //! A process that is taken to be dead and lives: the kernel ends a registration only after all threads of its process
 //! have stopped, unless the process itself closes a descriptor that is not its own. The owner notices

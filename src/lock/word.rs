@@ -1,8 +1,8 @@
 //! The word of a lock: its owner and its generation.
 //!
 //! Pure values. The upper half of the word is the number of the holder that owns the lock, or 0. The lower half counts
-//! acquisitions and wraps: a generation comes again after 2³² of them, which no thread sleeps through between reading the
-//! word and replacing it.
+//! acquisitions and wraps: a generation comes again after 2³² of them, which no thread sleeps through between reading
+//! the word and replacing it.
 
 use std::num::NonZeroU32;
 

@@ -37,8 +37,8 @@ impl<S: 'static> Managed<S> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) with the cause: the process cannot be started, `open` has failed, or there
-    /// is no Tokio runtime here.
+    /// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) with the cause: the process cannot be started, `open` has failed,
+    /// or there is no Tokio runtime here.
     pub fn spawn<F, M, A>(open: F, args: A) -> ManagedSpawn<S>
     where
         F: StateSetup<S, M, A>,
@@ -116,8 +116,8 @@ impl<S: 'static> ManagedBuilder<S> {
     /// Sets whether the state is made anew, in another process, if its process dies. By default it is not.
     ///
     /// The call or the reads that the process ran fail; calls that it had not begun are made with the new state.
-    /// [`Managed::generation`] says how often this has happened. If `open` fails again and again, the calls that wait fail
-    /// with the cause.
+    /// [`Managed::generation`] says how often this has happened. If `open` fails again and again, the calls that wait
+    /// fail with the cause.
     pub fn restart(mut self, restart: bool) -> Self {
         self.restart = restart;
         self

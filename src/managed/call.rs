@@ -13,8 +13,8 @@ use crate::error::JoinError;
 /// A call of a [`Managed`](crate::Managed) state. Made by [`Managed::call`](crate::Managed::call) and
 /// [`Managed::read`](crate::Managed::read).
 ///
-/// The call is submitted when it is first polled. Dropping it removes it if it was not begun. If it was begun, it runs to
-/// its end, and its result is dropped: the state's process belongs to other callers too.
+/// The call is submitted when it is first polled. Dropping it removes it if it was not begun. If it was begun, it runs
+/// to its end, and its result is dropped: the state's process belongs to other callers too.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! A handle in a process that is not the state's home, and its connection.
 //!
-//! Runs in any process that has a handle. One future in the background sends what calls have put in the outbox, in order,
-//! and gives them their outcomes.
+//! Runs in any process that has a handle. One future in the background sends what calls have put in the outbox, in
+//! order, and gives them their outcomes.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -60,8 +60,8 @@ impl Away {
 
 /// A pipe to the home.
 pub(super) struct HomeConnection {
-    /// As long as the callers make it: each message in it is that of a call that is awaited. So calls are sent in the order
-    /// in which they were first polled, which no wait for room can change.
+    /// As long as the callers make it: each message in it is that of a call that is awaited. So calls are sent in the
+    /// order in which they were first polled, which no wait for room can change.
     outbox: mpsc::UnboundedSender<ToHome>,
     next: AtomicU64,
     outstanding: Arc<Outstanding>,
@@ -147,8 +147,8 @@ struct ConnectionDriver {
     calls: DrivenCalls,
 }
 
-/// The calls that the background future sends, and the calls that wait for it. When it is dropped, also by the end of its
-/// runtime, no call can be sent any more, and the calls that were sent fail.
+/// The calls that the background future sends, and the calls that wait for it. When it is dropped, also by the end of
+/// its runtime, no call can be sent any more, and the calls that were sent fail.
 struct DrivenCalls {
     messages: mpsc::UnboundedReceiver<ToHome>,
     outstanding: Arc<Outstanding>,

@@ -18,20 +18,20 @@ use crate::task::{SharedRead, StateCall, StateRead, Sync};
 
 /// One state in a process of its own, called from any number of processes.
 ///
-/// Functions are called with the state as their first parameter, in the state's process: one [call](Managed::call) after the
-/// other, or [reads](Managed::read) at the same time. The state never leaves it: it need not be `Send` or serialisable. A
-/// dictionary is a `HashMap`, a list is a `Vec`; no type needs a wrapper.
+/// Functions are called with the state as their first parameter, in the state's process: one [call](Managed::call)
+/// after the other, or [reads](Managed::read) at the same time. The state never leaves it: it need not be `Send` or
+/// serialisable. A dictionary is a `HashMap`, a list is a `Vec`; no type needs a wrapper.
 ///
-/// A handle is cheap to clone, and can be sent to other processes inside arguments, results and messages. The calls of one
-/// process are begun in the order in which they were first polled. The process that has made the state takes at most 1024
-/// calls of another process at a time; more wait where they are made.
+/// A handle is cheap to clone, and can be sent to other processes inside arguments, results and messages. The calls of
+/// one process are begun in the order in which they were first polled. The process that has made the state takes at
+/// most 1024 calls of another process at a time; more wait where they are made.
 ///
 /// The state lives as long as a handle on it exists, in whatever process, and as long as the process that has made it
 /// and that process's runtime. When the last handle is gone, the state is dropped in its process, which exits. In the
 /// process that has made the state a call takes one round trip, in others two.
 ///
-/// - A call that panics fails with [`ErrorKind::Panicked`](crate::ErrorKind::Panicked), for its caller alone. The state stays as
-///   the call has left it.
+/// - A call that panics fails with [`ErrorKind::Panicked`](crate::ErrorKind::Panicked), for its caller alone. The state
+///   stays as the call has left it.
 /// - If the state's process dies, what it ran fails with the cause, and so does every other call from then on,
 ///   unless the state [is made anew](crate::ManagedBuilder::restart).
 ///
@@ -83,8 +83,8 @@ impl<S: 'static> Managed<S> {
 
     /// Calls `f` with the state, and gives the items that it sends while it runs.
     ///
-    /// The first parameter of `f` is `&mut S`, the second an [`Emit`](crate::Emit); `args` are those behind it. `f` may be
-    /// `async`. See [`ManagedStream`].
+    /// The first parameter of `f` is `&mut S`, the second an [`Emit`](crate::Emit); `args` are those behind it. `f` may
+    /// be `async`. See [`ManagedStream`].
     ///
     /// ```
     /// use futures::TryStreamExt;
@@ -125,18 +125,20 @@ impl<S: 'static> Managed<S> {
 impl<S: std::marker::Sync + 'static> Managed<S> {
     /// Calls `f` with the state and `args`, in the state's process. `f` does not change the state.
     ///
-    /// Reads run at the same time, each on a thread of its own, up to 64; more wait. A read runs after the calls that were
-    /// begun before it, and a call after the reads that were begun before it, so neither can keep the other waiting for
-    /// ever. A read that panics fails for its caller alone. If the state's process dies, all reads that ran fail with the
-    /// cause. Dropping a read that runs leaves it running, as [`Managed::call`].
+    /// Reads run at the same time, each on a thread of its own, up to 64; more wait. A read runs after the calls that
+    /// were begun before it, and a call after the reads that were begun before it, so neither can keep the other
+    /// waiting for ever. A read that panics fails for its caller alone. If the state's process dies, all reads that ran
+    /// fail with the cause. Dropping a read that runs leaves it running, as [`Managed::call`].
     ///
-    /// A read that does not end keeps the calls behind it waiting, and the reads behind those, for as long as the state's
-    /// process lives. A caller bounds its own wait by `tokio::time::timeout`: its call is then removed, unless it was begun.
+    /// A read that does not end keeps the calls behind it waiting, and the reads behind those, for as long as the
+    /// state's process lives. A caller bounds its own wait by `tokio::time::timeout`: its call is then removed, unless
+    /// it was begun.
     ///
-    /// If `S` is not `Sync`, or code that is generic over `S` does not say that it is, there is the same method, but its
-    /// reads run one after the other, as calls do.
+    /// If `S` is not `Sync`, or code that is generic over `S` does not say that it is, there is the same method, but
+    /// its reads run one after the other, as calls do.
     ///
-    /// In a read [`current`](crate::current) names no task. If the process can start no thread, a read runs as a call does.
+    /// In a read [`current`](crate::current) names no task. If the process can start no thread, a read runs as a call
+    /// does.
     pub fn read<F, A, R>(&self, f: F, args: A) -> ManagedCall<R>
     where
         F: Fn(&S, A) -> R + Copy + Send + std::marker::Sync + 'static,
@@ -148,8 +150,8 @@ impl<S: std::marker::Sync + 'static> Managed<S> {
     }
 }
 
-/// A handle on a state that need not be `Sync`. [`Managed`] dereferences to it: the compiler takes the method of `Managed`
-/// where the state is known to be `Sync`, and this type's otherwise.
+/// A handle on a state that need not be `Sync`. [`Managed`] dereferences to it: the compiler takes the method of
+/// `Managed` where the state is known to be `Sync`, and this type's otherwise.
 #[doc(hidden)]
 pub struct SerialReads<S> {
     handle: ManagedHandle,

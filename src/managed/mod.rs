@@ -2,9 +2,9 @@
 //!
 //! # Design
 //!
-//! The state lives in the only worker of a pool, which holds it as the workers of a [`StatePool`](crate::StatePool) hold
-//! theirs (`task/state_slot.rs`). So there is one mechanism: starting the process, running a call, order, limits, and what
-//! a death at any moment means are the pool's. The pool lives where the state was made, at *home*.
+//! The state lives in the only worker of a pool, which holds it as the workers of a [`StatePool`](crate::StatePool)
+//! hold theirs (`task/state_slot.rs`). So there is one mechanism: starting the process, running a call, order, limits,
+//! and what a death at any moment means are the pool's. The pool lives where the state was made, at *home*.
 //!
 //! ```text
 //! home: handle ──▶ engine (the pool) ──▶ worker with the state
@@ -12,12 +12,13 @@
 //!                  relay ◀── queue of connections, and a pipe each ◀── handle in another process
 //! ```
 //!
-//! A handle at home submits its calls to the pool. A handle that has travelled is the sending end of a queue at home. At
-//! its first call it makes a pipe and sends one end of it through the queue; from then on its calls are messages in that
-//! pipe (`connection`), and the relay at home passes them on to the pool, types unseen, in order (`relay`).
+//! A handle at home submits its calls to the pool. A handle that has travelled is the sending end of a queue at home.
+//! At its first call it makes a pipe and sends one end of it through the queue. From then on its calls are messages in
+//! that pipe (`connection`). The relay at home passes them on to the pool in order, without knowing their types
+//! (`relay`).
 //!
-//! A read goes the same way, but the worker's thread lends the state to another thread, and its answer comes through a queue
-//! of its own (`reads`).
+//! A read goes the same way, but the worker's thread lends the state to another thread, and its answer comes through a
+//! queue of its own (`reads`).
 //!
 //! | who dies | what follows |
 //! |---|---|
@@ -25,8 +26,8 @@
 //! | the state's process | its one call, or the reads that it runs, fail with the cause; then the pool ends, and all calls fail, or it starts another process for the calls that were not begun |
 //! | the home | the state's process dies with it; queue and pipes end, so every call elsewhere fails |
 //!
-//! The handles hold sending ends of the queue, wherever they are: in a process, in an argument, in another queue. When the
-//! last is gone, the queue ends, and the relay shuts the pool down, in whose orderly end the state is dropped.
+//! The handles hold sending ends of the queue, wherever they are: in a process, in an argument, in another queue. When
+//! the last is gone, the queue ends, and the relay shuts the pool down, in whose orderly end the state is dropped.
 //!
 //! Must stay true: a dropped call never ends the process, which belongs to other callers too; calls of one process are
 //! begun in the order in which they were first polled.

@@ -1,7 +1,7 @@
 //! The home's side of handles in other processes.
 //!
-//! Runs at the home, in the background of the runtime in which the state was made. It passes calls on to the engine in the
-//! order of their messages, and answers as they finish.
+//! Runs at the home, in the background of the runtime in which the state was made. It passes calls on to the engine in
+//! the order of their messages, and answers as they finish.
 
 use std::collections::HashMap;
 use std::future::poll_fn;

@@ -1,7 +1,7 @@
 //! A call of a state whose function gives items while it runs.
 //!
-//! The items go straight from the state's process to the process that reads them, through a channel of their own; the call
-//! goes the way of any call.
+//! The items go straight from the state's process to the process that reads them, through a channel of their own; the
+//! call goes the way of any call.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,18 +19,20 @@ use crate::pool::{Emit, ItemStream};
 use crate::task;
 use crate::task::Call;
 
-/// The items of a function over a [`Managed`](crate::Managed) state. Made by [`Managed::stream`](crate::Managed::stream).
+/// The items of a function over a [`Managed`](crate::Managed) state. Made by
+/// [`Managed::stream`](crate::Managed::stream).
 ///
 /// The function is submitted when the stream is first polled. The stream gives what the function sends with
-/// [`Emit`](crate::Emit), in order, and ends when the function has returned. If the function fails, everything it has sent
-/// comes first, and then the failure, as the last item.
+/// [`Emit`](crate::Emit), in order, and ends when the function has returned. If the function fails, everything it has
+/// sent comes first, and then the failure, as the last item.
 ///
-/// The function has the state until it ends. Calls and reads wait, also while it waits for its reader, which is so when the
-/// reader is [`buffer`](ManagedStream::buffer) items behind.
+/// The function has the state until it ends. Calls and reads wait, also while it waits for its reader, which is so when
+/// the reader is [`buffer`](ManagedStream::buffer) items behind.
 ///
-/// Dropping the stream stops the function. A function that waits for its turn is removed. A running function ends where it
-/// sends its next item, by unwinding. The state stays as the function has left it, and its process lives on. A function that sends
-/// nothing more runs to its end; so does each function of a program that is built with `panic = "abort"`.
+/// Dropping the stream stops the function. A function that waits for its turn is removed. A running function ends where
+/// it sends its next item, by unwinding. The state stays as the function has left it, and its process lives on. A
+/// function that sends nothing more runs to its end; so does each function of a program that is built with
+/// `panic = "abort"`.
 ///
 /// # Errors
 ///

@@ -15,10 +15,9 @@ use crate::sys::writable_memory::WritableMemory;
 
 /// Bytes in shared memory that no process can write any more.
 ///
-/// The kernel seals the memory, so a `&[u8]` of it is sound in every process that has it: it is refused to write it, to
-/// truncate it, or to map it for writing, also to a process that has gone mad. A clone or a [`slice`](Self::slice) costs
-/// no memory. Sending one costs a descriptor, whatever its length. Dropping the last one in the last process frees the
-/// memory.
+/// The kernel seals the memory: no process, not even a corrupted one, can write it, truncate it, or map it for writing.
+/// So a `&[u8]` of it is sound in every process that has it. A clone or a [`slice`](Self::slice) costs no memory.
+/// Sending one costs a descriptor, whatever its length. Dropping the last one in the last process frees the memory.
 ///
 /// It is made by [`SharedBufMut::freeze`](super::SharedBufMut::freeze) or by [`copy_from`](Self::copy_from).
 ///

@@ -37,14 +37,14 @@ use crate::sys::writable_memory::WritableMemory;
 ///
 /// # Panics
 ///
-/// Reading or writing it after it was sent, or while it is. A message is sent by value, so only a `Serialize` of your own that keeps a
-/// second pointer to it can do so.
+/// Reading or writing it after it was sent, or while it is. A message is sent by value, so only a `Serialize` of your
+/// own that keeps a second pointer to it can do so.
 ///
 /// # Errors
 ///
-/// Serialising it is an error unless it is being sent as an argument, a result or a message, if the value has it twice, or
-/// if it was sent before. A retried task, and a broadcast, with a `SharedBufMut` among the arguments fail in the second
-/// worker that receives it.
+/// Serialising it is an error unless it is being sent as an argument, a result or a message, if the value has it twice,
+/// or if it was sent before. A retried task, and a broadcast, with a `SharedBufMut` among the arguments fail in the
+/// second worker that receives it.
 #[doc(alias = "SharedMemory")]
 #[must_use = "dropping it frees the memory"]
 pub struct SharedBufMut {
@@ -62,9 +62,9 @@ impl SharedBufMut {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if `len` is zero or more than an address space can have. `OutOfMemory` if the machine, or a control
-    /// group of this process, does not have so much. `FileTooLarge` if the hard limit on the size of files is lower, and
-    /// this process may not raise it. Any other error of the kernel, for example that no descriptor is left.
+    /// `InvalidInput` if `len` is zero or more than an address space can have. `OutOfMemory` if the machine, or a
+    /// control group of this process, does not have so much. `FileTooLarge` if the hard limit on the size of files is
+    /// lower, and this process may not raise it. Any other error of the kernel, for example that no descriptor is left.
     pub fn zeroed(len: usize) -> io::Result<Self> {
         WritableMemory::zeroed(len).map(|memory| Self::new(memory, 0))
     }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::sys::sealed_memory::SealedMemory;
 
-/// By inode number. An entry whose memory is gone is removed with it, so a number that the kernel gives again is not found.
+/// By inode number. An entry whose memory is gone is removed with it, so a number that the kernel gives again is not
+/// found.
 static KNOWN: Mutex<BTreeMap<u64, Weak<KnownMemory>>> = Mutex::new(BTreeMap::new());
 
 /// Sealed memory that other values of this process find.

@@ -13,9 +13,9 @@ use crate::sys::atomics::{AtomicLayout, AtomicMemory, Atomics};
 
 /// An atomic, or an array of atomics, that all processes which have it read and write.
 ///
-/// `T` is an atomic of the standard library, an array of them, a slice of them whose length is chosen as the program runs,
-/// or a structure of your own (see [`Atomics`]). Sending one, or cloning it, shares the same memory. An operation on it costs
-/// what it costs between threads. Dropping the last one in the last process frees the memory.
+/// `T` is an atomic of the standard library, an array of them, a slice of them whose length is chosen as the program
+/// runs, or a structure of your own (see [`Atomics`]). Sending one, or cloning it, shares the same memory. An operation
+/// on it costs what it costs between threads. Dropping the last one in the last process frees the memory.
 ///
 /// ```
 /// use procession::memory::Shared;

@@ -1,7 +1,7 @@
 //! Pipes: from one process to one other, of messages or of bytes.
 //!
-//! The types here are thin: they choose the flavor of a [`channel`](mod@crate::channel) and name its methods. They run in
-//! the process that has the end. What must stay true: no process waits for a lock that another process holds. Never
+//! The types here are thin: they choose the flavor of a [`channel`](mod@crate::channel) and name its methods. They run
+//! in the process that has the end. What must stay true: no process waits for a lock that another process holds. Never
 //! here: sockets and shared memory.
 
 mod bytes;

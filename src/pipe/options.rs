@@ -16,9 +16,9 @@ impl PipeOptions {
     /// Limits how long a message may be, in bytes as it is encoded.
     ///
     /// A longer message is not sent: the error has the value, and is [`is_encode`](crate::SendError::is_encode). If the
-    /// other process sends one all the same, because it has gone mad, it is not read: the receiver gets
-    /// [`RecvError::Decode`](crate::RecvError::Decode), and no other message is lost. By default the limit is 4 GiB, or half
-    /// of the machine's memory if that is less. A decoded value may take more memory than its bytes.
+    /// other process sends one all the same, because it is corrupted, it is not read: the receiver gets
+    /// [`RecvError::Decode`](crate::RecvError::Decode), and no other message is lost. By default the limit is 4 GiB, or
+    /// half of the machine's memory if that is less. A decoded value may take more memory than its bytes.
     pub fn message_limit(mut self, bytes: u64) -> Self {
         self.0.longest = bytes;
         self

@@ -35,8 +35,9 @@ use crate::task::Task;
 
 /// Worker processes that run functions.
 ///
-/// A clone is another handle on the same pool. When the last clone and the last handle of a task are dropped, the
-/// workers are killed, without blocking.
+/// A clone is another handle on the same pool. Calls, task handles, maps, streams, permits and leases keep the pool
+/// alive too. When the last of all these is dropped, the workers are killed, without blocking, and detached tasks with
+/// them.
 ///
 /// A pool lives in the Tokio runtime in which it was built, and can be used in other runtimes and executors too. If its
 /// runtime is not driven while a task elsewhere waits for the pool (a current-thread runtime outside of `block_on`), a
@@ -44,8 +45,8 @@ use crate::task::Task;
 /// runtime stops while the task waits. When the pool's runtime shuts down, the workers are killed, and calls that are
 /// awaited elsewhere fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
 ///
-/// A pool lives in the process in which it was built. If the application forks (`fork(2)`, as a daemon does), the pool is
-/// closed in the new process, which can build another. Dropping the pool there affects nothing.
+/// A pool lives in the process in which it was built. If the application forks (`fork(2)`, as a daemon does), the pool
+/// is closed in the new process, which can build another. Dropping the pool there affects nothing.
 ///
 /// ```
 /// use procession::Pool;
@@ -95,10 +96,10 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Full`] if so many tasks wait as [`queue_limit`](crate::PoolBuilder::queue_limit) allows, if their arguments and
-    /// these have more bytes than [`queue_bytes`](crate::PoolBuilder::queue_bytes) allows, or if something else waits for
-    /// a place. It gives the arguments back, which were not encoded: a full pool refuses within a microsecond. In a
-    /// closed pool it is the handle that fails, with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    /// [`Full`] if so many tasks wait as [`queue_limit`](crate::PoolBuilder::queue_limit) allows, if their arguments
+    /// and these have more bytes than [`queue_bytes`](crate::PoolBuilder::queue_bytes) allows, or if something else
+    /// waits for a place. It gives the arguments back, which were not encoded: a full pool refuses within a
+    /// microsecond. In a closed pool it is the handle that fails, with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     pub fn try_spawn<F, M, A>(&self, f: F, args: A) -> Result<TaskHandle<F::Output>, Full<A>>
     where
         F: Task<M, A>,
@@ -108,7 +109,7 @@ impl Pool {
         if !shared.settings.has_queue_limits() {
             return Ok(self.spawn(f, args));
         }
-        match shared.look(|core| (core.phase, core.would_admit(0))) {
+        match shared.read(|core| (core.phase, core.would_admit(0))) {
             (Phase::Open, true) => {}
             (Phase::Open, false) => return Err(Full(args)),
             _ => return Ok(self.spawn(f, args)),
@@ -128,10 +129,10 @@ impl Pool {
 
     /// Waits for a place in the queue, and reserves it.
     ///
-    /// The place can be filled later, by [`Permit::run`](crate::Permit::run) or [`Permit::spawn`](crate::Permit::spawn),
-    /// so that arguments are made only when there is room for them. Dropping the permit gives the place back. Without
-    /// [`queue_limit`](crate::PoolBuilder::queue_limit) there is always room. It waits in order with calls of
-    /// [`Priority::Normal`](crate::Priority::Normal).
+    /// The place can be filled later, by [`Permit::run`](crate::Permit::run) or
+    /// [`Permit::spawn`](crate::Permit::spawn), so that arguments are made only when there is room for them. Dropping
+    /// the permit gives the place back. Without [`queue_limit`](crate::PoolBuilder::queue_limit) there is always room.
+    /// It waits in order with calls of [`Priority::Normal`](crate::Priority::Normal).
     ///
     /// ```
     /// # #[procession::main]
@@ -149,8 +150,8 @@ impl Pool {
 
     /// Runs `f` in one of the workers, and gives the items that it sends while it runs.
     ///
-    /// The first parameter of `f` is an [`Emit`](crate::Emit), `args` are those behind it. The function is submitted when
-    /// the stream is first polled. Dropping the stream stops the function.
+    /// The first parameter of `f` is an [`Emit`](crate::Emit), `args` are those behind it. The function is submitted
+    /// when the stream is first polled. Dropping the stream stops the function.
     #[doc(alias = "imap")]
     pub fn stream<F, M, A>(&self, f: F, args: A) -> TaskStream<F::Item>
     where
@@ -203,7 +204,7 @@ impl Pool {
     /// It takes some microseconds, in which no task is dispatched.
     pub fn metrics(&self) -> Metrics {
         let shared = &self.guard.shared;
-        let mut metrics = shared.look(Core::metrics);
+        let mut metrics = shared.read(Core::metrics);
         metrics.counts.completed += shared.completed.load(Ordering::Relaxed);
         metrics.counts.failed += shared.failed.load(Ordering::Relaxed);
         metrics
@@ -212,8 +213,8 @@ impl Pool {
     /// Returns what happens in the pool from now on, as a stream.
     ///
     /// Nothing waits for the reader: of more than 1024 events that were not read the oldest are dropped, and the reader
-    /// finds [`PoolEvent::Missed`](crate::PoolEvent::Missed). Without a reader events cost nothing. The stream ends with the
-    /// pool.
+    /// finds [`PoolEvent::Missed`](crate::PoolEvent::Missed). Without a reader events cost nothing. The stream ends
+    /// with the pool.
     ///
     /// ```
     /// use futures::StreamExt as _;
@@ -245,14 +246,15 @@ impl Pool {
 
     /// Returns the workers and what they are doing.
     pub fn workers(&self) -> Vec<WorkerInfo> {
-        self.guard.shared.look(Core::worker_infos)
+        self.guard.shared.read(Core::worker_infos)
     }
 
     /// Changes the number of workers to `workers` (minimum 1, maximum 32,768).
     ///
     /// It sets both bounds, as [`PoolBuilder::workers`](crate::PoolBuilder::workers) does. New workers start at once.
-    /// Workers that are too many finish the task that they run, and leave; tasks that they have not started run elsewhere.
-    /// Those with the highest numbers leave first. A closed pool is not changed.
+    /// Workers that are too many finish the task that they run, and leave; tasks that they have not started run
+    /// elsewhere. Those with the highest numbers leave first. A leased worker leaves when its [`Lease`](crate::Lease)
+    /// is given back. A closed pool is not changed.
     pub fn resize(&self, workers: usize) {
         let workers = workers.clamp(1, MOST_WORKERS);
         let shared = &self.guard.shared;
@@ -262,10 +264,11 @@ impl Pool {
 
     /// Replaces all workers that there are now, one after the other, each when its task is done.
     ///
-    /// This happens whether or not the future is awaited; it resolves when the last of them has finished its last task. A
-    /// worker takes tasks until its replacement is ready, so none waits longer because of this, and no task is lost or
-    /// refused. The replacement has the same number, and its [`initializer`](crate::PoolBuilder::initializer) runs; a
-    /// [`preload`](crate::PoolBuilder::preload) does not run again.
+    /// This happens whether or not the future is awaited; it resolves when the last of them has finished its last task.
+    /// A worker takes tasks until its replacement is ready, so none waits longer because of this, and no task is lost
+    /// or refused. The replacement has the same number, and its [`initializer`](crate::PoolBuilder::initializer) runs;
+    /// a [`preload`](crate::PoolBuilder::preload) does not run again. A leased worker, and the workers after it, are
+    /// replaced when its [`Lease`](crate::Lease) is given back.
     ///
     /// If replacements cannot be started several times in a row, the restart ends: the workers that are left stay.
     /// Closing the pool ends it too.
@@ -286,11 +289,29 @@ impl Pool {
 
     /// Closes the pool: it takes no new tasks, finishes the tasks it has, and its workers exit.
     ///
-    /// This happens at once; the future resolves when the last worker has exited.
+    /// The pool closes at once; the future resolves when the last worker has exited.
+    ///
+    /// - Tasks that were submitted are finished, those without a handle too. Their retries still apply.
+    /// - Later calls, calls that wait for a place in a full queue, and items that a map reads from then on fail with
+    ///   [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    /// - A [`TaskStream`](crate::TaskStream) that has begun is finished when it was read to its end or dropped.
+    /// - A [`Lease`](crate::Lease) ends when the calls that were submitted through it have ended.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: dropping the future does not stop the closing. Call this again to wait again.
+    ///
+    /// ```
+    /// # #[procession::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = procession::Pool::with_workers(1)?;
+    /// let accepted = pool.spawn(|n: u32| n + 1, 1);
+    /// pool.shutdown().await;
+    /// assert_eq!(accepted.await?, 2);
+    /// assert!(pool.run(|| (), ()).await.unwrap_err().is_closed());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[doc(alias = "close")]
     #[doc(alias = "join")]
     pub fn shutdown(&self) -> Shutdown {

@@ -90,7 +90,7 @@ impl PoolShared {
         Box::new(Mutex::new(core))
     }
 
-    /// Whether this process is a copy of the one that the pool lives in. The pool has no driver here.
+    /// Whether this process is a copy (`fork`) of the process that the pool lives in. The pool has no driver here.
     pub(super) fn is_elsewhere(&self) -> bool {
         !self.mark.is_here()
     }
@@ -106,7 +106,7 @@ impl PoolShared {
     }
 
     /// Reads what the pool knows.
-    pub(super) fn look<T>(&self, f: impl FnOnce(&Core) -> T) -> T {
+    pub(super) fn read<T>(&self, f: impl FnOnce(&Core) -> T) -> T {
         f(&self.lock())
     }
 
@@ -117,7 +117,7 @@ impl PoolShared {
             let shared = Arc::downgrade(self);
             move || {
                 let shared = shared.upgrade();
-                shared.is_some_and(|shared| shared.look(Core::has_work))
+                shared.is_some_and(|shared| shared.read(Core::has_work))
             }
         });
     }

@@ -135,8 +135,8 @@ impl ProcessBuilder {
     /// Limits how long the result may be, in bytes as it is encoded.
     ///
     /// A longer result is not read, and the handle resolves to [`ErrorKind::Decode`](crate::ErrorKind::Decode): a child
-    /// must not be able to fill the application's memory. By default the limit is 4 GiB, or half of the machine's memory
-    /// if that is less. Results of up to 64 KiB are always read.
+    /// must not be able to fill the application's memory. By default the limit is 4 GiB, or half of the machine's
+    /// memory if that is less. Results of up to 64 KiB are always read.
     pub fn result_limit(mut self, bytes: u64) -> Self {
         self.result_limit = Some(bytes);
         self
@@ -154,8 +154,8 @@ impl ProcessBuilder {
 
     /// Sets whether the process outlives the application. By default it does not.
     ///
-    /// A detached process leads a session of its own, so closing the terminal does not end it. While the application and
-    /// its runtime live, the handle gives the outcome and can abort the process. Afterwards the process runs until
+    /// A detached process leads a session of its own, so closing the terminal does not end it. While the application
+    /// and its runtime live, the handle gives the outcome and can abort the process. Afterwards the process runs until
     /// its function returns, and its outcome is lost. By default it writes to the application's stdout and stderr.
     #[doc(alias = "daemon")]
     #[doc(alias = "setsid")]

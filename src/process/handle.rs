@@ -19,11 +19,13 @@ use crate::background::Background;
 use crate::call::single::Awaited;
 use crate::error::{ELSEWHERE, JoinError};
 
-/// A function in a process of its own. Made by [`spawn`](crate::spawn()) and [`Process::builder`](crate::Process::builder).
+/// A function in a process of its own. Made by [`spawn`](crate::spawn()) and
+/// [`Process::builder`](crate::Process::builder).
 ///
-/// Awaiting the handle gives the function's result, once the process has ended and has been reaped. It can be awaited in
-/// any runtime or executor. If the runtime in which the process was spawned is not driven meanwhile, a thread of this crate
-/// supervises the process from then on; it notices this after 100 ms, or within about a second if the runtime stops later.
+/// Awaiting the handle gives the function's result, once the process has ended and has been reaped. It can be awaited
+/// in any runtime or executor. If the runtime in which the process was spawned is not driven meanwhile, a thread of
+/// this crate supervises the process from then on. It notices this after 100 ms, or within about a second if the
+/// runtime stops later.
 ///
 /// Dropping the handle detaches the process: it continues until its function returns or the application ends. With
 /// [`kill_on_drop(true)`](crate::ProcessBuilder::kill_on_drop) the drop kills it.
@@ -70,12 +72,12 @@ impl<R> ProcessHandle<R> {
         self.job.slot().is_set()
     }
 
-    /// Kills the process and everything that it has started (SIGKILL), also what leads a process group or a session of its
-    /// own. If the process has children, this happens on another thread a moment later.
+    /// Kills the process and everything that it has started (SIGKILL), also what leads a process group or a session of
+    /// its own. If the process has children, this happens on another thread a moment later.
     ///
     /// What has become a daemon is killed too. Detached processes
-    /// ([`ProcessBuilder::detach`](crate::ProcessBuilder::detach)) are left alone. A process that ends by itself, by a crash
-    /// for example, takes its process group along; what has left that is found no longer.
+    /// ([`ProcessBuilder::detach`](crate::ProcessBuilder::detach)) are left alone. A process that ends by itself, by a
+    /// crash for example, takes its process group along; what has left that is found no longer.
     ///
     /// Awaiting the handle then gives [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), unless the function
     /// had already returned. Does nothing if the process has ended.

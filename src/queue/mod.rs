@@ -21,16 +21,16 @@ use crate::channel;
 /// Both ends can be cloned, and sent to other processes inside arguments, results and messages. Each message is
 /// received once. The messages of one sender are received in the order in which it sent them.
 ///
-/// The queue takes `capacity` messages of any size, although no process receives: a process that sends no more than that
-/// can exit, and be joined, before anything is received. The messages that wait take as much memory as they are long;
-/// [`queue_with`] bounds their bytes too. Memory that messages took is given back when they were received. Two limits
-/// can make a sender wait earlier:
+/// The queue takes `capacity` messages of any size, although no process receives: a process that sends no more than
+/// that can exit, and be joined, before anything is received. The messages that wait take as much memory as they are
+/// long; [`queue_with`] bounds their bytes too. Memory that messages took is given back when they were received. Two
+/// limits can make a sender wait earlier:
 ///
-/// - Messages that carry descriptors or ends are bounded by the kernel: the socket of a queue holds a few hundred such
-///   messages (`net.core.wmem_max`), and all sockets of a user together as many descriptors as one process may have open
-///   (`RLIMIT_NOFILE`).
-/// - Where the kernel has no memory left, or limits the size of files (`RLIMIT_FSIZE`), the queue holds at least 128 KiB
-///   of messages of up to 64 KiB each.
+/// - Messages that carry descriptors or ends are bounded by the kernel. The socket of a queue holds a few hundred such
+///   messages (`net.core.wmem_max`). All sockets of a user together hold as many descriptors as one process may have
+///   open (`RLIMIT_NOFILE`).
+/// - Where the kernel has no memory left, or limits the size of files (`RLIMIT_FSIZE`), the queue holds at least 128
+///   KiB of messages of up to 64 KiB each.
 ///
 /// Dropping the last end of a side ends the queue for the other side. If no end of that side was ever sent to another
 /// process, the other side sees the end at once. Otherwise the other side sees the end when the kernel closes the

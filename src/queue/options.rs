@@ -2,7 +2,8 @@
 
 use crate::channel::Bounds;
 
-/// How much a queue holds: a number of messages, and a number of bytes; and how long a message may be. For [`queue_with`](crate::queue_with()).
+/// How much a queue holds: a number of messages, and a number of bytes; and how long a message may be. For
+/// [`queue_with`](crate::queue_with()).
 #[derive(Debug, Clone)]
 pub struct QueueOptions(Bounds);
 
@@ -24,9 +25,9 @@ impl QueueOptions {
     /// Limits how long a message may be, in bytes as it is encoded.
     ///
     /// A longer message is not sent: the error has the value, and is [`is_encode`](crate::SendError::is_encode). If a
-    /// process sends one all the same, because it has gone mad, it is not read: the receiver gets
-    /// [`RecvError::Decode`](crate::RecvError::Decode), and no other message is lost. By default the limit is 4 GiB, or half
-    /// of the machine's memory if that is less. A decoded value may take more memory than its bytes.
+    /// process sends one all the same, because it is corrupted, it is not read: the receiver gets
+    /// [`RecvError::Decode`](crate::RecvError::Decode), and no other message is lost. By default the limit is 4 GiB, or
+    /// half of the machine's memory if that is less. A decoded value may take more memory than its bytes.
     pub fn message_limit(mut self, bytes: u64) -> Self {
         self.0.longest = bytes;
         self

@@ -52,8 +52,8 @@ impl<T> Sender<T> {
     /// # Errors
     ///
     /// The messages that are left will never be marked: the processes that received them have died, or no process can
-    /// receive any more. Deaths are noticed within 50 ms. Or a process has overwritten the queue's memory; then the number
-    /// of messages is not reliable.
+    /// receive any more. Deaths are noticed within 50 ms. Or a process has overwritten the queue's memory; then the
+    /// number of messages is not reliable.
     ///
     /// # Cancel safety
     ///
@@ -82,7 +82,7 @@ async fn join(flavor: &Mpmc) -> Result<(), Abandoned> {
             match flavor.unfinished() {
                 0 => return all_done(flavor),
                 left if left == unfinished => return Err(Abandoned(left)),
-                // Not at once: a process that has gone mad can make every count another one.
+                // Not at once: a corrupted process can change the count at any moment.
                 _ => {}
             }
         }

@@ -207,8 +207,8 @@ impl Ring {
         self.tail().load(Ordering::Acquire)
     }
 
-    /// Whether every committed frame was released, for a caller that is neither side. Unlike the number of frames, this is
-    /// also false for counters that were overwritten, which the consumer has to see.
+    /// Whether every committed frame was released, for a caller that is neither side. Unlike the number of frames, this
+    /// is also false for counters that were overwritten, which the consumer has to see.
     pub(crate) fn is_empty(&self) -> bool {
         let tail = Cursor::from_bits(self.tail().load(Ordering::Acquire));
         Cursor::from_bits(self.head().load(Ordering::Acquire)) == tail
@@ -235,7 +235,8 @@ impl Ring {
         self.mapping.word(SERVES_AT)
     }
 
-    /// The room for [`leave_aside`](Self::leave_aside): what is left of the pages of the control words, or behind the data.
+    /// The room for [`leave_aside`](Self::leave_aside): what is left of the pages of the control words, or behind the
+    /// data.
     fn aside(&self) -> Range<usize> {
         match self.flat {
             true => self.data + self.capacity..self.mapping.len(),
@@ -267,8 +268,8 @@ impl Ring {
         bytes
     }
 
-    /// The same room as words, for a signal handler of the other side. [`leave_aside`](Self::leave_aside) is not used with
-    /// them.
+    /// The same room as words, for a signal handler of the other side. [`leave_aside`](Self::leave_aside) is not used
+    /// with them.
     pub(crate) fn words_aside(&self) -> &[AtomicU64] {
         let aside = self.aside();
         self.mapping.words(aside.start, aside.len() / 8)

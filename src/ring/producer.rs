@@ -27,8 +27,8 @@ impl<R: Borrow<Ring>> Producer<R> {
         Self::take_over(ring, tail)
     }
 
-    /// The next producer of a ring whose producers take turns under a lock. `position` is the consumer's position as the
-    /// last producer knew it. It must not be more than a ring's length behind.
+    /// The next producer of a ring whose producers take turns under a lock. `position` is the consumer's position as
+    /// the last producer knew it. It must not be more than a ring's length behind.
     #[inline]
     pub(crate) fn take_over(ring: R, position: u64) -> Self {
         let head = Cursor::from_bits(ring.borrow().head().load(Ordering::Acquire));

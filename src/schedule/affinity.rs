@@ -1,7 +1,7 @@
 //! Which worker last had a task of a key, and the tasks that are held back for theirs.
 //!
-//! Pure. A task whose worker is busy is held for it, while other tasks wait that the free worker can take instead, and at
-//! most for [`PATIENCE`] after its turn. So a key never makes a worker idle.
+//! Pure. A task whose worker is busy is held for it, while other tasks wait that the free worker can take instead, and
+//! at most for [`PATIENCE`] after its turn. So a key never makes a worker idle.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::{TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 
-/// How long after its turn a task waits for the worker that last had its key: about as long as making a small state anew
-/// may take, and less than a person notices.
+/// How long after its turn a task waits for the worker that last had its key: about as long as making a small state
+/// anew may take, and less than a person notices.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The most tasks that are held back at a time. They are looked through for every task that is sent.

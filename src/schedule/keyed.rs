@@ -5,7 +5,8 @@ use super::{AffinityKey, RunQueue, Schedule, TakesTasks, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 
 impl Schedule {
-    /// A task with a key has its turn, and the run queue of `shortest` is the shortest. `None` if the task is held back.
+    /// A task with a key has its turn, and the run queue of `shortest` is the shortest. `None` if the task is held
+    /// back.
     pub(super) fn assign(
         &mut self,
         task: TaskKey,
@@ -80,16 +81,19 @@ impl Schedule {
         Some((worker, task))
     }
 
-    /// The worker that last had the key, if it still takes tasks: of those in its process, the one with the shortest queue.
+    /// The worker that last had the key, if it still takes tasks: of those in its process, the one with the shortest
+    /// queue.
     fn home_of(&self, key: AffinityKey, workers: &impl TakesTasks) -> Option<WorkerKey> {
         let Home { worker, born } = self.homes.get(key)?;
         if self.run_queues.get(worker)?.born() != born {
             return None;
         }
-        let queued = |mate| self.run_queues.get(mate).map(RunQueue::expected);
-        let taking = workers.mates(worker).filter(|&it| workers.takes_tasks(it));
+        let queued = |it| self.run_queues.get(it).map(RunQueue::expected);
+        let taking = workers
+            .same_process(worker)
+            .filter(|&it| workers.takes_tasks(it));
         // Of several that are equal, the worker itself.
-        taking.min_by_key(|&mate| (queued(mate), mate != worker))
+        taking.min_by_key(|&it| (queued(it), it != worker))
     }
 
     /// Whether a task may be sent to `home` now. It must not wait there while another worker is idle.
@@ -118,7 +122,7 @@ mod tests {
             true
         }
 
-        fn mates(&self, worker: WorkerKey) -> impl Iterator<Item = WorkerKey> {
+        fn same_process(&self, worker: WorkerKey) -> impl Iterator<Item = WorkerKey> {
             [worker & !1, worker | 1].into_iter()
         }
     }

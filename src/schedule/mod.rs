@@ -1,10 +1,10 @@
 //! Which task runs where, and when. A pure state machine: events in, decisions out.
 //!
 //! Waiting tasks are in three queues, one for each priority ([`PriorityQueue`]). A task with a key is held back for a
-//! while, if the worker that last had the key is busy (`keyed`, `affinity`). Every worker has a **run queue**: the task it runs and a
-//! few tasks behind it (the *prefetch*), so that a worker never waits for the parent between two tasks. The depth
-//! follows from how long tasks take: the prefetch lasts longer than the parent takes to notice a reply, and no
-//! longer. A prefetched task that was not started can be revoked, when another worker is idle and this worker has
+//! while, if the worker that last had the key is busy (`keyed`, `affinity`). Every worker has a **run queue**: the task
+//! it runs and a few tasks behind it (the *prefetch*), so that a worker never waits for the parent between two tasks.
+//! The depth follows from how long tasks take: the prefetch lasts longer than the parent takes to notice a reply, and
+//! no longer. A prefetched task that was not started can be revoked, when another worker is idle and this worker has
 //! made no progress for a while.
 //!
 //! Runs in the application. Must stay true: a task is in at most one queue. Never here: a clock, a descriptor, a
@@ -47,8 +47,8 @@ pub(crate) trait TakesTasks {
     /// Whether the worker takes tasks, and there is no reason to think that it does not run.
     fn takes_tasks(&self, worker: WorkerKey) -> bool;
 
-    /// The workers that share what they know with this one, which is among them: those in the same process.
-    fn mates(&self, worker: WorkerKey) -> impl Iterator<Item = WorkerKey> {
+    /// The workers in the same process, this one among them. They share what was made for a key.
+    fn same_process(&self, worker: WorkerKey) -> impl Iterator<Item = WorkerKey> {
         std::iter::once(worker)
     }
 }
@@ -138,7 +138,7 @@ impl Schedule {
         self.run_queues.get(worker)
     }
 
-    /// Whether the worker has no task, has space for one, and will not be sent one that is not ready yet.
+    /// Whether the worker has no task, has space for one, and will not be sent a task that is not ready yet.
     pub(crate) fn has_nothing(&self, worker: WorkerKey) -> bool {
         let queue = self.run_queues.get(worker);
         queue.is_some_and(|queue| queue.expected() == 0 && !queue.is_full())

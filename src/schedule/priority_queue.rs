@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use super::Priority;
 
-/// A priority that waits has at least one of so many turns: few enough that a flood of urgent work never stops the rest,
-/// and so many that the rest takes little from it.
+/// A priority that waits has at least one of so many turns: few enough that a flood of urgent work never stops the
+/// rest, and so many that the rest takes little from it.
 pub(crate) const TURNS: u32 = 16;
 
 /// How often a priority is passed over before it has the turn. Another may have to be served at the same turn, so it is

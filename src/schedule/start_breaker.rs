@@ -1,8 +1,8 @@
 //! A circuit breaker that stops the start of workers after repeated failures.
 //!
 //! As in M. Nygard, "Release It!": closed, the breaker lets starts pass. After [`MAX_FAILURES`] in a row it opens and
-//! lets none pass. After [`OPEN_FOR`], or when a task is submitted and there is no worker, it is half open: one start at
-//! a time may try. The first that succeeds closes it. It opens as well when [`MAX_IDLE_DEATHS`] workers have died in
+//! lets none pass. After [`OPEN_FOR`], or when a task is submitted and there is no worker, it is half open: one start
+//! at a time may try. The first that succeeds closes it. It opens as well when [`MAX_IDLE_DEATHS`] workers have died in
 //! [`DEATHS_WINDOW`] while they had nothing to do: the next would too.
 //!
 //! A start that was killed counts less than a start that has failed ([`StartFailure`]): the next would live. But it

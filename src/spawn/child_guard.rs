@@ -106,8 +106,8 @@ impl ChildEnd {
     }
 }
 
-/// An unreaped child. Dropping it kills the child with its group, unless the child is detached, and has it reaped in the
-/// background.
+/// An unreaped child. Dropping it kills the child with its group, unless the child is detached, and has it reaped in
+/// the background.
 #[derive(Debug)]
 pub(crate) struct ChildGuard {
     origin: Origin,
@@ -175,9 +175,9 @@ impl ChildGuard {
     /// The runtime is shutting down.
     pub(crate) async fn wait(mut self, pidfd: Watched, ties: Ties) -> io::Result<ChildEnd> {
         let pid = self.signal_handle.pid;
-        let looks = !self.kill_group_on_success;
+        let checks = !self.kill_group_on_success;
         let cause = match self.kill_on_drop {
-            true => child_watch::end_or_cause(pid, &pidfd, ties, looks).await?,
+            true => child_watch::end_or_cause(pid, &pidfd, ties, checks).await?,
             false => None,
         };
         if cause.is_some() {

@@ -1,7 +1,7 @@
 //! Noticing that a living child will give no outcome.
 //!
-//! Runs in the parent, while it waits for the child's end. A task may replace its program (`execve(2)`), or end its thread
-//! below Rust. Then the process lives, and nothing in it knows of its parent.
+//! Runs in the parent, while it waits for the child's end. A task may replace its program (`execve(2)`), or end its
+//! thread below Rust. Then the process lives, and nothing in it knows of its parent.
 //!
 //! Must stay true: a child that may still give an outcome is left alone; a short child costs no look.
 
@@ -28,23 +28,23 @@ const SHORT_LIFE: Duration = Duration::from_millis(50);
 /// How long a child that has closed its socket may take to end.
 const ENDING: Duration = Duration::from_millis(500);
 
-/// When a child with one task is looked at first. Then twice as late each time, up to the longest pause.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// When a child with one task is checked first. Each later pause is twice as long, up to the longest pause.
+const FIRST_CHECK: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Waits until the child `pid` has ended, or will give no outcome, and why. With `looks` it runs one task, and is looked
-/// at now and then.
+/// Waits until the child `pid` has ended, or will give no outcome, and why. With `checks` it runs one task, and its
+/// program is checked now and then.
 pub(super) async fn end_or_cause(
     pid: u32,
     pidfd: &Watched,
     ties: Ties,
-    looks: bool,
+    checks: bool,
 ) -> io::Result<Option<ExitCause>> {
     if within(SHORT_LIFE, pidfd.readable()).await?.is_some() {
         return Ok(None);
     }
     let mut hang_up = HangUp::new(Arc::clone(&ties.socket)).ok();
-    let mut pause = looks.then_some(FIRST_LOOK);
+    let mut pause = checks.then_some(FIRST_CHECK);
     loop {
         let first = match select(pin!(pidfd.readable()), pin!(suspicion(&hang_up, pause))).await {
             Either::Left((ended, _)) => return ended.map(|()| None),
@@ -58,7 +58,7 @@ pub(super) async fn end_or_cause(
         if within(ENDING, pidfd.readable()).await?.is_some() {
             return Ok(None);
         }
-        // Asked before the child is looked at: it maps the memory and then says so.
+        // Asked before the child is checked: it maps the memory and then says so.
         let were_made = ties.were_made();
         let name = ties.memory_name.clone();
         let state = threads::run(move || ProgramState::of(pid, &name)).await;
@@ -70,7 +70,7 @@ pub(super) async fn end_or_cause(
     }
 }
 
-/// Why a child is looked at.
+/// Why a child is checked.
 #[derive(Debug)]
 enum Suspicion {
     /// Its socket was closed.

@@ -17,7 +17,8 @@ use crate::sys::inheritable::Inheritable;
 use crate::sys::{hook, procfs, program};
 use crate::transfer::entry_point::EntryPoint;
 
-/// The command line and environment of a child whose control socket is at standard slot `slot`. Its streams are not set.
+/// The command line and environment of a child whose control socket is at standard slot `slot`. Its streams are not
+/// set.
 pub(super) fn command(spec: &ChildSpec, slot: u32) -> io::Result<async_process::Command> {
     let entry_point = EntryPoint::of_this_process()?;
     let mut arguments = std::env::args_os();
@@ -53,8 +54,8 @@ pub(super) fn command(spec: &ChildSpec, slot: u32) -> io::Result<async_process::
 /// How many descriptors starting a command takes at most.
 const DESCRIPTORS_OF_A_START: usize = 8;
 
-/// Descriptors that are free once this is dropped. Taken before a start, because a child whose pidfd cannot be opened is
-/// lost.
+/// Descriptors that are free once this is dropped. Taken before a start, because a child whose pidfd cannot be opened
+/// is lost.
 #[derive(Debug)]
 pub(super) struct Reserve {
     _fds: Vec<OwnedFd>,
@@ -97,14 +98,15 @@ fn start_here(
     started.map_err(explain)
 }
 
-/// How many threads and processes the first start takes: the child, and two threads of async-process. Where such a thread
-/// cannot be started, async-process panics, and again while it unwinds.
+/// How many threads and processes the first start takes: the child, and two threads of async-process. Where such a
+/// thread cannot be started, async-process panics, and again while it unwinds.
 const MOST_OF_FIRST_START: usize = 3;
 
 /// How long the kernel may count threads that were joined.
 const LEAVING_THREADS: Duration = Duration::from_millis(10);
 
-/// Checks that this process may start so many threads and processes (`RLIMIT_NPROC`, `getrlimit(2)`; the pids controller).
+/// Checks that this process may start so many threads and processes (`RLIMIT_NPROC`, `getrlimit(2)`; the pids
+/// controller).
 fn check_room(threads: usize) -> io::Result<()> {
     let before = procfs::thread_count()?;
     std::thread::scope(|scope| {
@@ -125,8 +127,8 @@ fn check_room(threads: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Says what is missing if `/proc` is not mounted, as after `chroot`, or if the dynamic linker was executed with a program
-/// that cannot be executed by itself.
+/// Says what is missing if `/proc` is not mounted, as after `chroot`, or if the dynamic linker was executed with a
+/// program that cannot be executed by itself.
 fn explain(error: io::Error) -> io::Error {
     let why = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied

@@ -4,8 +4,8 @@
 //! and so does the child, so answers need no numbers. The end of that socket means both: the fork server was killed
 //! before it forked, or the child before it announced itself.
 //!
-//! The fork server is a child of the application and the parent of no process: its forks are the application's children,
-//! and outlive it.
+//! The fork server is a child of the application and the parent of no process: its forks are the application's
+//! children, and outlive it.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -92,8 +92,8 @@ impl Connection {
         })))
     }
 
-    /// Whether the application still has the rights that the fork server was started with. Children must not have rights
-    /// that the application has given up.
+    /// Whether the application still has the rights that the fork server was started with. Children must not have
+    /// rights that the application has given up.
     pub(super) fn has_current_rights(&self) -> bool {
         self.rights == Rights::now()
     }
@@ -181,8 +181,8 @@ fn spare_pool(connection: Weak<Connection>) -> SparePool {
     })
 }
 
-/// Executes a fork server with the environment and directory of `spec` that finds its greeting at `theirs`. Waits until it is settled, at `waiting`; without, it is
-/// settled later. Blocks.
+/// Executes a fork server with the environment and directory of `spec` that finds its greeting at `theirs`. Waits until
+/// it is settled, at `waiting`; without, it is settled later. Blocks.
 fn execute(
     theirs: OwnedFd,
     spec: &ChildSpec,

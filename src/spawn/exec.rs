@@ -16,8 +16,8 @@ use crate::sys::doorbell::Doorbell;
 use crate::sys::signal;
 use crate::transfer::greeting::Role;
 
-/// Executes a worker that rings `doorbell`, or without one a single-task process. Blocks for about a millisecond, so not
-/// on a runtime thread.
+/// Executes a worker that rings `doorbell`, or without one a single-task process. Blocks for about a millisecond, so
+/// not on a runtime thread.
 pub(super) fn exec(
     spec: &ChildSpec,
     streams: StdioSpec,

@@ -24,8 +24,8 @@ const REQUESTS_AT_ONCE: usize = 8;
 /// So many fork servers may die in a row under one request before it is left to another start method.
 const ATTEMPTS: usize = 3;
 
-/// So many fork servers may end in a row before they can fork. Then none can: a filter may kill what makes a system call
-/// that they need (`seccomp(2)`).
+/// So many fork servers may end in a row before they can fork. Then none can: a filter may kill what makes a system
+/// call that they need (`seccomp(2)`).
 const ATTEMPTS_TO_OPEN: usize = 2;
 
 /// A fork server, whether it runs at the moment or not.

@@ -39,7 +39,8 @@ pub(super) fn greeting(spec: &ChildSpec, role: Role, stdio_slots: &[u32]) -> Gre
     }
 }
 
-/// The control group of a child. A detached child leaves that of the worker that starts it, because it is to outlive it.
+/// The control group of a child. A detached child leaves that of the worker that starts it, because it is to outlive
+/// it.
 fn group_to_enter(spec: &ChildSpec) -> Option<GroupToEnter> {
     if let Some(own) = &spec.cgroup {
         return Some(GroupToEnter {

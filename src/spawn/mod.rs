@@ -3,17 +3,18 @@
 //! [`launch`](launch::launch) starts a child. It asks a fork server for a fork, or executes the program again:
 //!
 //! - `fork_request` is complete before a fork server is chosen; `inherited_state` is its part that an executed child
-//!   would have by itself, `greeting` its part that every child gets. Both are made of the child's `spec`, whose part that
-//!   users choose is `surroundings`; `output` is where its streams go.
-//! - `fork_server` starts and replaces fork servers, `connection` is a running fork server with its `preload` and its `spare`s,
-//!   whose number follows from `demand`.
+//!   would have by itself, `greeting` its part that every child gets. Both are made of the child's `spec`, whose part
+//!   that users choose is `surroundings`; `output` is where its streams go.
+//! - `fork_server` starts and replaces fork servers, `connection` is a running fork server with its `preload` and its
+//!   `spare`s, whose number follows from `demand`.
 //! - `pending` is a child until it is known whether it exists; `release` is the message that a spare waits for.
 //! - `exec` executes, with the `command` line and the `stdio_plan`.
 //! - `link` is the parent's ends of the rings, `launched` everything about a started child.
-//! - `child_guard` owns an unreaped child; `child_watch` notices that it will give no outcome; `tree_kill`, `reaper`, `leaked` and `registry` serve it.
+//! - `child_guard` owns an unreaped child; `child_watch` notices that it will give no outcome; `tree_kill`, `reaper`,
+//!   `leaked` and `registry` serve it.
 //!
-//! Must stay true: a pid is never signalled after it was reaped; a child that is not returned to the caller is killed and
-//! reaped; a request is written again only after the earlier one was revoked.
+//! Must stay true: a pid is never signalled after it was reaped; a child that is not returned to the caller is killed
+//! and reaped; a request is written again only after the earlier one was revoked.
 //!
 //! Never here: code that runs in a child, and which task goes to which worker.
 

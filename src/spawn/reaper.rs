@@ -1,8 +1,8 @@
 //! Reaping forked children in the background.
 //!
 //! One thread, started when it is first needed and kept, for all children that were killed. It waits for none of them
-//! alone: a child in an uninterruptible system call, or one that a debugger traces, delays no other. A child that may come
-//! to exist has a thread of its own, because a stopped fork server can delay the answer. Where a thread cannot be started,
+//! alone: a child in an uninterruptible system call, or traced by a debugger, delays no other. A child that may come to
+//! exist has a thread of its own, because a stopped fork server can delay the answer. Where a thread cannot be started,
 //! a zombie stays until this process ends.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};

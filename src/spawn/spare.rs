@@ -1,9 +1,9 @@
 //! Spares: children that are forked before they are asked for.
 //!
-//! A start would otherwise wait for the fork, and for the child's first page faults. Spares are kept only while children
-//! are asked for in quick succession ([`Demand`]). A spare has what a single-task process needs: rings, parent-death pipe,
-//! copies of the pages it will write. So the start of such a process is one message, the release. No spares are forked
-//! before the release was sent: they would take the processor from the new process.
+//! A start would otherwise wait for the fork, and for the child's first page faults. Spares are kept only while
+//! children are asked for in quick succession ([`Demand`]). A spare has what a single-task process needs: rings,
+//! parent-death pipe, copies of the pages it will write. So the start of such a process is one message, the release. No
+//! spares are forked before the release was sent: they would take the processor from the new process.
 //!
 //! Must stay true: a spare is handed out once; no request waits for a spare; the spares exit with the runtime of their
 //! refill task.

@@ -62,8 +62,8 @@ impl ChildSpec {
         Ok(())
     }
 
-    /// Whether only an executed child can obey the environment. A forked child has a variable of the linker too late, and
-    /// keeps in its memory, and in `/proc/PID/environ`, what it should not have inherited.
+    /// Whether only an executed child can obey the environment. A forked child has a variable of the linker too late,
+    /// and keeps in its memory, and in `/proc/PID/environ`, what it should not have inherited.
     pub(super) fn needs_exec(&self) -> bool {
         self.surroundings.clear_environment
             || self.surroundings.environment.iter().any(|(key, _)| {

@@ -1,9 +1,9 @@
 //! Where the standard streams and the control socket of an executed child go.
 //!
 //! Only the standard slots can be given to a child without leaving the `posix_spawn` path, so the child's end of the
-//! control socket is in one of them until the child has moved it. The stream that belongs there comes with the greeting.
-//! An opaque [`Stdio`] can only be given to a process: if all three streams are given, a helper process is started with
-//! the first and sends it back.
+//! control socket is in one of them until the child has moved it. The stream that belongs there comes with the
+//! greeting. An opaque [`Stdio`] can only be given to a process: if all three streams are given, a helper process is
+//! started with the first and sends it back.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};

@@ -66,8 +66,8 @@ impl Surroundings {
     }
 }
 
-/// Defines the public setters of a builder with a field `surroundings`. `$child` is what has them, and `$fails` says what
-/// becomes of a start that they make impossible.
+/// Defines the public setters of a builder with a field `surroundings`. `$child` is what has them, and `$fails` says
+/// what becomes of a start that they make impossible.
 macro_rules! surroundings_setters {
     ($child:literal, $fails:literal) => {
         #[doc = concat!("Sets a variable of the environment of ", $child, ".")]
@@ -106,8 +106,8 @@ macro_rules! surroundings_setters {
 
         #[doc = concat!("Empties the environment of ", $child, ", to which later calls of [`env`](Self::env) add variables.")]
         ///
-        /// Earlier calls of `env` are undone. The program is executed and not forked: a forked process would keep in its
-        /// memory what it should not have inherited.
+        /// Earlier calls of `env` are undone. The program is executed and not forked: a forked process would keep in
+        /// its memory what it should not have inherited.
         pub fn env_clear(mut self) -> Self {
             self.surroundings.environment.clear();
             self.surroundings.clear_environment = true;

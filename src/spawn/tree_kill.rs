@@ -1,8 +1,9 @@
 //! Killing what a child has started, also what has left its group.
 //!
-//! The child is stopped at once. Its descendants are found and killed on a thread of their own, because the search reads
-//! many files: a runtime thread must not wait for it. The child is killed last, because its end would give its children
-//! another parent. A child with a control group of its own needs no search: the kernel kills all in the group at once.
+//! The child is stopped at once. Its descendants are found and killed on a thread of their own, because the search
+//! reads many files: a runtime thread must not wait for it. The child is killed last, because its end would give its
+//! children another parent. A child with a control group of its own needs no search: the kernel kills all in the group
+//! at once.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;

@@ -16,7 +16,8 @@ use super::object_memory::MOST_PARTIES;
 use super::party_word::PartyState;
 use super::waiting::{Asked, Waiting, block};
 
-/// A place at which a number of tasks, threads and processes wait for each other, as `tokio::sync::Barrier` is for tasks.
+/// A place at which a number of tasks, threads and processes wait for each other, as `tokio::sync::Barrier` is for
+/// tasks.
 ///
 /// A handle can be cloned, and sent to another process inside an argument, a result or a message; all handles are the
 /// same barrier. When the last party of the number arrives, all of them go on, and the barrier can be used again.

@@ -1,7 +1,7 @@
 //! When the parties of a barrier go on together.
 //!
-//! A release has one point at which it is decided: the word says that it runs, and up to which ticket. From then on each
-//! process that serves completes it.
+//! A release has one point at which it is decided: the word says that it runs, and up to which ticket. From then on
+//! each process that serves completes it.
 
 use std::sync::atomic::Ordering;
 
@@ -36,9 +36,9 @@ pub(super) fn serve(serving: &mut Serving<'_>) {
     if all || choose(serving).is_none() {
         return;
     }
-    if !serving.has_looked {
+    if !serving.has_checked_liveness {
         // A party that has died meets no other, also if its death was not noticed yet.
-        serving.look();
+        serving.check_liveness();
         return serve(serving);
     }
     release_if_complete(serving);

@@ -24,9 +24,9 @@ use super::waiting::{Asked, Waiting, block};
 /// Lets tasks, threads and processes wait until the value in a [`Mutex`](super::Mutex) has changed.
 ///
 /// A handle can be cloned, and sent to another process inside an argument, a result or a message; all handles are the
-/// same. A notification reaches parties that wait and are alive, and no others: one that dies, or stops waiting, before it
-/// has the lock again passes its notification on. As with any condition variable, a party looks at the value when it
-/// wakes: [`wait_while`](Self::wait_while) does that.
+/// same. A notification reaches parties that wait and are alive, and no others: a party that dies, or stops waiting,
+/// before it has the lock again passes its notification on. As with any condition variable, a party looks at the value
+/// when it wakes: [`wait_while`](Self::wait_while) does that.
 ///
 /// ```
 /// # #[procession::main]

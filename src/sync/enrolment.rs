@@ -89,7 +89,7 @@ impl Enrolment {
     pub(super) fn poll_change(&mut self, cx: &Context<'_>) -> Poll<()> {
         self.is_registered = true;
         self.side.register(self.party.index, cx.waker());
-        self.look_for_the_dead();
+        self.find_dead_parties();
         match self.state() {
             Some(PartyState::Waiting) => Poll::Pending,
             _ => Poll::Ready(()),
@@ -100,7 +100,7 @@ impl Enrolment {
     pub(super) fn block(&mut self) {
         exit_cause::end_if_disconnected();
         self.side.memory.expect_record(self.party.index);
-        self.look_for_the_dead();
+        self.find_dead_parties();
         let word = self.word();
         if self.state() == Some(PartyState::Waiting) {
             let place = self.side.memory.sleeping_place(self.party.index);
@@ -109,7 +109,7 @@ impl Enrolment {
     }
 
     /// Before the first sleep: from here on each death is noticed, and who was dead before is found.
-    fn look_for_the_dead(&mut self) {
+    fn find_dead_parties(&mut self) {
         if !self.is_sleeper {
             self.is_sleeper = true;
             self.side.begin_sleep();
@@ -141,7 +141,8 @@ impl Enrolment {
         }
     }
 
-    /// Has the record belong to what is registered as `number`; this enrolment is over then. `None` if it was overwritten.
+    /// Has the record belong to what is registered as `number`; this enrolment is over then. `None` if it was
+    /// overwritten.
     pub(super) fn move_to(&mut self, number: NonZeroU32) -> Option<Party> {
         let from = self.party.word.with(self.state()?);
         let word = from.moved_to(number);

@@ -4,8 +4,8 @@ use std::fmt;
 
 /// A process has ended while it held the lock, and no process has recovered it since.
 ///
-/// The value is the one that was there before the process locked, or another that was complete: a value is stored as a
-/// whole. `recover` gives the lock and ends the state.
+/// The value is complete: as before the process locked, or as it stored it. A value is stored as a whole. `recover`
+/// gives the lock and ends the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Poisoned(pub(super) ());
 

@@ -19,8 +19,8 @@ use super::waiting::{Asked, Waiting, block};
 /// A flag that any process can set and clear, and that any number of tasks, threads and processes wait for.
 ///
 /// A handle can be cloned, and sent to another process inside an argument, a result or a message; all handles are the
-/// same flag. [`set`](Self::set) ends all waits that have begun, also if the flag is cleared at once. A process that ends
-/// while it waits, or while it sets the flag, hinders no other.
+/// same flag. [`set`](Self::set) ends all waits that have begun, also if the flag is cleared at once. A process that
+/// ends while it waits, or while it sets the flag, hinders no other.
 ///
 /// ```
 /// # #[procession::main]

@@ -6,8 +6,8 @@ use super::local_side::LocalSide;
 use super::party_word::PartyState;
 use super::serving::Serving;
 
-/// Whether the flag is set, and how often it was. A wait notes how often, so that it sees a flag that was set and cleared
-/// since it began.
+/// Whether the flag is set, and how often it was. A wait notes how often, so that it sees a flag that was set and
+/// cleared since it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EventWord(u64);
 

@@ -31,8 +31,9 @@ use crate::sys::reactor::Watched;
 /// How many doorbells an object has. Processes that share a doorbell wake each other in vain.
 pub(super) const BELLS: usize = 2;
 
-/// The local sides of this process, by the identity of their memory. It is tried and never waited for: a forked copy may
-/// have been made while another thread had it. Without it two handles have two local sides, which costs descriptors.
+/// The local sides of this process, by the identity of their memory. It is tried and never waited for: a forked copy
+/// may have been made while another thread had it. Without it two handles have two local sides, which costs
+/// descriptors.
 static LOCAL_SIDES: Mutex<BTreeMap<u64, Weak<LocalSide>>> = Mutex::new(BTreeMap::new());
 
 /// An object in this process.
@@ -214,8 +215,8 @@ impl LocalSide {
         }
     }
 
-    /// Listens to the own doorbell in the current runtime. Where there is none, in the crate's own, which is driven for as
-    /// long as there is the stay that is returned.
+    /// Listens to the own doorbell in the current runtime. Where there is none, in the crate's own, which is driven for
+    /// as long as there is the stay that is returned.
     fn listen(self: &Arc<Self>) -> Option<Stay> {
         let (runtime, stay) = match Handle::try_current() {
             Ok(runtime) => (runtime, None),
@@ -227,8 +228,8 @@ impl LocalSide {
         let id = runtime.id();
         let is_known = lock(&self.listeners).iter().any(|(known, _)| *known == id);
         if !is_known {
-            // Not under the lock: a runtime that is shutting down drops the task at once. Without a descriptor for it, the
-            // watcher wakes the tasks, later.
+            // Not under the lock: a runtime that is shutting down drops the task at once. Without a descriptor for it,
+            // the watcher wakes the tasks, later.
             if let Some(listening) = self.start_listening(&runtime) {
                 lock(&self.listeners).push((id, listening));
             }

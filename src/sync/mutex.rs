@@ -26,10 +26,10 @@ use super::object_kind::ObjectKind;
 ///
 /// # The value
 ///
-/// Another process can write the memory at any time, also while this one holds the lock, so no reference into the memory
-/// exists. The guard has a copy. A guard that was dereferenced mutably stores the copy as a whole when it is dropped:
-/// beside the old value, which it then replaces in one step. So the value is never torn, however its writer ends. A value
-/// of more than 64 bytes is copied to the heap; keep it small, or share large data by other means.
+/// Another process can write the memory at any time, also while this one holds the lock, so no reference into the
+/// memory exists. The guard has a copy. A guard that was dereferenced mutably stores the copy as a whole when it is
+/// dropped: beside the old value, which it then replaces in one step. So the value is never torn, however its writer
+/// ends. A value of more than 64 bytes is copied to the heap; keep it small, or share large data by other means.
 ///
 /// # The owner's end
 ///
@@ -39,20 +39,21 @@ use super::object_kind::ObjectKind;
 ///
 /// # Fairness
 ///
-/// Tasks that wait in [`lock`](Self::lock) lock in the order in which they began to wait, and no later caller locks before
-/// them. So a future of `lock` that was polled and is not polled any more keeps the others waiting, until it is dropped, as
-/// in Tokio. A thread in [`blocking_lock`](Self::blocking_lock) can be overtaken until it has waited for a millisecond.
-/// Up to 4096 tasks and threads of all processes wait in order; more look again each millisecond.
+/// Tasks that wait in [`lock`](Self::lock) lock in the order in which they began to wait, and no later caller locks
+/// before them. So a future of `lock` that was polled and is not polled any more keeps the others waiting, until it is
+/// dropped, as in Tokio. A thread in [`blocking_lock`](Self::blocking_lock) can be overtaken until it has waited for a
+/// millisecond. Up to 4096 tasks and threads of all processes wait in order; more try again each millisecond.
 ///
 /// # It is not reentrant
 ///
-/// Locking again in the task that holds the lock waits for ever, as in Tokio. A task may go on in another thread and two
-/// tasks may share a thread, so neither says who asks again; and a lock that its holder can take twice does not tell the
-/// inner code that the value is half changed. Let the function that locks call a function that takes `&mut T`.
+/// Locking again in the task that holds the lock waits for ever, as in Tokio. A task may continue in another thread,
+/// and two tasks may share a thread, so neither identifies the holder. And a lock that its holder can take twice does
+/// not tell the inner code that the value is half changed. Let the function that locks call a function that takes
+/// `&mut T`.
 ///
 /// # Hostile processes
 ///
-/// A process that overwrites the memory harms those that have a handle of the same lock, and no others: they may see any
+/// A process that overwrites the memory harms processes with a handle of the same lock, and no others: they may see any
 /// value, find the lock poisoned, or wait until that process ends.
 ///
 /// ```
@@ -84,8 +85,8 @@ impl<T: Pod> Mutex<T> {
     ///
     /// # Errors
     ///
-    /// The kernel has no memory or no descriptors left, or the value is larger than 1 GiB. A lock takes four descriptors
-    /// in each process, and one more where a task waits. The process has no `/proc`.
+    /// The kernel has no memory or no descriptors left, or the value is larger than 1 GiB. A lock takes four
+    /// descriptors in each process, and one more where a task waits. The process has no `/proc`.
     pub fn new(value: T) -> io::Result<Self> {
         let side = LocalSide::create(ObjectKind::Mutex, 0, size_of::<T>())?;
         side.memory.store_value(false, bytemuck::bytes_of(&value));
@@ -103,7 +104,7 @@ impl<T: Pod> Mutex<T> {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: dropped before it is ready, it has given up its place among those that wait, and passed on what it
+    /// Cancel safe: dropped before it is ready, it has given up its place among the waiters, and passed on what it
     /// was given.
     #[doc(alias = "acquire")]
     pub fn lock(

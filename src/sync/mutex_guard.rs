@@ -11,7 +11,8 @@ use super::local_side::LocalSide;
 use super::mutex_word::MutexWord;
 use super::value_copy::ValueCopy;
 
-/// A lock that is held, with a copy of its value. Dropping it stores the value, if it may have been changed, and unlocks.
+/// A lock that is held, with a copy of its value. Dropping it stores the value, if it may have been changed, and
+/// unlocks.
 ///
 /// It can be held across an await, and dropped in another thread.
 #[must_use = "a lock is released when its guard is dropped"]

@@ -21,8 +21,8 @@ use crate::sys::clock::Moment;
 /// The word that an attempt has stored, or why no attempt can succeed.
 pub(super) type Locked = Result<MutexWord, Poisoned>;
 
-/// How often a thread looks whether the lock is free before it sleeps.
-const LOOKS_BEFORE_BLOCKING: usize = 60;
+/// How often a thread checks whether the lock is free before it sleeps.
+const CHECKS_BEFORE_BLOCKING: usize = 60;
 
 /// Locks, blocking this thread.
 #[inline]
@@ -39,7 +39,7 @@ pub(super) fn lock_blocking<T: Pod>(
 
 #[cold]
 fn wait_blocking(side: &Arc<LocalSide>, kind: u8) -> Locked {
-    for _ in 0..LOOKS_BEFORE_BLOCKING {
+    for _ in 0..CHECKS_BEFORE_BLOCKING {
         if let Some(locked) = attempt(side, kind, false) {
             return locked;
         }

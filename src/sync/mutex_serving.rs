@@ -1,11 +1,12 @@
 //! Which party of a mutex is called.
 //!
 //! The lock is not handed over: a party is called, and tries for itself. So the owner of the lock is always the process
-//! that has stored its own number. No other party can lock before a task that was called, or a party that has waited for
-//! long.
+//! that has stored its own number. No other party can lock before a task that was called, or a party that has waited
+//! for long.
 //!
-//! What must stay true: the word says so if a party waits, and if a task does. A party makes its record, and then changes
-//! the word. Here the word is read first, then the table, and the word is replaced only if it is still the same.
+//! What must stay true: the word says so if a party waits, and if a task does. A party makes its record, and then
+//! changes the word. Here the word is read first, then the table, and the word is replaced only if it is still the
+//! same.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -64,7 +65,8 @@ fn decide(word: MutexWord, serving: &Serving<'_>) -> Decision {
     let side = serving.side;
     let has_called = serving.in_state(PartyState::Called).next().is_some();
     if let Some(owner) = word.owner() {
-        let is_dead = serving.has_looked && side.number() != Some(owner) && !side.is_alive(owner);
+        let is_dead =
+            serving.has_checked_liveness && side.number() != Some(owner) && !side.is_alive(owner);
         return match is_dead {
             true => Decision::Become(word.orphaned()),
             // The party that was to be called has taken the lock before that. Its unlocking has to call.

@@ -1,7 +1,7 @@
 //! The shared memory of an object: words, the table of parties, and two places for the value.
 //!
-//! What must stay true: every word is an atomic, and what another process wrote is checked before it is used as an index.
-//! Never here: the order in which a protocol reads and writes the words.
+//! What must stay true: every word is an atomic, and what another process wrote is checked before it is used as an
+//! index. Never here: the order in which a protocol reads and writes the words.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -15,7 +15,7 @@ use crate::lock::{Holder, SharedLock};
 use crate::sys::memory;
 use crate::sys::memory::Mapping;
 
-/// How many parties an object has at most: those that wait and, where it says so, those that hold.
+/// How many parties an object has at most: waiters and, where the object says so, holders.
 pub(super) const MOST_PARTIES: usize = 4096;
 
 /// The largest value, in bytes.
@@ -30,8 +30,8 @@ const SECOND_AT: usize = 72;
 const THIRD_AT: usize = 80;
 const SERVING_LOCK: usize = 128;
 const CALLS: usize = 192;
-const LOOKS: usize = 200;
-const LOOKS_DONE: usize = 208;
+const LIVENESS_CHECKS: usize = 200;
+const LIVENESS_CHECKS_DONE: usize = 208;
 const LAST_TICKET: usize = 256;
 const USED_RECORDS: usize = 264;
 const OPENINGS: usize = 320;
@@ -118,7 +118,8 @@ impl ObjectMemory {
         self.kind
     }
 
-    /// What the object was made with, as it was read when the memory came here: a process may have overwritten it since.
+    /// What the object was made with, as it was read when the memory came here: a process may have overwritten it
+    /// since.
     pub(super) fn parameter(&self) -> u64 {
         self.parameter
     }
@@ -157,14 +158,14 @@ impl ObjectMemory {
         self.mapping.word(CALLS)
     }
 
-    /// How often it was to be looked for dead parties.
-    pub(super) fn looks(&self) -> &AtomicU64 {
-        self.mapping.word(LOOKS)
+    /// How often it was requested to ask the kernel which parties are alive.
+    pub(super) fn liveness_checks(&self) -> &AtomicU64 {
+        self.mapping.word(LIVENESS_CHECKS)
     }
 
-    /// Up to which look that was done. Written only under the serving lock.
-    pub(super) fn looks_done(&self) -> &AtomicU64 {
-        self.mapping.word(LOOKS_DONE)
+    /// Up to which of these requests that was done. Written only under the serving lock.
+    pub(super) fn liveness_checks_done(&self) -> &AtomicU64 {
+        self.mapping.word(LIVENESS_CHECKS_DONE)
     }
 
     /// A number for a process that opens the memory, from 0.
@@ -227,10 +228,10 @@ impl ObjectMemory {
     fn claim(&self, index: usize, claimed: PartyWord) -> bool {
         let (free, claimed) = (PartyWord::FREE.to_bits(), claimed.to_bits());
         let word = self.party(index);
-        let (claiming, looking) = (Ordering::SeqCst, Ordering::Relaxed);
-        word.load(looking) == free
+        let (claiming, reading) = (Ordering::SeqCst, Ordering::Relaxed);
+        word.load(reading) == free
             && word
-                .compare_exchange(free, claimed, claiming, looking)
+                .compare_exchange(free, claimed, claiming, reading)
                 .is_ok()
     }
 
@@ -254,8 +255,8 @@ impl ObjectMemory {
         })
     }
 
-    /// Frees the record `index` if it belongs to no process and is not free: only a process that overwrites the memory leaves
-    /// it so.
+    /// Frees the record `index` if it belongs to no process and is not free: only a process that overwrites the memory
+    /// leaves it so.
     fn free_nonsense(&self, index: usize) {
         let word = PartyWord::from_bits(self.party(index).load(Ordering::Relaxed));
         if word.number().is_none() && word != PartyWord::FREE {
@@ -263,8 +264,8 @@ impl ObjectMemory {
         }
     }
 
-    /// All parties, in the order of their tickets. Without those that began to wait meanwhile: a party that was read too
-    /// early to be seen may have come before them.
+    /// All parties, in the order of their tickets, without parties that began to wait meanwhile: a party that was read
+    /// too early to be seen may have come before them.
     pub(super) fn parties(&self, out: &mut Vec<Party>) {
         out.clear();
         let last = self.mapping.word(LAST_TICKET);
@@ -303,8 +304,8 @@ impl ObjectMemory {
         }
     }
 
-    /// Has all records read: a record in use may lie anywhere in the table. A process was killed while it served, perhaps
-    /// in [`trim`](Self::trim) before it looked again; or no record is free.
+    /// Has all records read: a record in use may lie anywhere in the table. A process was killed while it served,
+    /// perhaps in [`trim`](Self::trim) before it looked again; or no record is free.
     pub(super) fn expect_records_anywhere(&self) {
         self.used_records()
             .fetch_max(MOST_PARTIES as u64, Ordering::SeqCst);

@@ -1,9 +1,9 @@
 //! Permits that travel.
 //!
-//! A permit belongs to a process, whose end gives it back. While a permit is in a message, it belongs to the message: it
-//! has a registration of its own with the kernel, whose description travels with it. The process that has the
-//! description has the permit. If the message is lost, the kernel closes the description, which is noticed as the end of
-//! a process is.
+//! A permit belongs to a process, whose end gives it back. While a permit is in a message, it belongs to the message:
+//! it has a registration of its own with the kernel, whose description travels with it. The process that has the
+//! description has the permit. If the message is lost, the kernel closes the description, which is noticed as the end
+//! of a process is.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::Ordering;

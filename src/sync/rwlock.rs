@@ -21,11 +21,12 @@ use super::rwlock_serving;
 use super::rwlock_serving::{TO_READ, TO_REPAIR, TO_WRITE};
 use super::waiting::{Asked, Waiting, block};
 
-/// A lock with a value that processes share, which many can read or one can write, as `tokio::sync::RwLock` is for tasks.
+/// A lock with a value that processes share, which many can read or one can write, as `tokio::sync::RwLock` is for
+/// tasks.
 ///
-/// What [`Mutex`](super::Mutex) says of the value, of handles and of hostile processes holds here too. Readers and writers
-/// are let in in the order in which they came: a reader that comes after a waiting writer waits for it, so neither
-/// starves. Up to 4096 parties of all processes hold the lock or wait in order.
+/// What [`Mutex`](super::Mutex) says of the value, of handles and of hostile processes holds here too. Readers and
+/// writers are let in in the order in which they came: a reader that comes after a waiting writer waits for it, so
+/// neither starves. Up to 4096 parties of all processes hold the lock or wait in order.
 ///
 /// A process that ends while it writes poisons the lock, until a process calls [`recover`](Self::recover). A reader's
 /// end does not poison. Uncontended, a [`Mutex`](super::Mutex) costs less.

@@ -21,8 +21,8 @@ pub struct RwLockReadGuard<'a, T: Pod> {
     _lock: PhantomData<&'a ()>,
 }
 
-/// A lock that is held for writing, with a copy of its value. Dropping it stores the value, if it may have been changed,
-/// and unlocks.
+/// A lock that is held for writing, with a copy of its value. Dropping it stores the value, if it may have been
+/// changed, and unlocks.
 #[must_use = "a lock is released when its guard is dropped"]
 pub struct RwLockWriteGuard<'a, T: Pod> {
     side: &'a Arc<LocalSide>,

@@ -23,8 +23,9 @@ use super::waiting::{Asked, Waiting, block};
 /// A handle can be cloned, and sent to another process inside an argument, a result or a message; all handles are the
 /// same semaphore.
 ///
-/// Permits are given in the order in which they were asked for: a request for many is not overtaken by a request for few.
-/// The permits of a process that ends, however it ends, are given back. So are those that it was given and had not seen.
+/// Permits are given in the order in which they were asked for: a request for many is not overtaken by a request for
+/// few. The permits of a process that ends, however it ends, are given back. So are permits that it was given and had
+/// not seen.
 ///
 /// Up to 4096 permits and requests of all processes can exist at a time; a request for many is one. More wait, and look
 /// again each millisecond.

@@ -22,22 +22,22 @@ use super::{
 use crate::lock::TryLock;
 
 /// How often a process serves for others before it continues with its own work: one of them may call without end. The
-/// others look for themselves, a little later.
+/// others serve themselves, a little later.
 const MOST_ROUNDS: usize = 64;
 
 impl LocalSide {
-    /// Serves requests, or has the process that is serving them do it. True if it was done here. If `looks`, the kernel
-    /// is asked which parties are alive.
-    pub(super) fn serve(&self, looks: bool) -> bool {
+    /// Serves requests, or has the process that is serving them do it. True if it was done here. If `checks_liveness`,
+    /// the kernel is asked which parties are alive.
+    pub(super) fn serve(&self, checks_liveness: bool) -> bool {
         let memory = &self.memory;
-        if looks {
-            memory.looks().fetch_add(1, Ordering::SeqCst);
+        if checks_liveness {
+            memory.liveness_checks().fetch_add(1, Ordering::SeqCst);
         }
         memory.calls().fetch_add(1, Ordering::SeqCst);
         for _ in 0..MOST_ROUNDS {
-            // The count before the look at the lock; below, the lock before the look at the count.
+            // The count is stored before the lock is read; below, the lock before the count is read.
             fence(Ordering::SeqCst);
-            let attempt = match looks {
+            let attempt = match checks_liveness {
                 true => self.serving_lock.try_lock_asking(),
                 false => self.serving_lock.try_lock(),
             };
@@ -65,9 +65,10 @@ impl LocalSide {
     }
 
     fn serve_once(&self) -> Vec<Party> {
-        let looks = self.memory.looks().load(Ordering::SeqCst);
-        let has_looked = self.memory.looks_done().load(Ordering::Relaxed) != looks;
-        let mut serving = Serving::begin(self, has_looked);
+        let checks = self.memory.liveness_checks().load(Ordering::SeqCst);
+        let has_checked_liveness =
+            self.memory.liveness_checks_done().load(Ordering::Relaxed) != checks;
+        let mut serving = Serving::begin(self, has_checked_liveness);
         match self.memory.kind() {
             ObjectKind::Mutex => mutex_serving::serve(&mut serving),
             ObjectKind::RwLock => rwlock_serving::serve(&mut serving),
@@ -82,8 +83,10 @@ impl LocalSide {
             let all = serving.live.iter().chain(&serving.dead);
             self.memory.trim(all.map(|party| party.index).max());
         }
-        if has_looked {
-            self.memory.looks_done().store(looks, Ordering::Relaxed);
+        if has_checked_liveness {
+            self.memory
+                .liveness_checks_done()
+                .store(checks, Ordering::Relaxed);
         }
         serving.changed
     }

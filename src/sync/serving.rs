@@ -19,19 +19,19 @@ pub(super) struct Serving<'a> {
     pub(super) live: Vec<Party>,
     /// The parties whose processes have ended. They are freed when the round ends.
     pub(super) dead: Vec<Party>,
-    /// It was looked for the dead.
-    pub(super) has_looked: bool,
+    /// The kernel was asked which parties are alive.
+    pub(super) has_checked_liveness: bool,
     /// The parties whose tasks and threads must be woken.
     pub(super) changed: Vec<Party>,
 }
 
 impl<'a> Serving<'a> {
-    /// Reads the table. If `looks`, the kernel is asked which parties are alive.
-    pub(super) fn begin(side: &'a LocalSide, looks: bool) -> Self {
+    /// Reads the table. If `checks_liveness`, the kernel is asked which parties are alive.
+    pub(super) fn begin(side: &'a LocalSide, checks_liveness: bool) -> Self {
         let state = side.memory.state().load(Ordering::SeqCst);
         let mut all = Vec::new();
         side.memory.parties(&mut all);
-        let (dead, live) = match looks {
+        let (dead, live) = match checks_liveness {
             true => Self::told_apart(side, all),
             false => (Vec::new(), all),
         };
@@ -40,7 +40,7 @@ impl<'a> Serving<'a> {
             state,
             live,
             dead,
-            has_looked: looks,
+            has_checked_liveness: checks_liveness,
             changed: Vec::new(),
         }
     }
@@ -82,12 +82,12 @@ impl<'a> Serving<'a> {
     }
 
     /// Reads the table anew, and asks the kernel which parties are alive.
-    pub(super) fn look(&mut self) {
+    pub(super) fn check_liveness(&mut self) {
         let again = Self::begin(self.side, true);
         self.state = again.state;
         self.live = again.live;
         self.dead = again.dead;
-        self.has_looked = true;
+        self.has_checked_liveness = true;
     }
 
     /// The live parties in the state `state`.

@@ -19,18 +19,18 @@ const TRIES_IN_A_ROW: usize = 32;
 /// How long a party pauses if the table is full. No process rings for that.
 const FULL_TABLE_PAUSE: Duration = Duration::from_millis(1);
 
-/// How many pauses a party makes before it looks again whether the table is full of dead parties.
-const PAUSES_PER_LOOK: u32 = 250;
+/// How many pauses a party makes before it checks again whether the table is full of dead parties.
+const PAUSES_PER_CHECK: u32 = 250;
 
-/// How often a thread that does not wait lets another thread serve. That one may have been stopped.
-const MOST_LOOKS_AT_A_SERVER: usize = 100;
+/// How often a thread that does not wait lets another thread serve, which may have been stopped.
+const MOST_PAUSES_FOR_SERVER: usize = 100;
 
-/// How many of these looks are made at once. Before each other one the thread sleeps: yielding does not let a thread run
-/// that waits for another processor.
-const LOOKS_WITHOUT_SLEEP: usize = 80;
+/// In how many of these pauses the thread yields. In the others it sleeps: yielding does not let a thread run that
+/// waits for another processor.
+const PAUSES_THAT_YIELD: usize = 80;
 
-/// How long the thread sleeps before a look.
-const TIME_OF_A_SERVER: Duration = Duration::from_micros(100);
+/// How long the thread sleeps in a pause.
+const SERVER_PAUSE: Duration = Duration::from_micros(100);
 
 /// What a party asks for.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +62,8 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// Waits until `attempt` returns something. It is told the task's party, if there is one, and takes it when it ends.
+    /// Waits until `attempt` returns something. It is told the task's party, if there is one, and takes it when it
+    /// ends.
     #[inline]
     pub(super) fn poll<R>(
         &mut self,
@@ -139,10 +140,10 @@ pub(super) fn block<R>(
 impl LocalSide {
     /// Makes a request and has it served at once; returns what became of it. Dropping the enrolment ends the request.
     pub(super) fn try_now(self: &Arc<Self>, asked: Asked) -> Option<(PartyState, Enrolment)> {
-        let enrolment = self.enrol_or_look(asked, false)?;
-        for looks in [false, true] {
+        let enrolment = self.enrol_or_make_room(asked, false)?;
+        for checks_liveness in [false, true] {
             let is_waiting = || enrolment.state() == Some(PartyState::Waiting);
-            self.serve_until(looks, || !is_waiting());
+            self.serve_until(checks_liveness, || !is_waiting());
             if !is_waiting() {
                 break;
             }
@@ -152,21 +153,21 @@ impl LocalSide {
 
     /// Serves requests. If another thread is serving, it does it for this one, which waits a little for that, or until
     /// `is_decided`.
-    pub(super) fn serve_until(&self, looks: bool, is_decided: impl Fn() -> bool) {
+    pub(super) fn serve_until(&self, checks_liveness: bool, is_decided: impl Fn() -> bool) {
         let mut yields = Yields::default();
-        for look in 0..MOST_LOOKS_AT_A_SERVER {
-            if is_decided() || self.serve(looks) {
+        for pause in 0..MOST_PAUSES_FOR_SERVER {
+            if is_decided() || self.serve(checks_liveness) {
                 return;
             }
-            match look < LOOKS_WITHOUT_SLEEP && !yields.have_taken_long() {
+            match pause < PAUSES_THAT_YIELD && !yields.have_taken_long() {
                 true => yields.yield_now(),
-                false => std::thread::sleep(TIME_OF_A_SERVER),
+                false => std::thread::sleep(SERVER_PAUSE),
             }
         }
     }
 
     /// As `enrol`. If the table is full, its dead parties make room: they may have died when no process waited.
-    fn enrol_or_look(self: &Arc<Self>, asked: Asked, is_thread: bool) -> Option<Enrolment> {
+    fn enrol_or_make_room(self: &Arc<Self>, asked: Asked, is_thread: bool) -> Option<Enrolment> {
         let enrol = || self.enrol(asked.kind, asked.amount, is_thread);
         enrol().or_else(|| {
             self.memory.expect_records_anywhere();
@@ -178,8 +179,8 @@ impl LocalSide {
 
 impl Refusals {
     fn enrol(&mut self, side: &Arc<LocalSide>, asked: Asked, is_thread: bool) -> Option<Enrolment> {
-        let enrolment = match self.0 % PAUSES_PER_LOOK {
-            0 => side.enrol_or_look(asked, is_thread),
+        let enrolment = match self.0 % PAUSES_PER_CHECK {
+            0 => side.enrol_or_make_room(asked, is_thread),
             _ => side.enrol(asked.kind, asked.amount, is_thread),
         };
         if enrolment.is_none() {

@@ -1,9 +1,9 @@
 //! A thread of this process that notices when other processes end.
 //!
-//! One thread serves all objects of the process. It sleeps until the kernel says that a process has ended which had one
-//! of them ([`CloseWatch`]), and then has the requests at all objects served at which a party of this process waits. It
-//! also does that a few times a second while a party waits: a process that overwrites the memory is told by no notice.
-//! Where the kernel gives no notices, it does so more often.
+//! One thread serves all objects of the process. It sleeps until the kernel says that a process with one of them has
+//! ended ([`CloseWatch`]). Then it has the requests served at all objects at which a party of this process waits. It
+//! also does that a few times a second while a party waits: no notice tells that a process overwrites the memory. Where
+//! the kernel gives no notices, it does so more often.
 //!
 //! The thread is started at the first wait, and ends when no handle is left at which a party has waited.
 
@@ -26,14 +26,14 @@ pub(super) const AUDIT_INTERVAL: Duration = Duration::from_millis(250);
 /// The same, where the kernel gives no notices.
 const INTERVAL_WITHOUT_NOTICES: Duration = Duration::from_millis(10);
 
-/// After a notice, the thread looks at once, after this time, and after twice the time before, up to `AUDIT_INTERVAL`:
-/// the kernel gives the notice a moment before the process counts as ended. No two looks are closer, so that a process
+/// After a notice, the thread checks at once, after this time, and after twice the time before, up to `AUDIT_INTERVAL`:
+/// the kernel gives the notice a moment before the process counts as ended. No two checks are closer, so that a process
 /// that causes notices without end does not keep this thread busy.
 const FIRST_INTERVAL: Duration = Duration::from_millis(1);
 
 static WATCHER: PerProcess<Watcher> = PerProcess::new(Watcher::default);
 
-/// What the thread looks at.
+/// What the thread checks.
 #[derive(Debug, Default)]
 struct Watcher(Mutex<WatchedObjects>);
 
@@ -100,7 +100,7 @@ impl Watcher {
         if watched.ears.is_none() {
             let thread = std::thread::Builder::new().name("procession-sync".to_owned());
             let heard = Arc::clone(&ears);
-            // Without a thread, blocked threads look by themselves. The next object tries again.
+            // Without a thread, blocked threads check by themselves. The next object tries again.
             let is_started = thread.spawn(move || self.watch(&heard)).is_ok();
             watched.ears = is_started.then_some(ears);
         }

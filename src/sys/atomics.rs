@@ -2,9 +2,9 @@
 //!
 //! # Safety
 //!
-//! An [`AtomicMemory`] gives out shared references to a type whose author promised that every access is atomic, that all
-//! bytes are valid and that nothing in it points elsewhere ([`Atomics`]). The memory is as long as the value, is aligned to
-//! a page, and stays mapped as long as the reference lives.
+//! An [`AtomicMemory`] gives out shared references to a type whose author promised that every access is atomic, that
+//! all bytes are valid and that nothing in it points elsewhere ([`Atomics`]). The memory is as long as the value, is
+//! aligned to a page, and stays mapped as long as the reference lives.
 #![allow(unsafe_code)]
 
 use std::fmt;

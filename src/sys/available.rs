@@ -27,8 +27,8 @@ fn of_machine(meminfo: &str) -> Option<u64> {
     Some((kibibytes("MemAvailable:")? + swap).saturating_mul(1024))
 }
 
-/// The directories of a process's memory control groups, from `/proc/PID/cgroup` (`cgroups(7)`). Each group is limited by
-/// those above it. Within a namespace of control groups, the paths begin at its root.
+/// The directories of a process's memory control groups, from `/proc/PID/cgroup` (`cgroups(7)`). Each group is limited
+/// by those above it. Within a namespace of control groups, the paths begin at its root.
 fn group_directories(cgroup: &str) -> impl Iterator<Item = PathBuf> {
     let path = cgroup.lines().find_map(|line| line.strip_prefix("0::/"));
     let own = path.map(|path| Path::new("/sys/fs/cgroup").join(path));

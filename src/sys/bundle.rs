@@ -57,7 +57,8 @@ fn fill_carrier(left: &mut &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// Some descriptors are missing, or the descriptor table has no room for all. The descriptors that were taken are closed.
+/// Some descriptors are missing, or the descriptor table has no room for all. The descriptors that were taken are
+/// closed.
 #[cold]
 pub(crate) fn unpack(carriers: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
     let mut fds = Vec::new();
@@ -68,7 +69,7 @@ pub(crate) fn unpack(carriers: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
             let Some(later) = take_message(&carrier, &mut fds)? else {
                 break;
             };
-            // A process that has gone mad may fill the carrier for as long as it is read.
+            // A corrupted process may fill the carrier for as long as it is read.
             let taken = (fds.len() - before) as u64;
             let counted = later.checked_add(taken);
             if taken == 0 || missing.is_some_and(|missing| counted != Some(missing)) {

@@ -1,8 +1,8 @@
 //! A limit on the processor time that this process uses from one moment on (`timer_create(2)`).
 //!
 //! `RLIMIT_CPU` counts from the start of a process and in seconds. A timer of the process's own clock counts from any
-//! moment, as finely as the kernel accounts for time (a tick, 1 to 10 ms). When it expires, the kernel sends SIGXCPU, as
-//! for the limit.
+//! moment, as finely as the kernel accounts for time (a tick, 1 to 10 ms). When it expires, the kernel sends SIGXCPU,
+//! as for the limit.
 //!
 //! # Safety
 //!
@@ -61,8 +61,7 @@ impl CpuTimer {
             it_interval: timespec(Duration::ZERO),
             it_value: value,
         };
-        // It cannot fail: the timer exists and the time is one.
-        // SAFETY: reads one structure.
+        // It cannot fail: the timer exists and the time is one. SAFETY: reads one structure.
         unsafe { libc::timer_settime(self.timer, 0, &raw const setting, null_mut()) };
     }
 }

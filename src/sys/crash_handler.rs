@@ -4,8 +4,8 @@
 //! Runs in children, on the thread that crashes. A fork server installs it once, and its forks inherit it.
 //!
 //! Must stay true:
-//! - A handler that a library had installed before stays, and what a task installs later takes the place of this one. Only
-//!   the handler of `std` for stack overflows is replaced; it runs after the note, and prints its message.
+//! - A handler that a library had installed before stays, and what a task installs later takes the place of this one.
+//!   Only the handler of `std` for stack overflows is replaced; it runs after the note, and prints its message.
 //! - The process ends as it would have ended: by the same signal, with a core dump. A fault of the processor comes once
 //!   more, because its instruction is executed once more; other signals are sent once more.
 //! - A crash inside the handler ends the process by the first signal, with as much of the note as there is.
@@ -14,9 +14,9 @@
 //! # Safety
 //!
 //! The handler makes only calls that `signal-safety(7)` allows, bare system calls, and calls of `unwind` and `objects`,
-//! whose documentation says why they are safe here. It allocates nothing. It runs on an alternate stack, so that there is
-//! room after an overflow. The structures that it is given are the kernel's, of which it reads what the flag `SA_SIGINFO`
-//! and the architecture promise.
+//! whose documentation says why they are safe here. It allocates nothing. It runs on an alternate stack, so that there
+//! is room after an overflow. The structures that it is given are the kernel's, of which it reads what the flag
+//! `SA_SIGINFO` and the architecture promise.
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
@@ -161,8 +161,7 @@ fn use_stack(stack: &'static AlternateStack) {
         ss_flags: 0,
         ss_size: ALTERNATE_BYTES,
     };
-    // It fails only on a thread that uses an alternate stack now.
-    // SAFETY: the memory is never freed.
+    // It fails only on a thread that uses an alternate stack now. SAFETY: the memory is never freed.
     unsafe { libc::sigaltstack(&raw const stack, null_mut()) };
 }
 
@@ -291,8 +290,7 @@ fn end(signal: i32, is_fault: bool) {
     let of_std = of_std.filter(|_| is_fault && [libc::SIGSEGV, libc::SIGBUS].contains(&signal));
     replace(signal, of_std.unwrap_or(&no_action()));
     if !is_fault {
-        // Not by `raise`, which knows the wrong thread in a fork before glibc 2.34.
-        // SAFETY: takes integers.
+        // Not by `raise`, which knows the wrong thread in a fork before glibc 2.34. SAFETY: takes integers.
         unsafe { libc::syscall(libc::SYS_tgkill, process(), thread(), signal) };
     }
 }
@@ -352,8 +350,8 @@ impl Registers {
         if top.is_null() || self.stack % size_of::<usize>() != 0 {
             return None;
         }
-        // SAFETY: the call has just written there. If the stack is none, this crashes in the handler, which ends the process
-        // by the first signal.
+        // SAFETY: the call has just written there. If the stack is none, this crashes in the handler, which ends the
+        // process by the first signal.
         Some(unsafe { top.read_volatile() })
     }
 }
@@ -395,7 +393,7 @@ mod tests {
         assert!(has_address(libc::SIGSEGV, 1) && has_address(libc::SIGFPE, 1));
         assert!(!has_address(libc::SIGSEGV, 0x80) && is_fault(libc::SIGSEGV, 0x80));
         assert!(!is_fault(libc::SIGSEGV, SENT) && !is_fault(libc::SIGABRT, SENT));
-        // The kernel has executed the call in another way, and goes on behind it.
+        // The kernel has executed the call in another way, and continues behind it.
         assert!(!is_fault(libc::SIGSYS, 1));
     }
 }

@@ -1,8 +1,8 @@
 //! What a process that crashes leaves about it, in words that its parent reads when it has ended.
 //!
 //! Written in the handler of a signal: word by word, without allocation, into memory that was made before. Each address
-//! counts as soon as it is there, because a second thread may end the process meanwhile. The reader copies the words once
-//! and takes nothing for granted: the process may have overwritten them.
+//! counts as soon as it is there, because a second thread may end the process meanwhile. The reader copies the words
+//! once and takes nothing for granted: the process may have overwritten them.
 //!
 //! ```text
 //! │ signal, code │ flags │ address │ count │ addresses … │ count of objects │ objects: length of path, path │

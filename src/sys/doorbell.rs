@@ -1,7 +1,8 @@
 //! A doorbell: an eventfd that is rung by a write and hardly ever read.
 //!
-//! The listener waits for the *edge* (`epoll(7)`, EPOLLET: every write is a new event), so it needs no read. The value of
-//! the counter does not matter: 2^64 - 1 rings would fill it, and a full counter is readable, so the listener is awake.
+//! The listener waits for the *edge* (`epoll(7)`, EPOLLET: every write is a new event), so it needs no read. The value
+//! of the counter does not matter: 2^64 - 1 rings would fill it, and a full counter is readable, so the listener is
+//! awake.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -33,8 +34,8 @@ impl Doorbell {
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 
-    /// Whether the descriptor is still that of a doorbell. The user's code may have closed it, and a file of its own may
-    /// have the number since.
+    /// Whether the descriptor is still that of a doorbell. The user's code may have closed it, and a file of its own
+    /// may have the number since.
     pub(crate) fn is_intact(&self) -> bool {
         mark::is_set(&self.0)
     }

@@ -1,8 +1,8 @@
 //! Exiting on the thread that ran the task, with a limit on the time of its thread-local destructors.
 //!
 //! The C library's `exit` first destroys the thread-locals of the calling thread, the last made first (glibc's
-//! `__call_tls_dtors`), and then runs the `atexit` handlers. A thread-local of a task may wait for ever: a runtime waits
-//! for a blocking call. So a timer runs during the destructors and ends the process when it expires. The oldest
+//! `__call_tls_dtors`), and then runs the `atexit` handlers. A thread-local of a task may wait for ever: a runtime
+//! waits for a blocking call. So a timer runs during the destructors and ends the process when it expires. The oldest
 //! thread-local, which is destroyed last, stops the timer: the `atexit` handlers have no time limit.
 //!
 //! # Safety

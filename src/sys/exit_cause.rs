@@ -1,7 +1,7 @@
 //! Why a child ends without an outcome, in a word that its parent reads when the child has ended.
 //!
-//! Runs in children, on any thread and in the handler of a signal. Here is also what a child needs to find out that it has
-//! lost its parent: the number of the descriptor that connects them.
+//! Runs in children, on any thread and in the handler of a signal. Here is also what a child needs to find out that it
+//! has lost its parent: the number of the descriptor that connects them.
 //!
 //! # Safety
 //!
@@ -53,8 +53,8 @@ const NONE_YET: u32 = 5;
 static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
 
 thread_local! {
-    /// Where this thread leaves the cause if the process ends because of it, and it runs tasks of a lane of its own. Has
-    /// nothing to drop, so it can be read in the handler of a signal.
+    /// Where this thread leaves the cause if the process ends because of it, and it runs tasks of a lane of its own.
+    /// Has nothing to drop, so it can be read in the handler of a signal.
     static OF_LANE: Cell<Option<&'static AtomicU32>> = const { Cell::new(None) };
 }
 

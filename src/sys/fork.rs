@@ -1,17 +1,17 @@
 //! Forking siblings: the primitive of a fork server.
 //!
-//! `clone3` or `clone` (`clone(2)`) with `CLONE_PARENT` makes the new process a child of the caller's parent, which can wait for it
-//! as for any other of its children. With `CLONE_PIDFD` the caller has a descriptor of the new process from the start. The
-//! exit signal is the caller's own, `SIGCHLD`: the kernel takes no other with `CLONE_PARENT`.
+//! `clone3` or `clone` (`clone(2)`) with `CLONE_PARENT` makes the new process a child of the caller's parent, which can
+//! wait for it as for any other of its children. With `CLONE_PIDFD` the caller has a descriptor of the new process from
+//! the start. The exit signal is the caller's own, `SIGCHLD`: the kernel takes no other with `CLONE_PARENT`.
 //!
 //! # Safety
 //!
-//! A raw clone copies one thread and bypasses the C library. In a copy of a process with several threads, a lock could be
-//! held by a thread that does not exist, so [`sibling`] checks first that the caller is the only thread. The C library and
-//! the kernel share three facts about the main thread: the address where its number is stored, that number, and the list
-//! of its robust locks. The kernel is asked for the address and the list. It stores the new number at that address, as
-//! for `fork(3)`, and the copy registers the list again. `pthread_atfork` handlers do not run; with one thread they have
-//! nothing to protect.
+//! A raw clone copies one thread and bypasses the C library. In a copy of a process with several threads, a lock could
+//! be held by a thread that does not exist, so [`sibling`] checks first that the caller is the only thread. The C
+//! library and the kernel share three facts about the main thread: the address where its number is stored, that number,
+//! and the list of its robust locks. The kernel is asked for the address and the list. It stores the new number at that
+//! address, as for `fork(3)`, and the copy registers the list again. `pthread_atfork` handlers do not run; with one
+//! thread they have nothing to protect.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -98,8 +98,8 @@ pub(crate) fn sibling(thread: &MainThread) -> io::Result<Sibling> {
 const FLAGS: libc::c_int = libc::CLONE_PARENT | libc::CLONE_PIDFD;
 const NUMBER_FLAGS: libc::c_int = libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID;
 
-/// Returns as the system call does, -1 with `errno`. The filters of container runtimes refuse `clone3`, whose flags they
-/// cannot inspect, with ENOSYS or EPERM, and allow `clone` with the same flags (moby/moby#42681).
+/// Returns as the system call does, -1 with `errno`. The filters of container runtimes refuse `clone3`, whose flags
+/// they cannot inspect, with ENOSYS or EPERM, and allow `clone` with the same flags (moby/moby#42681).
 fn clone(thread: &MainThread, pidfd: &mut libc::c_int) -> libc::c_long {
     let pid = clone3(thread, pidfd);
     let refused = matches!(
@@ -156,8 +156,9 @@ fn clone_by_registers(thread: &MainThread, pidfd: &mut libc::c_int) -> libc::c_l
 #[derive(Debug)]
 pub(crate) struct MainThread {
     /// Where the C library has the thread's number. `None` on a kernel without `CONFIG_CHECKPOINT_RESTORE`: copies then
-    /// keep the fork server's number there. Nothing of this crate reads it. A robust mutex of the C library that user code
-    /// holds when the copy dies is not marked as the copy's, and `raise` of a C library before glibc 2.34 fails in it.
+    /// keep the fork server's number there. Nothing of this crate reads it. A robust mutex of the C library that user
+    /// code holds when the copy dies is not marked as the copy's, and `raise` of a C library before glibc 2.34 fails in
+    /// it.
     number: Option<u64>,
     /// Its address and its length.
     robust_list: Option<(usize, usize)>,
@@ -247,8 +248,8 @@ pub(crate) fn change_environment<'a>(
 ) {
     for (key, value) in changes {
         match value {
-            // SAFETY: called in a new copy of a process that had one thread. If the copy has started another thread, that
-            // thread belongs to this crate, waits for its first task, and reads no variable before.
+            // SAFETY: called in a new copy of a process that had one thread. If the copy has started another thread,
+            // that thread belongs to this crate, waits for its first task, and reads no variable before.
             Some(value) => unsafe { std::env::set_var(key, value) },
             // SAFETY: likewise.
             None => unsafe { std::env::remove_var(key) },

@@ -1,7 +1,7 @@
 //! A number that tells a process from its forked copies.
 //!
-//! A copy of a process has copies of all its values, and descriptors that both share. A value that must not be used in a
-//! copy keeps the epoch in which it was made. The page with the current epoch is zero in every copy
+//! A copy of a process has copies of all its values, and descriptors that both share. A value that must not be used in
+//! a copy keeps the epoch in which it was made. The page with the current epoch is zero in every copy
 //! (`MADV_WIPEONFORK`, `madvise(2)`), however the copy was made: handlers of `pthread_atfork(3)` do not run for a raw
 //! `clone`, and `getpid(2)` costs more than a lock.
 //!

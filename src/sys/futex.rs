@@ -1,7 +1,7 @@
 //! Sleeping on a word of shared memory (`futex(2)`).
 //!
-//! The words lie in memory shared between processes, so the calls are not `FUTEX_PRIVATE`. A word has no owner: a killed
-//! sleeper leaves nothing behind.
+//! The words lie in memory shared between processes, so the calls are not `FUTEX_PRIVATE`. A word has no owner: a
+//! killed sleeper leaves nothing behind.
 
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;

@@ -6,8 +6,8 @@
 //!
 //! # Safety
 //!
-//! Constructors run single-threaded. This one runs Rust's standard library before `main`, which works where `std` sets up
-//! its arguments by constructors itself (Linux). An unwinding panic aborts at the `extern "C"` boundary.
+//! Constructors run single-threaded. This one runs Rust's standard library before `main`, which works where `std` sets
+//! up its arguments by constructors itself (Linux). An unwinding panic aborts at the `extern "C"` boundary.
 #![allow(unsafe_code)]
 
 /// The environment variable that tells a process that it is a child, and its entry point.

@@ -30,8 +30,8 @@ fn advise(buffer: &mut Vec<u8>) {
     let skipped = room.as_ptr().align_offset(page).min(room.len());
     let pages = &mut room[skipped..];
     let len = pages.len() / page * page;
-    // SAFETY: the range lies inside `buffer`, which is borrowed, and starts at a page. If the kernel refuses the advice,
-    // the pages are small, as they would be without it.
+    // SAFETY: the range lies inside `buffer`, which is borrowed, and starts at a page. If the kernel refuses the
+    // advice, the pages are small, as they would be without it.
     let _ = unsafe { rustix::mm::madvise(pages.as_mut_ptr().cast(), len, Advice::LinuxHugepage) };
 }
 

@@ -76,8 +76,8 @@ pub(crate) fn change_directory(directory: impl AsFd) -> io::Result<()> {
     }
 }
 
-/// Sets the name of the calling thread (`PR_SET_NAME(2const)`), which `ps` and `top` show. Of a function's path the last
-/// part is used. The kernel keeps 15 bytes.
+/// Sets the name of the calling thread (`PR_SET_NAME(2const)`), which `ps` and `top` show. Of a function's path the
+/// last part is used. The kernel keeps 15 bytes.
 pub(crate) fn set_thread_name(name: &str) {
     let last = name.rsplit("::").find(|part| !part.starts_with('{'));
     let name = last.unwrap_or(name);

@@ -2,8 +2,8 @@
 //!
 //! Every monomorphised entry point has a record in the section `procession_tasks`: the function that mentions the entry
 //! point carries the record's bytes as inline assembly. The linker concatenates the records and brackets them with
-//! `__start_`/`__stop_` symbols (GNU ld manual, "Input Section Example"; lld and mold do the same). A message carries the
-//! record's offset in the table. The receiver takes the function's address from *its own* table: no integer from a
+//! `__start_`/`__stop_` symbols (GNU ld manual, "Input Section Example"; lld and mold do the same). A message carries
+//! the record's offset in the table. The receiver takes the function's address from *its own* table: no integer from a
 //! message is ever jumped to.
 //!
 //! The section is marked `R` (`SHF_GNU_RETAIN`), so that `--gc-sections` keeps it.

@@ -5,7 +5,8 @@
 //!
 //! # Safety
 //!
-//! Calls that take a descriptor as a number, which need not be open, and a call that stores a structure of the caller's.
+//! Calls that take a descriptor as a number, which need not be open, and a call that stores a structure of the
+//! caller's.
 #![allow(unsafe_code)]
 
 use std::fmt;

@@ -82,8 +82,8 @@ static FILE_SIZE_LIMIT: Mutex<()> = Mutex::new(());
 /// Calls `grow`, which makes shared memory of `len` bytes.
 ///
 /// The kernel counts a memfd as a file, and ends a process that makes a file beyond its limit by `SIGXFSZ`
-/// (`getrlimit(2)`). Shared memory is none to the user. So a soft limit that is too low is lifted during the call. Another
-/// thread could write a larger file meanwhile.
+/// (`getrlimit(2)`). Shared memory is none to the user. So a soft limit that is too low is lifted during the call.
+/// Another thread could write a larger file meanwhile.
 ///
 /// # Errors
 ///

@@ -3,8 +3,8 @@
 //! The user's code may close descriptors that are not its own, and a file that it opens afterwards gets the lowest free
 //! number. What is then written to a descriptor of this crate lands in that file.
 //!
-//! The mark is the number of the signal for events (`fcntl(2)`, `F_SETSIG`). It belongs to the open file, so all processes
-//! that have the file see it. No signal is sent without `O_ASYNC`. In every other file the number is 0.
+//! The mark is the number of the signal for events (`fcntl(2)`, `F_SETSIG`). It belongs to the open file, so all
+//! processes that have the file see it. No signal is sent without `O_ASYNC`. In every other file the number is 0.
 //!
 //! # Safety
 //!

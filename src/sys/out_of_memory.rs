@@ -1,8 +1,8 @@
 //! Whether a thread aborts because an allocation has failed.
 //!
-//! The kernel does not tell a process that it ends for want of memory: the allocator returns null with `ENOMEM`, and its
-//! caller aborts. So the handler of `SIGABRT` looks for `ENOMEM` in `errno`. It also looks for `handle_alloc_error` among
-//! the callers, because that function may have printed a backtrace and so changed `errno`.
+//! The kernel does not tell a process that it ends for want of memory: the allocator returns null with `ENOMEM`, and
+//! its caller aborts. So the handler of `SIGABRT` looks for `ENOMEM` in `errno`. It also looks for `handle_alloc_error`
+//! among the callers, because that function may have printed a backtrace and so changed `errno`.
 //!
 //! # Safety
 //!

@@ -1,13 +1,13 @@
 //! Ranges of address space that show all of a memfd.
 //!
-//! A range of at least a huge page begins at a multiple of a huge page, so that the kernel can map huge pages as such. The
-//! kernel chooses such an address by itself only where it was told to use huge pages (`shmem_get_unmapped_area` in
+//! A range of at least a huge page begins at a multiple of a huge page, so that the kernel can map huge pages as such.
+//! The kernel chooses such an address by itself only where it was told to use huge pages (`shmem_get_unmapped_area` in
 //! `mm/shmem.c`).
 //!
 //! # Safety
 //!
-//! A [`PageRange`] owns its addresses from `mmap` to `munmap`. What may be done with the memory behind them is said by the
-//! types that have a range: `sealed_memory`, `writable_memory`.
+//! A [`PageRange`] owns its addresses from `mmap` to `munmap`. What may be done with the memory behind them is said by
+//! the types that have a range: `sealed_memory`, `writable_memory`.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -21,8 +21,8 @@ use rustix::mm::{MapFlags, ProtFlags};
 /// refuses the advice that needs this number.
 pub(super) const HUGE_PAGE: usize = 2 << 20;
 
-/// Where the last long range was that is unmapped now, or 0. The next one begins there if the addresses are still free: this
-/// saves the search for aligned addresses.
+/// Where the last long range was that is unmapped now, or 0. The next one begins there if the addresses are still free:
+/// this saves the search for aligned addresses.
 static FREE_BASE: AtomicUsize = AtomicUsize::new(0);
 
 /// What the pages of a range can be used for.

@@ -1,18 +1,18 @@
 //! A parent-death signal for a process whose one thread is busy.
 //!
-//! The parent-death pipe carries no data; only the parent holds its writing end. A child opens the reading end for itself
-//! and has the kernel send `SIGKILL` to the child's process group at the end of the pipe (`fcntl(2)`, `F_SETOWN`,
-//! `F_SETSIG`, `O_ASYNC`). A task cannot block `SIGKILL`, and it ends stopped processes too. `PR_SET_PDEATHSIG` would not
-//! do: it follows the parent's *thread* (`prctl(2)`). It survives `execve(2)`, where all else is closed, so it is there
-//! for the program that a task may put into its place.
+//! The parent-death pipe carries no data; only the parent holds its writing end. A child opens the reading end for
+//! itself and has the kernel send `SIGKILL` to the child's process group at the end of the pipe (`fcntl(2)`,
+//! `F_SETOWN`, `F_SETSIG`, `O_ASYNC`). A task cannot block `SIGKILL`, and it ends stopped processes too.
+//! `PR_SET_PDEATHSIG` would not do: it follows the parent's *thread* (`prctl(2)`). It survives `execve(2)`, where all
+//! else is closed, so it is there for the program that a task may put into its place.
 //!
 //! A worker has a thread that sees the end of the control socket, and then kills what has left the group and has its
-//! directory removed. It needs no signal for that, unless it is stopped. So it has the kernel send `SIGCONT` instead, which
-//! continues a stopped process whatever its action is (`signal(7)`), and changes nothing in any other.
+//! directory removed. It needs no signal for that, unless it is stopped. So it has the kernel send `SIGCONT` instead,
+//! which continues a stopped process whatever its action is (`signal(7)`), and changes nothing in any other.
 //!
 //! The control socket would not do either: the kernel sends the signal for a message after the message can be received
-//! (`unix_dgram_sendmsg` in the kernel's `net/unix/af_unix.c`). A child that receives the last message and then asks for
-//! the signal could be killed by the signal for that message.
+//! (`unix_dgram_sendmsg` in the kernel's `net/unix/af_unix.c`). A child that receives the last message and then asks
+//! for the signal could be killed by the signal for that message.
 //!
 //! # Safety
 //!
@@ -32,8 +32,8 @@ use rustix::process::Uid;
 use super::mark::F_SETSIG;
 use super::process_mark::{LocalFd, ProcessMark};
 
-/// The parent's end. A copy of the parent has none. When the last handle is dropped or this process ends, the kernel kills
-/// the children that have armed a [`ParentDeathSignal`] with it.
+/// The parent's end. A copy of the parent has none. When the last handle is dropped or this process ends, the kernel
+/// kills the children that have armed a [`ParentDeathSignal`] with it.
 #[derive(Debug)]
 pub(crate) struct ParentDeathPipe {
     reading: LocalFd,
@@ -65,10 +65,11 @@ impl ParentDeathPipe {
     /// A new pipe, for a child that may end before this process does.
     pub(crate) fn new() -> io::Result<Arc<Self>> {
         let (reading, writing) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-        // A child opens the pipe for reading. Opened for writing, a byte would kill all children, and a writing end that
-        // is kept would let them outlive this process. The superuser is not stopped by this.
+        // A child opens the pipe for reading. Opened for writing, a byte would kill all children, and a writing end
+        // that is kept would let them outlive this process. The superuser is not stopped by this.
         rustix::fs::fchmod(&reading, Mode::RUSR)?;
-        // Never in a standard slot: a program that puts its own stream there would close the pipe and kill all children.
+        // Never in a standard slot: a program that puts its own stream there would close the pipe and kill all
+        // children.
         Ok(Arc::new(Self {
             reading: LocalFd::new(rustix::io::fcntl_dupfd_cloexec(reading, 3)?),
             _writing: LocalFd::new(rustix::io::fcntl_dupfd_cloexec(writing, 3)?),
@@ -85,7 +86,8 @@ impl AsFd for ParentDeathPipe {
     }
 }
 
-/// While this value lives, the parent's end kills this process and its group, or continues this process if it is stopped.
+/// While this value lives, the parent's end kills this process and its group, or continues this process if it is
+/// stopped.
 #[derive(Debug)]
 pub(crate) struct ParentDeathSignal(Option<OwnedFd>);
 
@@ -100,8 +102,8 @@ impl ParentDeathSignal {
         )?)))
     }
 
-    /// Arms the signal that kills, with the reading end of the parent's pipe. Kills this process's group if the parent is
-    /// gone.
+    /// Arms the signal that kills, with the reading end of the parent's pipe. Kills this process's group if the parent
+    /// is gone.
     pub(crate) fn killing(pipe: impl AsFd) -> io::Result<Self> {
         // SAFETY: takes and returns integers.
         let group = unsafe { libc::getpgrp() };
@@ -135,12 +137,12 @@ impl Drop for ParentDeathSignal {
 }
 
 /// Has the kernel end the program that this process may become (`execve(2)`) at its parent's end. Such a program has
-/// neither the pipe nor the control socket. `kills_group` says whether the parent's end kills this process's group before
-/// that, in case the task has closed the pipe.
+/// neither the pipe nor the control socket. `kills_group` says whether the parent's end kills this process's group
+/// before that, in case the task has closed the pipe.
 ///
-/// Called by the thread that runs tasks: the request is a thread's (`PR_SET_PDEATHSIG(2const)`). The signal also comes at
-/// the end of the parent's *thread* that has started this process. So it is a signal for which this process has a handler,
-/// and which ends a program without a handler.
+/// Called by the thread that runs tasks: the request is a thread's (`PR_SET_PDEATHSIG(2const)`). The signal also comes
+/// at the end of the parent's *thread* that has started this process. So it is a signal for which this process has a
+/// handler, and which ends a program without a handler.
 pub(crate) fn end_replacement(kills_group: bool) -> io::Result<()> {
     // SAFETY: takes and returns integers.
     PARENT.store(unsafe { libc::getppid() }, Ordering::Release);
@@ -177,8 +179,8 @@ extern "C" fn on_parent_thread_end(_signal: libc::c_int) {
     }
 }
 
-/// Has the kernel continue this process at its parent's end, in case it is stopped then. It also does so at the end of the
-/// parent's thread that has started this process (`PR_SET_PDEATHSIG(2const)`). Not inherited.
+/// Has the kernel continue this process at its parent's end, in case it is stopped then. It also does so at the end of
+/// the parent's thread that has started this process (`PR_SET_PDEATHSIG(2const)`). Not inherited.
 pub(crate) fn continue_without_parent() -> io::Result<()> {
     // SAFETY: takes integers.
     match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT as libc::c_ulong) } {

@@ -3,13 +3,13 @@
 //! A page that does not exist is made when it is touched. Where there is no memory for it then, the kernel sends
 //! `SIGBUS`, so the pages are made at once, by a call that fails instead.
 //!
-//! Making pages is what costs: 2.5 µs for each 4 KiB on the machine this was measured on, twenty times as long as filling
-//! them. The kernel makes huge pages of shared memory only where the administrator has allowed it
-//! (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`, by default `never`). But it collapses existing pages to a huge page
-//! for a process that asks for that (`MADV_COLLAPSE`, `madvise(2)`, since Linux 6.1), whatever that file says, and a range
-//! of which one page exists is enough. This takes 85 µs for 2 MiB, instead of 1300 µs. Half of that time is the kernel's wait
-//! for its lists of pages on all processors (`lru_add_drain_all`), so where huge pages are allowed, they are made as the
-//! pages are touched. Where the kernel has no huge page left, the pages are small.
+//! Making pages is what costs: 2.5 µs for each 4 KiB on the machine this was measured on, twenty times as long as
+//! filling them. The kernel makes huge pages of shared memory only where the administrator has allowed it
+//! (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`, by default `never`). But it collapses existing pages to a huge
+//! page for a process that asks for that (`MADV_COLLAPSE`, `madvise(2)`, since Linux 6.1), whatever that file says, and
+//! a range of which one page exists is enough. This takes 85 µs for 2 MiB, instead of 1300 µs. Half of that time is the
+//! kernel's wait for its lists of pages on all processors (`lru_add_drain_all`), so where huge pages are allowed, they
+//! are made as the pages are touched. Where the kernel has no huge page left, the pages are small.
 //!
 //! # Safety
 //!

@@ -1,17 +1,18 @@
 //! Whether a process that uses shared memory still exists, as the kernel knows it.
 //!
-//! A process registers at the memory under a number: it opens the memory's file again and locks the byte with that number
-//! for its own open file description ("Open file description locks", `fcntl_locking(2)`). The kernel removes the lock
-//! when the last descriptor of the description is closed. For a killed process it closes them after all threads have
-//! stopped. So a process that finds no lock knows that the other changes nothing in the memory any more. A stopped
+//! A process registers at the memory under a number: it opens the memory's file again and locks the byte with that
+//! number for its own open file description ("Open file description locks", `fcntl_locking(2)`). The kernel removes the
+//! lock when the last descriptor of the description is closed. For a killed process it closes them after all threads
+//! have stopped. So a process that finds no lock knows that the other changes nothing in the memory any more. A stopped
 //! process keeps its lock.
 //!
-//! Nothing of this lies in the memory, so no process can overwrite it. Nothing depends on process numbers, which are used
-//! again and differ between pid namespaces, or on the right to see other processes in `/proc`. Only registering needs
-//! `/proc/self/fd`: no other path leads to anonymous memory.
+//! Nothing of this lies in the memory, so no process can overwrite it. Nothing depends on process numbers, which are
+//! used again and differ between pid namespaces, or on the right to see other processes in `/proc`. Only registering
+//! needs `/proc/self/fd`: no other path leads to anonymous memory.
 //!
-//! Must stay true: the description by which a process is registered is never sent to another process. A forked copy shares it, so the copy
-//! registers again (see `fork_epoch`); until the copy ends or executes a program, the process seems to exist.
+//! Must stay true: the description by which a process is registered is never sent to another process. A forked copy
+//! shares it, so the copy registers again (see `fork_epoch`); until the copy ends or executes a program, the process
+//! seems to exist.
 //!
 //! # Safety
 //!

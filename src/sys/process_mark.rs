@@ -10,8 +10,8 @@
 //! # Safety
 //!
 //! The handler runs in the copy of a process with several threads. It takes no lock and allocates nothing: it adds to
-//! atomics and makes system calls (`signal-safety(7)`). A value of [`PerProcess`] is never freed, so references to it stay
-//! valid.
+//! atomics and makes system calls (`signal-safety(7)`). A value of [`PerProcess`] is never freed, so references to it
+//! stay valid.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -43,7 +43,7 @@ impl ProcessMark {
         Self(COPIES.load(Ordering::Relaxed))
     }
 
-    /// Whether it is this process, and not one that this process is a copy of.
+    /// Whether it is this process, and not a process that this process is a copy of.
     pub(crate) fn is_here(self) -> bool {
         self.0 == COPIES.load(Ordering::Relaxed)
     }
@@ -58,8 +58,8 @@ pub(crate) fn is_copy() -> bool {
 fn notice_copies() {
     static NOTICED: Once = Once::new();
     NOTICED.call_once(|| {
-        // Fails only for want of memory: then copies are not noticed.
-        // SAFETY: the handler does what is allowed in the copy of a process with several threads.
+        // Fails only for want of memory: then copies are not noticed. SAFETY: the handler does what is allowed in the
+        // copy of a process with several threads.
         unsafe { libc::pthread_atfork(None, None, Some(on_copied)) };
     });
 }

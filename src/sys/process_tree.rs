@@ -1,14 +1,14 @@
 //! The processes below a child, which may have left its group.
 //!
-//! A group takes along what stays in it. What leads a group or a session of its own (`setpgid(2)`, `setsid(2)`) is found
-//! by its parent (`proc_tid_children(5)`): the child and all below it are stopped, until no new process is found, and then
-//! killed. A process whose parent has ended, as a daemon's has, becomes a child of the nearest subreaper above it
-//! (`prctl(2)`), which every child of this crate is. It is found as long as that child exists: what a child that crashes
-//! has left in another group or session belongs to `init`, and is not found. A daemon that has ended is a zombie of its
-//! worker, which keeps a few of them: a task might wait for them.
+//! A group takes along what stays in it. What leads a group or a session of its own (`setpgid(2)`, `setsid(2)`) is
+//! found by its parent (`proc_tid_children(5)`): the child and all below it are stopped, until no new process is found,
+//! and then killed. A process whose parent has ended, as a daemon's has, becomes a child of the nearest subreaper above
+//! it (`prctl(2)`), which every child of this crate is. It is found as long as that child exists: what a child that
+//! crashes has left in another group or session belongs to `init`, and is not found. A daemon that has ended is a
+//! zombie of its worker, which keeps a few of them: a task might wait for them.
 //!
-//! Must stay true: a process is signalled by a pidfd, and only if it was a child of the tree after the pidfd was opened,
-//! so a number that is used again does no harm.
+//! Must stay true: a process is signalled by a pidfd, and only if it was a child of the tree after the pidfd was
+//! opened, so a number that is used again does no harm.
 
 use std::collections::HashSet;
 use std::io;
@@ -34,7 +34,7 @@ const MOST_REAPING_ASIDE: Duration = Duration::from_secs(10);
 /// So many ended children a process keeps. An orphan that it has adopted cannot be told from a process that a task has
 /// started and waits for later, and no task waits for so many.
 const MOST_ENDED: usize = 64;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
+const CHECK_PAUSE: Duration = Duration::from_millis(1);
 
 /// Whether the process `pid` may have children. Takes about ten microseconds for each of its threads.
 pub(crate) fn may_have_children(pid: u32) -> bool {
@@ -51,8 +51,8 @@ pub(crate) fn adopt_orphans() -> io::Result<()> {
     ))?)
 }
 
-/// Reaps the oldest of the ended children of this process, as far as they are more than [`MOST_ENDED`]. The others stay: a
-/// task may still wait for them.
+/// Reaps the oldest of the ended children of this process, as far as they are more than [`MOST_ENDED`]. The others
+/// stay: a task may still wait for them.
 pub(crate) fn reap_forgotten() {
     // One system call, and most processes have no children.
     if !signal::has_children() {
@@ -113,8 +113,8 @@ impl Member {
 
     /// Reaps it if it has ended and is a child of this process. True if it is gone.
     fn try_reap(&self) -> bool {
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let reaped = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), look);
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let reaped = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
         matches!(reaped, Ok(Some(_))) || stat_numbers(self.pid).is_none()
     }
 
@@ -229,7 +229,7 @@ pub(crate) fn reap_group(group: u32) {
 
 /// How long to wait before the next look, `since` the first: longer and longer.
 fn pause_after(since: Duration) -> Duration {
-    BETWEEN_LOOKS.max(since / 20)
+    CHECK_PAUSE.max(since / 20)
 }
 
 fn threads(pid: u32) -> io::Result<Vec<u32>> {

@@ -30,8 +30,8 @@ impl ProcStat {
     }
 }
 
-/// The letter of the state of a process, and the tick in which it has started (`proc_pid_stat(5)`). `None` if there is no
-/// such process.
+/// The letter of the state of a process, and the tick in which it has started (`proc_pid_stat(5)`). `None` if there is
+/// no such process.
 pub(crate) fn state_and_start(pid: u32) -> Option<(u8, u64)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name stands in parentheses and may contain parentheses.
@@ -55,8 +55,8 @@ pub(crate) enum ProgramState {
 }
 
 impl ProgramState {
-    /// Looks at the unreaped process `pid`, whose program has mapped the memory with this name. Waits for changes of that
-    /// process's mappings.
+    /// Looks at the unreaped process `pid`, whose program has mapped the memory with this name. Waits for changes of
+    /// that process's mappings.
     pub(crate) fn of(pid: u32, memory_name: &str) -> Self {
         if matches!(ProcStat::process(pid).now(), Some(b'Z' | b'X')) {
             return Self::WithoutMainThread;
@@ -89,8 +89,8 @@ pub(crate) fn has_thread_ended(thread: u32) -> bool {
     }
 }
 
-/// Whether `pidfd` is known to be another process than `pid` (`/proc/PID/fdinfo`, `pidfd_open(2)`), or no pidfd. A
-/// process that has been reaped, and one that `/proc` does not show, are not known.
+/// Whether `pidfd` is known to be another process than `pid` (`/proc/PID/fdinfo`, `pidfd_open(2)`), or no pidfd. Of a
+/// process that has been reaped, or that `/proc` does not show, nothing is known.
 pub(crate) fn pidfd_is_of_another(pidfd: impl AsFd, pid: u32) -> bool {
     // In another namespace, `/proc` has other numbers.
     static HAS_OWN_NUMBERS: LazyLock<bool> = LazyLock::new(|| {
@@ -132,8 +132,8 @@ pub(crate) fn other_threads_are_ending() -> bool {
     })
 }
 
-/// Whether a thread with this `stat` is ending: the kernel sets the flag before it tells those that join the thread
-/// (`do_exit` in `kernel/exit.c`).
+/// Whether a thread with this `stat` is ending. The kernel sets the flag before a join of the thread returns (`do_exit` in
+/// `kernel/exit.c`).
 fn is_ending(stat: &str) -> bool {
     const PF_EXITING: u32 = 4;
     // The name stands in parentheses and may contain parentheses.
@@ -145,8 +145,8 @@ fn is_ending(stat: &str) -> bool {
 /// How many fields behind the state the flags are.
 const FROM_STATE_TO_FLAGS: usize = 6;
 
-/// The number of descriptors that this process has room for (`FDSize`, `proc_pid_status(5)`): all of its descriptors are
-/// below. 0 without `/proc`.
+/// The number of descriptors that this process has room for (`FDSize`, `proc_pid_status(5)`): all of its descriptors
+/// are below. 0 without `/proc`.
 pub(crate) fn descriptor_table_size() -> i32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let size = status.lines().find_map(|line| line.strip_prefix("FDSize:"));

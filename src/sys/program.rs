@@ -27,12 +27,12 @@ pub(crate) fn path() -> &'static Path {
     })
 }
 
-/// Whether the program is an argument of the dynamic linker (`ld.so(8)`). Then the kernel has loaded no other linker for
-/// it (`AT_BASE`, `getauxval(3)`), though the program asks for one.
+/// Whether the program is an argument of the dynamic linker (`ld.so(8)`). Then the kernel has loaded no other linker
+/// for it (`AT_BASE`, `getauxval(3)`), though the program asks for one.
 pub(crate) fn was_started_by_linker() -> bool {
     // SAFETY: takes an integer.
     let linker = unsafe { libc::getauxval(libc::AT_BASE) };
-    linker == 0 && Found::look().asks_for_linker
+    linker == 0 && Found::inspect().asks_for_linker
 }
 
 /// The path from which this code was mapped (`proc_pid_maps(5)`).
@@ -56,7 +56,7 @@ fn address_of_this_code() -> u64 {
 
 /// Whether this crate is part of the program, and not of a shared library that a program has loaded.
 pub(crate) fn contains_this_crate() -> bool {
-    Found::look().contains_this_crate
+    Found::inspect().contains_this_crate
 }
 
 /// What the program's headers say.
@@ -67,16 +67,16 @@ struct Found {
 }
 
 impl Found {
-    fn look() -> Self {
+    fn inspect() -> Self {
         let mut found = Self::default();
-        // SAFETY: calls `look` with the given pointer, before it returns.
-        unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut found).cast()) };
+        // SAFETY: calls `inspect_first` with the given pointer, before it returns.
+        unsafe { libc::dl_iterate_phdr(Some(inspect_first), (&raw mut found).cast()) };
         found
     }
 }
 
-/// Looks at the first object, which is the program (`dl_iterate_phdr(3)`).
-unsafe extern "C" fn look(
+/// Inspects the first object, which is the program (`dl_iterate_phdr(3)`).
+unsafe extern "C" fn inspect_first(
     info: *mut libc::dl_phdr_info,
     _size: usize,
     found: *mut libc::c_void,
@@ -90,7 +90,7 @@ unsafe extern "C" fn look(
         let contains = |header: &libc::Elf64_Phdr| {
             header.p_type == libc::PT_LOAD && offset.wrapping_sub(header.p_vaddr) < header.p_memsz
         };
-        // SAFETY: the pointer that `Found::look` passed; it does not use the value during the call.
+        // SAFETY: the pointer that `Found::inspect` passed; it does not use the value during the call.
         let found = unsafe { &mut *found.cast::<Found>() };
         found.contains_this_crate = headers.iter().any(contains);
         found.asks_for_linker = headers.iter().any(|it| it.p_type == libc::PT_INTERP);

@@ -163,7 +163,8 @@ impl HangUp {
     /// Registers `socket` with the current runtime, which is not told of messages.
     pub(crate) fn new(socket: Arc<LocalFd>) -> io::Result<Self> {
         check_runtime()?;
-        // SAFETY: the `AsyncFd` keeps the `LocalFd`, which no code can change, so it stays open until it is deregistered.
+        // SAFETY: the `AsyncFd` keeps the `LocalFd`, which no code can change, so it stays open until it is
+        // deregistered.
         let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::PRIORITY) };
         registered.map(Self).map_err(|error| error.into_parts().1)
     }
@@ -184,8 +185,8 @@ impl HangUp {
 
 fn register(fd: OwnedFd) -> io::Result<AsyncFd<LocalFd>> {
     let fd = LocalFd::new(fd);
-    // SAFETY: the `LocalFd` moves into the `AsyncFd`, which is private to a `Watched` and never lent mutably, so it stays
-    // open and unreplaced until it is deregistered.
+    // SAFETY: the `LocalFd` moves into the `AsyncFd`, which is private to a `Watched` and never lent mutably, so it
+    // stays open and unreplaced until it is deregistered.
     let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
     registered.map_err(|error| error.into_parts().1)
 }

@@ -1,7 +1,7 @@
 //! What a thread may do, as far as the kernel tells. A child inherits the rights of the process that forks it.
 //!
-//! The rights are read at each start of a child, so the calls are cheap: two microseconds, and six more for a process that
-//! could change its namespaces.
+//! The rights are read at each start of a child, so the calls are cheap: two microseconds, and six more for a process
+//! that could change its namespaces.
 
 use std::ffi::CString;
 
@@ -58,8 +58,8 @@ fn root() -> Option<Root> {
     Some((device, found.stx_ino, found.stx_mnt_id))
 }
 
-/// Whether a process of these capabilities can enter other namespaces. A process that changed its
-/// namespaces and then gave the capability up differs in its capabilities. A user namespace cannot be changed by a process with several
+/// Whether a process of these capabilities can enter other namespaces. A process that changed its namespaces and then
+/// gave the capability up differs in its capabilities. A user namespace cannot be changed by a process with several
 /// threads (`unshare(2)`).
 fn can_change_namespaces(capabilities: Option<CapabilitySets>) -> bool {
     capabilities.is_none_or(|own| own.permitted.contains(CapabilitySet::SYS_ADMIN))

@@ -3,8 +3,8 @@
 //! A directory is removed by the first that can, because a process that is killed removes nothing:
 //! 1. the worker, when it leaves in an orderly way;
 //! 2. the application, when it sees the worker's end ([`remove`]);
-//! 3. when the application has ended: its fork server, once the workers have ended too ([`remove_all_of`]). Where there is
-//!    none, a worker that sees the end has `rm` do it ([`remove_from_outside`]);
+//! 3. when the application has ended: its fork server, once the workers have ended too ([`remove_all_of`]). Where there
+//!    is none, a worker that sees the end has `rm` do it ([`remove_from_outside`]);
 //! 4. the next worker of any application that makes a directory ([`sweep`]), if all of these were killed at once.
 //!
 //! A worker holds a lock on its directory (`flock(2)`), which the kernel releases when the worker has ended, however it
@@ -36,7 +36,7 @@ const LEAST_AGE: Duration = Duration::from_secs(10);
 
 /// How long a fork server waits for the end of the workers whose directories it removes, and how often it looks.
 const LONGEST_WAIT_FOR_END: Duration = Duration::from_secs(5);
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
+const SCRATCH_CHECK_PAUSE: Duration = Duration::from_millis(10);
 
 /// The path of the directory of worker number `serial` of the pool `pool`. It is the same at each call in one process.
 pub(crate) fn path(pool: u64, serial: u64) -> PathBuf {
@@ -89,7 +89,7 @@ pub(crate) fn remove_all_of(pid: u32) {
         if left.iter().all(|path| remove_unlocked(path)) || began.elapsed() > LONGEST_WAIT_FOR_END {
             return;
         }
-        thread::sleep(LOOK_AGAIN_AFTER);
+        thread::sleep(SCRATCH_CHECK_PAUSE);
     }
 }
 

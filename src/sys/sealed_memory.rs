@@ -1,9 +1,10 @@
 //! Shared memory that no process can write any more.
 //!
-//! The kernel seals it (`F_SEAL_WRITE`, `fcntl(2)`, "File Sealing"): the seal is refused while any process has the memory
-//! mapped for writing, and afterwards no call writes it, shrinks it, grows it or gives its pages back. A shared mapping of it
-//! cannot be made writable, not even by a debugger through `/proc/PID/mem`, which writes private mappings alone
-//! (`check_vma_flags` in the kernel's `mm/gup.c`). So a slice of it is what Rust asks of a slice, in every process.
+//! The kernel seals it (`F_SEAL_WRITE`, `fcntl(2)`, "File Sealing"): the seal is refused while any process has the
+//! memory mapped for writing, and afterwards no call writes it, shrinks it, grows it or gives its pages back. A shared
+//! mapping of it cannot be made writable, not even by a debugger through `/proc/PID/mem`, which writes private mappings
+//! alone (`check_vma_flags` in the kernel's `mm/gup.c`). So a slice of it is what Rust asks of a slice, in every
+//! process.
 //!
 //! # Safety
 //!
@@ -29,8 +30,8 @@ pub(crate) struct SealedMemory {
 impl SealedMemory {
     /// Seals `memory`.
     ///
-    /// If another process has it mapped (a copy of this process made by `fork`, or a sender that has kept it) or the
-    /// kernel is writing into it, the bytes are copied to memory that is not shared yet, and that is sealed.
+    /// That is not possible while another process has it mapped (a copy of this process made by `fork`, or a sender
+    /// that has kept it), or while the kernel writes into it. Then the bytes are copied to new memory, which is sealed.
     ///
     /// # Errors
     ///

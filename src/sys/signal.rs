@@ -89,8 +89,8 @@ pub(crate) fn reap(pid: u32) -> io::Result<()> {
 /// Whether the child `pid` exited with status 0, or `None` if it has not ended. Does not reap the child.
 pub(crate) fn peek_exit(pid: u32) -> io::Result<Option<bool>> {
     let pid = checked(pid)?;
-    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let ended = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::Pid(pid), look))?;
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let ended = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::Pid(pid), options))?;
     Ok(ended.map(|status| status.exit_status() == Some(0)))
 }
 
@@ -105,9 +105,9 @@ pub(crate) fn has_children() -> bool {
     // SAFETY: all-zero is a valid value of this structure.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // Not by `rustix`, which lacks `__WALL`: children of every kind.
-    let look = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: stores one structure.
-    let found = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, look) };
+    let found = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) };
     found == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ECHILD)
 }
 
@@ -119,8 +119,8 @@ pub(crate) fn has_children() -> bool {
 ///
 /// A child leads a group of its own, which is not the terminal's foreground group. Stopped, it would never finish its
 /// task. Where the signals are ignored, reading fails with `EIO`, and writing and setting attributes succeed
-/// (`__tty_check_change` in the kernel's `drivers/tty/tty_jobctrl.c`). They are not blocked instead: what a task executes
-/// by `Command` begins with an empty mask, but with the ignored signals of its parent.
+/// (`__tty_check_change` in the kernel's `drivers/tty/tty_jobctrl.c`). They are not blocked instead: what a task
+/// executes by `Command` begins with an empty mask, but with the ignored signals of its parent.
 pub(crate) fn reset_inherited() {
     for signal in 1..=libc::SIGRTMAX() {
         if signal != libc::SIGPIPE && is_ignored(signal) {
@@ -154,8 +154,7 @@ pub(crate) fn kill_own_group() -> ! {
 }
 
 fn kill(target: i32, signal: i32) -> io::Result<()> {
-    // Not by `rustix`: its `Signal` has no real-time signals.
-    // SAFETY: takes two integers.
+    // Not by `rustix`: its `Signal` has no real-time signals. SAFETY: takes two integers.
     match unsafe { libc::kill(target, signal) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

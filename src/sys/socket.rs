@@ -31,8 +31,8 @@ const FEW: usize = 8;
 /// The longest message sent over a control socket, in bytes. Longer data goes through shared memory.
 pub(crate) const MESSAGE_BYTES: usize = 64 * 1024;
 
-/// How many bytes the socket of a channel is asked to hold: what every kernel allows by default. It holds twice as many,
-/// because the kernel counts its own records too.
+/// How many bytes the socket of a channel is asked to hold: what every kernel allows by default. It holds twice as
+/// many, because the kernel counts its own records too.
 const WANTED_SEND_BUFFER: usize = 212_992;
 
 /// Creates two connected ends. Both are close-on-exec, and in blocking mode: each call chooses whether to wait.
@@ -51,8 +51,8 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 pub(crate) enum ReceiveResult {
     /// A message of this many bytes.
     Message(usize),
-    /// A message of this many bytes. Its descriptors did not all arrive, because the descriptor table is full. The arrived
-    /// descriptors are closed.
+    /// A message of this many bytes. Its descriptors did not all arrive, because the descriptor table is full. The
+    /// arrived descriptors are closed.
     WithoutFds(usize),
     /// The other end is closed in all processes.
     End,
@@ -100,7 +100,8 @@ pub(crate) fn is_hung_up(socket: impl AsFd) -> bool {
 
 /// Blocks until there is a message or the end, or until `limit` has passed.
 ///
-/// As in all functions here that wait, a child that has lost its descriptors ends: it would wait for ever, or not at all.
+/// As in all functions here that wait, a child that has lost its descriptors ends: it would wait for ever, or not at
+/// all.
 pub(crate) fn wait_readable(socket: impl AsFd, limit: Option<Duration>) -> io::Result<()> {
     exit_cause::end_if_disconnected();
     let mut watched = [PollFd::new(&socket, PollFlags::IN | PollFlags::RDHUP)];

@@ -1,13 +1,13 @@
 //! A value of one thread, which other threads may look at for a while.
 //!
-//! The value need not be `Send`: it is made, changed and dropped on its own thread. Where its type is `Sync`, the thread
-//! can lend it. While it is lent, the thread waits before it changes or drops it.
+//! The value need not be `Send`: it is made, changed and dropped on its own thread. Where its type is `Sync`, the
+//! thread can lend it. While it is lent, the thread waits before it changes or drops it.
 //!
 //! # Safety
 //!
-//! A [`LentValue`] is made only for a type that is `Sync`, so shared references to it may be used on any thread. It counts
-//! itself. The owner gives out `&mut`, and frees the value, only while the count is 0; while a `&mut` is out, the borrow
-//! checker forbids to lend. The pointer is that of a box which only the owner's `Drop` frees.
+//! A [`LentValue`] is made only for a type that is `Sync`, so shared references to it may be used on any thread. It
+//! counts itself. The owner gives out `&mut`, and frees the value, only while the count is 0; while a `&mut` is out,
+//! the borrow checker forbids to lend. The pointer is that of a box which only the owner's `Drop` frees.
 #![allow(unsafe_code)]
 
 use std::any::Any;

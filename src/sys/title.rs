@@ -1,13 +1,13 @@
 //! The title of a process: the command line that `ps` shows (`setproctitle(3)`).
 //!
-//! The kernel gets a new address of the command line (`PR_SET_MM_MAP`, `PR_SET_MM(2const)`). The old command line is not
-//! overwritten: `std::env::args()` still points there. A kernel without `CONFIG_CHECKPOINT_RESTORE` does not know the call
-//! and shows the old command line.
+//! The kernel gets a new address of the command line (`PR_SET_MM_MAP`, `PR_SET_MM(2const)`). The old command line is
+//! not overwritten: `std::env::args()` still points there. A kernel without `CONFIG_CHECKPOINT_RESTORE` does not know
+//! the call and shows the old command line.
 //!
 //! # Safety
 //!
-//! The kernel stores the addresses for readers of `/proc`. It uses only `brk` itself, which keeps its value. The title is
-//! never freed.
+//! The kernel stores the addresses for readers of `/proc`. It uses only `brk` itself, which keeps its value. The title
+//! is never freed.
 #![allow(unsafe_code)]
 
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -81,8 +81,8 @@ pub(crate) fn set_title(title: &str) {
         arg_end: start + len,
         ..*first
     };
-    // The title is for display only: an error has no effect on the process.
-    // SAFETY: reads one structure of the given size.
+    // The title is for display only: an error has no effect on the process. SAFETY: reads one structure of the given
+    // size.
     unsafe {
         libc::prctl(
             libc::PR_SET_MM,

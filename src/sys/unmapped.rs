@@ -1,8 +1,8 @@
 //! The part of a memfd that no process maps: it is written and read by system calls.
 //!
 //! The memfd can grow (`memory::growing_memfd`). Writing beyond its end makes it longer, and a range that is given back
-//! takes no memory until it is written again. What must stay true: a write never exceeds the limit on the size of files,
-//! because the kernel kills a process for that (`SIGXFSZ`, `setrlimit(2)`).
+//! takes no memory until it is written again. What must stay true: a write never exceeds the limit on the size of
+//! files, because the kernel kills a process for that (`SIGXFSZ`, `setrlimit(2)`).
 
 use std::io;
 use std::ops::Range;

@@ -1,14 +1,14 @@
 //! Walking the stack of the calling thread, also in the handler of a signal.
 //!
-//! The unwinder is that of panics. It allocates nothing. It takes no lock from glibc 2.35 on
-//! (`_dl_find_object`). Before, it may wait for the loader's lock, if another thread is inside `dlopen` and waits for what
-//! the caller has locked: then the process ends by its time limit, its abort or its parent.
+//! The unwinder is that of panics. It allocates nothing. It takes no lock from glibc 2.35 on (`_dl_find_object`).
+//! Before, it may wait for the loader's lock, if another thread is inside `dlopen` and waits for what the caller has
+//! locked: then the process ends by its time limit, its abort or its parent.
 //!
 //! # Safety
 //!
 //! The unwinder calls the step with a frame that is valid during the call. The step gets the closure's address, and the
-//! closure outlives the walk. A stack that was overwritten can make the unwinder fault: callers in a handler of a signal
-//! expect that.
+//! closure outlives the walk. A stack that was overwritten can make the unwinder fault: callers in a handler of a
+//! signal expect that.
 #![allow(unsafe_code)]
 
 use std::ptr;

@@ -1,15 +1,15 @@
 //! Shared memory that this process reads and writes in place.
 //!
-//! Its size is sealed, so no process can truncate what another has mapped. All its pages exist when it is made, and when
-//! it arrives. Behind the bytes lies a word that counts how often the memory has moved: memory that was sent twice arrives
-//! once.
+//! Its size is sealed, so no process can truncate what another has mapped. All its pages exist when it is made, and
+//! when it arrives. Behind the bytes lies a word that counts how often the memory has moved: memory that was sent twice
+//! arrives once.
 //!
 //! # Safety
 //!
-//! A [`WritableMemory`] lends its bytes as a `Vec` does: its owner holds one for each process that may write, and gives it
-//! up where the memory moves. The word is outside the bytes that are lent. What another process does with memory that it
-//! has kept is outside of Rust's rules, as it is for every mapping of a file: any bytes are valid here, and the length and
-//! the pages do not change.
+//! A [`WritableMemory`] lends its bytes as a `Vec` does: its owner holds one for each process that may write, and gives
+//! it up where the memory moves. The word is outside the bytes that are lent. What another process does with memory
+//! that it has kept is outside of Rust's rules, as it is for every mapping of a file: any bytes are valid here, and the
+//! length and the pages do not change.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -157,11 +157,11 @@ fn out_of_memory(len: usize) -> io::Error {
     io::Error::new(io::ErrorKind::OutOfMemory, why)
 }
 
-/// The status of memory that came from another process, which must be a memfd with these seals, with all its pages. Its size
-/// is what a slice can have.
+/// The status of memory that came from another process, which must be a memfd with these seals, with all its pages. Its
+/// size is what a slice can have.
 ///
-/// Reading a file of another kind could end in `SIGBUS`, or wait for ever. Reading pages that do not exist makes them: a few
-/// bytes of another process would take gigabytes here.
+/// Reading a file of another kind could end in `SIGBUS`, or wait for ever. Reading pages that do not exist makes them:
+/// a few bytes of another process would take gigabytes here.
 pub(super) fn checked_stat(memory: &OwnedFd, seals: SealFlags) -> io::Result<Stat> {
     let found = rustix::fs::fcntl_get_seals(memory);
     if !found.is_ok_and(|found| found.contains(seals)) {

@@ -1,7 +1,7 @@
 //! The lists of parameters for which the traits of functions are implemented.
 //!
-//! Each macro calls another macro once for each number of parameters: with the type of the arguments, a pattern for them,
-//! and the name and the type of each.
+//! Each macro calls another macro once for each number of parameters: with the type of the arguments, a pattern for
+//! them, and the name and the type of each.
 
 macro_rules! up_to_four {
     ($implement:ident) => {

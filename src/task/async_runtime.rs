@@ -25,7 +25,7 @@ static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 const FIRST_WAITS: u32 = 8;
 
 /// Then the descriptors are looked at once in this time, and once after the last wait.
-const LOOK_PAUSE: Duration = Duration::from_millis(10);
+const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What a task unwinds with that was asked to stop, after its future was dropped.
 #[derive(Debug)]
@@ -36,17 +36,17 @@ pub(crate) struct Stopped;
 /// In a lane of a worker that has several, a future that waits is dropped when its task is asked to stop: to kill the
 /// worker would end other tasks. Then this unwinds with [`Stopped`].
 ///
-/// Ends this process if the future waits after it has closed the process's descriptors: the runtime's are among them, so
-/// nothing would wake it.
+/// Ends this process if the future waits after it has closed the process's descriptors: the runtime's are among them,
+/// so nothing would wake it.
 pub(super) fn block_on<F: Future>(start: impl FnOnce() -> F) -> F::Output {
     let is_droppable = cfg!(panic = "unwind") && !running::current().is_of_process();
     let ended = RUNTIME.get_or_init(build).block_on(async {
         let mut task = pin!(start());
-        let mut look = Look::default();
+        let mut check = DescriptorCheck::default();
         let run = poll_fn(|cx| {
             let polled = task.as_mut().poll(cx);
             if polled.is_pending() {
-                look.on_wait(cx);
+                check.on_wait(cx);
             }
             polled
         });
@@ -69,18 +69,19 @@ async fn unless_cancelled<F: Future + Unpin>(mut run: F) -> Option<F::Output> {
     .await
 }
 
-/// Looks whether the descriptors are still there, which is a system call.
+/// Checks whether the descriptors are still there, which is a system call.
 ///
-/// A future that waits often is not looked at each time. Then a timer is set before it waits, which wakes it for the
-/// look. A runtime that has lost its descriptors panics when it sets or waits for a timer, and the panic looks as well.
+/// A future that waits often is not checked at each wait. Then a timer is set before it waits, which wakes it for the
+/// check. A runtime that has lost its descriptors panics when it sets or waits for a timer, and the panic checks as
+/// well.
 #[derive(Default)]
-struct Look {
+struct DescriptorCheck {
     waits: u32,
     timer: Option<Pin<Box<Sleep>>>,
     is_set: bool,
 }
 
-impl Look {
+impl DescriptorCheck {
     fn on_wait(&mut self, cx: &mut Context<'_>) {
         if self.waits < FIRST_WAITS {
             self.waits += 1;
@@ -88,13 +89,13 @@ impl Look {
         }
         let timer = self
             .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LOOK_PAUSE)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(CHECK_INTERVAL)));
         if !self.is_set {
             // First: to set a timer, the runtime may write to a descriptor.
             exit_cause::end_if_disconnected();
-            timer.as_mut().reset(Instant::now() + LOOK_PAUSE);
+            timer.as_mut().reset(Instant::now() + CHECK_INTERVAL);
         }
-        // The look after the last wait finds that no timer is needed.
+        // The check after the last wait finds that no timer is needed.
         self.is_set = timer.as_mut().poll(cx).is_pending();
         if !self.is_set {
             exit_cause::end_if_disconnected();

@@ -44,8 +44,8 @@ pub(crate) fn identity() -> Option<&'static Identity> {
     IDENTITY.get()
 }
 
-/// Records which task this thread runs from now on, and the number of its request; in a process with one lane, which task
-/// the process runs.
+/// Records which task this thread runs from now on, and the number of its request; in a process with one lane, which
+/// task the process runs.
 #[inline]
 pub(crate) fn enter_task(task: u64, request: u64) {
     let running = running::current();
@@ -53,7 +53,8 @@ pub(crate) fn enter_task(task: u64, request: u64) {
     running.id.store(task, Ordering::Release);
 }
 
-/// Asks the task of this request to stop, if the lane with this index runs it. A later try of the same task is not asked.
+/// Asks the task of this request to stop, if the lane with this index runs it. A later try of the same task is not
+/// asked.
 pub(crate) fn cancel_current(request: u64, lane: usize) {
     let running = running::of_lane(lane);
     running.cancelled.store(request, Ordering::Release);

@@ -1,7 +1,8 @@
 //! The functions that can be called in another process, and what a running task can ask about itself.
 //!
-//! `callable`, `setup`, `state_setup` and `state_task` turn functions and their arguments into types, in the parent; the
-//! child calls them there. `arities` has the lists of parameters. `running`, `current`, `progress`, `trace`, `state_slot` and `async_runtime` run in the child.
+//! `callable`, `setup`, `state_setup` and `state_task` turn functions and their arguments into types, in the parent;
+//! the child calls them there. `arities` has the lists of parameters. `running`, `current`, `progress`, `trace`,
+//! `state_slot` and `async_runtime` run in the child.
 //!
 //! Must stay true: a child finds a function only through the table of the program's image.
 //!

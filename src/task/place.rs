@@ -25,10 +25,11 @@ pub(crate) fn enter_item(place: u64) {
 
 /// A number to seed a generator of random numbers with.
 ///
-/// It follows from [`PoolBuilder::seed`](crate::PoolBuilder::seed) and the place of the item in its map, and from nothing
-/// else: not from the worker, the batch or the try. So a map gives the same results at each run. The items of one map have
-/// different seeds; calls that are not of a map have the seed of a first item. Without `PoolBuilder::seed`, the pool has a
-/// random one. Outside the workers of a pool, each call of this function gives another number.
+/// It follows from [`PoolBuilder::seed`](crate::PoolBuilder::seed) and the place of the item in its map, and from
+/// nothing else: not from the worker, the batch or the try. So a map gives the same results at each run. The items of
+/// one map have different seeds; calls that are not of a map have the seed of a first item. Without
+/// `PoolBuilder::seed`, the pool has a random one. Outside the workers of a pool, each call of this function gives
+/// another number.
 ///
 /// ```
 /// fn draw(_: u32) -> u64 {
@@ -51,7 +52,8 @@ pub fn seed() -> u64 {
     }
 }
 
-/// Two rounds of SplitMix64 (G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
+/// Two rounds of SplitMix64 (G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA
+/// 2014).
 fn mix(seed: u64, place: u64) -> u64 {
     let finish = |mut z: u64| {
         z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -65,14 +67,15 @@ fn mix(seed: u64, place: u64) -> u64 {
 
 /// A directory of this worker alone, for files that its tasks need for a while.
 ///
-/// It is made, empty and with mode 0700, when a task of the worker first asks for it, in the directory for temporary files
-/// of the application (`TMPDIR`, or `/tmp`). All later tasks of the worker find it as the earlier ones have left it.
+/// It is made, empty and with mode 0700, when a task of the worker first asks for it, in the directory for temporary
+/// files of the application (`TMPDIR`, or `/tmp`). All later tasks of the worker find it as the earlier ones have left
+/// it.
 ///
 /// It is removed with the worker, however the worker ends. When the application is killed, its fork server removes it.
 /// What kills all of these processes at once, such as `cgroup.kill` or a power cut, leaves it there. So does a program
 /// whose workers are executed ([`StartMethod::Exec`](crate::StartMethod::Exec)), if it returns without
-/// [`Pool::shutdown`](crate::Pool::shutdown). Then the next worker of any program of this crate that asks for a directory
-/// removes it.
+/// [`Pool::shutdown`](crate::Pool::shutdown). Then the next worker of any program of this crate that asks for a
+/// directory removes it.
 ///
 /// # Errors
 ///

@@ -36,7 +36,7 @@ macro_rules! state_read {
             }
 
             fn call((arguments,): Self::Args) -> R {
-                state_slot::look(|state: &S| (image::conjure::<F>())(state, arguments))
+                state_slot::with_shared(|state: &S| (image::conjure::<F>())(state, arguments))
             }
 
             $($lend_state)?

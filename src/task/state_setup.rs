@@ -14,9 +14,9 @@ use crate::sys::image;
 
 /// A function that makes the state of a process.
 ///
-/// It is implemented for functions as [`Task`](crate::Task) is, sync or `async`, of 0 to 4 arguments, that return `S` or
-/// `Result<S, E>`. The error is sent as its text, so `E` need only be `Display`. `S` never leaves the process, so it need
-/// only be `'static`. Do not implement it by hand.
+/// It is implemented for functions as [`Task`](crate::Task) is, sync or `async`, of 0 to 4 arguments, that return `S`
+/// or `Result<S, E>`. The error is sent as its text, so `E` need only be `Display`. `S` never leaves the process, so it
+/// need only be `'static`. Do not implement it by hand.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot make a `{S}` in another process with these arguments",
     label = "does not make a `{S}` of arguments of type `{A}`",

@@ -1,11 +1,11 @@
 //! The state of this process: a value that calls borrow, one after the other, and reads beside each other.
 //!
 //! Runs in the child, on the thread that runs tasks; for [`Managed::local`](crate::Managed::local) on a thread of the
-//! application. The state is made, changed and dropped on its thread, so it need not be `Send`. A state that is `Sync` can
-//! be lent to other threads, which look at it.
+//! application. The state is made, changed and dropped on its thread, so it need not be `Send`. A state that is `Sync`
+//! can be lent to other threads, which read it.
 //!
-//! Must stay true: a thread has at most one state; it is dropped where a worker leaves in an orderly way ([`drop_state`]),
-//! and nowhere else.
+//! Must stay true: a thread has at most one state; it is dropped where a worker leaves in an orderly way
+//! ([`drop_state`]), and nowhere else.
 
 use std::any::{Any, type_name};
 use std::cell::{Cell, RefCell};
@@ -42,7 +42,7 @@ pub(super) fn put<S: 'static>(state: S) {
     drop(before);
 }
 
-/// Gives this thread's state to `f`, when no other thread looks at it.
+/// Gives this thread's state to `f`, when no other thread reads it.
 #[inline]
 pub(super) fn with<S: 'static, T>(f: impl FnOnce(&mut S) -> T) -> T {
     SLOT.with(|slot| {
@@ -58,12 +58,12 @@ pub(super) fn with<S: 'static, T>(f: impl FnOnce(&mut S) -> T) -> T {
     })
 }
 
-/// Lends this thread's state to another thread, if it has one that is an `S`.
+/// Lends this thread's state to another thread, if it has a state of type `S`.
 pub(super) fn lend<S: std::marker::Sync + 'static>() -> Option<LentValue> {
     SLOT.with(|slot| slot.state.borrow().as_ref()?.lend::<S>())
 }
 
-/// Runs `f` on this thread, where [`look`] finds `state`.
+/// Runs `f` on this thread, where [`with_shared`] finds `state`.
 pub(crate) fn with_lent<T>(state: LentValue, f: impl FnOnce() -> T) -> T {
     struct Return;
 
@@ -78,20 +78,20 @@ pub(crate) fn with_lent<T>(state: LentValue, f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// Shows `f` the state that was lent to this thread, or else this thread's own.
-pub(super) fn look<S: 'static, T>(f: impl FnOnce(&S) -> T) -> T {
+/// Gives `f` the state that was lent to this thread, or else this thread's own.
+pub(super) fn with_shared<S: 'static, T>(f: impl FnOnce(&S) -> T) -> T {
     LENT.with_borrow(|lent| {
         if let Some(state) = lent.as_ref().map(LentValue::get) {
-            return look_at(Some(state), f);
+            return downcast_and_call(Some(state), f);
         }
         SLOT.with(|slot| {
             let held = slot.state.borrow();
-            look_at(held.as_ref().map(ThreadValue::get), f)
+            downcast_and_call(held.as_ref().map(ThreadValue::get), f)
         })
     })
 }
 
-fn look_at<S: 'static, T>(state: Option<&dyn Any>, f: impl FnOnce(&S) -> T) -> T {
+fn downcast_and_call<S: 'static, T>(state: Option<&dyn Any>, f: impl FnOnce(&S) -> T) -> T {
     match state.and_then(<dyn Any>::downcast_ref) {
         Some(state) => f(state),
         None => no_state(type_name::<S>()),
@@ -159,9 +159,9 @@ mod tests {
     #[test]
     fn lent_state_is_looked_at_on_another_thread() {
         put(1_u8);
-        assert_eq!(look(|n: &u8| *n), 1);
+        assert_eq!(with_shared(|n: &u8| *n), 1);
         let lent = lend::<u8>().unwrap();
-        let reader = std::thread::spawn(|| with_lent(lent, || look(|n: &u8| *n + 1)));
+        let reader = std::thread::spawn(|| with_lent(lent, || with_shared(|n: &u8| *n + 1)));
         with(|n: &mut u8| *n = 7);
         assert_eq!(reader.join().unwrap(), 2);
         assert!(lend::<u16>().is_none());

@@ -1,7 +1,7 @@
 //! The functions that borrow the state of a worker.
 //!
-//! The parent turns a function into a type of [`Call`], as `callable` does; that type's [`Call::call`] takes the state out
-//! of the slot of its thread (`state_slot`). So a call with a state is dispatched, run and answered as any other.
+//! The parent turns a function into a type of [`Call`], as `callable` does; that type's [`Call::call`] takes the state
+//! out of the slot of its thread (`state_slot`). So a call with a state is dispatched, run and answered as any other.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,12 +15,12 @@ use crate::sys::image;
 
 /// A function that can run in a worker that holds an `S`.
 ///
-/// It is implemented as [`Task`](crate::Task) is, for functions whose first parameter is `&mut S`, with 0 to 8 parameters
-/// behind it: plain functions, generic functions and closures without captures, sync or `async`. An `async` function may
-/// hold the borrow across an `await`. Do not implement it by hand.
+/// It is implemented as [`Task`](crate::Task) is, for functions whose first parameter is `&mut S`, with 0 to 8
+/// parameters behind it: plain functions, generic functions and closures without captures, sync or `async`. An `async`
+/// function may hold the borrow across an `await`. Do not implement it by hand.
 ///
-/// `A` is the type of the arguments behind the state: one value for one argument, a tuple for several, `()` for none. `M`
-/// is a marker that is always inferred.
+/// `A` is the type of the arguments behind the state: one value for one argument, a tuple for several, `()` for none.
+/// `M` is a marker that is always inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot run in a worker that holds a `{S}`, with these arguments",
     label = "does not take `&mut {S}` and then arguments of type `{A}`",

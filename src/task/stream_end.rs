@@ -1,7 +1,7 @@
 //! The end of a function whose items are not read any more, where its process must live on.
 //!
-//! Runs in the process of a state. The function unwinds from its next item, as a future that is dropped ends at its await:
-//! no other way ends code in the middle of a process.
+//! Runs in the process of a state. The function unwinds from its next item, as a future that is dropped ends at its
+//! await: no other way ends code in the middle of a process.
 //!
 //! Must stay true: only the thread that runs such a function unwinds.
 

@@ -7,7 +7,8 @@ use std::sync::PoisonError;
 use super::running;
 use super::traceparent::Traceparent;
 
-/// Records the trace context of the task that this thread runs from now on; in a process with one lane, that the process runs.
+/// Records the trace context of the task that this thread runs from now on; in a process with one lane, that the
+/// process runs.
 pub(crate) fn enter_trace(traceparent: Option<Traceparent>) {
     let current = &running::current().trace;
     *current.lock().unwrap_or_else(PoisonError::into_inner) = traceparent;
@@ -16,8 +17,8 @@ pub(crate) fn enter_trace(traceparent: Option<Traceparent>) {
 /// The trace context that the caller gave to the running task with [`Run::traceparent`](crate::Run::traceparent).
 ///
 /// `None` if the caller gave none, and outside a task. Tracing libraries make a parent of it for the spans of this
-/// process: it is the value of the header `traceparent` of the
-/// [W3C's Trace Context](https://www.w3.org/TR/trace-context/), which is not read here.
+/// process: it is the value of the header `traceparent` of the [W3C's Trace
+/// Context](https://www.w3.org/TR/trace-context/), which is not read here.
 ///
 /// ```
 /// # #[procession::main]

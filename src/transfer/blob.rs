@@ -6,8 +6,8 @@
 //! The owner takes a blob from its [`BlobPool`], fills it, and hands it over by an id in a frame, or by its descriptor.
 //! Memory that was touched before is filled seven times as fast as fresh memory, so blobs are kept and filled again.
 //!
-//! Must stay true: a blob that is in use is not written by anyone but the holder of its [`BlobLease`], and not at all once
-//! it is handed over. Three can make it free:
+//! Must stay true: a blob that is in use is not written by anyone but the holder of its [`BlobLease`], and not at all
+//! once it is handed over. Three can make it free:
 //!
 //! - the lease, when it is dropped: the value was not sent, or is not needed any more (arguments);
 //! - the pool, when a control message says that the receiver has decoded the value (results);

@@ -2,8 +2,8 @@
 //!
 //! Runs in the worker, where one thread receives their memory and another decodes and uses them.
 //!
-//! Must stay true: a value is decoded once. It is dropped on a thread of its own, because a `Drop` is user code, and the
-//! thread that receives messages must not wait for it.
+//! Must stay true: a value is decoded once. It is dropped on a thread of its own, because a `Drop` is user code, and
+//! the thread that receives messages must not wait for it.
 
 use std::any::Any;
 use std::collections::BTreeMap;

@@ -1,8 +1,10 @@
 //! The control socket: rare, small messages, each with the descriptors it names.
 //!
-//! One end is the parent's, the other the child's. More descriptors than the kernel takes with a message go in a bundle.
-//! Must stay true: a message and its descriptors arrive together or not at all, except that a message which can do
-//! without them arrives alone if the receiver's descriptor table has no room for them; and the end of the socket is seen after everything that was sent before it.
+//! One end is the parent's, the other the child's. More descriptors than the kernel takes with a message go in a
+//! bundle. Must stay true:
+//! - A message and its descriptors arrive together or not at all. The exception is a message that can do without them:
+//!   it arrives alone if the receiver's descriptor table has no room for them.
+//! - The end of the socket is seen after everything that was sent before it.
 
 use std::cell::RefCell;
 use std::io;
@@ -109,8 +111,8 @@ impl ControlSocket {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::WouldBlock`] if the socket is full; too few descriptors are left for a bundle, or too many are in
-    /// flight.
+    /// [`io::ErrorKind::WouldBlock`] if the socket is full; too few descriptors are left for a bundle, or too many are
+    /// in flight.
     pub(crate) fn send<M: Message>(&self, message: &M, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut bytes = vec![M::KIND];
         codec::encode_to_vec(message, &mut bytes)

@@ -57,8 +57,8 @@ impl EncodedValue {
 }
 
 impl EncodedValue {
-    /// Whether a message with it may be in shared memory of its own. That may not arrive, and then its receiver does not
-    /// know what was in it.
+    /// Whether a message with it may be in shared memory of its own. That may not arrive, and then its receiver does
+    /// not know what was in it.
     pub(crate) fn is_long(&self) -> bool {
         self.bytes.0.len() > LONGEST_IN_MESSAGE
     }

@@ -84,8 +84,8 @@ impl EntryPoint {
         }
     }
 
-    /// The slot of the control socket, if `env_value` tells this process to enter here. A list of descriptors may follow,
-    /// after a comma.
+    /// The slot of the control socket, if `env_value` tells this process to enter here. A list of descriptors may
+    /// follow, after a comma.
     pub(crate) fn slot_in(self, env_value: &str) -> Option<u32> {
         let (env_value, _) = env_value.split_once(',').unwrap_or((env_value, ""));
         (0..3).find(|slot| env_value == self.env_value(*slot))

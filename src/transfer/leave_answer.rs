@@ -1,7 +1,7 @@
 //! What the parent answers a worker that begins nothing more, because it has lost its state.
 //!
-//! Runs in the worker, where one thread receives the answer and another waits for it. Before the answer the worker releases no
-//! request: the parent must find those that it revokes.
+//! Runs in the worker, where one thread receives the answer and another waits for it. Before the answer the worker
+//! releases no request: the parent must find the requests that it revokes.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 

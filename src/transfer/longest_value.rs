@@ -1,7 +1,7 @@
 //! The longest value that is taken from another process, unless the application says otherwise.
 //!
-//! Memory that was never written costs its owner nothing, whatever its length, but reading it costs the reader. So a length
-//! is not believed beyond this bound.
+//! Memory that was never written costs its owner nothing, whatever its length, but reading it costs the reader. So a
+//! length is not believed beyond this bound.
 
 use std::sync::OnceLock;
 

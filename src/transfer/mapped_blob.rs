@@ -55,8 +55,8 @@ impl MappedBlob {
         })
     }
 
-    /// Whether a value of `len` bytes can be in it, and may be taken where at most `limit` bytes are. The error says why
-    /// not.
+    /// Whether a value of `len` bytes can be in it, and may be taken where at most `limit` bytes are. The error says
+    /// why not.
     pub(crate) fn check(&self, len: usize, limit: u64) -> Result<(), String> {
         if !self.holds(len) {
             return Err("it says it is longer than the memory it came in".to_owned());

@@ -26,16 +26,16 @@ pub(crate) enum ToWorker {
     Trim,
     /// The descriptors in the arguments of request `id`. Carries them.
     Attachments { id: u64 },
-    /// The worker should look whether the thread that runs tasks has ended: the task has run for long.
-    Look,
+    /// The worker should check whether the thread that runs tasks has ended: the task has run for long.
+    CheckTaskThread,
     /// The memory of a value that requests name by `id` from here on. Carries its descriptor.
     Cached { id: u64, len: u64 },
     /// No request names the value `id` any more.
     Uncached { id: u64 },
     /// The task of the request with this number should stop by itself.
     Cancel { request: u64, lane: usize },
-    /// All requests were revoked that the worker had when it said that it begins nothing more. Whether the call of the exit
-    /// function follows: otherwise the worker exits at once.
+    /// All requests were revoked that the worker had when it said that it begins nothing more. Whether the call of the
+    /// exit function follows: otherwise the worker exits at once.
     Leave { follows: bool },
     /// All blobs and attachments of the requests in the ring have been sent. Only a fork server with a preload and a
     /// single-task process get this: they read nothing more from the socket while they run.

@@ -1,15 +1,15 @@
 //! What another process wrote and no process of this program writes.
 //!
-//! Runs in the parent, and in every process that has an end of a queue or pipe. Every reader of memory or of a socket that
-//! another process can write reports such bytes as [`Nonsense`]. What follows is the same everywhere: nothing that is
-//! written there later is read, the users are told by an error that begins as [`Nonsense::explain`] or
+//! Runs in the parent, and in every process that has an end of a queue or pipe. Every reader of memory or of a socket
+//! that another process can write reports such bytes as [`Nonsense`]. What follows is the same everywhere: nothing that
+//! is written there later is read, the users are told by an error that begins as [`Nonsense::explain`] or
 //! [`Nonsense::explain_channel`] says, and with the feature `tracing` by a warning.
 //!
 //! - A child's ring or control socket (`call`, `pool`, `process`): the child is killed, and its task ends as crashed.
 //! - The memory or the socket of a queue or pipe (`channel`): it ends for all processes.
 //!
-//! Never here: what concerns one value alone, and leaves the rest believable: a value that does not decode, or a value that
-//! is longer than its memory. That is an error of that value.
+//! Never here: what concerns one value alone, and leaves the rest believable: a value that does not decode, or a value
+//! that is longer than its memory. That is an error of that value.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! Processes are killed and stopped at random moments while they send and receive. No torn message is received, a killed
-//! process loses at most the message it was receiving, and no other process hangs.
+//! Processes are killed and stopped at random moments while they send and receive. No torn message is received, a
+//! killed process loses at most the message it was receiving, and no other process hangs.
 //!
 //! `PROCESSION_SOAK_SECONDS` sets the duration: most tests run for a quarter of it, a second by default.
 //! `PROCESSION_SEED` repeats the random numbers of a run that printed it.

@@ -199,25 +199,32 @@ async fn queue_that_spills_survives_killed_senders_and_receivers() {
         for receiver in receivers {
             within(receiver).await.unwrap();
         }
-        let mut all: Vec<_> = logs.iter().flat_map(|log| Log::read(log)).collect();
-        for log in &logs {
-            let mut last = [None; 10];
-            for (sender, number) in Log::read(log) {
-                let before = last[sender as usize].replace(number);
-                assert!(before < Some(number), "out of order");
-            }
-        }
-        let count = all.len();
-        all.sort_unstable();
-        all.dedup();
-        assert_eq!(all.len(), count, "received twice");
-        let gaps: usize = (0..10)
-            .map(|sender| {
-                let numbers = all.iter().filter(|it| it.0 == sender);
-                let most = numbers.clone().map(|it| it.1 as usize + 1).max();
-                most.unwrap_or(0) - numbers.count()
-            })
-            .sum();
+        let received: Vec<_> = logs.iter().map(|log| Log::read(log)).collect();
+        received.iter().for_each(|log| assert_in_order(log));
+        let gaps = gaps(received.concat());
         assert!(gaps <= killed, "{gaps} lost, {killed} killed");
     }
+}
+
+/// Asserts that a receiver got the messages of each sender in order.
+fn assert_in_order(log: &[(u64, u64)]) {
+    let mut last = [None; 10];
+    for (sender, number) in log {
+        let before = last[*sender as usize].replace(*number);
+        assert!(before < Some(*number), "out of order");
+    }
+}
+
+/// How many messages are missing before the last message of each sender. Asserts that each was received once.
+fn gaps(mut all: Vec<(u64, u64)>) -> usize {
+    let count = all.len();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), count, "received twice");
+    let of_sender = |sender| {
+        let numbers = all.iter().filter(move |it| it.0 == sender);
+        let most = numbers.clone().map(|it| it.1 as usize + 1).max();
+        most.unwrap_or(0) - numbers.count()
+    };
+    (0..10).map(of_sender).sum()
 }

@@ -1,4 +1,4 @@
-//! One argument too many for anybody.
+//! One argument more than a function may have.
 
 #[procession::main]
 async fn main() {

@@ -1,4 +1,4 @@
-//! A task that closes all descriptors of its process has an outcome, whatever it does afterwards, and what it writes into
+//! A task that closes all descriptors of its process has an outcome, in every case, and what it writes into
 //! files that it then opens stays as it is.
 
 #![allow(unsafe_code, reason = "no safe function closes foreign descriptors")]
@@ -106,7 +106,7 @@ async fn worker_whose_descriptors_were_closed_is_replaced() {
             vec![1_u64; 1 << 20]
         };
         assert_told(within(pool.run(large, here())).await);
-        // Of several items in one request, those that have returned have their values.
+        // Of several items in one request, the items that have returned have their values.
         let _ = within(pool.map(close_all, [here(); 3]).chunk_size(3)).await;
         assert_eq!(within(pool.run(|x: u32| x, 4)).await.unwrap(), 4);
     }

@@ -25,6 +25,7 @@ mod faulty;
 mod nesting;
 mod panics;
 mod runtimes;
+mod source;
 mod start;
 
 use std::process::Stdio;

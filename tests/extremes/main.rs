@@ -1,4 +1,5 @@
-//! The largest and the smallest values of every option: none panics, none waits for ever, and "for ever" is not "at once".
+//! The largest and the smallest values of every option: none panics, none waits for ever, and "for ever" is not "at
+//! once".
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

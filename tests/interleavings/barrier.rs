@@ -224,9 +224,9 @@ fn choose(state: &mut State<Barrier>, who: usize, rule: Rule) -> Next {
     match (round.phase, complete) {
         (CHOOSE, None) => Next::Over,
         // A party that has died meets no other, also if its death was not noticed yet.
-        (CHOOSE, Some(_)) if !round.has_looked && rule != Rule::MeetsTheDead => {
+        (CHOOSE, Some(_)) if !round.has_checked_liveness && rule != Rule::MeetsTheDead => {
             round.enter(LOAD_STATE);
-            Next::Look
+            Next::CheckLiveness
         }
         (CHOOSE, Some(last)) => {
             round.number = last;

@@ -87,7 +87,7 @@ fn notify(
 ) -> Step<Client> {
     let process = &mut state.processes[who];
     process.after = after;
-    process.round.has_looked = true;
+    process.round.has_checked_liveness = true;
     process.round.number = most;
     process.round.phase = phase;
     Step::Read(0)

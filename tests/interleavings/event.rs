@@ -145,7 +145,10 @@ fn event_needs_each_rule() {
         (of(&[WAITS, PULSES], 0, false), Rule::KeepsNotification),
         (of(&[WAITS, SETS], 1, true), Rule::IgnoresDeaths),
         (of(&[WAITS, SETS], 0, true), Rule::WakesOnlyItself),
-        (of(&[WAITS, SETS], 1, true), Rule::AttachesWithoutLook),
+        (
+            of(&[WAITS, SETS], 1, true),
+            Rule::AttachesWithoutLivenessCheck,
+        ),
         (of(&[WAITS, SETS], 0, true), Rule::SleepsWithoutCheck),
     ] {
         assert!(search([start], rule).is_some(), "{rule:?}");

@@ -171,8 +171,8 @@ impl State {
         !self.was_overwritten && self.processes.iter().filter(is_inside).count() > 1
     }
 
-    /// Whether a process waits for a lock that no process will release. A word that was overwritten with the number of a
-    /// living process waits for that process to try the lock itself, or to end.
+    /// Whether a process waits for a lock that no process will release. A word that was overwritten with the number of
+    /// a living process waits for that process to try the lock itself, or to end.
     fn is_stuck(&self) -> bool {
         let is_waiting = |process: &Process| !matches!(process.step, Step::Done | Step::Dead);
         let names_idle = self.word.owner.is_some_and(|owner| {

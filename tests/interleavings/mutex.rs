@@ -1,9 +1,9 @@
 //! The mutex between processes: parties that wait, are called, stop waiting and are killed at any step.
 //!
 //! A death is noticed by every process that has a party which sleeps, as the kernel tells it. A task that waits is not
-//! overtaken by a party that comes later. The generation of the word is modelled by what depends on it: whether the word
-//! is the same as when the server read it. The count of calls is modelled by what depends on it: whether it has changed
-//! since a server looked at it. Of the tickets only the order matters.
+//! overtaken by a party that comes later. The generation of the word is modelled by what depends on it: whether the
+//! word is the same as when the server read it. The count of calls is modelled by what depends on it: whether it has
+//! changed since a server looked at it. Of the tickets only the order matters.
 
 mod party;
 mod serve;
@@ -25,7 +25,7 @@ pub(crate) const MODELS: &[Modelled] = &[
     ("Announce", "src/sync/mutex_locking.rs", "announce"),
     ("CallIfFree", "src/sync/mutex_locking.rs", "call_if_free"),
     ("Enrol", "src/sync/object_memory.rs", "enrol"),
-    ("Attach", "src/sync/enrolment.rs", "look_for_the_dead"),
+    ("Attach", "src/sync/enrolment.rs", "find_dead_parties"),
     ("Sleep", "src/sync/enrolment.rs", "poll_change"),
     ("Leave", "src/sync/enrolment.rs", "free"),
     ("Unlock", "src/sync/mutex_guard.rs", "drop"),
@@ -84,7 +84,7 @@ struct Word {
     is_poisoned: bool,
 }
 
-/// Where a process goes on after it has served.
+/// Where a process continues after it has served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum After {
     /// It registers its task, looks at its record, and sleeps.
@@ -147,7 +147,7 @@ struct State {
     server: Option<usize>,
     tickets: u8,
     kills: u8,
-    /// The word is not the one that the server has read.
+    /// The word is another than the server has read.
     is_word_changed: bool,
     was_shared: bool,
     was_overtaken: bool,
@@ -171,7 +171,7 @@ impl Process {
     }
 }
 
-/// Parties of which those that are marked may cancel.
+/// Parties, of which the marked ones may cancel.
 fn start(parties: &[(Kind, bool)], kills: u8) -> State {
     let mut processes = [Process::at(Step::Done); PROCESSES];
     for (process, (kind, may_cancel)) in processes.iter_mut().zip(parties) {

@@ -1,9 +1,9 @@
-//! What the models of the objects in `sync` have in common: processes with one party each, the table of parties, and how
-//! requests are served. Each file of an object says what its word means and what is decided.
+//! What the models of the objects in `sync` have in common: processes with one party each, the table of parties, and
+//! how requests are served. Each file of an object says what its word means and what is decided.
 //!
-//! A step is one access to shared memory or one system call. Accesses that commute with what stands between them are one
-//! step: the counts and the lock, two counters of one process, the question who is alive and the read before it. A count
-//! is compared with an earlier one only, so the model remembers whether it has changed since.
+//! A step is one access to shared memory or one system call. Accesses that commute with what stands between them are
+//! one step: the counts and the lock, two counters of one process, the question who is alive and the read before it. A
+//! count is compared with an earlier one only, so the model remembers whether it has changed since.
 
 mod process;
 mod serve;
@@ -27,9 +27,9 @@ pub(crate) const MODELS: &[Modelled] = &[
     ("Read", "src/sync/serving.rs", "begin"),
     ("Read of a second time", "src/sync/serving.rs", "read_again"),
     (
-        "Read of a second time that looks",
+        "Read of a second time that checks liveness",
         "src/sync/serving.rs",
-        "look",
+        "check_liveness",
     ),
     ("exchange", "src/sync/serving.rs", "set"),
     ("FreeTheDead", "src/sync/serving.rs", "free_the_dead"),
@@ -42,7 +42,7 @@ pub(crate) const MODELS: &[Modelled] = &[
     ("Wake", "src/sync/local_side.rs", "wake"),
     ("Attempt", "src/sync/waiting.rs", "poll_slowly"),
     ("Register, Check", "src/sync/enrolment.rs", "poll_change"),
-    ("Attach", "src/sync/enrolment.rs", "look_for_the_dead"),
+    ("Attach", "src/sync/enrolment.rs", "find_dead_parties"),
     ("Leave", "src/sync/enrolment.rs", "free"),
     ("Sleep with a notice", "src/sync/watcher.rs", "watch"),
 ];
@@ -55,7 +55,7 @@ pub(crate) enum Rule {
     IgnoresDeaths,
     WakesOnlyItself,
     LeavesSilently,
-    AttachesWithoutLook,
+    AttachesWithoutLivenessCheck,
     SleepsWithoutCheck,
     TrimsWithoutSecondLook,
     TrustsTableOfTheDead,

@@ -148,7 +148,10 @@ fn semaphore_needs_each_rule() {
         (of(1, &[STAYS, STAYS], 1, true), Rule::IgnoresDeaths),
         (of(1, &[STAYS, STAYS], 0, true), Rule::WakesOnlyItself),
         (of(1, &[STAYS, STAYS], 0, true), Rule::LeavesSilently),
-        (of(1, &[STAYS, STAYS], 1, true), Rule::AttachesWithoutLook),
+        (
+            of(1, &[STAYS, STAYS], 1, true),
+            Rule::AttachesWithoutLivenessCheck,
+        ),
         (of(1, &[STAYS, STAYS], 0, true), Rule::SleepsWithoutCheck),
         (
             of(1, &[STAYS, STAYS], 0, false),

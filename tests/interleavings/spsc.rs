@@ -1,5 +1,5 @@
-//! The doorbell of a pipe's receivers, without locks between the processes. One process sends. Tasks and blocked threads
-//! of the other process receive. The sender is killed at any step, or the channel is closed.
+//! The doorbell of a pipe's receivers, without locks between the processes. One process sends. Tasks and blocked
+//! threads of the other process receive. The sender is killed at any step, or the channel is closed.
 
 mod receiver;
 mod sender;
@@ -323,8 +323,8 @@ impl Model for State {
         }
     }
 
-    /// Whether descriptors are lost, a waiter saw the end beside a message, or a waiter sleeps beside a message or the end
-    /// although no step is possible.
+    /// Whether descriptors are lost, a waiter saw the end beside a message, or a waiter sleeps beside a message or the
+    /// end although no step is possible.
     fn is_wrong(&self, is_stuck: bool, _broken: Broken) -> bool {
         let over = |waiter: &Waiter| waiter.step == Step::Closed;
         if self.descriptors_lost || (!self.frames.is_empty() && self.waiters.iter().any(over)) {

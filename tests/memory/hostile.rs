@@ -1,4 +1,4 @@
-//! Descriptors that are not what they say: each is an error of the message, and the receiver goes on.
+//! Descriptors that are not what they say: each is an error of the message, and the receiver continues.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;

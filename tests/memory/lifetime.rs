@@ -29,7 +29,8 @@ fn memories(n: usize) -> Memories {
     )
 }
 
-/// Looks at what arrives and sends it back. Returns how many descriptors and mappings it had in the middle and at the end.
+/// Looks at what arrives and sends it back. Returns how many descriptors and mappings it had in the middle and at the
+/// end.
 fn echo(
     rx: PipeReceiver<Memories>,
     tx: PipeSender<Memories>,

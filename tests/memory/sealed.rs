@@ -42,7 +42,7 @@ fn addresses(pid: u32) -> Vec<u64> {
         .collect()
 }
 
-/// Tries all ways to write through a descriptor of the memory. Returns those that were not refused.
+/// Tries all ways to write through a descriptor of the memory. Returns the ways that were not refused.
 fn write_through(memory: &OwnedFd) -> Vec<&'static str> {
     let mut ways = Vec::new();
     let mut note = |way, is_refused: bool| {

@@ -56,7 +56,7 @@ async fn busy_and_leased_workers_run_it_after_their_task() {
     board.lines("here", 2).await;
     let mut broadcast = pin!(pool.broadcast(pid, ()));
     assert!(poll!(&mut broadcast).is_pending());
-    // The third worker goes on.
+    // The third worker runs other tasks.
     assert_eq!(within(pool.run(add, (1, 1))).await.unwrap(), 2);
     board.write("go", 1);
     let ran: BTreeSet<_> = within(broadcast).await.unwrap().into_iter().collect();
@@ -101,7 +101,7 @@ async fn failure_in_one_worker_is_the_failure_of_all() {
             .unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
     }
-    // Once in each, also in the one that failed.
+    // Once in each worker, also in the worker that failed.
     assert_eq!(board.notes().read("ran").len(), 6);
     assert_eq!(within(pool.broadcast(pid, ())).await.unwrap().len(), 3);
 }

@@ -1,4 +1,5 @@
-//! All that a pool, its builder, its tasks and what they give back can be asked, by the names and types of the contract.
+//! All that a pool, its builder, its tasks and what they give back can be asked, by the names and types of the
+//! contract.
 
 use std::time::Duration;
 

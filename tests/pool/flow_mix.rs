@@ -42,7 +42,7 @@ fn work(n: u64, bytes: ByteBuf) -> u64 {
     n
 }
 
-/// Asserts that an outcome is one that was to be expected.
+/// Asserts that an outcome is among the expected ones.
 fn check(n: u64, outcome: Result<u64, JoinError>) {
     match outcome {
         Ok(result) => assert_eq!(result, n),

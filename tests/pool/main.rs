@@ -35,6 +35,7 @@ mod initializer;
 mod initializer_errors;
 mod key;
 mod late_arguments;
+mod late_drop;
 mod lease;
 mod many;
 mod map;

@@ -1,5 +1,5 @@
-//! Workers cannot be started for want of processes, descriptors or memory: what waits fails with the reason, and the pool
-//! heals when there is room again.
+//! Workers cannot be started for want of processes, descriptors or memory: what waits fails with the reason, and the
+//! pool heals when there is room again.
 
 #![allow(unsafe_code, reason = "the C library changes the user in all threads")]
 

@@ -1,7 +1,7 @@
 //! Workers that are stopped when their application is killed, or a moment later, end all the same.
 //!
-//! The kernel continues a stopped process whose group is orphaned (`setpgid(2)`, "orphaned process group"). The test adopts
-//! the workers and has their session, so their groups are not orphaned: nothing but the crate ends them.
+//! The kernel continues a stopped process whose group is orphaned (`setpgid(2)`, "orphaned process group"). The test
+//! adopts the workers and has their session, so their groups are not orphaned: nothing but the crate ends them.
 
 use std::time::{Duration, Instant};
 

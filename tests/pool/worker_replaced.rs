@@ -41,7 +41,7 @@ async fn worker_that_replaced_its_program_or_lost_its_thread_is_replaced() {
     }
 }
 
-/// A long task is looked at while it runs, and goes on.
+/// A long task is checked while it runs, and not ended.
 #[procession::test]
 async fn long_task_is_left_alone() {
     let pool = Pool::with_workers(1).unwrap();

@@ -1,4 +1,5 @@
-//! A limit on processes and threads (`RLIMIT_NPROC`): a process that cannot be started is an error, for that process alone.
+//! A limit on processes and threads (`RLIMIT_NPROC`): a process that cannot be started is an error, for that process
+//! alone.
 
 #![allow(unsafe_code, reason = "the C library changes the user in all threads")]
 
@@ -8,7 +9,8 @@ use rustix::process::{Resource, Rlimit};
 use crate::deadline::within;
 use crate::{METHODS, by};
 
-/// Starts a process as a user with no other processes and room for so many processes and threads beside this one. Says whether it ran.
+/// Starts a process as a user with no other processes and room for so many processes and threads beside this one. Says
+/// whether it ran.
 fn start_in(room: u64, executes: bool) -> bool {
     let user = 100_000 + std::process::id();
     // SAFETY: takes integers.

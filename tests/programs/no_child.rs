@@ -1,5 +1,5 @@
-//! Programs that are no children: the variable that makes a child costs them nothing and gives nobody their rights. And
-//! descriptors that a shared library has opened in a child stay the library's.
+//! Programs that are no children: the variable that makes a child costs them nothing and gives no process their rights.
+//! And descriptors that a shared library has opened in a child stay the library's.
 
 #![allow(unsafe_code, reason = "what a program inherits has no other interface")]
 

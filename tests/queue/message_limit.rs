@@ -12,8 +12,8 @@ fn of_length(len: usize) -> ByteBuf {
     ByteBuf::from(vec![7; len])
 }
 
-/// A limit, and lengths of messages below and above it: on the stack of the sender, in the ring, in memory of their own,
-/// and longer than what is decoded where it is received.
+/// A limit, and lengths of messages below and above it: on the stack of the sender, in the ring, in memory of their
+/// own, and longer than what is decoded where it is received.
 const CASES: [(u64, usize, usize); 4] = [
     (100, 90, 101),
     (10_000, 9_990, 10_001),

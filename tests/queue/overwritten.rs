@@ -43,6 +43,20 @@ fn next(random: &mut u64) -> u64 {
     *random
 }
 
+/// Words that a lock could be mistaken about.
+fn forged_words() -> [u64; 7] {
+    [
+        u64::MAX,
+        1 << 32,
+        u64::from(std::process::id()) << 32,
+        0x8000_0001 << 32,
+        // The kinds of robust and elided mutexes, and an owner that died.
+        u64::from(0x4000_0000 | std::process::id()),
+        32 << 32 | 0x4000_0001,
+        256,
+    ]
+}
+
 /// Overwrites the locks of its queue, and sends between two writes.
 fn overwrite(values: Values, tx: Sender<u64>) {
     let memory = File::options()
@@ -55,16 +69,7 @@ fn overwrite(values: Values, tx: Sender<u64>) {
         .flat_map(|base| LOCKS.map(|lock| base + lock))
         .collect();
     assert!(!places.is_empty());
-    let forged = [
-        u64::MAX,
-        1 << 32,
-        u64::from(std::process::id()) << 32,
-        0x8000_0001 << 32,
-        // The kinds of robust and elided mutexes, and an owner that died.
-        u64::from(0x4000_0000 | std::process::id()),
-        32 << 32 | 0x4000_0001,
-        256,
-    ];
+    let forged = forged_words();
     let mut random = match values {
         Values::Random(seed) => seed,
         _ => 0x9e37_79b9_7f4a_7c15,
@@ -81,9 +86,7 @@ fn overwrite(values: Values, tx: Sender<u64>) {
                     memory.write_all_at(&bytes, place + offset).unwrap();
                 }
                 Values::Stale => {
-                    let mut word = [0; 8];
-                    memory.read_exact_at(&mut word, *place).unwrap();
-                    let word = u64::from_ne_bytes(word);
+                    let word = read_word(&memory, *place);
                     seen = if word >> 32 == 0 { seen } else { word };
                     memory.write_all_at(&seen.to_ne_bytes(), *place).unwrap();
                 }
@@ -95,6 +98,12 @@ fn overwrite(values: Values, tx: Sender<u64>) {
         }
         let _ = tx.try_send(random);
     }
+}
+
+fn read_word(memory: &File, place: u64) -> u64 {
+    let mut word = [0; 8];
+    memory.read_exact_at(&mut word, place).unwrap();
+    u64::from_ne_bytes(word)
 }
 
 /// Sends and receives for as long as the child runs, then closes. Returns how many messages came.
@@ -178,8 +187,8 @@ async fn queue_ends_after_its_locks_were_overwritten() {
     assert_eq!(rx.try_recv(), Ok(8));
 }
 
-/// The words of a queue's ring (`src/ring/layout.rs`), in the first page of the ring's mapping: how much was sent, and how
-/// much was received.
+/// The words of a queue's ring (`src/ring/layout.rs`), in the first page of the ring's mapping: how much was sent, and
+/// how much was received.
 const HEAD: u64 = 0;
 const TAIL: u64 = 128;
 

@@ -237,7 +237,8 @@ fn operation(random: &mut Random, settings: &Settings) -> Operation {
         21 => Operation::SendAlive(random.below(20_000)),
         22 | 23 => Operation::Grow,
         24 => Operation::LeaveFile,
-        // Where the test kills a worker and then the application, nothing is left that could end what the worker has left.
+        // Where the test kills a worker and then the application, nothing is left that could end what the worker has
+        // left.
         25 if !settings.is_victim && random.one_in(3) => Operation::LeaveChild,
         26..=28 => Operation::Panic,
         29 => Operation::Abort,

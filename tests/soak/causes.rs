@@ -27,6 +27,27 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
+    const ALL: [Self; 12] = [
+        Self::Done,
+        Self::Panicked,
+        Self::Killed,
+        Self::Signalled,
+        Self::Exited,
+        Self::Overran,
+        Self::Overdue,
+        Self::Cancelled,
+        Self::OutOfMemory,
+        Self::Undecodable,
+        Self::Closed,
+        Self::Unstartable,
+    ];
+
+    /// The causes that the pool counts as failures.
+    pub(crate) fn failures() -> Vec<Self> {
+        let is_failure = |it: &Self| !matches!(it, Self::Done | Self::Cancelled | Self::Closed);
+        Self::ALL.into_iter().filter(is_failure).collect()
+    }
+
     /// The cause of an outcome. `own` is the signal with which the task ends its worker.
     pub(crate) fn of<T>(outcome: &Result<T, JoinError>, own: Option<i32>) -> Self {
         let Err(error) = outcome else {
@@ -99,22 +120,7 @@ impl From<Cause> for Causes {
 
 impl std::fmt::Debug for Causes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        use Cause::*;
-        let all = [
-            Done,
-            Panicked,
-            Killed,
-            Signalled,
-            Exited,
-            Overran,
-            Overdue,
-            Cancelled,
-            OutOfMemory,
-            Undecodable,
-            Closed,
-            Unstartable,
-        ];
-        let has = all.into_iter().filter(|&it| self.has(it));
+        let has = Cause::ALL.into_iter().filter(|&it| self.has(it));
         f.debug_set().entries(has).finish()
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Ledger {
     entries: Mutex<Vec<Entry>>,
     /// The workers that the test has killed.
     killed: Mutex<HashSet<u32>>,
-    /// How many calls the pool has counted at most besides those that have an entry.
+    /// How many calls without an entry the pool has counted at most.
     uncertain: AtomicU64,
     broadcasts: Mutex<Broadcasts>,
 }
@@ -103,7 +103,8 @@ impl Ledger {
         self.broadcasts.lock().unwrap().failed
     }
 
-    /// Whether a broadcast may have ended workers since `failed` of them had failed: it has not returned, or has failed.
+    /// Whether a broadcast may have ended workers since `failed` of them had failed: it has not returned, or has
+    /// failed.
     pub(crate) fn broadcast_may_end_workers(&self, failed: u64) -> bool {
         let it = self.broadcasts.lock().unwrap();
         it.begun - it.returned > failed
@@ -229,18 +230,7 @@ impl Ledger {
         check("cancelled", metrics.cancelled(), &[Cancelled]);
         check("timed out", metrics.timed_out(), &[Overran, Overdue]);
         check("crashed", metrics.crashed(), &[Killed, Signalled, Exited]);
-        let failed = [
-            Panicked,
-            Killed,
-            Signalled,
-            Exited,
-            Overran,
-            Overdue,
-            OutOfMemory,
-            Undecodable,
-            Unstartable,
-        ];
-        check("failed", metrics.failed(), &failed);
+        check("failed", metrics.failed(), &Cause::failures());
         let all = metrics.completed() + metrics.failed() + metrics.cancelled();
         let range = counts.tasks..=counts.tasks + uncertain;
         assert!(

@@ -111,6 +111,16 @@ impl Operation {
             }
         }
     }
+
+    /// Does the same, and waits as a future where it waits.
+    async fn perform_async(self, notes: &Notes) {
+        match self {
+            Self::Sleep(micros) => tokio::time::sleep(Duration::from_micros(micros)).await,
+            Self::Hang => std::future::pending().await,
+            Self::ReturnWhenCancelled => task::cancelled().await,
+            other => other.perform(notes),
+        }
+    }
 }
 
 /// Waits for the end of this process.
@@ -187,12 +197,7 @@ pub(crate) async fn work_async(
     bytes: ByteBuf,
 ) -> (u64, ByteBuf) {
     note(&notes, number);
-    match operation {
-        Operation::Sleep(micros) => tokio::time::sleep(Duration::from_micros(micros)).await,
-        Operation::Hang => std::future::pending().await,
-        Operation::ReturnWhenCancelled => task::cancelled().await,
-        other => other.perform(&notes),
-    }
+    operation.perform_async(&notes).await;
     (number, bytes)
 }
 

@@ -1,4 +1,4 @@
-//! `Managed`: its process, or the one that has made it, is killed while several processes use it.
+//! `Managed`: its process, or its creator, is killed while several processes use it.
 
 use std::collections::BTreeSet;
 
@@ -128,43 +128,41 @@ async fn state_is_killed_while_processes_use_it_and_each_call_has_one_outcome() 
     assert!(different.iter().all(|(pid, _)| pids.contains(pid)));
 }
 
+async fn create(send: procession::Sender<(Managed<Counter>, u32)>) {
+    let state: Managed<Counter> = Managed::spawn(counter, ()).await.unwrap();
+    let (pid, _) = state.call(count, ()).await.unwrap();
+    send.send((state, pid)).await.unwrap();
+    std::future::pending::<()>().await;
+}
+
+/// Uses the state until it is gone. Returns the errors of a call, a read and a stream.
+async fn work_until_it_ends(state: Managed<Counter>, notes: Notes) -> [String; 3] {
+    notes.write("works", 1);
+    let stream = || state.stream(numbers, ()).try_collect::<Vec<_>>();
+    let errors = futures::join!(
+        first_error(|| state.call(count, ())),
+        first_error(|| state.read(look, ())),
+        first_error(stream),
+    );
+    <[JoinError; 3]>::from(errors).map(|error| {
+        assert!(error.is_crashed(), "{error}");
+        error.to_string()
+    })
+}
+
+async fn first_error<T, F>(call: impl Fn() -> F) -> JoinError
+where
+    F: Future<Output = Result<T, JoinError>>,
+{
+    loop {
+        if let Err(error) = call().await {
+            break error;
+        }
+    }
+}
+
 #[procession::test]
 async fn killed_creator_ends_every_call_elsewhere() {
-    async fn create(send: procession::Sender<(Managed<Counter>, u32)>) {
-        let state: Managed<Counter> = Managed::spawn(counter, ()).await.unwrap();
-        let (pid, _) = state.call(count, ()).await.unwrap();
-        send.send((state, pid)).await.unwrap();
-        std::future::pending::<()>().await;
-    }
-    async fn work_until_it_ends(state: Managed<Counter>, notes: Notes) -> [String; 3] {
-        notes.write("works", 1);
-        let call = async {
-            loop {
-                if let Err(error) = state.call(count, ()).await {
-                    break error;
-                }
-            }
-        };
-        let read = async {
-            loop {
-                if let Err(error) = state.read(look, ()).await {
-                    break error;
-                }
-            }
-        };
-        let stream = async {
-            loop {
-                if let Err(error) = state.stream(numbers, ()).try_collect::<Vec<_>>().await {
-                    break error;
-                }
-            }
-        };
-        let (call, read, stream) = futures::join!(call, read, stream);
-        [call, read, stream].map(|error| {
-            assert!(error.is_crashed(), "{error}");
-            error.to_string()
-        })
-    }
     for _ in 0..5 {
         let board = Board::new();
         let (send, receive) = procession::queue(1).unwrap();

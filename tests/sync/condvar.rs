@@ -1,4 +1,4 @@
-//! Notifications: how many, whom, and what becomes of those that are not used.
+//! Notifications: how many, whom, and what becomes of unused ones.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn wait_blocking(mutex: Mutex<u32>, condvar: Condvar, notes: Notes) {
     notes.write("woken", 0);
 }
 
-/// Waits until `count` parties are in the table: they have let go of the lock.
+/// Waits until `count` parties are in the table: they have released the lock.
 async fn until_waiting(mutex: &Mutex<u32>, board: &Board, count: usize) {
     board.lines("waits", count).await;
     drop(within(mutex.lock()).await.unwrap());
@@ -73,7 +73,7 @@ async fn cancelled_wait_lets_go_of_the_lock_and_passes_its_notification_on() {
     condvar.notify_one();
     drop(first);
     drop(within(second).await.unwrap());
-    // Before its first poll it has the lock, and lets go of it.
+    // Before its first poll it has the lock, and releases it.
     let unpolled = condvar.wait(within(mutex.lock()).await.unwrap());
     assert!(mutex.is_locked());
     drop(unpolled);

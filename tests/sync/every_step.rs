@@ -1,5 +1,5 @@
-//! Processes are killed a little later in their use of an object each time, until they were killed in every phase of it: the
-//! others go on. A phase lasts about a microsecond, and the kills are a third of that apart.
+//! Processes are killed a little later in their use of an object each time, until they were killed in every phase of
+//! it: the others go on. A phase lasts about a microsecond, and the kills are a third of that apart.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -191,7 +191,7 @@ async fn condvar_survives_a_kill_in_every_phase_of_its_use() {
             let waits = changed.wait_while(token.lock().await.unwrap(), |token| *token != TOLD);
             let tells = async {
                 *token.lock().await.unwrap() = TOLD;
-                // The victim's parties are dead. This one waits, or was given the notification that one of them had.
+                // The victim's parties are dead. This party waits, or was given the notification of a dead party.
                 assert!(changed.notify(2) <= 1);
             };
             let (waited, ()) = tokio::join!(waits, tells);

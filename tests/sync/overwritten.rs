@@ -100,10 +100,10 @@ async fn use_all(objects: &Objects) {
 async fn overwritten_objects_hang_and_crash_nobody() {
     for seed in 1..30_u64 {
         let objects = Objects::new();
-        let mad = procession::spawn(scribble, (objects.clone(), seed));
+        let attacker = procession::spawn(scribble, (objects.clone(), seed));
         let waits = objects.clone();
         let waiting = tokio::spawn(async move { use_all(&waits).await });
-        assert!(within(mad).await.is_err());
+        assert!(within(attacker).await.is_err());
         within(waiting).await.unwrap();
         use_all(&objects).await;
     }
@@ -141,8 +141,8 @@ async fn waiting_parties_go_on(offset: u64, word: u64) {
     for wait in &mut waits {
         assert!(wait.now_or_never().is_none());
     }
-    let mad = procession::spawn(overwrite_word, (objects.clone(), offset, word));
-    assert!(within(mad).await.is_err());
+    let attacker = procession::spawn(overwrite_word, (objects.clone(), offset, word));
+    assert!(within(attacker).await.is_err());
     drop((locked, written, permit, runs));
     objects.semaphore.close();
     objects.event.set();

@@ -1,6 +1,10 @@
-//! The table of cases: contenders, unit, pinning.
+//! The cases: contenders, unit, pinning. Each file has the cases of a subject; `table` lists them all.
 
+mod channels;
+mod pools;
 mod services;
+mod sharing;
+mod starting;
 mod table;
 
 pub(crate) use table::CASES;
@@ -92,6 +96,38 @@ pub(crate) fn matching(filters: &[String]) -> impl Iterator<Item = &'static Case
                 .iter()
                 .any(|filter| case.name.contains(filter.as_str()))
     })
+}
+
+/// A case whose figure is the median of a round's samples.
+const fn median(
+    name: &'static str,
+    title: &'static str,
+    unit: Unit,
+    pins: &'static [Pin],
+    contenders: &'static [Contender],
+) -> Case {
+    Case {
+        name,
+        title,
+        unit,
+        percentile: 50.0,
+        pins,
+        contenders,
+    }
+}
+
+/// A case whose figure is the 99th percentile of a round's samples.
+const fn percentile_99(
+    name: &'static str,
+    title: &'static str,
+    unit: Unit,
+    pins: &'static [Pin],
+    contenders: &'static [Contender],
+) -> Case {
+    Case {
+        percentile: 99.0,
+        ..median(name, title, unit, pins, contenders)
+    }
 }
 
 const fn here(name: &'static str, run: fn() -> Vec<f64>) -> Contender {

@@ -5,7 +5,7 @@ use crate::figure::{Unit, ratio};
 use crate::round::CaseResult;
 use crate::work;
 
-use Against::{Nobody, Rival};
+use Against::{Absolute, Rival};
 use Bound::{AtLeast, AtMost};
 
 /// Every target, in the order of the cases.
@@ -37,7 +37,7 @@ pub(crate) static TARGETS: &[Target] = &[
     free(
         "map-single",
         "map, one item per message",
-        Nobody(Unit::PerSecond),
+        Absolute(Unit::PerSecond),
         AtLeast(1e6),
     ),
     free(
@@ -49,7 +49,7 @@ pub(crate) static TARGETS: &[Target] = &[
     free(
         "map-default",
         "map 1 M integers, defaults",
-        Nobody(Unit::PerSecond),
+        Absolute(Unit::PerSecond),
         AtLeast(30e6),
     ),
     free(
@@ -67,37 +67,37 @@ pub(crate) static TARGETS: &[Target] = &[
     free(
         "start",
         "start a process, run, join",
-        Nobody(Unit::Seconds),
+        Absolute(Unit::Seconds),
         AtMost(0.5e-3),
     ),
     free(
         "start-large",
         "the same from a large parent",
-        Nobody(Unit::Seconds),
+        Absolute(Unit::Seconds),
         AtMost(0.5e-3),
     ),
     free(
         "start-rate",
         "processes a second",
-        Nobody(Unit::PerSecond),
+        Absolute(Unit::PerSecond),
         AtLeast(2_500.0),
     ),
     free(
         "start-holds",
         "the runtime's thread, held, p99",
-        Nobody(Unit::Seconds),
+        Absolute(Unit::Seconds),
         AtMost(0.2e-3),
     ),
     free(
         "replace",
         "replacing a killed worker",
-        Nobody(Unit::Seconds),
+        Absolute(Unit::Seconds),
         AtMost(1e-3),
     ),
     free(
         "pool-life",
         "a pool of 4",
-        Nobody(Unit::Seconds),
+        Absolute(Unit::Seconds),
         AtMost(4e-3),
     ),
     free("pool-life", "a pool of 4", Rival("procspawn"), AtMost(0.5)),
@@ -116,7 +116,7 @@ pub(crate) static TARGETS: &[Target] = &[
     free(
         "speedup",
         "5 ms tasks, 2 workers against 1",
-        Nobody(Unit::Times),
+        Absolute(Unit::Times),
         AtLeast(1.95),
     ),
     free(
@@ -128,25 +128,25 @@ pub(crate) static TARGETS: &[Target] = &[
     free(
         "memory",
         "idle worker, PSS",
-        Nobody(Unit::Bytes),
+        Absolute(Unit::Bytes),
         AtMost(524_288.0),
     ),
     free(
         "preload-memory",
         "1 GiB loaded once, 4 workers, PSS",
-        Nobody(Unit::Bytes),
+        Absolute(Unit::Bytes),
         AtMost(1.1 * (1_u64 << 30) as f64),
     ),
     free(
         "preload-start",
         "a worker with 1 GiB loaded",
-        Nobody(Unit::Seconds),
+        Absolute(Unit::Seconds),
         AtMost(3e-3),
     ),
     free(
         "wake-ups",
         "idle pool, switches in 2 s",
-        Nobody(Unit::Count),
+        Absolute(Unit::Count),
         AtMost(IDLE_SWITCHES),
     ),
     free(
@@ -176,7 +176,7 @@ pub(crate) static TARGETS: &[Target] = &[
     free(
         "queue-large",
         "queue, 1 MiB",
-        Nobody(Unit::PerSecond),
+        Absolute(Unit::PerSecond),
         AtLeast(LARGE_MESSAGES),
     ),
     free(
@@ -188,7 +188,7 @@ pub(crate) static TARGETS: &[Target] = &[
     pinned(
         "pipe",
         "pipe there and back, one CPU, p50",
-        Nobody(Unit::Seconds),
+        Absolute(Unit::Seconds),
         AtMost(12e-6),
     ),
     pinned(
@@ -200,13 +200,13 @@ pub(crate) static TARGETS: &[Target] = &[
     pinned(
         "pipe-blocking",
         "blocking pipe there and back, one CPU, p50",
-        Nobody(Unit::Seconds),
+        Absolute(Unit::Seconds),
         AtMost(7e-6),
     ),
     free(
         "queue-idle",
         "idle queue, switches in 2 s",
-        Nobody(Unit::Count),
+        Absolute(Unit::Count),
         AtMost(IDLE_SWITCHES),
     ),
     pinned(
@@ -230,37 +230,37 @@ pub(crate) static TARGETS: &[Target] = &[
     free(
         "shared-argument",
         "64 MiB of shared memory as argument",
-        Nobody(Unit::Seconds),
+        Absolute(Unit::Seconds),
         AtMost(0.1e-3),
     ),
     free(
         "shared-stream",
         "1 MiB of shared memory, filled and read",
-        Nobody(Unit::PerSecond),
+        Absolute(Unit::PerSecond),
         AtLeast(SHARED_MESSAGES),
     ),
     free(
         "cancelled-loop",
         "worker usable after a cancelled loop, p99",
-        Nobody(Unit::Seconds),
+        Absolute(Unit::Seconds),
         AtMost(2e-3),
     ),
     free(
         "refusal",
         "refusals at the queue limit",
-        Nobody(Unit::PerSecond),
+        Absolute(Unit::PerSecond),
         AtLeast(1e6),
     ),
     free(
         "queued-memory",
         "a queued task beside its arguments",
-        Nobody(Unit::Bytes),
+        Absolute(Unit::Bytes),
         AtMost(QUEUED_TASK),
     ),
     free(
         "queued-submit",
         "the 100,000th submission ÷ the first",
-        Nobody(Unit::Times),
+        Absolute(Unit::Times),
         AtMost(1.25),
     ),
     pinned(
@@ -278,13 +278,13 @@ pub(crate) static TARGETS: &[Target] = &[
     pinned(
         "cached-argument",
         "64 MiB, cached, beside no argument, one CPU",
-        Nobody(Unit::Seconds),
+        Absolute(Unit::Seconds),
         AtMost(2e-6),
     ),
     free(
         "metrics",
         "metrics under load",
-        Nobody(Unit::Seconds),
+        Absolute(Unit::Seconds),
         AtMost(20e-6),
     ),
     free(
@@ -324,7 +324,7 @@ enum Against {
     /// A contender's: the ratio counts.
     Rival(&'static str),
     /// No contender: the figure counts, in this unit.
-    Nobody(Unit),
+    Absolute(Unit),
 }
 
 #[derive(Debug)]
@@ -347,7 +347,7 @@ impl Target {
     pub(crate) fn title(&self) -> String {
         match self.against {
             Rival(rival) => format!("{} ÷ {rival}", self.title),
-            Nobody(_) => self.title.to_owned(),
+            Absolute(_) => self.title.to_owned(),
         }
     }
 
@@ -361,7 +361,7 @@ impl Target {
         let result = results.iter().find(|one| self.is_about(one))?;
         let ours = result.median(OURS)?;
         match self.against {
-            Nobody(_) => Some(ours),
+            Absolute(_) => Some(ours),
             Rival(rival) => Some(ours / result.median(rival)?),
         }
     }
@@ -379,7 +379,7 @@ impl Target {
     pub(crate) fn show(&self, value: f64) -> String {
         match self.against {
             Rival(_) => ratio(value),
-            Nobody(unit) => unit.show(value),
+            Absolute(unit) => unit.show(value),
         }
     }
 
@@ -391,7 +391,7 @@ impl Target {
         };
         match self.against {
             Rival(_) => format!("{sign} {bound}"),
-            Nobody(unit) => format!("{sign} {}", unit.show(bound)),
+            Absolute(unit) => format!("{sign} {}", unit.show(bound)),
         }
     }
 }
@@ -440,7 +440,7 @@ mod tests {
         let at_most = pinned("one-task", "", Rival("procspawn"), AtMost(1.5));
         assert_eq!(at_most.verdict(Some(1.5)), Verdict::Pass);
         assert_eq!(at_most.verdict(Some(1.51)), Verdict::Miss);
-        let at_least = free("speedup", "", Nobody(Unit::Times), AtLeast(1.95));
+        let at_least = free("speedup", "", Absolute(Unit::Times), AtLeast(1.95));
         assert_eq!(at_least.verdict(Some(1.95)), Verdict::Pass);
         assert_eq!(at_least.verdict(Some(1.9)), Verdict::Miss);
         assert_eq!(at_least.verdict(None), Verdict::NotRun);

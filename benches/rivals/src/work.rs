@@ -39,8 +39,8 @@ pub(crate) const LARGE: usize = 1 << 20;
 pub(crate) const QUEUED: usize = 100_000;
 /// The time after which the loop of `cancelled-loop` is over time.
 pub(crate) const LOOP_LIMIT: Duration = Duration::from_millis(5);
-/// Time between two looks at the metrics.
-pub(crate) const LOOKS_APART: Duration = Duration::from_millis(1);
+/// Time between two reads of the metrics.
+pub(crate) const READ_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Processes started at the same time in `start-rate`.
 pub(crate) const AT_ONCE: usize = 16;
@@ -91,7 +91,7 @@ pub(crate) fn now() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Looks at both ends of a big argument, so that it must really be there.
+/// Reads both ends of a big argument, so that it must really be there.
 pub(crate) fn length(bytes: &[u8]) -> u64 {
     assert_eq!((bytes.first(), bytes.last()), (Some(&1), Some(&1)));
     bytes.len() as u64

@@ -77,7 +77,8 @@ fn tell<T>(what: &str, outcome: &Result<T, JoinError>, expected: ErrorKind) -> b
     outcome.as_ref().is_err_and(|it| it.kind() == expected)
 }
 
-/// Requests of the same kinds with usual input, until `stopped`. Returns how many there were, and the longest time of one.
+/// Requests of the same kinds with usual input, until `stopped`. Returns how many there were, and the longest time of
+/// one.
 async fn honest_requests(
     pool: Pool,
     mut stopped: oneshot::Receiver<()>,

@@ -1,4 +1,4 @@
-//! The server asks itself for this and that, over TCP like anybody else.
+//! The server sends requests to itself, over TCP like any client.
 
 use std::error::Error;
 use std::fmt::Display;

@@ -30,7 +30,7 @@ const LONGEST_SIDE: u32 = 1024;
 pub(crate) struct Site {
     pub(crate) pool: Pool,
     pub(crate) pictures: Arc<Path>,
-    /// What the work for one request may take, once a worker has begun it.
+    /// How long the work for one request may take, once a worker has begun it.
     pub(crate) limit: Duration,
 }
 
@@ -104,7 +104,7 @@ struct Below {
 
 /// Server-sent events: every prime as a worker finds it, and then how many there were.
 ///
-/// The stream owns the run. When the client goes away, axum drops it, and nobody looks any further.
+/// The stream owns the run. When the client goes away, axum drops the stream, and so the run: the search stops.
 async fn primes(
     State(site): State<Site>,
     Query(Below { below }): Query<Below>,
@@ -175,7 +175,7 @@ fn is_file_name(name: &str) -> bool {
     matches!(first, Some(Component::Normal(only)) if only == name) && !name.contains('\0')
 }
 
-/// An answer that is not what was asked for.
+/// An answer to a request that failed.
 #[derive(Debug)]
 struct Refusal {
     status: StatusCode,

@@ -63,14 +63,14 @@ pub(crate) fn primes(limit: u64, found: Sender<u64>) -> u64 {
         if divisors.into_iter().all(|d: u64| n % d != 0) {
             count += 1;
             if found.blocking_send(n).is_err() {
-                break; // nobody wants to know
+                break; // the client is gone
             }
         }
     }
     count
 }
 
-/// What a bug in a C library may come to.
+/// Ends its process, as a bug in a C library may.
 pub(crate) fn crash() {
     std::process::abort();
 }

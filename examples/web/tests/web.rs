@@ -204,7 +204,7 @@ async fn a_request_does_not_wait_for_ever_for_a_worker() {
     .await;
 }
 
-/// Events come while the work goes on, and when nobody hears them any more it does not.
+/// Events come while the work runs, and the work stops when the client has gone.
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_of_events_is_stopped_when_its_client_leaves() {
     alone(
@@ -315,7 +315,7 @@ async fn a_stopping_server_finishes_what_it_has_begun() {
     .await;
 }
 
-/// Not `alone`: what it prints is to be seen.
+/// Not `alone`, so that its output is visible.
 #[procession::test]
 async fn a_full_pool_leaves_the_runtime_alone() {
     let _full_load = FULL_LOAD.lock().await;

@@ -1,9 +1,10 @@
 //! The reads of a state that have no answer yet.
 //!
-//! Runs at the home. One future in the background, from the first read on, takes answers from the queue, and hears from the
-//! pool of each process that ends.
+//! Runs at the home. One future in the background, from the first read on, takes answers from the queue, and hears from
+//! the pool of each process that ends.
 //!
-//! Must stay true: an answer that was sent before the end of its process is taken before the reads of that process fail.
+//! Must stay true: an answer that was sent before the end of its process is taken before the reads of that process
+//! fail.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -27,7 +28,7 @@ use crate::sys::clock::Moment;
 /// How many answers may wait at the home. More wait in the threads that have them.
 const MOST_ANSWERS: usize = 256;
 
-/// How many ends of processes are remembered: those that a read may not have heard of.
+/// How many exits of processes are remembered, for reads that may not have heard of them.
 const MOST_LOSSES: usize = 64;
 
 /// See the module.
@@ -194,8 +195,8 @@ fn undecoded(why: String) -> JoinError {
 }
 
 impl ServedReads {
-    /// Takes what a process has sent before its end. No more than the queue holds: its successor may send already. Returns
-    /// the fault of an answer that cannot be decoded and may be that of any read.
+    /// Takes what a process has sent before its end. No more than the queue holds: its successor may send already.
+    /// Returns the fault of an answer that cannot be decoded and may be that of any read.
     fn take_waiting(&mut self, answered: &Receiver<ReadMessage>) -> Option<JoinError> {
         let mut unknown = None;
         for _ in 0..=MOST_ANSWERS {

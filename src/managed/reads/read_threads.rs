@@ -1,7 +1,7 @@
 //! The threads that run reads.
 //!
-//! Runs in the process of the state. A thread is started when a read finds all others busy, and ends when it has had nothing
-//! to do for a while.
+//! Runs in the process of the state. A thread is started when a read finds all others busy, and ends when it has had
+//! nothing to do for a while.
 //!
 //! Must stay true: a thread gives the state back before it sends the answer, which may have to wait for room.
 
@@ -22,7 +22,8 @@ use crate::sys::thread_value::LentValue;
 use crate::task;
 use crate::transfer::encoded_value::EncodedValue;
 
-/// How many reads run at the same time. It bounds the stacks of a process. More wait, and with them what was called after.
+/// How many reads run at the same time. It bounds the stacks of a process. More wait, and with them what was called
+/// after.
 const MOST_THREADS: usize = 64;
 
 /// The stack of a thread, in bytes: that of a thread which runs calls. Only touched pages take memory.

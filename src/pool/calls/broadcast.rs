@@ -30,8 +30,12 @@ use crate::task::{Call, Task};
 ///
 /// # Cancel safety
 ///
-/// Dropping it cancels the calls that have not ended: those that run are killed with their workers. Awaiting `&mut
+/// Dropping it cancels the calls that have not ended: running calls are killed with their workers. Awaiting `&mut
 /// future` in a `select!` that another branch wins loses nothing.
+///
+/// # Panics
+///
+/// If it is polled after it has resolved.
 #[must_use = "a broadcast does nothing until it is awaited"]
 pub struct Broadcast<R> {
     guard: Arc<PoolGuard>,
@@ -53,10 +57,13 @@ impl Pool {
     ///
     /// A busy or leased worker runs it after the task that it has, before all tasks that wait. A worker that is being
     /// started runs it before its first task. The results are in the order of the workers' numbers. If a worker ends
-    /// before it has begun, the worker that replaces it runs the call; if none does, because the pool has shrunk, there is
-    /// no result of it. A worker that crashes while it runs `f` is an error:
+    /// before it has begun, the worker that replaces it runs the call; if none does, because the pool has shrunk, there
+    /// is no result of it. A worker that crashes while it runs `f` is an error:
     /// [`retries`](crate::PoolBuilder::retries) does not apply. The pool's
-    /// [`task_timeout`](crate::PoolBuilder::task_timeout) does.
+    /// [`task_timeout`](crate::PoolBuilder::task_timeout) does. The calls need no place in a full queue, and no
+    /// [`queue_timeout`](crate::PoolBuilder::queue_timeout) applies.
+    ///
+    /// The calls are submitted when the future is first polled. A pool that is closed later finishes them.
     ///
     /// The arguments are encoded once for each worker. An end of a pipe among them arrives in one worker only, and the
     /// others fail with [`ErrorKind::Decode`](crate::ErrorKind::Decode).
@@ -95,7 +102,7 @@ impl<R> Broadcast<R> {
             BroadcastStage::New(make) => make,
             other => return self.stage = other,
         };
-        let numbers = self.guard.shared.look(Core::worker_numbers);
+        let numbers = self.guard.shared.read(Core::worker_numbers);
         let runs = numbers.into_iter().map(|number| {
             let options = CallOptions {
                 target: Some(Target::Number(number)),

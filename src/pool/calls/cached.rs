@@ -21,17 +21,17 @@ use crate::transfer::cached_values;
 
 /// A value that each worker of a pool is sent and decodes once. Made by [`Pool::cache`].
 ///
-/// It dereferences to the value, in the application and in the functions that have it as an argument. As an argument, or
-/// anywhere inside one, it costs a few bytes, whatever the size of the value. A worker is sent the value with the first
-/// call that needs it, also one that was started later, and keeps it until the last handle in the application is
-/// dropped. A clone is another handle, and so is an argument of a call that has no outcome. A handle that a function keeps
-/// beyond its call keeps the value in its worker.
+/// It dereferences to the value, in the application and in the functions that have it as an argument. As an argument,
+/// or anywhere inside one, it costs a few bytes, whatever the size of the value. A worker, also a worker that is
+/// started later, is sent the value with the first call that needs it, and keeps it until the last handle in the
+/// application is dropped. A clone is another handle, and so is an argument of a call that has no outcome. A handle
+/// that a function keeps beyond its call keeps the value in its worker.
 ///
 /// The value is encoded once, into memory that no process can change. All workers read it from there; each has its own
 /// decoded value. Nothing is kept across the end of a worker or the pool.
 ///
-/// It can be sent only in arguments of calls of its pool, of maps, streams, leases and broadcasts too. Anywhere else, in
-/// results, queues and pipes and in the initializer, it cannot be serialised.
+/// It can be sent only in arguments of calls of its pool, of maps, streams, leases and broadcasts too. Anywhere else,
+/// in results, queues and pipes and in the initializer, it cannot be serialised.
 ///
 /// # Panics
 ///

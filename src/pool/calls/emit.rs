@@ -19,7 +19,8 @@ use crate::task::WaitForRoom;
 /// Gives items to the [`TaskStream`](crate::TaskStream) of the function that has it.
 ///
 /// It is the first parameter of a function that [`Pool::stream`](crate::Pool::stream) runs. It can be cloned, used from
-/// several threads and tasks, and sent to other processes. Items of one end arrive in the order in which they were sent.
+/// several threads and tasks, and sent to other processes. Items of one end arrive in the order in which they were
+/// sent.
 ///
 /// After the stream was dropped, or the function has returned, items are dropped without a word: then the function is
 /// being stopped, and [`task::cancelled`](crate::task::cancelled) says so. Only a function that
@@ -42,7 +43,8 @@ impl<T> Emit<T> {
 }
 
 impl<T: Serialize + Send + 'static> Emit<T> {
-    /// Sends an item when the reader of the stream is no more than [`buffer`](crate::TaskStream::buffer) items behind.
+    /// Sends an item. Waits while the reader of the stream is more than [`buffer`](crate::TaskStream::buffer) items
+    /// behind.
     ///
     /// # Cancel safety
     ///

@@ -1,11 +1,11 @@
 //! The items of a function that gives them while it runs, and then its outcome.
 //!
-//! Runs in the parent, in the task that reads the stream. The function is a call like any other, whose first argument is the
-//! sending end of a channel; the receiving end is here. When the call has its outcome, everything the function has sent is
-//! in the channel: the channel is closed, read to its end, and only then comes the outcome.
+//! Runs in the parent, in the task that reads the stream. The function is a call like any other, whose first argument
+//! is the sending end of a channel; the receiving end is here. When the call has its outcome, everything the function
+//! has sent is in the channel: the channel is closed, read to its end, and only then comes the outcome.
 //!
-//! Must stay true: a failure is the last item; a dropped stream leaves no call behind; a worker that never stops sending
-//! does not delay the end.
+//! Must stay true: a failure is the last item; a dropped stream leaves no call behind; a worker that never stops
+//! sending does not delay the end.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -27,24 +27,30 @@ use crate::task::{Call, Task};
 /// One worker of a pool, for several calls. Made by [`Pool::worker`].
 ///
 /// Calls of the lease run in this worker and nowhere else, one after the other, so that what one call leaves in a
-/// `static` is there for the next. No other task of the pool runs in the worker meanwhile. The pool continues with its other
-/// workers. If all of them are leased, its tasks wait.
+/// `static` is there for the next. No other task of the pool runs in the worker meanwhile. The pool continues with its
+/// other workers. If all of them are leased, its tasks wait.
 ///
 /// Dropping the lease gives the worker back. Calls that were submitted before are run first. With
 /// [`tasks_per_worker`](crate::PoolBuilder::tasks_per_worker) the lease has all places of the worker.
 ///
 /// # End
 ///
-/// The lease ends with its worker: when a call crashes, exits, or is stopped, by its timeout or because it was
-/// dropped, and does not return within the pool's [`cancel_grace`](crate::PoolBuilder::cancel_grace). That is an error of
-/// this one call. Calls that wait then, and later calls, fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
-/// [`PoolBuilder::retries`](crate::PoolBuilder::retries) does not apply. A panic ends the call and not the lease.
-/// A [`broadcast`](Pool::broadcast) also runs in leased workers, between two calls of the lease: if its function ends the
+/// The lease ends with its worker: when a call crashes, exits, or is stopped, by its timeout or because it was dropped,
+/// and does not return within the pool's [`cancel_grace`](crate::PoolBuilder::cancel_grace). That is an error of this
+/// one call. Calls that wait then, and later calls, fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+/// [`PoolBuilder::retries`](crate::PoolBuilder::retries) does not apply. A panic ends the call and not the lease. A
+/// [`broadcast`](Pool::broadcast) also runs in leased workers, between two calls of the lease: if its function ends the
 /// worker there, is stopped by the pool's timeout or is dropped, the lease ends too.
 ///
 /// [`Pool::shutdown`] ends all leases: calls that were submitted are finished, later ones are `Closed`. A leased worker
 /// is neither stopped because it is idle nor replaced because of its age, its memory or its number of tasks; that comes
 /// when it was given back.
+///
+/// # Together with other options
+///
+/// Calls of the lease run in the order of their submission, whatever their [`priority`](Run::priority) and
+/// [`key`](Run::key) are. They need no place in a full queue. Their [`timeout`](Run::timeout) and
+/// [`queue_timeout`](Run::queue_timeout) are those of other calls.
 ///
 /// ```
 /// # #[procession::main]
@@ -119,10 +125,12 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed): the pool was shut down.
-    /// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn): no worker can be started.
-    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut): it has waited for the pool's
-    /// [`queue_timeout`](crate::PoolBuilder::queue_timeout).
+    /// - [`ErrorKind::Closed`](crate::ErrorKind::Closed): the pool was shut down.
+    /// - [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) or `Closed`: the pool was terminated while the request
+    ///   waited.
+    /// - [`ErrorKind::Spawn`](crate::ErrorKind::Spawn): no worker can be started.
+    /// - [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut): the request has waited for the pool's
+    ///   [`queue_timeout`](crate::PoolBuilder::queue_timeout).
     ///
     /// # Cancel safety
     ///
@@ -144,11 +152,20 @@ impl Pool {
     }
 }
 
-/// Resolves to a [`Lease`]. Made by [`Pool::worker`].
+/// A future that resolves to a [`Lease`]. Made by [`Pool::worker`].
+///
+/// # Errors
+///
+/// Those of [`Pool::worker`].
 ///
 /// # Cancel safety
 ///
-/// Dropping it withdraws the request. Awaiting `&mut request` in a `select!` that another branch wins loses nothing.
+/// Dropping it withdraws the request, or gives the worker back. Awaiting `&mut request` in a `select!` that another
+/// branch wins loses nothing.
+///
+/// # Panics
+///
+/// If it is polled after it has resolved.
 #[must_use = "a request does nothing until it is awaited"]
 #[pin_project]
 #[derive(Debug)]

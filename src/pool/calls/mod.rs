@@ -1,7 +1,9 @@
-//! One call, in every form in which users make it. Runs in the application; `emit` and `stream_task` run in the worker too.
+//! One call, in every form in which users make it. Runs in the application; `emit` and `stream_task` run in the worker
+//! too.
 //!
-//! `run` is awaited, `task_handle` was submitted, `task_set` has many, `task_stream` gives items while it runs. `lease` and
-//! `broadcast` choose the worker. In a queue with limits, a call has a `ticket`, which its user may hold as a `permit`.
+//! `run` is awaited, `task_handle` was submitted, `task_set` has many, `task_stream` gives items while it runs. `lease`
+//! and `broadcast` choose the worker. In a queue with limits, a call has a `ticket`, which its user may hold as a
+//! `permit`.
 
 pub(super) mod broadcast;
 pub(super) mod cached;

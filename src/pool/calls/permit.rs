@@ -32,8 +32,8 @@ const RESERVE_NAME: &str = "procession::Pool::reserve";
 ///
 /// # Cancel safety
 ///
-/// Dropping it gives up its turn, and the place if it has one. Awaiting `&mut reservation` in a `select!` that another branch
-/// wins keeps its turn.
+/// Dropping it gives up its turn, and the place if it has one. Awaiting `&mut reservation` in a `select!` that another
+/// branch wins keeps its turn.
 ///
 /// # Panics
 ///
@@ -126,6 +126,9 @@ impl fmt::Debug for PermitFuture {
 ///
 /// The place counts no bytes: of a pool with a limit of [`queue_bytes`](crate::PoolBuilder::queue_bytes),
 /// [`run`](Self::run) may still wait for room for its arguments.
+///
+/// The place may be kept for any time. The pool's [`queue_timeout`](crate::PoolBuilder::queue_timeout) counts for the
+/// wait for the permit, and again for the call.
 #[must_use = "dropping a permit gives its place back"]
 pub struct Permit {
     guard: Arc<PoolGuard>,

@@ -113,8 +113,8 @@ impl<R> Run<R> {
 
     /// Limits how long the call may run without a sign of life.
     ///
-    /// The function gives a sign with [`task::alive`](crate::task::alive). The time counts from the last sign, and at first
-    /// from the start of the call, on the application's clock. After the limit the call ends as after its
+    /// The function gives a sign with [`task::alive`](crate::task::alive). The time counts from the last sign, and at
+    /// first from the start of the call, on the application's clock. After the limit the call ends as after its
     /// [`timeout`](Run::timeout), which holds as well. By default there is no such limit.
     pub fn progress_timeout(mut self, limit: Duration) -> Self {
         self.options.progress_timeout = Some(limit);
@@ -136,8 +136,8 @@ impl<R> Run<R> {
         TaskHandle::new(&self.guard, Arc::clone(&self.job), key)
     }
 
-    /// Hands the call to the pool, in the place of a ticket if there is one. `None` if the pool is closed; the call then
-    /// has its outcome.
+    /// Hands the call to the pool, in the place of a ticket if there is one. `None` if the pool is closed; the call
+    /// then has its outcome.
     fn submit(&self, ticket: Option<Ticket>) -> Option<TaskKey> {
         let job = Arc::clone(&self.job).into_job();
         let options = self.options.clone();
@@ -160,7 +160,7 @@ impl<R> Run<R> {
         let shared = &self.guard.shared;
         let error = match shared.is_elsewhere() {
             true => JoinError::elsewhere(self.job.name()),
-            false => shared.look(|core| core.refusal(self.job.name())),
+            false => shared.read(|core| core.refusal(self.job.name())),
         };
         self.job.slot().set(Err(error));
     }

@@ -11,8 +11,8 @@ use crate::task::{Async, AsyncCall, Call, Sync, SyncCall, up_to_seven};
 /// A function that gives items while it runs in another process.
 ///
 /// It is implemented for every plain function, generic function and closure without captures, sync or `async`, whose
-/// first parameter is an [`Emit<T>`](crate::Emit), which has up to 7 more, and which returns `()`. Do not implement it by
-/// hand.
+/// first parameter is an [`Emit<T>`](crate::Emit), which has up to 7 more, and which returns `()`. Do not implement it
+/// by hand.
 ///
 /// `A` is the type of the arguments behind the `Emit`, as in [`Task`](crate::Task). `M` is a marker that is always
 /// inferred.

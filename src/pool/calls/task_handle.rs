@@ -117,6 +117,6 @@ impl Abort for TaskAbort {
 
     fn is_finished(&self) -> bool {
         let shared = self.shared.upgrade();
-        shared.is_none_or(|shared| shared.look(|core| core.records.get(self.key).is_none()))
+        shared.is_none_or(|shared| shared.read(|core| core.records.get(self.key).is_none()))
     }
 }

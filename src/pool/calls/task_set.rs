@@ -20,8 +20,8 @@ use crate::task::Task;
 
 /// A set of tasks in a pool, whose outcomes are awaited as the tasks end.
 ///
-/// It is what tokio's `JoinSet` is for tasks of a runtime. All tasks have the result type `R`; the functions may differ.
-/// The set keeps the pool alive. Dropping it aborts every task that has no outcome.
+/// It is what tokio's `JoinSet` is for tasks of a runtime. All tasks have the result type `R`; the functions may
+/// differ. The set keeps the pool alive. Dropping it aborts every task that has no outcome.
 ///
 /// [`Pool::shutdown`](crate::Pool::shutdown) waits for the tasks of a set, as for all others. A task that is retried
 /// stays one task of the set.

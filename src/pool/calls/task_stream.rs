@@ -1,7 +1,7 @@
 //! A call of a pool whose function gives items while it runs.
 //!
-//! Runs in the parent, in the task that reads the stream. The function is a call like any other ([`Run`]); its items, and
-//! their order with its outcome, are those of `item_stream`.
+//! Runs in the parent, in the task that reads the stream. The function is a call like any other ([`Run`]); its items,
+//! and their order with its outcome, are those of `item_stream`.
 
 use std::fmt;
 use std::pin::Pin;
@@ -26,12 +26,12 @@ use crate::task::Call;
 /// The items of a function that runs in one of a pool's workers. Made by [`Pool::stream`](crate::Pool::stream).
 ///
 /// The function is submitted to the pool when the stream is first polled. The stream gives what the function sends with
-/// [`Emit`](crate::Emit), in order, and ends when the function has returned. A function that sends faster than the stream
-/// is read waits in its worker, see [`TaskStream::buffer`].
+/// [`Emit`](crate::Emit), in order, and ends when the function has returned. A function that sends faster than the
+/// stream is read waits in its worker, see [`TaskStream::buffer`].
 ///
 /// If the function fails, everything it has sent comes first, also if its worker was killed. Then comes the failure, as
-/// the last item. A stream never runs its function twice: [`retries`](crate::PoolBuilder::retries) does not apply, because
-/// items were given already. A function that had not started is run by another worker, as any call.
+/// the last item. A stream never runs its function twice: [`retries`](crate::PoolBuilder::retries) does not apply,
+/// because items were given already. A function that had not started is run by another worker, as any call.
 ///
 /// Dropping the stream stops the function as dropping a [`Run`](crate::Run) does: a waiting function is removed; the
 /// worker of a running one is killed, unless the function returns within the pool's
@@ -40,9 +40,10 @@ use crate::task::Call;
 ///
 /// # Errors
 ///
-/// A [`JoinError`] of any [`kind`](JoinError::kind). [`ErrorKind::Encode`](crate::ErrorKind::Encode): an item could not be serialised.
-/// [`ErrorKind::Decode`](crate::ErrorKind::Decode): an item could not be deserialised here; the function is stopped. [`ErrorKind::Spawn`](crate::ErrorKind::Spawn): there is
-/// no descriptor or memory left for the channel of the items.
+/// A [`JoinError`] of any [`kind`](JoinError::kind). [`ErrorKind::Encode`](crate::ErrorKind::Encode): an item could not
+/// be serialised. [`ErrorKind::Decode`](crate::ErrorKind::Decode): an item could not be deserialised here; the function
+/// is stopped. [`ErrorKind::Spawn`](crate::ErrorKind::Spawn): there is no descriptor or memory left for the channel of
+/// the items.
 ///
 /// # Cancel safety
 ///

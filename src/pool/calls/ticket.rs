@@ -101,7 +101,7 @@ impl Ticket {
                 Poll::Ready(Ok(()))
             }
             WaitStatus::Refused(kind) => {
-                let error = shared.look(|core| core.wait_error(kind, task));
+                let error = shared.read(|core| core.wait_error(kind, task));
                 Poll::Ready(Err(error))
             }
         }

@@ -22,8 +22,8 @@ use crate::sys::clock::Moment;
 /// Entries of waits that are over may stay in the queue until their turn comes, if as many others wait.
 const MOST_STALE: usize = 64;
 
-/// How long a place is kept for a future that was woken for it: longer than a loaded executor takes to poll it, and short
-/// enough for what waits behind it.
+/// How long a place is kept for a future that was woken for it: longer than a loaded executor takes to poll it, and
+/// short enough for what waits behind it.
 const OFFERED_FOR: Duration = Duration::from_millis(20);
 
 /// Finds a wait for as long as it is not over.
@@ -162,7 +162,8 @@ impl Admission {
         }
     }
 
-    /// Ends a wait, and takes back the place that it was given. Returns its waker, which is dropped where no lock is held.
+    /// Ends a wait, and takes back the place that it was given. Returns its waker, which is dropped where no lock is
+    /// held.
     #[must_use]
     pub(in crate::pool) fn leave(&mut self, key: WaitKey) -> Option<Waker> {
         self.get_mut(key)?;

@@ -1,8 +1,8 @@
 //! Which workers the next turn of the driver must look at, and when it must look at the others.
 //!
-//! Lives in the application; pure. A worker that was changed is **due**. A turn looks at the workers that are due and at
-//! no other: a worker that did nothing costs no look. When there is nothing to do for a worker but to wait for a moment, it
-//! is put off until then.
+//! Lives in the application; pure. A worker that was changed is **due**. A turn looks at the workers that are due and
+//! at no other: a worker that did nothing costs no look. When there is nothing to do for a worker but to wait for a
+//! moment, it is put off until then.
 //!
 //! Must stay true: a worker that is not due has its visit at the moment at which there is something to do for it, or
 //! earlier. A visit that is too early costs one look; a visit that is too late would be a task without an end.

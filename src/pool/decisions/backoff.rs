@@ -1,7 +1,7 @@
 //! The wait between two tries of an item, and the tasks that wait so.
 //!
-//! Lives in the parent; pure. The waits grow by a factor and are jittered, so that items which failed together do not run
-//! together again ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015: the variant "equal jitter").
+//! Lives in the parent; pure. The waits grow by a factor and are jittered, so that items which failed together do not
+//! run together again ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015: the variant "equal jitter").
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

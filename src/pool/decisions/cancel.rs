@@ -38,6 +38,8 @@ impl Core {
             Place::Encoding | Place::Delayed | Place::Deciding => {
                 self.fail_unstarted(key, ErrorKind::Cancelled);
             }
+            // Its worker may still drop the result.
+            Place::Sent { .. } if record.has_all_outcomes() => {}
             Place::Sent { worker, .. } => self.stop_running(worker, key, ErrorKind::Cancelled),
         }
     }

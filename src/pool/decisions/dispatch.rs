@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::core::{Core, Effect, Phase};
 use super::records::{Order, Place, TaskArguments, TaskRecord};
+use super::worker_state::WorkerIo;
 use crate::call::Written;
 use crate::call::encoded_items::{EncodeResult, EncodedItems, NotEncoded};
 use crate::call::job::Job;
@@ -194,6 +195,7 @@ impl Core {
         }
     }
 
+    /// Sends the task to the worker, or does what must be done before.
     pub(in crate::pool) fn dispatch(&mut self, worker: WorkerKey, key: TaskKey) {
         self.cut_to_quota(worker, key);
         // Items with descriptors may have been split off while it waited.
@@ -209,35 +211,21 @@ impl Core {
         let Some(io) = self.workers.io_mut(worker) else {
             return self.requeue(key);
         };
-        let timed = record.options.first_limit().is_some();
-        io.requests.set_trace(record.trace());
-        let written = match &mut record.arguments {
-            TaskArguments::Packed(packed) => io.requests.write_blob(key, &*record.job, packed),
-            TaskArguments::Encoded(items) => {
-                io.requests.write_items(key, &*record.job, items, timed)
-            }
-            TaskArguments::Large(_) => Written::TooLarge,
-            TaskArguments::Unencoded => return self.encode(key),
-        };
-        match written {
+        match write_request(key, record, io) {
             Written::Sent {
                 position,
                 items,
                 has_fds,
             } => {
                 let rest = record.split_encoded(items);
-                let is_split = rest.is_some();
-                if let (true, TaskArguments::Encoded(items)) = (has_fds, &mut record.arguments) {
-                    let cached = items.take_cached();
-                    record.keep_cached(cached);
-                    // The descriptors are the worker's now: to be sent again, they are duplicated again.
-                    record.arguments = TaskArguments::Unencoded;
+                if has_fds {
+                    leave_descriptors(record);
                 }
                 self.on_sent(worker, key, position, items, has_fds);
                 self.use_quota(worker, items);
                 self.schedule.sent(worker, key, items, self.now);
                 self.check_balance = true;
-                if is_split {
+                if rest.is_some() {
                     self.records.recount(key);
                 }
                 self.queue_rest(key, items, rest);
@@ -318,8 +306,8 @@ impl Core {
         }
     }
 
-    /// The task's first item is too large for a ring. It is encoded outside the lock, into memory of `worker`, which has
-    /// a place for it until then.
+    /// The task's first item is too large for a ring. It is encoded outside the lock, into memory of `worker`, which
+    /// has a place for it until then.
     fn pack(&mut self, key: TaskKey, worker: WorkerKey) {
         self.queue_rest(key, 1, None);
         let Some(io) = self.workers.io_mut(worker) else {
@@ -363,5 +351,25 @@ impl Core {
             self.fail_all(&record.job, error);
             self.discard(record);
         }
+    }
+}
+
+/// Copies the task's items into the worker's ring, as many as there is space for.
+fn write_request(key: TaskKey, record: &mut TaskRecord, io: &mut WorkerIo) -> Written {
+    let timed = record.options.first_limit().is_some();
+    io.requests.set_trace(record.trace());
+    match &mut record.arguments {
+        TaskArguments::Packed(packed) => io.requests.write_blob(key, &*record.job, packed),
+        TaskArguments::Encoded(items) => io.requests.write_items(key, &*record.job, items, timed),
+        TaskArguments::Large(_) | TaskArguments::Unencoded => Written::TooLarge,
+    }
+}
+
+/// The descriptors of the task are the worker's now: to be sent again, they are duplicated again.
+fn leave_descriptors(record: &mut TaskRecord) {
+    if let TaskArguments::Encoded(items) = &mut record.arguments {
+        let cached = items.take_cached();
+        record.keep_cached(cached);
+        record.arguments = TaskArguments::Unencoded;
     }
 }

@@ -1,8 +1,8 @@
 //! The core's topic: the call of the exit function in a worker that leaves.
 //!
 //! It is sent when the worker has finished its last task, and the worker is told to stop when it has replied. Its
-//! arguments are encoded outside the lock, as all are. A worker that has lost its state is stopping already: it takes nothing
-//! but this call.
+//! arguments are encoded outside the lock, as all are. A worker that has lost its state is stopping already: it takes
+//! nothing but this call.
 
 use std::sync::Arc;
 use std::time::Duration;

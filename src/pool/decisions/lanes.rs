@@ -1,16 +1,17 @@
 //! The lanes of workers: a worker that runs several tasks at a time has a lane for each.
 //!
-//! Lives in the application. For the schedule, the ledger and the time limits a lane is what a worker of one task is: it
-//! has its own rings, its own run queue and its own task. The lanes of a worker have one process, so they are started,
-//! replaced, stopped, lent out and killed together. The first lane stands for the worker wherever workers are counted.
+//! Lives in the application. For the schedule, the ledger and the time limits a lane is what a worker of one task is:
+//! it has its own rings, its own run queue and its own task. The lanes of a worker have one process, so they are
+//! started, replaced, stopped, lent out and killed together. The first lane stands for the worker wherever workers are
+//! counted.
 //!
-//! Must stay true: the lanes of a worker come and go together; if one is stopping, all are. Only the first lane is reserved:
-//! its reservation is that of all.
+//! Must stay true: the lanes of a worker come and go together; if one is stopping, all are. Only the first lane is
+//! reserved: its reservation is that of all.
 
 use std::time::Duration;
 
 use super::core::Core;
-use super::fault_of_mate::FaultOfMate;
+use super::lane_fault::LaneFault;
 use super::worker_state::WorkerLife;
 use super::worker_table::{Worker, WorkerTable};
 use crate::schedule::{RunQueue, WorkerKey};
@@ -52,15 +53,15 @@ impl WorkerTable {
 }
 
 impl Core {
-    /// A lane of a worker is stopping: so are the others. They have one process.
-    pub(in crate::pool) fn stop_mates(&mut self, lane: WorkerKey) {
+    /// A lane of a worker is stopping: so are the others, which are in the same process.
+    pub(in crate::pool) fn stop_lanes(&mut self, lane: WorkerKey) {
         let reason = self.workers.get(lane).and_then(|it| it.life.kill_reason());
-        for mate in self.workers.lanes(lane) {
-            let it = self.workers.get_mut(mate).filter(|it| it.is_alive());
+        for other in self.workers.lanes(lane) {
+            let it = self.workers.get_mut(other).filter(|it| it.is_alive());
             if let Some(it) = it {
                 // What must be done next was done, or is, for the lane that stopped first.
                 let _ = WorkerLife::kill(&mut it.life);
-                it.fault_of_mate = reason.map(|_| FaultOfMate::DidNotEnd);
+                it.lane_fault = reason.map(|_| LaneFault::DidNotEnd);
             }
         }
     }

@@ -1,12 +1,12 @@
 //! The core's topic: workers that are lent out.
 //!
-//! A request for a worker is a task, so that it waits among the others in its turn. When the schedule has chosen a worker
-//! for it, the worker is promised: it finishes what it has, and is then lent out. If another worker is idle before that,
-//! the promise goes there. A lease is of the whole worker: of all its lanes, whose reservation the first lane has. When it
-//! is given back, the calls that were submitted through it run before anything else.
+//! A request for a worker is a task, so that it waits among the others in its turn. When the schedule has chosen a
+//! worker for it, the worker is promised: it finishes what it has, and is then lent out. If another worker is idle
+//! before that, the promise goes there. A lease is of the whole worker: of all its lanes, whose reservation the first
+//! lane has. When it is given back, the calls that were submitted through it run before anything else.
 //!
-//! Must stay true: while a worker is lent out, or has calls of a lease, no other task runs in it but a pinned one, and that
-//! not at the same time.
+//! Must stay true: while a worker is lent out, or has calls of a lease, no other task runs in it but a pinned one, and
+//! that not at the same time.
 
 use std::sync::Arc;
 
@@ -37,8 +37,8 @@ impl Core {
         }
     }
 
-    /// Lends a promised worker out, or another that is idle before it. Ends the reservation of a worker that was given back,
-    /// and has finished the calls of its lease.
+    /// Lends a promised worker out, or another that is idle before it. Ends the reservation of a worker that was given
+    /// back, and has finished the calls of its lease.
     pub(in crate::pool) fn settle_reservation(&mut self, worker: WorkerKey) {
         let Some(it) = self.workers.get(worker) else {
             return;

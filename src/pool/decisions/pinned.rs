@@ -1,9 +1,9 @@
 //! The core's topic: tasks that only one worker may run.
 //!
-//! A pinned task never waits in the schedule: it waits at its worker, and is sent when the worker has nothing else to do.
-//! While a task waits so, or the worker is lent out (`leases`), the schedule gives the worker nothing. A worker with several
-//! lanes runs the calls of a lease in its first lane, so one after the other, and any other pinned task in the lane that is
-//! free first. Pinned tasks of all its lanes wait at the first.
+//! A pinned task never waits in the schedule: it waits at its worker, and is sent when the worker has nothing else to
+//! do. While a task waits so, or the worker is lent out (`leases`), the schedule gives the worker nothing. A worker
+//! with several lanes runs the calls of a lease in its first lane, so one after the other, and any other pinned task in
+//! the lane that is free first. Pinned tasks of all its lanes wait at the first.
 //!
 //! Must stay true: a pinned task whose worker is gone ends or moves, and never waits for ever.
 
@@ -188,8 +188,8 @@ impl Core {
         }
     }
 
-    /// No worker can be started: the tasks that wait for a worker with some number end with the cause. They may still be at
-    /// a worker whose exit was not seen.
+    /// No worker can be started: the tasks that wait for a worker with some number end with the cause. They may still
+    /// be at a worker whose exit was not seen.
     pub(in crate::pool) fn fail_numbered(&mut self, cause: &JoinError) {
         let unplaced = self.unplaced.iter().map(|(_, key)| *key);
         let keys: Vec<_> = self.pinned.iter().copied().chain(unplaced).collect();

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::segments::Segments;
 use crate::call::encoded_items::EncodedItems;
-use crate::call::encoded_items::NamedValues;
 use crate::call::job::{GroupId, Job};
+use crate::codec::cached::CachedMemory;
 use crate::pool::options::call_options::CallOptions;
 use crate::pool::options::shared_options::{KnownOptions, SharedOptions};
 use crate::ring::Cursor;
@@ -71,19 +70,18 @@ impl TaskArguments {
 }
 
 /// One task.
+///
+/// Very many may wait, so it is small: what few tasks have is in a box of its own, and what only a task in a ring has
+/// is in the ledger of its worker.
 #[derive(Debug)]
 pub(in crate::pool) struct TaskRecord {
     pub(in crate::pool) job: Arc<dyn Job>,
     pub(in crate::pool) options: SharedOptions,
     /// What few tasks have.
     rare: Option<Box<RareDetails>>,
-    /// Until when it must have started, or [`NEVER`].
-    start_by: Moment,
     pub(in crate::pool) place: Place,
     pub(in crate::pool) arguments: TaskArguments,
     pub(in crate::pool) submitted: Moment,
-    /// How long its items have run, in nanoseconds.
-    ran: u64,
     /// Whether the caller has cancelled it.
     pub(in crate::pool) cancelled: bool,
     /// How many workers have died when it was their next task, before they said that they had started it.
@@ -101,15 +99,31 @@ pub(in crate::pool) struct TaskRecord {
 struct RareDetails {
     affinity: Option<AffinityKey>,
     trace: Option<Arc<Traceparent>>,
+    /// Until when it must have started.
+    start_by: Option<Moment>,
     /// The cached values that the arguments name, if the encoded arguments were dropped.
-    _cached: Option<Box<NamedValues>>,
+    _cached: Vec<Arc<CachedMemory>>,
+}
+
+impl RareDetails {
+    /// Takes them out of the options of a call.
+    fn take(options: &mut CallOptions) -> Option<Box<Self>> {
+        let (affinity, trace) = (options.key.take(), options.trace.take());
+        let start_by = options.start_by.take();
+        let has_any = affinity.is_some() || trace.is_some() || start_by.is_some();
+        has_any.then(|| {
+            Box::new(Self {
+                affinity,
+                trace,
+                start_by,
+                _cached: Vec::new(),
+            })
+        })
+    }
 }
 
 /// No place.
 const NOWHERE: u32 = u32::MAX;
-
-/// After all other moments.
-const NEVER: Moment = Moment::from_bits(u64::MAX);
 
 impl TaskRecord {
     /// The options of what is split off.
@@ -131,34 +145,25 @@ impl TaskRecord {
     }
 
     /// Keeps the cached values that its arguments name.
-    pub(in crate::pool) fn keep_cached(&mut self, cached: Option<Box<NamedValues>>) {
-        if cached.is_some() {
+    pub(in crate::pool) fn keep_cached(&mut self, cached: Vec<Arc<CachedMemory>>) {
+        if !cached.is_empty() {
             self.rare.get_or_insert_default()._cached = cached;
         }
     }
 
     /// Until when it must have started.
     pub(in crate::pool) fn start_by(&self) -> Option<Moment> {
-        (self.start_by != NEVER).then_some(self.start_by)
+        self.rare.as_ref()?.start_by
     }
 
     /// It has started, and will be tried again.
     pub(in crate::pool) fn note_try(&mut self) {
-        self.start_by = NEVER;
+        if let Some(rare) = &mut self.rare {
+            rare.start_by = None;
+        }
         if !self.options.tried {
             self.options.tried = true;
         }
-    }
-
-    /// Items have run for so long.
-    pub(in crate::pool) fn add_run_time(&mut self, ran: Duration) {
-        let nanos = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX);
-        self.ran = self.ran.saturating_add(nanos);
-    }
-
-    /// How long its items have run. A next try begins at zero.
-    pub(in crate::pool) fn take_run_time(&mut self) -> Duration {
-        Duration::from_nanos(std::mem::take(&mut self.ran))
     }
 
     /// The encoded items from `at` on, if they can be sent without the others.
@@ -188,6 +193,11 @@ impl TaskRecord {
             Place::Sent { received, .. } => Some(received as usize),
             _ => None,
         }
+    }
+
+    /// Whether all its items have outcomes, and only the worker's word is missing that it has finished.
+    pub(in crate::pool) fn has_all_outcomes(&self) -> bool {
+        self.received() == Some(self.job.items())
     }
 
     /// The position of its request, if that is in the ring of `worker`.
@@ -229,25 +239,14 @@ impl Records {
         let bytes = arguments.bytes();
         self.bytes += u64::from(bytes);
         let group = job.group();
-        let (affinity, trace) = (options.key.take(), options.trace.take());
-        let is_rare = affinity.is_some() || trace.is_some();
-        let rare = is_rare.then(|| {
-            Box::new(RareDetails {
-                affinity,
-                trace,
-                _cached: None,
-            })
-        });
-        let start_by = options.start_by.take().unwrap_or(NEVER);
+        let rare = RareDetails::take(&mut options);
         let index = self.tasks.insert(TaskRecord {
             job,
             options: self.options.share(options),
             rare,
-            start_by,
             place: Place::Waiting,
             arguments,
             submitted: now,
-            ran: 0,
             cancelled: false,
             deaths: 0,
             serial,
@@ -362,4 +361,15 @@ fn index(key: TaskKey) -> usize {
 
 fn serial(key: TaskKey) -> u32 {
     (key >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn record_is_small_and_a_place_for_one_is_no_larger() {
+        assert!(size_of::<TaskRecord>() <= 128);
+        assert_eq!(size_of::<Option<TaskRecord>>(), size_of::<TaskRecord>());
+    }
 }

@@ -1,10 +1,10 @@
 //! The core's topic: workers that leave in an orderly way, and what takes their place.
 //!
 //! A worker whose tasks are used up takes no more, and its replacement starts while it finishes those it has. A worker
-//! that is only old takes tasks until its replacement is ready. Either way the replacement has the same number and is on
-//! **standby**: it takes no task before the other has finished its last. So no more tasks run at a time than the pool has
-//! workers, and a pool of one worker runs its tasks in order. Of workers with several lanes, a lane of the replacement takes
-//! tasks for each lane of the other that has finished: a long task does not keep the others waiting.
+//! that is only old takes tasks until its replacement is ready. Either way the replacement has the same number and is
+//! on **standby**: it takes no task before the other has finished its last. So no more tasks run at a time than the
+//! pool has workers, and a pool of one worker runs its tasks in order. Of workers with several lanes, a lane of the
+//! replacement takes tasks for each lane of the other that has finished: a long task does not keep the others waiting.
 
 use super::core::{Core, Effect};
 use super::departure::Departure;
@@ -71,8 +71,8 @@ impl Core {
         }
     }
 
-    /// The worker has lost a task that it had, without a reply. If it leaves, it may have nothing more to do: the driver
-    /// must look, which may sleep.
+    /// The worker has lost a task that it had, without a reply. If it leaves, it may have nothing more to do: the
+    /// driver must look, which may sleep.
     pub(in crate::pool) fn may_have_finished(&mut self, worker: WorkerKey) {
         let it = self.workers.get(worker);
         if it.is_some_and(|it| it.departure.is_final()) {
@@ -148,8 +148,8 @@ impl Core {
         workers.any(|it| it.number == number && it.standby && it.life.takes_tasks())
     }
 
-    /// Lanes of workers with this number have finished their last tasks, or are gone: as many lanes of the replacement take
-    /// tasks. A worker that is gone may have been replaced long ago, and another with this number still has tasks.
+    /// Lanes of workers with this number have finished their last tasks, or are gone: as many lanes of the replacement
+    /// take tasks. A worker that is gone may have been replaced long ago, and another with this number still has tasks.
     pub(in crate::pool) fn promote_successor(&mut self, number: usize) {
         let same = self.workers.iter().filter(|(_, it)| it.number == number);
         let (waiting, others): (Vec<_>, Vec<_>) = same.partition(|(_, it)| it.standby);
@@ -170,8 +170,8 @@ impl Core {
         }
     }
 
-    /// Whether a lane has a task, may be given one, or runs the exit function. Otherwise a pool whose exit function takes long
-    /// would have ever more processes that leave.
+    /// Whether a lane has a task, may be given one, or runs the exit function. Otherwise a pool whose exit function
+    /// takes long would have ever more processes that leave.
     pub(in crate::pool) fn is_occupied(&self, lane: WorkerKey) -> bool {
         let stays = |it: &Worker| it.is_alive() || it.life.is_leaving();
         let it = self.workers.get(lane).filter(|it| stays(it));

@@ -15,7 +15,6 @@ use crate::pool::driving::findings::JobOutcomes;
 use crate::pool::monitoring::pool_event::PoolEvent;
 use crate::pool::monitoring::recycle_reason::RecycleReason;
 use crate::schedule::{TaskKey, WorkerKey};
-use crate::sys::clock::Moment;
 use crate::transfer::messages::ToWorker;
 use crate::transfer::nonsense::Nonsense;
 
@@ -39,23 +38,26 @@ impl Core {
         else {
             return Ok(None);
         };
-        it.ledger.replied(head, now)?;
+        let ran_until_now = it.ledger.replied(head, now)?;
         if head.task == EXIT_TASK {
             return Ok(self.on_exit_reply(worker, head));
         }
         let Some(record) = self.records.get_mut(head.task) else {
             return Ok(None);
         };
-        let Some((items, end, ran)) = received(record, worker, head, now) else {
+        let Some((items, end)) = received(record, worker, head) else {
             return Ok(None);
         };
         let job = Arc::clone(&record.job);
-        self.busy_time.add(ran, now);
+        // No worker can have run it longer than there was a task.
+        let age = now.since(record.submitted);
+        self.busy_time
+            .add(Duration::from_nanos(head.run_nanos).min(age), now);
         let asks_rule = head.last && head.count == 1 && items == 1 && self.asks_rule(head.task);
         if head.last && end < items {
             return Err(Nonsense("its last reply leaves items out"));
         } else if head.last {
-            self.finish(worker, head.task, asks_rule);
+            self.finish(worker, head.task, ran_until_now.min(age), asks_rule);
         } else {
             self.schedule
                 .progress(worker, head.task, items - end, self.now);
@@ -111,13 +113,12 @@ impl Core {
         }
     }
 
-    /// The last reply of a task has arrived: all its items have outcomes. If the pool's rule is asked about it, the task
-    /// keeps its record until that has decided.
-    fn finish(&mut self, worker: WorkerKey, key: TaskKey, asks_rule: bool) {
-        let Some(record) = self.records.get_mut(key) else {
+    /// The last reply of a task has arrived: all its items have outcomes, and `ran` so long together. If the pool's rule is
+    /// asked about it, the task keeps its record until that has decided.
+    fn finish(&mut self, worker: WorkerKey, key: TaskKey, ran: Duration, asks_rule: bool) {
+        let Some(record) = self.records.get(key) else {
             return;
         };
-        let ran = record.take_run_time();
         let waited = self.now.since(record.submitted).saturating_sub(ran);
         self.schedule.finished(worker, key, ran, self.now);
         self.counts.run_time.add(ran);
@@ -159,14 +160,9 @@ impl Core {
     }
 }
 
-/// Adds the outcomes of a reply to the task's record. Returns how many items the task has, how many of them have outcomes,
-/// and how long those of this reply ran. `None` if `worker` does not have the task, or the reply is not the next.
-fn received(
-    record: &mut TaskRecord,
-    worker: WorkerKey,
-    head: &Reply,
-    now: Moment,
-) -> Option<(usize, usize, Duration)> {
+/// Adds the outcomes of a reply to the task's record. Returns how many items the task has, and how many of them have
+/// outcomes. `None` if `worker` does not have the task, or the reply is not the next.
+fn received(record: &mut TaskRecord, worker: WorkerKey, head: &Reply) -> Option<(usize, usize)> {
     let items = record.job.items();
     let end = (head.first as usize).saturating_add(head.count as usize);
     match &mut record.place {
@@ -179,8 +175,5 @@ fn received(
         }
         _ => return None,
     }
-    // No worker can have run it longer than there was a task.
-    let ran = Duration::from_nanos(head.run_nanos).min(now.since(record.submitted));
-    record.add_run_time(ran);
-    Some((items, end, ran))
+    Some((items, end))
 }

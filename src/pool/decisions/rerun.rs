@@ -17,7 +17,8 @@ impl Core {
             self.end(key, Some(error));
         } else if has_rule {
             self.await_decision(key);
-            self.effects.push(Effect::Decide(key, error));
+            let item = self.records.get(key).and_then(|it| it.job.item());
+            self.effects.push(Effect::Decide(key, error.of_item(item)));
         } else {
             self.rerun(key);
         }

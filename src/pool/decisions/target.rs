@@ -15,7 +15,8 @@ pub(in crate::pool) enum Target {
     Number(usize),
 }
 
-/// Whether a worker is kept for something else than waiting tasks. All its lanes are, and the first has the reservation.
+/// Whether a worker is kept for something else than waiting tasks. All its lanes are, and the first has the
+/// reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::pool) enum Reservation {
     #[default]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::core::{Core, Effect, OnLoss, Phase};
 use super::exit_stage::ExitStage;
-use super::fault_of_mate::FaultOfMate;
+use super::lane_fault::LaneFault;
 use super::records::TaskRecord;
 use super::worker_death::{DeathMeaning, WorkerDeath};
 use super::worker_table::Worker;
@@ -54,7 +54,7 @@ impl Core {
             return;
         };
         dead.stderr.clone_from(&exit.stderr);
-        tell_mates(&mut dead, &mut others, end);
+        mark_over_memory(&mut dead, &mut others, end);
         self.count_exited_time(&dead, ran);
         self.check_missing = true;
         self.unpin_all(&dead);
@@ -67,7 +67,7 @@ impl Core {
         let was_running = exit.progress == StartProgress::Done;
         let lanes = || std::iter::once((&dead, &queue)).chain(others.iter().map(|(a, b)| (a, b)));
         let is_unwanted = |it: &Worker| !it.is_alive() && !it.unresponsive && it.nonsense.is_none();
-        // Of several tasks, one that has started is the cause.
+        // Of several tasks, a task that has started is the cause.
         let ran_any = |(lane, queue): (&Worker, &VecDeque<QueuedTask>)| {
             let front = queue.front().and_then(|it| self.records.get(it.task));
             claimed(lane, front) > front.and_then(TaskRecord::received)
@@ -107,7 +107,7 @@ impl Core {
         let mut started = false;
         // From the last to the first, each before all others: so they wait in their old order.
         for (ahead, queued) in queue.iter().enumerate().rev() {
-            // The first task has no last reply, so the worker has not started the others, whatever it says.
+            // The first task has no last reply, so the worker has not started the others, whatever the memory says.
             let is_first = ahead == 0;
             started |= self.settle_task(dead, queued.task, is_first, end);
         }
@@ -153,9 +153,9 @@ impl Core {
         }
     }
 
-    /// A worker has died of itself before it said that it had started the task at the `front`. The task may have been the
-    /// cause, and may have overwritten the word that says so. It is tried again, but not for ever. Of a batch the first item
-    /// is meant: the others were not next.
+    /// A worker has died of itself before it said that it had started the task at the `front`. The task may have been
+    /// the cause, and may have overwritten the word that says so. It is tried again, but not for ever. Of a batch the
+    /// first item is meant: the others were not next.
     fn blame(&mut self, dead: &Worker, front: Option<&QueuedTask>, status: Option<ExitStatus>) {
         let Some(key) = front.map(|queued| queued.task) else {
             return;
@@ -273,7 +273,7 @@ impl Core {
             }
             _ => words.explain(error),
         };
-        let error = match dead.fault_of_mate.filter(|_| kind == ErrorKind::Crashed) {
+        let error = match dead.lane_fault.filter(|_| kind == ErrorKind::Crashed) {
             Some(fault) => error.because(fault.reason()),
             None => error,
         };
@@ -288,12 +288,16 @@ impl Core {
 }
 
 /// If the task of one lane has gone over the memory limit, the others know.
-fn tell_mates(first: &mut Worker, others: &mut [(Worker, VecDeque<QueuedTask>)], end: ChildEnd) {
+fn mark_over_memory(
+    first: &mut Worker,
+    others: &mut [(Worker, VecDeque<QueuedTask>)],
+    end: ChildEnd,
+) {
     let is_over = |it: &Worker| last_words(it, end).kind() == ErrorKind::MemoryExceeded;
     if !others.is_empty() && (is_over(first) || others.iter().any(|(it, _)| is_over(it))) {
         let lanes = others.iter_mut().map(|(it, _)| it);
         for lane in lanes.chain(std::iter::once(first)) {
-            lane.fault_of_mate = Some(FaultOfMate::OverMemory);
+            lane.lane_fault = Some(LaneFault::OverMemory);
         }
     }
 }

@@ -119,7 +119,7 @@ impl Core {
             must_wake: false,
             has_fds: Vec::new(),
             ledger: Ledger::default(),
-            fault_of_mate: None,
+            lane_fault: None,
             unresponsive: false,
             nonsense: None,
             stderr: String::new(),

@@ -44,8 +44,8 @@ pub(in crate::pool) struct PendingKill {
 /// The state of a worker. `I` is the way to its process.
 #[derive(Debug)]
 pub(in crate::pool) enum WorkerLife<I = WorkerIo> {
-    /// No process is known yet. Dropping `_wanted` ends the start, which may take long: a preload may never return. If the
-    /// worker is to exit when it has run its initializers, it is killed at `kill_at`.
+    /// No process is known yet. Dropping `_wanted` ends the start, which may take long: a preload may never return. If
+    /// the worker is to exit when it has run its initializers, it is killed at `kill_at`.
     Starting {
         _wanted: oneshot::Sender<()>,
         kill_at: Option<Moment>,
@@ -57,8 +57,8 @@ pub(in crate::pool) enum WorkerLife<I = WorkerIo> {
     Ready { io: I, suspect_at: Option<Cursor> },
     /// The worker was told to cancel the task that it runs, and is killed if the task does not end in time.
     Cancelling { io: I, kill: PendingKill },
-    /// The worker was killed, or told to exit, or leaves of itself: then it is killed at `kill_at`. Its exit was not seen
-    /// yet. There is no `io` if there was no process.
+    /// The worker was killed, or told to exit, or leaves of itself: then it is killed at `kill_at`. Its exit was not
+    /// seen yet. There is no `io` if there was no process.
     Stopping {
         io: Option<I>,
         because: Option<PendingKill>,
@@ -206,8 +206,8 @@ impl<I> WorkerLife<I> {
         }
     }
 
-    /// The worker must exit when it has run its initializers: it drops the state that they make. It is killed if it still
-    /// exists at `kill_at`.
+    /// The worker must exit when it has run its initializers: it drops the state that they make. It is killed if it
+    /// still exists at `kill_at`.
     pub(in crate::pool) fn stop_prepared(&mut self, kill_at: Moment) -> NextStep {
         match self.take() {
             Self::Preparing { io } => {
@@ -368,7 +368,8 @@ impl<I> WorkerLife<I> {
         }
     }
 
-    /// The state as users see it. `serves` says whether the process takes requests, `busy` whether the worker has tasks.
+    /// The state as users see it. `serves` says whether the process takes requests, `busy` whether the worker has
+    /// tasks.
     pub(in crate::pool) fn public(&self, serves: bool, busy: bool) -> WorkerState {
         match self {
             Self::Starting { .. } | Self::Preparing { .. } => WorkerState::Starting,

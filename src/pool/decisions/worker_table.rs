@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::agenda::Agenda;
 use super::departure::Departure;
 use super::exit_stage::ExitStage;
-use super::fault_of_mate::FaultOfMate;
+use super::lane_fault::LaneFault;
 use super::target::{Reservation, WorkerId};
 use super::worker_state::{WorkerIo, WorkerLife};
 use crate::call::job::Job;
@@ -46,8 +46,8 @@ pub(in crate::pool) struct Worker {
     pub(in crate::pool) has_fds: Vec<TaskKey>,
     /// What it was sent and has not replied to.
     pub(in crate::pool) ledger: Ledger,
-    /// Whether another lane of its worker has ended it.
-    pub(in crate::pool) fault_of_mate: Option<FaultOfMate>,
+    /// Why the task of another lane has ended this one.
+    pub(in crate::pool) lane_fault: Option<LaneFault>,
     /// Whether it was killed because it did not start a task in time.
     pub(in crate::pool) unresponsive: bool,
     /// Why nothing is read from it any more.
@@ -218,7 +218,7 @@ impl TakesTasks for WorkerTable {
             .is_some_and(|it| it.takes_tasks() && (it.is_first_lane() || !self.is_reserved(worker)))
     }
 
-    fn mates(&self, worker: WorkerKey) -> impl Iterator<Item = WorkerKey> {
+    fn same_process(&self, worker: WorkerKey) -> impl Iterator<Item = WorkerKey> {
         self.lanes(worker)
     }
 }

@@ -30,7 +30,7 @@ impl Core {
         if it.life.is_stopping() {
             let number = it.number;
             self.check_missing = true;
-            self.stop_mates(worker);
+            self.stop_lanes(worker);
             self.promote_successor(number);
         }
         let cancelled = match next {
@@ -283,7 +283,7 @@ impl Core {
         if ran >= it.next_look() {
             it.looked_after = ran;
             if let Some(io) = it.life.io_mut() {
-                io.requests.send(ToWorker::Look);
+                io.requests.send(ToWorker::CheckTaskThread);
             }
         }
     }

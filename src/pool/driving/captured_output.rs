@@ -1,7 +1,7 @@
 //! What workers write to their stdout and stderr, line by line.
 //!
-//! Runs in the application, as a task of its own for each stream, until all that hold the other end have closed it. What a
-//! worker writes is hostile: a line has a bound, and bytes that are no text are replaced.
+//! Runs in the application, as a task of its own for each stream, until all that hold the other end have closed it.
+//! What a worker writes is hostile: a line has a bound, and bytes that are no text are replaced.
 
 use std::io;
 use std::os::fd::OwnedFd;

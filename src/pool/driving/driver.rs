@@ -4,9 +4,9 @@
 //! outcomes and wakes callers, so that workers have their next tasks before results are looked at. After anything has
 //! happened it yields and polls again before it sleeps: while replies stream in, no worker rings the doorbell.
 //!
-//! Runs in the application, on the runtime in which the pool was built, or the crate's own (`background`). Must stay true: the driver sleeps only if every
-//! reply ring was empty after it announced its sleep, and the alarm was set under the core's lock. One poll takes the
-//! lock once, except to free idle memory, every few seconds at most.
+//! Runs in the application, on the runtime in which the pool was built, or the crate's own (`background`). Must stay
+//! true: the driver sleeps only if every reply ring was empty after it announced its sleep, and the alarm was set under
+//! the core's lock. One poll takes the lock once, except to free idle memory, every few seconds at most.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,7 +1,7 @@
 //! The call of a pool's exit function in one worker, and what all those calls have returned.
 //!
-//! Lives in the application; the function runs in the worker. It is a call like any other, sent in the worker's ring under
-//! a key that no task has.
+//! Lives in the application; the function runs in the worker. It is a call like any other, sent in the worker's ring
+//! under a key that no task has.
 
 use std::any::Any;
 use std::collections::VecDeque;

@@ -4,6 +4,7 @@
 //! outcomes follow those of the reply before. A reply that is not so was not written by this program's code.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::call::envelope::Reply;
 use crate::schedule::TaskKey;
@@ -21,6 +22,8 @@ pub(in crate::pool) struct SentRequest {
     items: usize,
     /// How many of them have outcomes.
     received: usize,
+    /// How long those have run, in nanoseconds.
+    ran: u64,
     /// When the last of them came, or when the request became the oldest.
     progress: Moment,
     /// The start of its only item, as it was seen first.
@@ -57,6 +60,7 @@ impl Ledger {
             task,
             items,
             received: 0,
+            ran: 0,
             progress: now,
             started: None,
         });
@@ -80,8 +84,12 @@ impl Ledger {
         }
     }
 
-    /// Checks a reply off.
-    pub(in crate::pool) fn replied(&mut self, head: &Reply, now: Moment) -> Result<(), Nonsense> {
+    /// Checks a reply off. Returns how long the items of its request have run that have outcomes.
+    pub(in crate::pool) fn replied(
+        &mut self,
+        head: &Reply,
+        now: Moment,
+    ) -> Result<Duration, Nonsense> {
         let request = self.0.front_mut().filter(|it| it.task == head.task);
         let request = request.ok_or(Nonsense("it replied to what it was not asked"))?;
         let (first, count) = (head.first as usize, head.count as usize);
@@ -92,12 +100,14 @@ impl Ledger {
             ));
         }
         request.received += count;
+        request.ran = request.ran.saturating_add(head.run_nanos);
         request.progress = now;
+        let ran = Duration::from_nanos(request.ran);
         if head.last {
             self.0.pop_front();
             self.renew_front(true, now);
         }
-        Ok(())
+        Ok(ran)
     }
 
     fn renew_front(&mut self, is_new: bool, now: Moment) {
@@ -117,23 +127,25 @@ mod tests {
             first,
             count,
             last,
+            run_nanos: u64::from(count),
             ..Reply::default()
         }
     }
 
     #[test]
-    fn replies_in_order_are_checked_off() {
+    fn replies_in_order_are_checked_off_and_their_times_added() {
         let mut ledger = Ledger::default();
         ledger.sent(7, 3, Moment::default());
         ledger.sent(8, 1, Moment::default());
         let replies = [
-            reply(7, 0, 2, false),
-            reply(7, 2, 1, false),
-            reply(7, 3, 0, true),
-            reply(8, 1, 0, true),
+            (reply(7, 0, 2, false), 2),
+            (reply(7, 2, 1, false), 3),
+            (reply(7, 3, 0, true), 3),
+            (reply(8, 1, 0, true), 0),
         ];
-        for head in replies {
-            assert_eq!(ledger.replied(&head, Moment::default()), Ok(()), "{head:?}");
+        for (head, nanos) in replies {
+            let ran = ledger.replied(&head, Moment::default());
+            assert_eq!(ran, Ok(Duration::from_nanos(nanos)), "{head:?}");
         }
         assert!(
             ledger

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::sys::clock::Moment;
 use crate::sys::procfs::MemoryUse;
 
-/// The least time between two looks at one worker: a look takes the kernel some microseconds. In this time no worker can
-/// touch more than some mebibytes.
+/// The least time between two looks at one worker: a look takes the kernel some microseconds. In this time no worker
+/// can touch more than some mebibytes.
 const MEMORY_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// See the module.

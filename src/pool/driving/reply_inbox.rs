@@ -1,7 +1,7 @@
 //! What workers have replied and the core has not been told: the driver's side of all reply rings.
 //!
-//! Runs in the application, in the pool's driver. Must stay true: what was read of a worker is found in the order in which
-//! the worker wrote it; nothing is read from a worker that wrote nonsense.
+//! Runs in the application, in the pool's driver. Must stay true: what was read of a worker is found in the order in
+//! which the worker wrote it; nothing is read from a worker that wrote nonsense.
 //!
 //! Never here: the core, and when the driver sleeps.
 

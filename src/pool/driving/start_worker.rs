@@ -25,8 +25,8 @@ use crate::sys::doorbell::Doorbell;
 use crate::threads;
 use crate::transfer::blob::PackedBlob;
 
-/// Starts a worker, unless the sender of `unwanted` is dropped before it has started. `proves` says whether it must show
-/// that it runs before its first task.
+/// Starts a worker, unless the sender of `unwanted` is dropped before it has started. `proves` says whether it must
+/// show that it runs before its first task.
 pub(in crate::pool) fn spawn_start(
     shared: &Arc<PoolShared>,
     worker: WorkerKey,

@@ -1,9 +1,10 @@
 //! When the time of the task at the front of a worker's ring is over.
 //!
 //! Lives in the application; pure. The worker stamps the start of every item into the ring, so that the time before the
-//! start does not count. The stamp is the worker's word: a start in the future counts as now, the start of a single
-//! call counts as it was seen first, and a worker that stamps nothing, or again and again, has [`UNSTARTED`] more than
-//! all its items may take.
+//! start does not count. A corrupted worker may stamp anything. So a start in the future counts as now, and the start
+//! of a single call counts as it was seen first. A worker that stamps nothing, or again and again, has [`UNSTARTED`]
+//! more than all its items may take. A task whose outcomes have all arrived is not late: its worker has [`UNSTARTED`] to
+//! drop the result and to say that it has finished.
 
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub(in crate::pool) struct FrontTask {
 impl FrontTask {
     /// When the time of the running item is over, as far as is known now.
     pub(in crate::pool) fn ends(self, now: Moment) -> Moment {
+        if let Some((0, since)) = self.due {
+            return since.plus(UNSTARTED);
+        }
         let started = self.started.map_or(now, |started| started.min(now));
         let sign = self.sign.min(now).max(started);
         let by_sign = self.progress_timeout.map(|limit| sign.plus(limit));
@@ -40,7 +44,8 @@ impl FrontTask {
         ends.min().unwrap_or(now)
     }
 
-    /// Whether it should have ended by now, if it had started at once, and the worker does not say that it has started.
+    /// Whether the task would be over its limit if it had started at once, and the worker does not say that it has
+    /// started.
     pub(in crate::pool) fn is_late(self, now: Moment) -> bool {
         let limits = self.timeout.into_iter().chain(self.progress_timeout);
         let should_end = self.due.zip(limits.min());
@@ -108,6 +113,18 @@ mod tests {
         assert!(!front(None, 3, 10).is_late(at(10)));
         assert!(front(None, 3, 10).is_late(at(11)));
         assert!(!front(Some(10), 3, 10).is_late(at(12)));
+    }
+
+    #[test]
+    fn worker_whose_outcomes_have_arrived_is_not_late() {
+        assert_eq!(front(Some(10), 0, 11).ends(at(12)), at(16));
+        assert_eq!(front(None, 0, 11).ends(at(12)), at(16));
+        let silent = FrontTask {
+            timeout: None,
+            progress_timeout: Some(LIMIT),
+            ..front(Some(10), 0, 11)
+        };
+        assert_eq!(silent.ends(at(12)), at(16));
     }
 
     #[test]

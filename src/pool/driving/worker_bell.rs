@@ -1,10 +1,10 @@
 //! The doorbell of a worker, rung when the worker replies while the driver sleeps.
 //!
-//! Runs in the application, in the pool's driver. Each worker has a doorbell of its own: a process that fills its counter
-//! silences itself and no other worker.
+//! Runs in the application, in the pool's driver. Each worker has a doorbell of its own: a process that fills its
+//! counter silences itself and no other worker.
 //!
-//! Must stay true: a bell that is not noted as rung has a waker at the runtime. So a driver polls only the bells that have
-//! rung, however many workers there are, and all of them once it is in another task.
+//! Must stay true: a bell that is not noted as rung has a waker at the runtime. So a driver polls only the bells that
+//! have rung, however many workers there are, and all of them once it is in another task.
 
 use std::io;
 use std::sync::Arc;

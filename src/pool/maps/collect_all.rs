@@ -30,8 +30,8 @@ pub struct CollectAll<'a, R> {
 impl<'a, R> Map<'a, R> {
     /// Awaits every outcome, in the order of the input.
     ///
-    /// A failed item ends nothing, and no item is cancelled. After [`Map::unordered`], too, the outcomes are in the order
-    /// of the input.
+    /// A failed item ends nothing, and no item is cancelled. After [`Map::unordered`], too, the outcomes are in the
+    /// order of the input.
     ///
     /// ```
     /// # #[procession::main]

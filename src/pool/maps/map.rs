@@ -38,14 +38,20 @@ const JOBS_AT_ONCE: usize = 64;
 /// - **Read as a [`Stream`]**, it gives the outcome of every item in the order of the input, and continues after
 ///   a failure.
 ///
-/// The input is read as results are taken: [`Map::concurrency`] bounds how far ahead. By default a map reads as
-/// many items as keep the workers busy for about 1.5 ms, at least two for each worker. Items whose outcome waits
-/// behind a slow item count towards a limit that is sixteen times as large. Short items are sent to workers in
-/// batches; [`Map::chunk_size`] sets their size, which otherwise follows from how long items run. While the pool's queue
-/// is full ([`queue_limit`](crate::PoolBuilder::queue_limit)), no input is read; a batch takes one place.
+/// The input is read as results are taken: [`Map::concurrency`] bounds how far ahead. By default a map reads as many
+/// items as keep the workers busy for about 1.5 ms, at least two for each worker. Items whose outcome waits behind a
+/// slow item count towards a limit that is sixteen times as large. Short items are sent to workers in batches;
+/// [`Map::chunk_size`] sets their size, which otherwise follows from how long items run. While the pool's queue is full
+/// ([`queue_limit`](crate::PoolBuilder::queue_limit)), no input is read; a batch takes one place.
 ///
 /// Dropping a map cancels every item that has no outcome: waiting items are removed, and the workers of running
-/// ones are killed.
+/// ones are killed. The map keeps the pool alive.
+///
+/// # Errors
+///
+/// A failed item is a [`JoinError`] of any [`kind`](JoinError::kind). When the pool is closed, items that were
+/// submitted are finished. Each item that is read from then on fails with
+/// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
 ///
 /// # Cancel safety
 ///
@@ -115,7 +121,7 @@ impl<'a, R> Map<'a, R> {
             options,
             ordered: true,
             read_ahead: ReadAhead {
-                workers: guard.shared.look(|core| core.bounds.max),
+                workers: guard.shared.read(|core| core.bounds.max),
                 concurrency: None,
                 chunk_size: None,
             },
@@ -161,8 +167,8 @@ impl<'a, R> Map<'a, R> {
     ///
     /// Before the second try it waits for `first`, and before each further try `factor` times as long as before, but at
     /// most an hour. Each wait is shortened by up to a half, at random, so that items which failed together do not all
-    /// come back together. While an item waits, other items run. A factor below 1 counts as 1. By default an item is run
-    /// again at once.
+    /// come back together. While an item waits, other items run. A factor below 1 counts as 1. By default an item is
+    /// run again at once.
     pub fn backoff(mut self, first: Duration, factor: f64) -> Self {
         self.options.backoff = Some(Backoff::new(first, factor));
         self
@@ -218,7 +224,7 @@ impl<'a, R> Map<'a, R> {
         self.jobs.clear();
         self.read = self.taken + 1;
         self.results = Arc::new(MapResults::new());
-        let error = JoinError::elsewhere("procession::map");
+        let error = JoinError::elsewhere("procession::map").of_item(Some(self.taken));
         self.results.add(self.taken, vec![Err(error)], None);
     }
 
@@ -300,7 +306,7 @@ impl<'a, R> Map<'a, R> {
         options.begin_wait();
         if !shared.with(|core| core.submit_all(jobs, &options, places.take_used())) {
             for (job, _) in jobs.drain(..) {
-                let closed = shared.look(|core| core.refusal(job.name()));
+                let closed = shared.read(|core| core.refusal(job.name()));
                 job.fail(0, job.items(), &closed);
             }
         }

@@ -99,8 +99,11 @@ impl<C: Call> Job for Batch<C> {
     fn deliver_counted(&self, first: usize, outcomes: Outcomes<'_>, count: &mut dyn CountOutcomes) {
         let ran = outcomes.ran();
         let mut failed = 0;
+        let mut items = self.base + first..;
         let mut span = Vec::with_capacity(outcomes.len());
         outcomes.for_each(C::name(), |outcome| {
+            let item = items.next();
+            let outcome = outcome.map_err(|error| error.of_item(item));
             if outcome.as_ref().is_err_and(|error| count.holds(error)) {
                 return;
             }
@@ -115,8 +118,10 @@ impl<C: Call> Job for Batch<C> {
 
     fn fail(&self, first: usize, count: usize, error: &JoinError) {
         let error = error.clone().about(C::name());
-        let span = (0..count).map(|_| Err(error.clone())).collect();
-        self.results.add(self.base + first, span, None);
+        let first = self.base + first;
+        let of_item = |item| Err(error.clone().of_item(Some(item)));
+        let span = (first..first + count).map(of_item).collect();
+        self.results.add(first, span, None);
     }
 
     fn group(&self) -> Option<GroupId> {
@@ -125,6 +130,10 @@ impl<C: Call> Job for Batch<C> {
 
     fn place(&self) -> u64 {
         self.base as u64
+    }
+
+    fn item(&self) -> Option<usize> {
+        Some(self.base)
     }
 
     fn split(&self, at: usize) -> Arc<dyn Job> {

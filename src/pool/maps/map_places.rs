@@ -1,7 +1,7 @@
 //! The places of a map's batches in a queue that has limits.
 //!
-//! Runs in the application, in the task that polls the map. Must stay true: no place is kept while the input has no item,
-//! so that a slow input keeps no other call waiting.
+//! Runs in the application, in the task that polls the map. Must stay true: no place is kept while the input has no
+//! item, so that a slow input keeps no other call waiting.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};

@@ -1,7 +1,7 @@
 //! A distribution of durations.
 //!
-//! Lives in the application. The buckets are those of HdrHistogram (Gil Tene), by the crate of that name, which is no part
-//! of the interface.
+//! Lives in the application. The buckets are those of HdrHistogram (Gil Tene), by the crate of that name, which is no
+//! part of the interface.
 
 use std::fmt;
 use std::time::Duration;

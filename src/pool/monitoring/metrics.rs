@@ -116,7 +116,8 @@ impl Metrics {
         self.counts.crashed
     }
 
-    /// The number of calls that ran longer than their time limit. [`failed`](Self::failed) counts them too.
+    /// The number of calls that ran longer than their time limit, or waited longer than their
+    /// [`queue_timeout`](crate::Run::queue_timeout). [`failed`](Self::failed) counts them too.
     pub fn timed_out(&self) -> u64 {
         self.counts.timed_out
     }
@@ -126,15 +127,17 @@ impl Metrics {
         self.counts.cancelled
     }
 
-    /// The number of times that a call was run again because its worker crashed or exited.
+    /// The number of times that a call was run again, by its [`retries`](crate::Run::retries): because its worker
+    /// crashed or exited, or because the rule of [`retry_if`](crate::PoolBuilder::retry_if) said so.
     pub fn retried(&self) -> u64 {
         self.counts.retried
     }
 
-    /// The number of workers that were killed because they wrote what no worker writes into the memory or the socket
-    /// that they share with the application: a library in them, or an attacker, has overwritten it.
+    /// The number of workers that were killed because they broke the protocol of the memory or the socket that they
+    /// share with the application.
     ///
-    /// The call that such a worker ran ends as [`ErrorKind::Crashed`]. No other call is affected.
+    /// A library in the worker has overwritten the memory, or an attacker controls the worker. The call that such a
+    /// worker ran ends as [`ErrorKind::Crashed`]. No other call is affected.
     pub fn corrupted(&self) -> u64 {
         self.counts.corrupted
     }
@@ -142,8 +145,8 @@ impl Metrics {
     /// The number of workers that were replaced although nothing was wrong with them: because of
     /// [`max_tasks_per_worker`](crate::PoolBuilder::max_tasks_per_worker),
     /// [`max_worker_memory`](crate::PoolBuilder::max_worker_memory),
-    /// [`max_worker_age`](crate::PoolBuilder::max_worker_age) or
-    /// [`restart_workers`](crate::Pool::restart_workers).
+    /// [`max_worker_age`](crate::PoolBuilder::max_worker_age), [`restart_workers`](crate::Pool::restart_workers), or a
+    /// panic in a call of a [`StatePool`](crate::StatePool).
     pub fn recycled(&self) -> u64 {
         self.counts.recycled
     }

@@ -20,7 +20,7 @@ pub enum PoolEvent {
         /// Why.
         why: RecycleReason,
     },
-    /// A task ran longer than its time limit.
+    /// A task ran longer than its time limit, or waited longer than its [`queue_timeout`](crate::Run::queue_timeout).
     TaskTimedOut,
     /// Workers could not be started several times in a row. The pool tries more rarely from now on.
     BreakerOpened {

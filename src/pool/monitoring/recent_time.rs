@@ -1,7 +1,7 @@
 //! How much of the last seconds something took.
 //!
-//! Lives in the application; pure. Spans of time are added when they end, to one counter for each second, so that adding a
-//! short span costs a few instructions.
+//! Lives in the application; pure. Spans of time are added when they end, to one counter for each second, so that
+//! adding a short span costs a few instructions.
 
 use std::time::Duration;
 

@@ -12,7 +12,8 @@ pub enum RecycleReason {
     MaxMemory,
     /// It has lived as long as [`max_worker_age`](crate::PoolBuilder::max_worker_age) allows.
     MaxAge,
-    /// A call of a [`StatePool`](crate::StatePool) has panicked while it had the state. It leaves without its exit function.
+    /// A call of a [`StatePool`](crate::StatePool) has panicked while it had the state. The worker runs its
+    /// [`worker_exit`](crate::PoolBuilder::worker_exit), drops the state and leaves.
     StateLost,
     /// [`Pool::restart_workers`](crate::Pool::restart_workers) was called.
     Restarted,

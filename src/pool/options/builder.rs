@@ -147,10 +147,10 @@ impl PoolBuilder {
 
     /// Runs a function once, in the process from which the pool's workers are forked.
     ///
-    /// Every worker finds what it stored in a `static` (`OnceLock`, `LazyLock`). The workers share that memory
-    /// until one of them writes to it. The function is not `async`, and threads that it starts must have ended
-    /// when it returns. Tasks run on another thread, which has thread-locals of its own. A generator of random numbers in
-    /// a `static` gives the same numbers in every worker, unless the [`initializer`](Self::initializer) seeds it again.
+    /// Every worker finds what it stored in a `static` (`OnceLock`, `LazyLock`). The workers share that memory until
+    /// one of them writes to it. The function is not `async`, and threads that it starts must have ended when it
+    /// returns. Tasks run on another thread, which has thread-locals of its own. A generator of random numbers in a
+    /// `static` gives the same numbers in every worker, unless the [`initializer`](Self::initializer) seeds it again.
     ///
     /// If the function panics, returns an error, ends its process or leaves threads running, it is tried again a
     /// few times. If it still fails, waiting tasks fail with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and
@@ -212,13 +212,13 @@ impl PoolBuilder {
 
     /// Runs a function in every worker that leaves in an orderly way, after its last task.
     ///
-    /// That is when the pool is shut down, and when a worker is recycled, restarted, idle for too long, one too many after
-    /// [`resize`](Pool::resize), or has lost its [`state`](Self::state). What it returns is in the
-    /// [`ShutdownReport`](crate::ShutdownReport). A worker that was killed, crashed, or belongs to a pool that was terminated
-    /// or dropped does not run it. If it panics, its error is in the report and the worker leaves all the same. It may run as
-    /// long as a task ([`task_timeout`](Self::task_timeout)), or a minute if tasks may run for ever. It is no task: metrics
-    /// do not count it. Arguments of which there is only one, such as the end of a pipe, can be sent to one worker. The
-    /// replacement of a recycled worker takes tasks when the function has returned.
+    /// That is when the pool is shut down, and when a worker is recycled, restarted, idle for too long, one too many
+    /// after [`resize`](Pool::resize), or has lost its [`state`](Self::state). What it returns is in the
+    /// [`ShutdownReport`](crate::ShutdownReport). A worker that was killed, crashed, or belongs to a pool that was
+    /// terminated or dropped does not run it. If it panics, its error is in the report and the worker leaves all the
+    /// same. It may run as long as a task ([`task_timeout`](Self::task_timeout)), or a minute if tasks may run for
+    /// ever. It is no task: metrics do not count it. Arguments of which there is only one, such as the end of a pipe,
+    /// can be sent to one worker. The replacement of a recycled worker takes tasks when the function has returned.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -260,7 +260,8 @@ impl PoolBuilder {
     /// The task learns of the request from [`task::cancelled`](crate::task::cancelled) or
     /// [`task::is_cancelled`](crate::task::is_cancelled). A task that returns in time keeps its worker alive; its
     /// outcome is the cancellation or timeout all the same. By default 0: the worker is killed at once. With
-    /// [`tasks_per_worker`](Self::tasks_per_worker) above 1 it is 1 s by default, because other tasks end with the worker.
+    /// [`tasks_per_worker`](Self::tasks_per_worker) above 1 it is 1 s by default, because other tasks end with the
+    /// worker.
     pub fn cancel_grace(mut self, grace: Duration) -> Self {
         self.cancel_grace = Some(grace);
         self
@@ -277,8 +278,8 @@ impl PoolBuilder {
 
     /// Sets how often a task is run again if its worker crashes or exits while the task runs. By default 0.
     ///
-    /// Tasks that had not started are always run elsewhere and do not count. See [`Run::retries`](crate::Run::retries), and
-    /// [`retry_if`](Self::retry_if) for another rule.
+    /// Tasks that had not started are always run elsewhere and do not count. See [`Run::retries`](crate::Run::retries),
+    /// and [`retry_if`](Self::retry_if) for another rule.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
@@ -286,9 +287,9 @@ impl PoolBuilder {
 
     /// Limits how long a result may be, in bytes as it is encoded.
     ///
-    /// A longer result is not read, and its task ends with [`ErrorKind::Decode`](crate::ErrorKind::Decode): a worker must
-    /// not be able to fill the application's memory. By default the limit is 4 GiB, or half of the machine's memory if
-    /// that is less. A decoded value may take more memory than its bytes.
+    /// A longer result is not read, and its task ends with [`ErrorKind::Decode`](crate::ErrorKind::Decode): a worker
+    /// must not be able to fill the application's memory. By default the limit is 4 GiB, or half of the machine's
+    /// memory if that is less. A decoded value may take more memory than its bytes.
     pub fn result_limit(mut self, bytes: u64) -> Self {
         self.result_limit = Some(bytes);
         self
@@ -303,10 +304,10 @@ impl PoolBuilder {
     /// - This is not called inside a Tokio runtime with its I/O and time drivers enabled.
     /// - Children cannot be started, because [`init`](crate::init) was not called.
     /// - No descriptors are left.
-    /// - [`tasks_per_worker`](Self::tasks_per_worker) is above 1 and the pool has a state or a limit on the processor time of
-    ///   a task, or it is above 1024 ([`io::ErrorKind::InvalidInput`]).
-    /// - It has more than 32,768 workers, the least number of workers is above the largest, or the number is left to `PROCESSION_WORKERS`, which is no number
-    ///   ([`io::ErrorKind::InvalidInput`]).
+    /// - [`tasks_per_worker`](Self::tasks_per_worker) is above 1 and the pool has a state or a limit on the processor
+    ///   time of a task, or it is above 1024 ([`io::ErrorKind::InvalidInput`]).
+    /// - It has more than 32,768 workers, the least number of workers is above the largest, or the number is left to
+    ///   `PROCESSION_WORKERS`, which is no number ([`io::ErrorKind::InvalidInput`]).
     /// - [`cgroup`](Self::cgroup) requires what is not possible here ([`io::ErrorKind::Unsupported`]).
     pub fn build(self) -> io::Result<Pool> {
         EntryPoint::of_this_process()?;

@@ -56,9 +56,9 @@ macro_rules! option_setters {
     ($subject:literal) => {
         #[doc = concat!("Limits how long ", $subject, " may run.")]
         ///
-        /// The time counts from the moment a worker starts it; the wait for a worker does not count. After
-        /// the limit it fails with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). Its worker is killed,
-        /// unless the function returns within the pool's [`cancel_grace`](crate::PoolBuilder::cancel_grace). By default the pool's
+        /// The time counts from the moment a worker starts it; the wait for a worker does not count. After the limit it
+        /// fails with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). Its worker is killed, unless the function
+        /// returns within the pool's [`cancel_grace`](crate::PoolBuilder::cancel_grace). By default the pool's
         /// [`task_timeout`](crate::PoolBuilder::task_timeout).
         pub fn timeout(mut self, limit: Duration) -> Self {
             self.options.timeout = Some(limit);
@@ -91,10 +91,10 @@ macro_rules! option_setters {
 
         #[doc = concat!("Sets whether ", $subject, " goes before or after other waiting tasks.")]
         ///
-        /// The priority orders the tasks that wait for a worker, and those that wait for room in a full queue
-        /// ([`queue_limit`](crate::PoolBuilder::queue_limit)). Within a priority the order is that of submission, and no
-        /// priority starves. It does not change the operating system's priority of the worker, and stops no task that
-        /// runs. By default [`Priority::Normal`].
+        /// The priority orders the tasks that wait for a worker, and the calls that wait for room in a full queue
+        /// ([`queue_limit`](crate::PoolBuilder::queue_limit)). Within a priority the order is that of submission, and
+        /// no priority starves. It does not change the operating system's priority of the worker, and stops no task
+        /// that runs. By default [`Priority::Normal`].
         pub fn priority(mut self, priority: Priority) -> Self {
             self.options.priority = priority;
             self
@@ -102,9 +102,9 @@ macro_rules! option_setters {
 
         #[doc = concat!("Gives the worker the trace context of ", $subject, ".")]
         ///
-        /// The task reads it with [`task::traceparent`](crate::task::traceparent). It is opaque: usually the value of the
-        /// header `traceparent` of the [W3C's Trace Context](https://www.w3.org/TR/trace-context/). A text of more than 63
-        /// bytes is not sent.
+        /// The task reads it with [`task::traceparent`](crate::task::traceparent). It is opaque: usually the value of
+        /// the header `traceparent` of the [W3C's Trace Context](https://www.w3.org/TR/trace-context/). A text of more
+        /// than 63 bytes is not sent.
         pub fn traceparent(mut self, traceparent: &str) -> Self {
             self.options.trace = crate::task::Traceparent::new(traceparent).map(std::sync::Arc::new);
             self
@@ -113,11 +113,11 @@ macro_rules! option_setters {
         #[doc = concat!("Sends ", $subject, " to the worker that last had the same key, if that is free soon.")]
         ///
         /// A worker may have made something for the key: an open file, a model, a cache. The key decides among workers
-        /// and not among tasks: when the task has its turn, by order and priority, it goes to that worker if it is idle.
-        /// If it is busy, the task waits for it for at most 50 ms, while other workers take other tasks. It goes to any
-        /// worker when this time is over, when a worker is idle and no other task waits, or when 64 others wait so. A key
-        /// therefore never makes a worker idle, and two tasks with the same key may run at the same time. A task that is
-        /// tried again goes to the worker that had it, if it still exists.
+        /// and not among tasks: when the task has its turn, by order and priority, it goes to that worker if it is
+        /// idle. If it is busy, the task waits for it for at most 50 ms, while other workers take other tasks. It goes
+        /// to any worker when this time is over, when a worker is idle and no other task waits, or when 64 others wait
+        /// so. A key therefore never makes a worker idle, and two tasks with the same key may run at the same time. A
+        /// task that is tried again goes to the worker that had it, if it still exists.
         ///
         /// The worker of a key is remembered for the last few thousand keys. By default there is no key.
         pub fn key(mut self, key: impl std::hash::Hash) -> Self {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::spawn::OwnCgroup;
 use crate::sys::cgroup::Delegation;
 
-/// Whether each worker of a pool has a control group of its own, see [`PoolBuilder::cgroup`](crate::PoolBuilder::cgroup).
+/// Whether each worker of a pool has a control group of its own, see
+/// [`PoolBuilder::cgroup`](crate::PoolBuilder::cgroup).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cgroup {

@@ -14,8 +14,9 @@ impl PoolBuilder {
     /// The pool takes as many tasks as it has workers, and `tasks` more that wait. A task waits until it is known to be
     /// the next of its worker. A batch of map items is one task. At the limit:
     ///
-    /// - [`Pool::run`](crate::Pool::run) waits for a place before it encodes its arguments, and so do [`Pool::map`](crate::Pool::map) and
-    ///   [`Pool::reserve`](crate::Pool::reserve). Each priority is served in order, and the priorities take turns as waiting tasks do.
+    /// - [`Pool::run`](crate::Pool::run) waits for a place before it encodes its arguments, and so do
+    ///   [`Pool::map`](crate::Pool::map) and [`Pool::reserve`](crate::Pool::reserve). Each priority is served in order,
+    ///   and the priorities take turns as waiting tasks do.
     /// - [`Pool::try_spawn`](crate::Pool::try_spawn) fails with [`Full`](crate::Full).
     /// - [`Pool::spawn`](crate::Pool::spawn) queues the task all the same.
     ///
@@ -43,8 +44,8 @@ impl PoolBuilder {
     /// Limits how many bytes the encoded arguments of waiting tasks may have. By default there is no limit.
     ///
     /// At the limit the same happens as at [`queue_limit`](Self::queue_limit). Arguments that are longer than the limit
-    /// pass when no others wait. A map may exceed the limit by one batch. Arguments that travel as a descriptor count the
-    /// few bytes that name it.
+    /// pass when no others wait. A map may exceed the limit by one batch. Arguments that travel as a descriptor count
+    /// the few bytes that name it.
     pub fn queue_bytes(mut self, bytes: u64) -> Self {
         self.queue_bytes = Some(bytes);
         self
@@ -60,11 +61,11 @@ impl PoolBuilder {
 
     /// Says which failed tasks are run again, instead of those whose worker crashed or exited.
     ///
-    /// `rule` is asked after each failure of a task that has started, as long as it has
-    /// [`retries`](Self::retries) left. It may allow another try after a panic, a timeout, a result that cannot be
-    /// decoded. It is not asked about tasks that were cancelled. Work that had not started always runs elsewhere. `rule`
-    /// runs on a thread of the runtime and must not block; if it panics, the task is not run again. Items of a map with
-    /// retries are then sent one by one.
+    /// `rule` is asked after each failure of a task that has started, as long as it has [`retries`](Self::retries)
+    /// left. It may allow another try after a panic, a timeout, a result that cannot be decoded. It is not asked about
+    /// tasks that were cancelled. Work that had not started always runs elsewhere. `rule` runs on a thread of the
+    /// runtime and must not block; if it panics, the task is not run again. Items of a map with retries are then sent
+    /// one by one.
     ///
     /// ```
     /// # #[procession::main]

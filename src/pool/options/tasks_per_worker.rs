@@ -13,49 +13,51 @@ impl PoolBuilder {
     /// For `async` functions that wait more than they compute. The tasks of a worker share its process, its memory and
     /// its Tokio runtime, and finish in any order.
     ///
-    /// Each of the tasks has a thread of the worker for its time. So a future need not be `Send`, a task that computes does
-    /// not stop the others, and a thread-local is of one task at a time, but not the same for all tasks: an
-    /// [`initializer`](Self::initializer) must leave what it makes in a `static`. Functions that are not `async` run at the
-    /// same time, too. A C library that is not thread-safe needs a pool in which this is 1.
+    /// Each of the tasks has a thread of the worker for its time. So a future need not be `Send`, and a task that
+    /// computes does not stop the others. A thread-local belongs to one task at a time, and is not the same for all
+    /// tasks: an [`initializer`](Self::initializer) must leave what it makes in a `static`. Functions that are not
+    /// `async` run at the same time, too. A C library that is not thread-safe needs a pool in which this is 1.
     ///
     /// # The end of a task
     ///
     /// - A panic ends its task and no other.
-    /// - When the worker crashes or exits, all tasks that it had started fail with it, each with the crash as its error.
-    ///   Those that it had only received run elsewhere.
+    /// - When the worker crashes or exits, all tasks that it had started fail with it, each with the crash as its
+    ///   error. Tasks that it had only received run elsewhere.
     /// - A task that is cancelled or over its time limit is dropped in the worker, at its next `await` that waits. A
     ///   function that is not `async` learns of it from [`task::is_cancelled`](crate::task::is_cancelled). If the task
-    ///   has not ended after [`cancel_grace`](Self::cancel_grace), the worker is killed, and the other tasks that it had
-    ///   started fail as [`ErrorKind::Crashed`](crate::ErrorKind::Crashed). The grace is 1 s unless it is set. Where
-    ///   panics abort, nothing is dropped: a task must look itself.
-    /// - [`memory_limit`](Self::memory_limit) is of the worker, so of all of its tasks together. The task whose allocation
-    ///   fails ends the worker, and has [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded). The others fail as
-    ///   crashed, with that as the reason. If the allocation is of a thread that a task has started, the task is not known:
-    ///   then all fail as crashed, but perhaps one.
+    ///   has not ended after [`cancel_grace`](Self::cancel_grace), the worker is killed, and the other tasks that it
+    ///   had started fail as [`ErrorKind::Crashed`](crate::ErrorKind::Crashed). The grace is 1 s unless it is set.
+    ///   Where panics abort, nothing is dropped: a task must check itself.
+    /// - [`memory_limit`](Self::memory_limit) is of the worker, so of all of its tasks together. The task whose
+    ///   allocation fails ends the worker, and has [`ErrorKind::MemoryExceeded`](crate::ErrorKind::MemoryExceeded). The
+    ///   others fail as crashed, with that as the reason. If the allocation is of a thread that a task has started, the
+    ///   task is not known: then all fail as crashed, but perhaps one.
     /// - A panic that aborts the worker is the error of its task. The others fail as crashed.
     ///
     /// # Together with other options
     ///
     /// - [`workers`](Self::workers) counts processes. So do [`Metrics::workers`](crate::Metrics::workers) and
-    ///   [`Pool::workers`](crate::Pool::workers), which shows the task of a worker that has run for longest. A
-    ///   [`queue_limit`](Self::queue_limit) allows as many tasks beside those that wait as all workers run.
-    /// - [`max_tasks_per_worker`](Self::max_tasks_per_worker) and [`max_worker_memory`](Self::max_worker_memory) count the
-    ///   tasks and the memory of a worker together. A worker that is replaced, also because of its
-    ///   [age](Self::max_worker_age) or by [`Pool::restart_workers`](crate::Pool::restart_workers), takes no more tasks. Each
-    ///   of its tasks that ends makes a place in the replacement free. So a long task does not hold up the other places, no
-    ///   more tasks run at a time than before, and the worker ends with its last task. As long there is a process more.
-    /// - [`Pool::resize`](crate::Pool::resize) and [`idle_timeout`](Self::idle_timeout) end a worker when all its tasks have
-    ///   ended, or when it has had none for so long.
-    /// - A lease ([`Pool::worker`](crate::Pool::worker)) is of a whole worker: of all its places. The request waits until all
-    ///   tasks of a worker have ended, which takes no others meanwhile. Calls of the lease run one after the other, on one thread.
-    /// - [`broadcast`](crate::Pool::broadcast) runs once in each worker: in the place that is free first, before the tasks
-    ///   that wait, and beside those that run. In a leased worker it runs between two calls of the lease.
+    ///   [`Pool::workers`](crate::Pool::workers), which shows the longest-running task of each worker. A
+    ///   [`queue_limit`](Self::queue_limit) allows, beside the waiting tasks, as many tasks as all workers run.
+    /// - [`max_tasks_per_worker`](Self::max_tasks_per_worker) and [`max_worker_memory`](Self::max_worker_memory) count
+    ///   the tasks and the memory of a worker together. A worker that is replaced, also because of its
+    ///   [age](Self::max_worker_age) or by [`Pool::restart_workers`](crate::Pool::restart_workers), takes no more
+    ///   tasks. Each of its tasks that ends makes a place in the replacement free. So a long task does not hold up the
+    ///   other places, and no more tasks run at a time than before. The worker ends with its last task; until then
+    ///   there is one process more.
+    /// - [`Pool::resize`](crate::Pool::resize) and [`idle_timeout`](Self::idle_timeout) end a worker when all its tasks
+    ///   have ended, or when it has had none for so long.
+    /// - A lease ([`Pool::worker`](crate::Pool::worker)) is of a whole worker: of all its places. The request waits
+    ///   until all tasks of a worker have ended, which takes no others meanwhile. Calls of the lease run one after the
+    ///   other, on one thread.
+    /// - [`broadcast`](crate::Pool::broadcast) runs once in each worker: in the place that is free first, before
+    ///   waiting tasks, and beside running tasks. In a leased worker it runs between two calls of the lease.
     /// - [`initializer`](Self::initializer) runs once in each worker, before its first task.
     ///   [`worker_exit`](Self::worker_exit) runs once, after the last of its tasks has ended.
     /// - A [cached value](crate::Pool::cache) is decoded once in each worker, and all its tasks share it.
     /// - A [`key`](crate::Run::key) leads to the worker that last had it, to any of its places that is free.
-    /// - A sign of life ([`task::alive`](crate::task::alive)) from a thread that a task has started counts for all tasks of
-    ///   the worker. Such a thread does not see whether the task is cancelled, nor its id.
+    /// - A sign of life ([`task::alive`](crate::task::alive)) from a thread that a task has started counts for all
+    ///   tasks of the worker. Such a thread does not see whether the task is cancelled, nor its id.
     /// - [`state`](Self::state) and [`cpu_time_limit`](Self::cpu_time_limit) are of one task at a time: `build` refuses
     ///   them.
     ///

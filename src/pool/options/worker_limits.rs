@@ -119,8 +119,8 @@ pub(in crate::pool) struct WorkerLimits {
 }
 
 impl WorkerLimits {
-    /// How old one worker may become: up to a tenth less than the limit, so that workers which were started together are
-    /// not replaced together.
+    /// How old one worker may become: up to a tenth less than the limit, so that workers which were started together
+    /// are not replaced together.
     pub(in crate::pool) fn age_of_one(self) -> Option<Duration> {
         let limit = self.age?;
         // Each `RandomState` has another key.

@@ -15,8 +15,8 @@ impl PoolBuilder {
     /// Sets the number of workers (minimum 1): both [`min_workers`](Self::min_workers) and
     /// [`max_workers`](Self::max_workers).
     ///
-    /// By default it is [`cpu_count`](crate::cpu_count): the number of processors that this process may use, by affinity
-    /// and cgroup quota.
+    /// By default it is [`cpu_count`](crate::cpu_count): the number of processors that this process may use, by
+    /// affinity and cgroup quota.
     #[doc(alias = "processes")]
     pub fn workers(mut self, workers: usize) -> Self {
         self.bounds.min = Some(workers.max(1));
@@ -38,8 +38,8 @@ impl PoolBuilder {
     /// Sets the largest number of workers (minimum 1). If only this is set, the least number is 1.
     ///
     /// See [`min_workers`](Self::min_workers). While workers are replaced
-    /// ([`max_tasks_per_worker`](Self::max_tasks_per_worker)) there may be a process more for each, which waits. No more
-    /// than this number run tasks.
+    /// ([`max_tasks_per_worker`](Self::max_tasks_per_worker)) there may be a process more for each, which waits. No
+    /// more than this number run tasks.
     pub fn max_workers(mut self, workers: usize) -> Self {
         self.bounds.max = Some(workers);
         self
@@ -59,10 +59,11 @@ impl PoolBuilder {
 impl PoolBuilder {
     /// Sets how many tasks a worker runs before it is replaced (minimum 1). Every item of a map is a task.
     ///
-    /// The replacement starts while the worker finishes its last task, and takes over when the worker has. So no more tasks
-    /// run at a time than the pool has workers, and a pool of one worker runs its tasks in order. For that time there is a
-    /// process more. No task is lost: one that the worker was given and had not started runs in the replacement. A task
-    /// that was taken back counts all the same, so a worker may run fewer. By default there is no limit.
+    /// The replacement starts while the worker finishes its last task, and takes over when the worker has. So no more
+    /// tasks run at a time than the pool has workers, and a pool of one worker runs its tasks in order. For that time
+    /// there is one process more. No task is lost: a task that the worker was given and had not started runs in the
+    /// replacement. It counts for the worker all the same, which may run fewer tasks than this. By default there is no
+    /// limit.
     #[doc(alias = "maxtasksperchild")]
     #[doc(alias = "max_tasks_per_child")]
     pub fn max_tasks_per_worker(mut self, tasks: usize) -> Self {
@@ -72,11 +73,12 @@ impl PoolBuilder {
 
     /// Limits how much memory a worker may have, in bytes, beyond what it has when it starts.
     ///
-    /// A worker that has, or had for a moment, more is replaced after the task that went over; the task is not affected.
-    /// Resident memory counts, without files and shared memory, as the application finds it in `/proc` when a task has
-    /// ended, at most once in a millisecond. What an [`initializer`](Self::initializer) loads counts. The memory of a
-    /// [`preload`](Self::preload) does not. See [`max_tasks_per_worker`](Self::max_tasks_per_worker) for how a worker is
-    /// replaced, and [`memory_limit`](Self::memory_limit) for a limit that ends the task. By default there is no limit.
+    /// A worker that has, or had for a moment, more is replaced after the task that went over; the task is not
+    /// affected. Resident memory counts, without files and shared memory, as the application finds it in `/proc` when a
+    /// task has ended, at most once in a millisecond. What an [`initializer`](Self::initializer) loads counts. The
+    /// memory of a [`preload`](Self::preload) does not. See [`max_tasks_per_worker`](Self::max_tasks_per_worker) for
+    /// how a worker is replaced, and [`memory_limit`](Self::memory_limit) for a limit that ends the task. By default
+    /// there is no limit.
     pub fn max_worker_memory(mut self, bytes: u64) -> Self {
         self.limits.memory = Some(bytes);
         self
@@ -136,37 +138,38 @@ impl PoolBuilder {
 
     /// Sets whether each worker runs in a control group of its own, which is killed with it. By default none does.
     ///
-    /// A worker that is killed takes along what it has started, also what has left its group and session of processes. But
-    /// some processes cannot be found without a control group:
+    /// A worker that is killed takes along what it has started, also what has left its group and session of processes.
+    /// But some processes cannot be found without a control group:
     ///
     /// - a daemon whose worker has crashed;
-    /// - what a worker has started, if another process kills the worker and then, before the application has noticed, the
-    ///   application;
+    /// - what a worker has started, if another process kills the worker and then, before the application has noticed,
+    ///   the application;
     /// - a process that is started faster than it can be found.
     ///
-    /// With a control group, the kernel kills all that the worker has ever started, at once (`cgroup.kill`), however the
-    /// worker ends. Only a process that may write to the control groups can leave its own; a
+    /// With a control group, the kernel kills all that the worker has ever started, at once (`cgroup.kill`), however
+    /// the worker ends. Only a process that may write to the control groups can leave its own; a
     /// [detached](crate::ProcessBuilder::detach) one does.
     ///
-    /// A group is made below that of the application, as `procession-PID-NUMBER`, and limits nothing. This needs version 2
-    /// of control groups (`cgroups(7)`), Linux 5.14, and the right to make groups: that of the superuser, or a delegation,
-    /// as by `Delegate=yes` of a systemd unit, or `systemd-run --user --scope`. The application moves no process but its
-    /// workers, and turns no controller on.
+    /// A group is made below that of the application, as `procession-PID-NUMBER`, and limits nothing. This needs
+    /// version 2 of control groups (`cgroups(7)`), Linux 5.14, and the right to make groups: that of the superuser, or
+    /// a delegation, as by `Delegate=yes` of a systemd unit, or `systemd-run --user --scope`. The application moves no
+    /// process but its workers, and turns no controller on.
     ///
-    /// The end of a worker is noticed, and it is replaced, when all processes in its group have ended, or after 1 s. The
-    /// group is removed then. When the application is killed, its fork server kills and removes the groups. Where there is
-    /// none ([`StartMethod::Exec`](crate::StartMethod::Exec)), or all were killed at once, empty groups are left, and the
-    /// next application that makes groups at the same place removes them.
+    /// The end of a worker is noticed, and it is replaced, when all processes in its group have ended, or after 1 s.
+    /// The group is removed then. When the application is killed, its fork server kills and removes the groups. Where
+    /// there is none ([`StartMethod::Exec`](crate::StartMethod::Exec)), or all were killed at once, empty groups are
+    /// left, and the next application that makes groups at the same place removes them.
     ///
-    /// Starting a worker takes up to some ten milliseconds longer, because the kernel stops all forks of the machine for the
-    /// move to a group. Pools whose workers are replaced often should not have it. [`build`](Self::build) makes, checks and
-    /// removes a group, which takes about a millisecond.
+    /// Starting a worker takes up to some ten milliseconds longer, because the kernel stops all forks of the machine
+    /// for the move to a group. Pools whose workers are replaced often should not have it. [`build`](Self::build)
+    /// makes, checks and removes a group, which takes about a millisecond.
     ///
     /// # Errors
     ///
-    /// With [`Cgroup::Required`], [`build`](Self::build) fails with [`io::ErrorKind::Unsupported`](std::io::ErrorKind::Unsupported) and says what is not
-    /// allowed. If a group cannot be made later, tasks that wait fail with
-    /// [`ErrorKind::Spawn`](crate::ErrorKind::Spawn). With [`Cgroup::IfDelegated`] the workers have no group then.
+    /// With [`Cgroup::Required`], [`build`](Self::build) fails with
+    /// [`io::ErrorKind::Unsupported`](std::io::ErrorKind::Unsupported) and says what is not allowed. If a group cannot
+    /// be made later, tasks that wait fail with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn). With
+    /// [`Cgroup::IfDelegated`] the workers have no group then.
     ///
     /// ```
     /// use procession::{Cgroup, Pool};
@@ -190,9 +193,9 @@ impl PoolBuilder {
     /// By default each worker has its share of the processors: [`cpu_count`](crate::cpu_count) divided by the largest
     /// number of workers, at least 1. Otherwise as many threads as processors would run in each worker.
     ///
-    /// It sets `OMP_NUM_THREADS`, `OPENBLAS_NUM_THREADS`, `MKL_NUM_THREADS`, `RAYON_NUM_THREADS`, `POLARS_MAX_THREADS` and
-    /// `TOKIO_WORKER_THREADS`, each unless the application's environment or [`env`](Self::env) has it.
-    /// A [`preload`](Self::preload) has the same environment.
+    /// It sets `OMP_NUM_THREADS`, `OPENBLAS_NUM_THREADS`, `MKL_NUM_THREADS`, `RAYON_NUM_THREADS`, `POLARS_MAX_THREADS`
+    /// and `TOKIO_WORKER_THREADS`, each unless the application's environment or [`env`](Self::env) has it. A
+    /// [`preload`](Self::preload) has the same environment.
     #[doc(alias = "OMP_NUM_THREADS")]
     pub fn inner_threads(mut self, threads: usize) -> Self {
         self.inner_threads = Some(threads);
@@ -201,10 +204,11 @@ impl PoolBuilder {
 
     /// Limits how much processor time each task may use, in all threads of its worker together.
     ///
-    /// A task over the limit is killed with its worker and fails with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut).
-    /// There is no [`cancel_grace`](Self::cancel_grace), and it is not run again, whatever
-    /// [`retries`](Self::retries) says. Every item of a map is a task. Processes that the task starts have no part in it,
-    /// and initializers have no limit. The kernel looks at every tick, so a task may use up to 10 ms more.
+    /// A task over the limit is killed with its worker and fails with
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut). There is no [`cancel_grace`](Self::cancel_grace), and it is
+    /// not run again, whatever [`retries`](Self::retries) says. Every item of a map is a task. Processes that the task
+    /// starts have no part in it, and initializers have no limit. The kernel looks at every tick, so a task may use up
+    /// to 10 ms more.
     ///
     /// A task that waits uses no processor time: see also [`task_timeout`](Self::task_timeout).
     #[doc(alias = "RLIMIT_CPU")]

@@ -40,6 +40,6 @@ impl Pool {
 
     /// How many workers have become ready for tasks so far.
     pub(crate) fn generations(&self) -> u64 {
-        self.guard.shared.look(|core| core.generations)
+        self.guard.shared.read(|core| core.generations)
     }
 }

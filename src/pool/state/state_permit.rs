@@ -21,8 +21,8 @@ use crate::task::{OverState, StateTask};
 ///
 /// # Cancel safety
 ///
-/// Dropping it gives up its turn, and the place if it has one. Awaiting `&mut reserve` in a `select!` that another branch
-/// wins keeps its turn.
+/// Dropping it gives up its turn, and the place if it has one. Awaiting `&mut reserve` in a `select!` that another
+/// branch wins keeps its turn.
 ///
 /// # Panics
 ///
@@ -33,7 +33,8 @@ pub struct StatePermitFuture<S> {
     state: PhantomData<fn(&mut S)>,
 }
 
-/// A place in the queue of a [`StatePool`](crate::StatePool). Made by [`StatePool::reserve`](crate::StatePool::reserve).
+/// A place in the queue of a [`StatePool`](crate::StatePool). Made by
+/// [`StatePool::reserve`](crate::StatePool::reserve).
 ///
 /// All else is as [`Permit`] says.
 #[must_use = "dropping a permit gives its place back"]
@@ -72,7 +73,8 @@ impl<S: 'static> StatePermit<S> {
         self.permit.run(OverState::<S, F>::of(f), args)
     }
 
-    /// Submits a call of `f` with the state of one of the workers and `args` at once, in this place. As [`Permit::spawn`].
+    /// Submits a call of `f` with the state of one of the workers and `args` at once, in this place. As
+    /// [`Permit::spawn`].
     pub fn spawn<F, M, A>(self, f: F, args: A) -> TaskHandle<F::Output>
     where
         F: StateTask<S, M, A>,

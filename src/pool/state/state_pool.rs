@@ -31,17 +31,19 @@ pub(in crate::pool) const STATE_NAME: &str = "the state";
 /// function's first parameter. Calls of one worker run one after the other. The state never leaves its process: it need
 /// not be `Send` or serialisable, and a crash in it ends one worker.
 ///
-/// The state is made anew after a call has panicked, because the call may have left it half changed: its worker drops it,
-/// leaves and is replaced. It is made anew, too, when its worker was killed or crashed. It is dropped in its worker
-/// wherever the worker leaves in an orderly way: after a panic, and at the shutdown of the pool. A worker that is killed
-/// (a timeout, a cancelled call, [`Pool::terminate`], the last handle of the pool) drops nothing. A worker that takes longer
-/// than 10 s to make or drop its state when it leaves is killed. [`worker_exit`](PoolBuilder::worker_exit) runs in every worker
-/// that leaves in an orderly way, also after a panic: before the state is dropped, which it does not see.
+/// The state is made anew after a call has panicked, because the call may have left it half changed: its worker drops
+/// it, leaves and is replaced. It is made anew, too, when its worker was killed or crashed. It is dropped in its worker
+/// wherever the worker leaves in an orderly way: after a panic, and at the shutdown of the pool. A worker that is
+/// killed (a timeout, a cancelled call, [`Pool::terminate`], the last handle of the pool) drops nothing. A worker that
+/// takes longer than 10 s to make or drop its state when it leaves is killed. [`worker_exit`](PoolBuilder::worker_exit)
+/// runs in every worker that leaves in an orderly way, also after a panic: before the state is dropped, which it does
+/// not see.
 ///
 /// [`Run::key`] is how a call finds the worker whose state is warm for it: the worker that last had the key.
 ///
 /// If the state cannot be made, this is what a failing [`initializer`](PoolBuilder::initializer) is: the worker is
-/// replaced; if it happens repeatedly, waiting calls fail with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and the cause.
+/// replaced; if it happens repeatedly, waiting calls fail with [`ErrorKind::Spawn`](crate::ErrorKind::Spawn) and the
+/// cause.
 ///
 /// A clone is another handle on the same pool.
 ///

@@ -15,8 +15,8 @@ use crate::task::{Async, Call, OverState, StateCall, Sync, WithState, up_to_seve
 /// first parameter is `&mut S`, whose second is an [`Emit<T>`](crate::Emit), which has up to 7 more, and which returns
 /// `()`. Do not implement it by hand.
 ///
-/// `A` is the type of the arguments behind the `Emit`, as in [`StateTask`](crate::StateTask). `M` is a marker that is always
-/// inferred.
+/// `A` is the type of the arguments behind the `Emit`, as in [`StateTask`](crate::StateTask). `M` is a marker that is
+/// always inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot give a stream of items in a worker that holds a `{S}`, with these arguments",
     label = "does not take `&mut {S}`, an `Emit<T>` and then arguments of type `{A}`",

@@ -1,7 +1,7 @@
 //! The group of one child.
 //!
-//! [`ChildCgroup`] is the application's, which makes it before the child exists and ends it with the child. [`enter`] runs in
-//! the child.
+//! [`ChildCgroup`] is the application's, which makes it before the child exists and ends it with the child. [`enter`]
+//! runs in the child.
 
 use std::fs;
 use std::io;
@@ -37,16 +37,16 @@ impl ChildCgroup {
         &self.path
     }
 
-    /// Kills all processes in it. False if there is none, because the child has not entered. May wait for changes of other
-    /// groups.
+    /// Kills all processes in it. False if there is none, because the child has not entered. May wait for changes of
+    /// other groups.
     pub(crate) fn kill(&self) -> bool {
         let group = self.lock();
         let group = group.as_ref().filter(|_| self.mark.is_here());
         group.is_some_and(|it| it.has_processes() && it.kill().is_ok())
     }
 
-    /// Kills all processes in it, waits for their ends, and removes it. Waits for a second at most; what remains then is
-    /// removed later, see the module.
+    /// Kills all processes in it, waits for their ends, and removes it. Waits for a second at most; what remains then
+    /// is removed later, see the module.
     pub(crate) fn end(&self) {
         let group = self.lock().take();
         if let Some(group) = group.filter(|_| self.mark.is_here()) {

@@ -26,8 +26,8 @@ pub(crate) struct Delegation {
 }
 
 impl Delegation {
-    /// Finds the group of this process, and tries whether a child's group could be made there, entered and killed. Removes
-    /// what applications that have ended have left there.
+    /// Finds the group of this process, and tries whether a child's group could be made there, entered and killed.
+    /// Removes what applications that have ended have left there.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Delegation {
     }
 }
 
-/// Whether there is another group of this name, or it was taken for one that was left.
+/// Whether there is another group of this name, or this group was removed because it seemed to be left over.
 fn is_taken(error: &io::Error) -> bool {
     use io::ErrorKind::{AlreadyExists, NotFound, WouldBlock};
     matches!(error.kind(), AlreadyExists | NotFound | WouldBlock)

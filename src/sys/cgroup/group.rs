@@ -18,7 +18,7 @@ use crate::sys::process_mark::LocalFd;
 /// How all names begin. The pid of the application and a number follow.
 const GROUP_PREFIX: &str = "procession-";
 
-/// How long the processes of a killed group may take to end. One that waits for a device may take longer.
+/// How long the processes of a killed group may take to end. A process that waits for a device may take longer.
 const LONGEST_END_OF_GROUP: Duration = Duration::from_secs(1);
 
 /// How long a fork server waits for groups whose application is ending, and how often it looks.
@@ -116,8 +116,8 @@ fn is_populated(events: &str) -> bool {
     events.lines().any(|line| line == "populated 1")
 }
 
-/// Ends the groups of the application `pid`, which has closed its connection. It may have ended, or it is ending, or it has
-/// given up its fork server: then its groups are its own.
+/// Ends the groups of the application `pid`, which has closed its connection. It may have ended, or it is ending, or it
+/// has given up its fork server: then its groups are its own.
 pub(crate) fn end_all_of(pid: u32) {
     let Ok(own) = own_group::directory() else {
         return;

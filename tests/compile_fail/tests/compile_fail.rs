@@ -1,11 +1,10 @@
-//! What cannot be called is refused at `cargo build` at the latest, with a message that says what to do
-//! instead.
+//! What cannot be called is refused at `cargo build` at the latest, with a message that says what to do instead.
 //!
-//! Beside each program lies what the compiler says about it. `TRYBUILD=overwrite cargo test --test
-//! compile_fail` writes that anew; what has changed then is to be read, as a user would.
+//! Beside each program lies what the compiler says about it. `TRYBUILD=overwrite cargo test --test compile_fail` writes
+//! these texts again; read the changes as a user would.
 
-/// One that compiles is among them because then the others are built and not only checked: what a
-/// closure captured is known for certain when its code is generated.
+/// A program that compiles is among them because then the others are built and not only checked: what a closure captured
+/// is known for certain when its code is generated.
 #[test]
 fn what_cannot_be_called_is_refused() {
     let cases = trybuild::TestCases::new();

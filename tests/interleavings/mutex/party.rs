@@ -151,7 +151,7 @@ impl State {
     pub(super) fn sleep(&mut self, who: usize, broken: Broken) -> Option<Step> {
         let process = &mut self.processes[who];
         if std::mem::take(&mut process.has_notice) && broken != Broken::IgnoresDeaths {
-            // Who should have woken the task may be the one that has died.
+            // The process that should have woken the task may have died.
             process.is_woken |= process.record != Record::Waiting;
             return Some(Step::Count(After::Sleep));
         }

@@ -78,7 +78,7 @@ impl State {
         Step::Sleep
     }
 
-    /// The records of those that the kernel says are alive.
+    /// The records of the parties that are alive, as the kernel says.
     pub(super) fn records(&self) -> [Record; PROCESSES] {
         std::array::from_fn(|who| match self.is_dead(who) {
             true => Record::Free,
@@ -94,7 +94,7 @@ impl State {
         waiting
     }
 
-    /// Replaces the word if it is the one that the server has read.
+    /// Replaces the word if it is still what the server has read.
     pub(super) fn exchange(&mut self, change: impl FnOnce(&mut Word)) -> bool {
         let is_same = !self.is_word_changed;
         if is_same {

@@ -112,7 +112,7 @@ impl Step {
         }
     }
 
-    /// Where a process goes on that serves.
+    /// Where a process continues that serves.
     fn after(self) -> Option<After> {
         match self {
             Self::Count(after)

@@ -38,7 +38,7 @@ pub(crate) struct Round {
     pub(crate) seen: [Party; MOST],
     /// The processes that were found to have ended.
     pub(crate) dead: [bool; MOST],
-    pub(crate) has_looked: bool,
+    pub(crate) has_checked_liveness: bool,
     /// How far the decision has come; its values are the object's.
     pub(crate) phase: u8,
     /// The parties that the phase is done with.
@@ -69,7 +69,7 @@ impl Hash for Round {
         self.dead.hash(hasher);
         self.passed.hash(hasher);
         self.changed.hash(hasher);
-        let flags = [self.has_looked, self.flag, self.keeps_dead].map(u8::from);
+        let flags = [self.has_checked_liveness, self.flag, self.keeps_dead].map(u8::from);
         hasher.write(&flags);
         hasher.write(&[self.phase, self.number, self.used]);
     }
@@ -87,10 +87,10 @@ pub(crate) enum Step<C> {
     Sleep,
     Leave,
     Count {
-        looks: bool,
+        checks_liveness: bool,
     },
     Lock {
-        looks: bool,
+        checks_liveness: bool,
     },
     SeeAll,
     Read(u8),
@@ -99,10 +99,10 @@ pub(crate) enum Step<C> {
     LookAgain,
     Unlock,
     Wake {
-        looks: bool,
+        checks_liveness: bool,
     },
     CountAgain {
-        looks: bool,
+        checks_liveness: bool,
     },
     /// As `Wake`, of a process that did not have the lock.
     WakeOutside,
@@ -126,8 +126,8 @@ pub(crate) struct Process<C> {
     pub(super) is_serving: bool,
     /// Others have had requests to serve since it looked.
     pub(super) calls_changed: bool,
-    pub(super) looks_changed: bool,
-    pub(super) looks: bool,
+    pub(super) liveness_checks_changed: bool,
+    pub(super) checks_liveness: bool,
     pub(crate) round: Round,
 }
 
@@ -150,8 +150,8 @@ impl<C: Copy + PartialEq> Process<C> {
             has_notice: false,
             is_serving: false,
             calls_changed: false,
-            looks_changed: false,
-            looks: false,
+            liveness_checks_changed: false,
+            checks_liveness: false,
             round: Round::default(),
         }
     }

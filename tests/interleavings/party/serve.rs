@@ -7,8 +7,8 @@ use super::state::{Next, Object, State};
 impl<O: Object> State<O> {
     pub(super) fn serving_step(&mut self, who: usize, rule: Rule) -> Step<O::Client> {
         match self.processes[who].step {
-            Step::Count { looks } => self.count(looks),
-            Step::Lock { looks } => self.lock(who, looks, rule),
+            Step::Count { checks_liveness } => self.count(checks_liveness),
+            Step::Lock { checks_liveness } => self.lock(who, checks_liveness, rule),
             Step::SeeAll if rule == Rule::TrustsTableOfTheDead => Step::Read(0),
             Step::SeeAll => {
                 self.used = self.count as u8;
@@ -24,40 +24,40 @@ impl<O: Object> State<O> {
                 Step::Unlock
             }
             Step::Unlock => self.unlock(who),
-            Step::Wake { looks } => self.wake(who, looks, rule),
+            Step::Wake { checks_liveness } => self.wake(who, checks_liveness, rule),
             Step::WakeOutside => match self.wake_next(who, rule) {
                 true => Step::WakeOutside,
                 false => self.after_serving(who),
             },
-            Step::CountAgain { looks } => self.count_again(who, looks, rule),
+            Step::CountAgain { checks_liveness } => self.count_again(who, checks_liveness, rule),
             other => unreachable!("{other:?} is no step of a process that serves"),
         }
     }
 
-    pub(super) fn count(&mut self, looks: bool) -> Step<O::Client> {
-        self.looks_pending |= looks;
+    pub(super) fn count(&mut self, checks_liveness: bool) -> Step<O::Client> {
+        self.liveness_check_pending |= checks_liveness;
         for process in &mut self.processes {
             process.calls_changed |= process.is_serving;
-            process.looks_changed |= looks && process.is_serving;
+            process.liveness_checks_changed |= checks_liveness && process.is_serving;
         }
-        Step::Lock { looks }
+        Step::Lock { checks_liveness }
     }
 
     /// Without a question who is alive, a lock that a dead process has is held.
-    fn lock(&mut self, who: usize, looks: bool, rule: Rule) -> Step<O::Client> {
+    fn lock(&mut self, who: usize, checks_liveness: bool, rule: Rule) -> Step<O::Client> {
         let owner = self.server.map(usize::from);
-        if owner.is_some_and(|owner| !(looks && self.is_dead(owner))) {
+        if owner.is_some_and(|owner| !(checks_liveness && self.is_dead(owner))) {
             return self.after_serving(who);
         }
         self.server = Some(who as u8);
-        let has_looked = self.looks_pending;
+        let has_checked_liveness = self.liveness_check_pending;
         let process = &mut self.processes[who];
-        process.looks = looks;
+        process.checks_liveness = checks_liveness;
         process.is_serving = true;
         process.calls_changed = false;
-        process.looks_changed = false;
+        process.liveness_checks_changed = false;
         process.round = Round {
-            has_looked,
+            has_checked_liveness,
             ..Round::default()
         };
         match owner {
@@ -100,7 +100,7 @@ impl<O: Object> State<O> {
     fn ask(&mut self, who: usize) {
         let is_dead: [bool; MOST] = std::array::from_fn(|other| self.is_dead(other));
         let round = &mut self.processes[who].round;
-        if std::mem::take(&mut round.keeps_dead) || !round.has_looked {
+        if std::mem::take(&mut round.keeps_dead) || !round.has_checked_liveness {
             return;
         }
         for (other, is_dead) in is_dead.into_iter().enumerate() {
@@ -125,8 +125,8 @@ impl<O: Object> State<O> {
                 round.keeps_dead = true;
                 self.begin_to_read(who, rule)
             }
-            Next::Look => {
-                round.has_looked = true;
+            Next::CheckLiveness => {
+                round.has_checked_liveness = true;
                 self.begin_to_read(who, rule)
             }
         }
@@ -167,18 +167,20 @@ impl<O: Object> State<O> {
 
     fn unlock(&mut self, who: usize) -> Step<O::Client> {
         let process = &mut self.processes[who];
-        if process.round.has_looked && !std::mem::take(&mut process.looks_changed) {
-            self.looks_pending = false;
+        if process.round.has_checked_liveness
+            && !std::mem::take(&mut process.liveness_checks_changed)
+        {
+            self.liveness_check_pending = false;
         }
-        let looks = process.looks;
+        let checks_liveness = process.checks_liveness;
         process.round = Round {
             changed: process.round.changed,
             ..Round::default()
         };
         self.server = None;
         match process.round.changed.contains(&true) {
-            true => Step::Wake { looks },
-            false => Step::CountAgain { looks },
+            true => Step::Wake { checks_liveness },
+            false => Step::CountAgain { checks_liveness },
         }
     }
 
@@ -194,10 +196,10 @@ impl<O: Object> State<O> {
         }
     }
 
-    fn wake(&mut self, who: usize, looks: bool, rule: Rule) -> Step<O::Client> {
+    fn wake(&mut self, who: usize, checks_liveness: bool, rule: Rule) -> Step<O::Client> {
         match self.wake_next(who, rule) {
-            true => Step::Wake { looks },
-            false => self.count_again(who, looks, rule),
+            true => Step::Wake { checks_liveness },
+            false => self.count_again(who, checks_liveness, rule),
         }
     }
 
@@ -213,9 +215,9 @@ impl<O: Object> State<O> {
         self.processes[who].round.changed.contains(&true)
     }
 
-    fn count_again(&mut self, who: usize, looks: bool, rule: Rule) -> Step<O::Client> {
+    fn count_again(&mut self, who: usize, checks_liveness: bool, rule: Rule) -> Step<O::Client> {
         match self.processes[who].calls_changed && rule != Rule::ServesOnce {
-            true => Step::Lock { looks },
+            true => Step::Lock { checks_liveness },
             false => self.after_serving(who),
         }
     }
@@ -226,8 +228,8 @@ impl<O: Object> State<O> {
         let process = &mut self.processes[who];
         process.is_serving = false;
         process.calls_changed = false;
-        process.looks_changed = false;
-        process.looks = false;
+        process.liveness_checks_changed = false;
+        process.checks_liveness = false;
         let after = std::mem::replace(&mut process.after, Step::Done);
         process.is_woken |= after == Step::Sleep && !is_waiting;
         after
@@ -274,7 +276,7 @@ impl Round {
         Some(next)
     }
 
-    /// Whether a party that has ended is one that `is_meant` accepts.
+    /// Whether `is_meant` accepts a party that has ended.
     pub(crate) fn has_dead(&self, is_meant: impl Fn(&Party) -> bool) -> bool {
         (0..MOST).any(|place| self.dead[place] && is_meant(&self.seen[place]))
     }

@@ -81,7 +81,7 @@ pub(crate) enum Next {
     /// With the decision, after the table was read again.
     ReadAgain,
     /// As `ReadAgain`, asking who is alive.
-    Look,
+    CheckLiveness,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -94,7 +94,7 @@ pub(crate) struct State<O: Object> {
     pub(super) used: u8,
     pub(crate) last_ticket: u8,
     pub(super) server: Option<u8>,
-    pub(super) looks_pending: bool,
+    pub(super) liveness_check_pending: bool,
     /// A process enrols in one step, and reads and decides in one step up to what it changes.
     pub(super) is_coarse: bool,
     pub(crate) kills: u8,
@@ -107,8 +107,14 @@ impl<O: Object> Hash for State<O> {
         self.table[..self.count].hash(hasher);
         self.object.hash(hasher);
         let server = self.server.map_or(u8::MAX, |server| server);
-        let looks = u8::from(self.looks_pending);
-        hasher.write(&[self.used, self.last_ticket, server, looks, self.kills]);
+        let checks_liveness = u8::from(self.liveness_check_pending);
+        hasher.write(&[
+            self.used,
+            self.last_ticket,
+            server,
+            checks_liveness,
+            self.kills,
+        ]);
     }
 }
 
@@ -138,7 +144,7 @@ pub(crate) fn start<O: Object>(
         used: if is_coarse { begins.len() as u8 } else { 0 },
         last_ticket: 0,
         server: None,
-        looks_pending: false,
+        liveness_check_pending: false,
         is_coarse,
         kills,
         object,
@@ -207,11 +213,11 @@ impl<O: Object> State<O> {
     pub(crate) fn serve(
         &mut self,
         who: usize,
-        looks: bool,
+        checks_liveness: bool,
         after: Step<O::Client>,
     ) -> Step<O::Client> {
         self.processes[who].after = after;
-        Step::Count { looks }
+        Step::Count { checks_liveness }
     }
 
     /// The next step of `who`; `None` if it waits.
@@ -227,9 +233,9 @@ impl<O: Object> State<O> {
             Step::Register => {
                 let process = &mut self.processes[who];
                 process.is_woken = false;
-                let looks = !std::mem::replace(&mut process.is_attached, true)
-                    && rule != Rule::AttachesWithoutLook;
-                match looks {
+                let checks_liveness = !std::mem::replace(&mut process.is_attached, true)
+                    && rule != Rule::AttachesWithoutLivenessCheck;
+                match checks_liveness {
                     true if self.is_coarse => {
                         self.processes[who].after = Step::Check;
                         self.count(true)

@@ -38,8 +38,8 @@ impl<O: Object> State<O> {
             process.has_notice,
             process.is_serving,
             process.calls_changed,
-            process.looks_changed,
-            process.round.has_looked,
+            process.liveness_checks_changed,
+            process.round.has_checked_liveness,
             self.server == Some(place as u8),
         ];
         hasher.write(&flags.map(u8::from));

@@ -5,6 +5,7 @@
 mod collect_all;
 mod failures;
 mod input;
+mod item;
 mod order;
 mod progress;
 mod values;

@@ -86,7 +86,7 @@ impl Stage {
         }
     }
 
-    /// The seconds that one takes.
+    /// The seconds that a hand-over takes.
     async fn hand_over(&self) -> f64 {
         let mut lock = self.lock.lock().await.expect("the other lives");
         self.begin.set();

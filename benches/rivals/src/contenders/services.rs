@@ -13,7 +13,7 @@ use procession::memory::Shared;
 use procession::{Cached, Emit, Pool, PoolBuilder, Run, StartMethod, TaskHandle};
 use tokio::task::JoinHandle;
 
-use crate::work::{self, DEPTH, LOOKS_APART, LOOP_LIMIT, Message, QUEUED, SUBMITTERS, WORKERS};
+use crate::work::{self, DEPTH, LOOP_LIMIT, Message, QUEUED, READ_INTERVAL, SUBMITTERS, WORKERS};
 use crate::{runtime, stopwatch, tree};
 
 pub(crate) fn dropped_loop() -> Vec<f64> {
@@ -92,39 +92,33 @@ pub(crate) fn cached_argument() -> Vec<f64> {
         let pool = &one_worker(Pool::builder());
         let big = Bytes::from(work::big());
         let cached = &pool.cache(&big).expect("there is memory");
-        let with = || async move {
-            let length = pool.run(|big: Cached<Bytes>| big.len() as u64, cached.clone());
-            assert_eq!(length.await.expect("it does not fail"), work::BIG as u64);
-        };
-        let without = || async move {
-            let length = pool.run(|| work::BIG as u64, ());
-            assert_eq!(length.await.expect("it does not fail"), work::BIG as u64);
-        };
+        let with = || check_length(pool.run(|big: Cached<Bytes>| big.len() as u64, cached.clone()));
+        let without = || check_length(pool.run(|| work::BIG as u64, ()));
         stopwatch::differences_awaited(with, without).await
     })
 }
 
 pub(crate) fn metrics() -> Vec<f64> {
-    looks(|pool| drop(pool.metrics()))
+    reads_under_load(|pool| drop(pool.metrics()))
 }
 
 pub(crate) fn workers() -> Vec<f64> {
-    looks(|pool| drop(pool.workers()))
+    reads_under_load(|pool| drop(pool.workers()))
 }
 
 pub(crate) fn submitters_with_metrics() -> Vec<f64> {
     runtime::on_many(async {
         let pool = Pool::with_workers(WORKERS).expect("processes can be started");
-        let looked_at = pool.clone();
-        let looks = tokio::spawn(async move {
-            let mut moments = tokio::time::interval(LOOKS_APART);
+        let observed = pool.clone();
+        let reader = tokio::spawn(async move {
+            let mut moments = tokio::time::interval(READ_INTERVAL);
             loop {
                 moments.tick().await;
-                drop(looked_at.metrics());
+                drop(observed.metrics());
             }
         });
         let rates = rates_of_submitters(&pool).await;
-        looks.abort();
+        reader.abort();
         rates
     })
 }
@@ -134,6 +128,10 @@ pub(crate) fn submitters_alone() -> Vec<f64> {
         let pool = Pool::with_workers(WORKERS).expect("processes can be started");
         rates_of_submitters(&pool).await
     })
+}
+
+async fn check_length(run: Run<u64>) {
+    assert_eq!(run.await.expect("it does not fail"), work::BIG as u64);
 }
 
 fn dropped(method: StartMethod) -> Vec<f64> {
@@ -165,17 +163,17 @@ fn refused(builder: PoolBuilder) -> Vec<f64> {
     })
 }
 
-/// How long a look at a pool takes that submitters use.
-fn looks(look: impl Fn(&Pool) + Send + Sync + 'static) -> Vec<f64> {
+/// How long `read` takes of a pool that submitters use.
+fn reads_under_load(read: impl Fn(&Pool) + Send + Sync + 'static) -> Vec<f64> {
     runtime::on_many(async move {
         let pool = Pool::with_workers(WORKERS).expect("processes can be started");
         let submitters: Vec<JoinHandle<()>> = (0..SUBMITTERS)
             .map(|_| tokio::spawn(keep_submitting(pool.clone())))
             .collect();
         let samples = stopwatch::durations_prepared(
-            || tokio::time::sleep(LOOKS_APART),
+            || tokio::time::sleep(READ_INTERVAL),
             |()| {
-                look(&pool);
+                read(&pool);
                 std::future::ready(())
             },
         );

@@ -1,4 +1,4 @@
-//! Processes that have gone mad with ends of queues and pipes, while honest channels and calls run beside them.
+//! Corrupted processes with ends of queues and pipes, while honest channels and calls run beside them.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -65,8 +65,8 @@ fn use_ends(ends: &Ends, random: &mut Random) {
     }
 }
 
-/// Overwrites the memory that it shares with others, and does what it likes with all descriptors.
-fn go_mad(seed: u64, ends: Ends) {
+/// Overwrites the memory that it shares with others, and uses all descriptors at random.
+fn attack(seed: u64, ends: Ends) {
     be_quiet();
     let mut random = Random::new(seed);
     use_ends(&ends, &mut random);
@@ -94,7 +94,7 @@ fn go_mad(seed: u64, ends: Ends) {
     }
 }
 
-/// An honest process with ends of the queue that a foe has, too. It ends when the queue does.
+/// An honest process with ends of the queue that an attacker has, too. It ends when the queue does.
 fn stand_by(tx: Sender<Letter>, rx: Receiver<Letter>) {
     while tx.blocking_send(Letter::default()).is_ok() {
         if let Err(RecvError::Closed) = rx.blocking_recv() {
@@ -129,11 +129,11 @@ async fn send_numbers_to_pipe(tx: Arc<PipeSender<Letter>>) {
     }
 }
 
-/// Gives a foe ends of new channels, uses all other ends until it has ended, and closes them. Everything ends.
-async fn meet_foe(seed: u64) {
+/// Gives an attacker ends of new channels, uses all other ends until it has ended, and closes them. Everything ends.
+async fn meet_attacker(seed: u64) {
     let (tx, rx) = queue::<Letter>(16).unwrap();
-    let (up, from_foe) = channel::<Letter>().unwrap();
-    let (to_foe, down) = channel::<Letter>().unwrap();
+    let (up, from_attacker) = channel::<Letter>().unwrap();
+    let (to_attacker, down) = channel::<Letter>().unwrap();
     let bystander = spawn(stand_by, (tx.clone(), rx.clone()));
     let ends = Ends {
         tx: tx.clone(),
@@ -141,14 +141,14 @@ async fn meet_foe(seed: u64) {
         up,
         down,
     };
-    let foe = spawn(go_mad, (seed, ends));
-    let (to_foe, from_foe) = (Arc::new(to_foe), Arc::new(from_foe));
+    let attacker = spawn(attack, (seed, ends));
+    let (to_attacker, from_attacker) = (Arc::new(to_attacker), Arc::new(from_attacker));
     let (blocking_rx, blocking_tx, joined) = (rx.clone(), tx.clone(), tx.clone());
     let users = [
         tokio::spawn(send_numbers(tx.clone())),
         tokio::spawn(receive_all(rx.clone())),
-        tokio::spawn(send_numbers_to_pipe(Arc::clone(&to_foe))),
-        tokio::spawn(receive_all_of_pipe(Arc::clone(&from_foe))),
+        tokio::spawn(send_numbers_to_pipe(Arc::clone(&to_attacker))),
+        tokio::spawn(receive_all_of_pipe(Arc::clone(&from_attacker))),
         tokio::spawn(async move {
             let _ = joined.join().await;
         }),
@@ -162,12 +162,12 @@ async fn meet_foe(seed: u64) {
         }),
     ];
     // How it ends is its word.
-    let _ = within(foe).await;
+    let _ = within(attacker).await;
     let _ = (tx.len(), rx.len(), rx.task_done(), tx.is_full());
-    // A foe may have sent its ends of the pipes to others: they wait in a socket of the queue.
+    // An attacker may have sent its ends of the pipes to others: they wait in a socket of the queue.
     tx.close();
-    to_foe.close();
-    from_foe.close();
+    to_attacker.close();
+    from_attacker.close();
     for (number, user) in users.into_iter().enumerate() {
         let ended = tokio::time::timeout(crate::deadline::LIMIT, user).await;
         assert!(ended.is_ok(), "seed {seed}: user {number} does not end");
@@ -184,7 +184,7 @@ fn echo(from: Receiver<u64>, to: PipeSender<u64>) {
     }
 }
 
-/// The longest time that one round of an honest user took.
+/// The longest time of a round of an honest user.
 #[derive(Debug, Default)]
 struct Longest(AtomicU64);
 
@@ -238,7 +238,7 @@ fn watch_the_machine(is_over: &AtomicBool, longest: &Longest) {
     }
 }
 
-async fn foes_with_channels() {
+async fn attackers_with_channels() {
     let is_over = Arc::new(AtomicBool::new(false));
     let [honest, machine] = [Arc::new(Longest::default()), Arc::default()];
     let pool = working_pool(1).await;
@@ -260,7 +260,7 @@ async fn foes_with_channels() {
     let mut seed = 0;
     let mut before = None;
     while Instant::now() < end {
-        futures::future::join(meet_foe(seed), meet_foe(seed + 1)).await;
+        futures::future::join(meet_attacker(seed), meet_attacker(seed + 1)).await;
         seed += 2;
         // Memory that is kept for the next messages is there after a few rounds.
         if seed == 10 {
@@ -274,7 +274,7 @@ async fn foes_with_channels() {
     watch.join().unwrap();
     let (late, control) = (honest.get(), machine.get());
     eprintln!(
-        "{seed} foes; the longest honest round took {late:?}, the machine was late by {control:?}"
+        "{seed} attackers; the longest honest round took {late:?}, the machine was late by {control:?}"
     );
     assert!(
         late < Duration::from_secs(1) + 4 * control,
@@ -291,7 +291,7 @@ async fn foes_with_channels() {
 }
 
 #[procession::test(flavor = "multi_thread", worker_threads = 2)]
-async fn channels_of_mad_processes_end_and_honest_ones_notice_nothing() {
-    let name = "channels::channels_of_mad_processes_end_and_honest_ones_notice_nothing";
-    alone(name, foes_with_channels()).await;
+async fn channels_of_corrupted_processes_end_and_honest_ones_notice_nothing() {
+    let name = "channels::channels_of_corrupted_processes_end_and_honest_ones_notice_nothing";
+    alone(name, attackers_with_channels()).await;
 }

@@ -42,15 +42,15 @@ async fn worker_cannot_write_the_arguments_of_another() {
             .await
             .unwrap();
     }
-    let foe = within(pool.run(spoil_arguments, long(1))).await.unwrap();
+    let attacker = within(pool.run(spoil_arguments, long(1))).await.unwrap();
     let end = Instant::now() + soak_time();
     let mut elsewhere = 0;
     while Instant::now() < end {
         let mut calls = pool.map(check, (0..8).map(long));
         while let Some(result) = within(calls.next()).await {
             let (pid, whole) = result.unwrap_or_else(|error| (error.pid().unwrap(), false));
-            assert!(whole || pid == foe, "process {pid} is not {foe}");
-            elsewhere += u32::from(pid != foe);
+            assert!(whole || pid == attacker, "process {pid} is not {attacker}");
+            elsewhere += u32::from(pid != attacker);
         }
     }
     assert!(elsewhere > 0, "no call ran in the other worker");

@@ -57,15 +57,15 @@ fn fill_doorbells_for_ever() {
 #[procession::test]
 async fn full_doorbell_silences_no_other_worker() {
     let pool = working_pool(2).await;
-    let foe = pool.spawn(fill_doorbells_for_ever, ());
+    let attacker = pool.spawn(fill_doorbells_for_ever, ());
     let end = Instant::now() + Duration::from_millis(500);
     let mut calls = 0;
     while Instant::now() < end {
         assert_eq!(within(pool.run(double, calls)).await.unwrap(), 2 * calls);
         calls += 1;
     }
-    foe.abort();
-    assert!(within(foe).await.unwrap_err().is_cancelled());
+    attacker.abort();
+    assert!(within(attacker).await.unwrap_err().is_cancelled());
 }
 
 /// Rings every doorbell that this worker has.
@@ -154,12 +154,12 @@ pub(crate) fn close_some(count: u64, random: &mut Random) {
 }
 
 /// The name of the memory whose descriptors are sent, which no other test has.
-const SENT: &str = "sent-by-a-mad-worker";
+const SENT: &str = "sent-by-a-corrupted-worker";
 
 #[procession::test]
 async fn flooded_socket_costs_the_application_no_descriptors() {
     let pool = working_pool(2).await;
-    let foe = pool.spawn(flood_sockets, ());
+    let attacker = pool.spawn(flood_sockets, ());
     let end = Instant::now() + Duration::from_millis(500);
     let mut calls = 0;
     while Instant::now() < end {
@@ -172,6 +172,6 @@ async fn flooded_socket_costs_the_application_no_descriptors() {
         let arrived = own(&format!("/memfd:{SENT}"));
         assert!(arrived.is_empty(), "{arrived:?} after {calls} calls");
     }
-    foe.abort();
-    assert!(within(foe).await.is_err());
+    attacker.abort();
+    assert!(within(attacker).await.is_err());
 }

@@ -107,7 +107,8 @@ async fn time_limit_holds_for_a_worker_that_erases_its_rings() {
     assert_eq!(within(pool.run(double, 1)).await.unwrap(), 2);
 }
 
-/// Overwrites its rings by bytes that are no frames, has the parent look, and goes on as if nothing had happened.
+/// Overwrites its rings by bytes that are no frames, has the parent read them, and continues as if nothing had
+/// happened.
 fn overwrite(byte: u8) {
     be_quiet();
     fill("memfd:procession-worker", byte);

@@ -1,5 +1,5 @@
-//! Workers that have gone mad: they write what they like into all memory and descriptors that they share with the
-//! application. A mad worker fails its own task and is killed. No other call notices, and the application goes on.
+//! Corrupted workers: they write anything into all memory and descriptors that they share with the application. A
+//! corrupted worker fails its own task and is killed. No other call notices, and the application continues.
 //!
 //! `PROCESSION_SOAK_SECONDS` is the duration of the random tests (2 by default).
 
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use procession::Pool;
 
-/// How long a random test goes on.
+/// The duration of a random test.
 pub(crate) fn soak_time() -> Duration {
     let seconds = std::env::var("PROCESSION_SOAK_SECONDS").ok();
     Duration::from_secs(seconds.and_then(|it| it.parse().ok()).unwrap_or(2))

@@ -65,8 +65,8 @@ impl Random {
     }
 }
 
-/// Writes `count` times a few random bytes to a random place of a mapping whose name contains `name`. Every second write
-/// is to the first bytes of a mapping, where the counters and sleepers are.
+/// Writes `count` times a few random bytes to a random place of a mapping whose name contains `name`. Every second
+/// write is to the first bytes of a mapping, where the counters and sleepers are.
 pub(crate) fn scribble(name: &str, count: u64, random: &mut Random) {
     let memory = own_memory();
     let ranges = mappings(name);
@@ -89,7 +89,7 @@ pub(crate) fn scribble(name: &str, count: u64, random: &mut Random) {
     }
 }
 
-/// Tells the parent's terminal nothing: what a mad worker prints is noise.
+/// Keeps the parent's terminal quiet: what a corrupted worker prints is noise.
 pub(crate) fn be_quiet() {
     let _ = std::io::stdout().flush();
     std::panic::set_hook(Box::new(|_| {}));
