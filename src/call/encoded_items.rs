@@ -1,7 +1,7 @@
 //! Items of a job as bytes, before they are in a ring.
 //!
-//! Runs in the parent. Encoding runs the `Serialize` of arguments, so it happens where no lock is held. Copying the bytes
-//! into a ring happens under the lock of a pool's core.
+//! Runs in the parent. Encoding runs the `Serialize` of arguments, so it happens where no lock is held. Copying the
+//! bytes into a ring happens under the lock of a pool's core.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

@@ -36,12 +36,15 @@ use crate::sys::cpu_timer::CpuTimer;
 use crate::sys::doorbell::Doorbell;
 use crate::sys::image;
 use crate::sys::image::{Enter, Entry};
-use crate::sys::{out_of_memory, process_tree};
+use crate::sys::{fork, fork_epoch, out_of_memory, process_tree};
 use crate::task::{Call, Stopped, enter_item, enter_task, enter_trace, is_state_spoiled};
 use crate::transfer::control::ControlSocket;
 use crate::transfer::lane::Lane;
 use crate::transfer::leave_answer;
 use crate::transfer::mapped_blobs::MappedBlobs;
+
+/// The exit status of a program whose main thread panics.
+const STATUS_OF_PANIC: i32 = 101;
 
 /// The entry point of `C` in the image's table.
 #[derive(Debug)]
@@ -65,6 +68,8 @@ impl<C: Call> Entry for EntryOf<C> {
 pub(crate) struct Executor {
     requests: RequestReader,
     replies: ReplyWriter,
+    /// That of this process, not of its copies.
+    epoch: u64,
     step: ItemStep,
     /// How many requests this process has waited for.
     requests_seen: u32,
@@ -127,6 +132,7 @@ impl Executor {
         Self {
             requests: RequestReader::new(requests, blobs),
             replies: ReplyWriter::new(replies, parent, control, lane),
+            epoch: fork_epoch::current(),
             step: ItemStep::Between,
             requests_seen: 0,
             cpu_timer: None,
@@ -246,6 +252,7 @@ impl Executor {
                 self.step = ItemStep::Running;
                 out_of_memory::forget_failed_allocations();
                 let result = C::call(arguments);
+                self.end_copy(0);
                 if self.requests.is_single() {
                     self.replies.check_doorbell();
                 }
@@ -261,9 +268,19 @@ impl Executor {
         }
     }
 
+    /// Ends a copy of this process that a task has made (`fork(2)`) and that came back from the task. It has the same
+    /// rings, and would take the worker's next requests.
+    #[inline]
+    fn end_copy(&self, status: i32) {
+        if fork_epoch::current() != self.epoch {
+            fork::quit(status);
+        }
+    }
+
     /// Gives the item that panicked its outcome.
     #[cold]
     fn put_panicked(&mut self, payload: Box<dyn Any + Send>) {
+        self.end_copy(STATUS_OF_PANIC);
         let (requests, replies) = (&self.requests, &mut self.replies);
         match std::mem::replace(&mut self.step, ItemStep::Between) {
             ItemStep::Decoding => {

@@ -120,7 +120,6 @@ impl ReplyWriter {
         self.clock
     }
 
-    /// Reads the clock.
     pub(super) fn read_clock(&mut self) -> Moment {
         self.clock = Moment::now();
         self.clock

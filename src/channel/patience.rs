@@ -92,7 +92,7 @@ impl Patience {
         self.refusals.store(0, Ordering::Relaxed);
     }
 
-    /// Counts a miss. True if the side should check once more after others have run.
+    /// Counts a miss. True if the side should check again after others have run.
     pub(super) fn looks_again(&self) -> bool {
         let misses = self.misses.fetch_add(1, Ordering::Relaxed);
         if !has_one_processor() {

@@ -175,7 +175,7 @@ fn sleep<F: Flavor>(
                 cx.waker().wake_by_ref();
             }
         }
-        // The socket tells once. To be told once more, it must be asked again.
+        // The socket tells once. To be told again, it must be asked again.
         Arming::Armed if has_news => cx.waker().wake_by_ref(),
         Arming::Armed => {}
     }
@@ -288,7 +288,7 @@ fn looks_in_vain<F: Flavor>(flavor: &F) -> bool {
 }
 
 /// Ends the patience of a sender that waits for room in the ring only, and sees that nothing is received. True if it
-/// should attempt once more.
+/// should attempt again.
 fn begins_to_spill<F: Flavor>(flavor: &F) -> bool {
     let end = flavor.end();
     let begins = F::SPILLS

@@ -83,7 +83,7 @@ pub(super) fn run_preload(fds: Vec<OwnedFd>, control: ControlSocket) -> io::Resu
 /// Prepares this process for its forks, and reports that, or that it cannot fork, which may be the fault of its
 /// preload.
 pub(super) fn prepare_to_fork(control: &ControlSocket, has_preload: bool) {
-    // Or each fork would write the buffered output once more.
+    // Or each fork would write the buffered output again.
     let _ = io::stdout().flush();
     fork::flush_c_streams();
     let answer = match fork::is_alone() {

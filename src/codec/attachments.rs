@@ -92,7 +92,7 @@ impl Attachments {
         }
     }
 
-    /// The value will be sent, and may be sent once more: returns the descriptors to send with it.
+    /// The value will be sent, and may be sent again: returns the descriptors to send with it.
     pub(crate) fn lend(mut self) -> Vec<OwnedFd> {
         for (_, move_state) in self.moving.drain(..) {
             move_state.lend();
@@ -197,7 +197,7 @@ pub(crate) fn collect<T>(attachments: &mut Attachments, encode: impl FnOnce() ->
     encode()
 }
 
-/// Runs `encode`, whose value will be sent and may be sent once more. The descriptors that it attaches are added to
+/// Runs `encode`, whose value will be sent and may be sent again. The descriptors that it attaches are added to
 /// `fds`.
 #[inline]
 pub(crate) fn collect_lent<T>(fds: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> T {

@@ -144,7 +144,7 @@ pub(crate) fn encode_with<T: Serialize + ?Sized>(
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let mut decoded = Err(DecodeFault::LeftOver(bytes.len()));
-    // The closure does not return the value: moving it once more costs as much as decoding it.
+    // The closure does not return the value: moving it again costs as much as decoding it.
     match catch_unwind(AssertUnwindSafe(|| decoded = decode_plainly(bytes))) {
         Ok(()) => decoded.map_err(DecodeFault::explain),
         Err(panic) => Err(decode_panicked(&*panic)),

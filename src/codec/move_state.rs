@@ -112,7 +112,7 @@ impl MoveState {
         self.wake();
     }
 
-    /// The value with the end is sent, and may be sent once more. Returns when no guard exists.
+    /// The value with the end is sent, and may be sent again. Returns when no guard exists.
     pub(super) fn lend(&self) {
         self.update_unused(lend);
         self.wake();

@@ -20,14 +20,14 @@ pub(crate) const ELSEWHERE: &str =
 pub enum ErrorKind {
     /// The function panicked. Its worker is not affected. [`JoinError::panic`] has the message.
     ///
-    /// A panic that aborts (`panic = "abort"`, or in a function that cannot unwind) is one too. It ends the process, and
-    /// [`JoinError::signal`] is `SIGABRT`.
+    /// A panic that aborts (`panic = "abort"`, or in a function that cannot unwind) is one too. It ends the process,
+    /// and [`JoinError::signal`] is `SIGABRT`.
     Panicked,
     /// A signal ended the process: a fault, an abort, or a kill from outside. [`JoinError::signal`] has its number.
     ///
-    /// So does the end of a task that cannot give an outcome though its process lives. The process is killed, and the error
-    /// says why: the task closed all descriptors, replaced its process by another program (`exec`), or ended its thread.
-    /// Of an abort, for example after a failed `assert` in C, the process's stderr says why.
+    /// So does the end of a task that cannot give an outcome though its process lives. The process is killed, and the
+    /// error says why: the task closed all descriptors, replaced its process by another program (`exec`), or ended its
+    /// thread. Of an abort, for example after a failed `assert` in C, the process's stderr says why.
     Crashed,
     /// The process exited before the function returned, for example by `std::process::exit`.
     /// [`JoinError::exit_code`] has the status.
@@ -227,7 +227,8 @@ impl JoinError {
         self.0.panic.as_ref()
     }
 
-    /// The report of the crash, if the process was ended by `SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE`, `SIGABRT` or `SIGSYS`.
+    /// The report of the crash, if the process was ended by `SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE`, `SIGABRT` or
+    /// `SIGSYS`.
     ///
     /// ```
     /// # #[procession::main]
@@ -263,10 +264,11 @@ impl JoinError {
         self.0.task
     }
 
-    /// The place of the item in the input of its [`Map`](crate::Map), counted from 0; `None` if it was no item of a map.
+    /// The place of the item in the input of its [`Map`](crate::Map), counted from 0; `None` if it was no item of a
+    /// map.
     ///
-    /// So the failure of an awaited map, or an outcome that came [`unordered`](crate::Map::unordered), says which item it is
-    /// about. [`retry_if`](crate::PoolBuilder::retry_if) sees it too.
+    /// So the failure of an awaited map, or an outcome that came [`unordered`](crate::Map::unordered), says which item
+    /// it is about. [`retry_if`](crate::PoolBuilder::retry_if) sees it too.
     ///
     /// ```
     /// # #[procession::main]

@@ -46,7 +46,9 @@ use crate::task::Task;
 /// awaited elsewhere fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed).
 ///
 /// A pool lives in the process in which it was built. If the application forks (`fork(2)`, as a daemon does), the pool
-/// is closed in the new process, which can build another. Dropping the pool there affects nothing.
+/// is closed in the new process, which can build another. Dropping the pool there affects nothing. If a task forks, the
+/// worker alone gives the result: a copy that returns from the function ends there, with status 0, or with 101 after a
+/// panic.
 ///
 /// ```
 /// use procession::Pool;

@@ -1,4 +1,4 @@
-//! Which worker last had a task of a key, and the tasks that are held back for theirs.
+//! Which worker last had a task of a key, and the tasks that are held back for that worker.
 //!
 //! Pure. A task whose worker is busy is held for it, while other tasks wait that the free worker can take instead, and
 //! at most for [`PATIENCE`] after its turn. So a key never makes a worker idle.
@@ -33,11 +33,11 @@ impl AffinityKey {
     }
 }
 
-/// A worker, and how many workers there were before it: the key of a worker that is gone is given again.
+/// A worker, and its number among all workers that were ever added: the key of a worker that is gone is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Home {
+pub(super) struct LastWorker {
     pub(super) worker: WorkerKey,
-    pub(super) born: u64,
+    pub(super) serial: u64,
 }
 
 /// The worker that last had each key, for the keys that were used last.
@@ -45,21 +45,21 @@ pub(super) struct Home {
 /// Two generations stand for an order of use: when the young one is full, it becomes the old one, whose keys are
 /// forgotten unless they are used again ("2Q" is a relative; an exact order would cost a list).
 #[derive(Debug, Default)]
-pub(super) struct Homes {
-    young: HashMap<AffinityKey, Home>,
-    old: HashMap<AffinityKey, Home>,
+pub(super) struct LastWorkers {
+    young: HashMap<AffinityKey, LastWorker>,
+    old: HashMap<AffinityKey, LastWorker>,
 }
 
-impl Homes {
-    pub(super) fn get(&self, key: AffinityKey) -> Option<Home> {
+impl LastWorkers {
+    pub(super) fn get(&self, key: AffinityKey) -> Option<LastWorker> {
         self.young.get(&key).or_else(|| self.old.get(&key)).copied()
     }
 
-    pub(super) fn set(&mut self, key: AffinityKey, home: Home) {
+    pub(super) fn set(&mut self, key: AffinityKey, last: LastWorker) {
         if self.young.len() >= KEYS_KEPT && !self.young.contains_key(&key) {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(key, home);
+        self.young.insert(key, last);
     }
 }
 
@@ -85,19 +85,19 @@ mod tests {
 
     #[test]
     fn as_many_keys_as_are_kept_are_remembered_and_not_many_more() {
-        let mut homes = Homes::default();
-        let home = |worker| Home { worker, born: 0 };
+        let mut last_workers = LastWorkers::default();
+        let at = |worker| LastWorker { worker, serial: 0 };
         let first = AffinityKey::of(&0);
         for n in 0..10 * KEYS_KEPT {
-            homes.set(AffinityKey::of(&n), home(n));
+            last_workers.set(AffinityKey::of(&n), at(n));
             // Used again and again, it is never forgotten.
-            homes.set(first, home(7));
+            last_workers.set(first, at(7));
         }
-        assert_eq!(homes.get(first), Some(home(7)));
+        assert_eq!(last_workers.get(first), Some(at(7)));
         let last = 10 * KEYS_KEPT - 1;
         for n in last - KEYS_KEPT / 2..=last {
-            assert_eq!(homes.get(AffinityKey::of(&n)), Some(home(n)));
+            assert_eq!(last_workers.get(AffinityKey::of(&n)), Some(at(n)));
         }
-        assert!(homes.young.len() + homes.old.len() <= 2 * KEYS_KEPT);
+        assert!(last_workers.young.len() + last_workers.old.len() <= 2 * KEYS_KEPT);
     }
 }

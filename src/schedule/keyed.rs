@@ -1,6 +1,6 @@
-//! Where tasks with a key go.
+//! Where tasks with a key go. Pure, as the whole schedule; `affinity` has the memory of it.
 
-use super::affinity::{HeldTask, Home, MOST_HELD};
+use super::affinity::{HeldTask, LastWorker, MOST_HELD};
 use super::{AffinityKey, RunQueue, Schedule, TakesTasks, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 
@@ -15,15 +15,17 @@ impl Schedule {
         workers: &impl TakesTasks,
         now: Moment,
     ) -> Option<(WorkerKey, TaskKey)> {
-        let home = self.home_of(key, workers).filter(|&home| home != shortest);
-        let Some(home) = home else {
-            return self.send_home(task, key, shortest);
+        let last = self
+            .last_worker_of(key, workers)
+            .filter(|&last| last != shortest);
+        let Some(last) = last else {
+            return self.send_and_remember(task, key, shortest);
         };
-        if self.is_free(home, shortest) {
-            return self.send_home(task, key, home);
+        if self.is_free(last, shortest) {
+            return self.send_and_remember(task, key, last);
         }
         if self.held.len() >= MOST_HELD {
-            return self.send_home(task, key, shortest);
+            return self.send_and_remember(task, key, shortest);
         }
         self.held.push(HeldTask {
             task,
@@ -42,16 +44,16 @@ impl Schedule {
         now: Moment,
     ) -> Option<(WorkerKey, TaskKey)> {
         let (at, worker) = self.held.iter().enumerate().find_map(|(at, held)| {
-            let Some(home) = self.home_of(held.key, workers) else {
+            let Some(last) = self.last_worker_of(held.key, workers) else {
                 return Some((at, shortest));
             };
-            match self.is_free(home, shortest) {
-                true => Some((at, home)),
+            match self.is_free(last, shortest) {
+                true => Some((at, last)),
                 false => held.is_impatient(now).then_some((at, shortest)),
             }
         })?;
         let held = self.held.remove(at);
-        self.send_home(held.task, held.key, worker)
+        self.send_and_remember(held.task, held.key, worker)
     }
 
     /// The task that was held back first, if `shortest` is idle.
@@ -60,7 +62,7 @@ impl Schedule {
             return None;
         }
         let held = self.held.remove(0);
-        self.send_home(held.task, held.key, shortest)
+        self.send_and_remember(held.task, held.key, shortest)
     }
 
     /// Removes a task that was cancelled. False if it was not held back.
@@ -69,23 +71,23 @@ impl Schedule {
         at.map(|at| self.held.remove(at)).is_some()
     }
 
-    /// The key was last at this worker.
-    fn send_home(
+    /// Sends the task to `worker`, which has the key from now on.
+    fn send_and_remember(
         &mut self,
         task: TaskKey,
         key: AffinityKey,
         worker: WorkerKey,
     ) -> Option<(WorkerKey, TaskKey)> {
-        let born = self.run_queues.get(worker)?.born();
-        self.homes.set(key, Home { worker, born });
+        let serial = self.run_queues.get(worker)?.serial();
+        self.last_workers.set(key, LastWorker { worker, serial });
         Some((worker, task))
     }
 
     /// The worker that last had the key, if it still takes tasks: of those in its process, the one with the shortest
     /// queue.
-    fn home_of(&self, key: AffinityKey, workers: &impl TakesTasks) -> Option<WorkerKey> {
-        let Home { worker, born } = self.homes.get(key)?;
-        if self.run_queues.get(worker)?.born() != born {
+    fn last_worker_of(&self, key: AffinityKey, workers: &impl TakesTasks) -> Option<WorkerKey> {
+        let LastWorker { worker, serial } = self.last_workers.get(key)?;
+        if self.run_queues.get(worker)?.serial() != serial {
             return None;
         }
         let queued = |it| self.run_queues.get(it).map(RunQueue::expected);
@@ -96,11 +98,11 @@ impl Schedule {
         taking.min_by_key(|&it| (queued(it), it != worker))
     }
 
-    /// Whether a task may be sent to `home` now. It must not wait there while another worker is idle.
-    fn is_free(&self, home: WorkerKey, shortest: WorkerKey) -> bool {
+    /// Whether a task may be sent to `last` now. It must not wait there while another worker is idle.
+    fn is_free(&self, last: WorkerKey, shortest: WorkerKey) -> bool {
         let has_room = |queue: &RunQueue| queue.has_room(self.depth());
-        let has_room = self.run_queues.get(home).is_some_and(has_room);
-        has_room && (self.is_idle(home) || !self.is_idle(shortest))
+        let has_room = self.run_queues.get(last).is_some_and(has_room);
+        has_room && (self.is_idle(last) || !self.is_idle(shortest))
     }
 
     fn is_idle(&self, worker: WorkerKey) -> bool {

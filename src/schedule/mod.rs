@@ -24,7 +24,7 @@ mod stuck;
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use affinity::{HeldTask, Homes};
+use affinity::{HeldTask, LastWorkers};
 use slab::Slab;
 
 pub(crate) use affinity::AffinityKey;
@@ -86,14 +86,14 @@ pub(crate) struct Schedule {
     waiting: PriorityQueue<WaitingTask>,
     /// Tasks that had their turn, from the first on, and wait for the worker that last had their key.
     held: Vec<HeldTask>,
-    homes: Homes,
+    last_workers: LastWorkers,
     /// How many workers were added.
-    born: u64,
+    added: u64,
     /// Tasks that were cancelled while they waited, and are skipped when their turn comes.
     cancelled: HashSet<TaskKey>,
     run_queues: Slab<RunQueue>,
     mean_time: MeanTime,
-    /// Whether no worker had room when the schedule last looked, and nothing has changed since.
+    /// Whether no worker had room when the schedule last checked, and nothing has changed since.
     no_room: bool,
     /// What [`Schedule::next_check`] found, if nothing has changed since.
     check: Option<Option<Moment>>,
@@ -104,8 +104,8 @@ impl Default for Schedule {
         Self {
             waiting: PriorityQueue::default(),
             held: Vec::new(),
-            homes: Homes::default(),
-            born: 0,
+            last_workers: LastWorkers::default(),
+            added: 0,
             cancelled: HashSet::new(),
             run_queues: Slab::new(),
             mean_time: MeanTime::new(NEWEST_SHARE),
@@ -120,8 +120,8 @@ impl Schedule {
     /// A worker is being started.
     pub(crate) fn add_worker(&mut self) -> WorkerKey {
         self.check = None;
-        self.born += 1;
-        self.run_queues.insert(RunQueue::new(self.born))
+        self.added += 1;
+        self.run_queues.insert(RunQueue::new(self.added))
     }
 
     /// The worker is gone. Returns its run queue, in order.

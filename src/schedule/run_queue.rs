@@ -30,22 +30,22 @@ pub(crate) struct RunQueue {
     last_progress: Moment,
     /// Whether the front task is known to run, and to run long.
     front_runs: bool,
-    /// How many workers there were, with its own.
-    born: u64,
+    /// The number of its worker among all workers that were ever added.
+    serial: u64,
 }
 
 impl RunQueue {
-    /// The run queue of the `born`-th worker.
-    pub(super) fn new(born: u64) -> Self {
+    /// An empty queue of the `serial`-th worker.
+    pub(super) fn new(serial: u64) -> Self {
         Self {
-            born,
+            serial,
             ..Self::default()
         }
     }
 
-    /// Which worker's it is, among all that there were.
-    pub(super) fn born(&self) -> u64 {
-        self.born
+    /// The number of its worker among all workers that were ever added.
+    pub(super) fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// How many tasks are in the queue.

@@ -55,7 +55,6 @@ fn group_to_enter(spec: &ChildSpec) -> Option<GroupToEnter> {
     })
 }
 
-/// The greeting of a fork server.
 pub(super) fn fork_server_greeting() -> Greeting {
     greeting(&ChildSpec::default(), Role::ForkServer, &[])
 }

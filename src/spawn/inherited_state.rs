@@ -129,7 +129,6 @@ impl InheritedFds {
 /// a longer one, but no program that it executes.
 const LONGEST_VARIABLE: usize = 128 * 1024;
 
-/// The environment of a child of this spec.
 fn environment(spec: &ChildSpec) -> io::Result<EnvBlock> {
     let spec = &spec.surroundings;
     if spec.environment.is_empty() && !spec.clear_environment {

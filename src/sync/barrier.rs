@@ -20,7 +20,7 @@ use super::waiting::{Asked, Waiting, block};
 /// tasks.
 ///
 /// A handle can be cloned, and sent to another process inside an argument, a result or a message; all handles are the
-/// same barrier. When the last party of the number arrives, all of them go on, and the barrier can be used again.
+/// same barrier. When the last party of the number arrives, all of them continue, and the barrier can be used again.
 ///
 /// A party that stops waiting, because its future was dropped, has not arrived: the others wait for another. A process
 /// that ends while a party of it waits breaks the barrier: all that wait, and all that come, get [`Broken`], until
@@ -51,7 +51,7 @@ pub struct Barrier {
 pub struct BarrierWaitResult(bool);
 
 impl BarrierWaitResult {
-    /// Whether this party is the one of all that go on which arrived last.
+    /// Whether this party arrived last, of all that continue together.
     pub fn is_leader(&self) -> bool {
         self.0
     }

@@ -1,4 +1,4 @@
-//! When the parties of a barrier go on together.
+//! When the parties of a barrier continue together.
 //!
 //! A release has one point at which it is decided: the word says that it runs, and up to which ticket. From then on
 //! each process that serves completes it.
@@ -52,7 +52,7 @@ fn release_if_complete(serving: &mut Serving<'_>) {
     // A party with an earlier ticket may have been entered while the table was read. It is there at a second look.
     serving.read_again();
     if choose(serving) != Some(chosen) {
-        // It has this served once more when it is ready, as does a party that has left.
+        // It has this served again when it is ready, as does a party that has left.
         return;
     }
     memory.second().store(chosen, Ordering::SeqCst);
@@ -60,7 +60,7 @@ fn release_if_complete(serving: &mut Serving<'_>) {
     release(serving);
 }
 
-/// The ticket up to which the parties go on, if they are complete.
+/// The ticket up to which the parties continue, if they are complete.
 fn choose(serving: &Serving<'_>) -> Option<u64> {
     let parties = usize::try_from(serving.side.memory.parameter()).ok()?;
     let mut waiting = serving.in_state(PartyState::Waiting);

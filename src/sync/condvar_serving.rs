@@ -24,7 +24,7 @@ pub(super) fn serve(serving: &mut Serving<'_>) {
 }
 
 /// A party is about to leave. If it was notified and has not used that, another is. Its own record still says so then:
-/// if its process is killed here, the notification is not lost, and may be given once more.
+/// if its process is killed here, the notification is not lost, and may be given again.
 pub(super) fn pass_on(side: &LocalSide, state: PartyState) {
     if state == NOTIFIED {
         notify(side, 1, NOTIFIED);

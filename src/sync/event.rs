@@ -51,7 +51,7 @@ impl Event {
         Ok(Self { side })
     }
 
-    /// Sets the flag: all that wait go on, and others do not wait until it is cleared.
+    /// Sets the flag: all that wait continue, and others do not wait until it is cleared.
     pub fn set(&self) {
         event_serving::change(&self.side, EventWord::set);
         self.side.serve(false);

@@ -29,11 +29,11 @@
 //! The protocol:
 //! 1. A party makes its record by compare-exchange of a free one, takes a ticket, and then sets it to *waiting*.
 //! 2. A process that changes something has requests *served* (`server`): under a lock, a process reads the table and
-//!    decides, from the words and the records alone, which parties can go on. Each decision is one compare-exchange of
-//!    one word. Then it wakes those parties: a thread by the futex in its record, a task by the doorbell of its
+//!    decides, from the words and the records alone, which parties can continue. Each decision is one compare-exchange
+//!    of one word. Then it wakes those parties: a thread by the futex in its record, a task by the doorbell of its
 //!    process.
 //! 3. The lock is tried and never waited for. A process counts its call before it tries; the process that serves looks
-//!    at the count after it has released the lock, and serves once more if it has changed.
+//!    at the count after it has released the lock, and serves again if it has changed.
 //! 4. A party frees its own record. If it had been granted something that it did not use, it has requests served.
 //! 5. Before its first sleep, a party has its process notice each death from then on (`watcher`), and has requests
 //!    served with a liveness check, which asks the kernel who is alive. Each notice has them served with such a check

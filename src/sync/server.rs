@@ -1,11 +1,11 @@
 //! Serving requests: which parties get what they wait for, and what becomes of dead parties.
 //!
 //! Runs in any process that has changed something, under the serving lock. The lock is tried and never waited for: a
-//! process that finds it held has counted its call before, and the holder serves once more when it sees another count
+//! process that finds it held has counted its call before, and the holder serves again when it sees another count
 //! than before. If the holder is killed, its death has every process that waits serve anew.
 //!
 //! What must stay true: whatever the table and the words contain, serving leaves a state in which each live party that
-//! can go on was told so. So it does not matter where the last one who served was killed. Each object decides that for
+//! can continue was told so. So it does not matter where the last server was killed. Each object decides that for
 //! itself; here is what they have in common.
 
 use std::sync::atomic::{Ordering, fence};

@@ -135,7 +135,7 @@ mod tests {
         }
     }
 
-    /// Their writer could go on while they are read.
+    /// Their writer could continue while they are read.
     #[test]
     fn messages_that_do_not_count_down_are_an_error() {
         let null = OwnedFd::from(File::open("/dev/null").unwrap());

@@ -7,7 +7,7 @@
 //! - A handler that a library had installed before stays, and what a task installs later takes the place of this one.
 //!   Only the handler of `std` for stack overflows is replaced; it runs after the note, and prints its message.
 //! - The process ends as it would have ended: by the same signal, with a core dump. A fault of the processor comes once
-//!   more, because its instruction is executed once more; other signals are sent once more.
+//!   more, because its instruction is executed again; other signals are sent again.
 //! - A crash inside the handler ends the process by the first signal, with as much of the note as there is.
 //! - Of two threads that crash at once, the first writes the note, and the second waits.
 //!

@@ -11,9 +11,9 @@
 use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::ptr::{self, null_mut};
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use super::{mark, process_tree, signal};
+use super::{fork_epoch, mark, process_tree, signal};
 
 /// Why a child ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,12 +61,16 @@ thread_local! {
 /// The number of the descriptor that connects this child with its parent.
 static CONNECTION: AtomicI32 = AtomicI32::new(-1);
 
+/// The epoch of the child, which its copies do not have: their number leads elsewhere, and that is no fault of the child.
+static EPOCH: AtomicU64 = AtomicU64::new(0);
+
 /// This process is a child that leaves its cause in `word`, and that `connection` connects with its parent. It stays
 /// open until the process ends.
 pub(crate) fn watch(connection: impl AsFd, word: &'static AtomicU32) -> std::io::Result<()> {
     mark::set(&connection)?;
     word.store(NONE_YET, Ordering::Release);
     WORD.store(ptr::from_ref(word).cast_mut(), Ordering::Release);
+    EPOCH.store(fork_epoch::current(), Ordering::Release);
     CONNECTION.store(connection.as_fd().as_raw_fd(), Ordering::Release);
     Ok(())
 }
@@ -101,7 +105,9 @@ pub(crate) fn end(cause: ExitCause) -> ! {
 /// Whether this process is a child whose connection was closed.
 pub(crate) fn is_disconnected() -> bool {
     let number = CONNECTION.load(Ordering::Relaxed);
-    number >= 0 && !mark::is_set_at(number)
+    number >= 0
+        && !mark::is_set_at(number)
+        && fork_epoch::current() == EPOCH.load(Ordering::Relaxed)
 }
 
 /// Ends this process if it is a child whose connection was closed. A system call.

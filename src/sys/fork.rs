@@ -20,6 +20,8 @@ use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::ptr;
 use std::time::{Duration, Instant};
 
+use super::procfs;
+
 /// The two returns of a fork.
 #[derive(Debug)]
 pub(crate) enum Sibling {
@@ -29,8 +31,12 @@ pub(crate) enum Sibling {
     Copy,
 }
 
-/// The longest time that the kernel may keep a joined thread: it removes the thread shortly after `join` returns.
+/// How long another thread may take to end, if it is not known whether it does.
 const LEAVING: Duration = Duration::from_millis(100);
+
+/// How long a thread may take that is ending, as a joined thread is: the kernel removes it after `join` has returned, and
+/// it needs the processor for that. On a machine under load it may wait for it.
+const ENDING: Duration = Duration::from_secs(10);
 
 /// Whether the calling thread is the only one of this process.
 pub(crate) fn is_alone() -> bool {
@@ -38,11 +44,19 @@ pub(crate) fn is_alone() -> bool {
     loop {
         match is_alone_now() {
             Ok(true) => return true,
-            Ok(false) if begin.get_or_insert_with(Instant::now).elapsed() < LEAVING => {
+            Ok(false) if begin.get_or_insert_with(Instant::now).elapsed() < patience() => {
                 std::thread::sleep(Duration::from_millis(1));
             }
             _ => return false,
         }
+    }
+}
+
+/// How long the other threads of this process are waited for.
+fn patience() -> Duration {
+    match procfs::other_threads_are_ending() {
+        true => ENDING,
+        false => LEAVING,
     }
 }
 

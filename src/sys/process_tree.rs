@@ -1,6 +1,6 @@
 //! The processes below a child, which may have left its group.
 //!
-//! A group takes along what stays in it. What leads a group or a session of its own (`setpgid(2)`, `setsid(2)`) is
+//! Killing a group kills what has stayed in it. What leads a group or a session of its own (`setpgid(2)`, `setsid(2)`) is
 //! found by its parent (`proc_tid_children(5)`): the child and all below it are stopped, until no new process is found,
 //! and then killed. A process whose parent has ended, as a daemon's has, becomes a child of the nearest subreaper above
 //! it (`prctl(2)`), which every child of this crate is. It is found as long as that child exists: what a child that
@@ -27,8 +27,10 @@ const MOST_PROCESSES: usize = 10_000;
 /// A process with more threads is taken to have children.
 const MOST_THREADS_ASKED: usize = 4;
 
-/// How long killed processes may take to become children of this process and end.
+/// How long killed processes may take to become children of this process and end, while this process ends.
 const MOST_REAPING: Duration = Duration::from_secs(1);
+/// The same on a thread for that alone. On a machine under load each of them waits for the processor to end.
+const MOST_REAPING_ASIDE: Duration = Duration::from_secs(10);
 /// So many ended children a process keeps. An orphan that it has adopted cannot be told from a process that a task has
 /// started and waits for later, and no task waits for so many.
 const MOST_ENDED: usize = 64;
@@ -90,7 +92,7 @@ pub(crate) fn kill_escaped() {
     let is_child = |pid| stat_numbers(pid).is_some_and(|it| it.first() == Some(&own));
     tree.members
         .retain(|it| has_escaped(it) && is_child(it.pid));
-    tree.reap();
+    tree.reap_for(MOST_REAPING);
 }
 
 /// One process of a tree.
@@ -151,12 +153,17 @@ impl ProcessTree {
         }
     }
 
-    /// Reaps the processes that were killed, as they become children of this process. Waits for that, but not long.
+    /// Reaps the processes that were killed, as they become children of this process. Waits for that on the calling
+    /// thread.
     pub(crate) fn reap(&mut self) {
+        self.reap_for(MOST_REAPING_ASIDE);
+    }
+
+    fn reap_for(&mut self, most: Duration) {
         let begin = Instant::now();
-        while !self.members.is_empty() && begin.elapsed() < MOST_REAPING {
+        while !self.members.is_empty() && begin.elapsed() < most {
             self.members.retain(|member| !member.try_reap());
-            std::thread::sleep(CHECK_PAUSE);
+            std::thread::sleep(pause_after(begin.elapsed()));
         }
     }
 
@@ -204,11 +211,11 @@ pub(crate) fn group_exists(group: u32) -> bool {
     group.is_some_and(|it| rustix::process::test_kill_process_group(it) != Err(Errno::SRCH))
 }
 
-/// Reaps what is left of a killed group whose leader was reaped, as it becomes children of this process. Waits for
-/// that, but not long. A child with the leader's number is another process, which got the number since.
+/// Reaps what is left of a killed group whose leader was reaped, as it becomes children of this process. Waits for that
+/// on the calling thread. A child with the leader's number is another process, which got the number since.
 pub(crate) fn reap_group(group: u32) {
     let (own, begin) = (std::process::id(), Instant::now());
-    while group_exists(group) && begin.elapsed() < MOST_REAPING {
+    while group_exists(group) && begin.elapsed() < MOST_REAPING_ASIDE {
         let threads = threads(own).unwrap_or_default();
         for pid in threads.into_iter().flat_map(|thread| children(own, thread)) {
             let is_left = pid != group && group_and_session(pid).is_some_and(|it| it.0 == group);
@@ -216,8 +223,13 @@ pub(crate) fn reap_group(group: u32) {
                 member.try_reap();
             }
         }
-        std::thread::sleep(CHECK_PAUSE);
+        std::thread::sleep(pause_after(begin.elapsed()));
     }
+}
+
+/// How long to wait before the next look, `since` the first: longer and longer.
+fn pause_after(since: Duration) -> Duration {
+    CHECK_PAUSE.max(since / 20)
 }
 
 fn threads(pid: u32) -> io::Result<Vec<u32>> {

@@ -116,6 +116,35 @@ pub(crate) fn thread_count() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
+/// Whether all threads of this process but the calling one are ending. False if that cannot be seen.
+pub(crate) fn other_threads_are_ending() -> bool {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
+        return false;
+    };
+    let own = rustix::thread::gettid().to_string();
+    let mut others = threads
+        .filter_map(Result::ok)
+        .filter(|it| *it.file_name() != *own);
+    others.all(|it| match std::fs::read_to_string(it.path().join("stat")) {
+        Ok(stat) => is_ending(&stat),
+        // It has ended, or its descriptor would be one too many.
+        Err(error) => matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)),
+    })
+}
+
+/// Whether a thread with this `stat` is ending. The kernel sets the flag before a join of the thread returns (`do_exit` in
+/// `kernel/exit.c`).
+fn is_ending(stat: &str) -> bool {
+    const PF_EXITING: u32 = 4;
+    // The name stands in parentheses and may contain parentheses.
+    let behind = stat.rsplit_once(") ").map(|(_, behind)| behind);
+    let flags = behind.and_then(|it| it.split(' ').nth(FROM_STATE_TO_FLAGS)?.parse::<u32>().ok());
+    flags.is_some_and(|it| it & PF_EXITING != 0)
+}
+
+/// How many fields behind the state the flags are.
+const FROM_STATE_TO_FLAGS: usize = 6;
+
 /// The number of descriptors that this process has room for (`FDSize`, `proc_pid_status(5)`): all of its descriptors
 /// are below. 0 without `/proc`.
 pub(crate) fn descriptor_table_size() -> i32 {
@@ -192,6 +221,22 @@ mod tests {
         // It was given back.
         assert_eq!(parse(90, 10, 20).growth(start), 60 * 1024);
         assert_eq!(MemoryUse::parse("State:\tZ (zombie)\n"), None);
+    }
+
+    #[test]
+    fn thread_that_is_ending_has_a_flag() {
+        assert!(is_ending("7 (a) b) R 1 7 7 0 -1 4194372 5 0"));
+        assert!(!is_ending("7 (a) b) R 1 7 7 0 -1 4194368 5 0"));
+        assert!(!is_ending("7 (a"));
+    }
+
+    #[test]
+    fn thread_that_waits_is_not_ending() {
+        let (hold, waits) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || waits.recv());
+        assert!(!other_threads_are_ending());
+        drop(hold);
+        let _ = thread.join();
     }
 
     #[test]

@@ -111,7 +111,7 @@ fn add_seals(memory: &OwnedFd) -> rustix::io::Result<()> {
     rustix::fs::fcntl_add_seals(memory, sealed() | SealFlags::SEAL)
 }
 
-/// Opens the memory once more, for reading. Before Linux 6.7 the kernel refuses every shared mapping of a sealed memfd
+/// Opens the memory again, for reading. Before Linux 6.7 the kernel refuses every shared mapping of a sealed memfd
 /// that is open for writing ("mm: perform the mapping_map_writable() check after call_mmap()").
 fn reopen(memory: &OwnedFd) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", memory.as_raw_fd());

@@ -97,7 +97,6 @@ impl WritableMemory {
         self.len
     }
 
-    /// The bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: the bytes are mapped, and borrowed from their owner; see the module.
         unsafe { std::slice::from_raw_parts(self.range.base().as_ptr(), self.len) }

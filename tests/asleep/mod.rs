@@ -89,11 +89,21 @@ pub(crate) fn process_asleep(pid: u32) -> impl Future<Output = ()> {
 }
 
 /// Blocks this thread until all threads of a process sleep.
-pub(crate) fn threads_asleep_blocking(pid: u32) {
+pub(crate) fn wait_for_process(pid: u32) {
+    wait_for_threads(|| threads(pid));
+}
+
+/// Blocks this thread until a thread of a process sleeps.
+pub(crate) fn wait_for_thread(pid: u32, thread: u32) {
+    let task = format!("/proc/{pid}/task/{thread}");
+    wait_for_threads(|| Thread::read(Path::new(&task)).into_iter().collect());
+}
+
+fn wait_for_threads(look: impl Fn() -> Vec<Thread>) {
     let end = Instant::now() + LIMIT;
-    let mut quiet = Quiet::new(threads(pid));
-    while !quiet.holds_with(threads(pid)) {
-        assert!(Instant::now() < end, "{pid} does not sleep");
+    let mut quiet = Quiet::new(look());
+    while !quiet.holds_with(look()) {
+        assert!(Instant::now() < end, "it does not sleep");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

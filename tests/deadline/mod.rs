@@ -9,9 +9,9 @@
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// Enough for every event of a test on a machine that runs other programs too: with twenty processes on each processor, some
-/// tests have taken longer than half a minute. A build that checks each access of memory is several times as slow: it sets
-/// the variable.
+/// Enough for every event of a test on a machine that runs other programs too: with twenty processes on each processor,
+/// some tests have taken longer than half a minute. A build that checks each access of memory is several times as slow:
+/// it sets the variable.
 pub(crate) const LIMIT: Duration = match option_env!("PROCESSION_TESTS_ARE_SLOW") {
     Some(_) => Duration::from_secs(300),
     None => Duration::from_secs(120),

@@ -221,7 +221,8 @@ async fn cgroups_of_a_killed_application_are_killed_and_removed() {
         until(|| sleeping(&time) == 0).await;
         let are_gone = || groups.iter().all(|it| !Path::new(it).exists());
         if executes {
-            // Empty ones are left without a fork server. The next application removes them when their processes have ended.
+            // Empty ones are left without a fork server. The next application removes them when their processes have
+            // ended.
             until(|| {
                 drop(with_groups(StartMethod::Exec).build().unwrap());
                 are_gone()

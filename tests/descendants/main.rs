@@ -71,7 +71,8 @@ fn start_daemons_and_crash(time: String) {
     std::process::abort()
 }
 
-/// Starts five programs and does not wait for them, three of them outside the group of this process, one of these by a shell.
+/// Starts five programs and does not wait for them, three of them outside the group of this process, one of these by a
+/// shell.
 #[expect(
     clippy::zombie_processes,
     reason = "the programs end with this process"

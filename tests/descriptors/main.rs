@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+#[path = "../asleep/mod.rs"]
+mod asleep;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 #[path = "../leftovers/mod.rs"]

@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use futures::future::join_all;
 use procession::{Pool, PoolEvent, PoolEvents, StartMethod, WorkerInfo, WorkerState};
 
-use crate::asleep::threads_asleep_blocking;
+use crate::asleep::wait_for_process;
 use crate::deadline::{until, within};
 use crate::notes::{Board, Notes};
 use crate::pools::{all_idle, idle, pids};
@@ -214,7 +214,7 @@ async fn worker_killed_after_it_has_sent_its_result_fails_nothing() {
         let ran_in = board.lines("ran", count).await[count - 1].parse().unwrap();
         // The runtime has only this thread: the pool looks at the result when the worker is dead. A worker that sleeps has
         // sent it.
-        threads_asleep_blocking(ran_in);
+        wait_for_process(ran_in);
         kill(ran_in);
         assert_eq!(within(call).await.unwrap(), ran_in);
         until(|| !pids(&pool).contains(&ran_in)).await;

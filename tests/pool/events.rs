@@ -72,6 +72,21 @@ async fn events_tell_how_workers_start_and_end() {
 }
 
 #[procession::test]
+async fn events_tell_that_a_worker_has_ended_because_its_initializer_failed() {
+    let refuse = || -> Result<(), String> { Err("no database".to_owned()) };
+    let pool = Pool::builder().workers(1).initializer(refuse, ());
+    let pool = pool.build().unwrap();
+    let mut events = pool.events();
+    for _ in 0..2 {
+        let cause = first(&mut events, exit).await;
+        assert!(cause.is_spawn() && !cause.started(), "{cause:?}");
+        assert!(cause.to_string().contains("no database"), "{cause}");
+        assert!(cause.pid().is_some(), "{cause:?}");
+    }
+    within(pool.terminate()).await;
+}
+
+#[procession::test]
 async fn events_tell_why_workers_are_recycled() {
     let pool = Pool::builder()
         .workers(1)

@@ -160,9 +160,8 @@ async fn every_option_of_a_stream_and_a_map_can_be_set_at_once() {
 }
 
 #[procession::test]
-async fn everything_that_a_pool_tells_of_itself_has_its_name_and_type() {
+async fn metrics_have_their_names_and_types() {
     let pool = Pool::with_workers(1).unwrap();
-    let mut events = pool.events();
     within(pool.run(add, (1, 2))).await.unwrap();
     let metrics: Metrics = pool.metrics();
     let now: [usize; 4] = [
@@ -189,6 +188,12 @@ async fn everything_that_a_pool_tells_of_itself_has_its_name_and_type() {
         let all: [Duration; 3] = [times.min(), times.mean(), times.percentile(99.0)];
         assert!(times.count() == 1 && all.iter().all(|it| *it <= times.max()));
     }
+}
+
+#[procession::test]
+async fn worker_infos_have_their_names_and_types() {
+    let pool = Pool::with_workers(1).unwrap();
+    within(pool.run(add, (1, 2))).await.unwrap();
     let workers: Vec<WorkerInfo> = pool.workers();
     let worker = &workers[0];
     assert_eq!((worker.number(), worker.tasks_done()), (0, 1));
@@ -199,6 +204,13 @@ async fn everything_that_a_pool_tells_of_itself_has_its_name_and_type() {
         worker.state(),
         WorkerState::Idle | WorkerState::Busy
     ));
+}
+
+#[procession::test]
+async fn events_have_their_names_and_types() {
+    let pool = Pool::with_workers(1).unwrap();
+    let mut events = pool.events();
+    within(pool.run(add, (1, 2))).await.unwrap();
     pool.resize(2);
     within(pool.restart_workers()).await;
     within(pool.terminate()).await;

@@ -43,7 +43,8 @@ async fn task_that_is_encoded_while_workers_fail_runs_when_they_start_again() {
     }
 }
 
-/// Its encoding into shared memory, which another thread does than the one that made it, waits until it is told to go on.
+/// Its encoding into shared memory, which another thread does than the one that made it, waits until it is told to go
+/// on.
 #[derive(Debug, Deserialize)]
 struct Held(Notes, Vec<u8>, #[serde(skip)] Option<ThreadId>);
 

@@ -1,5 +1,5 @@
-//! A worker that still drops a result which has arrived: the task is over for its caller, so neither its time limit nor a
-//! cancellation ends the worker.
+//! A worker that still drops a result which has arrived: the task is over for its caller, so neither its time limit nor
+//! a cancellation ends the worker.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::notes::{Board, Notes};
 use crate::pools::ready;
 use crate::tasks::{parked, pid};
 
-/// A value whose drop in the worker waits until the test has written something under `drop`. It is so large that it is sent
-/// before it is dropped.
+/// A value whose drop in the worker waits until the test has written something under `drop`. It is so large that it is
+/// sent before it is dropped.
 #[derive(Debug)]
 struct DroppedLate(Option<Notes>);
 

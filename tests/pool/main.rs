@@ -30,6 +30,7 @@ mod events;
 mod every_name;
 mod executor_free;
 mod flow_mix;
+mod forking_task;
 mod grace;
 mod initializer;
 mod initializer_errors;

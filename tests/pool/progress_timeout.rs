@@ -50,8 +50,8 @@ async fn sign_of_life_puts_the_end_off() {
     let error = within(run.progress_timeout(limit)).await.unwrap_err();
     let ended = now();
     assert!(error.is_timed_out(), "{error}");
-    // A machine under load may not let the worker run for as long as the limit. That ends it early, but never sooner after
-    // its last sign.
+    // A machine under load may not let the worker run for as long as the limit. That ends it early, but never sooner
+    // after its last sign.
     let signs = board.read("alive");
     let last = signs.last().map_or(0, |it| it.parse().unwrap());
     let silent = ended - Duration::from_nanos(last);

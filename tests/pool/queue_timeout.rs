@@ -23,8 +23,8 @@ fn assert_unstarted<R: std::fmt::Debug>(outcome: Result<R, procession::JoinError
     );
 }
 
-/// Starts a task that runs until something is written under `go`. Its own wait has no limit: a machine under load may not
-/// let its worker run in time.
+/// Starts a task that runs until something is written under `go`. Its own wait has no limit: a machine under load may
+/// not let its worker run in time.
 async fn hold(pool: &Pool, board: &Board) -> TaskHandle<u32> {
     let held = pool.run(held, (board.notes(), "here".to_owned()));
     let held = held.queue_timeout(LONG).spawn();

@@ -1,4 +1,5 @@
-//! A program that forks, as a daemon does, after it has used the crate: the copy uses it, too, and the original goes on.
+//! A program that forks, as a daemon does, after it has used the crate: the copy uses it, too, and the original goes
+//! on.
 
 #![allow(unsafe_code, reason = "`fork` has no other interface")]
 

@@ -94,8 +94,8 @@ fn program(ending: &str) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be built");
     let method = match ending {
         "is killed, with executed workers" => StartMethod::Exec,
-        // The application's fork server removes what is left. Where there is none, an application that returns and kills
-        // its workers leaves their directories to the next one that makes some.
+        // The application's fork server removes what is left. Where there is none, an application that returns and
+        // kills its workers leaves their directories to the next one that makes some.
         _ => StartMethod::ForkServer,
     };
     let pool = runtime.block_on(async {

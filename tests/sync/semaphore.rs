@@ -15,7 +15,7 @@ async fn enter(semaphore: Semaphore, notes: Notes) -> usize {
         notes.write("in", 1);
         tokio::time::sleep(Duration::from_micros(300)).await;
         notes.write("out", 1);
-        // Those that come in and go out between the two looks are in the second alone.
+        // Processes that come in and go out between the two looks are in the second alone.
         let inside = notes.read("in").len();
         most = most.max(inside.saturating_sub(notes.read("out").len()));
         drop(permit);

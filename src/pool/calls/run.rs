@@ -161,7 +161,7 @@ impl<R> Run<R> {
         let shared = &self.guard.shared;
         let error = match shared.is_elsewhere() {
             true => JoinError::elsewhere(self.job.name()),
-            false => shared.read(|core| core.refusal(self.job.name())),
+            false => shared.read(|core| core.refusal_of(self.job.name(), &self.options)),
         };
         self.job.slot().set(Err(error));
     }

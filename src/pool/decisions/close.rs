@@ -81,7 +81,7 @@ impl Core {
         }
     }
 
-    /// Ends the pool: it cannot go on. Tasks that were not begun fail with the cause, now and later.
+    /// Ends the pool: it cannot continue. Tasks that were not begun fail with the cause, now and later.
     pub(in crate::pool) fn end_because(&mut self, cause: &JoinError) {
         if self.phase == Phase::Over || self.ended_because.is_some() {
             return;

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use super::core::{Core, Effect};
+use super::core::{Core, Effect, Phase};
 use super::records::{Order, Place};
 use super::target::{Reservation, Target, WorkerId};
 use super::worker_table::Worker;
@@ -27,6 +27,18 @@ impl Core {
                 .and_then(|worker| self.workers.get(worker))
                 .is_some_and(|it| it.is_alive() && it.is_lent()),
             _ => true,
+        }
+    }
+
+    /// Why a call was not submitted.
+    pub(in crate::pool) fn refusal_of(
+        &self,
+        task: &'static str,
+        options: &CallOptions,
+    ) -> JoinError {
+        match options.target {
+            Some(Target::Lease(_)) if self.phase == Phase::Open => lease_has_ended(task),
+            _ => self.refusal(task),
         }
     }
 
@@ -76,8 +88,7 @@ impl Core {
 
     fn fail_lost(&mut self, key: TaskKey) {
         if let Some(record) = self.records.remove(key) {
-            let error = JoinError::new(ErrorKind::Closed, record.job.name())
-                .because("the worker of this lease has ended");
+            let error = lease_has_ended(record.job.name());
             self.fail_all(&record.job, error);
             self.discard(record);
         }
@@ -233,4 +244,8 @@ impl Core {
         numbers.sort_unstable();
         numbers
     }
+}
+
+fn lease_has_ended(task: &'static str) -> JoinError {
+    JoinError::new(ErrorKind::Closed, task).because("the worker of this lease has ended")
 }

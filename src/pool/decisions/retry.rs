@@ -1,4 +1,4 @@
-//! The core's topic: the wait of an item before it is tried once more.
+//! The core's topic: the wait of an item before it is tried again.
 
 use std::cmp::Reverse;
 use std::hash::{BuildHasher as _, RandomState};
@@ -12,7 +12,7 @@ use crate::schedule::TaskKey;
 use crate::sys::clock::Moment;
 
 impl Core {
-    /// Runs a job, whose worker has ended, once more: at once, or after the wait that its options say.
+    /// Runs a job, whose worker has ended, again: at once, or after the wait that its options say.
     pub(in crate::pool) fn try_again(&mut self, job: Arc<dyn Job>, options: SharedOptions) {
         let key = self.insert(job, TaskArguments::Unencoded, options);
         self.requeue_later(key);

@@ -57,11 +57,14 @@ impl Core {
             return true;
         };
         let tasks = self.records.len() + self.admission.places();
-        let running = self
-            .bounds
+        tasks < limit.saturating_add(self.most_running())
+    }
+
+    /// How many tasks the workers can run at the same time.
+    pub(in crate::pool) fn most_running(&self) -> usize {
+        self.bounds
             .max
-            .saturating_mul(self.settings.tasks_per_worker);
-        tasks < limit.saturating_add(running)
+            .saturating_mul(self.settings.tasks_per_worker)
     }
 
     /// Arguments that are longer than the limit have room when no others wait.

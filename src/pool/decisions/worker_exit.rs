@@ -145,6 +145,9 @@ impl Core {
         if !started && dead.is_alive() {
             return failed_start(dead, exit);
         }
+        if let Some(failure) = &dead.setup_failure {
+            return failure.clone();
+        }
         let task = dead.life.kill_reason().map_or(NO_TASK, |kill| kill.task);
         let error = self.cause_of(dead, task, WORKER_NAME, exit.end);
         match error.exit_code() {
@@ -232,7 +235,7 @@ impl Core {
         true
     }
 
-    /// Runs the item at `index` of a job with several once more.
+    /// Runs the item at `index` of a job with several items again.
     fn retry(&mut self, job: &Arc<dyn Job>, index: usize, mut options: SharedOptions) {
         options.retries -= 1;
         options.tried = true;

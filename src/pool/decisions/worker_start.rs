@@ -121,6 +121,7 @@ impl Core {
             ledger: Ledger::default(),
             lane_fault: None,
             unresponsive: false,
+            setup_failure: None,
             nonsense: None,
             stderr: String::new(),
             serial,

@@ -11,6 +11,7 @@ use super::lane_fault::LaneFault;
 use super::target::{Reservation, WorkerId};
 use super::worker_state::{WorkerIo, WorkerLife};
 use crate::call::job::Job;
+use crate::error::JoinError;
 use crate::pool::driving::ledger::Ledger;
 use crate::schedule::{TakesTasks, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
@@ -50,6 +51,8 @@ pub(in crate::pool) struct Worker {
     pub(in crate::pool) lane_fault: Option<LaneFault>,
     /// Whether it was killed because it did not start a task in time.
     pub(in crate::pool) unresponsive: bool,
+    /// How its initializer has failed.
+    pub(in crate::pool) setup_failure: Option<JoinError>,
     /// Why nothing is read from it any more.
     pub(in crate::pool) nonsense: Option<Nonsense>,
     /// The end of its stderr, if it has crashed and its stderr is captured.
@@ -95,7 +98,6 @@ impl Worker {
         self.reservation != Reservation::None || !self.pinned.is_empty()
     }
 
-    /// Its id.
     pub(in crate::pool) fn id(&self) -> WorkerId {
         WorkerId(self.serial)
     }

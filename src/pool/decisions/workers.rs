@@ -120,10 +120,11 @@ impl Core {
         worker: WorkerKey,
         result: Result<(), JoinError>,
     ) {
-        let Some(it) = self.workers.get(worker) else {
+        let Some(it) = self.workers.get_mut(worker) else {
             return;
         };
         let began = it.since;
+        it.setup_failure = result.as_ref().err().cloned();
         match result {
             Ok(()) => {
                 for lane in self.workers.lanes(worker) {

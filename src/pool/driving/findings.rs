@@ -24,7 +24,7 @@ pub(in crate::pool) struct Findings {
     pub(in crate::pool) uncached: Vec<u64>,
 }
 
-/// A worker that was started, is ready, or must not go on.
+/// A worker that was started, is ready, or must not continue.
 #[derive(Debug)]
 pub(in crate::pool) enum WorkerChange {
     /// The process was started. `has_init` says whether it runs initializers before its first task.

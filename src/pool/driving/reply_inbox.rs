@@ -61,7 +61,6 @@ impl ReplyInbox {
         }
     }
 
-    /// A worker has exited.
     pub(in crate::pool) fn on_exited(&mut self, worker: WorkerKey, end: ChildEnd, stderr: String) {
         self.salvage(worker);
         let replies = self.workers.get_mut(worker).and_then(Option::as_mut);

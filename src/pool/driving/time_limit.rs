@@ -3,8 +3,8 @@
 //! Lives in the application; pure. The worker stamps the start of every item into the ring, so that the time before the
 //! start does not count. A corrupted worker may stamp anything. So a start in the future counts as now, and the start
 //! of a single call counts as it was seen first. A worker that stamps nothing, or again and again, has [`UNSTARTED`]
-//! more than all its items may take. A task whose outcomes have all arrived is not late: its worker has [`UNSTARTED`] to
-//! drop the result and to say that it has finished.
+//! more than all its items may take. A task whose outcomes have all arrived is not late: its worker has [`UNSTARTED`]
+//! to drop the result and to say that it has finished.
 
 use std::time::Duration;
 

@@ -22,6 +22,7 @@ use crate::call::encoded_items::{EncodeResult, EncodedItems};
 use crate::call::job::Job;
 use crate::error::JoinError;
 use crate::pool::decisions::backoff::Backoff;
+use crate::pool::decisions::core::Core;
 use crate::pool::options::call_options::option_setters;
 use crate::pool::options::shared_options::SharedOptions;
 use crate::pool::pool_guard::PoolGuard;
@@ -40,8 +41,9 @@ const JOBS_AT_ONCE: usize = 64;
 ///   a failure.
 ///
 /// The input is read as results are taken: [`Map::concurrency`] bounds how far ahead. By default a map reads as many
-/// items as keep the workers busy for about 1.5 ms, at least two for each worker. Items whose outcome waits behind a
-/// slow item count towards a limit that is sixteen times as large. Short items are sent to workers in batches;
+/// items as keep the workers busy for about 1.5 ms, at least two for each task that a worker runs at a time
+/// ([`tasks_per_worker`](crate::PoolBuilder::tasks_per_worker)). Items whose outcome waits behind a slow item count
+/// towards a limit that is sixteen times as large. Short items are sent to workers in batches;
 /// [`Map::chunk_size`] sets their size, which otherwise follows from how long items run. While the pool's queue is full
 /// ([`queue_limit`](crate::PoolBuilder::queue_limit)), no input is read; a batch takes one place.
 ///
@@ -50,8 +52,8 @@ const JOBS_AT_ONCE: usize = 64;
 ///
 /// # Errors
 ///
-/// A failed item is a [`JoinError`] of any [`kind`](JoinError::kind). When the pool is closed, items that were
-/// submitted are finished. Each item that is read from then on fails with
+/// A failed item is a [`JoinError`] of any [`kind`](JoinError::kind), and [`JoinError::item`] is its place in the input.
+/// When the pool is closed, items that were submitted are finished. Each item that is read from then on fails with
 /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
 ///
 /// # Cancel safety
@@ -122,7 +124,7 @@ impl<'a, R> Map<'a, R> {
             options,
             ordered: true,
             read_ahead: ReadAhead {
-                workers: guard.shared.read(|core| core.bounds.max),
+                places: guard.shared.read(Core::most_running),
                 concurrency: None,
                 chunk_size: None,
             },

@@ -13,10 +13,10 @@ const BATCH_RUNS: Duration = Duration::from_micros(400);
 /// The most items in one batch. More would not make sending cheaper.
 const LARGEST_BATCH: usize = 4096;
 
-/// The run time of the items that are read ahead for each worker.
+/// The run time of the items that are read ahead for each place.
 const AHEAD_RUNS: Duration = Duration::from_micros(1500);
 
-/// The fewest and the most items that are read ahead for each worker by default.
+/// The fewest and the most items that are read ahead for each place by default.
 const FEWEST_AHEAD: usize = 2;
 const MOST_AHEAD: usize = 4 * LARGEST_BATCH;
 
@@ -26,7 +26,8 @@ const FINISHED_BEHIND: usize = 16;
 /// The settings that bound the reading.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::pool) struct ReadAhead {
-    pub(in crate::pool) workers: usize,
+    /// How many tasks the workers can run at the same time.
+    pub(in crate::pool) places: usize,
     /// The most items that may be read and not given, if the user set a limit.
     pub(in crate::pool) concurrency: Option<usize>,
     /// The size of every batch, if the user set one.
@@ -71,11 +72,11 @@ impl ReadAhead {
         };
         let mut size = size.clamp(1, LARGEST_BATCH);
         if let Some(concurrency) = self.concurrency {
-            size = size.min(concurrency.div_ceil(2 * self.workers));
+            size = size.min(concurrency.div_ceil(2 * self.places));
         }
         match left {
             // Batches become smaller towards the end, so that all workers finish at the same time.
-            Some(left) => size.min(left.div_ceil(2 * self.workers)).max(1),
+            Some(left) => size.min(left.div_ceil(2 * self.places)).max(1),
             None => size,
         }
     }
@@ -88,7 +89,7 @@ impl ReadAhead {
             Some(items) => items.clamp(FEWEST_AHEAD, MOST_AHEAD),
         };
         let each = each.max(chunk.saturating_mul(FEWEST_AHEAD));
-        each.saturating_mul(self.workers)
+        each.saturating_mul(self.places)
     }
 }
 
@@ -106,7 +107,7 @@ mod tests {
 
     fn two_workers() -> ReadAhead {
         ReadAhead {
-            workers: 2,
+            places: 2,
             concurrency: None,
             chunk_size: None,
         }

@@ -12,7 +12,8 @@ pub enum PoolEvent {
     /// A worker has ended.
     WorkerExited {
         /// How: its pid, and its exit status or signal. A worker that has left in an orderly way has
-        /// [`ErrorKind::Exited`](crate::ErrorKind::Exited) and the exit code 0.
+        /// [`ErrorKind::Exited`](crate::ErrorKind::Exited) and the exit code 0. A worker whose initializer has failed is
+        /// killed, and has that failure ([`ErrorKind::Spawn`](crate::ErrorKind::Spawn)).
         cause: JoinError,
     },
     /// A worker that could have gone on takes no more tasks, and another takes its place.

@@ -75,7 +75,7 @@ macro_rules! option_setters {
         /// The time counts from the submission: the first poll or the spawn of a call, the reading of an item of a map.
         /// After the limit it fails with [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut), and
         /// [`started`](crate::JoinError::started) is false; nothing is killed for it. The limit ends when the function
-        /// starts, and does not hold again when it is tried once more. The order in which tasks wait does not depend on
+        /// starts, and does not hold again when it is tried again. The order in which tasks wait does not depend on
         /// it. By default the pool's [`queue_timeout`](crate::PoolBuilder::queue_timeout).
         pub fn queue_timeout(mut self, limit: Duration) -> Self {
             self.options.queue_timeout = Some(limit);

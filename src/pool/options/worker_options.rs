@@ -138,7 +138,7 @@ impl PoolBuilder {
 
     /// Sets whether each worker runs in a control group of its own, which is killed with it. By default none does.
     ///
-    /// A worker that is killed takes along what it has started, also what has left its group and session of processes.
+    /// Killing a worker kills what it has started, also what has left its group and session of processes.
     /// But some processes cannot be found without a control group:
     ///
     /// - a daemon whose worker has crashed;

@@ -34,6 +34,20 @@ async fn hundred_waiting_tasks_of_one_worker_run_at_the_same_time() {
     .await;
 }
 
+/// A map that reads fewer items ahead than the workers can run would wait for ever.
+#[procession::test]
+async fn map_has_an_item_for_each_task_that_its_workers_can_run() {
+    let pool = ready(2, 8).await;
+    let board = Board::new();
+    let items = (0..16).map(|_| (board.notes(), 16));
+    let pids: HashSet<_> = within(pool.map(all_met, items))
+        .await
+        .unwrap()
+        .into_iter()
+        .collect();
+    assert_eq!(pids.len(), 2);
+}
+
 /// Returns when so many tasks are here.
 async fn all_met(notes: Notes, count: usize) -> u32 {
     notes.write("here", pid());

@@ -1,4 +1,5 @@
-//! Workers of several tasks are replaced: no task is lost, none runs twice, and a long task does not hold up the others.
+//! Workers of several tasks are replaced: no task is lost, none runs twice, and a long task does not hold up the
+//! others.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
