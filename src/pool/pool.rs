@@ -23,7 +23,7 @@ use super::maps::map_input::{IteratorInput, StreamInput};
 use super::monitoring::event_log::PoolEvents;
 use super::monitoring::info::WorkerInfo;
 use super::monitoring::metrics::Metrics;
-use super::options::call_options::CallOptions;
+use super::options::shared_options::SharedOptions;
 use super::options::worker_limits::MOST_WORKERS;
 use super::pool_guard::PoolGuard;
 use super::restart_future::Restart;
@@ -347,7 +347,7 @@ impl Pool {
     }
 
     /// What the builder set for calls that do not choose themselves.
-    pub(super) fn defaults(&self) -> CallOptions {
-        self.guard.shared.settings.defaults()
+    pub(super) fn defaults(&self) -> SharedOptions {
+        self.guard.shared.defaults.clone()
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::decisions::core::{Core, Phase, Settings};
 use super::driving::events::DriverEvent;
 use super::monitoring::event_log::EventLog;
+use super::options::shared_options::SharedOptions;
 use crate::background::Background;
 use crate::sys::clock::Moment;
 use crate::sys::process_mark::ProcessMark;
@@ -27,6 +28,8 @@ pub(super) struct PoolShared {
     /// In a copy of that process: a core of a pool that is over. The other's lock may be held there for ever.
     core_of_copy: OnceLock<Box<Mutex<Core>>>,
     pub(super) settings: Arc<Settings>,
+    /// The options of calls that do not choose themselves.
+    pub(super) defaults: SharedOptions,
     /// The driver, and the futures that start workers and wait for their ends.
     pub(super) background: Arc<Background>,
     /// Where the driver is told events.
@@ -57,6 +60,7 @@ impl PoolShared {
             core: Mutex::new(Core::new(Arc::clone(&settings))),
             mark: ProcessMark::here(),
             core_of_copy: OnceLock::new(),
+            defaults: settings.defaults().into(),
             settings,
             background: Background::here(),
             events,

@@ -111,7 +111,7 @@ impl<R> Broadcast<R> {
                 queue_timeout: None,
                 ..self.guard.shared.settings.defaults()
             };
-            Run::new(&self.guard, make(), options)
+            Run::new(&self.guard, make(), options.into())
         });
         self.stage = BroadcastStage::Running(join_all(runs));
     }

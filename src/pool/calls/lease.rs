@@ -19,6 +19,7 @@ use crate::call::single::{Awaited, OneCall, Single};
 use crate::error::JoinError;
 use crate::pool::decisions::target::{Target, WorkerId};
 use crate::pool::options::call_options::CallOptions;
+use crate::pool::options::shared_options::SharedOptions;
 use crate::pool::pool::Pool;
 use crate::pool::pool_guard::PoolGuard;
 use crate::pool::shared::PoolShared;
@@ -72,6 +73,8 @@ use crate::task::{Call, Task};
 pub struct Lease {
     held: HeldWorker,
     guard: Arc<PoolGuard>,
+    /// Those of its calls.
+    options: SharedOptions,
 }
 
 impl Lease {
@@ -82,7 +85,7 @@ impl Lease {
     {
         let _ = f; // has no bytes: its type is the function
         let job = Arc::new(Single::<F::Call>::new(F::arguments(args)));
-        Run::new(&self.guard, job, self.options())
+        Run::new(&self.guard, job, self.options.clone())
     }
 
     /// Runs `f` in the leased worker, and gives the items that it sends while it runs. As [`Pool::stream`].
@@ -92,20 +95,14 @@ impl Lease {
         A: Send + 'static,
     {
         let _ = f; // has no bytes: its type is the function
-        TaskStream::new::<F::Call>(&self.guard, self.options(), |emit| F::arguments(emit, args))
+        TaskStream::new::<F::Call>(&self.guard, self.options.clone(), |emit| {
+            F::arguments(emit, args)
+        })
     }
 
     /// The id of the worker's process.
     pub fn pid(&self) -> u32 {
         self.held.pid
-    }
-
-    fn options(&self) -> CallOptions {
-        CallOptions {
-            target: Some(Target::Lease(self.held.id)),
-            retries: 0,
-            ..self.guard.shared.settings.defaults()
-        }
     }
 }
 
@@ -147,7 +144,7 @@ impl Pool {
         };
         LeaseRequest {
             guard: Arc::clone(&self.guard),
-            run: Run::new(&self.guard, job, options),
+            run: Run::new(&self.guard, job, options.into()),
         }
     }
 }
@@ -181,9 +178,15 @@ impl Future for LeaseRequest {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let held = ready!(this.run.poll(cx))?;
+        let options = CallOptions {
+            target: Some(Target::Lease(held.id)),
+            retries: 0,
+            ..this.guard.shared.settings.defaults()
+        };
         Poll::Ready(Ok(Lease {
             held,
             guard: Arc::clone(this.guard),
+            options: options.into(),
         }))
     }
 }

@@ -13,7 +13,7 @@ use super::ticket::Ticket;
 use crate::call::single::Single;
 use crate::error::JoinError;
 use crate::pool::decisions::admission::Need;
-use crate::pool::options::call_options::CallOptions;
+use crate::pool::options::shared_options::SharedOptions;
 use crate::pool::pool_guard::PoolGuard;
 use crate::schedule::Priority;
 use crate::task::Task;
@@ -41,7 +41,7 @@ const RESERVE_NAME: &str = "procession::Pool::reserve";
 #[must_use = "a place is reserved when this is awaited"]
 pub struct PermitFuture {
     guard: Arc<PoolGuard>,
-    defaults: CallOptions,
+    defaults: SharedOptions,
     stage: PermitStage,
 }
 
@@ -53,7 +53,7 @@ enum PermitStage {
 }
 
 impl PermitFuture {
-    pub(in crate::pool) fn new(guard: &Arc<PoolGuard>, defaults: CallOptions) -> Self {
+    pub(in crate::pool) fn new(guard: &Arc<PoolGuard>, defaults: SharedOptions) -> Self {
         Self {
             guard: Arc::clone(guard),
             defaults,
@@ -91,12 +91,13 @@ impl Future for PermitFuture {
             Err(error) => Err(error),
         };
         this.stage = PermitStage::Over;
+        let mut defaults = std::mem::take(&mut this.defaults);
+        if defaults.start_by.is_some() {
+            defaults.start_by = None;
+        }
         Poll::Ready(outcome.map(|()| Permit {
             guard,
-            defaults: CallOptions {
-                start_by: None,
-                ..this.defaults.clone()
-            },
+            defaults,
             is_filled: false,
         }))
     }
@@ -132,7 +133,7 @@ impl fmt::Debug for PermitFuture {
 #[must_use = "dropping a permit gives its place back"]
 pub struct Permit {
     guard: Arc<PoolGuard>,
-    defaults: CallOptions,
+    defaults: SharedOptions,
     /// Whether a call has the place.
     is_filled: bool,
 }

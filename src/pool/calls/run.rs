@@ -17,7 +17,8 @@ use crate::call::encoded_items::EncodedItems;
 use crate::call::single::Awaited;
 use crate::error::{ErrorKind, JoinError};
 use crate::pool::decisions::admission::Need;
-use crate::pool::options::call_options::{CallOptions, option_setters};
+use crate::pool::options::call_options::option_setters;
+use crate::pool::options::shared_options::SharedOptions;
 use crate::pool::pool_guard::PoolGuard;
 use crate::schedule::{Priority, TaskKey};
 
@@ -60,7 +61,7 @@ use crate::schedule::{Priority, TaskKey};
 pub struct Run<R> {
     guard: Arc<PoolGuard>,
     job: Arc<dyn Awaited<R>>,
-    options: CallOptions,
+    options: SharedOptions,
     stage: Stage,
     /// Whether the drop leaves a worker alone that has started the call.
     spares_worker: bool,
@@ -80,7 +81,7 @@ impl<R> Run<R> {
     pub(in crate::pool) fn new(
         guard: &Arc<PoolGuard>,
         job: Arc<dyn Awaited<R>>,
-        options: CallOptions,
+        options: SharedOptions,
     ) -> Self {
         Self {
             guard: Arc::clone(guard),
@@ -101,7 +102,7 @@ impl<R> Run<R> {
     pub(in crate::pool) fn with_ticket(
         guard: &Arc<PoolGuard>,
         job: Arc<dyn Awaited<R>>,
-        options: CallOptions,
+        options: SharedOptions,
         ticket: Ticket,
     ) -> Self {
         let mut run = Self::new(guard, job, options);
@@ -138,9 +139,9 @@ impl<R> Run<R> {
 
     /// Hands the call to the pool, in the place of a ticket if there is one. `None` if the pool is closed; the call
     /// then has its outcome.
-    fn submit(&self, ticket: Option<Ticket>) -> Option<TaskKey> {
+    fn submit(&mut self, ticket: Option<Ticket>) -> Option<TaskKey> {
         let job = Arc::clone(&self.job).into_job();
-        let options = self.options.clone();
+        let options = std::mem::take(&mut self.options);
         // Before the lock is taken: it runs the `Serialize` of the arguments.
         let encoded = EncodedItems::of(&*job);
         let (key, waker) = self.guard.shared.with(|core| {

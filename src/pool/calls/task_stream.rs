@@ -18,7 +18,7 @@ use super::item_stream::ItemStream;
 use super::run::Run;
 use crate::call::single::Single;
 use crate::error::JoinError;
-use crate::pool::options::call_options::CallOptions;
+use crate::pool::options::shared_options::SharedOptions;
 use crate::pool::pool_guard::PoolGuard;
 use crate::schedule::{AffinityKey, Priority};
 use crate::task::Call;
@@ -70,23 +70,23 @@ use crate::task::Call;
 /// # }
 /// ```
 #[must_use = "a stream does nothing until it is read"]
-pub struct TaskStream<T>(ItemStream<T, Run<()>, CallOptions>);
+pub struct TaskStream<T>(ItemStream<T, Run<()>, SharedOptions>);
 
 impl<T> TaskStream<T> {
     /// The stream of a call of `C`, whose arguments `arguments` makes of the sending end.
     pub(in crate::pool) fn new<C>(
         guard: &Arc<PoolGuard>,
-        options: CallOptions,
+        options: SharedOptions,
         arguments: impl FnOnce(Emit<T>) -> C::Args + Send + 'static,
     ) -> Self
     where
         C: Call<Output = ()>,
     {
         let guard = Arc::clone(guard);
-        let options = CallOptions {
-            retries: 0,
-            ..options
-        };
+        let mut options = options;
+        if options.retries > 0 {
+            options.retries = 0;
+        }
         Self(ItemStream::new(C::name(), options, move |emit, options| {
             let call = Single::<C>::new(arguments(emit));
             Run::new(&guard, Arc::new(call), options)

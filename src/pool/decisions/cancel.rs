@@ -14,7 +14,7 @@ use crate::call::job::{GroupId, Job};
 use crate::error::{ErrorKind, JoinError};
 use crate::pool::driving::ledger::{Ledger, SentRequest};
 use crate::pool::driving::time_limit::FrontTask;
-use crate::pool::options::call_options::CallOptions;
+use crate::pool::options::shared_options::SharedOptions;
 use crate::schedule::{RunQueue, TaskKey, WorkerKey};
 use crate::sys::clock::Moment;
 use crate::transfer::nonsense::Nonsense;
@@ -299,7 +299,7 @@ impl Core {
         worker: WorkerKey,
         task: TaskKey,
         claimed: usize,
-    ) -> Option<(Arc<dyn Job>, Option<EncodedItems>, CallOptions)> {
+    ) -> Option<(Arc<dyn Job>, Option<EncodedItems>, SharedOptions)> {
         self.schedule.revoked_rest(worker, task);
         let record = self.records.get_mut(task)?;
         if claimed >= record.job.items() {

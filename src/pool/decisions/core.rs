@@ -32,6 +32,7 @@ use crate::pool::monitoring::recent_time::RecentTime;
 use crate::pool::options::call_options::CallOptions;
 use crate::pool::options::cgroup::WorkerCgroups;
 use crate::pool::options::retry_rule::RetryRule;
+use crate::pool::options::shared_options::SharedOptions;
 use crate::pool::options::worker_limits::{WorkerBounds, WorkerLimits};
 use crate::pool::options::worker_surroundings::EnvPerWorker;
 use crate::ring::Cursor;
@@ -90,7 +91,7 @@ impl Settings {
             timeout: self.task_timeout,
             queue_timeout: self.queue_timeout,
             retries: self.retries,
-            ..CallOptions::default()
+            ..CallOptions::NONE
         }
     }
 }
@@ -311,7 +312,7 @@ impl Core {
         &mut self,
         job: Arc<dyn Job>,
         encoded: Option<EncodedItems>,
-        options: CallOptions,
+        options: SharedOptions,
     ) {
         let arguments = encoded.map_or(TaskArguments::Unencoded, TaskArguments::Encoded);
         let priority = options.priority;
@@ -324,7 +325,7 @@ impl Core {
         &mut self,
         job: Arc<dyn Job>,
         arguments: TaskArguments,
-        options: CallOptions,
+        options: SharedOptions,
     ) -> TaskKey {
         let start_by = options.start_by;
         let key = self.records.insert(job, arguments, options, self.now);
@@ -383,9 +384,15 @@ impl Core {
 
     /// Drops a record after the lock is released, because the job is user code's.
     pub(in crate::pool) fn discard(&mut self, record: TaskRecord) {
+        let job = self.release(record);
+        self.effects.push(Effect::Drop(job));
+    }
+
+    /// Drops a record but for its job, which must be dropped after the lock is released.
+    pub(in crate::pool) fn release(&mut self, record: TaskRecord) -> Arc<dyn Job> {
         if let TaskArguments::Packed(packed) = record.arguments {
             self.effects.push(Effect::ReturnBlob(*packed));
         }
-        self.effects.push(Effect::Drop(record.job));
+        record.job
     }
 }

@@ -9,7 +9,7 @@ use crate::call::Written;
 use crate::call::encoded_items::{EncodeResult, EncodedItems, NotEncoded};
 use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
-use crate::pool::options::call_options::CallOptions;
+use crate::pool::options::shared_options::SharedOptions;
 use crate::ring::Cursor;
 use crate::schedule::{Priority, TaskKey, WorkerKey};
 use crate::transfer::blob::PackedBlob;
@@ -20,7 +20,7 @@ impl Core {
         &mut self,
         job: Arc<dyn Job>,
         encoded: EncodeResult,
-        options: CallOptions,
+        options: SharedOptions,
     ) -> Option<TaskKey> {
         if self.phase != Phase::Open {
             return None;
@@ -58,7 +58,7 @@ impl Core {
         &mut self,
         job: Arc<dyn Job>,
         encoded: EncodeResult,
-        options: CallOptions,
+        options: SharedOptions,
         place: u64,
     ) -> Result<Option<TaskKey>, (EncodeResult, u64)> {
         self.admission.take_back(place);
@@ -79,7 +79,7 @@ impl Core {
     pub(in crate::pool) fn submit_all(
         &mut self,
         tasks: &mut Vec<(Arc<dyn Job>, EncodeResult)>,
-        options: &CallOptions,
+        options: &SharedOptions,
         places: usize,
     ) -> bool {
         for _ in 0..places {

@@ -7,7 +7,6 @@ use super::segments::Segments;
 use crate::call::encoded_items::EncodedItems;
 use crate::call::job::{GroupId, Job};
 use crate::codec::cached::CachedMemory;
-use crate::pool::options::call_options::CallOptions;
 use crate::pool::options::shared_options::{KnownOptions, SharedOptions};
 use crate::ring::Cursor;
 use crate::schedule::{AffinityKey, TaskKey, WorkerKey};
@@ -107,18 +106,17 @@ struct RareDetails {
 
 impl RareDetails {
     /// Takes them out of the options of a call.
-    fn take(options: &mut CallOptions) -> Option<Box<Self>> {
-        let (affinity, trace) = (options.key.take(), options.trace.take());
-        let start_by = options.start_by.take();
-        let has_any = affinity.is_some() || trace.is_some() || start_by.is_some();
-        has_any.then(|| {
-            Box::new(Self {
-                affinity,
-                trace,
-                start_by,
-                _cached: Vec::new(),
-            })
-        })
+    fn take(options: &mut SharedOptions) -> Option<Box<Self>> {
+        // Looked at first: options that are changed are not shared with other calls any more.
+        if options.key.is_none() && options.trace.is_none() && options.start_by.is_none() {
+            return None;
+        }
+        Some(Box::new(Self {
+            affinity: options.key.take(),
+            trace: options.trace.take(),
+            start_by: options.start_by.take(),
+            _cached: Vec::new(),
+        }))
     }
 }
 
@@ -127,13 +125,14 @@ const NOWHERE: u32 = u32::MAX;
 
 impl TaskRecord {
     /// The options of what is split off.
-    pub(in crate::pool) fn call_options(&self) -> CallOptions {
-        CallOptions {
-            key: self.affinity(),
-            trace: self.trace(),
-            start_by: self.start_by(),
-            ..(*self.options).clone()
+    pub(in crate::pool) fn call_options(&self) -> SharedOptions {
+        let mut options = self.options.clone();
+        if let Some(rare) = &self.rare {
+            options.key = rare.affinity;
+            options.trace = rare.trace.clone();
+            options.start_by = rare.start_by;
         }
+        options
     }
 
     pub(in crate::pool) fn trace(&self) -> Option<Arc<Traceparent>> {
@@ -226,11 +225,12 @@ pub(in crate::pool) struct Records {
 }
 
 impl Records {
+    #[inline]
     pub(in crate::pool) fn insert(
         &mut self,
         job: Arc<dyn Job>,
         arguments: TaskArguments,
-        mut options: CallOptions,
+        mut options: SharedOptions,
         now: Moment,
     ) -> TaskKey {
         // Never 0, so that no task has the key 0.
@@ -266,11 +266,13 @@ impl Records {
         (record.serial == serial(key)).then_some(record)
     }
 
+    #[inline]
     pub(in crate::pool) fn get(&self, key: TaskKey) -> Option<&TaskRecord> {
         let record = self.tasks.get(index(key))?;
         (record.serial == serial(key)).then_some(record)
     }
 
+    #[inline]
     pub(in crate::pool) fn remove(&mut self, key: TaskKey) -> Option<TaskRecord> {
         self.get(key)?;
         let record = self.tasks.remove(index(key))?;

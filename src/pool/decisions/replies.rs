@@ -48,20 +48,23 @@ impl Core {
         let Some((items, end)) = received(record, worker, head) else {
             return Ok(None);
         };
-        let job = Arc::clone(&record.job);
         // No worker can have run it longer than there was a task.
         let age = now.since(record.submitted);
         self.busy_time
             .add(Duration::from_nanos(head.run_nanos).min(age), now);
         let asks_rule = head.last && head.count == 1 && items == 1 && self.asks_rule(head.task);
-        if head.last && end < items {
+        let job = if head.last && end < items {
             return Err(Nonsense("its last reply leaves items out"));
         } else if head.last {
-            self.finish(worker, head.task, ran_until_now.min(age), asks_rule);
+            self.finish(worker, head.task, ran_until_now.min(age), asks_rule)
         } else {
             self.schedule
                 .progress(worker, head.task, items - end, self.now);
-        }
+            self.records.get(head.task).map(|it| Arc::clone(&it.job))
+        };
+        let Some(job) = job else {
+            return Ok(None);
+        };
         let ended = head.count > 0 && end == items;
         let replaced = match ended {
             true => self.end_as_killed(worker, head.task, &job),
@@ -114,11 +117,15 @@ impl Core {
     }
 
     /// The last reply of a task has arrived: all its items have outcomes, and `ran` so long together. If the pool's rule is
-    /// asked about it, the task keeps its record until that has decided.
-    fn finish(&mut self, worker: WorkerKey, key: TaskKey, ran: Duration, asks_rule: bool) {
-        let Some(record) = self.records.get(key) else {
-            return;
-        };
+    /// asked about it, the task keeps its record until that has decided. Returns the job.
+    fn finish(
+        &mut self,
+        worker: WorkerKey,
+        key: TaskKey,
+        ran: Duration,
+        asks_rule: bool,
+    ) -> Option<Arc<dyn Job>> {
+        let record = self.records.get(key)?;
         let waited = self.now.since(record.submitted).saturating_sub(ran);
         self.schedule.finished(worker, key, ran, self.now);
         self.counts.run_time.add(ran);
@@ -129,9 +136,11 @@ impl Core {
         }
         if asks_rule {
             self.await_decision(key);
-        } else if let Some(record) = self.records.remove(key) {
-            self.discard(record);
+            return self.records.get(key).map(|it| Arc::clone(&it.job));
         }
+        let record = self.records.remove(key)?;
+        // Not dropped by an effect of its own: it is given its outcomes after the lock is released.
+        Some(self.release(record))
     }
 
     /// A task for which its worker was to be killed, or was killed a moment ago, has ended by itself. Returns the error of

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use super::core::Core;
 use super::records::{Order, Place, TaskArguments};
 use crate::call::job::Job;
-use crate::pool::options::call_options::CallOptions;
+use crate::pool::options::shared_options::SharedOptions;
 use crate::schedule::TaskKey;
 use crate::sys::clock::Moment;
 
 impl Core {
     /// Runs a job, whose worker has ended, again: at once, or after the wait that its options say.
-    pub(in crate::pool) fn try_again(&mut self, job: Arc<dyn Job>, options: CallOptions) {
+    pub(in crate::pool) fn try_again(&mut self, job: Arc<dyn Job>, options: SharedOptions) {
         let key = self.insert(job, TaskArguments::Unencoded, options);
         self.requeue_later(key);
     }

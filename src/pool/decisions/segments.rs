@@ -32,6 +32,7 @@ impl<T> Default for Segments<T> {
 
 impl<T> Segments<T> {
     /// Adds a value. Returns its place.
+    #[inline]
     pub(in crate::pool) fn insert(&mut self, value: T) -> usize {
         let at = match self.open.last() {
             Some(&at) => at,
@@ -67,6 +68,7 @@ impl<T> Segments<T> {
     }
 
     /// Removes the value at `place`.
+    #[inline]
     pub(in crate::pool) fn remove(&mut self, place: usize) -> Option<T> {
         let at = place / SEGMENT;
         let segment = self.segments.get_mut(at)?;

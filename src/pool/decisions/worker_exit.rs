@@ -16,7 +16,7 @@ use crate::call::job::Job;
 use crate::error::{ErrorKind, JoinError};
 use crate::pool::driving::findings::{FoundExit, StartProgress};
 use crate::pool::monitoring::pool_event::PoolEvent;
-use crate::pool::options::call_options::CallOptions;
+use crate::pool::options::shared_options::SharedOptions;
 use crate::schedule::{QueuedTask, TaskKey, WorkerKey};
 use crate::spawn::ChildEnd;
 use crate::sys::scratch;
@@ -236,7 +236,7 @@ impl Core {
     }
 
     /// Runs the item at `index` of a job with several items again.
-    fn retry(&mut self, job: &Arc<dyn Job>, index: usize, mut options: CallOptions) {
+    fn retry(&mut self, job: &Arc<dyn Job>, index: usize, mut options: SharedOptions) {
         options.retries -= 1;
         options.tried = true;
         options.start_by = None;

@@ -142,11 +142,16 @@ impl Driver {
         let kept = idle && core.has_free_blobs();
         let trim = self.trim.is_due(idle, kept, core.now);
         let sleep = !busy && slow.is_empty() && !trim;
-        let alarm = set.into_iter().chain(self.trim.at()).chain(core.next_run());
-        let alarm = alarm.min().filter(|_| sleep);
-        if sleep {
-            self.shared.driver_sleeps(alarm);
-        }
+        let alarm = match sleep {
+            true => {
+                let alarms = set.into_iter().chain(self.trim.at());
+                let alarm = alarms.chain(core.next_run()).min();
+                self.shared.driver_sleeps(alarm);
+                alarm
+            }
+            // The next turn comes at once. To find out when it would have to come takes longer than a short turn.
+            false => None,
+        };
         let (effects, failures) = core.take_decisions();
         Turn {
             effects,

@@ -23,7 +23,8 @@ use crate::call::job::Job;
 use crate::error::JoinError;
 use crate::pool::decisions::backoff::Backoff;
 use crate::pool::decisions::core::Core;
-use crate::pool::options::call_options::{CallOptions, option_setters};
+use crate::pool::options::call_options::option_setters;
+use crate::pool::options::shared_options::SharedOptions;
 use crate::pool::pool_guard::PoolGuard;
 use crate::schedule::Priority;
 
@@ -79,7 +80,7 @@ pub struct Map<'a, R> {
     /// `None` after the end of the input.
     input: Option<Pin<Box<dyn MapInput<R> + Send + 'a>>>,
     results: Arc<MapResults<R>>,
-    options: CallOptions,
+    options: SharedOptions,
     ordered: bool,
     read_ahead: ReadAhead,
     on_progress: Option<OnProgress<'a>>,
@@ -105,7 +106,7 @@ impl<'a, R> Map<'a, R> {
     pub(in crate::pool) fn over(
         guard: &Arc<PoolGuard>,
         input: impl MapInput<R> + Send + 'a,
-        options: CallOptions,
+        options: SharedOptions,
     ) -> Self {
         Self::new(guard, Box::pin(input), options)
     }
@@ -113,7 +114,7 @@ impl<'a, R> Map<'a, R> {
     fn new(
         guard: &Arc<PoolGuard>,
         input: Pin<Box<dyn MapInput<R> + Send + 'a>>,
-        options: CallOptions,
+        options: SharedOptions,
     ) -> Self {
         Self {
             guard: Arc::clone(guard),

@@ -13,9 +13,7 @@ use crate::sys::clock::Moment;
 use crate::task::Traceparent;
 
 /// The options of one call, or of every item of a map.
-///
-/// Short, because each call carries them from its builder to the pool's records.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(in crate::pool) struct CallOptions {
     pub(in crate::pool) timeout: Option<Duration>,
     /// How long it may run without a sign of life.
@@ -37,17 +35,24 @@ pub(in crate::pool) struct CallOptions {
 }
 
 impl CallOptions {
+    /// Those of a call that has none.
+    pub(in crate::pool) const NONE: Self = Self {
+        timeout: None,
+        progress_timeout: None,
+        queue_timeout: None,
+        start_by: None,
+        retries: 0,
+        priority: Priority::Normal,
+        target: None,
+        backoff: None,
+        tried: false,
+        key: None,
+        trace: None,
+    };
+
     /// The shortest time after its start at which a call may have to end.
     pub(in crate::pool) fn first_limit(&self) -> Option<Duration> {
         self.timeout.into_iter().chain(self.progress_timeout).min()
-    }
-
-    /// The wait begins, unless it has begun.
-    #[inline]
-    pub(in crate::pool) fn begin_wait(&mut self) {
-        if let (Some(limit), None) = (self.queue_timeout, self.start_by) {
-            self.start_by = Some(Moment::now().plus(limit));
-        }
     }
 }
 
