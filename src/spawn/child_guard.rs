@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::link::Ties;
 use super::spec::ChildSpec;
-use super::tree_kill::{StoppedChild, reap_left};
+use super::tree_kill::{StoppedChild, kill_group_members, reap_left};
 use super::{child_watch, reaper, registry};
 use crate::own_runtime;
 use crate::sys::cgroup::ChildCgroup;
@@ -62,10 +62,14 @@ impl SignalHandle {
         if *reaped {
             return;
         }
-        if !self.may_leave_some() {
+        if let Some(group) = &self.group {
+            signal::kill_group(self.pid);
+            return kill_group_members(Arc::clone(group));
+        }
+        if !may_have_children(self.pid) {
             return signal::kill_group(self.pid);
         }
-        let stopped = StoppedChild::stop(self.pid, self.group.clone());
+        let stopped = StoppedChild::stop(self.pid);
         drop(reaped);
         let handle = Arc::clone(self);
         stopped.kill_below_then(move || {
@@ -74,11 +78,6 @@ impl SignalHandle {
                 signal::kill_group(handle.pid);
             }
         });
-    }
-
-    /// Whether processes may be left if only the child and its group of processes are killed.
-    fn may_leave_some(&self) -> bool {
-        self.group.is_some() || may_have_children(self.pid)
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
@@ -259,11 +258,12 @@ impl Drop for ChildGuard {
         *reaped = true;
         registry::remove(pid);
         let origin = std::mem::replace(&mut self.origin, Origin::Forked);
+        // A control group is killed and removed when its last handle is dropped, with this guard.
+        let needs_search = self.signal_handle.group.is_none() && may_have_children(pid);
         match (origin, self.kill_on_drop) {
-            (origin, true) if self.signal_handle.may_leave_some() => {
-                let group = self.signal_handle.group.clone();
+            (origin, true) if needs_search => {
                 // Kept until the child was killed: dropped, an executed child may be reaped.
-                StoppedChild::stop(pid, group).kill_below_then(move || kill_and_reap(pid, origin));
+                StoppedChild::stop(pid).kill_below_then(move || kill_and_reap(pid, origin));
             }
             (origin, true) => kill_and_reap(pid, origin),
             (Origin::Forked, false) => reaper::reap_on_own_thread(pid),

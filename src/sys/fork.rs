@@ -36,7 +36,7 @@ const LEAVING: Duration = Duration::from_millis(100);
 
 /// How long a thread may take that is ending, as a joined thread is: the kernel removes it after `join` has returned, and
 /// it needs the processor for that. On a machine under load it may wait for it.
-const ENDING: Duration = Duration::from_secs(10);
+const LONGEST_END_OF_THREAD: Duration = Duration::from_secs(10);
 
 /// Whether the calling thread is the only one of this process.
 pub(crate) fn is_alone() -> bool {
@@ -55,7 +55,7 @@ pub(crate) fn is_alone() -> bool {
 /// How long the other threads of this process are waited for.
 fn patience() -> Duration {
     match procfs::other_threads_are_ending() {
-        true => ENDING,
+        true => LONGEST_END_OF_THREAD,
         false => LEAVING,
     }
 }

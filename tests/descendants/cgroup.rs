@@ -10,6 +10,7 @@ use std::time::Duration;
 use procession::{Cgroup, Pool, PoolBuilder, Process, StartMethod};
 
 use crate::deadline::{until, within};
+use crate::leftovers::alone;
 use crate::notes::{Board, Notes};
 use crate::{
     METHODS, kill_all, sleep, sleeping, start_daemons, start_daemons_and_crash,
@@ -231,6 +232,39 @@ async fn cgroups_of_a_killed_application_are_killed_and_removed() {
         }
         until(are_gone).await;
     }
+}
+
+/// An application that starts workers and kills them before they have begun, again and again.
+async fn kills_starting_workers(notes: Notes) {
+    for pause in (0..).map(|n| Duration::from_micros(n % 40 * 50)) {
+        let pool = with_groups(StartMethod::Exec).workers(2).build().unwrap();
+        notes.write("started", 2);
+        tokio::time::sleep(pause).await;
+        drop(pool);
+    }
+}
+
+#[procession::test]
+async fn worker_that_was_starting_when_its_killer_was_killed_ends() {
+    if !can_have_groups().await {
+        return;
+    }
+    // It asserts that no process is left.
+    alone(
+        "cgroup::worker_that_was_starting_when_its_killer_was_killed_ends",
+        async {
+            for pause in (0..40).map(Duration::from_millis) {
+                let board = Board::new();
+                let process = Process::builder().start_method(StartMethod::Exec);
+                let process = process.spawn(kills_starting_workers, board.notes());
+                board.lines("started", 1).await;
+                tokio::time::sleep(pause).await;
+                process.signal(libc::SIGKILL);
+                assert!(within(process).await.unwrap_err().is_crashed());
+            }
+        },
+    )
+    .await;
 }
 
 #[procession::test]
