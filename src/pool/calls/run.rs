@@ -17,6 +17,7 @@ use crate::call::encoded_items::EncodedItems;
 use crate::call::single::Awaited;
 use crate::error::{ErrorKind, JoinError};
 use crate::pool::decisions::admission::Need;
+use crate::pool::decisions::target::Target;
 use crate::pool::options::call_options::option_setters;
 use crate::pool::options::shared_options::SharedOptions;
 use crate::pool::pool_guard::PoolGuard;
@@ -142,6 +143,7 @@ impl<R> Run<R> {
     fn submit(&mut self, ticket: Option<Ticket>) -> Option<TaskKey> {
         let job = Arc::clone(&self.job).into_job();
         let options = std::mem::take(&mut self.options);
+        let target = options.target;
         // Before the lock is taken: it runs the `Serialize` of the arguments.
         let encoded = EncodedItems::of(&*job);
         let (key, waker) = self.guard.shared.with(|core| {
@@ -150,18 +152,18 @@ impl<R> Run<R> {
         });
         drop(waker);
         if key.is_none() {
-            self.refuse();
+            self.refuse(target);
         }
         key
     }
 
-    /// The pool has not taken the call.
+    /// The pool has not taken the call, which was for `target`.
     #[cold]
-    fn refuse(&self) {
+    fn refuse(&self, target: Option<Target>) {
         let shared = &self.guard.shared;
         let error = match shared.is_elsewhere() {
             true => JoinError::elsewhere(self.job.name()),
-            false => shared.read(|core| core.refusal_of(self.job.name(), &self.options)),
+            false => shared.read(|core| core.refusal_of(self.job.name(), target)),
         };
         self.job.slot().set(Err(error));
     }
@@ -217,7 +219,7 @@ impl<R> Run<R> {
         match shared.with(|core| core.submit_placed(job, encoded, options, place)) {
             Ok(Some(key)) => Stage::Submitted(key),
             Ok(None) => {
-                self.refuse();
+                self.refuse(self.options.target);
                 Stage::Over
             }
             Err((_, bytes)) => {

@@ -34,9 +34,9 @@ impl Core {
     pub(in crate::pool) fn refusal_of(
         &self,
         task: &'static str,
-        options: &CallOptions,
+        target: Option<Target>,
     ) -> JoinError {
-        match options.target {
+        match target {
             Some(Target::Lease(_)) if self.phase == Phase::Open => lease_has_ended(task),
             _ => self.refusal(task),
         }
