@@ -30,7 +30,7 @@ use super::room;
 use super::shm::Shm;
 use super::spill;
 use super::unfinished::Unfinished;
-use crate::codec::attachments;
+use crate::codec::error::record_fault;
 use crate::lock::{LockGuard, SharedLock, TryLock};
 use crate::ring::{Consumer, Frame, Producer, Ring};
 use crate::sys::buffer::StackBuf;
@@ -421,7 +421,7 @@ impl<'de> Deserialize<'de> for Mpmc {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let arrived = flavor::arrived::<Self>(End::deserialize(deserializer)?)
             .and_then(|end| Self::new(end).map_err(|error| error.to_string()));
-        let mpmc = attachments::record_fault(arrived).map_err(de::Error::custom)?;
+        let mpmc = record_fault(arrived).map_err(de::Error::custom)?;
         mpmc.is_shared.store(true, Ordering::Relaxed);
         Ok(mpmc)
     }

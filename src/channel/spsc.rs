@@ -35,6 +35,7 @@ use super::patience::THREAD_PAUSE;
 use super::shm::Shm;
 use super::waiters::Waiter;
 use crate::codec::attachments;
+use crate::codec::error::record_fault;
 use crate::codec::move_state::MoveState;
 use crate::ring::{Consumer, Producer};
 use crate::sys::buffer::StackBuf;
@@ -376,7 +377,7 @@ impl<'de> Deserialize<'de> for Spsc {
             let moves = count_move(&end, moves)?;
             Ok(Self::arrived(end, moves))
         });
-        attachments::record_fault(arrived).map_err(de::Error::custom)
+        record_fault(arrived).map_err(de::Error::custom)
     }
 }
 

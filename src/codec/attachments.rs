@@ -17,6 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use super::error::{self, record_fault};
 use super::move_state::MoveState;
 
 thread_local! {
@@ -31,9 +32,6 @@ thread_local! {
         }
     };
     static RECEIVED: RefCell<Option<Vec<Received>>> = const { RefCell::new(None) };
-    static FAULT: RefCell<Option<String>> = const { RefCell::new(None) };
-    // Whether FAULT belongs to the value at hand. A `Cell` costs less to reset than a string.
-    static HAS_FAULT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What travels beside one value. Dropping it before the value was sent leaves pipe ends where they are.
@@ -191,7 +189,7 @@ impl Drop for CollectScope<'_> {
 #[inline]
 pub(crate) fn collect<T>(attachments: &mut Attachments, encode: impl FnOnce() -> T) -> T {
     // A fault that was recorded before belongs to another value.
-    HAS_FAULT.set(false);
+    error::forget_fault();
     let outer = COLLECTOR.with(|it| it.enter(attachments));
     let _scope = CollectScope { attachments, outer };
     encode()
@@ -268,20 +266,6 @@ pub(crate) fn rollback(kept: usize) {
     drop(removed);
 }
 
-/// The last fault that was recorded for the value at hand. Postcard drops the text of serde's errors.
-pub(crate) fn last_fault() -> Option<String> {
-    HAS_FAULT.replace(false).then(|| FAULT.take()).flatten()
-}
-
-/// Records the text of an error for [`last_fault`].
-pub(crate) fn record_fault<T>(outcome: Result<T, String>) -> Result<T, String> {
-    if let Err(why) = &outcome {
-        FAULT.set(Some(why.clone()));
-        HAS_FAULT.set(true);
-    }
-    outcome
-}
-
 /// What is at one place of what arrived beside a value.
 #[derive(Debug)]
 enum Received {
@@ -329,7 +313,7 @@ pub(crate) fn with_received<T>(
     received: &mut ReceivedAttachments,
     decode: impl FnOnce() -> T,
 ) -> T {
-    HAS_FAULT.set(false);
+    error::forget_fault();
     let outer = RECEIVED.replace(Some(std::mem::take(&mut received.0)));
     let _scope = ReceiveScope { received, outer };
     decode()

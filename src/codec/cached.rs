@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::attachments::record_fault;
+use super::error::record_fault;
 use crate::sys::memory;
 
 thread_local! {

@@ -12,12 +12,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use postcard::Error as Cause;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::attachments;
 use super::decoder::Decoder;
 use super::encoder::{Encoder, TOO_DEEP};
+use super::error::{self, Error};
 use super::input::{Input, NO_MEMORY};
 use super::output::Pieces;
 use super::shared_input::{Chunk, SharedInput};
@@ -173,7 +174,7 @@ pub(crate) fn decode_shared<T: DeserializeOwned>(bytes: SharedBytes<'_>) -> Resu
 
 /// Why bytes are not a value.
 enum DecodeFault {
-    Error(postcard::Error),
+    Error(Error),
     LeftOver(usize),
 }
 
@@ -233,7 +234,7 @@ const NOT_SELF_DESCRIBING: &str = "the encoding (postcard) is not self-describin
      untagged and internally tagged enums, skip_serializing_if and sequences of unknown length \
      cannot be carried";
 
-fn guarded<T>(encode: impl FnOnce() -> postcard::Result<T>) -> Result<T, EncodeFault> {
+fn guarded<T>(encode: impl FnOnce() -> error::Result<T>) -> Result<T, EncodeFault> {
     match catch_unwind(AssertUnwindSafe(encode)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(fault(error)),
@@ -241,25 +242,24 @@ fn guarded<T>(encode: impl FnOnce() -> postcard::Result<T>) -> Result<T, EncodeF
     }
 }
 
-fn fault(error: postcard::Error) -> EncodeFault {
+fn fault(error: Error) -> EncodeFault {
     match error {
-        postcard::Error::SerializeBufferFull => EncodeFault::Full,
+        Error(Cause::SerializeBufferFull) => EncodeFault::Full,
         other => EncodeFault::Refused(explain(other)),
     }
 }
 
 #[cold]
-fn explain(error: postcard::Error) -> String {
-    use postcard::Error;
+fn explain(error: Error) -> String {
     match error {
-        Error::SerdeSerCustom => attachments::last_fault()
-            .unwrap_or_else(|| "its Serialize implementation reported an error".to_owned()),
-        Error::SerdeDeCustom => attachments::last_fault().unwrap_or_else(|| {
-            format!("its Deserialize implementation reported an error ({NOT_SELF_DESCRIBING})")
-        }),
+        Error(Cause::SerdeSerCustom) => error::last_fault()
+            .unwrap_or_else(|| "its Serialize implementation ignored an error".to_owned()),
+        Error(Cause::SerdeDeCustom) => error::last_fault().unwrap_or_default(),
         NO_MEMORY => "there is not enough memory for it".to_owned(),
         TOO_DEEP => "it is nested too deeply for the stack of this thread".to_owned(),
-        Error::WontImplement | Error::SerializeSeqLengthUnknown => NOT_SELF_DESCRIBING.to_owned(),
+        Error(Cause::WontImplement | Cause::SerializeSeqLengthUnknown) => {
+            NOT_SELF_DESCRIBING.to_owned()
+        }
         other => format!("{other} ({NOT_SELF_DESCRIBING})"),
     }
 }

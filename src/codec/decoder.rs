@@ -8,13 +8,14 @@
 
 use std::borrow::BorrowMut;
 
-use postcard::{Error, Result};
+use postcard::Error as Cause;
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer as _, MapAccess, SeqAccess,
     VariantAccess, Visitor,
 };
 
 use super::encoder::TOO_DEEP;
+use super::error::{Error, Result};
 use super::input::Input;
 use super::varint;
 use crate::sys::stack;
@@ -70,7 +71,7 @@ impl<'de> Decoder<'de> {
         let len = self.input.take_len()?;
         match len <= self.input.left() + MOST_EMPTY_PARTS {
             true => Ok(len),
-            false => Err(Error::DeserializeUnexpectedEnd),
+            false => Err(Error(Cause::DeserializeUnexpectedEnd)),
         }
     }
 
@@ -113,7 +114,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 
     // The lowest bit of a signed number is the sign.
     read_plain! {
-        deserialize_bool visit_bool(it) it.input.take_bool(Error::DeserializeBadBool)?;
+        deserialize_bool visit_bool(it) it.input.take_bool(Error(Cause::DeserializeBadBool))?;
         deserialize_u8 visit_u8(it) it.input.take_byte()?;
         deserialize_i8 visit_i8(it) it.input.take_byte()? as i8;
         deserialize_u16 visit_u16(it) it.input.take_number(16)? as u16;
@@ -136,7 +137,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         let len = self.input.take_len()?;
         match self.input.take_buffer(len)?.map(String::from_utf8) {
             Some(Ok(text)) => visitor.visit_string(text),
-            Some(Err(_)) => Err(Error::DeserializeBadUtf8),
+            Some(Err(_)) => Err(Error(Cause::DeserializeBadUtf8)),
             None => visitor.visit_borrowed_str(self.input.take_text(len)?),
         }
     }
@@ -153,7 +154,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         self.nest()?;
-        match self.input.take_bool(Error::DeserializeBadOption)? {
+        match self.input.take_bool(Error(Cause::DeserializeBadOption))? {
             true => visitor.visit_some(self),
             false => visitor.visit_none(),
         }
@@ -237,15 +238,15 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value> {
-        Err(Error::WontImplement)
+        Err(Error(Cause::WontImplement))
     }
 
     fn deserialize_identifier<V: Visitor<'de>>(self, _: V) -> Result<V::Value> {
-        Err(Error::WontImplement)
+        Err(Error(Cause::WontImplement))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value> {
-        Err(Error::WontImplement)
+        Err(Error(Cause::WontImplement))
     }
 
     #[inline]

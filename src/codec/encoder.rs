@@ -5,18 +5,19 @@
 //! position; so each byte waits for the one before. Here a sequence takes the position along as a value and puts it
 //! back when the sequence ends, so the position is in a register while plain values are written.
 
-use postcard::{Error, Result};
+use postcard::Error as Cause;
 use serde::ser::{
     Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
+use super::error::{Error, Result};
 use super::output::ByteOutput;
 use crate::sys::stack;
 
 /// The error of a value that is nested too deeply for the stack of this thread. Postcard has no such error, and gives
 /// this one in no other case.
-pub(super) const TOO_DEEP: Error = Error::NotYetImplemented;
+pub(super) const TOO_DEEP: Error = Error(Cause::NotYetImplemented);
 
 /// Writes values to an output. After an error the output is the default.
 pub(super) struct Encoder<O> {
@@ -38,7 +39,7 @@ impl<O: ByteOutput> Encoder<O> {
         match encoder.output.is_default() {
             false => Ok(encoder.output),
             // The `Serialize` ignored an error, or did not end a sequence that it began.
-            true => Err(Error::SerdeSerCustom),
+            true => Err(Error(Cause::SerdeSerCustom)),
         }
     }
 
@@ -81,7 +82,7 @@ impl<O: ByteOutput> Encoder<O> {
     #[cold]
     fn give_up(&mut self) -> Result<()> {
         self.output = O::default();
-        Err(Error::SerializeBufferFull)
+        Err(Error(Cause::SerializeBufferFull))
     }
 
     /// A number that is longer than a register.
@@ -97,7 +98,7 @@ impl<O: ByteOutput> Encoder<O> {
     fn put_len(&mut self, len: Option<usize>) -> Result<()> {
         match len {
             Some(len) => self.put_number(len as u64),
-            None => Err(Error::SerializeSeqLengthUnknown),
+            None => Err(Error(Cause::SerializeSeqLengthUnknown)),
         }
     }
 

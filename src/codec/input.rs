@@ -3,8 +3,9 @@
 //! A frame was copied whole before it is decoded. A long value comes in shared memory, which is copied piece by piece
 //! ([`SharedInput`]).
 
-use postcard::{Error, Result};
+use postcard::Error as Cause;
 
+use super::error::{Error, Result};
 use super::shared_input::SharedInput;
 use super::varint;
 
@@ -12,7 +13,7 @@ use super::varint;
 const LONGEST_NUMBER: usize = 19;
 
 /// The error of a value for which there is no memory. Postcard has no such error, and gives this one in no other case.
-pub(super) const NO_MEMORY: Error = Error::CollectStrError;
+pub(super) const NO_MEMORY: Error = Error(Cause::CollectStrError);
 
 /// The bytes that were not read yet.
 #[derive(Clone, Copy)]
@@ -56,7 +57,7 @@ impl<'de> Input<'de> {
     #[inline]
     fn with_more(self, wanted: usize) -> Result<Self> {
         match self.more {
-            None => Err(Error::DeserializeUnexpectedEnd),
+            None => Err(Error(Cause::DeserializeUnexpectedEnd)),
             Some(input) => self.refilled(input, wanted),
         }
     }
@@ -84,7 +85,7 @@ impl<'de> Input<'de> {
     #[cold]
     fn take_long_buffer(&mut self, len: usize) -> Result<Vec<u8>> {
         let input = self.more.filter(|_| len <= self.left());
-        let input = input.ok_or(Error::DeserializeUnexpectedEnd)?;
+        let input = input.ok_or(Error(Cause::DeserializeUnexpectedEnd))?;
         let buffer = input.take_buffer(self.bytes, len - self.bytes.len());
         self.bytes = &[];
         buffer.ok_or(NO_MEMORY)
@@ -98,7 +99,7 @@ impl<'de> Input<'de> {
         let (byte, rest) = self
             .bytes
             .split_first()
-            .ok_or(Error::DeserializeUnexpectedEnd)?;
+            .ok_or(Error(Cause::DeserializeUnexpectedEnd))?;
         self.bytes = rest;
         Ok(*byte)
     }
@@ -109,7 +110,7 @@ impl<'de> Input<'de> {
             *self = self.with_more(len)?;
         }
         let taken = self.bytes.split_at_checked(len);
-        let (taken, rest) = taken.ok_or(Error::DeserializeUnexpectedEnd)?;
+        let (taken, rest) = taken.ok_or(Error(Cause::DeserializeUnexpectedEnd))?;
         self.bytes = rest;
         Ok(taken)
     }
@@ -120,7 +121,7 @@ impl<'de> Input<'de> {
             *self = self.with_more(N)?;
         }
         let taken = self.bytes.split_first_chunk();
-        let (taken, rest) = taken.ok_or(Error::DeserializeUnexpectedEnd)?;
+        let (taken, rest) = taken.ok_or(Error(Cause::DeserializeUnexpectedEnd))?;
         self.bytes = rest;
         Ok(*taken)
     }
@@ -129,7 +130,7 @@ impl<'de> Input<'de> {
     #[inline]
     pub(super) fn take_number(&mut self, bits: u32) -> Result<u64> {
         match varint::take(&mut self.bytes, bits) {
-            Err(Error::DeserializeUnexpectedEnd) => {
+            Err(Error(Cause::DeserializeUnexpectedEnd)) => {
                 *self = self.with_more(LONGEST_NUMBER)?;
                 varint::take(&mut self.bytes, bits)
             }
@@ -159,18 +160,18 @@ impl<'de> Input<'de> {
     #[inline]
     pub(super) fn take_text(&mut self, len: usize) -> Result<&'de str> {
         let bytes = self.take(len)?;
-        std::str::from_utf8(bytes).map_err(|_| Error::DeserializeBadUtf8)
+        std::str::from_utf8(bytes).map_err(|_| Error(Cause::DeserializeBadUtf8))
     }
 
     #[inline]
     pub(super) fn take_char(&mut self) -> Result<char> {
         let text = match self.take_len()? {
             len @ 0..=4 => std::str::from_utf8(self.take(len)?),
-            _ => return Err(Error::DeserializeBadChar),
+            _ => return Err(Error(Cause::DeserializeBadChar)),
         };
         // Postcard ignores further characters, which no encoder writes.
         let first = text.ok().and_then(|text| text.chars().next());
-        first.ok_or(Error::DeserializeBadChar)
+        first.ok_or(Error(Cause::DeserializeBadChar))
     }
 
     #[inline]

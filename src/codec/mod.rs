@@ -20,6 +20,7 @@ pub(crate) mod codec;
 mod decoder;
 mod descriptor;
 mod encoder;
+pub(crate) mod error;
 mod input;
 pub(crate) mod move_state;
 mod output;

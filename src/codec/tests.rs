@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use postcard::Error;
+use postcard::Error as Cause;
 use serde::ser::{SerializeTuple as _, Serializer};
 
 use super::encoder::Encoder;
+use super::error::Error;
 use crate::codec::codec;
 use crate::sys::buffer::WriteCursor;
 
@@ -100,7 +101,7 @@ proptest! {
         // Too little memory, too few bytes, and a changed byte.
         let cut = cut.index(expected.len());
         let full = Encoder::encode(&value, WriteCursor::of(&mut memory[..cut])).err();
-        prop_assert_eq!(full, Some(Error::SerializeBufferFull));
+        prop_assert_eq!(full, Some(Error(Cause::SerializeBufferFull)));
         prop_assert!(codec::decode::<Everything>(&expected[..cut]).is_err());
         let mut changed = expected;
         changed[cut] = byte;

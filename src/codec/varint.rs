@@ -1,7 +1,9 @@
 //! Numbers in as few bytes as they need (LEB128, as in postcard): seven bits in each byte, the lowest first; all bytes
 //! but the last have the eighth bit set.
 
-use postcard::{Error, Result};
+use postcard::Error as Cause;
+
+use super::error::{Error, Result};
 
 /// Takes a number of at most `bits` bits off the front of `bytes`; 64 bits at most.
 #[inline]
@@ -10,20 +12,20 @@ pub(super) fn take(bytes: &mut &[u8], bits: u32) -> Result<u64> {
     let mut number = 0;
     for place in 0..longest(bits) {
         let Some((byte, behind)) = rest.split_first() else {
-            return Err(Error::DeserializeUnexpectedEnd);
+            return Err(Error(Cause::DeserializeUnexpectedEnd));
         };
         rest = behind;
         let shift = 7 * place;
         number |= u64::from(byte & 0x7f) << shift;
         if *byte < 0x80 {
             if shift + 7 > bits && byte >> (bits - shift) != 0 {
-                return Err(Error::DeserializeBadVarint);
+                return Err(Error(Cause::DeserializeBadVarint));
             }
             *bytes = rest;
             return Ok(number);
         }
     }
-    Err(Error::DeserializeBadVarint)
+    Err(Error(Cause::DeserializeBadVarint))
 }
 
 /// Takes a number of at most 128 bits off the front of `bytes`.
@@ -37,7 +39,7 @@ fn take_wide(bytes: &mut &[u8], bits: u32) -> Result<u128> {
         let shift = 7 * place as u32;
         let part = u128::from(byte & 0x7f);
         if shift + 7 > bits && part >> (bits - shift) != 0 {
-            return Err(Error::DeserializeBadVarint);
+            return Err(Error(Cause::DeserializeBadVarint));
         }
         number |= part << shift;
         if *byte < 0x80 {
@@ -46,8 +48,8 @@ fn take_wide(bytes: &mut &[u8], bits: u32) -> Result<u128> {
         }
     }
     match bytes.len() < longest(bits) as usize {
-        true => Err(Error::DeserializeUnexpectedEnd),
-        false => Err(Error::DeserializeBadVarint),
+        true => Err(Error(Cause::DeserializeUnexpectedEnd)),
+        false => Err(Error(Cause::DeserializeBadVarint)),
     }
 }
 

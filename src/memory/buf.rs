@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::known::KnownMemory;
 use crate::codec::attachments;
+use crate::codec::error::record_fault;
 use crate::sys::sealed_memory::SealedMemory;
 use crate::sys::writable_memory::WritableMemory;
 
@@ -171,7 +172,7 @@ impl<'de> Deserialize<'de> for SharedBuf {
         let (place, start, len) = <(u32, u64, u64)>::deserialize(deserializer)?;
         let open = |fd| KnownMemory::open(fd).map_err(|error| error.to_string());
         let memory = attachments::take_memory(place, open).map_err(de::Error::custom)?;
-        let arrived = attachments::record_fault(Self::arrived(memory, start, len));
+        let arrived = record_fault(Self::arrived(memory, start, len));
         arrived.map_err(de::Error::custom)
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::buf::SharedBuf;
 use crate::codec::attachments;
+use crate::codec::error::record_fault;
 use crate::codec::move_state::MoveState;
 use crate::sys::writable_memory::WritableMemory;
 
@@ -158,6 +159,6 @@ impl<'de> Deserialize<'de> for SharedBufMut {
             Some(moves) => Ok(Self::new(memory, moves)),
             None => Err("a SharedBufMut was sent twice, and has arrived elsewhere".to_owned()),
         });
-        attachments::record_fault(arrived).map_err(de::Error::custom)
+        record_fault(arrived).map_err(de::Error::custom)
     }
 }

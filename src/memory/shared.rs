@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::codec::attachments;
+use crate::codec::error::record_fault;
 use crate::sys::atomics::{AtomicLayout, AtomicMemory, Atomics};
 
 /// An atomic, or an array of atomics, that all processes which have it read and write.
@@ -126,6 +127,6 @@ impl<'de, T: AtomicLayout + ?Sized> Deserialize<'de> for Shared<T> {
             true => Ok(Self(memory)),
             false => Err("a Shared value came with two lengths".to_owned()),
         });
-        attachments::record_fault(arrived).map_err(de::Error::custom)
+        record_fault(arrived).map_err(de::Error::custom)
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::buf::SharedBuf;
 use super::buf_mut::SharedBufMut;
-use crate::codec::attachments;
+use crate::codec::error::record_fault;
 
 /// A [`SharedBuf`] of plain data: numbers, or structures of numbers that are [`Pod`].
 ///
@@ -174,6 +174,6 @@ impl<T> Serialize for SharedSlice<T> {
 impl<'de, T: Pod> Deserialize<'de> for SharedSlice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let buf = SharedBuf::deserialize(deserializer)?;
-        attachments::record_fault(Self::check(buf)).map_err(de::Error::custom)
+        record_fault(Self::check(buf)).map_err(de::Error::custom)
     }
 }

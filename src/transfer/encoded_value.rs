@@ -12,6 +12,7 @@ use crate::codec::Descriptor;
 use crate::codec::attachments;
 use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
+use crate::codec::error::{last_fault, record_fault};
 
 /// The longest value that is in every message itself, in bytes.
 const LONGEST_IN_MESSAGE: usize = 1024;
@@ -83,7 +84,7 @@ impl Serialize for EncodedValue {
         match &self.fds {
             Ok(fds) => (&self.bytes, fds).serialize(serializer),
             Err(why) => {
-                let refused: Result<S::Ok, _> = attachments::record_fault(Err(why.clone()));
+                let refused: Result<S::Ok, _> = record_fault(Err(why.clone()));
                 refused.map_err(ser::Error::custom)
             }
         }
@@ -97,7 +98,7 @@ impl<'de> Deserialize<'de> for EncodedValue {
         let fds: Result<Vec<_>, _> = taken.map(|fd| fd.map(Descriptor)).collect();
         if fds.is_err() {
             // The fault is this value's, and not the message's.
-            let _ = attachments::last_fault();
+            let _ = last_fault();
         }
         Ok(Self { bytes, fds })
     }
