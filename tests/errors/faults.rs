@@ -17,6 +17,12 @@ async fn check(place: Place, fault: Fault, expected: Expected) {
         expected.check(&error, std::any::type_name_of_val(&echo), pid);
         let (error, pid) = failure(echo_async, faulty).await;
         expected.check(&error, std::any::type_name_of_val(&echo_async), pid);
+        if fault == Error {
+            assert!(
+                error.to_string().contains("reported an error: refused"),
+                "{error}"
+            );
+        }
     }
 }
 
