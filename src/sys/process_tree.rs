@@ -88,10 +88,9 @@ pub(crate) fn kill_escaped() {
             member.signal(Signal::KILL);
         }
     });
-    // Or they would be left to a parent that may not expect them.
-    let is_child = |pid| stat_numbers(pid).is_some_and(|it| it.first() == Some(&own));
-    tree.members
-        .retain(|it| has_escaped(it) && is_child(it.pid));
+    // Or they would be left to a parent that may not expect them, also those that a process of the group has started: its
+    // end comes next, perhaps before it has reaped them.
+    tree.members.retain(has_escaped);
     tree.reap_for(MOST_REAPING);
 }
 
