@@ -41,6 +41,8 @@ pub(crate) struct EncodedItems {
 struct ItemReferences {
     /// The attachments. Places among these are in the bytes, so that items with attachments are sent all at once.
     fds: Vec<OwnedFd>,
+    /// Whether a pipe end moves with the items.
+    has_ends: bool,
     /// The cached values that the items name.
     cached: Vec<Arc<CachedMemory>>,
 }
@@ -48,9 +50,15 @@ struct ItemReferences {
 impl ItemReferences {
     /// `None` if there are none.
     #[inline]
-    fn of(fds: Vec<OwnedFd>, cached: Vec<Arc<CachedMemory>>) -> Option<Box<Self>> {
+    fn of(fds: Vec<OwnedFd>, has_ends: bool, cached: Vec<Arc<CachedMemory>>) -> Option<Box<Self>> {
         let has_any = !fds.is_empty() || !cached.is_empty();
-        has_any.then(|| Box::new(Self { fds, cached }))
+        has_any.then(|| {
+            Box::new(Self {
+                fds,
+                has_ends,
+                cached,
+            })
+        })
     }
 }
 
@@ -67,18 +75,18 @@ impl EncodedItems {
     pub(crate) fn of(job: &dyn Job) -> EncodeResult {
         let (mut fds, mut cached) = (Vec::new(), Vec::new());
         item_writer::with(|writer| {
-            let written = attachments::collect_lent(&mut fds, || {
+            let (written, has_ends) = attachments::collect_lent_ends(&mut fds, || {
                 cached::collect(&mut cached, || job.write(writer))
             });
             match (written.items, written.stopped) {
                 (0, Some(fault)) => Err(fault),
-                (items, _) => Ok((ShortBytes::of(writer.bytes()), items)),
+                (items, _) => Ok((ShortBytes::of(writer.bytes()), items, has_ends)),
             }
         })
-        .map(|(bytes, items)| Self {
+        .map(|(bytes, items, has_ends)| Self {
             bytes,
             items: items as u32,
-            references: ItemReferences::of(fds, cached),
+            references: ItemReferences::of(fds, has_ends, cached),
         })
         .map_err(|fault| match fault {
             EncodeFault::Full => NotEncoded::TooLarge(job.measure()),
@@ -95,6 +103,11 @@ impl EncodedItems {
             left = (job.items() > kept).then(|| job.split(kept));
             jobs.push((job, encoded));
         }
+    }
+
+    /// Whether a pipe end moves with the items: they can arrive once only.
+    pub(crate) fn has_ends(&self) -> bool {
+        self.references.as_ref().is_some_and(|it| it.has_ends)
     }
 
     /// The cached values that the items name.
@@ -130,7 +143,7 @@ impl EncodedItems {
         let rest = Self {
             bytes: rest,
             items: self.items - at as u32,
-            references: ItemReferences::of(Vec::new(), self.cached().to_vec()),
+            references: ItemReferences::of(Vec::new(), false, self.cached().to_vec()),
         };
         self.bytes.truncate(end);
         self.items = at as u32;
@@ -232,7 +245,7 @@ mod tests {
     fn items_with_attachments_stay_together() {
         let mut all = items(&[3, 0, 10]);
         let fd = std::fs::File::open("/dev/null").unwrap().into();
-        all.references = ItemReferences::of(vec![fd], Vec::new());
+        all.references = ItemReferences::of(vec![fd], false, Vec::new());
         assert!(all.split_off(1).is_none());
         assert!(all.fitting(20).is_none() && all.fitting(1000).is_some());
     }

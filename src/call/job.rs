@@ -148,6 +148,7 @@ pub(crate) fn pack_item<A: Serialize>(
     Ok(PackedBlob {
         store: Arc::clone(store),
         blob,
+        has_ends: attached.has_ends(),
         attachments: attached.lend(),
         cached: named,
     })

@@ -90,6 +90,11 @@ impl Attachments {
         }
     }
 
+    /// Whether a pipe end moves with the value, which then arrives in one process only.
+    pub(crate) fn has_ends(&self) -> bool {
+        !self.moving.is_empty()
+    }
+
     /// The value will be sent, and may be sent again: returns the descriptors to send with it.
     pub(crate) fn lend(mut self) -> Vec<OwnedFd> {
         for (_, move_state) in self.moving.drain(..) {
@@ -199,14 +204,24 @@ pub(crate) fn collect<T>(attachments: &mut Attachments, encode: impl FnOnce() ->
 /// `fds`.
 #[inline]
 pub(crate) fn collect_lent<T>(fds: &mut Vec<OwnedFd>, encode: impl FnOnce() -> T) -> T {
+    collect_lent_ends(fds, encode).0
+}
+
+/// As [`collect_lent`]. Also returns whether a pipe end moves with the value.
+#[inline]
+pub(crate) fn collect_lent_ends<T>(
+    fds: &mut Vec<OwnedFd>,
+    encode: impl FnOnce() -> T,
+) -> (T, bool) {
     let mut attachments = Attachments {
         fds: std::mem::take(fds),
         moving: Vec::new(),
         memories: Vec::new(),
     };
     let encoded = collect(&mut attachments, encode);
+    let has_ends = attachments.has_ends();
     *fds = attachments.lend();
-    encoded
+    (encoded, has_ends)
 }
 
 /// Attaches what moves, called `what`: once the value was sent, it is gone from here.

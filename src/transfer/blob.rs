@@ -172,6 +172,8 @@ pub(crate) struct PackedBlob {
     pub(crate) store: BlobStore,
     pub(crate) blob: EncodedBlob,
     pub(crate) attachments: Vec<OwnedFd>,
+    /// Whether a pipe end moves with it.
+    pub(crate) has_ends: bool,
     /// The cached values that it names.
     pub(crate) cached: Vec<Arc<CachedMemory>>,
 }

@@ -1,6 +1,6 @@
 //! Which failed tasks run again, and what is known of them meanwhile.
 
-use procession::{JoinError, Pool};
+use procession::{ErrorKind, JoinError, Pool};
 
 use crate::deadline::{until, within};
 use crate::notes::{Board, Notes};
@@ -159,4 +159,33 @@ async fn task_that_ran_and_finds_no_worker_again_has_started() {
     assert!(error.is_spawn() && error.started(), "{error:?}");
     let error = within(pool.run(|| (), ())).await.unwrap_err();
     assert!(error.is_spawn() && !error.started(), "{error:?}");
+}
+
+/// Notes that it runs and ends its worker. Of many bytes, the arguments travel in shared memory.
+fn end_with(notes: Notes, _end: procession::Pipe<u8, u8>, _bytes: serde_bytes::ByteBuf, how: String) {
+    notes.write("tries", pid());
+    match how.as_str() {
+        "panic" => panic!("once"),
+        _ => std::process::abort(),
+    }
+}
+
+#[procession::test]
+async fn call_with_an_end_of_a_pipe_is_not_run_again() {
+    for (how, kind) in [
+        ("panic", ErrorKind::Panicked),
+        ("abort", ErrorKind::Crashed),
+    ] {
+        for bytes in [0, 1 << 20] {
+            let (pool, board) = (pool_with(|_| true), Board::new());
+            let (_here, end) = procession::pipe::<u8, u8>().unwrap();
+            let bytes = serde_bytes::ByteBuf::from(vec![0; bytes]);
+            let run = pool.run(end_with, (board.notes(), end, bytes, how.to_owned()));
+            let error = within(run).await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.started(), "{error}");
+            assert_eq!(board.notes().read("tries").len(), 1);
+            assert_eq!(pool.metrics().retried(), 0);
+        }
+    }
 }

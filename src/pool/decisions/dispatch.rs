@@ -358,6 +358,7 @@ impl Core {
 fn write_request(key: TaskKey, record: &mut TaskRecord, io: &mut WorkerIo) -> Written {
     let timed = record.options.first_limit().is_some();
     io.requests.set_trace(record.trace());
+    record.note_sent();
     match &mut record.arguments {
         TaskArguments::Packed(packed) => io.requests.write_blob(key, &*record.job, packed),
         TaskArguments::Encoded(items) => io.requests.write_items(key, &*record.job, items, timed),

@@ -66,6 +66,15 @@ impl TaskArguments {
         };
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
+
+    /// Whether a pipe end moves with them.
+    fn has_ends(&self) -> bool {
+        match self {
+            Self::Unencoded | Self::Large(_) => false,
+            Self::Encoded(items) => items.has_ends(),
+            Self::Packed(packed) => packed.has_ends,
+        }
+    }
 }
 
 /// One task.
@@ -153,6 +162,13 @@ impl TaskRecord {
     /// Until when it must have started.
     pub(in crate::pool) fn start_by(&self) -> Option<Moment> {
         self.rare.as_ref()?.start_by
+    }
+
+    /// Its arguments are being sent. A pipe end among them can arrive once, so the task cannot be tried again.
+    pub(in crate::pool) fn note_sent(&mut self) {
+        if self.options.retries > 0 && self.arguments.has_ends() {
+            self.options.retries = 0;
+        }
     }
 
     /// It has started, and will be tried again.
