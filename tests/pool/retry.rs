@@ -162,7 +162,12 @@ async fn task_that_ran_and_finds_no_worker_again_has_started() {
 }
 
 /// Notes that it runs and ends its worker. Of many bytes, the arguments travel in shared memory.
-fn end_with(notes: Notes, _end: procession::Pipe<u8, u8>, _bytes: serde_bytes::ByteBuf, how: String) {
+fn end_with(
+    notes: Notes,
+    _end: procession::Pipe<u8, u8>,
+    _bytes: serde_bytes::ByteBuf,
+    how: String,
+) {
     notes.write("tries", pid());
     match how.as_str() {
         "panic" => panic!("once"),
