@@ -44,8 +44,8 @@ use crate::sys::writable_memory::WritableMemory;
 /// # Errors
 ///
 /// Serialising it is an error unless it is being sent as an argument, a result or a message, if the value has it twice,
-/// or if it was sent before. A retried task, and a broadcast, with a `SharedBufMut` among the arguments fail in the
-/// second worker that receives it.
+/// or if it was sent before. A broadcast with a `SharedBufMut` among the arguments fails in the second worker that
+/// receives it. A call with one is not [run again](crate::Run::retries).
 #[doc(alias = "SharedMemory")]
 #[must_use = "dropping it frees the memory"]
 pub struct SharedBufMut {

@@ -87,8 +87,9 @@ macro_rules! option_setters {
         /// Only the end of the worker while the function runs counts, or what the pool's
         /// [`retry_if`](crate::PoolBuilder::retry_if) says. Work that had not started is always run elsewhere. The next
         /// try goes before all others of its priority, with the [`timeout`](Self::timeout) anew. Descriptors among the
-        /// arguments are kept for it in the application. An end of a pipe can arrive once: a call with one among its
-        /// arguments is not run again. By default the pool's [`retries`](crate::PoolBuilder::retries).
+        /// arguments are kept for it in the application. An end of a pipe, and a
+        /// [`SharedBufMut`](crate::memory::SharedBufMut), can arrive once: a call with one among its arguments is not run again.
+        /// By default the pool's [`retries`](crate::PoolBuilder::retries).
         pub fn retries(mut self, retries: u32) -> Self {
             self.options.retries = retries;
             self
