@@ -68,7 +68,7 @@ impl<C: Call> Entry for EntryOf<C> {
 pub(crate) struct Executor {
     requests: RequestReader,
     replies: ReplyWriter,
-    /// That of this process, not of its copies.
+    /// The fork epoch of this process. Its copies have another.
     epoch: u64,
     step: ItemStep,
     /// How many requests this process has waited for.

@@ -252,9 +252,9 @@ fn fault(error: Error) -> EncodeFault {
 #[cold]
 fn explain(error: Error) -> String {
     match error {
-        Error(Cause::SerdeSerCustom) => error::last_fault()
+        Error(Cause::SerdeSerCustom) => error::last_fault("Serialize")
             .unwrap_or_else(|| "its Serialize implementation ignored an error".to_owned()),
-        Error(Cause::SerdeDeCustom) => error::last_fault().unwrap_or_default(),
+        Error(Cause::SerdeDeCustom) => error::last_fault("Deserialize").unwrap_or_default(),
         NO_MEMORY => "there is not enough memory for it".to_owned(),
         TOO_DEEP => "it is nested too deeply for the stack of this thread".to_owned(),
         Error(Cause::WontImplement | Cause::SerializeSeqLengthUnknown) => {

@@ -9,9 +9,26 @@ use std::fmt;
 use postcard::Error as Cause;
 
 thread_local! {
-    static FAULT: RefCell<Option<String>> = const { RefCell::new(None) };
+    static FAULT: RefCell<Option<FaultText>> = const { RefCell::new(None) };
     // Whether FAULT belongs to the value at hand. A `Cell` costs less to reset than a string.
     static HAS_FAULT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The text of an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum FaultText {
+    /// Recorded by a type of this crate. It explains itself.
+    Recorded(String),
+    /// Reported by the implementation of a type.
+    Reported(String),
+}
+
+impl FaultText {
+    fn text(&self) -> &str {
+        match self {
+            Self::Recorded(text) | Self::Reported(text) => text,
+        }
+    }
 }
 
 /// Postcard's error. Postcard drops the text that a type's own implementation gives: [`last_fault`] has it.
@@ -23,7 +40,7 @@ pub(super) type Result<T> = std::result::Result<T, Error>;
 impl serde::ser::Error for Error {
     #[cold]
     fn custom<T: fmt::Display>(text: T) -> Self {
-        record_custom("Serialize", &text);
+        report(&text);
         Self(Cause::SerdeSerCustom)
     }
 }
@@ -31,7 +48,7 @@ impl serde::ser::Error for Error {
 impl serde::de::Error for Error {
     #[cold]
     fn custom<T: fmt::Display>(text: T) -> Self {
-        record_custom("Deserialize", &text);
+        report(&text);
         Self(Cause::SerdeDeCustom)
     }
 }
@@ -39,20 +56,33 @@ impl serde::de::Error for Error {
 impl std::error::Error for Error {}
 
 impl fmt::Display for Error {
+    /// With the text that is known: an implementation may put the error of a part of its value into its own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        let is_custom = matches!(self.0, Cause::SerdeSerCustom | Cause::SerdeDeCustom);
+        match known().filter(|_| is_custom) {
+            Some(fault) => f.write_str(fault.text()),
+            None => self.0.fmt(f),
+        }
     }
 }
 
 /// No fault of the next value was recorded.
 #[inline]
-pub(super) fn forget_fault() {
+pub(crate) fn forget_fault() {
     HAS_FAULT.set(false);
 }
 
-/// The last fault that was recorded for the value at hand.
-pub(crate) fn last_fault() -> Option<String> {
-    HAS_FAULT.replace(false).then(|| FAULT.take()).flatten()
+/// The fault of the value at hand, which an `implementation` (`Serialize`, `Deserialize`) has ended with. `None` if it has
+/// given no reason.
+pub(super) fn last_fault(implementation: &str) -> Option<String> {
+    let fault = known();
+    HAS_FAULT.set(false);
+    Some(match fault? {
+        FaultText::Recorded(text) => text,
+        FaultText::Reported(text) => {
+            format!("its {implementation} implementation reported an error: {text}")
+        }
+    })
 }
 
 /// Records the text of an error for [`last_fault`].
@@ -60,49 +90,58 @@ pub(crate) fn record_fault<T>(
     outcome: std::result::Result<T, String>,
 ) -> std::result::Result<T, String> {
     if let Err(why) = &outcome {
-        record(why.clone());
+        set(FaultText::Recorded(why.clone()));
     }
     outcome
 }
 
-/// Records what a type's own `implementation` has reported, unless it passes on what [`record_fault`] has recorded.
-fn record_custom(implementation: &str, text: &dyn fmt::Display) {
+/// An implementation reports an error, or passes on what [`record_fault`] has recorded.
+fn report(text: &dyn fmt::Display) {
     let text = text.to_string();
-    let is_known = HAS_FAULT.get() && FAULT.with_borrow(|known| known.as_deref() == Some(&*text));
-    if !is_known {
-        record(format!(
-            "its {implementation} implementation reported an error: {text}"
-        ));
+    if known() != Some(FaultText::Recorded(text.clone())) {
+        set(FaultText::Reported(text));
     }
 }
 
-fn record(text: String) {
-    FAULT.set(Some(text));
+fn known() -> Option<FaultText> {
+    HAS_FAULT.get().then(|| FAULT.with_borrow(Clone::clone))?
+}
+
+fn set(fault: FaultText) {
+    FAULT.set(Some(fault));
     HAS_FAULT.set(true);
 }
 
 #[cfg(test)]
 mod tests {
+    use serde::de::Error as _;
+
     use super::*;
 
-    fn custom(text: &str) -> Option<String> {
-        let Error(cause) = <Error as serde::de::Error>::custom(text);
-        assert_eq!(cause, Cause::SerdeDeCustom);
-        last_fault()
-    }
+    const OF: &str = "Deserialize";
 
     #[test]
     fn text_of_an_implementation_is_kept_once_and_says_whose_it_is() {
+        assert_eq!(Error::custom("it is odd"), Error(Cause::SerdeDeCustom));
         let text = "its Deserialize implementation reported an error: it is odd";
-        assert_eq!(custom("it is odd").as_deref(), Some(text));
-        assert_eq!(last_fault(), None);
+        assert_eq!(last_fault(OF).as_deref(), Some(text));
+        assert_eq!(last_fault(OF), None);
+    }
+
+    #[test]
+    fn error_of_a_part_is_in_that_of_the_whole() {
+        let part = Error::custom("it is odd");
+        let _ = Error::custom(format!("its length: {part}"));
+        let text = "its Deserialize implementation reported an error: its length: it is odd";
+        assert_eq!(last_fault(OF).as_deref(), Some(text));
     }
 
     #[test]
     fn recorded_fault_that_is_passed_on_stays_as_it_is() {
         let passed_on = record_fault::<()>(Err("the pipe has ended".to_owned())).unwrap_err();
-        assert_eq!(custom(&passed_on).as_deref(), Some("the pipe has ended"));
+        let _ = Error::custom(&passed_on);
+        assert_eq!(last_fault(OF), Some(passed_on));
         forget_fault();
-        assert_eq!(last_fault(), None);
+        assert_eq!(last_fault(OF), None);
     }
 }

@@ -88,8 +88,8 @@ pub(crate) fn kill_escaped() {
             member.signal(Signal::KILL);
         }
     });
-    // Or they would be left to a parent that may not expect them, also those that a process of the group has started: its
-    // end comes next, perhaps before it has reaped them.
+    // Otherwise a parent that may not expect them would have to reap them. A process of the group may have started some of
+    // them. The group is killed next, perhaps before that process has reaped them, so its children are waited for too.
     tree.members.retain(has_escaped);
     tree.reap_for(MOST_REAPING);
 }

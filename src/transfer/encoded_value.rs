@@ -12,7 +12,7 @@ use crate::codec::Descriptor;
 use crate::codec::attachments;
 use crate::codec::codec;
 use crate::codec::codec::EncodeFault;
-use crate::codec::error::{last_fault, record_fault};
+use crate::codec::error::{forget_fault, record_fault};
 
 /// The longest value that is in every message itself, in bytes.
 const LONGEST_IN_MESSAGE: usize = 1024;
@@ -98,7 +98,7 @@ impl<'de> Deserialize<'de> for EncodedValue {
         let fds: Result<Vec<_>, _> = taken.map(|fd| fd.map(Descriptor)).collect();
         if fds.is_err() {
             // The fault is this value's, and not the message's.
-            let _ = last_fault();
+            forget_fault();
         }
         Ok(Self { bytes, fds })
     }

@@ -2,8 +2,8 @@
 //!
 //! Lives in the application; pure. The worker stamps the start of every item into the ring, so that the time before the
 //! start does not count. A corrupted worker may stamp anything. So a start in the future counts as now, and the start
-//! of a single call counts as it was seen first. A worker that stamps nothing, or again and again, has [`UNSTARTED`]
-//! more than all its items may take. A task whose outcomes have all arrived is not late: its worker has [`UNSTARTED`]
+//! of a single call counts as it was seen first. A worker that stamps nothing, or again and again, has [`EXTRA_TIME`]
+//! more than all its items may take. A task whose outcomes have all arrived is not late: its worker has [`EXTRA_TIME`]
 //! to drop the result and to say that it has finished.
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::sys::clock::Moment;
 
 /// How long a worker may take beside the time of its items: longer than any machine takes to let a process run that is
 /// not stopped.
-const UNSTARTED: Duration = Duration::from_secs(5);
+const EXTRA_TIME: Duration = Duration::from_secs(5);
 
 /// What is known of the task, whose time is limited in one way at least.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +33,7 @@ impl FrontTask {
     /// When the time of the running item is over, as far as is known now.
     pub(in crate::pool) fn ends(self, now: Moment) -> Moment {
         if let Some((0, since)) = self.due {
-            return since.plus(UNSTARTED);
+            return since.plus(EXTRA_TIME);
         }
         let started = self.started.map_or(now, |started| started.min(now));
         let sign = self.sign.min(now).max(started);
@@ -64,7 +64,7 @@ impl FrontTask {
         let items = u32::try_from(items).unwrap_or(u32::MAX);
         let unstarted = self.progress_timeout.filter(|_| self.started.is_none());
         let limit = self.timeout.into_iter().chain(unstarted).min()?;
-        Some(since.plus(limit.saturating_mul(items)).plus(UNSTARTED))
+        Some(since.plus(limit.saturating_mul(items)).plus(EXTRA_TIME))
     }
 }
 
